@@ -1,0 +1,1 @@
+"""What is learnt from data: torch modules, losses, simulators of latent systems. Tensors in, tensors out."""

@@ -1,0 +1,81 @@
+"""Errors a user can act on.
+
+One message says what is wrong, where, what was expected and what was found, and what to do. The class
+decides the exit code of the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PipelineError(Exception):
+    """Root of all errors this program raises on purpose.
+
+    Parameters
+    ----------
+    message
+        One paragraph: what, where, expected against observed, remedy.
+
+    Examples
+    --------
+    >>> raise DataError("a.nwb: no units table")
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: a.nwb: no units table
+    """
+
+    exit_code = 4
+
+
+class UsageError(PipelineError):
+    """Words on the command line that make no sense together."""
+
+    exit_code = 2
+
+
+class SettingsError(PipelineError):
+    """A recipe, catalog or option with a value that cannot be used."""
+
+    exit_code = 4
+
+
+class DataError(PipelineError):
+    """A recording or store that cannot be used."""
+
+    exit_code = 4
+
+
+class MachineError(PipelineError):
+    """Disk, network, archive or device that does not do its part."""
+
+    exit_code = 5
+
+
+class PartialFailure(PipelineError):
+    """Some sessions or runs failed; the others were done.
+
+    Parameters
+    ----------
+    message
+        How many failed, of how many, and why.
+    results
+        What was done, as the stage would have returned it.
+    failures
+        Name and reason of each that failed.
+
+    Examples
+    --------
+    >>> failure = PartialFailure("1 of 2 sessions failed: b (no units)", results=["a"], failures=[("b", "no units")])
+    >>> failure.exit_code, failure.failures
+    (3, (('b', 'no units'),))
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self, message: str, *, results: Sequence[object] = (), failures: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(message)
+        self.results = tuple(results)
+        self.failures = tuple(failures)

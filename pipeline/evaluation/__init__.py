@@ -1,0 +1,1 @@
+"""Decoding, forecasting and their scores."""

@@ -1,0 +1,74 @@
+"""Dandiset 000688: centre-out and random-target reaching (Perich, Miller; monkeys C, J, M, T).
+
+Cursor kinematics at 100 Hz in cm; result codes R, A, F, I; no movement onset; no observed intervals; areas through the
+electrode groups. A random-target trial has up to four reaches, each with its own go cue and target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipeline.nwb.file import NwbFile
+from pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
+from pipeline.signals.recording import TrialTable
+
+POSITION = "processing/behavior/Position/cursor_pos"
+VELOCITY = "processing/behavior/Velocity/cursor_vel"
+
+
+def _is_perich_miller(file: NwbFile) -> bool:
+    columns = file.columns(TRIALS)
+    has_go = "go_cue_time" in columns or "go_cue_time_array" in columns
+    return file.has(POSITION) and file.has(VELOCITY) and "result" in columns and has_go
+
+
+def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
+    columns = file.columns(TRIALS)
+    if "go_cue_time_array" not in columns:
+        return read_trial_table(file, events)
+    return _random_target_reaches(file)
+
+
+def _random_target_reaches(file: NwbFile) -> TrialTable:
+    """Turn each reach of a random-target trial into a row: from its go cue to the next, or to the trial's end."""
+    go = file.array(f"{TRIALS}/go_cue_time_array").astype(np.float64)
+    go = go.reshape(len(go), -1)
+    stop = file.array(f"{TRIALS}/stop_time").astype(np.float64)
+    result = np.array([str(r).strip().upper() for r in file.array(f"{TRIALS}/result")])
+    following = np.column_stack([go[:, 1:], stop[:, None]])
+    until = np.where(np.isfinite(following), following, stop[:, None])
+    trial, reach = np.nonzero(np.isfinite(go))
+    n = len(trial)
+    direction = np.full(n, np.nan)
+    if "target_dir" in file.columns(TRIALS):
+        given = file.array(f"{TRIALS}/target_dir").astype(np.float64)
+        if given.shape == go.shape:
+            direction = given[trial, reach]
+    start = go[trial, reach]
+    return TrialTable(
+        row=trial * go.shape[1] + reach,
+        events={"start": start, "stop": until[trial, reach], "go_cue": start, "target_on": start},
+        success=result[trial] == "R",
+        valid=np.ones(n, dtype=bool),
+        target_dir=direction,
+        condition=np.full(n, "", dtype=object),
+        split=np.full(n, "", dtype=object),
+    )
+
+
+def _task(file: NwbFile) -> str:
+    return "RT" if "go_cue_time_array" in file.columns(TRIALS) else "CO"
+
+
+LAYOUT = Layout(
+    name="000688",
+    summary="centre-out and random-target reaching, Perich & Miller (000688)",
+    recognises=_is_perich_miller,
+    position=POSITION,
+    velocity=VELOCITY,
+    events={**EVENT_COLUMNS, "move_onset": ()},
+    trials=_trials,
+    task=_task,
+)

@@ -1,0 +1,147 @@
+"""Spike counts and observed time per bin."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DataError
+from pipeline.signals.recording import BoolArray, FloatArray, IntArray
+from pipeline.signals.timebase import Grid, to_ns
+
+
+def bin_spikes(spike_times: FloatArray, spike_index: IntArray, grid: Grid) -> NDArray[np.unsignedinteger]:
+    """Count spikes per unit and bin.
+
+    Parameters
+    ----------
+    spike_times
+        Times of all spikes in seconds, grouped by unit. Shape ``(n_spikes,)``.
+    spike_index
+        One past the last spike of each unit. Shape ``(n_units,)``.
+    grid
+        Time bins, half-open ``[left, right)``; must hold every spike.
+
+    Returns
+    -------
+    counts
+        Spikes per bin. Shape ``(n_units, n_bins)``, uint8, or the next wider unsigned type that holds the
+        largest count: counts never wrap and the total is that of `spike_times`.
+
+    Raises
+    ------
+    DataError
+        If a spike lies outside the grid or is not finite.
+
+    Examples
+    --------
+    >>> bin_spikes(np.array([0.001, 0.019, 0.02, 0.05]), np.array([3, 4]), Grid(0, 3, 20_000_000))
+    array([[2, 1, 0],
+           [0, 0, 1]], dtype=uint8)
+    """
+    where = grid.bin_of(spike_times)
+    outside = int(((where < 0) | (where >= grid.n_bins)).sum())
+    if outside:
+        raise DataError(f"{outside} of {len(spike_times)} spikes lie outside the time grid of {grid.n_bins} bins.")
+    dtype: type[np.unsignedinteger] = np.uint8
+    counts = np.zeros((len(spike_index), grid.n_bins), dtype)
+    start = 0
+    for unit, stop in enumerate(spike_index):
+        row = np.bincount(where[start:stop], minlength=grid.n_bins)
+        highest = int(row.max(initial=0))
+        if highest > np.iinfo(dtype).max:
+            dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
+            counts = counts.astype(dtype)
+        counts[unit] = row
+        start = stop
+    return counts
+
+
+def observed_fraction(intervals: FloatArray, grid: Grid) -> FloatArray:
+    """Return the share of each bin that lies within the observed intervals.
+
+    Parameters
+    ----------
+    intervals
+        Start and stop in seconds, half-open, ascending and disjoint. Shape ``(n_intervals, 2)``.
+    grid
+        Time bins.
+
+    Returns
+    -------
+    fraction
+        In [0, 1]; exactly 1 for a bin observed throughout. Shape ``(n_bins,)``, float64.
+
+    Examples
+    --------
+    >>> observed_fraction(np.array([[0.01, 0.05]]), Grid(0, 3, 20_000_000))
+    array([0.5, 1. , 0.5])
+    """
+    edges = (grid.first + np.arange(grid.n_bins + 1)) * grid.bin_ns
+    bounds = to_ns(np.asarray(intervals, dtype=np.float64)).reshape(-1, 2)
+    # Observed time before each edge, in integers: whole intervals passed plus the part of the open one.
+    lengths = bounds[:, 1] - bounds[:, 0]
+    before = np.concatenate([[0], np.cumsum(lengths)])
+    n_started = np.searchsorted(bounds[:, 0], edges, side="right")
+    last = np.maximum(n_started - 1, 0)
+    overhang = np.where(n_started > 0, np.maximum(bounds[last, 1] - edges, 0), 0) if len(bounds) else 0
+    cumulative = before[n_started] - overhang
+    return np.asarray(np.diff(cumulative) / grid.bin_ns, dtype=np.float64)
+
+
+def merge_intervals(intervals: FloatArray) -> FloatArray:
+    """Sort intervals and join those that overlap or touch.
+
+    Parameters
+    ----------
+    intervals
+        Start and stop in seconds. Shape ``(n, 2)``; those with stop ≤ start or a NaN are left out.
+
+    Returns
+    -------
+    merged
+        Ascending and disjoint. Shape ``(m, 2)``, ``m ≤ n``.
+
+    Examples
+    --------
+    >>> merge_intervals(np.array([[3.0, 4.0], [0.0, 1.0], [0.5, 2.0]]))
+    array([[0., 2.],
+           [3., 4.]])
+    """
+    intervals = np.asarray(intervals, dtype=np.float64).reshape(-1, 2)
+    intervals = intervals[intervals[:, 1] > intervals[:, 0]]
+    intervals = intervals[np.argsort(intervals[:, 0], kind="stable")]
+    if not len(intervals):
+        return intervals
+    reach = np.maximum.accumulate(intervals[:, 1])
+    starts = np.concatenate([[True], intervals[1:, 0] > reach[:-1]])
+    first = np.flatnonzero(starts)
+    last = np.concatenate([first[1:] - 1, [len(intervals) - 1]])
+    return np.column_stack([intervals[first, 0], reach[last]])
+
+
+def mean_rates(counts: NDArray[np.unsignedinteger], observed: BoolArray, bin_size_s: float) -> FloatArray:
+    """Return the mean firing rate of each unit over the observed bins.
+
+    Parameters
+    ----------
+    counts
+        Spikes per bin. Shape ``(n_units, n_bins)``.
+    observed
+        Shape ``(n_bins,)``.
+    bin_size_s
+        Width of a bin in seconds.
+
+    Returns
+    -------
+    rates
+        Hz; 0 where nothing was observed. Shape ``(n_units,)``, float64.
+
+    Examples
+    --------
+    >>> mean_rates(np.array([[2, 0, 9]], np.uint8), np.array([True, True, False]), 0.5)
+    array([2.])
+    """
+    duration = float(observed.sum()) * bin_size_s
+    total = counts @ observed.astype(np.float64)
+    return np.asarray(total / duration if duration > 0 else np.zeros(len(counts)), dtype=np.float64)

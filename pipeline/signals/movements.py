@@ -1,0 +1,215 @@
+"""Movements of a session: one candidate per row of the trial table, or per reach found from speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+from pipeline.signals.onset import Onset, find_onset, speed_of
+from pipeline.signals.recording import FloatArray, IntArray, Recording, Series, TrialTable
+from pipeline.signals.resample import differentiate
+from schemas.recipe import IngestRecipe, OnsetSettings
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What may become a trial.
+
+    Attributes
+    ----------
+    row
+        Row in the trial table, or number of the reach. Shape ``(n,)``.
+    events
+        Event name → time in seconds, NaN where missing: ``trial_start``, ``target_on``, ``go_cue``, ``move_onset``,
+        ``peak_speed``. Each of shape ``(n,)``.
+    peak_speed, target_dir
+        cm/s and radians, NaN where unknown. Shape ``(n,)``.
+    onset_quality, condition, split_hint
+        Shape ``(n,)``, object.
+    reason
+        Why the candidate is left out; ``""`` for one that is kept. Shape ``(n,)``, object.
+    """
+
+    row: IntArray
+    events: dict[str, FloatArray]
+    peak_speed: FloatArray
+    target_dir: FloatArray
+    onset_quality: NDArray[np.object_]
+    condition: NDArray[np.object_]
+    split_hint: NDArray[np.object_]
+    reason: NDArray[np.object_]
+
+
+def find_candidates(recording: Recording, recipe: IngestRecipe) -> Candidates:
+    """List the candidates of a session with their events and the reason for leaving one out.
+
+    Parameters
+    ----------
+    recording
+        The session; its kinematics decide onsets.
+    recipe
+        Onset, selection and reach settings.
+
+    Returns
+    -------
+    candidates
+        In order of time; nothing is removed, so that every trial left out can be counted.
+    """
+    velocity = native_velocity(recording)
+    speed = speed_of(velocity, recipe.onset.smooth_s) if velocity else None
+    if recording.trials is None:
+        return _reaches(velocity, speed, recipe)
+    return _table_trials(recording.trials, velocity, speed, recipe)
+
+
+def native_velocity(recording: Recording) -> Series | None:
+    """Return the recorded velocity, or the derivative of the position, at its own sampling rate.
+
+    Returns
+    -------
+    velocity
+        cm/s; None where the session has no kinematics.
+    """
+    if recording.velocity is not None:
+        return recording.velocity
+    return differentiate(recording.position) if recording.position is not None else None
+
+
+def _table_trials(
+    table: TrialTable, velocity: Series | None, speed: Series | None, recipe: IngestRecipe
+) -> Candidates:
+    n = len(table)
+    missing = np.full(n, np.nan)
+    start, stop = table.events["start"], table.events["stop"]
+    go = table.events.get("go_cue", missing)
+    given = table.events.get("move_onset", missing)
+    has_column = "move_onset" in table.events and bool(np.isfinite(given).any())
+    use_column = recipe.onset.method == "column" or (recipe.onset.method == "auto" and has_column)
+
+    found = [_table_onset(speed, start[i], stop[i], go[i], given[i], recipe.onset, use_column) for i in range(n)]
+    onset = np.array([f.onset for f in found])
+    reason = np.full(n, "", dtype=object)
+    selection = recipe.trials
+
+    def drop(mask: NDArray[np.bool_], why: str) -> None:
+        reason[mask & (reason == "")] = why
+
+    drop(~table.valid, "flagged_by_file")
+    if selection.success_only:
+        drop(~table.success, "not_successful")
+    duration = stop - start
+    drop(~np.isfinite(duration), "no_start_or_stop")
+    drop(duration < selection.min_duration_s, "too_short")
+    drop(duration > selection.max_duration_s, "too_long")
+    if recipe.align_to in {"move_onset", "peak_speed"}:
+        for i, movement in enumerate(found):
+            if reason[i] == "" and not movement.is_found:
+                reason[i] = f"onset_{movement.quality}"
+        if selection.check_reaction_time and not use_column:
+            reaction = onset - go
+            drop(np.isfinite(go) & (reaction < recipe.onset.min_rt_s), "reaction_too_fast")
+            drop(np.isfinite(go) & (reaction > recipe.onset.max_rt_s), "reaction_too_slow")
+
+    peak = np.array([f.peak for f in found])
+    direction = np.where(np.isfinite(table.target_dir), table.target_dir, _direction_at(velocity, peak))
+    return Candidates(
+        row=table.row,
+        events={
+            "trial_start": start,
+            "target_on": table.events.get("target_on", missing),
+            "go_cue": go,
+            "move_onset": onset,
+            "peak_speed": peak,
+        },
+        peak_speed=np.array([f.peak_speed for f in found]),
+        target_dir=direction,
+        onset_quality=np.array([f.quality for f in found], dtype=object),
+        condition=_with_octants(table.condition, direction),
+        split_hint=table.split,
+        reason=reason,
+    )
+
+
+def _table_onset(
+    speed: Series | None,
+    start: float,
+    stop: float,
+    go: float,
+    given: float,
+    settings: OnsetSettings,
+    use_column: bool,  # noqa: FBT001
+) -> Onset:
+    nothing = Onset(np.nan, np.nan, np.nan, "unobserved")
+    if use_column and not np.isfinite(given):
+        return Onset(np.nan, np.nan, np.nan, "no_column_value")
+    if speed is None:
+        return Onset(given, np.nan, np.nan, "column") if use_column else nothing
+    begin = given if use_column else go if np.isfinite(go) else start
+    if not (np.isfinite(begin) and np.isfinite(stop)):
+        return nothing
+    earliest = begin if use_column or not np.isfinite(go) else begin + settings.min_rt_s
+    movement = find_onset(speed, earliest, min(stop, begin + settings.max_search_s), settings, from_s=begin)
+    if use_column:
+        return Onset(given, movement.peak, movement.peak_speed, "column")
+    return movement
+
+
+def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe) -> Candidates:
+    settings = recipe.reaches
+    found: list[Onset] = []
+    reason: list[str] = []
+    if speed is not None:
+        rule = recipe.onset.model_copy(
+            update={
+                "method": "peak_fraction" if recipe.onset.method in {"auto", "column"} else recipe.onset.method,
+                "fraction": settings.onset_fraction,
+                "min_peak_cm_s": settings.min_peak_cm_s,
+            }
+        )
+        filled = np.nan_to_num(speed.values[:, 0], nan=0.0)
+        step = float(np.median(np.diff(speed.time))) if len(speed.time) > 1 else np.inf
+        peaks, _ = find_peaks(
+            filled, height=settings.min_peak_cm_s, distance=max(1, round(settings.min_separation_s / step))
+        )
+        for peak in peaks:
+            time = speed.time[peak]
+            movement = find_onset(speed, time - 1.6 * step, time + 1.6 * step, rule, from_s=time - 2 * settings.max_rise_s)
+            found.append(movement)
+            too_slow = movement.is_found and movement.peak - movement.onset > settings.max_rise_s
+            missing = "" if movement.is_found else f"onset_{movement.quality}"
+            reason.append("onset_slow_rise" if too_slow else missing)
+    n = len(found)
+    peak_time = np.array([f.peak for f in found])
+    direction = _direction_at(velocity, peak_time)
+    missing = np.full(n, np.nan)
+    onset = np.array([f.onset for f in found])
+    return Candidates(
+        row=np.arange(n),
+        events={"trial_start": onset, "target_on": missing, "go_cue": missing, "move_onset": onset, "peak_speed": peak_time},
+        peak_speed=np.array([f.peak_speed for f in found]),
+        target_dir=direction,
+        onset_quality=np.array([f.quality for f in found], dtype=object),
+        condition=_with_octants(np.full(n, "", dtype=object), direction),
+        split_hint=np.full(n, "", dtype=object),
+        reason=np.array(reason, dtype=object),
+    )
+
+
+def _direction_at(velocity: Series | None, time: FloatArray) -> FloatArray:
+    out = np.full(len(time), np.nan)
+    if velocity is None or velocity.values.shape[1] < 2:
+        return out
+    known = np.isfinite(time)
+    nearest = np.clip(np.searchsorted(velocity.time, time[known]), 0, len(velocity.time) - 1)
+    out[known] = np.arctan2(velocity.values[nearest, 1], velocity.values[nearest, 0])
+    return out
+
+
+def _with_octants(condition: NDArray[np.object_], direction: FloatArray) -> NDArray[np.object_]:
+    degrees = np.round(np.nan_to_num(direction) / (np.pi / 4)).astype(int) % 8 * 45
+    octant = np.array([f"dir{d:03d}" for d in degrees], dtype=object)
+    octant[~np.isfinite(direction)] = "unknown"
+    return np.where(condition == "", octant, condition).astype(object)

@@ -1,0 +1,159 @@
+"""Kinematics on the bins: contiguous segments, anti-alias filter, derivative.
+
+A value is that of the band-limited signal at the bin's centre. Nothing is computed across a gap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.interpolate import PchipInterpolator
+
+from pipeline.signals.recording import FloatArray, IntArray, Series
+
+GAP_FACTOR = 1.5
+"""A step longer than this many sampling intervals is a gap."""
+
+CUTOFF = 0.8
+"""Cut-off of the anti-alias filter as a share of the bins' Nyquist frequency."""
+
+ZERO_CROSSINGS = 4
+"""Half width of the filter, in zero crossings of the sinc."""
+
+
+def sampling_interval(time: FloatArray) -> float:
+    """Return the median step between samples in seconds; NaN for fewer than two samples.
+
+    Examples
+    --------
+    >>> sampling_interval(np.array([0.0, 0.01, 0.02, 5.0]))
+    0.01
+    """
+    return float(np.median(np.diff(time))) if len(time) > 1 else float("nan")
+
+
+def contiguous_segments(series: Series) -> list[Series]:
+    """Cut a series at its gaps; samples that are NaN on any axis count as missing.
+
+    Parameters
+    ----------
+    series
+        Sampled signal.
+
+    Returns
+    -------
+    segments
+        In order; each without NaN and without a step longer than 1.5 sampling intervals, at least two samples.
+
+    Examples
+    --------
+    >>> t = np.array([0.0, 0.01, 0.02, 1.0, 1.01])
+    >>> [len(s.time) for s in contiguous_segments(Series(t, np.zeros((5, 2))))]
+    [3, 2]
+    """
+    is_whole = np.isfinite(series.values).all(axis=1)
+    time, values = series.time[is_whole], series.values[is_whole]
+    if len(time) < 2:
+        return []
+    limit = GAP_FACTOR * sampling_interval(series.time)
+    cuts = np.flatnonzero(np.diff(time) > limit) + 1
+    bounds = np.concatenate([[0], cuts, [len(time)]])
+    return [Series(time[a:b], values[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b - a > 1]
+
+
+def differentiate(series: Series) -> Series:
+    """Return the time derivative, second-order central differences within each contiguous segment.
+
+    Parameters
+    ----------
+    series
+        Sampled signal, e.g. position in cm.
+
+    Returns
+    -------
+    derivative
+        Per second, at the same sample times; NaN where a sample is missing or alone.
+
+    Examples
+    --------
+    >>> t = np.arange(4) * 0.5
+    >>> differentiate(Series(t, (3 * t)[:, None])).values[:, 0]
+    array([3., 3., 3., 3.])
+    """
+    out = np.full_like(series.values, np.nan)
+    for segment in contiguous_segments(series):
+        at = np.searchsorted(series.time, segment.time)
+        order = 2 if len(segment.time) > 2 else 1
+        out[at] = np.gradient(segment.values, segment.time, axis=0, edge_order=order)
+    return Series(series.time, out)
+
+
+def resample(series: Series, at: FloatArray, *, bin_size_s: float) -> FloatArray:
+    """Evaluate a series at bin centres, without aliasing and with unit gain at zero frequency.
+
+    Where the series is sampled faster than the bins, a Hann-windowed sinc with its cut-off at 80 % of the bins' Nyquist
+    frequency is centred on each bin centre and its taps are scaled to sum to one. Where it is sampled slower, it is
+    interpolated by monotone cubics. Ends of segments are extended by point reflection, which keeps their slope.
+
+    Parameters
+    ----------
+    series
+        Sampled signal.
+    at
+        Bin centres in seconds, ascending, one bin apart. Shape ``(n_bins,)``.
+    bin_size_s
+        Width of a bin in seconds.
+
+    Returns
+    -------
+    values
+        Shape ``(n_bins, n_axes)``, float64. NaN at centres that lie in no contiguous segment.
+
+    Examples
+    --------
+    >>> t = np.arange(200) * 0.001
+    >>> resample(Series(t, np.ones((200, 1))), np.array([0.05, 0.07]), bin_size_s=0.02)[:, 0]
+    array([1., 1.])
+    """
+    out = np.full((len(at), series.values.shape[1]), np.nan)
+    for segment in contiguous_segments(series):
+        step = (segment.time[-1] - segment.time[0]) / (len(segment.time) - 1)
+        slack = min(step, bin_size_s) / 2 + 1e-9
+        first = int(np.searchsorted(at, segment.time[0] - slack))
+        last = int(np.searchsorted(at, segment.time[-1] + slack))
+        if first == last:
+            continue
+        if step > 0.75 * bin_size_s:
+            inside = np.clip(at[first:last], segment.time[0], segment.time[-1])
+            out[first:last] = PchipInterpolator(segment.time, segment.values)(inside)
+        else:
+            out[first:last] = _windowed_sinc(segment, at[first:last], step=step, bin_size_s=bin_size_s)
+    return out
+
+
+def _windowed_sinc(segment: Series, at: FloatArray, *, step: float, bin_size_s: float) -> FloatArray:
+    start = segment.time[0]
+    uniform = start + step * np.arange(len(segment.time))
+    values = segment.values
+    if np.abs(uniform - segment.time).max() > 0.01 * step:
+        values = np.column_stack([np.interp(uniform, segment.time, column) for column in values.T])
+    cutoff_hz = CUTOFF / (2 * bin_size_s)
+    half_s = ZERO_CROSSINGS / (2 * cutoff_hz)
+    n_side = int(np.ceil(half_s / step))
+    padded = np.pad(values, ((n_side + 1, n_side + 1), (0, 0)), mode="reflect", reflect_type="odd")
+    windows = sliding_window_view(padded, 2 * n_side + 1, axis=0)
+
+    position = (at - start) / step
+    nearest = np.rint(position).astype(np.int64)
+    # Bins and samples drift past each other slowly or not at all, so that few phases occur.
+    phases, phase_of = np.unique(np.round(position - nearest, 4), return_inverse=True)
+    taps = (np.arange(-n_side, n_side + 1) - phases[:, None]) * step
+    weights = np.sinc(2 * cutoff_hz * taps) * np.where(
+        np.abs(taps) < half_s, np.cos(np.pi * taps / (2 * half_s)) ** 2, 0.0
+    )
+    weights /= weights.sum(axis=1, keepdims=True)
+    out = np.empty((len(at), values.shape[1]))
+    for lo in range(0, len(at), 8192):
+        rows: IntArray = nearest[lo : lo + 8192] + 1
+        out[lo : lo + 8192] = np.einsum("tak,tk->ta", windows[rows], weights[phase_of[lo : lo + 8192]])
+    return out

@@ -1,0 +1,91 @@
+"""Gaussian smoothing of counts into rates, on the continuous series and aware of gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
+
+from pipeline.signals.recording import BoolArray, FloatArray
+
+
+def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:
+    """Return a Gaussian of odd length that sums to one.
+
+    Parameters
+    ----------
+    sigma_bins
+        Standard deviation in bins; 0 gives the kernel that changes nothing.
+    truncate
+        Half width in standard deviations.
+
+    Returns
+    -------
+    kernel
+        Shape ``(2 * ceil(truncate * sigma_bins) + 1,)``, symmetric: an even kernel would shift the rates by half
+        a bin.
+
+    Examples
+    --------
+    >>> gaussian_kernel(0.0)
+    array([1.])
+    >>> len(gaussian_kernel(1.25))
+    11
+    """
+    radius = int(np.ceil(truncate * sigma_bins - 1e-9))
+    if radius == 0:
+        return np.ones(1)
+    offsets = np.arange(-radius, radius + 1) / sigma_bins
+    kernel: FloatArray = np.exp(-0.5 * offsets**2)
+    return np.asarray(kernel / kernel.sum())
+
+
+def smooth_counts(
+    counts: NDArray[np.unsignedinteger],
+    observed: BoolArray,
+    *,
+    bin_size_s: float,
+    sigma_s: float,
+    truncate: float = 4.0,
+) -> NDArray[np.float32]:
+    """Turn spike counts into smoothed firing rates.
+
+    Each output bin is the mean of the observed bins around it, weighted by the Gaussian: at the ends of the
+    session and beside gaps the weights are renormalised, so that a constant rate stays constant there.
+
+    Parameters
+    ----------
+    counts
+        Spikes per bin. Shape ``(n_units, n_bins)``.
+    observed
+        Bins that were recorded. Shape ``(n_bins,)``. Counts elsewhere have no influence.
+    bin_size_s
+        Width of a bin in seconds.
+    sigma_s
+        Standard deviation of the Gaussian in seconds.
+    truncate
+        Half width of the Gaussian in standard deviations.
+
+    Returns
+    -------
+    rates
+        Hz; NaN in bins that were not observed. Shape ``(n_units, n_bins)``, float32.
+
+    Examples
+    --------
+    >>> ones = np.ones((1, 6), np.uint8)
+    >>> smooth_counts(ones, np.array([1, 1, 0, 1, 1, 1], bool), bin_size_s=0.02, sigma_s=0.025)
+    array([[50., 50., nan, 50., 50., 50.]], dtype=float32)
+    """
+    kernel = gaussian_kernel(sigma_s / bin_size_s, truncate)
+    weight = correlate1d(observed.astype(np.float64), kernel, mode="constant")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(observed, 1.0 / (weight * bin_size_s), np.nan)
+    rates = np.empty(counts.shape, np.float32)
+    is_whole = bool(observed.all())
+    for unit, row in enumerate(counts):
+        values = row.astype(np.float64)
+        if not is_whole:
+            values *= observed
+        rates[unit] = correlate1d(values, kernel, mode="constant") * scale
+    return rates

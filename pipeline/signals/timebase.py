@@ -1,0 +1,111 @@
+"""The integer time base: nanoseconds, half-open bins, edges at whole multiples of the bin width.
+
+Bins are ``[left, right)``. Their edges are ``k * bin_ns`` for integer ``k``, counted from time zero of the
+session, and computed in integers: a float ``arange`` gives 35 or 36 bins for the same window, depending
+on where it starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.errors import DataError
+from pipeline.signals.recording import FloatArray, IntArray
+
+NS_PER_S = 1_000_000_000
+
+
+def to_ns(seconds: FloatArray) -> IntArray:
+    """Round times to whole nanoseconds.
+
+    Parameters
+    ----------
+    seconds
+        Finite times in seconds, any shape.
+
+    Returns
+    -------
+    nanoseconds
+        int64, same shape.
+
+    Raises
+    ------
+    DataError
+        If a time is not finite.
+
+    Examples
+    --------
+    >>> to_ns(np.array([0.02, 0.1 + 0.2]))
+    array([ 20000000, 300000000])
+    """
+    seconds = np.asarray(seconds, dtype=np.float64)
+    if not np.isfinite(seconds).all():
+        n_bad = int((~np.isfinite(seconds)).sum())
+        raise DataError(f"{n_bad} of {seconds.size} times are not finite. Leave them out before binning.")
+    return np.rint(seconds * NS_PER_S).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A run of adjacent time bins.
+
+    Attributes
+    ----------
+    first
+        Number of the first bin: its left edge is ``first * bin_ns``.
+    n_bins
+        Number of bins.
+    bin_ns
+        Width of a bin in nanoseconds.
+    """
+
+    first: int
+    n_bins: int
+    bin_ns: int
+
+    @classmethod
+    def covering(cls, start_s: float, stop_s: float, bin_ns: int) -> Grid:
+        """Return the shortest grid in which both times lie.
+
+        Examples
+        --------
+        >>> Grid.covering(0.01, 0.06, 20_000_000)
+        Grid(first=0, n_bins=4, bin_ns=20000000)
+        """
+        first, last = to_ns(np.array([start_s, stop_s])) // bin_ns
+        return cls(int(first), int(last - first + 1), bin_ns)
+
+    @property
+    def bin_size_s(self) -> float:
+        """Width of a bin in seconds."""
+        return self.bin_ns / NS_PER_S
+
+    @property
+    def left_s(self) -> FloatArray:
+        """Left edges in seconds. Shape ``(n_bins,)``."""
+        out: FloatArray = (self.first + np.arange(self.n_bins)) * self.bin_ns / NS_PER_S
+        return out
+
+    @property
+    def centre_s(self) -> FloatArray:
+        """Centres in seconds. Shape ``(n_bins,)``."""
+        out: FloatArray = (2 * (self.first + np.arange(self.n_bins)) + 1) * self.bin_ns / (2 * NS_PER_S)
+        return out
+
+    def bin_of(self, seconds: FloatArray) -> IntArray:
+        """Return the position in the grid of the bin that holds each time; may lie outside the grid.
+
+        Parameters
+        ----------
+        seconds
+            Finite times in seconds.
+
+        Examples
+        --------
+        >>> Grid(0, 10, 20_000_000).bin_of(np.array([0.0199999, 0.02, 0.06]))
+        array([0, 1, 3])
+        """
+        out: IntArray = to_ns(seconds) // self.bin_ns - self.first
+        return out

@@ -1,0 +1,1 @@
+"""Where NWB files come from: a folder, the DANDI archive, the simulator."""

@@ -1,0 +1,1 @@
+"""One module per ``pipeline run NAME``: catalog → plan → work → catalog."""

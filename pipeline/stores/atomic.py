@@ -1,0 +1,119 @@
+"""Writing whole or not at all: temporary name, flush to disk, rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.errors import MachineError, PipelineError
+
+
+def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
+    """Turn an operating-system error into one that says what to do.
+
+    Parameters
+    ----------
+    error
+        What the operating system said.
+    path
+        File or folder it happened at.
+    doing
+        What was being done, e.g. ``"write the trial store"``.
+
+    Examples
+    --------
+    >>> print(machine_error(OSError(28, "No space left on device"), Path("a.zarr"), doing="write the store"))
+    a.zarr: cannot write the store: No space left on device. Free some space and run the same command again.
+    """
+    remedies = {
+        errno.ENOSPC: "Free some space and run the same command again.",
+        errno.EDQUOT: "Free some of your quota and run the same command again.",
+        errno.EACCES: "Choose a folder you may write to, or change its permissions.",
+        errno.EPERM: "Choose a folder you may write to, or change its permissions.",
+        errno.EROFS: "Choose a folder on a writable disk.",
+        errno.ENOTDIR: "A part of this path is a file; choose another folder.",
+    }
+    remedy = remedies.get(error.errno or 0, "Check the disk and run the same command again.")
+    return MachineError(f"{path}: cannot {doing}: {error.strerror or error}. {remedy}")
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a hidden sibling of `path` that no other writer uses."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises
+    ------
+    MachineError
+        If the folder cannot be made or written to; nothing is left behind.
+    """
+    temporary = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise machine_error(error, path, doing="write this file") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file whole or not at all (see `write_bytes`)."""
+    write_bytes(path, text.encode())
+
+
+def leftovers(path: Path) -> list[Path]:
+    """Return temporary siblings of `path` that a killed writer left behind."""
+    if not path.parent.is_dir():
+        return []
+    return sorted(path.parent.glob(f".{path.name}.*.tmp"))
+
+
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """Build a directory under a temporary name and give it its own name at the end.
+
+    If the body raises, nothing is left; if the process is killed, only a hidden ``.tmp`` directory is, which
+    the next writer of `path` removes. One writer at a time is the caller's business.
+
+    Yields
+    ------
+    temporary
+        Folder to write into.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in leftovers(path):
+            shutil.rmtree(stale, ignore_errors=True)
+        temporary = temporary_name(path)
+        temporary.mkdir()
+    except OSError as error:
+        raise machine_error(error, path, doing="make this folder") from error
+    try:
+        yield temporary
+        if path.exists():
+            # A directory cannot be replaced in one step: the old one steps aside first, under a name that
+            # the next writer clears away.
+            path.rename(temporary_name(path))
+        temporary.rename(path)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this folder") from error
+    finally:
+        for stale in leftovers(path):
+            shutil.rmtree(stale, ignore_errors=True)

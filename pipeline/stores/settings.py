@@ -1,0 +1,168 @@
+"""Settings from YAML files and from ``key.path=value`` words, with errors that say where."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import SettingsError
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing, is not YAML, or holds something other than a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise SettingsError(f"{path}: no such file. Check the path.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}.") from error
+    try:
+        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: is not valid YAML: {error}. Mend the line it names.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}.")
+    return content
+
+
+def validate(schema: type[Settings], content: Mapping[str, Any], *, where: str) -> Settings:
+    """Check `content` against `schema`.
+
+    Parameters
+    ----------
+    schema
+        The pydantic model.
+    content
+        What was read.
+    where
+        File or option it comes from; named in the error.
+
+    Raises
+    ------
+    SettingsError
+        With key, expected and found for each fault, and the nearest known key for a misspelt one.
+
+    Examples
+    --------
+    >>> from schemas.recipe import IngestRecipe
+    >>> validate(IngestRecipe, {"bin_sise_s": 0.02}, where="recipe.yaml")
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.SettingsError: recipe.yaml: bin_sise_s: unknown key, found 0.02; did you mean bin_size_s?
+    """
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        faults = [_describe(schema, fault) for fault in error.errors()]
+        raise SettingsError(f"{where}: " + "; ".join(faults)) from error
+
+
+def load(
+    schema: type[Settings],
+    *,
+    file: Path | None = None,
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+) -> Settings:
+    """Build settings from defaults, a file and ``key.path=value`` words, the later winning.
+
+    Parameters
+    ----------
+    schema
+        The pydantic model.
+    file
+        YAML file.
+    overrides
+        Words such as ``"bin_size_s=0.05"`` or ``"onset.method=column"``; values are YAML.
+    base
+        Values under those of the file.
+
+    Raises
+    ------
+    SettingsError
+        If a word has no ``=``, or a key or value does not fit the schema.
+
+    Examples
+    --------
+    >>> from schemas.recipe import IngestRecipe
+    >>> load(IngestRecipe, overrides=["bin_size_s=0.05", "window_s=[-0.25, 0.45]"]).n_bins
+    14
+    """
+    content: dict[str, Any] = _merged(dict(base or {}), read_yaml(file) if file else {})
+    where = [str(file)] if file else []
+    for word in overrides:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise SettingsError(f"--set {word}: expected key.path=value, for example --set bin_size_s=0.05.")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {word}: the value is not valid YAML: {error}.") from error
+        nested: Any = parsed
+        for part in reversed(key.strip().split(".")):
+            nested = {part: nested}
+        content = _merged(content, nested)
+        where.append(f"--set {word}")
+    return validate(schema, content, where=", ".join(where) or schema.__name__)
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(below)
+    for key, value in above.items():
+        mine = out.get(key)
+        out[key] = _merged(mine, value) if isinstance(mine, dict) and isinstance(value, Mapping) else value
+    return out
+
+
+def _describe(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    location = [str(part) for part in fault["loc"]]
+    key = ".".join(location)
+    found = fault.get("input")
+    if fault["type"] == "extra_forbidden":
+        known = _fields_at(schema, location[:-1])
+        close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
+        prefix = ".".join(location[:-1])
+        hint = (
+            f"did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else f"known keys: {', '.join(known)}"
+        )
+        return f"{key}: unknown key, found {_short(found)}; {hint}"
+    if fault["type"] == "missing":
+        return f"{key}: expected a value, found none"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: expected {message[0].lower()}{message[1:]}, found {_short(found)}"
+
+
+def _fields_at(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
+    current: Any = schema
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            field = current.model_fields.get(part)
+            current = field.annotation if field else None
+        for inner in get_args(current):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                current = inner
+    if isinstance(current, type) and issubclass(current, BaseModel):
+        return list(current.model_fields)
+    return []
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

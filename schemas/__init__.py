@@ -1,0 +1,41 @@
+"""Description of everything the project writes down (pydantic): no input or output, no arithmetic.
+
+`SCHEMAS` names the schemas that ``pipeline schema NAME`` prints.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from schemas.base import Frozen
+
+SCHEMAS: dict[str, str] = {
+    "catalog": "schemas.catalog:Catalog",
+    "recipe": "schemas.recipe:IngestRecipe",
+    "store": "schemas.store:StoreAttributes",
+    "train": "schemas.training:TrainSettings",
+    "mdssm": "schemas.models:MDSSMSettings",
+    "decode": "schemas.decoding:DecodeSettings",
+    "score": "schemas.results:Score",
+    "simulate": "schemas.simulation:SimulateSettings",
+}
+
+
+def schema_class(name: str) -> type[Frozen]:
+    """Return the schema called `name`.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> schema_class("recipe").__name__
+    'IngestRecipe'
+    """
+    module, _, attribute = SCHEMAS[name].partition(":")
+    found: type[Frozen] = getattr(import_module(module), attribute)
+    return found

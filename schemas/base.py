@@ -1,0 +1,33 @@
+"""Base class of everything this project writes down: frozen, closed, described.
+
+Settings never change after they were read, a misspelt key is an error, and every field carries the
+sentence that serves as command-line help, documentation and JSON-schema description at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Frozen(BaseModel):
+    """Immutable settings or record that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=False)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the canonical JSON form, as 64 hexadecimal digits.
+
+        Two objects have the same digest exactly when all their fields are equal, whatever order or
+        notation they were written in.
+
+        Examples
+        --------
+        >>> from schemas.recipe import IngestRecipe
+        >>> IngestRecipe().digest() == IngestRecipe(bin_size_s=0.02).digest()
+        True
+        """
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,83 @@
+"""The data catalog: known dandisets, and what the stages have made.
+
+Paths are relative to the folder of the catalog file. Entries are added and replaced, never edited by
+hand while a stage runs: every write happens under a file lock and replaces the file whole.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+from schemas.results import Score
+
+CATALOG_SCHEMA_VERSION = 1
+
+
+class AssetPin(Frozen):
+    """One file of a draft dandiset, pinned by content."""
+
+    path: str = Field(description="Path in the dandiset.")
+    asset_id: str = Field(description="Asset id in the archive.")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file.")
+    size: int = Field(ge=0, description="Size, bytes.")
+
+
+class DandisetEntry(Frozen):
+    """A dandiset this project knows how to read."""
+
+    title: str = Field(description="What it holds, in one line.")
+    version: str = Field(description="Pinned version; 'draft' only where nothing was published.")
+    layout: str = Field(description="Layout adapter of its files.")
+    tasks: tuple[str, ...] = Field(description="Tasks in it.")
+    citation: str = Field("", description="What to cite.")
+    license: str = Field("", description="Licence, SPDX.")
+    notes: tuple[str, ...] = Field((), description="Known issues.")
+    pins: tuple[AssetPin, ...] = Field((), description="Pinned files (draft dandisets).")
+
+
+class SessionEntry(Frozen):
+    """One ingested session: a trial store."""
+
+    session: str = Field(description="Session id, e.g. sub-C_ses-CO-20131003.")
+    subject: str = Field(description="Subject id.")
+    task: str = Field(description="Task.")
+    recipe_id: str = Field(description="Recipe the store was made by.")
+    store: str = Field(description="Path of the store, relative to the catalog.")
+    store_key: str = Field(description="Hash of asset digest, recipe, schema and transform version.")
+    dandiset: str | None = Field(None, description="Dandiset id and version, ID@VERSION.")
+    source: str = Field(description="File name or archive path of the NWB file.")
+    n_trials: int = Field(ge=0, description="Number of trials.")
+    n_units: int = Field(ge=0, description="Number of units kept.")
+    n_bins: int = Field(ge=1, description="Bins per trial.")
+    bin_size_s: float = Field(gt=0, description="Width of a bin, s.")
+    created: str = Field(description="When the store was written, ISO 8601, UTC.")
+
+
+class RunEntry(Frozen):
+    """One trained model."""
+
+    run: str = Field(description="Name of the run.")
+    model: str = Field(description="Name of the model.")
+    path: str = Field(description="Run directory, relative to the catalog.")
+    run_key: str = Field(description="Hash of settings, seed and the keys of the stores it was trained on.")
+    recipe_id: str = Field(description="Recipe of the stores it was trained on.")
+    sessions: tuple[str, ...] = Field(description="Session ids it was trained on.")
+    status: Literal["complete"] = Field("complete", description="Only complete runs are entered.")
+    steps: int = Field(ge=0, description="Training steps taken.")
+    metrics: dict[str, float] = Field(default_factory=dict, description="Final metrics.")
+    created: str = Field(description="When the run ended, ISO 8601, UTC.")
+
+
+class Catalog(Frozen):
+    """The whole catalog file."""
+
+    schema_version: Literal[1] = Field(1, description="Version of this description.")
+    dandisets: dict[str, DandisetEntry] = Field(default_factory=dict, description="Dandiset id → entry.")
+    sessions: dict[str, SessionEntry] = Field(
+        default_factory=dict, description="Session id @ recipe id → entry."
+    )
+    runs: dict[str, RunEntry] = Field(default_factory=dict, description="Run name → entry.")
+    results: tuple[Score, ...] = Field((), description="Scores of all decodings.")

@@ -1,0 +1,54 @@
+"""Settings of the models: sizes and choices, no training schedule (that is `schemas.training`)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+
+
+class ReadInSettings(Frozen):
+    """From the units of one session to the width all sessions share."""
+
+    hidden: int = Field(64, ge=1, description="Width of the per-session linear map (P0).")
+    width: int = Field(32, ge=1, description="Width after the shared head (P).")
+    activation: Literal["none", "silu"] = Field("none", description="Between the per-session map and the head.")
+    layernorm: bool = Field(True, description="Normalise after the shared head.")
+
+
+class MDSSMSettings(Frozen):
+    """Meta-dynamical state-space model (Vermani et al., ICLR 2025, equations 8-18)."""
+
+    name: Literal["mdssm"] = Field("mdssm", description="Name of the model.")
+    latent_dim: int = Field(30, ge=1, description="Dimension of the latent state z (D).")
+    embedding_dim: int = Field(2, ge=1, description="Dimension of the dynamical embedding e (E).")
+    rank: int = Field(6, ge=1, description="Rank of the change of weights made from e (R).")
+    dynamics_width: int = Field(128, ge=1, description="Width of the dynamics map's two hidden layers.")
+    hyper_width: int = Field(64, ge=1, description="Width of the hypernetwork.")
+    residual: bool = Field(
+        True, description="z + f(z) instead of f(z); eq. 13 is not residual, but the residual map trains faster."
+    )
+    encoder_width: int = Field(128, ge=1, description="Width of the recurrent encoders, per direction (H).")
+    embedding_bidirectional: bool = Field(True, description="Embedding encoder reads in both directions.")
+    state_bidirectional: bool = Field(True, description="State encoder reads in both directions.")
+    read_in: ReadInSettings = Field(default_factory=ReadInSettings, description="Read-in.")
+    likelihood: Literal["gaussian", "poisson"] = Field(
+        "gaussian", description="Gaussian for smoothed rates (the paper), Poisson for spike counts."
+    )
+    per_session_noise: bool = Field(True, description="One process noise Q per session instead of one for all.")
+    detach_embedding: bool = Field(
+        True, description="The state encoder sees e without passing gradients back (the authors' code)."
+    )
+    mask_probability: float = Field(
+        0.2, ge=0, lt=1, description="Share of time bins whose state is rolled out instead of inferred (p_mask)."
+    )
+    conditioner: Literal["low_rank", "linear", "concat", "shared"] = Field(
+        "low_rank",
+        description="What the embedding changes: 'low_rank' weights (MDSSM), or a baseline: 'linear' (CoDA), "
+        "'concat' (the embedding as an input), 'shared' (nothing).",
+    )
+    weight_change_penalty: float = Field(
+        0.1, ge=0, description="Weight of the Frobenius norm of the weight changes (lambda)."
+    )

@@ -1,0 +1,147 @@
+"""The trial store: what `pipeline run ingest` writes for one session and every other stage reads.
+
+A store is a zarr v3 directory with two groups. ``trials`` holds the aligned windows, ``continuous`` the
+whole binned session they were cut from: trial ``k`` is bins ``start_bin[k]`` to ``start_bin[k] + n_bins``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+from schemas.recipe import IngestRecipe
+
+STORE_SCHEMA_VERSION = 1
+"""Raised when arrays, names or units of a store change."""
+
+TRANSFORM_VERSION = 1
+"""Raised when the same recipe gives other numbers than before."""
+
+Split = Literal["train", "val", "test"]
+
+
+class ArraySpec(Frozen):
+    """One array of a store group."""
+
+    dims: tuple[str, ...] = Field(description="Names of the dimensions, in order.")
+    kinds: str = Field(description="Allowed numpy dtype kinds: u, i, f, b, O or T (strings).")
+    units: str = Field("", description="Unit of the values, as written into the array's attributes.")
+    nullable: bool = Field(False, description="Whether NaN is allowed.")
+    description: str = Field(description="What the values are.")
+
+
+TRIALS_ARRAYS: dict[str, ArraySpec] = {
+    "counts": ArraySpec(dims=("trial", "time", "unit"), kinds="u", units="spikes", description="Spikes per bin"),
+    "rates": ArraySpec(
+        dims=("trial", "time", "unit"), kinds="f", units="Hz", description="Gaussian-smoothed firing rate"
+    ),
+    "position": ArraySpec(
+        dims=("trial", "time", "axis"), kinds="f", units="cm", nullable=True,
+        description="Hand or cursor position at the bin centre; NaN where not recorded",
+    ),
+    "velocity": ArraySpec(
+        dims=("trial", "time", "axis"), kinds="f", units="cm/s", nullable=True,
+        description="Hand or cursor velocity at the bin centre; NaN where not recorded",
+    ),
+    "time": ArraySpec(
+        dims=("time",), kinds="f", units="s", description="Left edge of the bin, from the bin that holds the event"
+    ),
+    "trial": ArraySpec(dims=("trial",), kinds="i", description="Row in the file's trial table, or reach number"),
+    "unit": ArraySpec(dims=("unit",), kinds="i", description="Unit id in the NWB file"),
+    "axis": ArraySpec(dims=("axis",), kinds="OT", description="Axis of the kinematics"),
+    "start_bin": ArraySpec(dims=("trial",), kinds="i", description="First bin of the trial in the continuous group"),
+    "event_time": ArraySpec(
+        dims=("trial",), kinds="f", units="s", description="Time of the aligning event in the session"
+    ),
+    "event_offset": ArraySpec(
+        dims=("trial",), kinds="f", units="s",
+        description="Event time minus the left edge of the bin that holds it; in [0, bin_size_s)",
+    ),
+    "go_cue": ArraySpec(dims=("trial",), kinds="f", units="s", nullable=True, description="Time of the go cue"),
+    "target_on": ArraySpec(
+        dims=("trial",), kinds="f", units="s", nullable=True, description="Time the target came on"
+    ),
+    "move_onset": ArraySpec(
+        dims=("trial",), kinds="f", units="s", nullable=True, description="Time of movement onset"
+    ),
+    "peak_time": ArraySpec(dims=("trial",), kinds="f", units="s", nullable=True, description="Time of peak speed"),
+    "peak_speed": ArraySpec(
+        dims=("trial",), kinds="f", units="cm/s", nullable=True, description="Peak speed of the movement"
+    ),
+    "reaction_time": ArraySpec(
+        dims=("trial",), kinds="f", units="s", nullable=True, description="Movement onset minus go cue"
+    ),
+    "onset_quality": ArraySpec(
+        dims=("trial",), kinds="OT",
+        description="How the onset was found: column, ok, slow_rise, several_peaks, unobserved",
+    ),
+    "target_dir": ArraySpec(
+        dims=("trial",), kinds="f", units="rad", nullable=True, description="Direction of the target or reach"
+    ),
+    "condition": ArraySpec(dims=("trial",), kinds="OT", description="Condition the split is stratified by"),
+    "split": ArraySpec(dims=("trial",), kinds="OT", description="train, val or test"),
+    "area": ArraySpec(dims=("unit",), kinds="OT", description="Brain area or electrode group of the unit"),
+    "mean_rate": ArraySpec(
+        dims=("unit",), kinds="f", units="Hz", description="Mean firing rate over the observed time"
+    ),
+    "heldout": ArraySpec(dims=("unit",), kinds="b", description="Unit held out for co-smoothing"),
+}
+"""Arrays of the ``trials`` group; all of them are always there."""
+
+CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
+    "counts": ArraySpec(dims=("time", "unit"), kinds="u", units="spikes", description="Spikes per bin"),
+    "rates": ArraySpec(
+        dims=("time", "unit"), kinds="f", units="Hz", nullable=True,
+        description="Gaussian-smoothed firing rate; NaN where not observed",
+    ),
+    "position": TRIALS_ARRAYS["position"].model_copy(update={"dims": ("time", "axis")}),
+    "velocity": TRIALS_ARRAYS["velocity"].model_copy(update={"dims": ("time", "axis")}),
+    "observed": ArraySpec(dims=("time",), kinds="b", description="Whether the whole bin was recorded"),
+    "time": ArraySpec(dims=("time",), kinds="f", units="s", description="Left edge of the bin in the session"),
+    "unit": TRIALS_ARRAYS["unit"],
+    "axis": TRIALS_ARRAYS["axis"],
+}
+"""Arrays of the ``continuous`` group."""
+
+
+class Provenance(Frozen):
+    """Where the numbers of a store come from."""
+
+    source: str = Field(description="File name or archive path of the NWB file.")
+    asset_digest: str = Field(description="SHA-256 of the NWB file, as 'sha256:<hex>'.")
+    dandiset: str | None = Field(None, description="Dandiset id.")
+    dandiset_version: str | None = Field(None, description="Version of the dandiset.")
+    asset_id: str | None = Field(None, description="Asset id in the archive.")
+    layout: str = Field(description="Layout adapter that read the file.")
+    position_series: str | None = Field(None, description="Path of the series the position was read from.")
+    velocity_series: str | None = Field(
+        None, description="Path of the series the velocity was read from; none: derived from the position."
+    )
+    warnings: tuple[str, ...] = Field((), description="What the reader found odd in the file.")
+    packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
+    created: str = Field(description="When the store was written, ISO 8601, UTC.")
+
+
+class DropCounts(Frozen):
+    """How many units and trials were left out, and why."""
+
+    units: dict[str, int] = Field(default_factory=dict, description="Reason → number of units.")
+    trials: dict[str, int] = Field(default_factory=dict, description="Reason → number of trials.")
+
+
+class StoreAttributes(Frozen):
+    """Attributes of a trial store's groups."""
+
+    schema_version: int = Field(STORE_SCHEMA_VERSION, description="Version of this description.")
+    transform_version: int = Field(TRANSFORM_VERSION, description="Version of the signal processing.")
+    store_key: str = Field(description="Hash of asset digest, recipe, schema and transform version.")
+    session: str = Field(description="Session id.")
+    subject: str = Field(description="Subject id.")
+    task: str = Field(description="Task, e.g. CO, RT, maze; 'unknown' where the file does not say.")
+    bin_size_s: float = Field(description="Width of a bin, s.")
+    n_event_bins: int = Field(description="Bins of a trial before the one that holds the event.")
+    recipe: IngestRecipe = Field(description="The recipe the store was made by.")
+    provenance: Provenance = Field(description="Where the numbers come from.")
+    dropped: DropCounts = Field(description="What was left out, by reason.")
