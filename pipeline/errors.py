@@ -6,7 +6,10 @@ decides the exit code of the command line.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class PipelineError(Exception):
@@ -52,7 +55,7 @@ class MachineError(PipelineError):
     exit_code = 5
 
 
-class PartialFailure(PipelineError):
+class PartialFailure(PipelineError):  # noqa: N818 (what was done is not an error)
     """Some sessions or runs failed; the others were done.
 
     Parameters
@@ -66,7 +69,7 @@ class PartialFailure(PipelineError):
 
     Examples
     --------
-    >>> failure = PartialFailure("1 of 2 sessions failed: b (no units)", results=["a"], failures=[("b", "no units")])
+    >>> failure = PartialFailure("1 of 2 sessions failed", results=["a"], failures=[("b", "no units")])
     >>> failure.exit_code, failure.failures
     (3, (('b', 'no units'),))
     """

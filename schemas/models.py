@@ -14,8 +14,10 @@ class ReadInSettings(Frozen):
 
     hidden: int = Field(64, ge=1, description="Width of the per-session linear map (P0).")
     width: int = Field(32, ge=1, description="Width after the shared head (P).")
-    activation: Literal["none", "silu"] = Field("none", description="Between the per-session map and the head.")
-    layernorm: bool = Field(True, description="Normalise after the shared head.")
+    activation: Literal["none", "silu"] = Field(
+        "none", description="Between the per-session map and the head."
+    )
+    layernorm: bool = Field(default=True, description="Normalise after the shared head.")
 
 
 class MDSSMSettings(Frozen):
@@ -28,21 +30,30 @@ class MDSSMSettings(Frozen):
     dynamics_width: int = Field(128, ge=1, description="Width of the dynamics map's two hidden layers.")
     hyper_width: int = Field(64, ge=1, description="Width of the hypernetwork.")
     residual: bool = Field(
-        True, description="z + f(z) instead of f(z); eq. 13 is not residual, but the residual map trains faster."
+        default=True,
+        description="z + f(z) instead of f(z); eq. 13 is not residual, but the residual map trains faster.",
     )
     encoder_width: int = Field(128, ge=1, description="Width of the recurrent encoders, per direction (H).")
-    embedding_bidirectional: bool = Field(True, description="Embedding encoder reads in both directions.")
-    state_bidirectional: bool = Field(True, description="State encoder reads in both directions.")
+    embedding_bidirectional: bool = Field(
+        default=True, description="Embedding encoder reads in both directions."
+    )
+    state_bidirectional: bool = Field(default=True, description="State encoder reads in both directions.")
     read_in: ReadInSettings = Field(default_factory=ReadInSettings, description="Read-in.")
     likelihood: Literal["gaussian", "poisson"] = Field(
         "gaussian", description="Gaussian for smoothed rates (the paper), Poisson for spike counts."
     )
-    per_session_noise: bool = Field(True, description="One process noise Q per session instead of one for all.")
+    per_session_noise: bool = Field(
+        default=True, description="One process noise Q per session instead of one for all."
+    )
     detach_embedding: bool = Field(
-        True, description="The state encoder sees e without passing gradients back (the authors' code)."
+        default=True,
+        description="The state encoder sees e without passing gradients back (the authors' code).",
     )
     mask_probability: float = Field(
-        0.2, ge=0, lt=1, description="Share of time bins whose state is rolled out instead of inferred (p_mask)."
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of time bins whose state is rolled out instead of inferred (p_mask).",
     )
     conditioner: Literal["low_rank", "linear", "concat", "shared"] = Field(
         "low_rank",

@@ -100,7 +100,9 @@ class IngestRecipe(Frozen):
 
     bin_size_s: float = Field(0.02, gt=0, le=10, description="Width of a time bin, s.")
     smooth_sigma_s: float = Field(
-        0.025, ge=0, description="Standard deviation of the Gaussian that turns counts into rates, s; 0 = none."
+        0.025,
+        ge=0,
+        description="Standard deviation of the Gaussian that turns counts into rates, s; 0 = none.",
     )
     smooth_truncate: float = Field(4.0, gt=0, description="Half width of the Gaussian, standard deviations.")
     min_rate_hz: float = Field(

@@ -27,7 +27,9 @@ class Score(Frozen):
     n_trials: int = Field(ge=0, description="Trials scored.")
     n_samples: int = Field(ge=0, description="Time bins scored.")
     alpha: float = Field(ge=0, description="Ridge penalty chosen on the training trials.")
-    per_axis: tuple[float | None, ...] = Field((), description="R² of each axis; none where it is not defined.")
+    per_axis: tuple[float | None, ...] = Field(
+        (), description="R² of each axis; none where it is not defined."
+    )
 
     @property
     def key(self) -> tuple[str | None, str, str, str, str, float, str]:

@@ -33,12 +33,12 @@ class SimulateSettings(Frozen):
     kinematics_rate_hz: float = Field(
         100.0,
         gt=0,
-        description="Sampling rate of the kinematics, Hz (layouts '000688' and 'generic'; the others have 1 kHz).",
+        description="Sampling rate of the kinematics, Hz (layouts '000688' and 'generic'; others: 1 kHz).",
     )
     failure_rate: float = Field(0.12, ge=0, lt=1, description="Share of trials that fail.")
     mean_rate_hz: float = Field(12.0, gt=0, le=60, description="Mean over units of the firing rate, Hz.")
     silent_units: int = Field(2, ge=0, description="Units of each session that fire below 0.1 Hz.")
-    waveforms: bool = Field(True, description="Write one waveform per spike (layout '000688').")
+    waveforms: bool = Field(default=True, description="Write one waveform per spike (layout '000688').")
     seed: int = Field(0, ge=0, description="Seed: same seed, same data.")
 
     @model_validator(mode="after")
@@ -48,9 +48,11 @@ class SimulateSettings(Frozen):
             message = f"n_units is ({least}, {most}): expected the least number first and both at least 1"
             raise ValueError(message)
         if self.silent_units >= least:
-            message = f"silent_units is {self.silent_units} but a session may have only {least} units: lower it"
+            message = (
+                f"silent_units is {self.silent_units} but a session may have only {least} units: lower it"
+            )
             raise ValueError(message)
         if self.task == "RT" and self.layout not in {"000688", "generic"}:
-            message = f"layout {self.layout!r} has no random-target sessions: use task CO, or layout 000688 or generic"
+            message = f"layout {self.layout!r} has no task RT: use task CO, or layout '000688' or 'generic'"
             raise ValueError(message)
         return self

@@ -33,40 +33,61 @@ class ArraySpec(Frozen):
 
 
 TRIALS_ARRAYS: dict[str, ArraySpec] = {
-    "counts": ArraySpec(dims=("trial", "time", "unit"), kinds="u", units="spikes", description="Spikes per bin"),
+    "counts": ArraySpec(
+        dims=("trial", "time", "unit"), kinds="u", units="spikes", description="Spikes per bin"
+    ),
     "rates": ArraySpec(
         dims=("trial", "time", "unit"), kinds="f", units="Hz", description="Gaussian-smoothed firing rate"
     ),
     "position": ArraySpec(
-        dims=("trial", "time", "axis"), kinds="f", units="cm", nullable=True,
+        dims=("trial", "time", "axis"),
+        kinds="f",
+        units="cm",
+        nullable=True,
         description="Hand or cursor position at the bin centre; NaN where not recorded",
     ),
     "velocity": ArraySpec(
-        dims=("trial", "time", "axis"), kinds="f", units="cm/s", nullable=True,
+        dims=("trial", "time", "axis"),
+        kinds="f",
+        units="cm/s",
+        nullable=True,
         description="Hand or cursor velocity at the bin centre; NaN where not recorded",
     ),
     "time": ArraySpec(
-        dims=("time",), kinds="f", units="s", description="Left edge of the bin, from the bin that holds the event"
+        dims=("time",),
+        kinds="f",
+        units="s",
+        description="Left edge of the bin, from the bin that holds the event",
     ),
-    "trial": ArraySpec(dims=("trial",), kinds="i", description="Row in the file's trial table, or reach number"),
+    "trial": ArraySpec(
+        dims=("trial",), kinds="i", description="Row in the file's trial table, or reach number"
+    ),
     "unit": ArraySpec(dims=("unit",), kinds="i", description="Unit id in the NWB file"),
     "axis": ArraySpec(dims=("axis",), kinds="OT", description="Axis of the kinematics"),
-    "start_bin": ArraySpec(dims=("trial",), kinds="i", description="First bin of the trial in the continuous group"),
+    "start_bin": ArraySpec(
+        dims=("trial",), kinds="i", description="First bin of the trial in the continuous group"
+    ),
     "event_time": ArraySpec(
         dims=("trial",), kinds="f", units="s", description="Time of the aligning event in the session"
     ),
     "event_offset": ArraySpec(
-        dims=("trial",), kinds="f", units="s",
+        dims=("trial",),
+        kinds="f",
+        units="s",
         description="Event time minus the left edge of the bin that holds it; in [0, bin_size_s)",
     ),
-    "go_cue": ArraySpec(dims=("trial",), kinds="f", units="s", nullable=True, description="Time of the go cue"),
+    "go_cue": ArraySpec(
+        dims=("trial",), kinds="f", units="s", nullable=True, description="Time of the go cue"
+    ),
     "target_on": ArraySpec(
         dims=("trial",), kinds="f", units="s", nullable=True, description="Time the target came on"
     ),
     "move_onset": ArraySpec(
         dims=("trial",), kinds="f", units="s", nullable=True, description="Time of movement onset"
     ),
-    "peak_time": ArraySpec(dims=("trial",), kinds="f", units="s", nullable=True, description="Time of peak speed"),
+    "peak_time": ArraySpec(
+        dims=("trial",), kinds="f", units="s", nullable=True, description="Time of peak speed"
+    ),
     "peak_speed": ArraySpec(
         dims=("trial",), kinds="f", units="cm/s", nullable=True, description="Peak speed of the movement"
     ),
@@ -74,7 +95,8 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
         dims=("trial",), kinds="f", units="s", nullable=True, description="Movement onset minus go cue"
     ),
     "onset_quality": ArraySpec(
-        dims=("trial",), kinds="OT",
+        dims=("trial",),
+        kinds="OT",
         description="How the onset was found: column, ok, slow_rise, several_peaks, unobserved",
     ),
     "target_dir": ArraySpec(
@@ -93,13 +115,18 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
 CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
     "counts": ArraySpec(dims=("time", "unit"), kinds="u", units="spikes", description="Spikes per bin"),
     "rates": ArraySpec(
-        dims=("time", "unit"), kinds="f", units="Hz", nullable=True,
+        dims=("time", "unit"),
+        kinds="f",
+        units="Hz",
+        nullable=True,
         description="Gaussian-smoothed firing rate; NaN where not observed",
     ),
     "position": TRIALS_ARRAYS["position"].model_copy(update={"dims": ("time", "axis")}),
     "velocity": TRIALS_ARRAYS["velocity"].model_copy(update={"dims": ("time", "axis")}),
     "observed": ArraySpec(dims=("time",), kinds="b", description="Whether the whole bin was recorded"),
-    "time": ArraySpec(dims=("time",), kinds="f", units="s", description="Left edge of the bin in the session"),
+    "time": ArraySpec(
+        dims=("time",), kinds="f", units="s", description="Left edge of the bin in the session"
+    ),
     "unit": TRIALS_ARRAYS["unit"],
     "axis": TRIALS_ARRAYS["axis"],
 }
@@ -121,7 +148,6 @@ class Provenance(Frozen):
     )
     warnings: tuple[str, ...] = Field((), description="What the reader found odd in the file.")
     packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
-    created: str = Field(description="When the store was written, ISO 8601, UTC.")
 
 
 class DropCounts(Frozen):

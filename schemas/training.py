@@ -9,12 +9,17 @@ from pydantic import Field
 from schemas.base import Frozen
 from schemas.models import MDSSMSettings
 
+Signal = Literal["rates", "counts"]
+Device = Literal["auto", "cpu", "cuda"]
+
 
 class BatchSettings(Frozen):
     """How many trials of how many sessions make one step."""
 
     trials_per_session: int = Field(64, ge=1, description="Trials drawn from each session of a step.")
-    sessions_per_step: int = Field(20, ge=1, description="Sessions drawn for each step; fewer if there are fewer.")
+    sessions_per_step: int = Field(
+        20, ge=1, description="Sessions drawn for each step; fewer if there are fewer."
+    )
     sessions_per_block: int = Field(
         10, ge=1, description="Sessions packed into one block; small blocks stay in the processor's cache."
     )
@@ -36,11 +41,12 @@ class TrainSettings(Frozen):
     model: MDSSMSettings = Field(default_factory=MDSSMSettings, description="The model.")
     batch: BatchSettings = Field(default_factory=BatchSettings, description="Batches.")
     optimiser: OptimiserSettings = Field(default_factory=OptimiserSettings, description="Optimiser.")
-    signal: Literal["rates", "counts"] = Field(
+    signal: Signal = Field(
         "rates", description="What the model is shown and scored on: smoothed rates or spike counts."
     )
     standardise: bool = Field(
-        True, description="Scale each unit by its mean and deviation over training trials (rates only)."
+        default=True,
+        description="Scale each unit by its mean and deviation over training trials (rates only).",
     )
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")
     validate_every: int = Field(50, ge=1, description="Steps between two validations.")
@@ -49,8 +55,35 @@ class TrainSettings(Frozen):
         20, ge=1, description="Training stops after this many validations without a better loss."
     )
     seed: int = Field(0, ge=0, description="Seed of initial weights, batches and noise.")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where to train; auto: a GPU if there is one.")
+    device: Device = Field("auto", description="Where to train; auto: a GPU if there is one.")
     devices: int = Field(1, ge=1, description="Number of devices.")
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Arithmetic of the training step."
     )
+
+    @property
+    def scaled(self) -> bool:
+        """Whether units are standardised; never for a Poisson likelihood, which needs counts."""
+        return self.standardise and self.model.likelihood != "poisson"
+
+
+class RunSource(Frozen):
+    """A session a run was trained on."""
+
+    store_key: str = Field(description="Key of the trial store.")
+    n_units: int = Field(ge=1, description="Units of the session.")
+
+
+class RunConfig(Frozen):
+    """The file `config.yaml` of a run directory: everything needed to train the run again."""
+
+    schema_version: Literal[1] = Field(1, description="Version of this description.")
+    run: str = Field(description="Name of the run.")
+    run_key: str = Field(description="Hash of settings, seed and the keys of the stores.")
+    recipe_id: str = Field(description="Recipe of the stores.")
+    sessions: dict[str, RunSource] = Field(
+        description="Session id → store it was trained on, in the model's order."
+    )
+    settings: TrainSettings = Field(description="Settings, all defaults filled in.")
+    packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
+    created: str = Field(description="When the run was begun, ISO 8601, UTC.")

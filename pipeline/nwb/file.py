@@ -1,7 +1,7 @@
 """An NWB file opened for reading: flat arrays by path, nothing converted, nothing guessed.
 
-Units tables are read as flat ``spike_times`` plus index: building a data frame of a large session takes half a minute
-and a gigabyte, the flat arrays a hundredth of a second.
+Units tables are read as flat ``spike_times`` plus index: building a data frame of a large session takes half
+a minute and a gigabyte, the flat arrays a hundredth of a second.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class NwbFile:
             return []
         return [n.decode() if isinstance(n, bytes) else str(n) for n in found.attrs.get("colnames", [])]
 
-    def attribute(self, path: str, name: str) -> Any:  # noqa: ANN401
+    def attribute(self, path: str, name: str) -> Any:
         """Return an attribute, or None where there is none."""
         found = self.h5.get(path)
         return None if found is None else found.attrs.get(name)
@@ -95,7 +95,11 @@ class NwbFile:
     @property
     def session(self) -> str:
         """Session id from the file's metadata, falling back on its name."""
-        return session_id(self.name, subject=self.text("general/subject/subject_id"), session=self.text("general/session_id"))
+        return session_id(
+            self.name,
+            subject=self.text("general/subject/subject_id"),
+            session=self.text("general/session_id"),
+        )
 
     @property
     def subject(self) -> str:
@@ -115,26 +119,38 @@ def open_nwb(path: Path) -> Iterator[NwbFile]:
         If it may not be read.
     """
     try:
-        h5 = h5py.File(path, "r", locking=False)
+        h5 = _open_hdf5(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file. Check the path.") from error
     except PermissionError as error:
         raise MachineError(f"{path}: may not be read. Change its permissions.") from error
     except OSError as error:
         raise DataError(
-            f"{path.name}: not an NWB file: expected HDF5, found something HDF5 cannot open ({error}). If it is a partial "
+            f"{path.name}: not an NWB file: expected HDF5, found something HDF5 cannot open ({error}). If "
+            "it is a partial "
             "download, delete it and fetch it again."
         ) from error
     with h5:
         if "nwb_version" not in h5.attrs:
             raise DataError(
-                f"{path.name}: not an NWB file: the HDF5 file has no attribute nwb_version. Convert the recording to NWB "
+                f"{path.name}: not an NWB file: the HDF5 file has no attribute nwb_version. Convert the "
+                "recording to NWB "
                 "first (neuroconv), or leave the file out."
             )
         try:
             yield NwbFile(path.name, h5)
         except (OSError, RuntimeError) as error:
             raise DataError(f"{path.name}: damaged: {error}. Fetch the file again.") from error
+
+
+def _open_hdf5(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        # A file this process has open already, say in a notebook, must be opened with the same locking.
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r")
 
 
 def label(text: str) -> str:
@@ -163,12 +179,16 @@ def session_id(file_name: str, *, subject: str | None, session: str | None) -> s
     --------
     >>> session_id("sub-C_ses-CO-20131003_behavior+ecephys.nwb", subject="C", session="CO-20131003")
     'sub-C_ses-CO-20131003'
+    >>> session_id("sub-C_ses-CO-20160909_x.nwb", subject="C", session="sub-C_ses-CO-20160909")
+    'sub-C_ses-CO-20160909'
     >>> session_id("monkey.nwb", subject=None, session=None)
     'sub-unknown_ses-monkey'
     """
     stem = PurePosixPath(file_name).stem
     sub = label(subject or _entity(file_name, "sub") or "unknown")
-    ses = label(session or _entity(file_name, "ses") or stem)
+    # Some files (000688) repeat the whole id as their session id.
+    given = _entity(session, "ses") or session if session else None
+    ses = label(given or _entity(file_name, "ses") or stem)
     desc = _entity(file_name, "desc")
     return f"sub-{sub}_ses-{ses}" + (f"_desc-{label(desc)}" if desc else "")
 

@@ -29,8 +29,8 @@ def find_series(file: NwbFile) -> tuple[str | None, str | None]:
     Returns
     -------
     position, velocity
-        Paths; None where there is none. Hand comes before cursor before finger; a velocity is paired with the position of
-        the same effector where there is one.
+        Paths; None where there is none. Hand comes before cursor before finger; a velocity is paired with
+        the position of the same effector where there is one.
     """
     positions: list[str] = []
     velocities: list[str] = []
@@ -70,8 +70,8 @@ def read_series(file: NwbFile, path: str, *, unit: str | None = None) -> tuple[S
     path
         Path of the series.
     unit
-        Unit of its values (``m``, ``cm`` or ``mm``, per second for velocities), where the layout knows better than the
-        file.
+        Unit of its values (``m``, ``cm`` or ``mm``, per second for velocities), where the layout knows
+        better than the file.
 
     Returns
     -------
@@ -83,10 +83,13 @@ def read_series(file: NwbFile, path: str, *, unit: str | None = None) -> tuple[S
     Raises
     ------
     DataError
-        If there is no such series, it is empty, its times are NaN or run backwards, or data and times differ in length.
+        If there is no such series, it is empty, its times are NaN or run backwards, or data and times differ
+        in length.
     """
     if not file.has(f"{path}/data"):
-        raise DataError(f"{file.name}: has no series {path}. Name one that exists with --set position_series=PATH.")
+        raise DataError(
+            f"{file.name}: has no series {path}. Name one that exists with --set position_series=PATH."
+        )
     values = file.array(f"{path}/data").astype(np.float64)
     values = values.reshape(len(values), -1)
     time = _times(file, path, len(values))
@@ -94,14 +97,16 @@ def read_series(file: NwbFile, path: str, *, unit: str | None = None) -> tuple[S
     if not np.isfinite(time).all():
         first = int(np.flatnonzero(~np.isfinite(time))[0])
         raise DataError(
-            f"{file.name}: {path}/timestamps holds {int((~np.isfinite(time)).sum())} values that are not finite, the first "
+            f"{file.name}: {path}/timestamps holds {int((~np.isfinite(time)).sum())} values that are not "
+            "finite, the first "
             f"at sample {first} of {len(time)}. Mend the file or leave the session out."
         )
     steps = np.diff(time)
     if (steps < 0).any():
         first = int(np.flatnonzero(steps < 0)[0])
         raise DataError(
-            f"{file.name}: {path}/timestamps run backwards at sample {first + 1} ({time[first]:.4f} s is followed by "
+            f"{file.name}: {path}/timestamps run backwards at sample {first + 1} ({time[first]:.4f} s is "
+            "followed by "
             f"{time[first + 1]:.4f} s): the clock was reset. Split the session there or leave it out."
         )
     if (steps == 0).any():
@@ -126,13 +131,13 @@ def _times(file: NwbFile, path: str, n: int) -> FloatArray:
     else:
         raise DataError(f"{file.name}: {path} has neither timestamps nor starting_time. Mend the file.")
     if len(time) != n:
-        raise DataError(f"{file.name}: {path}: expected as many time stamps as samples ({n}), found {len(time)}.")
+        raise DataError(
+            f"{file.name}: {path}: expected as many time stamps as samples ({n}), found {len(time)}."
+        )
     return time
 
 
-def _scale(
-    file: NwbFile, path: str, values: FloatArray, unit: str | None
-) -> tuple[float, float, list[str]]:
+def _scale(file: NwbFile, path: str, values: FloatArray, unit: str | None) -> tuple[float, float, list[str]]:
     """Return the file's conversion factor, cm per unit of what it gives, and what was odd."""
     notes: list[str] = []
     conversion = float(file.attribute(f"{path}/data", "conversion") or 1.0)
@@ -150,7 +155,9 @@ def _scale(
             known = None
     if known is None:
         known = _guess_unit(values, conversion, is_velocity=is_velocity)
-        notes.append(f"{path}: unit {text or 'unknown'!r} is not a usable length; taken as {known} from its extent")
+        notes.append(
+            f"{path}: unit {text or 'unknown'!r} is not a usable length; taken as {known} from its extent"
+        )
     return conversion, _CM_PER[known], notes
 
 
@@ -168,7 +175,8 @@ def _span(values: FloatArray) -> float:
 
 
 def _guess_unit(values: FloatArray, conversion: float, *, is_velocity: bool) -> str:
-    # Arms reach some 5 to 60 cm, at some 10 to 200 cm/s: the unit whose result lies nearest the middle of that.
+    # Arms reach some 5 to 60 cm, at some 10 to 200 cm/s: the unit whose result lies nearest the middle of
+    # that.
     middle = 60.0 if is_velocity else 20.0
     span = max(_span(values) * conversion, 1e-12)
     return min(_CM_PER, key=lambda u: abs(np.log(span * _CM_PER[u] / middle)))

@@ -81,7 +81,9 @@ def _layout(file: NwbFile, name: str) -> Layout:
         raise SettingsError(f"layout: expected auto or one of {', '.join(LAYOUTS)}, found {name!r}.")
     layout = LAYOUTS[name]
     if not layout.recognises(file):
-        raise DataError(f"{file.name}: is not of the layout {name} ({layout.summary}). Use --set layout=auto.")
+        raise DataError(
+            f"{file.name}: is not of the layout {name} ({layout.summary}). Use --set layout=auto."
+        )
     return layout
 
 
@@ -93,10 +95,13 @@ def _kinematics(
     if position_path is None and velocity_path is None:
         position_path, velocity_path = find_series(file)
     if position_path is None and velocity_path is None:
-        series = [p for root in ("processing", "acquisition") for p, kind in file.objects(root) if "Series" in kind]
+        series = [
+            p for root in ("processing", "acquisition") for p, kind in file.objects(root) if "Series" in kind
+        ]
         there = f"It has: {', '.join(series[:8])}." if series else "It has no series at all."
         raise DataError(
-            f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right one with --set "
+            f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right "
+            "one with --set "
             "position_series=PATH or --set velocity_series=PATH."
         )
     notes: list[str] = []

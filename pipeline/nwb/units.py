@@ -34,18 +34,22 @@ def read_spikes(file: NwbFile, *, on_unsorted: str) -> tuple[FloatArray, IntArra
     """
     if not file.has("units/spike_times") or not file.has("units/spike_times_index"):
         raise DataError(
-            f"{file.name}: has no units with spike times (/units/spike_times). Sort the spikes first, or leave the "
+            f"{file.name}: has no units with spike times (/units/spike_times). Sort the spikes first, or "
+            "leave the "
             "session out."
         )
     times = file.array("units/spike_times").astype(np.float64)
     index = file.array("units/spike_times_index").astype(np.int64)
     if not len(index) or not len(times):
-        raise DataError(f"{file.name}: the units table is empty. Sort the spikes first, or leave the session out.")
+        raise DataError(
+            f"{file.name}: the units table is empty. Sort the spikes first, or leave the session out."
+        )
     if not np.isfinite(times).all():
         unit = int(np.searchsorted(index, np.flatnonzero(~np.isfinite(times))[0], side="right"))
         n_bad = int((~np.isfinite(times)).sum())
         raise DataError(
-            f"{file.name}: {n_bad} spike times are NaN or infinite, the first in row {unit} of /units. Mend the file or "
+            f"{file.name}: {n_bad} spike times are NaN or infinite, the first in row {unit} of /units. Mend "
+            "the file or "
             "leave the session out."
         )
     falls = np.flatnonzero(np.diff(times) < 0) + 1
@@ -56,8 +60,10 @@ def read_spikes(file: NwbFile, *, on_unsorted: str) -> tuple[FloatArray, IntArra
     if on_unsorted == "error":
         at = int(falls[0])
         raise DataError(
-            f"{file.name}: spike times of {len(rows)} of {len(index)} units do not ascend, the first in row {rows[0]} of "
-            f"/units ({times[at - 1]:.6f} s is followed by {times[at]:.6f} s). If the order in the file means nothing, use "
+            f"{file.name}: spike times of {len(rows)} of {len(index)} units do not ascend, the first in row "
+            f"{rows[0]} of "
+            f"/units ({times[at - 1]:.6f} s is followed by {times[at]:.6f} s). If the order in the file "
+            "means nothing, use "
             "--set on_unsorted_spikes=sort; if the clock was reset, leave the session out."
         )
     starts = np.concatenate([[0], index[:-1]])
@@ -106,8 +112,8 @@ def read_observed(file: NwbFile) -> tuple[FloatArray | None, tuple[str, ...]]:
     Returns
     -------
     observed
-        Start and stop in seconds, ascending and disjoint, in which every unit was recorded; None where the file does
-        not say. Shape ``(n_intervals, 2)``.
+        Start and stop in seconds, ascending and disjoint, in which every unit was recorded; None where the
+        file does not say. Shape ``(n_intervals, 2)``.
     warnings
         Says so where units differ.
     """

@@ -42,7 +42,9 @@ def bin_spikes(spike_times: FloatArray, spike_index: IntArray, grid: Grid) -> ND
     where = grid.bin_of(spike_times)
     outside = int(((where < 0) | (where >= grid.n_bins)).sum())
     if outside:
-        raise DataError(f"{outside} of {len(spike_times)} spikes lie outside the time grid of {grid.n_bins} bins.")
+        raise DataError(
+            f"{outside} of {len(spike_times)} spikes lie outside the time grid of {grid.n_bins} bins."
+        )
     dtype: type[np.unsignedinteger] = np.uint8
     counts = np.zeros((len(spike_index), grid.n_bins), dtype)
     start = 0

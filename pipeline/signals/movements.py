@@ -23,7 +23,8 @@ class Candidates:
     row
         Row in the trial table, or number of the reach. Shape ``(n,)``.
     events
-        Event name → time in seconds, NaN where missing: ``trial_start``, ``target_on``, ``go_cue``, ``move_onset``,
+        Event name → time in seconds, NaN where missing: ``trial_start``, ``target_on``, ``go_cue``,
+        ``move_onset``,
         ``peak_speed``. Each of shape ``(n,)``.
     peak_speed, target_dir
         cm/s and radians, NaN where unknown. Shape ``(n,)``.
@@ -89,7 +90,9 @@ def _table_trials(
     has_column = "move_onset" in table.events and bool(np.isfinite(given).any())
     use_column = recipe.onset.method == "column" or (recipe.onset.method == "auto" and has_column)
 
-    found = [_table_onset(speed, start[i], stop[i], go[i], given[i], recipe.onset, use_column) for i in range(n)]
+    found = [
+        _table_onset(speed, start[i], stop[i], go[i], given[i], recipe.onset, use_column) for i in range(n)
+    ]
     onset = np.array([f.onset for f in found])
     reason = np.full(n, "", dtype=object)
     selection = recipe.trials
@@ -164,7 +167,9 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
     if speed is not None:
         rule = recipe.onset.model_copy(
             update={
-                "method": "peak_fraction" if recipe.onset.method in {"auto", "column"} else recipe.onset.method,
+                "method": "peak_fraction"
+                if recipe.onset.method in {"auto", "column"}
+                else recipe.onset.method,
                 "fraction": settings.onset_fraction,
                 "min_peak_cm_s": settings.min_peak_cm_s,
             }
@@ -176,7 +181,9 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
         )
         for peak in peaks:
             time = speed.time[peak]
-            movement = find_onset(speed, time - 1.6 * step, time + 1.6 * step, rule, from_s=time - 2 * settings.max_rise_s)
+            movement = find_onset(
+                speed, time - 1.6 * step, time + 1.6 * step, rule, from_s=time - 2 * settings.max_rise_s
+            )
             found.append(movement)
             too_slow = movement.is_found and movement.peak - movement.onset > settings.max_rise_s
             missing = "" if movement.is_found else f"onset_{movement.quality}"
@@ -188,7 +195,13 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
     onset = np.array([f.onset for f in found])
     return Candidates(
         row=np.arange(n),
-        events={"trial_start": onset, "target_on": missing, "go_cue": missing, "move_onset": onset, "peak_speed": peak_time},
+        events={
+            "trial_start": onset,
+            "target_on": missing,
+            "go_cue": missing,
+            "move_onset": onset,
+            "peak_speed": peak_time,
+        },
         peak_speed=np.array([f.peak_speed for f in found]),
         target_dir=direction,
         onset_quality=np.array([f.quality for f in found], dtype=object),

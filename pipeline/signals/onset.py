@@ -1,11 +1,12 @@
 """Movement onset from speed.
 
-Three rules, each in physical units, so that neither the sampling rate nor the speed of the reach moves the onset:
+Three rules, each in physical units, so that neither the sampling rate nor the speed of the reach moves the
+onset:
 
 ``peak_fraction``
     The last time before the first major peak at which the speed is below a fraction of that peak. With
-    ``extrapolate`` the crossing is carried back to zero speed along a minimum-jerk profile (Flash & Hogan 1985), whose
-    speed is 30 τ² (1−τ)² over normalised time τ: it crosses the fraction ``f`` of its peak at
+    ``extrapolate`` the crossing is carried back to zero speed along a minimum-jerk profile (Flash & Hogan
+    1985), whose speed is 30 τ² (1−τ)² over normalised time τ: it crosses the fraction ``f`` of its peak at
     ``τ_f = (1 − √(1 − √f)) / 2``.
 ``accel_half_peak``
     The last time before the acceleration's peak at which it is below half of it.
@@ -26,7 +27,7 @@ from pipeline.signals.resample import GAP_FACTOR, contiguous_segments, sampling_
 from schemas.recipe import OnsetSettings
 
 MAJOR_PEAK = 0.5
-"""The first peak that reaches this share of the highest one is the reach; later ones are corrections or returns."""
+"""The first peak of this share of the highest one is the reach; later ones correct or return."""
 
 SLOW_RISE_S = 1.0
 """An onset further than this before its peak is flagged."""
@@ -43,8 +44,8 @@ class Onset:
     peak_speed
         cm/s; NaN where not found.
     quality
-        ``ok``, ``several_peaks`` (another peak above 80 % of the first follows), ``slow_rise`` (over a second from onset
-        to peak), or why there is none: ``no_movement``, ``no_crossing``, ``unobserved``.
+        ``ok``, ``several_peaks`` (another peak above 80 % of the first follows), ``slow_rise`` (over a
+        second from onset to peak), or why there is none: ``no_movement``, ``no_crossing``, ``unobserved``.
     """
 
     onset: float
@@ -101,7 +102,9 @@ def minimum_jerk_lead(fraction: float) -> float:
     return float(tau / (0.5 - tau))
 
 
-def find_onset(speed: Series, start_s: float, stop_s: float, settings: OnsetSettings, *, from_s: float) -> Onset:
+def find_onset(
+    speed: Series, start_s: float, stop_s: float, settings: OnsetSettings, *, from_s: float
+) -> Onset:
     """Find the onset of the first major movement whose peak lies in a window.
 
     Parameters
@@ -139,7 +142,9 @@ def find_onset(speed: Series, start_s: float, stop_s: float, settings: OnsetSett
     highest = float(np.nanmax(searched))
     if highest < settings.min_peak_cm_s:
         return Onset(np.nan, np.nan, highest, "no_movement")
-    found, _ = find_peaks(np.nan_to_num(searched, nan=0.0), height=max(MAJOR_PEAK * highest, settings.min_peak_cm_s))
+    found, _ = find_peaks(
+        np.nan_to_num(searched, nan=0.0), height=max(MAJOR_PEAK * highest, settings.min_peak_cm_s)
+    )
     if not len(found):
         return Onset(np.nan, np.nan, highest, "no_movement")
     peak = begin + int(found[0])

@@ -43,7 +43,8 @@ def contiguous_segments(series: Series) -> list[Series]:
     Returns
     -------
     segments
-        In order; each without NaN and without a step longer than 1.5 sampling intervals, at least two samples.
+        In order; each without NaN and without a step longer than 1.5 sampling intervals, at least two
+        samples.
 
     Examples
     --------
@@ -91,9 +92,10 @@ def differentiate(series: Series) -> Series:
 def resample(series: Series, at: FloatArray, *, bin_size_s: float) -> FloatArray:
     """Evaluate a series at bin centres, without aliasing and with unit gain at zero frequency.
 
-    Where the series is sampled faster than the bins, a Hann-windowed sinc with its cut-off at 80 % of the bins' Nyquist
-    frequency is centred on each bin centre and its taps are scaled to sum to one. Where it is sampled slower, it is
-    interpolated by monotone cubics. Ends of segments are extended by point reflection, which keeps their slope.
+    Where the series is sampled faster than the bins, a Hann-windowed sinc with its cut-off at 80 % of the
+    bins' Nyquist frequency is centred on each bin centre and its taps are scaled to sum to one. Where it is
+    sampled slower, it is interpolated by monotone cubics. Ends of segments are extended by point reflection,
+    which keeps their slope.
 
     Parameters
     ----------

@@ -22,8 +22,8 @@ def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:
     Returns
     -------
     kernel
-        Shape ``(2 * ceil(truncate * sigma_bins) + 1,)``, symmetric: an even kernel would shift the rates by half
-        a bin.
+        Shape ``(2 * ceil(truncate * sigma_bins) + 1,)``, symmetric: an even kernel would shift the rates by
+        half a bin.
 
     Examples
     --------

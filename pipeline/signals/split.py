@@ -11,12 +11,17 @@ from schemas.recipe import SplitSettings
 
 
 def stratified_split(
-    condition: NDArray[np.object_], settings: SplitSettings, *, session: str, hint: NDArray[np.object_] | None = None
+    condition: NDArray[np.object_],
+    settings: SplitSettings,
+    *,
+    session: str,
+    hint: NDArray[np.object_] | None = None,
 ) -> NDArray[np.object_]:
     """Assign each trial to ``train``, ``val`` or ``test``.
 
-    Trials are shuffled within their condition, conditions are laid end to end, and each trial goes to the split that
-    is furthest behind its share: shares hold to within one trial overall and about one within every condition.
+    Trials are shuffled within their condition, conditions are laid end to end, and each trial goes to the
+    split that is furthest behind its share: shares hold to within one trial overall and about one within
+    every condition.
 
     Parameters
     ----------
@@ -27,8 +32,9 @@ def stratified_split(
     session
         Session id, mixed into the seed: sessions are shuffled independently, and adding one changes no other.
     hint
-        Split the file prescribes, ``""`` where it does not: ``test`` and ``val`` trials become test (a benchmark's
-        validation trials are what it is scored on), ``train`` trials are shared between train and val.
+        Split the file prescribes, ``""`` where it does not: ``test`` and ``val`` trials become test (a
+        benchmark's validation trials are what it is scored on), ``train`` trials are shared between train
+        and val.
 
     Returns
     -------
@@ -49,7 +55,10 @@ def stratified_split(
     rest = 1.0 - settings.test
     groups = {
         "": {"train": settings.train, "val": settings.val, "test": settings.test},
-        "train": {"train": settings.train / rest if rest else 1.0, "val": settings.val / rest if rest else 0.0},
+        "train": {
+            "train": settings.train / rest if rest else 1.0,
+            "val": settings.val / rest if rest else 0.0,
+        },
     }
     for name, shares in groups.items():
         members = np.flatnonzero((hints == name) & (split == ""))

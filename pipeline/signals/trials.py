@@ -1,7 +1,7 @@
 """From a recording to trials: bin → smooth → filter → align.
 
-Smoothing happens on the continuous session, so that the edges of trials are not halved. A trial is a slice of the
-continuous bins: time zero is the left edge of the bin that holds the event.
+Smoothing happens on the continuous session, so that the edges of trials are not halved. A trial is a slice
+of the continuous bins: time zero is the left edge of the bin that holds the event.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ def _session_grid(recording: Recording, bin_ns: int) -> Grid:
             times.append(series.time[[0, -1]])
     spanned = np.concatenate(times)
     if not len(spanned):
-        raise DataError(f"{recording.session}: the recording holds neither spikes nor kinematics. Leave it out.")
+        raise DataError(
+            f"{recording.session}: the recording holds neither spikes nor kinematics. Leave it out."
+        )
     return Grid.covering(float(spanned.min()), float(spanned.max()), bin_ns)
 
 
@@ -216,7 +218,8 @@ def _require_units(recording: Recording, recipe: IngestRecipe, rate: FloatArray,
         return
     fastest = float(rate.max(initial=0.0))
     raise DataError(
-        f"{recording.session}: all {len(rate)} units fire below min_rate_hz = {recipe.min_rate_hz:g} Hz (the fastest at "
+        f"{recording.session}: all {len(rate)} units fire below min_rate_hz = {recipe.min_rate_hz:g} Hz "
+        "(the fastest at "
         f"{fastest:.3g} Hz). Lower it with --set min_rate_hz=0, or leave the session out."
     )
 
@@ -227,11 +230,14 @@ def _require_trials(recording: Recording, recipe: IngestRecipe, candidates: Cand
     if not len(candidates.reason):
         raise DataError(
             f"{recording.session}: no trial table, and no movement above reaches.min_peak_cm_s = "
-            f"{recipe.reaches.min_peak_cm_s:g} cm/s was found. Lower it with --set reaches.min_peak_cm_s=VALUE, or check "
+            f"{recipe.reaches.min_peak_cm_s:g} cm/s was found. Lower it with --set "
+            "reaches.min_peak_cm_s=VALUE, or check "
             "the unit of the kinematics."
         )
     reasons = ", ".join(f"{why} {n}" for why, n in Counter(candidates.reason).most_common())
     raise DataError(
-        f"{recording.session}: none of {len(candidates.reason)} trials is valid ({reasons}). Loosen the rule that drops "
-        "most of them, e.g. --set trials.success_only=false or --set onset.max_rt_s=2; `pipeline schema recipe` lists all."
+        f"{recording.session}: none of {len(candidates.reason)} trials is valid ({reasons}). Loosen the "
+        "rule that drops "
+        "most of them, e.g. --set trials.success_only=false or --set onset.max_rt_s=2; `pipeline schema "
+        "recipe` lists all."
     )

@@ -66,7 +66,8 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
             return after
     except Timeout as error:
         raise MachineError(
-            f"{path}: another process has held the catalog's lock for {LOCK_SECONDS:g} s. Wait for it to end; "
+            f"{path}: another process has held the catalog's lock for {LOCK_SECONDS:g} s. Wait for it to "
+            "end; "
             f"if none is running, delete {path.name}.lock."
         ) from error
     except OSError as error:
@@ -76,7 +77,9 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
 def _dump(content: dict[str, Any]) -> str:
     # schema_version is a default, yet a reader of another version needs it.
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump({"schema_version": 1, **content}, Dumper=dumper, sort_keys=False, width=110, allow_unicode=True)
+    text: str = yaml.dump(
+        {"schema_version": 1, **content}, Dumper=dumper, sort_keys=False, width=110, allow_unicode=True
+    )
     return text
 
 

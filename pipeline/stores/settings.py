@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -110,7 +111,8 @@ def load(
         if not equals or not key:
             raise SettingsError(f"--set {word}: expected key.path=value, for example --set bin_size_s=0.05.")
         try:
-            parsed = yaml.safe_load(value)
+            # YAML reads 000070 as an octal number; here it is a dandiset.
+            parsed = value if re.fullmatch(r"0\d+", value.strip()) else yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise SettingsError(f"--set {word}: the value is not valid YAML: {error}.") from error
         nested: Any = parsed
@@ -138,7 +140,9 @@ def _describe(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
         close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         prefix = ".".join(location[:-1])
         hint = (
-            f"did you mean {prefix + '.' if prefix else ''}{close[0]}?" if close else f"known keys: {', '.join(known)}"
+            f"did you mean {prefix + '.' if prefix else ''}{close[0]}?"
+            if close
+            else f"known keys: {', '.join(known)}"
         )
         return f"{key}: unknown key, found {_short(found)}; {hint}"
     if fault["type"] == "missing":

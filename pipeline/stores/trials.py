@@ -53,7 +53,11 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
     variables: dict[str, Any] = {}
     coordinates: dict[str, Any] = {}
     for name, spec in specs.items():
-        described = {"units": spec.units, "long_name": spec.description} if spec.units else {"long_name": spec.description}
+        described = (
+            {"units": spec.units, "long_name": spec.description}
+            if spec.units
+            else {"long_name": spec.description}
+        )
         target = variables if len(spec.dims) > 1 or name == "observed" else coordinates
         target[name] = (spec.dims, arrays[name], described)
     dump = attributes.model_dump(mode="json")
@@ -84,7 +88,12 @@ def write_store(path: Path, trials: xr.Dataset, continuous: xr.Dataset) -> None:
         with _quiet_zarr():
             for group, dataset in (("trials", trials), ("continuous", continuous)):
                 dataset.to_zarr(
-                    temporary, group=group, mode="w", zarr_format=3, consolidated=True, encoding=_encoding(dataset)
+                    temporary,
+                    group=group,
+                    mode="w",
+                    zarr_format=3,
+                    consolidated=True,
+                    encoding=_encoding(dataset),
                 )
         for group in GROUPS:
             check_group(_open(temporary, group), group, where=str(path))
@@ -141,20 +150,27 @@ def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = F
             raise DataError(f"{where}: {group} has no array {name!r}. Run ingest again with --force.")
         array = dataset[name]
         if tuple(array.dims) != spec.dims:
-            raise DataError(f"{where}: {group}/{name}: expected dimensions {spec.dims}, found {tuple(array.dims)}.")
+            raise DataError(
+                f"{where}: {group}/{name}: expected dimensions {spec.dims}, found {tuple(array.dims)}."
+            )
         if array.dtype.kind not in spec.kinds:
-            raise DataError(f"{where}: {group}/{name}: expected dtype kind {spec.kinds}, found {array.dtype}.")
+            raise DataError(
+                f"{where}: {group}/{name}: expected dtype kind {spec.kinds}, found {array.dtype}."
+            )
         if spec.units != array.attrs.get("units", ""):
             found = array.attrs.get("units", "none")
             raise DataError(f"{where}: {group}/{name}: expected units {spec.units!r}, found {found!r}.")
         if values and spec.kinds == "f" and not spec.nullable and np.isnan(array.values).any():
-            raise DataError(f"{where}: {group}/{name} holds NaN, where none is allowed. Run ingest again with --force.")
+            raise DataError(
+                f"{where}: {group}/{name} holds NaN, where none is allowed. Run ingest again with --force."
+            )
 
 
 def _checked(path: Path, group: str) -> xr.Dataset:
     if read_attributes(path) is None:
         raise DataError(
-            f"{path}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run `pipeline run ingest` "
+            f"{path}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run `pipeline "
+            "run ingest` "
             "again; `pipeline catalog verify` lists every store that is missing."
         )
     dataset = _open(path, group)

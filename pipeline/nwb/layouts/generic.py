@@ -1,6 +1,7 @@
 """Any NWB file with units and a position or velocity series, with or without a trial table.
 
-Event columns are recognised under the names published files use. Without a trial table, reaches are found from speed.
+Event columns are recognised under the names published files use. Without a trial table, reaches are found
+from speed.
 """
 
 from __future__ import annotations

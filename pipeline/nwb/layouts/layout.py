@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.nwb.file import NwbFile, label
+from pipeline.nwb.file import NwbFile
 from pipeline.signals.recording import BoolArray, FloatArray, TrialTable
 
 TRIALS = "intervals/trials"
@@ -65,9 +65,8 @@ class Layout:
 
 
 def task_of_session(file: NwbFile) -> str:
-    """Return the task named at the beginning of the session id (``CO-20131003`` → ``CO``), else ``unknown``."""
-    session = label(file.text("general/session_id") or "")
-    first = session.split("-")[0]
+    """Return the task the session id begins with (``CO-20131003`` → ``CO``), else ``unknown``."""
+    first = file.session.partition("_ses-")[2].split("-")[0]
     return first if first in {"CO", "RT", "maze", "RTT"} else "unknown"
 
 
@@ -84,8 +83,8 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
     Returns
     -------
     trials
-        One row per row of the table; None where the file has no table, or one without a single event beside start and
-        stop, which says nothing about movements.
+        One row per row of the table; None where the file has no table, or one without a single event beside
+        start and stop, which says nothing about movements.
     """
     columns = file.columns(TRIALS)
     n = len(file.array(f"{TRIALS}/id")) if file.has(f"{TRIALS}/id") else 0

@@ -1,7 +1,8 @@
 """Dandiset 000688: centre-out and random-target reaching (Perich, Miller; monkeys C, J, M, T).
 
-Cursor kinematics at 100 Hz in cm; result codes R, A, F, I; no movement onset; no observed intervals; areas through the
-electrode groups. A random-target trial has up to four reaches, each with its own go cue and target.
+Cursor kinematics at 100 Hz in cm; result codes R, A, F, I; no movement onset; no observed intervals; areas
+through the electrode groups. A random-target trial has up to four reaches, each with its own go cue and
+target.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable 
 
 
 def _random_target_reaches(file: NwbFile) -> TrialTable:
-    """Turn each reach of a random-target trial into a row: from its go cue to the next, or to the trial's end."""
+    """Make each reach of a random-target trial a row, from its go cue to the next or to the end."""
     go = file.array(f"{TRIALS}/go_cue_time_array").astype(np.float64)
     go = go.reshape(len(go), -1)
     stop = file.array(f"{TRIALS}/stop_time").astype(np.float64)

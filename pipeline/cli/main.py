@@ -1,0 +1,81 @@
+"""The command ``pipeline``.
+
+Commands are typer functions in this package; nothing heavy is imported before a command runs, so that help
+answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+import traceback
+
+import typer
+from typer.exceptions import TyperException
+
+from pipeline.cli import look, run
+from pipeline.errors import PipelineError
+
+app = typer.Typer(
+    name="pipeline",
+    help="From NWB recordings of motor cortex to latent dynamics and decoded hand velocity.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.add_typer(run.app, name="run")
+look.register(app)
+
+USAGE = 2
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and leave with the documented exit code."""
+    # A batch system ends a job with SIGTERM: stop as cleanly as for Ctrl-C.
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        code = app(standalone_mode=False)
+    except PipelineError as error:
+        if "--verbose" in sys.argv or "-v" in sys.argv:
+            traceback.print_exc()
+        notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+        sys.stderr.write(f"error: {error}{notes}\n")
+        return error.exit_code
+    except TyperException as error:
+        sys.stderr.write(_usage_text(error))
+        return USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        command = shlex.join(["pipeline", *sys.argv[1:]])
+        sys.stderr.write(f"interrupted: what is done is kept. Resume with the same command:\n  {command}\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone; flushing at exit would complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _usage_text(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return f"error: {error.format_message()}\n"
+    if not error.format_message() or "NoArgsIsHelp" in type(error).__name__:
+        return f"{context.get_help()}\n"
+    return f"{context.get_usage()}\nerror: {error.format_message()} See `{context.command_path} --help`.\n"
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

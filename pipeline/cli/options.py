@@ -1,0 +1,92 @@
+"""Options several commands share, and help texts made from the settings' own descriptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+CatalogOption = Annotated[
+    Path,
+    typer.Option("--catalog", help="Catalog file; paths inside it are relative to it.", show_default=True),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting, key.path=value; repeatable.", metavar="KEY=VALUE"),
+]
+ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.", metavar="FILE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show results and errors only.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Show every event, and tracebacks.")]
+SessionOption = Annotated[
+    list[str] | None,
+    typer.Option("--session", help="Session id or shell pattern, repeatable; default: all.", metavar="GLOB"),
+]
+RecipeIdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe-id",
+        help="Recipe of the stores, or its beginning; default: the one ingested last.",
+        metavar="ID",
+    ),
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Do again what is up to date.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda.", metavar="auto|cpu|cuda")
+]
+
+
+def settings_command(schema: str) -> type[TyperCommand]:
+    """Return a command class whose help lists the settings of `schema` with defaults and units.
+
+    The schema is loaded only when that help is asked for.
+    """
+
+    class SettingsCommand(TyperCommand):
+        def get_help(self, ctx: Any) -> str:
+            return f"{super().get_help(ctx)}\n\n{settings_text(schema)}"
+
+    return SettingsCommand
+
+
+def settings_text(schema: str) -> str:
+    """Return the settings of `schema` as text: name, default, description."""
+    from schemas import schema_class
+
+    rows = _rows(schema_class(schema), "")
+    width = min(44, max(len(f"{name} [{default}]") for name, default, _ in rows) + 2)
+    lines = [f"Settings (--set KEY=VALUE, or a YAML file; schema: pipeline schema {schema})", ""]
+    for name, default, description in rows:
+        head = f"{name} [{default}]"
+        wrapped = _wrap(description, 108 - width)
+        if len(head) >= width:
+            lines.append(f"  {head}")
+            lines += [f"  {'':{width}}{line}" for line in wrapped]
+        else:
+            lines.append(f"  {head:{width}}{wrapped[0]}")
+            lines += [f"  {'':{width}}{line}" for line in wrapped[1:]]
+    return "\n".join(lines)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, width) or [""]
+
+
+def _rows(schema: Any, prefix: str) -> list[tuple[str, str, str]]:
+    from pydantic import BaseModel
+
+    rows: list[tuple[str, str, str]] = []
+    for name, field in schema.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += _rows(kind, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True)
+        shown = list(default) if isinstance(default, tuple) else default
+        text = "required" if field.is_required() else "none" if shown is None else str(shown)
+        rows.append((f"{prefix}{name}", text, field.description or ""))
+    return rows

@@ -1,0 +1,407 @@
+"""NWB files from the DANDI archive: a pinned version, every byte verified.
+
+A dandiset without a version means its pinned version, else the latest published one, never the draft. A
+file has its final name only after its size and digests were those the archive, and the catalog's pin,
+state.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from filelock import FileLock
+
+from pipeline.errors import DataError, MachineError
+from pipeline.sources.archive_client import Access, connect
+from pipeline.sources.archive_paths import local_path, parse_dandiset
+from pipeline.sources.asset import Asset, BytesProgress
+from pipeline.sources.checksums import digest_content, forget_file, recall_digests, remember_digests
+from pipeline.sources.transfer import Expected, RetryPolicy, download
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dandi.dandiapi import BaseRemoteAsset, DandiAPIClient, RemoteDandiset
+
+    from schemas.catalog import AssetPin, DandisetEntry
+
+logger = logging.getLogger(__name__)
+
+_DRAFT = "draft"
+_SHA256 = "dandi:sha2-256"
+_ETAG = "dandi:dandi-etag"
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A file as the archive lists it."""
+
+    path: str
+    size: int
+    asset_id: str
+    sha256: str | None
+    is_blob: bool
+
+
+class DandiSource:
+    """The NWB files of one version of one dandiset.
+
+    Nothing is asked of the archive before `assets` or `fetch` is called. A source can be sent to other
+    processes; each opens its own connection.
+
+    Parameters
+    ----------
+    dandiset
+        Six digits, or ``ID@VERSION``.
+    version
+        Version, ``draft``, or None for the pinned or the latest published one.
+    instance
+        URL of the archive, or a name the client knows.
+    download_dir
+        Files go to ``download_dir/ID/VERSION/PATH``.
+    token
+        API key, or None to read what is public. The terminal is never asked for one.
+    known
+        Entry of the catalog: pinned version and, for a draft, pinned files.
+    token_env
+        Environment variable the key comes from, for messages.
+    policy
+        Patience with the server.
+
+    Attributes
+    ----------
+    notes
+        What a user should know of the listing, one sentence each; filled by `assets`.
+
+    Examples
+    --------
+    >>> source = DandiSource("000688@0.250122.1735", download_dir=Path("downloads"))
+    >>> source.dandiset
+    '000688'
+    """
+
+    def __init__(
+        self,
+        dandiset: str,
+        *,
+        version: str | None = None,
+        instance: str = "dandi",
+        download_dir: Path,
+        token: str | None = None,
+        known: DandisetEntry | None = None,
+        token_env: str = "DANDI_API_KEY",  # noqa: S107 - the name of a variable
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self.dandiset, version_in_name = parse_dandiset(f"{dandiset}@{version}" if version else dandiset)
+        self.notes: tuple[str, ...] = ()
+        self._asked_version = version_in_name
+        self._known = known
+        self._download_dir = Path(download_dir)
+        self._access = Access(instance, (token or "").strip() or None, token_env)
+        self._policy = policy or RetryPolicy()
+        self._client: DandiAPIClient | None = None
+        self._remote: RemoteDandiset | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the open connection behind."""
+        return {**self.__dict__, "_client": None, "_remote": None}
+
+    @property
+    def version(self) -> str:
+        """The version that is read; asks the archive unless it is given or pinned."""
+        wanted = self._asked_version or (self._known.version if self._known else None)
+        return wanted or self._opened().version_id
+
+    def assets(self) -> list[Asset]:
+        """List the NWB files, in order of their path.
+
+        Raises
+        ------
+        DataError
+            If the archive has no such dandiset or version, the version is empty, nothing but a draft
+            exists and it was not asked for, or a path leads out of the download folder.
+        SettingsError
+            If a key is missing or refused.
+        MachineError
+            If the archive cannot be reached.
+        """
+        dandiset = self._opened()
+        listed = self._list(dandiset)
+        if not listed:
+            raise DataError(
+                f"Dandiset {self.dandiset}@{self.version} holds no files. "
+                f"{self._published_versions(dandiset)}"
+            )
+        notes = self._version_notes(dandiset)
+        found = [file for file in listed if file.path.lower().endswith(".nwb") and file.is_blob]
+        skipped = [file.path for file in listed if not file.is_blob]
+        if skipped:
+            notes.append(
+                f"{len(skipped)} files are NWB in Zarr, which is not read: {', '.join(skipped[:5])}."
+            )
+        for file in found:
+            local_path(self._folder(self.version), file.path)
+        assets = self._pinned_assets(found, notes) if self._pins() else [self._asset(file) for file in found]
+        if not assets:
+            raise DataError(
+                f"Dandiset {self.dandiset}@{self.version} holds {len(listed)} files, none of them an NWB "
+                "file this program can read. Choose another dandiset or version."
+            )
+        self.notes = tuple(notes)
+        return sorted(assets, key=lambda asset: asset.path)
+
+    def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
+        """Return a local, verified copy of a file; download what is missing of it.
+
+        Parameters
+        ----------
+        asset
+            One of `assets`, here or in another process.
+        progress
+            Called with bytes done and bytes in all.
+
+        Raises
+        ------
+        DataError
+            If the archive no longer has the file, has other content than is pinned, or keeps
+            delivering it corrupted. Nothing is kept under the file's name.
+        SettingsError
+            If a key is missing or refused.
+        MachineError
+            If the archive cannot be reached or the disk is full. What was downloaded is kept apart, and
+            the next call goes on from there.
+        """
+        path = local_path(self._folder(self._version_of(asset)), asset.path)
+        with _disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_name(f".{path.name}.lock")):
+                self._fetch_locked(asset, path, progress)
+        if progress:
+            progress(asset.size, asset.size)
+        return path
+
+    def content_url(self, asset: Asset) -> str:
+        """Return where the bytes of a file lie in the storage, for reading parts of it.
+
+        The redirect of the archive is resolved once; the URL may expire after some hours.
+
+        Raises
+        ------
+        DataError, SettingsError, MachineError
+            As `fetch`.
+        """
+        with self._access.asking_for(self._name(asset.path)):
+            remote = self._remote_asset(asset)
+            self._expected(asset, remote)
+            return str(remote.get_content_url(follow_redirects=1))
+
+    def _fetch_locked(self, asset: Asset, path: Path, progress: BytesProgress | None) -> None:
+        pin = self._pins().get(asset.path)
+        digest = pin.sha256 if pin else _bare(asset.digest)
+        if digest and _is_verified(path, Expected(asset.size, digest, None)):
+            return
+        with self._access.asking_for(self._name(asset.path)):
+            remote = self._remote_asset(asset)
+            expected = self._expected(asset, remote)
+            if _is_verified(path, expected):
+                return
+            if path.exists():
+                logger.warning("%s: not the file of the archive; it is downloaded again", path)
+                forget_file(path)
+            digests = download(
+                self._opened_client().session,
+                remote.base_download_url,
+                path=path,
+                expected=expected,
+                policy=self._policy,
+                progress=progress,
+            )
+        remember_digests(path, digests)
+
+    def _expected(self, asset: Asset, remote: BaseRemoteAsset) -> Expected:
+        """Return what the file must be: what the archive states, which must be what was pinned or listed."""
+        stated = remote.get_raw_metadata().get("digest", {})
+        expected = Expected(size=remote.size, sha256=stated.get(_SHA256), dandi_etag=stated.get(_ETAG))
+        pin = self._pins().get(asset.path)
+        wanted = pin.sha256 if pin else _bare(asset.digest)
+        if wanted and expected.sha256 and wanted != expected.sha256:
+            raise self._replaced(asset.path, wanted, expected.sha256)
+        if pin and pin.size != expected.size:
+            raise self._replaced(asset.path, f"{pin.size} bytes", f"{expected.size} bytes")
+        if not (wanted or expected.sha256 or expected.dandi_etag):
+            raise DataError(
+                f"{self._name(asset.path)}: the archive states no digest, so a download cannot be verified. "
+                "Try again when the archive has computed it."
+            )
+        return Expected(expected.size, wanted or expected.sha256, expected.dandi_etag)
+
+    def _replaced(self, path: str, wanted: str, stated: str) -> DataError:
+        return DataError(
+            f"{self._name(path)}: the file was replaced in the archive since it was pinned: pinned {wanted}, "
+            f"the archive holds {stated}. Leave the session out, or update its pin in the catalog."
+        )
+
+    def _remote_asset(self, asset: Asset) -> BaseRemoteAsset:
+        from dandi.exceptions import NotFoundError  # noqa: PLC0415 - heavy
+
+        pin = self._pins().get(asset.path)
+        asset_id = asset.asset_id or (pin.asset_id if pin else None)
+        try:
+            if asset_id is not None:
+                return self._opened_client().get_asset(asset_id)
+            return self._opened().get_asset_by_path(asset.path)
+        except NotFoundError as error:
+            if pin is None:
+                raise
+            raise DataError(
+                f"{self._name(asset.path)}: the pinned file (asset {pin.asset_id}, sha256 {pin.sha256}) is "
+                "no longer in the archive; it was replaced or removed. Leave the session out, or update its "
+                "pin in the catalog."
+            ) from error
+
+    def _list(self, dandiset: RemoteDandiset) -> list[_Listed]:
+        with self._access.asking_for(f"Dandiset {self.dandiset}@{self.version}"):
+            # With the metadata come the digests, which say without a download whether anything is to be done.
+            pages = dandiset.client.paginate(
+                f"{dandiset.version_api_path}assets/", params={"order": "path", "metadata": "true"}
+            )
+            return [
+                _Listed(
+                    path=item["path"],
+                    size=item["size"],
+                    asset_id=item["asset_id"],
+                    sha256=(item.get("metadata") or {}).get("digest", {}).get(_SHA256),
+                    is_blob=item.get("zarr") is None,
+                )
+                for item in pages
+            ]
+
+    def _asset(self, file: _Listed) -> Asset:
+        return Asset(
+            path=file.path,
+            size=file.size,
+            digest=f"sha256:{file.sha256}" if file.sha256 else None,
+            dandiset=self.dandiset,
+            version=self.version,
+            asset_id=file.asset_id,
+        )
+
+    def _pinned_assets(self, found: list[_Listed], notes: list[str]) -> list[Asset]:
+        """Return the pinned files; the archive's list only says which of them go by another id by now."""
+        pins = self._pins()
+        now = {file.path: file for file in found}
+        assets = []
+        for pin in pins.values():
+            file = now.get(pin.path)
+            asset_id = pin.asset_id
+            if file is None or (file.asset_id != pin.asset_id and file.sha256 != pin.sha256):
+                state = "was removed from" if file is None else "was replaced in"
+                notes.append(f"{pin.path} {state} the draft since it was pinned.")
+            elif file.asset_id != pin.asset_id:
+                asset_id = file.asset_id
+            assets.append(
+                Asset(pin.path, pin.size, f"sha256:{pin.sha256}", self.dandiset, self.version, asset_id)
+            )
+        added = sorted(set(now) - set(pins))
+        if added:
+            notes.append(
+                f"{len(added)} files of the draft are not pinned and left out: {', '.join(added[:5])}."
+            )
+        return assets
+
+    def _pins(self) -> dict[str, AssetPin]:
+        if self._known is None or self._known.version != _DRAFT or self.version != _DRAFT:
+            return {}
+        return {pin.path: pin for pin in self._known.pins}
+
+    def _version_notes(self, dandiset: RemoteDandiset) -> list[str]:
+        with self._access.asking_for(f"Dandiset {self.dandiset}"):
+            latest = dandiset.most_recent_published_version
+        if self.version == _DRAFT and not self._pins():
+            return ["The draft can change at any time; its files are not pinned."]
+        if latest is not None and latest.identifier != self.version:
+            return [f"Version {self.version} is read; the latest published one is {latest.identifier}."]
+        return []
+
+    def _opened(self) -> RemoteDandiset:
+        from dandi.exceptions import NotFoundError  # noqa: PLC0415 - heavy
+
+        if self._remote is not None:
+            return self._remote
+        client = self._opened_client()
+        with self._access.asking_for(f"Dandiset {self.dandiset}"):
+            dandiset = client.get_dandiset(self.dandiset, lazy=False)
+            latest = dandiset.most_recent_published_version
+            wanted = self._asked_version or (self._known.version if self._known else None)
+            if wanted is None and latest is None:
+                raise DataError(
+                    f"Dandiset {self.dandiset} has no published version, only a draft, which can change at "
+                    f"any time. Ask for it explicitly: {self.dandiset}@draft."
+                )
+            try:
+                self._remote = dandiset.for_version(wanted or cast("Any", latest))
+            except NotFoundError as error:
+                raise DataError(
+                    f"Dandiset {self.dandiset} has no version {wanted}. {self._published_versions(dandiset)}"
+                ) from error
+        return self._remote
+
+    def _published_versions(self, dandiset: RemoteDandiset) -> str:
+        with self._access.asking_for(f"Dandiset {self.dandiset}"):
+            published = [v.identifier for v in dandiset.get_versions() if v.identifier != _DRAFT]
+        if not published:
+            return "It has no published version."
+        return f"Published versions: {', '.join(published)}; ask for one with {self.dandiset}@VERSION."
+
+    def _opened_client(self) -> DandiAPIClient:
+        if self._client is None:
+            self._client = connect(self._access, policy=self._policy)
+        return self._client
+
+    def _folder(self, version: str) -> Path:
+        return self._download_dir / self.dandiset / version
+
+    def _version_of(self, asset: Asset) -> str:
+        """Return the version an asset was listed in, which asks nothing of the archive."""
+        if asset.version is None:
+            return self.version
+        dandiset, version = parse_dandiset(f"{asset.dandiset or self.dandiset}@{asset.version}")
+        if dandiset != self.dandiset or version is None:
+            raise DataError(
+                f"{asset.path} was listed in {asset.dandiset}@{asset.version}, but is asked from dandiset "
+                f"{self.dandiset}. List the files of that dandiset again."
+            )
+        return version
+
+    def _name(self, path: str) -> str:
+        return f"{self.dandiset}@{self.version} {path}"
+
+
+def _bare(digest: str | None) -> str | None:
+    return digest.removeprefix("sha256:") if digest else None
+
+
+def _is_verified(path: Path, expected: Expected) -> bool:
+    if not path.is_file() or path.stat().st_size != expected.size:
+        return False
+    digests = recall_digests(path)
+    if digests is None:
+        digests = digest_content(path)
+        if expected.complaint(digests) is None:
+            remember_digests(path, digests)
+    return expected.complaint(digests) is None
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or path}: {error.strerror or error}. Check that the download folder lies on "
+            "a disk you may write to."
+        ) from error

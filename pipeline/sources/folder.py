@@ -1,0 +1,127 @@
+"""NWB files that already lie on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError
+from pipeline.sources.asset import Asset, BytesProgress
+from pipeline.sources.checksums import digest_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["FolderSource", "digest_file"]
+
+
+class FolderSource:
+    """Files, and folders searched to the bottom for ``*.nwb``.
+
+    Hidden files and folders are passed over. What looks like a recording but cannot be read as a file
+    (a folder named ``.nwb``, a link whose target was never fetched) is passed over with a note.
+
+    Parameters
+    ----------
+    paths
+        Files or folders. A file is taken whatever its name.
+
+    Attributes
+    ----------
+    notes
+        What was passed over, one sentence each; filled by `assets`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.nwb").write_bytes(b"nwb")
+    ...     [asset.path for asset in FolderSource([Path(folder)]).assets()]
+    ['a.nwb']
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(Path(path) for path in paths)
+        self._found: dict[str, Path] = {}
+        self.notes: tuple[str, ...] = ()
+
+    def assets(self) -> list[Asset]:
+        """List the NWB files, in order of their path; a file reached twice is listed once.
+
+        Raises
+        ------
+        DataError
+            If a path does not exist, a folder cannot be read, or there is no NWB file at all.
+        """
+        notes: list[str] = []
+        seen: dict[Path, tuple[Path, str]] = {}
+        for given in self._paths:
+            for path, name in self._search(given, notes):
+                seen.setdefault(path.resolve(), (path, name))
+        self.notes = tuple(notes)
+        if not seen:
+            places = ", ".join(str(path) for path in self._paths) or "the empty list of paths"
+            extra = f" Passed over: {' '.join(notes)}" if notes else ""
+            raise DataError(
+                f"No NWB file in {places}. Give a file, or a folder holding files named *.nwb.{extra}"
+            )
+        self._found = _unique_names(list(seen.values()))
+        return [Asset(path=name, size=path.stat().st_size) for name, path in sorted(self._found.items())]
+
+    def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
+        """Return the file itself; nothing is copied.
+
+        Raises
+        ------
+        DataError
+            If the file is gone since it was listed.
+        """
+        if not self._found:
+            self.assets()
+        path = self._found.get(asset.path)
+        if path is None or not path.is_file():
+            raise DataError(
+                f"{path or asset.path}: the file is gone since it was listed. List the folder again."
+            )
+        if progress:
+            progress(asset.size, asset.size)
+        return path
+
+    def _search(self, given: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
+        if given.is_file():
+            yield given, given.name
+        elif given.is_dir():
+            yield from _walk(given, notes)
+        elif given.is_symlink():
+            raise DataError(f"{given}: a link to a file that is not there. Fetch it first (datalad get).")
+        else:
+            raise DataError(f"{given}: no such file or folder. Check the path.")
+
+
+def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
+    for place, folders, files in os.walk(folder, onerror=_refuse):
+        for name in [name for name in folders if name.lower().endswith((".nwb", ".nwb.zarr"))]:
+            notes.append(f"{Path(place, name)} is a folder (NWB in Zarr), which is not read.")
+            folders.remove(name)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(place, name)
+            if name.startswith(".") or path.suffix.lower() != ".nwb":
+                continue
+            if path.is_file():
+                yield path, path.relative_to(folder).as_posix()
+            else:
+                notes.append(f"{path} is a link to a file that is not there.")
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(
+        f"{error.filename}: the folder cannot be read: {error.strerror}. Check its permissions."
+    ) from error
+
+
+def _unique_names(found: list[tuple[Path, str]]) -> dict[str, Path]:
+    """Name files by their path within the folder, and those of the same name by their whole path."""
+    names = [name for _, name in found]
+    return {name if names.count(name) == 1 else path.absolute().as_posix(): path for path, name in found}

@@ -1,0 +1,406 @@
+"""One file over HTTP, resumed where it broke off and kept only when its content is what was promised.
+
+The bytes go to ``NAME.part``. A connection that breaks, stalls or is put off is taken up again where it
+ended; a body that turns out wrong is thrown away and asked for once more from its first byte. The caller
+gives the part its final name, so a file under that name is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import requests
+import tenacity
+
+from pipeline.errors import DataError, MachineError
+from pipeline.sources.checksums import ContentDigester, Digests
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.sources.asset import BytesProgress
+
+logger = logging.getLogger(__name__)
+
+# urllib3 gives up the unfinished block when a connection breaks, so small blocks lose little.
+_BLOCK_BYTES = 1 << 18
+_TRIES_FROM_SCRATCH = 2
+_LONGEST_WAIT_S = 60.0
+_LONGEST_RETRY_AFTER_S = 900.0
+_TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_ERRORS = (
+    requests.ConnectionError,
+    requests.Timeout,
+    requests.exceptions.ChunkedEncodingError,
+    requests.exceptions.ContentDecodingError,
+)
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How patient to be with a server.
+
+    Attributes
+    ----------
+    attempts
+        Attempts in a row that bring nothing before it is given up.
+    retry_wait_s
+        First wait between attempts, s; it doubles up to a minute. A server's ``Retry-After`` is obeyed.
+    connect_timeout_s, read_timeout_s
+        How long to wait for a connection, and for the next bytes on it, s.
+    """
+
+    attempts: int = 8
+    retry_wait_s: float = 1.0
+    connect_timeout_s: float = 15.0
+    read_timeout_s: float = 60.0
+
+    @property
+    def timeout(self) -> tuple[float, float]:
+        """Both limits, as `requests` takes them."""
+        return self.connect_timeout_s, self.read_timeout_s
+
+    def wait_s(self, failures: int) -> float:
+        """Return how long to wait after so many failures in a row, s.
+
+        Examples
+        --------
+        >>> [RetryPolicy(retry_wait_s=2).wait_s(n) for n in (0, 1, 2, 9)]
+        [2.0, 2.0, 4.0, 60.0]
+        """
+        return float(min(self.retry_wait_s * 2 ** max(failures - 1, 0), _LONGEST_WAIT_S))
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the archive promises of a file; a digest it does not state is None.
+
+    Examples
+    --------
+    >>> found = Digests(size=3, sha256="ab", dandi_etag="cd-1")
+    >>> Expected(size=3, sha256=None, dandi_etag="cd-1").complaint(found) is None
+    True
+    >>> Expected(size=3, sha256="ff", dandi_etag=None).complaint(found)
+    'its sha256 is ab, expected ff'
+    """
+
+    size: int
+    sha256: str | None
+    dandi_etag: str | None
+
+    def complaint(self, found: Digests) -> str | None:
+        """Return how a file differs from what was promised, or None."""
+        if found.size != self.size:
+            return f"it has {found.size} bytes, expected {self.size}"
+        if self.sha256 is not None and found.sha256 != self.sha256:
+            return f"its sha256 is {found.sha256}, expected {self.sha256}"
+        if self.dandi_etag is not None and found.dandi_etag != self.dandi_etag:
+            return f"its dandi-etag is {found.dandi_etag}, expected {self.dandi_etag}"
+        return None
+
+
+class RefusedError(Exception):
+    """The server answered with a status that waiting does not mend."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP status {status}")
+        self.status = status
+
+
+class _InterruptedError(Exception):
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class _WrongContentError(Exception):
+    pass
+
+
+def part_path(path: Path) -> Path:
+    """Return where the bytes of a file gather before it is whole.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> part_path(Path("sub-C/a.nwb")).name
+    'a.nwb.part'
+    """
+    return path.with_name(f"{path.name}.part")
+
+
+def download(
+    session: requests.Session,
+    url: str,
+    *,
+    path: Path,
+    expected: Expected,
+    policy: RetryPolicy,
+    progress: BytesProgress | None = None,
+) -> Digests:
+    """Fetch a file under its final name, or leave nothing there.
+
+    Parameters
+    ----------
+    session
+        Carries the headers of the archive's client.
+    url
+        Where the file is; redirects are followed.
+    path
+        Final name. Its folder exists.
+    expected
+        Size and digests to hold the file against.
+    policy
+        Patience.
+    progress
+        Called with bytes done and bytes in all.
+
+    Raises
+    ------
+    DataError
+        If the content is wrong twice when asked for from the first byte. Nothing is kept.
+    MachineError
+        If the connection keeps failing or the disk is full. The part is kept, and the next call goes on
+        from it.
+    RefusedError
+        If the server refuses: no access, no such file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> policy = RetryPolicy(attempts=1)
+    >>> expected = Expected(size=3, sha256=None, dandi_etag=None)
+    >>> with requests.Session() as session:
+    ...     download(session, "http://127.0.0.1:9/a", path=Path("a.nwb"), expected=expected, policy=policy)
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.MachineError: a.nwb: download broke off at byte 0 of 3: ...
+    """
+    part = part_path(path)
+    from_scratch = 0
+    while True:
+        # A part left by an earlier run may belong to other content; it does not count as a try.
+        from_scratch += 0 if part.exists() else 1
+        try:
+            digests = _Transfer(
+                session, url, part=part, expected=expected, policy=policy, progress=progress
+            ).run()
+            complaint = expected.complaint(digests)
+        except _WrongContentError as error:
+            complaint = str(error)
+        else:
+            if complaint is None:
+                _give_name(part, path)
+                return digests
+        part.unlink(missing_ok=True)
+        if from_scratch >= _TRIES_FROM_SCRATCH:
+            raise DataError(
+                f"{path.name}: the archive delivers a corrupted file: {complaint}, on each of {from_scratch} "
+                f"downloads from {_without_query(url)}; nothing was kept. Try again later; if it stays so, "
+                "report it to the archive."
+            )
+        logger.warning("%s: %s; downloading it again from the start", path.name, complaint)
+
+
+class _Transfer:
+    """One gathering of a part, over as many connections as it takes."""
+
+    def __init__(
+        self,
+        session: requests.Session,
+        url: str,
+        *,
+        part: Path,
+        expected: Expected,
+        policy: RetryPolicy,
+        progress: BytesProgress | None,
+    ) -> None:
+        self._session = session
+        self._url = url
+        self._part = part
+        self._size = expected.size
+        self._policy = policy
+        self._progress = progress
+        self._digester = ContentDigester(expected.size)
+        self._furthest = 0
+        self._failures = 0
+
+    def run(self) -> Digests:
+        """Gather the whole file and return its digests."""
+        self._take_up_part()
+        self._furthest = self._digester.size
+        self._check_space()
+        patience = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_InterruptedError),
+            stop=lambda _: self._failures >= self._policy.attempts,
+            wait=self._wait_s,
+            before_sleep=self._say_why,
+            reraise=True,
+        )
+        try:
+            patience(self._attempt)
+        except _InterruptedError as error:
+            raise MachineError(
+                f"{self._part.stem}: download broke off at byte {self._digester.size} of {self._size}: "
+                f"{error}. It was given up after {self._failures} attempts without progress. Check the "
+                "network and run the same command again; it goes on from there."
+            ) from error
+        return self._digester.digests()
+
+    def _attempt(self) -> None:
+        start = self._furthest
+        try:
+            self._stream()
+        except _TRANSIENT_ERRORS as error:
+            self._count(start)
+            raise _InterruptedError(_reason(error)) from error
+        except _InterruptedError:
+            self._count(start)
+            raise
+
+    def _count(self, start: int) -> None:
+        # Only bytes never held before are progress: a server that ignores ranges and drops would
+        # otherwise be asked for ever.
+        self._failures = 0 if self._furthest > start else self._failures + 1
+
+    def _stream(self) -> None:
+        offset = self._digester.size
+        if offset == self._size:
+            self._part.touch()
+            return
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        with self._session.get(
+            self._url, stream=True, headers=headers, timeout=self._policy.timeout
+        ) as response:
+            self._check_status(response)
+            if offset and not _continues(response, offset):
+                logger.info("%s: the server does not resume; starting over", self._part.stem)
+                self._start_over()
+            with self._part.open("ab", buffering=0) as file:
+                for block in response.iter_content(_BLOCK_BYTES):
+                    self._append(file, block)
+        if self._digester.size < self._size:
+            raise _InterruptedError("the server closed the connection early")
+
+    def _append(self, file: IO[bytes], block: bytes) -> None:
+        if self._digester.size + len(block) > self._size:
+            raise _WrongContentError(f"it has more than the expected {self._size} bytes")
+        try:
+            _write_all(file, block)
+        except OSError as error:
+            raise self._disk_error(error) from error
+        self._digester.update(block)
+        self._furthest = max(self._furthest, self._digester.size)
+        if self._progress:
+            self._progress(self._digester.size, self._size)
+
+    def _check_status(self, response: requests.Response) -> None:
+        status = response.status_code
+        if status in {200, 206}:
+            return
+        if status == 416:
+            raise _WrongContentError(f"it ends before byte {self._digester.size} of {self._size}")
+        if status in _TRANSIENT_STATUSES:
+            raise _InterruptedError(f"the server answered with status {status}", _retry_after_s(response))
+        raise RefusedError(status)
+
+    def _take_up_part(self) -> None:
+        if not self._part.exists():
+            return
+        if self._part.stat().st_size > self._size:
+            self._start_over()
+            return
+        with self._part.open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                self._digester.update(block)
+
+    def _start_over(self) -> None:
+        self._part.unlink(missing_ok=True)
+        self._digester = ContentDigester(self._size)
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self._part.parent).free
+        if free < self._size - self._digester.size:
+            raise self._no_space(free)
+
+    def _disk_error(self, error: OSError) -> MachineError:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            # A block may have been written in part; what is not in the digest must not be resumed from.
+            os.truncate(self._part, self._digester.size)
+            return self._no_space(shutil.disk_usage(self._part.parent).free)
+        return MachineError(
+            f"{self._part}: cannot be written: {error.strerror or error}. "
+            "Check the disk and the folder's permissions."
+        )
+
+    def _no_space(self, free: int) -> MachineError:
+        return MachineError(
+            f"{self._part.stem}: the disk of {self._part.parent} is full: "
+            f"{self._size - self._digester.size} bytes more are needed, {free} are free. Free "
+            "some space or choose another download folder; the download goes on from where it stopped."
+        )
+
+    def _wait_s(self, state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.retry_after_s if isinstance(error, _InterruptedError) else None
+        wait = self._policy.wait_s(self._failures)
+        return wait if asked is None else max(wait, min(asked, _LONGEST_RETRY_AFTER_S))
+
+    def _say_why(self, state: tenacity.RetryCallState) -> None:
+        reason = state.outcome.exception() if state.outcome else None
+        wait = state.next_action.sleep if state.next_action else 0.0
+        logger.info("%s: %s; trying again in %.1f s", self._part.stem, reason, wait)
+
+
+def _continues(response: requests.Response, offset: int) -> bool:
+    stated = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return response.status_code == 206 and stated is not None and int(stated[1]) == offset
+
+
+def _write_all(file: IO[bytes], block: bytes) -> None:
+    rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _retry_after_s(response: requests.Response) -> float | None:
+    from dandi.utils import get_retry_after  # noqa: PLC0415 - heavy, and needed on a bad day only
+
+    seconds = get_retry_after(response)
+    return None if seconds is None else float(seconds)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.Timeout) or "timed out" in str(error).lower():
+        return "the server sent nothing for too long"
+    return f"the connection failed ({type(error).__name__})"
+
+
+def _without_query(url: str) -> str:
+    # A signed URL carries credentials in its query.
+    return url.partition("?")[0]
+
+
+def _give_name(part: Path, path: Path) -> None:
+    try:
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise MachineError(
+            f"{path}: the finished download cannot be put in place: {error.strerror or error}. "
+            "Check the disk."
+        ) from error

@@ -1,0 +1,353 @@
+"""``pipeline run decode``: hand velocity from rates, reconstructions and forecasts, scored and drawn.
+
+Catalog → sessions and runs → one decoder per session → scores into the catalog, pictures beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError, SettingsError
+from pipeline.stages.report import Report, ignore
+from pipeline.stores.catalog import add_results, read_catalog, select_sessions
+from pipeline.stores.trials import read_continuous, read_trials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from pipeline.evaluation.session import DecodedSignal, SessionDecoder
+    from schemas.catalog import Catalog, RunEntry, SessionEntry
+    from schemas.decoding import DecodeSettings
+    from schemas.results import DecodeSource, Score
+    from schemas.training import Device
+
+_log = logging.getLogger(__name__)
+
+# What a broken store or checkpoint raises on its way through zarr, torch and `models`, besides our own.
+_FAILURES = (PipelineError, OSError, RuntimeError, ValueError, KeyError)
+_NAMED_IN_MESSAGE = 5
+
+
+class _Trained(Protocol):
+    def reconstruct(self, session: str, dataset: xr.Dataset) -> NDArray[np.floating]: ...
+
+    def forecast(
+        self, session: str, dataset: xr.Dataset, *, seen_bins: int, n_bins: int
+    ) -> NDArray[np.floating]: ...
+
+
+@dataclass
+class _Work:
+    """What the stage was asked to do, and what came of it."""
+
+    catalog_path: Path
+    settings: DecodeSettings
+    sources: tuple[DecodeSource, ...]
+    sessions: list[SessionEntry]
+    runs: list[RunEntry]
+    report: Report
+    trained: dict[str, _Trained] = field(default_factory=dict)
+    scores: list[Score] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    exit_codes: set[int] = field(default_factory=set)
+
+    @property
+    def recipe_id(self) -> str:
+        return self.sessions[0].recipe_id
+
+    def failed(self, error: Exception, *, event: dict[str, object], name: str) -> None:
+        reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+        _log.debug("%s failed", name, exc_info=error)
+        self.failures.append((name, reason))
+        self.exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
+        self.report({**event, "status": "failed", "reason": reason})
+
+
+def decode(
+    catalog_path: Path,
+    settings: DecodeSettings,
+    *,
+    runs: Sequence[str] = (),
+    sessions: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    device: Device = "auto",
+    report: Report | None = None,
+) -> list[Score]:
+    """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
+
+    Scores go into the catalog session by session; pictures into ``results/decode/<recipe>/`` beside it.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Lag, sources, penalties, folds, forecast window.
+    runs
+        Names of the runs to decode; default: all runs of the recipe that were trained on a chosen session.
+    sessions
+        Shell patterns for session ids.
+    recipe_id
+        Recipe of the stores, or its beginning; default: that of `runs`, else that of the matching session
+        ingested last.
+    device
+        Where the models run; auto: a GPU if there is one.
+    report
+        Called with one event per session, score and failure.
+
+    Returns
+    -------
+    scores
+        In order of session, then run.
+
+    Raises
+    ------
+    DataError
+        If no session matches, a run is not in the catalog, or there is nothing to decode.
+    SettingsError
+        If the lag is not a whole number of bins, or the forecast was asked for and does not fit the window.
+    MachineError
+        If the device is not there or the disk refuses.
+    PartialFailure
+        If some sessions or runs failed; it carries the scores of the others, which are in the catalog. If
+        nothing was done, its exit code is that of the failures.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.decoding import DecodeSettings
+    >>> decode(Path("nowhere/catalog.yaml"), DecodeSettings())
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    """
+    work = _plan(
+        catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
+    )
+    _load_runs(work, device)
+    for step, entry in enumerate(work.sessions, start=1):
+        started = time.perf_counter()
+        event: dict[str, object] = {"event": "session", "session": entry.session}
+        try:
+            _decode_session(work, entry)
+        except _FAILURES as error:
+            work.failed(error, event=event, name=entry.session)
+        else:
+            seconds = round(time.perf_counter() - started, 3)
+            counts = {"n_trials": entry.n_trials, "n_units": entry.n_units}
+            work.report({**event, "status": "done", "store": entry.store, **counts, "seconds": seconds})
+        work.report({"event": "progress", "stage": "decode", "step": step, "total": len(work.sessions)})
+    _summarise(work)
+    if work.failures:
+        raise _partial_failure(work)
+    return work.scores
+
+
+def _plan(
+    catalog_path: Path,
+    settings: DecodeSettings,
+    runs: Sequence[str],
+    *,
+    sessions: Sequence[str],
+    recipe_id: str | None,
+    report: Report,
+) -> _Work:
+    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+
+    catalog = read_catalog(catalog_path)
+    named = _named_runs(catalog, runs)
+    if recipe_id is None and named:
+        recipe_id = named[0].recipe_id
+    entries = select_sessions(catalog, sessions, recipe_id)
+    for entry in entries:
+        lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+    chosen = _matching_runs(catalog, named, entries)
+    sources = _possible_sources(settings, entries, chosen, report=report)
+    return _Work(
+        catalog_path=catalog_path,
+        settings=settings,
+        sources=sources,
+        sessions=entries,
+        runs=chosen if set(sources) - {"rates"} else [],
+        report=report,
+    )
+
+
+def _named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
+    unknown = [name for name in names if name not in catalog.runs]
+    if unknown:
+        known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
+        raise DataError(f"No run is called {', '.join(unknown)}. Complete runs in the catalog: {known}.")
+    return [catalog.runs[name] for name in dict.fromkeys(names)]
+
+
+def _matching_runs(catalog: Catalog, named: list[RunEntry], entries: list[SessionEntry]) -> list[RunEntry]:
+    """Return the runs of the sessions' recipe that were trained on at least one of them."""
+    recipe_id, ids = entries[0].recipe_id, {entry.session for entry in entries}
+    for run in named:
+        if run.recipe_id != recipe_id:
+            msg = (
+                f"Run {run.run} was trained on stores of recipe {run.recipe_id}, the sessions are of "
+                f"{recipe_id}. Decode it by itself, or choose its recipe."
+            )
+            raise DataError(msg)
+        if not ids & set(run.sessions):
+            msg = (
+                f"Run {run.run} was trained on none of the chosen sessions; it knows "
+                f"{', '.join(run.sessions)}. Choose from these, or align it to others first."
+            )
+            raise DataError(msg)
+    if named:
+        return named
+    return [r for r in catalog.runs.values() if r.recipe_id == recipe_id and ids & set(r.sessions)]
+
+
+def _possible_sources(
+    settings: DecodeSettings, entries: list[SessionEntry], runs: list[RunEntry], *, report: Report
+) -> tuple[DecodeSource, ...]:
+    """Return the sources that can be decoded; report, or refuse if asked for by name, those that cannot."""
+    asked = "sources" in settings.model_fields_set
+    possible = list(settings.sources)
+    if not runs:
+        possible = [source for source in possible if source == "rates"]
+        reason = f"no complete run of recipe {entries[0].recipe_id} was trained on these sessions"
+        if not possible:
+            msg = (
+                f"Nothing to decode: {reason}, and the rates are not among the sources. Train a model first."
+            )
+            raise DataError(msg)
+        if asked:
+            for source in settings.sources[:]:
+                if source not in possible:
+                    report({"event": "source", "source": source, "status": "skipped", "reason": reason})
+    seen, ahead = settings.forecast_seen_bins, settings.forecast_bins
+    n_bins = min(entry.n_bins for entry in entries)
+    if "forecast" in possible and seen + ahead > n_bins:
+        reason = (
+            f"{seen} bins seen and {ahead} forecast are more than the {n_bins} bins of the trial window; use "
+            f"forecast_seen_bins + forecast_bins of at most {n_bins}"
+        )
+        if asked:
+            raise SettingsError(reason)
+        report({"event": "source", "source": "forecast", "status": "skipped", "reason": reason})
+        possible.remove("forecast")
+    return tuple(possible)
+
+
+def _load_runs(work: _Work, device: Device) -> None:
+    """Load every run; one that cannot be read is a failure of that run, a missing device one of the stage."""
+    if not work.runs:
+        return
+    from pipeline.training.inference import load_run  # noqa: PLC0415
+
+    for run in work.runs:
+        try:
+            work.trained[run.run] = load_run(work.catalog_path.parent / run.path, device=device)
+        except MachineError:
+            raise
+        except _FAILURES as error:
+            work.failed(error, event={"event": "run", "run": run.run, "model": run.model}, name=run.run)
+
+
+def _decode_session(work: _Work, entry: SessionEntry) -> None:
+    from pipeline.evaluation.session import fit_session_decoder  # noqa: PLC0415
+
+    store = work.catalog_path.parent / entry.store
+    trials = read_trials(store).load()
+    decoder = fit_session_decoder(trials, read_continuous(store), work.settings)
+    rates = decoder.decode(trials["rates"].values[decoder.test], source="rates")
+    of_data = [rates] if "rates" in work.sources else []
+    of_runs: dict[str, list[DecodedSignal]] = {}
+    test = trials.isel(trial=decoder.test)
+    for run in work.runs:
+        if run.run not in work.trained or entry.session not in run.sessions:
+            continue
+        try:
+            of_runs[run.run] = _decode_run(work, decoder, test, run=run.run)
+        except _FAILURES as error:
+            event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
+            work.failed(error, event=event, name=f"{run.run} on {entry.session}")
+    fresh = [signal.score for signals in (of_data, *of_runs.values()) for signal in signals]
+    add_results(work.catalog_path, fresh)
+    work.scores.extend(fresh)
+    for score in fresh:
+        work.report({"event": "score", **score.model_dump(mode="json")})
+    _draw(work, decoder, rates, of_runs)
+
+
+def _decode_run(work: _Work, decoder: SessionDecoder, test: xr.Dataset, *, run: str) -> list[DecodedSignal]:
+    model, settings, signals = work.trained[run], work.settings, []
+    if "reconstruction" in work.sources:
+        rebuilt = model.reconstruct(decoder.session, test)
+        signals.append(decoder.decode(rebuilt, source="reconstruction", run=run))
+    if "forecast" in work.sources:
+        seen, ahead = settings.forecast_seen_bins, settings.forecast_bins
+        foreseen = model.forecast(decoder.session, test, seen_bins=seen, n_bins=ahead)
+        signals.append(decoder.decode(foreseen, source="forecast", run=run, first_bin=seen))
+    return signals
+
+
+def _draw(
+    work: _Work, decoder: SessionDecoder, rates: DecodedSignal, of_runs: dict[str, list[DecodedSignal]]
+) -> None:
+    from pipeline.evaluation.figures import draw_trajectories, draw_velocity  # noqa: PLC0415
+    from pipeline.evaluation.session import Decoded  # noqa: PLC0415
+
+    folder = _folder(work)
+    for run, signals in of_runs.items() or {"": []}.items():
+        stem = "_".join(_file_name(part) for part in (decoder.session, run) if part)
+        decoded = Decoded(decoder=decoder, signals=(rates, *signals))
+        draw_velocity(folder / f"{stem}_velocity.png", decoded)
+        draw_trajectories(folder / f"{stem}_trajectories.png", decoded)
+
+
+def _summarise(work: _Work) -> None:
+    """Draw all scores of the recipe at this lag, those of earlier decodings included."""
+    from pipeline.evaluation.figures import draw_summary  # noqa: PLC0415
+
+    wanted = (work.recipe_id, "velocity_r2", work.settings.lag_ms, "test")
+    scores = [
+        score
+        for score in read_catalog(work.catalog_path).results
+        if (score.recipe_id, score.metric, score.lag_ms, score.split) == wanted
+    ]
+    if scores:
+        draw_summary(_folder(work) / "r2_summary.png", scores)
+
+
+def _folder(work: _Work) -> Path:
+    return work.catalog_path.parent / "results" / "decode" / _file_name(work.recipe_id)
+
+
+def _file_name(name: str) -> str:
+    """Ids come from files and archives: only harmless characters get into a path.
+
+    Examples
+    --------
+    >>> _file_name("../sub-C_ses-CO")
+    'sub-C_ses-CO'
+    """
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name).lstrip("._") or "unnamed"
+
+
+def _partial_failure(work: _Work) -> PartialFailure:
+    shown = "; ".join(f"{name}: {reason}" for name, reason in work.failures[:_NAMED_IN_MESSAGE])
+    more = len(work.failures) - _NAMED_IN_MESSAGE
+    tail = f"; and {more} more" if more > 0 else ""
+    msg = (
+        f"{len(work.failures)} decodings failed, {len(work.scores)} scores are in the catalog. Failed: "
+        f"{shown}{tail}"
+    )
+    failure = PartialFailure(msg, results=work.scores, failures=work.failures)
+    if not work.scores and len(work.exit_codes) == 1:
+        failure.exit_code = next(iter(work.exit_codes))
+    return failure

@@ -1,0 +1,137 @@
+"""The command line: words, exit codes, JSON, help."""
+
+import json
+import re
+import time
+
+import pytest
+import yaml
+
+
+def test_help_answers_at_once(pipeline_command):
+    pipeline_command("--help")
+    begin = time.perf_counter()
+    shown = pipeline_command("--help")
+    assert time.perf_counter() - begin < 2.0
+    assert shown.returncode == 0
+    assert {"run", "simulate", "catalog", "schema", "models", "dandisets", "doctor"} <= set(
+        re.findall(r"\w+", shown.stdout)
+    )
+
+
+def test_help_imports_nothing_heavy(pipeline_command, tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.argv = ['pipeline', '--help']\n"
+        "import pipeline.cli.main as m\n"
+        "try:\n    m.main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'dandi', 'pynwb', 'matplotlib', 'distributed', 'xarray'} & "
+        "set(sys.modules)\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "needed"),
+    [
+        (["run", "ingest"], ["bin_size_s [0.02]", "Width of a time bin, s.", "--dandiset", "--path"]),
+        (["run", "train"], ["optimiser.lr [0.001]", "--device", "--resume"]),
+        (["run", "decode"], ["lag_ms [100.0]", "ms; default: 100"]),
+        (["simulate"], ["kinematics_rate_hz [100.0]", "Hz"]),
+    ],
+)
+def test_help_of_a_stage_states_defaults_and_units(pipeline_command, words, needed):
+    shown = pipeline_command(*words, "--help")
+    assert shown.returncode == 0
+    told = " ".join(shown.stdout.split())
+    for text in needed:
+        assert text in told
+
+
+def test_schemas_are_printed_as_json(pipeline_command):
+    names = pipeline_command("schema").stdout.split()
+    assert {"catalog", "recipe", "store", "train", "decode"} <= set(names)
+    recipe = json.loads(pipeline_command("schema", "recipe").stdout)
+    assert recipe["additionalProperties"] is False
+    assert all("description" in field for field in recipe["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["run", "ingest"], 2, "Give either --path"),
+        (["run", "ingets"], 2, "ingest"),
+        (["run", "ingest", "--path", "x", "--nope"], 2, "--nope"),
+        (["schema", "nope"], 2, "expected one of"),
+        (["run", "ingest", "--path", "nowhere"], 4, "nowhere"),
+        (["run", "ingest", "--path", ".", "--set", "bin_sise_s=1"], 4, "did you mean bin_size_s"),
+        (
+            ["run", "ingest", "--path", ".", "--set", "bin_size_s=0.05"],
+            4,
+            "nearest window that is: [-0.25, 0.45]",
+        ),
+        (["run", "ingest", "--path", "."], 4, "No NWB file"),
+        (["run", "ingest", "--path", ".", "--cluster", "x"], 2, "expected serial"),
+        (["run", "decode"], 4, "holds no sessions"),
+        (["run", "train"], 4, "holds no sessions"),
+        (["run", "train", "--model", "nope"], 4, "mdssm"),
+        (["run", "decode", "--source", "spikes"], 4, "rates"),
+        (["catalog", "list"], 4, "no such catalog"),
+    ],
+)
+def test_wrong_uses_have_their_exit_code_and_one_paragraph(pipeline_command, words, code, says):
+    shown = pipeline_command(*words)
+    assert shown.returncode == code, shown.stderr
+    assert says in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_ingest_prints_json_lines_and_nothing_else(pipeline_command, small_nwb):
+    shown = pipeline_command("run", "ingest", "--path", small_nwb.parent, "--json")
+    assert shown.returncode == 0, shown.stderr
+    events = [json.loads(line) for line in shown.stdout.splitlines()]
+    sessions = [e for e in events if e["event"] == "session"]
+    assert [(e["session"], e["status"]) for e in sessions] == [("sub-T_ses-CO-1", "done")]
+    assert {"store", "n_trials", "n_units", "seconds", "reason"} <= set(sessions[0])
+
+
+def test_ingest_prints_a_table_and_the_catalog_is_listed_shown_and_verified(pipeline_command, small_nwb):
+    shown = pipeline_command("run", "ingest", "--path", small_nwb.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert "sub-T_ses-CO-1" in shown.stdout
+    assert "36 × 20 ms" in shown.stdout
+    assert "sub-T_ses-CO-1" in pipeline_command("catalog", "list").stdout
+    detail = json.loads(pipeline_command("catalog", "show", "sub-T_ses-CO-1").stdout)
+    assert detail["attributes"]["provenance"]["layout"] == "generic"
+    assert pipeline_command("catalog", "show", "sub-X").returncode == 4
+    assert pipeline_command("catalog", "verify").returncode == 0
+
+
+def test_verify_finds_a_damaged_store(pipeline_command, small_nwb, tmp_path):
+    pipeline_command("run", "ingest", "--path", small_nwb.parent)
+    entry = next(iter(yaml.safe_load((tmp_path / "catalog.yaml").read_text())["sessions"].values()))
+    shard = tmp_path / entry["store"] / "trials" / "rates" / "c" / "0" / "0" / "0"
+    shard.write_bytes(shard.read_bytes()[:100])
+    shown = pipeline_command("catalog", "verify")
+    assert shown.returncode == 4
+    assert "sub-T_ses-CO-1: damaged" in shown.stdout
+
+
+def test_a_catalog_with_a_misspelt_key_is_refused_untouched(pipeline_command, small_nwb, tmp_path):
+    text = "schema_version: 1\nsesions: {}\n"
+    (tmp_path / "catalog.yaml").write_text(text)
+    shown = pipeline_command("run", "ingest", "--path", small_nwb.parent)
+    assert shown.returncode == 4
+    assert "sesions: unknown key" in shown.stderr
+    assert (tmp_path / "catalog.yaml").read_text() == text
+
+
+def test_known_dandisets_are_listed_with_their_pins(pipeline_command):
+    shown = pipeline_command("dandisets", "--json")
+    entries = {e["dandiset"]: e for e in map(json.loads, shown.stdout.splitlines())}
+    assert entries["000688"]["version"] == "0.250122.1735"
+    assert entries["000070"]["version"] == "draft"

@@ -1,0 +1,78 @@
+"""Kinematics on the bins: unit gain, no aliasing, nothing across gaps."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.signals.recording import Series
+from pipeline.signals.resample import contiguous_segments, differentiate, resample
+
+CENTRES = np.arange(100) * 0.02 + 0.01
+
+
+def series(rate_hz: float, f, stop: float = 2.0, start: float = 0.0) -> Series:
+    time = start + np.arange(round((stop - start) * rate_hz)) / rate_hz
+    return Series(time, f(time)[:, None])
+
+
+@pytest.mark.parametrize("rate_hz", [20.0, 50.0, 100.0, 130.0, 250.0, 1000.0])
+@given(st.floats(-50, 50))
+def test_a_constant_keeps_its_value_exactly(rate_hz, level):
+    out = resample(series(rate_hz, lambda t: np.full_like(t, level)), CENTRES, bin_size_s=0.02)[:, 0]
+    assert out[np.isfinite(out)] == pytest.approx(level, abs=1e-9)
+    assert np.isfinite(out).mean() > 0.95
+
+
+@pytest.mark.parametrize("rate_hz", [100.0, 130.0, 1000.0])
+def test_a_straight_line_stays_straight_to_the_ends(rate_hz):
+    out = resample(series(rate_hz, lambda t: 3 * t), CENTRES, bin_size_s=0.02)[:, 0]
+    known = np.isfinite(out)
+    assert known.sum() >= 99
+    # Point reflection keeps the slope; the last centres lie up to half a sample past the end.
+    assert out[known] == pytest.approx(3 * CENTRES[known], abs=0.02)
+    assert out[10:-10] == pytest.approx(3 * CENTRES[10:-10], abs=1e-6)
+
+
+@pytest.mark.parametrize("rate_hz", [100.0, 1000.0])
+def test_slow_signals_pass_and_fast_ones_do_not_alias(rate_hz):
+    slow = resample(series(rate_hz, lambda t: np.sin(2 * np.pi * 3 * t)), CENTRES, bin_size_s=0.02)[10:-10, 0]
+    assert slow == pytest.approx(np.sin(2 * np.pi * 3 * CENTRES[10:-10]), abs=0.02)
+    fast = resample(series(rate_hz, lambda t: np.sin(2 * np.pi * 41 * t)), CENTRES, bin_size_s=0.02)[
+        10:-10, 0
+    ]
+    assert np.abs(fast).max() < 0.05
+
+
+@given(st.integers(0, 4))
+def test_delaying_the_signal_by_whole_bins_delays_the_result(bins):
+    wave = lambda t: np.sin(2 * np.pi * 2 * t) + t  # noqa: E731
+    a = resample(series(100.0, wave, stop=3.0), CENTRES, bin_size_s=0.02)
+    shifted = series(100.0, wave, stop=3.0)
+    b = resample(Series(shifted.time + bins * 0.02, shifted.values), CENTRES + bins * 0.02, bin_size_s=0.02)
+    assert a == pytest.approx(b, abs=1e-9)
+
+
+def test_nothing_crosses_a_gap():
+    time = np.concatenate([np.arange(0, 0.5, 0.01), np.arange(1.0, 1.5, 0.01)])
+    values = np.where(time < 0.9, 0.0, 100.0)[:, None]
+    out = resample(Series(time, values), CENTRES, bin_size_s=0.02)[:, 0]
+    inside = (CENTRES > 0.51) & (CENTRES < 0.98)
+    assert np.isnan(out[inside]).all()
+    assert set(np.round(out[np.isfinite(out)], 9)) == {0.0, 100.0}
+    slope = differentiate(Series(time, values)).values
+    assert slope == pytest.approx(0.0)
+
+
+def test_missing_samples_cut_the_series():
+    time = np.arange(10) * 0.01
+    values = np.ones((10, 2))
+    values[4, 1] = np.nan
+    parts = contiguous_segments(Series(time, values))
+    assert [len(p.time) for p in parts] == [4, 5]
+
+
+def test_derivative_of_a_parabola_is_exact():
+    time = np.sort(np.random.default_rng(0).uniform(0, 0.008, 50) + np.arange(50) * 0.02)
+    slope = differentiate(Series(time, (time**2)[:, None])).values[:, 0]
+    assert slope == pytest.approx(2 * time, abs=1e-9)

@@ -1,0 +1,357 @@
+"""The decode stage: catalog → scores in the catalog, pictures beside it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
+from pipeline.stages.decode import decode
+from pipeline.stores.catalog import add_run, add_session, read_catalog
+from pipeline.stores.trials import to_dataset, write_store
+from schemas.catalog import RunEntry, SessionEntry
+from schemas.decoding import DecodeSettings
+from schemas.recipe import IngestRecipe
+from schemas.store import DropCounts, Provenance, StoreAttributes
+
+RECIPE = IngestRecipe()
+N_TRIALS, N_UNITS, GAP = 30, 8, 20
+PER_TRIAL = (
+    "event_time",
+    "event_offset",
+    "go_cue",
+    "target_on",
+    "move_onset",
+    "peak_time",
+    "peak_speed",
+    "reaction_time",
+    "target_dir",
+)
+
+
+def build_arrays(seed, *, velocity_known=True):
+    """Every array of a store; rates read the velocity five bins later."""
+    rng = np.random.default_rng(seed)
+    n_bins, n_time = RECIPE.n_bins, N_TRIALS * (RECIPE.n_bins + GAP) + 2 * GAP
+    start = GAP + np.arange(N_TRIALS) * (n_bins + GAP)
+    window = start[:, None] + np.arange(n_bins)
+    velocity = np.convolve(rng.normal(size=2 * n_time), np.ones(9), mode="same").reshape(n_time, 2) * 5
+    rates = 30.0 + rng.normal(size=(n_time, N_UNITS))
+    rates[:-5] += velocity[5:] @ rng.normal(size=(2, N_UNITS)) * 0.5
+    if not velocity_known:
+        velocity = np.full_like(velocity, np.nan)
+    words = lambda *values: np.array(values, dtype=object)  # noqa: E731
+    shared = {"unit": np.arange(N_UNITS), "axis": words("x", "y")}
+    continuous = {
+        "counts": np.zeros((n_time, N_UNITS), np.uint8),
+        "rates": rates.astype(np.float32),
+        "position": np.zeros((n_time, 2)),
+        "velocity": velocity,
+        "observed": np.ones(n_time, bool),
+        "time": np.arange(n_time) * RECIPE.bin_size_s,
+        **shared,
+    }
+    trials = {
+        **{name: continuous[name][window] for name in ("counts", "rates", "position", "velocity")},
+        **shared,
+        **dict.fromkeys(PER_TRIAL, np.full(N_TRIALS, 0.5)),
+        "time": (np.arange(n_bins) - 13) * RECIPE.bin_size_s,
+        "trial": np.arange(N_TRIALS),
+        "start_bin": start,
+        "onset_quality": words(*["ok"] * N_TRIALS),
+        "condition": words(*["0 deg"] * N_TRIALS),
+        "split": words(*np.resize(["train", "train", "train", "val", "test"], N_TRIALS)),
+        "area": words(*["M1"] * N_UNITS),
+        "mean_rate": np.full(N_UNITS, 30.0),
+        "heldout": np.zeros(N_UNITS, bool),
+    }
+    return trials, continuous
+
+
+def add_store(catalog, session, *, seed=0, velocity_known=True):
+    trials, continuous = build_arrays(seed, velocity_known=velocity_known)
+    attributes = StoreAttributes(
+        store_key=f"key-{session}",
+        session=session,
+        subject="A",
+        task="CO",
+        bin_size_s=RECIPE.bin_size_s,
+        n_event_bins=13,
+        recipe=RECIPE,
+        dropped=DropCounts(),
+        provenance=Provenance(source="a.nwb", asset_digest="sha256:0", layout="generic"),
+    )
+    store = f"stores/{RECIPE.recipe_id}/{session}.zarr"
+    write_store(
+        catalog.parent / store,
+        to_dataset("trials", trials, attributes),
+        to_dataset("continuous", continuous, attributes),
+    )
+    entry = SessionEntry(
+        session=session,
+        subject="A",
+        task="CO",
+        recipe_id=RECIPE.recipe_id,
+        store=store,
+        store_key=f"key-{session}",
+        source="a.nwb",
+        n_trials=N_TRIALS,
+        n_units=N_UNITS,
+        n_bins=RECIPE.n_bins,
+        bin_size_s=RECIPE.bin_size_s,
+        created="2024-01-01T00:00:00Z",
+    )
+    add_session(catalog, entry)
+
+
+def enter_run(catalog, run, sessions, *, recipe_id=RECIPE.recipe_id):
+    entry = RunEntry(
+        run=run,
+        model="mdssm",
+        path=f"runs/{run}",
+        run_key="k",
+        recipe_id=recipe_id,
+        sessions=sessions,
+        steps=1,
+        created="2024-01-01T00:00:00Z",
+    )
+    add_run(catalog, entry)
+
+
+class Echo:
+    """A model whose reconstruction is its input and whose forecast holds the last bin it saw."""
+
+    def __init__(self, broken=()):
+        self.broken = broken
+        self.asked = []
+
+    def reconstruct(self, session, dataset):
+        self.asked.append((session, dataset.sizes["trial"], set(dataset["split"].values.tolist())))
+        if session in self.broken:
+            msg = "weights are broken"
+            raise RuntimeError(msg)
+        return dataset["rates"].values
+
+    def forecast(self, session, dataset, *, seen_bins, n_bins):
+        return np.repeat(dataset["rates"].values[:, seen_bins - 1 : seen_bins], n_bins, axis=1)
+
+
+@pytest.fixture(scope="module")
+def two_sessions(tmp_path_factory):
+    path = tmp_path_factory.mktemp("decode") / "catalog.yaml"
+    add_store(path, "sub-A_ses-1", seed=1)
+    add_store(path, "sub-A_ses-2", seed=2)
+    return path.parent
+
+
+@pytest.fixture
+def catalog(two_sessions, tmp_path):
+    return shutil.copytree(two_sessions, tmp_path / "work") / "catalog.yaml"
+
+
+@pytest.fixture
+def models(monkeypatch):
+    """Run name → model that `load_run` hands out; an exception is raised instead."""
+    known = {}
+
+    def load_run(path, *, device="auto"):
+        found = known[path.name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setitem(sys.modules, "pipeline.training.inference", types.SimpleNamespace(load_run=load_run))
+    return known
+
+
+@pytest.fixture
+def pictures():
+    """Names of the pictures of a catalog; tests that do not ask for them draw none, to be fast."""
+    return lambda catalog: sorted(
+        p.name for p in (catalog.parent / "results" / "decode" / RECIPE.recipe_id).iterdir()
+    )
+
+
+@pytest.fixture(autouse=True)
+def _draw_only_if_looked_at(request, monkeypatch):
+    if "pictures" not in request.fixturenames:
+        for name in ("draw_velocity", "draw_trajectories", "draw_summary"):
+            monkeypatch.setattr(f"pipeline.evaluation.figures.{name}", lambda *args, **kwargs: None)
+
+
+def test_without_runs_the_rates_of_every_session_are_scored(catalog, pictures):
+    events = []
+    scores = decode(catalog, DecodeSettings(), report=events.append)
+    assert [(s.session, s.source, s.run) for s in scores] == [
+        ("sub-A_ses-1", "rates", None),
+        ("sub-A_ses-2", "rates", None),
+    ]
+    assert all(s.value > 0.7 for s in scores)
+    assert list(read_catalog(catalog).results) == scores
+    assert [e["value"] for e in events if e["event"] == "score"] == [s.value for s in scores]
+    assert [e["status"] for e in events if e["event"] == "session"] == ["done", "done"]
+    assert pictures(catalog) == [
+        "r2_summary.png",
+        "sub-A_ses-1_trajectories.png",
+        "sub-A_ses-1_velocity.png",
+        "sub-A_ses-2_trajectories.png",
+        "sub-A_ses-2_velocity.png",
+    ]
+
+
+def test_score_event_has_what_the_command_line_promises(catalog):
+    events = []
+    decode(catalog, DecodeSettings(), sessions=["*ses-1"], report=events.append)
+    [event] = [e for e in events if e["event"] == "score"]
+    promised = {"run", "session", "metric", "source", "lag_ms", "value", "definition", "split", "n_trials"}
+    assert promised <= set(event)
+    assert (event["metric"], event["definition"], event["n_trials"]) == ("velocity_r2", "r2_uniform", 6)
+
+
+def test_runs_of_the_recipe_are_decoded_where_they_were_trained(catalog, models, pictures):
+    enter_run(catalog, "echo", ("sub-A_ses-2",))
+    enter_run(catalog, "elsewhere", ("sub-Z_ses-1",))
+    enter_run(catalog, "other-recipe", ("sub-A_ses-1",), recipe_id="50ms-0")
+    models["echo"] = Echo()
+    scores = decode(catalog, DecodeSettings())
+    assert [(s.session, s.source, s.run) for s in scores] == [
+        ("sub-A_ses-1", "rates", None),
+        ("sub-A_ses-2", "rates", None),
+        ("sub-A_ses-2", "reconstruction", "echo"),
+        ("sub-A_ses-2", "forecast", "echo"),
+    ]
+    of_rates, of_echo, of_hold = scores[1:]
+    assert of_echo.value == of_rates.value
+    assert of_hold.value < of_rates.value
+    assert of_hold.n_samples == 6 * 20
+    assert models["echo"].asked == [("sub-A_ses-2", 6, {"test"})]
+    assert "sub-A_ses-2_echo_velocity.png" in pictures(catalog)
+
+
+def test_decoding_again_replaces_scores(catalog):
+    decode(catalog, DecodeSettings())
+    scores = decode(catalog, DecodeSettings(seed=3))
+    assert list(read_catalog(catalog).results) == scores
+
+
+def test_a_session_that_fails_does_not_stop_the_others(catalog):
+    add_store(catalog, "sub-A_ses-0", velocity_known=False)
+    events = []
+    with pytest.raises(PartialFailure, match=r"1 decodings failed, 2 scores .*ses-0: none") as caught:
+        decode(catalog, DecodeSettings(), report=events.append)
+    assert caught.value.exit_code == 3
+    assert [name for name, _ in caught.value.failures] == ["sub-A_ses-0"]
+    assert list(caught.value.results) == list(read_catalog(catalog).results)
+    assert len(caught.value.results) == 2
+    [event] = [e for e in events if e.get("status") == "failed"]
+    assert (event["event"], event["session"]) == ("session", "sub-A_ses-0")
+    assert "no recorded" in event["reason"] or "recorded hand velocity" in event["reason"]
+
+
+def test_if_nothing_was_done_the_exit_code_is_that_of_the_failures(catalog):
+    add_store(catalog, "sub-B_ses-0", velocity_known=False)
+    with pytest.raises(PartialFailure) as caught:
+        decode(catalog, DecodeSettings(), sessions=["sub-B*"])
+    assert caught.value.exit_code == DataError.exit_code
+
+
+def test_a_store_that_is_gone_fails_its_session_only(catalog):
+    entry = read_catalog(catalog).sessions[f"sub-A_ses-1@{RECIPE.recipe_id}"]
+    (catalog.parent / entry.store).rename(catalog.parent / "gone")
+    with pytest.raises(PartialFailure, match="sub-A_ses-1") as caught:
+        decode(catalog, DecodeSettings())
+    assert [s.session for s in caught.value.results] == ["sub-A_ses-2"]
+
+
+def test_a_run_that_fails_does_not_stop_the_others(catalog, models):
+    both = ("sub-A_ses-1", "sub-A_ses-2")
+    for run in ("broken", "half", "whole"):
+        enter_run(catalog, run, both)
+    models.update(broken=DataError("no checkpoint"), half=Echo(broken=["sub-A_ses-1"]), whole=Echo())
+    events = []
+    with pytest.raises(PartialFailure) as caught:
+        decode(catalog, DecodeSettings(), report=events.append)
+    assert caught.value.failures == (
+        ("broken", "no checkpoint"),
+        ("half on sub-A_ses-1", "RuntimeError: weights are broken"),
+    )
+    done = {(s.run, s.session) for s in caught.value.results}
+    assert done == {
+        (None, both[0]),
+        (None, both[1]),
+        ("half", both[1]),
+        ("whole", both[0]),
+        ("whole", both[1]),
+    }
+    failed = [e for e in events if e.get("status") == "failed"]
+    assert [(e["event"], e["run"]) for e in failed] == [("run", "broken"), ("run", "half")]
+
+
+def test_a_missing_device_stops_the_stage(catalog, models):
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    models["echo"] = MachineError("no GPU")
+    with pytest.raises(MachineError, match="no GPU"):
+        decode(catalog, DecodeSettings(), device="cuda")
+
+
+def test_unknown_run_is_refused_with_the_known(catalog):
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    with pytest.raises(DataError, match=r"No run is called ecko.*: echo\."):
+        decode(catalog, DecodeSettings(), runs=["ecko"])
+
+
+def test_named_run_that_does_not_fit_is_refused(catalog, models):
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    with pytest.raises(DataError, match="none of the chosen sessions; it knows sub-A_ses-1"):
+        decode(catalog, DecodeSettings(), runs=["echo"], sessions=["*ses-2"])
+    enter_run(catalog, "coarse", ("sub-A_ses-1",), recipe_id="50ms-0")
+    with pytest.raises(DataError, match="50ms-0"):
+        decode(catalog, DecodeSettings(), runs=["echo", "coarse"])
+
+
+def test_named_runs_leave_out_the_others(catalog, models):
+    for run in ("a", "b"):
+        enter_run(catalog, run, ("sub-A_ses-1",))
+    models["b"] = Echo()
+    scores = decode(catalog, DecodeSettings(sources=("reconstruction",)), runs=["b"], sessions=["*ses-1"])
+    assert [(s.run, s.source) for s in scores] == [("b", "reconstruction")]
+
+
+def test_forecast_beyond_the_window_is_skipped_by_default_and_refused_on_request(catalog, models):
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    models["echo"] = Echo()
+    events = []
+    scores = decode(catalog, DecodeSettings(forecast_bins=24), sessions=["*ses-1"], report=events.append)
+    assert [s.source for s in scores] == ["rates", "reconstruction"]
+    [event] = [e for e in events if e.get("status") == "skipped"]
+    assert event["source"] == "forecast"
+    assert "13 bins seen and 24 forecast are more than the 36 bins" in event["reason"]
+    asked = DecodeSettings(forecast_bins=24, sources=("rates", "forecast"))
+    with pytest.raises(SettingsError, match="at most 36"):
+        decode(catalog, asked)
+
+
+def test_model_sources_without_a_run_are_refused_or_skipped(catalog):
+    with pytest.raises(DataError, match="Nothing to decode: no complete run"):
+        decode(catalog, DecodeSettings(sources=("forecast",)))
+    events = []
+    decode(catalog, DecodeSettings(sources=("rates", "forecast")), sessions=["*ses-1"], report=events.append)
+    assert [e["source"] for e in events if e.get("status") == "skipped"] == ["forecast"]
+
+
+def test_lag_is_checked_before_anything_is_done(catalog):
+    with pytest.raises(SettingsError, match="80 and 100"):
+        decode(catalog, DecodeSettings(lag_ms=90.0))
+    assert not (catalog.parent / "results").exists()
+
+
+def test_names_cannot_lead_pictures_out_of_the_folder(catalog, models, pictures):
+    add_store(catalog, "sub-A_ses-3")
+    enter_run(catalog, "../../evil", ("sub-A_ses-3",))
+    models["evil"] = Echo()
+    decode(catalog, DecodeSettings(), sessions=["*ses-3"])
+    assert "sub-A_ses-3_evil_velocity.png" in pictures(catalog)
