@@ -54,13 +54,14 @@ def _run() -> int:
         sys.stderr.write(_usage_text(error))
         return USAGE
     except (KeyboardInterrupt, typer.Abort):
-        command = shlex.join(["pipeline", *sys.argv[1:]])
-        sys.stderr.write(f"interrupted: what is done is kept. Resume with the same command:\n  {command}\n")
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has gone; flushing at exit would complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    if code == INTERRUPTED:
+        command = shlex.join(["pipeline", *sys.argv[1:]])
+        sys.stderr.write(f"interrupted: what is done is kept. Resume with the same command:\n  {command}\n")
     return code if isinstance(code, int) else 0
 
 

@@ -17,12 +17,14 @@ import tenacity
 from requests.adapters import HTTPAdapter
 
 from pipeline.errors import DataError, MachineError, PipelineError, SettingsError
-from pipeline.sources.transfer import RefusedError, RetryPolicy
+from pipeline.sources.transfer import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dandi.dandiapi import DandiAPIClient
+
+    from pipeline.sources.retry_policy import RetryPolicy
 
 _NO_ACCESS = frozenset({401, 403})
 _GONE = frozenset({404, 410})
@@ -140,6 +142,7 @@ def connect(access: Access, *, policy: RetryPolicy) -> DandiAPIClient:
 
     Examples
     --------
+    >>> from pipeline.sources.retry_policy import RetryPolicy
     >>> connect(Access("http://127.0.0.1:9"), policy=RetryPolicy(attempts=1))
     Traceback (most recent call last):
         ...
@@ -151,7 +154,8 @@ def connect(access: Access, *, policy: RetryPolicy) -> DandiAPIClient:
     from dandi.exceptions import CliVersionError  # noqa: PLC0415
 
     # Without a handler of its own the client's tracebacks would go to the terminal beside our message.
-    logging.getLogger("dandi").addHandler(logging.NullHandler())
+    if not logging.getLogger("dandi").handlers:
+        logging.getLogger("dandi").addHandler(logging.NullHandler())
     with access.asking_for("Archive"):
         info_url = _info_url(access)
         patience = tenacity.Retrying(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,10 +16,20 @@ from filelock import FileLock
 
 from pipeline.errors import DataError, MachineError
 from pipeline.sources.archive_client import Access, connect
+from pipeline.sources.archive_listing import (
+    DRAFT,
+    ETAG,
+    SHA256,
+    Listed,
+    hold_against_pins,
+    list_files,
+    published_versions,
+)
 from pipeline.sources.archive_paths import local_path, parse_dandiset
 from pipeline.sources.asset import Asset, BytesProgress
 from pipeline.sources.checksums import digest_content, forget_file, recall_digests, remember_digests
-from pipeline.sources.transfer import Expected, RetryPolicy, download
+from pipeline.sources.retry_policy import RetryPolicy
+from pipeline.sources.transfer import Expected, download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,21 +39,6 @@ if TYPE_CHECKING:
     from schemas.catalog import AssetPin, DandisetEntry
 
 logger = logging.getLogger(__name__)
-
-_DRAFT = "draft"
-_SHA256 = "dandi:sha2-256"
-_ETAG = "dandi:dandi-etag"
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """A file as the archive lists it."""
-
-    path: str
-    size: int
-    asset_id: str
-    sha256: str | None
-    is_blob: bool
 
 
 class DandiSource:
@@ -145,7 +139,10 @@ class DandiSource:
             )
         for file in found:
             local_path(self._folder(self.version), file.path)
-        assets = self._pinned_assets(found, notes) if self._pins() else [self._asset(file) for file in found]
+        if self._pins():
+            found, changes = hold_against_pins(self._pins().values(), found)
+            notes.extend(changes)
+        assets = [self._asset(file) for file in found]
         if not assets:
             raise DataError(
                 f"Dandiset {self.dandiset}@{self.version} holds {len(listed)} files, none of them an NWB "
@@ -176,10 +173,11 @@ class DandiSource:
             the next call goes on from there.
         """
         path = local_path(self._folder(self._version_of(asset)), asset.path)
-        with _disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(path.with_name(f".{path.name}.lock")):
-                self._fetch_locked(asset, path, progress)
+        if not self._is_remembered(asset, path):
+            with _disk_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(path.with_name(f".{path.name}.lock")):
+                    self._fetch_locked(asset, path, progress)
         if progress:
             progress(asset.size, asset.size)
         return path
@@ -200,14 +198,13 @@ class DandiSource:
             return str(remote.get_content_url(follow_redirects=1))
 
     def _fetch_locked(self, asset: Asset, path: Path, progress: BytesProgress | None) -> None:
-        pin = self._pins().get(asset.path)
-        digest = pin.sha256 if pin else _bare(asset.digest)
-        if digest and _is_verified(path, Expected(asset.size, digest, None)):
+        wanted = self._wanted_sha256(asset)
+        if wanted and _is_verified(path, Expected(asset.size, wanted, None), progress):
             return
         with self._access.asking_for(self._name(asset.path)):
             remote = self._remote_asset(asset)
             expected = self._expected(asset, remote)
-            if _is_verified(path, expected):
+            if _is_verified(path, expected, progress):
                 return
             if path.exists():
                 logger.warning("%s: not the file of the archive; it is downloaded again", path)
@@ -222,12 +219,23 @@ class DandiSource:
             )
         remember_digests(path, digests)
 
+    def _is_remembered(self, asset: Asset, path: Path) -> bool:
+        """Whether the file is known to be the asset without reading it or writing beside it."""
+        wanted, digests = self._wanted_sha256(asset), recall_digests(path)
+        return bool(wanted and digests and Expected(asset.size, wanted, None).complaint(digests) is None)
+
+    def _pin(self, asset: Asset) -> AssetPin | None:
+        return self._pins().get(asset.path) if self._version_of(asset) == DRAFT else None
+
+    def _wanted_sha256(self, asset: Asset) -> str | None:
+        pin = self._pin(asset)
+        return pin.sha256 if pin else (asset.digest or "").removeprefix("sha256:") or None
+
     def _expected(self, asset: Asset, remote: BaseRemoteAsset) -> Expected:
         """Return what the file must be: what the archive states, which must be what was pinned or listed."""
         stated = remote.get_raw_metadata().get("digest", {})
-        expected = Expected(size=remote.size, sha256=stated.get(_SHA256), dandi_etag=stated.get(_ETAG))
-        pin = self._pins().get(asset.path)
-        wanted = pin.sha256 if pin else _bare(asset.digest)
+        expected = Expected(size=remote.size, sha256=stated.get(SHA256), dandi_etag=stated.get(ETAG))
+        pin, wanted = self._pin(asset), self._wanted_sha256(asset)
         if wanted and expected.sha256 and wanted != expected.sha256:
             raise self._replaced(asset.path, wanted, expected.sha256)
         if pin and pin.size != expected.size:
@@ -248,7 +256,7 @@ class DandiSource:
     def _remote_asset(self, asset: Asset) -> BaseRemoteAsset:
         from dandi.exceptions import NotFoundError  # noqa: PLC0415 - heavy
 
-        pin = self._pins().get(asset.path)
+        pin = self._pin(asset)
         asset_id = asset.asset_id or (pin.asset_id if pin else None)
         try:
             if asset_id is not None:
@@ -263,24 +271,11 @@ class DandiSource:
                 "pin in the catalog."
             ) from error
 
-    def _list(self, dandiset: RemoteDandiset) -> list[_Listed]:
+    def _list(self, dandiset: RemoteDandiset) -> list[Listed]:
         with self._access.asking_for(f"Dandiset {self.dandiset}@{self.version}"):
-            # With the metadata come the digests, which say without a download whether anything is to be done.
-            pages = dandiset.client.paginate(
-                f"{dandiset.version_api_path}assets/", params={"order": "path", "metadata": "true"}
-            )
-            return [
-                _Listed(
-                    path=item["path"],
-                    size=item["size"],
-                    asset_id=item["asset_id"],
-                    sha256=(item.get("metadata") or {}).get("digest", {}).get(_SHA256),
-                    is_blob=item.get("zarr") is None,
-                )
-                for item in pages
-            ]
+            return list_files(dandiset)
 
-    def _asset(self, file: _Listed) -> Asset:
+    def _asset(self, file: Listed) -> Asset:
         return Asset(
             path=file.path,
             size=file.size,
@@ -290,38 +285,15 @@ class DandiSource:
             asset_id=file.asset_id,
         )
 
-    def _pinned_assets(self, found: list[_Listed], notes: list[str]) -> list[Asset]:
-        """Return the pinned files; the archive's list only says which of them go by another id by now."""
-        pins = self._pins()
-        now = {file.path: file for file in found}
-        assets = []
-        for pin in pins.values():
-            file = now.get(pin.path)
-            asset_id = pin.asset_id
-            if file is None or (file.asset_id != pin.asset_id and file.sha256 != pin.sha256):
-                state = "was removed from" if file is None else "was replaced in"
-                notes.append(f"{pin.path} {state} the draft since it was pinned.")
-            elif file.asset_id != pin.asset_id:
-                asset_id = file.asset_id
-            assets.append(
-                Asset(pin.path, pin.size, f"sha256:{pin.sha256}", self.dandiset, self.version, asset_id)
-            )
-        added = sorted(set(now) - set(pins))
-        if added:
-            notes.append(
-                f"{len(added)} files of the draft are not pinned and left out: {', '.join(added[:5])}."
-            )
-        return assets
-
     def _pins(self) -> dict[str, AssetPin]:
-        if self._known is None or self._known.version != _DRAFT or self.version != _DRAFT:
+        if self._known is None or self._known.version != DRAFT or self.version != DRAFT:
             return {}
         return {pin.path: pin for pin in self._known.pins}
 
     def _version_notes(self, dandiset: RemoteDandiset) -> list[str]:
         with self._access.asking_for(f"Dandiset {self.dandiset}"):
             latest = dandiset.most_recent_published_version
-        if self.version == _DRAFT and not self._pins():
+        if self.version == DRAFT and not self._pins():
             return ["The draft can change at any time; its files are not pinned."]
         if latest is not None and latest.identifier != self.version:
             return [f"Version {self.version} is read; the latest published one is {latest.identifier}."]
@@ -352,10 +324,7 @@ class DandiSource:
 
     def _published_versions(self, dandiset: RemoteDandiset) -> str:
         with self._access.asking_for(f"Dandiset {self.dandiset}"):
-            published = [v.identifier for v in dandiset.get_versions() if v.identifier != _DRAFT]
-        if not published:
-            return "It has no published version."
-        return f"Published versions: {', '.join(published)}; ask for one with {self.dandiset}@VERSION."
+            return published_versions(dandiset)
 
     def _opened_client(self) -> DandiAPIClient:
         if self._client is None:
@@ -381,16 +350,12 @@ class DandiSource:
         return f"{self.dandiset}@{self.version} {path}"
 
 
-def _bare(digest: str | None) -> str | None:
-    return digest.removeprefix("sha256:") if digest else None
-
-
-def _is_verified(path: Path, expected: Expected) -> bool:
+def _is_verified(path: Path, expected: Expected, progress: BytesProgress | None) -> bool:
     if not path.is_file() or path.stat().st_size != expected.size:
         return False
     digests = recall_digests(path)
     if digests is None:
-        digests = digest_content(path)
+        digests = digest_content(path, progress)
         if expected.complaint(digests) is None:
             remember_digests(path, digests)
     return expected.complaint(digests) is None

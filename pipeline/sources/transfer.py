@@ -1,8 +1,8 @@
 """One file over HTTP, resumed where it broke off and kept only when its content is what was promised.
 
 The bytes go to ``NAME.part``. A connection that breaks, stalls or is put off is taken up again where it
-ended; a body that turns out wrong is thrown away and asked for once more from its first byte. The caller
-gives the part its final name, so a file under that name is whole.
+ended; a body that turns out wrong is thrown away and asked for once more from its first byte. Only a part
+whose size and digests are right gets its final name, so a file under that name is whole.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.sources.asset import BytesProgress
+    from pipeline.sources.retry_policy import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
 # urllib3 gives up the unfinished block when a connection breaks, so small blocks lose little.
 _BLOCK_BYTES = 1 << 18
 _TRIES_FROM_SCRATCH = 2
-_LONGEST_WAIT_S = 60.0
 _LONGEST_RETRY_AFTER_S = 900.0
 _TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TRANSIENT_ERRORS = (
@@ -40,41 +40,6 @@ _TRANSIENT_ERRORS = (
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
 )
-
-
-@dataclass(frozen=True)
-class RetryPolicy:
-    """How patient to be with a server.
-
-    Attributes
-    ----------
-    attempts
-        Attempts in a row that bring nothing before it is given up.
-    retry_wait_s
-        First wait between attempts, s; it doubles up to a minute. A server's ``Retry-After`` is obeyed.
-    connect_timeout_s, read_timeout_s
-        How long to wait for a connection, and for the next bytes on it, s.
-    """
-
-    attempts: int = 8
-    retry_wait_s: float = 1.0
-    connect_timeout_s: float = 15.0
-    read_timeout_s: float = 60.0
-
-    @property
-    def timeout(self) -> tuple[float, float]:
-        """Both limits, as `requests` takes them."""
-        return self.connect_timeout_s, self.read_timeout_s
-
-    def wait_s(self, failures: int) -> float:
-        """Return how long to wait after so many failures in a row, s.
-
-        Examples
-        --------
-        >>> [RetryPolicy(retry_wait_s=2).wait_s(n) for n in (0, 1, 2, 9)]
-        [2.0, 2.0, 4.0, 60.0]
-        """
-        return float(min(self.retry_wait_s * 2 ** max(failures - 1, 0), _LONGEST_WAIT_S))
 
 
 @dataclass(frozen=True)
@@ -174,6 +139,7 @@ def download(
     Examples
     --------
     >>> from pathlib import Path
+    >>> from pipeline.sources.retry_policy import RetryPolicy
     >>> policy = RetryPolicy(attempts=1)
     >>> expected = Expected(size=3, sha256=None, dandi_etag=None)
     >>> with requests.Session() as session:
@@ -321,6 +287,8 @@ class _Transfer:
         with self._part.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 self._digester.update(block)
+                if self._progress:
+                    self._progress(self._digester.size, self._size)
 
     def _start_over(self) -> None:
         self._part.unlink(missing_ok=True)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline.errors import MachineError, PipelineError
+
+ABANDONED_AFTER_S = 86_400.0
+"""A temporary file of another machine is taken for abandoned after this long."""
 
 
 def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
@@ -43,8 +48,8 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a hidden sibling of `path` that no other writer uses."""
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    """Return a hidden sibling of `path` that no other writer uses; it says whose it is."""
+    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -58,6 +63,9 @@ def write_bytes(path: Path, content: bytes) -> None:
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in leftovers(path):
+            if _is_abandoned(stale):
+                stale.unlink(missing_ok=True)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -79,6 +87,24 @@ def leftovers(path: Path) -> list[Path]:
     if not path.parent.is_dir():
         return []
     return sorted(path.parent.glob(f".{path.name}.*.tmp"))
+
+
+def _machine() -> str:
+    return "".join(c for c in platform.node() if c.isalnum()) or "machine"
+
+
+def _is_abandoned(temporary: Path) -> bool:
+    """Whether the writer of a temporary file is gone: its process has ended, or a day has passed."""
+    machine, _, rest = temporary.name.removesuffix(".tmp").rpartition(".")[2].partition("-")
+    process = rest.partition("-")[0]
+    if machine == _machine() and process.isdigit():
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+    return time.time() - temporary.stat().st_mtime > ABANDONED_AFTER_S
 
 
 @contextmanager

@@ -183,9 +183,12 @@ def _open(path: Path, group: str) -> xr.Dataset:
 
     try:
         with _quiet_zarr():
-            return xr.open_zarr(path, group=group, consolidated=True, chunks=None)
+            dataset = xr.open_zarr(path, group=group, consolidated=True, chunks=None)
     except OSError as error:
         raise machine_error(error, path, doing="read this store") from error
+    # zarr delivers text as numpy's StringDType, which few functions take; text arrays are short.
+    text = {name: dataset[name].astype(object) for name in dataset.variables if dataset[name].dtype.kind == "T"}
+    return dataset.assign_coords(text)
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:

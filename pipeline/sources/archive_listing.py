@@ -1,0 +1,119 @@
+"""What the archive lists in one version of a dandiset, held against the pins of the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dandi.dandiapi import RemoteDandiset
+
+    from schemas.catalog import AssetPin
+
+DRAFT = "draft"
+SHA256 = "dandi:sha2-256"
+ETAG = "dandi:dandi-etag"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file as the archive lists it.
+
+    Attributes
+    ----------
+    path
+        Path in the dandiset.
+    size
+        Bytes.
+    asset_id
+        Id in the archive; a file whose metadata was edited has another one.
+    sha256
+        SHA-256, or None while the archive has not computed it.
+    is_blob
+        Whether it is a file, not a Zarr.
+    """
+
+    path: str
+    size: int
+    asset_id: str
+    sha256: str | None
+    is_blob: bool = True
+
+
+def list_files(dandiset: RemoteDandiset) -> list[Listed]:
+    """Return everything the version holds, over all pages.
+
+    The failures are those of the `dandi` client; see `archive_client.Access.asking_for`.
+    """
+    # With the metadata come the digests, which say without a download whether anything is to be done.
+    pages = dandiset.client.paginate(
+        f"{dandiset.version_api_path}assets/", params={"order": "path", "metadata": "true"}
+    )
+    return [
+        Listed(
+            path=item["path"],
+            size=item["size"],
+            asset_id=item["asset_id"],
+            sha256=(item.get("metadata") or {}).get("digest", {}).get(SHA256),
+            is_blob=item.get("zarr") is None,
+        )
+        for item in pages
+    ]
+
+
+def published_versions(dandiset: RemoteDandiset) -> str:
+    """Return a sentence that names the published versions.
+
+    The failures are those of the `dandi` client; see `archive_client.Access.asking_for`.
+    """
+    published = [version.identifier for version in dandiset.get_versions() if version.identifier != DRAFT]
+    if not published:
+        return "It has no published version."
+    return f"Published versions: {', '.join(published)}; ask for one with {dandiset.identifier}@VERSION."
+
+
+def hold_against_pins(pins: Iterable[AssetPin], listed: Iterable[Listed]) -> tuple[list[Listed], list[str]]:
+    """Return the pinned files, and what has happened to them in the draft.
+
+    Parameters
+    ----------
+    pins
+        Pinned files of the catalog.
+    listed
+        Files of the draft as it is.
+
+    Returns
+    -------
+    files
+        One for each pin, with the pin's content. The id is the pin's unless the same content goes by
+        another one by now.
+    notes
+        One sentence for each pinned file that was replaced or removed, and one for files without a pin.
+
+    Examples
+    --------
+    >>> from schemas.catalog import AssetPin
+    >>> pin = AssetPin(path="a.nwb", asset_id="1", sha256="a" * 64, size=3)
+    >>> files, notes = hold_against_pins([pin], [Listed("a.nwb", 3, "2", "a" * 64)])
+    >>> files[0].asset_id, notes
+    ('2', [])
+    >>> hold_against_pins([pin], [Listed("a.nwb", 3, "2", "b" * 64)])[1]
+    ['a.nwb was replaced in the draft since it was pinned.']
+    """
+    current = {file.path: file for file in listed}
+    files, notes = [], []
+    for pin in pins:
+        file = current.pop(pin.path, None)
+        is_same = file is not None and file.sha256 == pin.sha256
+        if file is None:
+            notes.append(f"{pin.path} was removed from the draft since it was pinned.")
+        elif not is_same and file.asset_id != pin.asset_id:
+            notes.append(f"{pin.path} was replaced in the draft since it was pinned.")
+        asset_id = file.asset_id if file is not None and is_same else pin.asset_id
+        files.append(Listed(pin.path, pin.size, asset_id, pin.sha256))
+    if current:
+        names = ", ".join(sorted(current)[:5])
+        notes.append(f"{len(current)} files of the draft are not pinned and left out: {names}.")
+    return files, notes

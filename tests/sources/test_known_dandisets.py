@@ -1,0 +1,55 @@
+"""The dandisets that come with the program."""
+
+import pytest
+
+from pipeline.errors import SettingsError
+from pipeline.sources.known_dandisets import known_dandisets, parse_dandisets
+
+LAYOUTS = {"000688", "000070", "nlb", "000121", "falcon"}
+
+
+def test_all_of_them_are_there():
+    assert list(known_dandisets()) == [
+        *["000070", "000121", "000127", "000128", "000129", "000130", "000138", "000139", "000140"],
+        *["000688", "000941", "000953", "000954"],
+    ]
+
+
+@pytest.mark.parametrize("dandiset", list(known_dandisets()))
+def test_content_is_pinned_one_way_or_the_other(dandiset):
+    entry = known_dandisets()[dandiset]
+    assert entry.layout in LAYOUTS
+    assert entry.tasks
+    if entry.version == "draft":
+        assert entry.pins
+        assert f"dandiset/{dandiset}/draft" in entry.citation
+    else:
+        assert not entry.pins
+        assert entry.citation == f"https://doi.org/10.48324/dandi.{dandiset}/{entry.version}"
+
+
+@pytest.mark.parametrize(
+    ("dandiset", "n_files", "n_bytes"),
+    [("000070", 9, 45.9e9), ("000941", 11, 0.31e9), ("000953", 20, 15.9e9), ("000954", 40, 0.10e9)],
+)
+def test_every_file_of_a_draft_is_pinned(dandiset, n_files, n_bytes):
+    pins = known_dandisets()[dandiset].pins
+    assert len(pins) == len({pin.path for pin in pins}) == len({pin.asset_id for pin in pins}) == n_files
+    assert sum(pin.size for pin in pins) == pytest.approx(n_bytes, rel=0.03)
+
+
+def test_only_the_dandisets_of_a_catalog_are_looked_at():
+    assert parse_dandisets("sessions: {whatever: 1}\nruns: 3", source="c.yaml") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dandisets: {'000688': {title: t}}", "c.yaml: dandisets.000688.version: Field required"),
+        ("dandisets: {688: {}}", "quote them"),
+        ("dandisets: [", "not readable as YAML"),
+    ],
+)
+def test_damaged_catalog_is_told(text, message):
+    with pytest.raises(SettingsError, match=message):
+        parse_dandisets(text, source="c.yaml")
