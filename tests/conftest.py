@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -15,6 +15,9 @@ import pytest
 from scipy.integrate import cumulative_trapezoid
 
 from pipeline.signals.recording import Recording, Series, TrialTable, UnitTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 

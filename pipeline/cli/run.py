@@ -76,23 +76,35 @@ def everything(
     model: ModelOption = "mdssm",
     instance: InstanceOption = MAIN_ARCHIVE,
     token_env: TokenOption = "DANDI_API_KEY",  # noqa: S107
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A setting of a stage, e.g. train.max_steps=500; repeatable.", metavar="KEY=VALUE"
+        ),
+    ] = None,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Run a stage: ingest, train, decode. Without a name: all in order, each doing only what is not up to
-    date.
+    """Run a stage, or without a name all of them in order, each doing only what is not up to date.
 
     Without --path and --dandiset, the sessions already in the catalog are trained on and decoded.
     """
     if ctx.invoked_subcommand is not None:
         return
-    say = {"catalog": catalog, "json_lines": json_lines, "quiet": quiet, "verbose": verbose}
+    say: dict[str, Any] = {"catalog": catalog, "json_lines": json_lines, "quiet": quiet, "verbose": verbose}
+    by_stage = _by_stage(settings or [])
     if path or dandiset:
-        ingest(path=path, dandiset=dandiset, instance=instance, token_env=token_env, **say)
-    train(model=model, **say)
-    decode(**say)
+        origin: dict[str, Any] = {
+            "path": path,
+            "dandiset": dandiset,
+            "instance": instance,
+            "token_env": token_env,
+        }
+        ingest(**origin, settings=by_stage["ingest"], **say)
+    train(model=model, settings=by_stage["train"], **say)
+    decode(settings=by_stage["decode"], **say)
 
 
 @app.command(cls=settings_command("recipe"))
@@ -254,8 +266,7 @@ def decode(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Linear velocity decoder per session: from smoothed rates, from a model's reconstruction, from its
-    forecast.
+    """Decode hand velocity linearly, from smoothed rates, a model's reconstruction and its forecast.
 
     Fit on training trials, scored on test trials. Scores go to the catalog, pictures to results/decode/
     beside it.
@@ -285,6 +296,16 @@ def decode(
             _scores_table(out, failure.results, catalog)
             raise
         _scores_table(out, scores, catalog)
+
+
+def _by_stage(settings: list[str]) -> dict[str, list[str]]:
+    out: dict[str, list[str]] = {"ingest": [], "train": [], "decode": []}
+    for word in settings:
+        stage, dot, rest = word.partition(".")
+        if stage not in out or not dot:
+            raise UsageError(f"--set {word}: expected the stage first: ingest.KEY=VALUE, train.… or decode.…")
+        out[stage].append(rest)
+    return out
 
 
 def _source(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.nwb.file import NwbFile
 from pipeline.signals.recording import FloatArray, Series
+
+if TYPE_CHECKING:
+    from pipeline.nwb.file import NwbFile
 
 _CM_PER = {"m": 100.0, "cm": 1.0, "mm": 0.1}
 _NAMES = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,10 +10,14 @@ from pipeline.errors import DataError, SettingsError
 from pipeline.nwb.file import NwbFile, open_nwb
 from pipeline.nwb.kinematics import find_series, read_series
 from pipeline.nwb.layouts import generic, perich_miller
-from pipeline.nwb.layouts.layout import Layout
 from pipeline.nwb.units import read_observed, read_spikes, read_unit_table
 from pipeline.signals.recording import FloatArray, Recording, Series
-from schemas.recipe import IngestRecipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.nwb.layouts.layout import Layout
+    from schemas.recipe import IngestRecipe
 
 LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (perich_miller.LAYOUT, generic.LAYOUT)}
 """Layout adapters by name; the first that recognises a file reads it, `generic` recognises all."""
@@ -110,8 +114,8 @@ def _kinematics(
         if path is None:
             out.append(None)
             continue
-        series, said = read_series(file, path.strip("/"), unit=layout.unit)
-        out.append(series)
+        found, said = read_series(file, path.strip("/"), unit=layout.unit)
+        out.append(found)
         notes += said
     position, velocity = out
     if position and velocity and position.values.shape[1] != velocity.values.shape[1]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.nwb.file import NwbFile
 from pipeline.signals.binning import merge_intervals
 from pipeline.signals.recording import FloatArray, IntArray, UnitTable
+
+if TYPE_CHECKING:
+    from pipeline.nwb.file import NwbFile
 
 
 def read_spikes(file: NwbFile, *, on_unsorted: str) -> tuple[FloatArray, IntArray, tuple[str, ...]]:

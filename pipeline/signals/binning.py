@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import DataError
-from pipeline.signals.recording import BoolArray, FloatArray, IntArray
 from pipeline.signals.timebase import Grid, to_ns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
 
 
 def bin_spikes(spike_times: FloatArray, spike_index: IntArray, grid: Grid) -> NDArray[np.unsignedinteger]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import find_peaks
 
 from pipeline.signals.onset import Onset, find_onset, speed_of
-from pipeline.signals.recording import FloatArray, IntArray, Recording, Series, TrialTable
 from pipeline.signals.resample import differentiate
-from schemas.recipe import IngestRecipe, OnsetSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.signals.recording import FloatArray, IntArray, Recording, Series, TrialTable
+    from schemas.recipe import IngestRecipe, OnsetSettings
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,8 @@ def _table_trials(
     use_column = recipe.onset.method == "column" or (recipe.onset.method == "auto" and has_column)
 
     found = [
-        _table_onset(speed, start[i], stop[i], go[i], given[i], recipe.onset, use_column) for i in range(n)
+        _table_onset(speed, times, recipe.onset, use_column=use_column)
+        for times in zip(start, stop, go, given, strict=True)
     ]
     onset = np.array([f.onset for f in found])
     reason = np.full(n, "", dtype=object)
@@ -138,13 +143,12 @@ def _table_trials(
 
 def _table_onset(
     speed: Series | None,
-    start: float,
-    stop: float,
-    go: float,
-    given: float,
+    times: tuple[float, float, float, float],
     settings: OnsetSettings,
-    use_column: bool,  # noqa: FBT001
+    *,
+    use_column: bool,
 ) -> Onset:
+    start, stop, go, given = times
     nothing = Onset(np.nan, np.nan, np.nan, "unobserved")
     if use_column and not np.isfinite(given):
         return Onset(np.nan, np.nan, np.nan, "no_column_value")
@@ -186,8 +190,8 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
             )
             found.append(movement)
             too_slow = movement.is_found and movement.peak - movement.onset > settings.max_rise_s
-            missing = "" if movement.is_found else f"onset_{movement.quality}"
-            reason.append("onset_slow_rise" if too_slow else missing)
+            why = "" if movement.is_found else f"onset_{movement.quality}"
+            reason.append("onset_slow_rise" if too_slow else why)
     n = len(found)
     peak_time = np.array([f.peak for f in found])
     direction = _direction_at(velocity, peak_time)

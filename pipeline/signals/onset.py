@@ -17,6 +17,7 @@ onset:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -24,7 +25,9 @@ from scipy.signal import find_peaks
 
 from pipeline.signals.recording import FloatArray, Series
 from pipeline.signals.resample import GAP_FACTOR, contiguous_segments, sampling_interval
-from schemas.recipe import OnsetSettings
+
+if TYPE_CHECKING:
+    from schemas.recipe import OnsetSettings
 
 MAJOR_PEAK = 0.5
 """The first peak of this share of the highest one is the reach; later ones correct or return."""
@@ -125,6 +128,7 @@ def find_onset(
 
     Examples
     --------
+    >>> from schemas.recipe import OnsetSettings
     >>> t = np.arange(0, 2, 0.001)
     >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)
     >>> reach = Series(t, (8 / 0.4 * 30 * tau**2 * (1 - tau) ** 2)[:, None])

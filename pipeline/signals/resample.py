@@ -5,6 +5,8 @@ A value is that of the band-limited signal at the bin's centre. Nothing is compu
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.interpolate import PchipInterpolator
@@ -59,7 +61,7 @@ def contiguous_segments(series: Series) -> list[Series]:
     limit = GAP_FACTOR * sampling_interval(series.time)
     cuts = np.flatnonzero(np.diff(time) > limit) + 1
     bounds = np.concatenate([[0], cuts, [len(time)]])
-    return [Series(time[a:b], values[a:b]) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b - a > 1]
+    return [Series(time[a:b], values[a:b]) for a, b in pairwise(bounds) if b - a > 1]
 
 
 def differentiate(series: Series) -> Series:
@@ -84,8 +86,10 @@ def differentiate(series: Series) -> Series:
     out = np.full_like(series.values, np.nan)
     for segment in contiguous_segments(series):
         at = np.searchsorted(series.time, segment.time)
-        order = 2 if len(segment.time) > 2 else 1
-        out[at] = np.gradient(segment.values, segment.time, axis=0, edge_order=order)
+        if len(segment.time) > 2:
+            out[at] = np.gradient(segment.values, segment.time, axis=0, edge_order=2)
+        else:
+            out[at] = np.gradient(segment.values, segment.time, axis=0)
     return Series(series.time, out)
 
 

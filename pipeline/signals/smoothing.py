@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 
-from pipeline.signals.recording import BoolArray, FloatArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.signals.recording import BoolArray, FloatArray
 
 
 def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:

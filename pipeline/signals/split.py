@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.recipe import SplitSettings
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from schemas.recipe import SplitSettings
 
 
 def stratified_split(
@@ -43,6 +46,7 @@ def stratified_split(
 
     Examples
     --------
+    >>> from schemas.recipe import SplitSettings
     >>> split = stratified_split(np.array(["a", "b"] * 50, object), SplitSettings(), session="s")
     >>> [int((split == name).sum()) for name in ("train", "val", "test")]
     [70, 10, 20]

@@ -8,11 +8,14 @@ on where it starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.signals.recording import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from pipeline.signals.recording import FloatArray, IntArray
 
 NS_PER_S = 1_000_000_000
 

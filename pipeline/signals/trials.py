@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,15 @@ from numpy.typing import NDArray
 from pipeline.errors import DataError
 from pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
 from pipeline.signals.movements import Candidates, find_candidates, native_velocity
-from pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
 from pipeline.signals.resample import resample
 from pipeline.signals.smoothing import smooth_counts
 from pipeline.signals.split import stratified_split
 from pipeline.signals.timebase import Grid
-from schemas.recipe import IngestRecipe
 from schemas.store import DropCounts
+
+if TYPE_CHECKING:
+    from pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
+    from schemas.recipe import IngestRecipe
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -135,9 +138,8 @@ def _session_grid(recording: Recording, bin_ns: int) -> Grid:
     times = [recording.observed.ravel(), recording.spike_times[:0]]
     if len(recording.spike_times):
         times.append(np.array([recording.spike_times.min(), recording.spike_times.max()]))
-    for series in (recording.position, recording.velocity):
-        if series is not None and len(series.time):
-            times.append(series.time[[0, -1]])
+    kinematics = (recording.position, recording.velocity)
+    times += [series.time[[0, -1]] for series in kinematics if series is not None and len(series.time)]
     spanned = np.concatenate(times)
     if not len(spanned):
         raise DataError(

@@ -12,7 +12,6 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,7 +23,6 @@ from filelock import FileLock, Timeout
 
 from pipeline.cluster.run import check_cluster, run_tasks
 from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
-from pipeline.sources.asset import Asset, Source
 from pipeline.stages.report import Report, ignore
 from pipeline.stores.atomic import machine_error
 from pipeline.stores.catalog import add_session, read_catalog
@@ -33,7 +31,10 @@ from schemas.recipe import IngestRecipe
 from schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, Provenance, StoreAttributes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.signals.recording import Recording
+    from pipeline.sources.asset import Asset, Source
 
 LOCK_SECONDS = 3600.0
 

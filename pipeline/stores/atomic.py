@@ -8,11 +8,14 @@ import platform
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.errors import MachineError, PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 ABANDONED_AFTER_S = 86_400.0
 """A temporary file of another machine is taken for abandoned after this long."""
@@ -32,6 +35,7 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> print(machine_error(OSError(28, "No space left on device"), Path("a.zarr"), doing="write the store"))
     a.zarr: cannot write the store: No space left on device. Free some space and run the same command again.
     """

@@ -7,9 +7,7 @@ same time lose nothing of each other's.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from filelock import FileLock, Timeout
@@ -18,7 +16,12 @@ from pipeline.errors import DataError, MachineError, SettingsError
 from pipeline.stores.atomic import machine_error, write_text
 from pipeline.stores.settings import read_yaml, validate
 from schemas.catalog import Catalog, RunEntry, SessionEntry
-from schemas.results import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from schemas.results import Score
 
 LOCK_SECONDS = 60.0
 

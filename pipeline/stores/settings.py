@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

@@ -1,16 +1,14 @@
 """Trial stores on disk: zarr v3 directories with the groups ``trials`` and ``continuous``.
 
-Arrays, names and units are those of `schemas.store`. Every array is one shard of small chunks, so that a
-session is a few dozen files whatever its length, and one trial can be read without the others.
+Arrays, names and units are those of `schemas.store`. Every large array is one shard of small chunks, so that
+a session is a few dozen files whatever its length, and one trial can be read without the others.
 """
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +25,9 @@ from schemas.store import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
     import xarray as xr
 
 GROUPS: dict[str, dict[str, ArraySpec]] = {"trials": TRIALS_ARRAYS, "continuous": CONTINUOUS_ARRAYS}
@@ -160,7 +161,15 @@ def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = F
         if spec.units != array.attrs.get("units", ""):
             found = array.attrs.get("units", "none")
             raise DataError(f"{where}: {group}/{name}: expected units {spec.units!r}, found {found!r}.")
-        if values and spec.kinds == "f" and not spec.nullable and np.isnan(array.values).any():
+        if not values:
+            continue
+        try:
+            content = array.values
+        except (OSError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"{where}: {group}/{name} is damaged: {error}. Run ingest again with --force."
+            ) from error
+        if spec.kinds == "f" and not spec.nullable and np.isnan(content).any():
             raise DataError(
                 f"{where}: {group}/{name} holds NaN, where none is allowed. Run ingest again with --force."
             )
@@ -187,23 +196,32 @@ def _open(path: Path, group: str) -> xr.Dataset:
     except OSError as error:
         raise machine_error(error, path, doing="read this store") from error
     # zarr delivers text as numpy's StringDType, which few functions take; text arrays are short.
-    text = {name: dataset[name].astype(object) for name in dataset.variables if dataset[name].dtype.kind == "T"}
-    return dataset.assign_coords(text)
+    text = {
+        name: dataset[name].astype(object) for name in dataset.variables if dataset[name].dtype.kind == "T"
+    }
+    with_text: xr.Dataset = dataset.assign_coords(text)
+    return with_text
 
 
 def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    from zarr.codecs import BloscCodec  # noqa: PLC0415
+    from zarr.codecs import ZstdCodec  # noqa: PLC0415
 
-    codec = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+    # Smoothed counts take few distinct values: plain zstd at its fastest level makes them smaller, and
+    # writes and
+    # reads them faster, than any shuffling codec (benchmarks/RESULTS.md).
+    codec = ZstdCodec(level=1, checksum=True)
     out: dict[str, dict[str, Any]] = {}
     for name, array in dataset.variables.items():
         if array.dtype.kind in "OT" or array.ndim == 0:
             continue
-        row_bytes = max(1, array.dtype.itemsize * int(np.prod(array.shape[1:])))
-        rows = max(1, min(array.shape[0], _CHUNK_BYTES // row_bytes))
-        chunks = (rows, *array.shape[1:])
-        shard_rows = -(-array.shape[0] // rows) * rows
-        out[str(name)] = {"chunks": chunks, "shards": (shard_rows, *array.shape[1:]), "compressors": (codec,)}
+        out[str(name)] = {"compressors": (codec,)}
+        if array.ndim > 1:
+            row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+            rows = max(1, min(array.shape[0], _CHUNK_BYTES // max(1, row_bytes)))
+            shard_rows = -(-array.shape[0] // rows) * rows
+            out[str(name)] |= {"chunks": (rows, *array.shape[1:]), "shards": (shard_rows, *array.shape[1:])}
+        else:
+            out[str(name)]["chunks"] = array.shape
         if array.dtype.kind == "f":
             out[str(name)]["_FillValue"] = np.nan
     return out

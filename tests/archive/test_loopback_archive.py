@@ -1,13 +1,9 @@
 """The loopback archive answers the `dandi` client as the archive does."""
 
 import hashlib
-import sys
-from pathlib import Path
 
 import pytest
 import requests
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from archive import LoopbackArchive, short_body, wrong_etag
 

@@ -121,6 +121,15 @@ def test_verify_finds_a_damaged_store(pipeline_command, small_nwb, tmp_path):
     assert "sub-T_ses-CO-1: damaged" in shown.stdout
 
 
+def test_verify_finds_a_single_flipped_byte(pipeline_command, small_nwb, tmp_path):
+    pipeline_command("run", "ingest", "--path", small_nwb.parent)
+    shard = next(tmp_path.glob("stores/*/*/continuous/rates/c/0/0"))
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    shard.write_bytes(content)
+    assert pipeline_command("catalog", "verify").returncode == 4
+
+
 def test_a_catalog_with_a_misspelt_key_is_refused_untouched(pipeline_command, small_nwb, tmp_path):
     text = "schema_version: 1\nsesions: {}\n"
     (tmp_path / "catalog.yaml").write_text(text)

@@ -1,4 +1,4 @@
-"""kill -9 at chosen points: nothing half-written is taken for complete, the re-run finishes and repeats nothing."""
+"""kill -9 at chosen points: nothing half-written counts as complete, the re-run finishes the work."""
 
 import json
 import os
@@ -31,8 +31,8 @@ sys.argv = ["pipeline", *sys.argv[1:]]
 
 TINY_TRAINING = {
     "model": {
-        "latent_dim": 3, "embedding_dim": 1, "rank": 1, "dynamics_width": 8, "hyper_width": 8, "encoder_width": 8,
-        "read_in": {"hidden": 8, "width": 4},
+        "latent_dim": 3, "embedding_dim": 1, "rank": 1, "dynamics_width": 8, "hyper_width": 8,
+        "encoder_width": 8, "read_in": {"hidden": 8, "width": 4},
     },
     "batch": {"trials_per_session": 4}, "max_steps": 30, "validate_every": 10, "checkpoint_every": 10,
     "device": "cpu",
@@ -41,7 +41,7 @@ TINY_TRAINING = {
 
 @pytest.fixture
 def killed(tmp_path):
-    """Return a function that runs the command line with a patch that kills it, and checks that it was killed."""
+    """Return a function that runs the command line with a patch that kills it."""
 
     def run(patch, *words):
         code = PREAMBLE + textwrap.dedent(patch) + "\nfrom pipeline.cli.main import main\nmain()\n"
@@ -168,8 +168,20 @@ def test_train_killed(killed, pipeline_command, ingested, point, first_step):
 
 @pytest.mark.slow
 def test_an_interrupted_training_says_how_to_go_on_and_does(pipeline_command, ingested):
-    words = [sys.executable, "-m", "pipeline.cli.main", "run", "train", "--config", "tiny.yaml", "--max-steps", "100000"]
-    process = subprocess.Popen(words, cwd=ingested, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    words = [
+        sys.executable,
+        "-m",
+        "pipeline.cli.main",
+        "run",
+        "train",
+        "--config",
+        "tiny.yaml",
+        "--max-steps",
+        "100000",
+    ]
+    process = subprocess.Popen(
+        words, cwd=ingested, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     deadline = time.monotonic() + 60
     while not list(ingested.glob("runs/*/last.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.1)

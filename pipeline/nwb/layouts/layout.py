@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.nwb.file import NwbFile
 from pipeline.signals.recording import BoolArray, FloatArray, TrialTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from pipeline.nwb.file import NwbFile
 
 TRIALS = "intervals/trials"
 

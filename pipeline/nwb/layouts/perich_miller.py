@@ -7,13 +7,17 @@ target.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.nwb.file import NwbFile
 from pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
 from pipeline.signals.recording import TrialTable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.nwb.file import NwbFile
 
 POSITION = "processing/behavior/Position/cursor_pos"
 VELOCITY = "processing/behavior/Velocity/cursor_vel"

@@ -1,14 +1,9 @@
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-# The loopback archive is a package beside the tests that use it, importable from wherever pytest starts.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from archive import LoopbackArchive
 from archive.sample import DANDISET, NWB, PATH, VERSION
 

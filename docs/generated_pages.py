@@ -1,0 +1,177 @@
+"""Pages that would go stale by hand: the commands, the settings, the arrays of a store.
+
+Written before each build to ``reference/generated/``; the pages of the manual include them.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+
+from pipeline.cli.main import app
+from schemas import SCHEMAS, schema_class
+from schemas.models import MDSSMSettings, ReadInSettings
+from schemas.store import CONTINUOUS_ARRAYS, TRIALS_ARRAYS, ArraySpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic.fields import FieldInfo
+    from sphinx.application import Sphinx
+
+FOLDER = Path(__file__).parent / "reference" / "generated"
+
+KINDS = {
+    "u": "unsigned integer",
+    "i": "integer",
+    "f": "float",
+    "b": "boolean",
+    "O": "text",
+    "T": "text",
+}
+SCHEMA_NAME = re.compile(r"schema: pipeline schema (\w+)")
+BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
+
+
+def setup(sphinx: Sphinx) -> dict[str, bool]:
+    """Write the pages when a build begins."""
+    sphinx.connect("builder-inited", lambda _: write_pages())
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def write_pages() -> None:
+    """Write every page whose content has changed."""
+    pages = {
+        "cli.md": "\n".join(_commands()),
+        "schemas.md": "\n".join(_schemas()),
+        "mdssm.md": "\n".join(_fields(MDSSMSettings)),
+        "read_in.md": "\n".join(_fields(ReadInSettings)),
+        "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
+        "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),
+    }
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        path = FOLDER / name
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def _commands() -> Iterator[str]:
+    """Every command with its help, as the terminal shows it; settings are named by their schema."""
+    for context in _walk(typer.main.get_command(app), None, "pipeline"):
+        shown, _, settings = context.get_help().partition("\n\nSettings (")
+        yield from (f"## `{context.command_path}`", "", "```text", shown, "```", "")
+        if settings:
+            name = SCHEMA_NAME.search(settings)[1]
+            yield from (f"Settings: schema `{name}`, on the page {{doc}}`schemas`.", "")
+
+
+def _walk(command: Any, parent: Any, name: str) -> Iterator[Any]:
+    options = {**command.context_settings, "terminal_width": 84}
+    context = typer.Context(command, info_name=name, parent=parent, **options)
+    yield context
+    for child, subcommand in getattr(command, "commands", {}).items():
+        yield from _walk(subcommand, context, child)
+
+
+def _schemas() -> Iterator[str]:
+    """Every schema of `pipeline schema`, with the models it is made of."""
+    written: set[type[BaseModel]] = set()
+    for name in SCHEMAS:
+        top = schema_class(name)
+        yield from (f"## `{name}`", "", _summary(top), "")
+        for model in _parts(top):
+            if model in written and model is not top:
+                continue
+            written.add(model)
+            if model is not top:
+                yield from (f"### {model.__name__}", "", _summary(model), "")
+            yield from _fields(model)
+
+
+def _summary(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def _parts(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> list[type[BaseModel]]:
+    """Return a model and all models within it, each once, in order of their first use."""
+    found = [*seen, model]
+    for field in model.model_fields.values():
+        for inner in _models_in(field.annotation):
+            if inner not in found:
+                found = _parts(inner, tuple(found))
+    return found
+
+
+def _models_in(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for part in get_args(kind) for model in _models_in(part)]
+
+
+def _fields(model: type[BaseModel]) -> Iterator[str]:
+    """Table of a model's fields."""
+    yield "| field | type | default | description |"
+    yield "|---|---|---|---|"
+    for name, field in model.model_fields.items():
+        kind = " ".join([_type(field.annotation), *_bounds(field)])
+        yield f"| `{name}` | {kind} | {_default(field)} | {_cell(field.description or '')} |"
+    yield ""
+
+
+def _type(kind: Any) -> str:
+    if kind in (None, NoneType):
+        return "none"
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_type(part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        parts = get_args(kind)
+        return f"list of {_type(parts[0])}" if Ellipsis in parts else f"{len(parts)} × {_type(parts[0])}"
+    if get_origin(kind) is dict:
+        return f"mapping to {_type(get_args(kind)[1])}"
+    names = {str: "text", int: "integer", float: "number", bool: "true or false"}
+    return names.get(kind, kind.__name__)
+
+
+def _bounds(field: FieldInfo) -> list[str]:
+    return [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, sign in BOUNDS.items()
+        if getattr(rule, name, None) is not None
+    ]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "as below"
+    if value is None or value in ((), {}, ""):
+        return "none" if value is None else "empty"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(str(part) for part in value) + "]`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _arrays(arrays: Mapping[str, ArraySpec]) -> Iterator[str]:
+    """Table of the arrays of a store's group."""
+    yield "| array | dimensions | type | unit | content |"
+    yield "|---|---|---|---|---|"
+    for name, spec in arrays.items():
+        kind = KINDS[spec.kinds[0]] + (", may be NaN" if spec.nullable else "")
+        dims, unit = ", ".join(spec.dims), spec.units or "–"
+        yield f"| `{name}` | {dims} | {kind} | {unit} | {_cell(spec.description)} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

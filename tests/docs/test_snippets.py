@@ -1,0 +1,97 @@
+"""What the README, the manual and CONTRIBUTING show runs as it stands, on a small simulated store."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from pipeline.cli.main import app
+from pipeline.nwb.layouts.layout import Layout
+from pipeline.sources.folder import FolderSource
+from pipeline.stages.ingest import ingest
+from pipeline.stages.simulate import simulate
+from pipeline.stages.train import train
+from schemas.models import MDSSMSettings, ReadInSettings
+from schemas.simulation import SimulateSettings
+from schemas.training import BatchSettings, TrainSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SHELL_BLOCK = re.compile(r"^```shell\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+
+
+def snippets(page: Path) -> str:
+    """Return the Python of a page, each block at its own line, so that an error names the line."""
+    text = page.read_text(encoding="utf-8")
+    lines = [""] * (text.count("\n") + 1)
+    for block in PYTHON_BLOCK.finditer(text):
+        first = text.count("\n", 0, block.start(1))
+        for offset, line in enumerate(block[1].splitlines()):
+            lines[first + offset] = line
+    return "\n".join(lines)
+
+
+def commands(page: Path) -> list[str]:
+    """Return the lines of a page's shell blocks that call the program."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in SHELL_BLOCK.findall(text) for line in block.splitlines()]
+    return [line for line in lines if line.startswith("pipeline ")]
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which ``demo/`` is as after ``make demo``, only smaller."""
+    folder = tmp_path_factory.mktemp("snippets")
+    settings = SimulateSettings(n_subjects=1, n_sessions=1, n_units=(8, 8), n_trials=40, waveforms=False)
+    simulate(folder / "demo" / "nwb", settings)
+    catalog = folder / "demo" / "catalog.yaml"
+    ingest(catalog, FolderSource([folder / "demo" / "nwb"]))
+    model = MDSSMSettings(
+        latent_dim=2, rank=1, dynamics_width=8, hyper_width=8, encoder_width=8,
+        read_in=ReadInSettings(hidden=8, width=4),
+    )  # fmt: skip
+    train(catalog, TrainSettings(model=model, batch=BatchSettings(trials_per_session=4), max_steps=2))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if snippets(page).strip()], ids=lambda page: page.name
+)
+def test_the_python_of_a_page_runs(
+    page: Path, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(demo_folder)
+    names: dict[str, object] = {"__name__": "snippet"}
+    exec(compile(snippets(page), str(page), "exec"), names)
+    capsys.readouterr()
+    if page.name == "CONTRIBUTING.md":
+        assert isinstance(names["LAYOUT"], Layout)
+
+
+def test_the_readme_shows_python() -> None:
+    assert "open_zarr" in snippets(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.name)
+def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
+    for line in commands(page):
+        command, words = typer.main.get_command(app), shlex.split(line)[1:]
+        while words and hasattr(command, "commands") and not words[0].startswith("-"):
+            assert words[0] in command.commands, f"{line}: no command {words[0]}"
+            command = command.commands[words.pop(0)]
+        known = {name for option in command.params for name in option.opts}
+        unknown = {word for word in words if word.startswith("--")} - known
+        assert not unknown, f"{line}: no option {unknown}"
+
+
+@pytest.mark.parametrize("name", ["demo_simulation", "demo_train"])
+def test_the_settings_of_the_demo_are_valid(name: str) -> None:
+    content = yaml.safe_load((ROOT / "docs" / "examples" / f"{name}.yaml").read_text(encoding="utf-8"))
+    schema = {"demo_simulation": SimulateSettings, "demo_train": TrainSettings}[name]
+    schema.model_validate(content)
