@@ -57,10 +57,10 @@ class TrialSelection(Frozen):
         True, description="Drop trials whose reaction time is outside [onset.min_rt_s, onset.max_rt_s]."
     )
     guard_s: float = Field(
-        0.1,
+        0.2,
         ge=0,
-        description="Least distance between the windows of two trials, s. A trial that comes closer to the "
-        "one before it is dropped, so that no sample is in two splits.",
+        description="Least distance between the windows of two trials, s; the default keeps the two smoothing "
+        "kernels apart, so that no spike is in two splits. A trial closer to the one before it is dropped.",
     )
 
 

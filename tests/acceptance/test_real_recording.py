@@ -1,4 +1,4 @@
-"""The main job on a real recording of reaching: 221 reaches found from speed, hand velocity decoded."""
+"""The main job on a real recording of reaching: reaches found from speed, hand velocity decoded."""
 
 import json
 

@@ -124,7 +124,7 @@ def test_reaches_are_found_without_a_trial_table(reaches, recording):
 def test_windows_of_two_trials_never_overlap(make_reaches, as_recording):
     made = make_trials(as_recording(make_reaches()), recipe(window_s=(-1.5, 2.0), align_to="go_cue"))
     start = np.sort(made.trials["start_bin"])
-    assert (np.diff(start) >= 175 + 5).all()
+    assert (np.diff(start) >= 175 + 10).all()
     assert made.dropped.trials["overlaps_previous"] > 0
 
 
