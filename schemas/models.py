@@ -55,6 +55,19 @@ class MDSSMSettings(Frozen):
         lt=1,
         description="Share of time bins whose state is rolled out instead of inferred (p_mask).",
     )
+    cut_probability: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of steps in which the encoders see only the first bins, as in a forecast, and all "
+        "later bins are rolled out; 0 is the paper's objective, which forecasts less well.",
+    )
+    kl_warmup_steps: int | None = Field(
+        None,
+        ge=0,
+        description="Steps over which the weight of the KL terms rises from 0 to 1; default: 400 for a "
+        "Poisson likelihood, which without it often leaves the latent state unused, and none for a Gaussian.",
+    )
     conditioner: Literal["low_rank", "linear", "concat", "shared"] = Field(
         "low_rank",
         description="What the embedding changes: 'low_rank' weights (MDSSM), or a baseline: 'linear' (CoDA), "
@@ -63,3 +76,14 @@ class MDSSMSettings(Frozen):
     weight_change_penalty: float = Field(
         0.1, ge=0, description="Weight of the Frobenius norm of the weight changes (lambda)."
     )
+
+    @property
+    def kl_warmup(self) -> int:
+        """Steps over which the weight of the KL terms rises, the default resolved."""
+        if self.kl_warmup_steps is not None:
+            return self.kl_warmup_steps
+        return 400 if self.likelihood == "poisson" else 0
+
+
+MODELS: dict[str, type[Frozen]] = {"mdssm": MDSSMSettings}
+"""Settings class of every model, by name; the first line of its docstring presents it."""

@@ -46,7 +46,8 @@ class TrainSettings(Frozen):
     )
     standardise: bool = Field(
         default=True,
-        description="Scale each unit by its mean and deviation over training trials (rates only).",
+        description="Show each unit to the encoders scaled by its mean and deviation over training trials; a "
+        "Gaussian likelihood scores the scaled values, a Poisson likelihood the counts.",
     )
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")
     validate_every: int = Field(50, ge=1, description="Steps between two validations.")
@@ -60,11 +61,6 @@ class TrainSettings(Frozen):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Arithmetic of the training step."
     )
-
-    @property
-    def scaled(self) -> bool:
-        """Whether units are standardised; never for a Poisson likelihood, which needs counts."""
-        return self.standardise and self.model.likelihood != "poisson"
 
 
 class RunSource(Frozen):

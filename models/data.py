@@ -1,0 +1,197 @@
+"""What models see: trials of one session, and trials of several sessions packed into one block.
+
+Axes are ``(session, trial, time, unit)``. Sessions differ in their units and trials; the packed block is
+as large as the largest, and boolean masks say what is real. Padding holds zeros and carries no weight.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class TrialTensors:
+    """Trials of one session.
+
+    Attributes
+    ----------
+    session
+        Session id.
+    y
+        What an encoder may be shown. Shape ``(trial, time, unit)``, float, NaN where not recorded.
+    target
+        What is scored; at least as many bins and units as `y`, whose bins and units come first.
+        Shape ``(trial, time, unit)``; None stands for `y` itself.
+    ext
+        External inputs. Shape ``(trial, time, input)``, float, finite.
+    truth
+        Name → known truth for evaluation; models do not read it.
+    bin_s
+        Width of a bin, s.
+    """
+
+    session: str
+    y: Tensor
+    target: Tensor | None = None
+    ext: Tensor | None = None
+    truth: Mapping[str, Tensor] = field(default_factory=dict)
+    bin_s: float = 0.02
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return self.y.shape[0]
+
+    @property
+    def scored(self) -> Tensor:
+        """`target`, or `y` where there is no target of its own."""
+        return self.y if self.target is None else self.target
+
+    def select(self, trials: Tensor) -> TrialTensors:
+        """Return the trials of the given indices.
+
+        Parameters
+        ----------
+        trials
+            Indices of trials. Shape ``(n,)``, int64.
+
+        Examples
+        --------
+        >>> TrialTensors("a", torch.zeros(5, 3, 2)).select(torch.tensor([4, 0])).n_trials
+        2
+        """
+        return TrialTensors(
+            session=self.session,
+            y=self.y[trials],
+            target=None if self.target is None else self.target[trials],
+            ext=None if self.ext is None else self.ext[trials],
+            truth={name: values[trials] for name, values in self.truth.items()},
+            bin_s=self.bin_s,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sessions packed into one padded block; a single session is the case of one.
+
+    Attributes
+    ----------
+    sessions
+        Session ids, in the order of the first axis.
+    y
+        Encoder input. Shape ``(session, trial, time, unit)``, NaN where not recorded, 0 in padding.
+    target
+        What is scored. Shape ``(session, trial, target time, target unit)``, NaN and padding as in `y`.
+    unit_mask
+        Real units of `target`. Shape ``(session, target unit)``, bool.
+    trial_mask
+        Real trials. Shape ``(session, trial)``, bool.
+    time_mask
+        Real bins of `target`. Shape ``(session, trial, target time)``, bool.
+    ext
+        External inputs. Shape ``(session, trial, target time, input)``.
+    """
+
+    sessions: tuple[str, ...]
+    y: Tensor
+    target: Tensor
+    unit_mask: Tensor
+    trial_mask: Tensor
+    time_mask: Tensor
+    ext: Tensor | None = None
+
+    @property
+    def n_trials(self) -> Tensor:
+        """Real trials of each session, at least 1. Shape ``(session,)``, float of `y`'s dtype."""
+        return self.trial_mask.sum(1).clamp_min(1).to(self.y.dtype)
+
+    def real(self) -> Tensor:
+        """Return which elements of `target` are no padding. Shape of `target`, bool."""
+        return (
+            self.unit_mask[:, None, None, :]
+            & self.trial_mask[:, :, None, None]
+            & self.time_mask[:, :, :, None]
+        )
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """Return the batch on another device, its values as `dtype`."""
+        y = self.y.to(device, dtype)
+        return Batch(
+            sessions=self.sessions,
+            y=y,
+            target=y if self.target is self.y else self.target.to(device, dtype),
+            unit_mask=self.unit_mask.to(device),
+            trial_mask=self.trial_mask.to(device),
+            time_mask=self.time_mask.to(device),
+            ext=None if self.ext is None else self.ext.to(device, dtype),
+        )
+
+
+def pack(sessions: Sequence[TrialTensors]) -> Batch:
+    """Pack trials of several sessions into one padded block.
+
+    Parameters
+    ----------
+    sessions
+        At least one session; all with the same number of bins and inputs.
+
+    Returns
+    -------
+    batch
+        As large as the largest session in trials and units.
+
+    Raises
+    ------
+    ValueError
+        If there is no session, or their numbers of bins or inputs differ.
+
+    Examples
+    --------
+    >>> batch = pack([TrialTensors("a", torch.ones(2, 3, 4)), TrialTensors("b", torch.ones(1, 3, 5))])
+    >>> tuple(batch.y.shape), batch.unit_mask.sum(1).tolist(), batch.trial_mask.sum(1).tolist()
+    ((2, 2, 3, 5), [4, 5], [2, 1])
+    """
+    if not sessions:
+        raise ValueError("nothing to pack: no session was given")
+    bins = {(s.y.shape[1], s.scored.shape[1], None if s.ext is None else s.ext.shape[2]) for s in sessions}
+    if len(bins) > 1:
+        names = ", ".join(s.session for s in sessions)
+        raise ValueError(
+            f"{names}: sessions of one batch need equal bins and inputs, found {sorted(map(str, bins))}"
+        )
+    n_trials = max(s.n_trials for s in sessions)
+    n_units = max(s.scored.shape[2] for s in sessions)
+    first = sessions[0].y
+    y = first.new_zeros(len(sessions), n_trials, first.shape[1], max(s.y.shape[2] for s in sessions))
+    own_target = any(s.target is not None for s in sessions)
+    target = y.new_zeros(len(sessions), n_trials, sessions[0].scored.shape[1], n_units) if own_target else y
+    unit_mask = torch.zeros(len(sessions), n_units, dtype=torch.bool, device=first.device)
+    trial_mask = torch.zeros(len(sessions), n_trials, dtype=torch.bool, device=first.device)
+    for row, session in enumerate(sessions):
+        y[row, : session.n_trials, :, : session.y.shape[2]] = session.y
+        if own_target:
+            target[row, : session.n_trials, :, : session.scored.shape[2]] = session.scored
+        unit_mask[row, : session.scored.shape[2]] = True
+        trial_mask[row, : session.n_trials] = True
+    ext = None
+    if sessions[0].ext is not None:
+        ext = y.new_zeros(len(sessions), n_trials, *sessions[0].ext.shape[1:])
+        for row, session in enumerate(sessions):
+            if session.ext is not None:
+                ext[row, : session.n_trials] = session.ext
+    return Batch(
+        sessions=tuple(s.session for s in sessions),
+        y=y,
+        target=target,
+        unit_mask=unit_mask,
+        trial_mask=trial_mask,
+        time_mask=trial_mask[:, :, None].expand(-1, -1, target.shape[2]),
+        ext=ext,
+    )

@@ -1,0 +1,175 @@
+"""What an encoder sees and what the loss counts: one type for every kind of mask.
+
+A masker turns a batch into a `View`: a finite encoder input, a loss weight for every element, and
+elements that count in the value but not in the gradient. Missing samples, held-out units, forward bins,
+coordinated dropout and masked modelling are all maskers, and everything downstream is blind to which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from models.data import Batch
+
+
+@dataclass(frozen=True)
+class View:
+    """Encoder input and loss weights of a batch.
+
+    Attributes
+    ----------
+    x
+        Encoder input. Shape ``(session, trial, time, unit)``, finite.
+    target
+        What is scored. Shape ``(session, trial, target time, target unit)``, finite; 0 where `weight` and
+        `sg` are 0.
+    weight
+        Weight of each scored element, 0 or more; 0 in padding. Shape of `target`.
+    sg
+        Weight with which an element counts in the value of the loss but not in its gradient.
+    """
+
+    x: Tensor
+    target: Tensor
+    weight: Tensor
+    sg: Tensor | None = None
+
+
+Masker = Callable[[Batch, "torch.Generator | None", int], View]
+"""``(batch, generator, step) -> View``."""
+
+Change = Callable[[View, Batch, "torch.Generator | None", int], View]
+"""``(view, batch, generator, step) -> View``: a mask laid over what is already masked."""
+
+
+def observe(batch: Batch, generator: torch.Generator | None = None, step: int = 0) -> View:
+    """Show and score every recorded element: NaN becomes 0 in the input and weight 0 in the loss.
+
+    This is selective backpropagation through time where units come and go (Zhu et al. 2022).
+
+    Examples
+    --------
+    >>> from models.data import TrialTensors, pack
+    >>> view = observe(pack([TrialTensors("a", torch.tensor([[[1.0, float("nan")]]]))]))
+    >>> view.x.flatten().tolist(), view.weight.flatten().tolist()
+    ([1.0, 0.0], [1.0, 0.0])
+    """
+    del generator, step
+    finite = batch.target.isfinite() & batch.real()
+    target = torch.where(finite, batch.target, 0.0)
+    if batch.y is batch.target:
+        return View(x=target, target=target, weight=finite.to(target.dtype))
+    T, N = batch.y.shape[2:]
+    shown = batch.y.isfinite() & batch.real()[:, :, :T, :N]
+    return View(x=torch.where(shown, batch.y, 0.0), target=target, weight=finite.to(target.dtype))
+
+
+def hold_out(n_units: int, n_bins: int) -> Change:
+    """Pad the input with zeros for `n_units` held-out units and `n_bins` forward bins that are scored.
+
+    Examples
+    --------
+    >>> from models.data import TrialTensors, pack
+    >>> batch = pack([TrialTensors("a", torch.ones(1, 3, 2), target=torch.ones(1, 4, 5))])
+    >>> view = compose(observe, hold_out(3, 1))(batch, None, 0)
+    >>> tuple(view.x.shape), float(view.x.sum())
+    ((1, 1, 4, 5), 6.0)
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        del batch, generator, step
+        x = torch.nn.functional.pad(view.x, (0, n_units, 0, n_bins))
+        return View(x=x, target=view.target, weight=view.weight, sg=view.sg)
+
+    return change
+
+
+def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
+    """Hide elements from the input and let only the hidden ones drive the gradient (Keshtkaran 2019).
+
+    Parameters
+    ----------
+    rate
+        Share of elements hidden from the encoder; the others are scaled up by ``1 / (1 - rate)``.
+    pass_rate
+        Share of shown elements that drive the gradient all the same.
+
+    Examples
+    --------
+    >>> from models.data import TrialTensors, pack
+    >>> masker = compose(observe, coordinated_dropout(0.5))
+    >>> view = masker(pack([TrialTensors("a", torch.ones(1, 4, 8))]), torch.Generator().manual_seed(0), 0)
+    >>> bool(((view.x > 0) == (view.sg > 0)).all()), bool((view.weight + view.sg == 1).all())
+    (True, True)
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        del batch, step
+        if generator is None or rate == 0:
+            return view
+        draw = torch.rand(view.x.shape, generator=generator, device=view.x.device)
+        keep = draw >= rate
+        x = torch.where(keep, view.x / (1 - rate), 0.0)
+        silent = keep
+        if pass_rate > 0:
+            silent = keep & (torch.rand(keep.shape, generator=generator, device=keep.device) >= pass_rate)
+        T, N = view.weight.shape[2:]
+        grid = torch.zeros_like(view.weight, dtype=torch.bool)
+        grid[:, :, : min(T, x.shape[2]), : min(N, x.shape[3])] = silent[:, :, :T, :N]
+        held = torch.where(grid, view.weight, 0.0)
+        return View(
+            x=x,
+            target=view.target,
+            weight=view.weight - held,
+            sg=held + (view.sg if view.sg is not None else 0),
+        )
+
+    return change
+
+
+def compose(first: Masker, *changes: Change) -> Masker:
+    """Lay masks over one another: inputs and weights multiply, missing samples are handled first."""
+
+    def masker(batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        view = first(batch, generator, step)
+        for change in changes:
+            view = change(view, batch, generator, step)
+        return view
+
+    return masker
+
+
+def weighted(nll: Tensor, view: View) -> Tensor:
+    """Weigh an elementwise loss; elements of ``view.sg`` count without a gradient. Shape of `nll`."""
+    loss = nll * view.weight
+    return loss if view.sg is None else loss + (nll * view.sg).detach()
+
+
+def masked_mean(nll: Tensor, view: View, *, over: Literal["elements", "weights"] = "weights") -> Tensor:
+    """Return the weighted mean of an elementwise loss, a scalar.
+
+    Parameters
+    ----------
+    nll
+        Loss of each element, finite. Shape ``(session, trial, time, unit)``.
+    view
+        Its weights.
+    over
+        One of ``"weights"`` (divide by the sum of the weights) or ``"elements"`` (divide by the number of
+        elements that are scored in value or gradient, so that hiding elements lowers the step).
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[[[1.0, 0.0]]]])
+    >>> view = View(x=weight, target=weight, weight=weight)
+    >>> float(masked_mean(torch.tensor([[[[3.0, 9.0]]]]), view))
+    3.0
+    """
+    total = view.weight if view.sg is None else view.weight + view.sg
+    count = (total > 0).sum() if over == "elements" else total.sum()
+    return weighted(nll, view).sum() / count.clamp_min(1)

@@ -1,0 +1,133 @@
+"""What a model returns, and what every model can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from models.schedules import Schedule, constant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from models.data import Batch
+    from models.distributions import DiagGaussian
+    from models.masks import View
+
+
+@dataclass(frozen=True)
+class Term:
+    """One part of the loss.
+
+    Attributes
+    ----------
+    name
+        Name under which it is logged.
+    value
+        Scalar, summed over sessions.
+    weight
+        Factor as a function of the step.
+    """
+
+    name: str
+    value: Tensor
+    weight: Schedule = field(default_factory=lambda: constant(1.0))
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model makes of a batch.
+
+    Attributes
+    ----------
+    params
+        Parameters of the likelihood. Shape ``(session, trial, time, unit * n_params)``.
+    mean
+        Expected value of each element. Shape ``(session, trial, time, unit)``.
+    factors
+        What the read-out reads. Shape ``(session, trial, time, F)``.
+    latents
+        Latent states. Shape ``(session, trial, time, D)``.
+    terms
+        Parts of the loss; empty outside training.
+    aux
+        Anything else worth looking at, by name.
+    """
+
+    params: Tensor
+    mean: Tensor
+    factors: Tensor
+    latents: Tensor
+    terms: tuple[Term, ...] = ()
+    aux: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def total_loss(output: Output, step: int) -> Tensor:
+    """Return ``Σ weight(step) · value``, a scalar.
+
+    Examples
+    --------
+    >>> zero = torch.zeros(1)
+    >>> terms = (Term("a", torch.tensor(2.0)), Term("b", torch.tensor(3.0), constant(0.1)))
+    >>> round(float(total_loss(Output(zero, zero, zero, zero, terms), 0)), 4)
+    2.3
+    """
+    return torch.stack([term.weight(step) * term.value for term in output.terms]).sum()
+
+
+class Model(nn.Module, ABC):
+    """A latent-variable model of several sessions.
+
+    Randomness enters only through the generators it is handed; without one it uses posterior means.
+    """
+
+    @abstractmethod
+    def forward(
+        self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None
+    ) -> Output:
+        """Return reconstruction and loss terms of a masked batch."""
+
+    @abstractmethod
+    def predict(
+        self,
+        batch: Batch,
+        *,
+        n_samples: int = 0,
+        generator: torch.Generator | None = None,
+        embedding: DiagGaussian | None = None,
+    ) -> Output:
+        """Return the reconstruction along the posterior mean, or averaged over `n_samples` samples."""
+
+    @abstractmethod
+    def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
+        """Return bins ``t0 … t0 + k − 1`` from a model that was shown only the first `t0` bins."""
+
+    def embed(self, batch: Batch) -> DiagGaussian | None:
+        """Return the embedding of each session, shapes ``(session, E)``; None where there is none."""
+        del batch
+        return None
+
+    def start_from(self, means: Mapping[str, Tensor]) -> None:
+        """Set initial read-out biases from the mean of each session's targets; by itself does nothing.
+
+        Parameters
+        ----------
+        means
+            Session id → mean target of each unit. Shape ``(unit,)``.
+        """
+        del means
+
+    def add_sessions(self, units: Mapping[str, int]) -> None:
+        """Make room for further sessions, session id → number of units.
+
+        Raises
+        ------
+        ValueError
+            If the model cannot take further sessions.
+        """
+        del units
+        raise ValueError(f"{type(self).__name__} takes no further sessions")

@@ -1,0 +1,76 @@
+"""Parameters that every session has its own of, kept packed so that a step needs no loop over sessions.
+
+Sessions added later (alignment of a trained model) form a block of their own: ``….blocks.0`` are the
+parameters of the first training, ``….blocks.1`` those of the first sessions added, so that a predicate
+on parameter names can leave everything else untouched.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+
+class PerSession(nn.Module):
+    """One packed parameter; the first axis counts sessions.
+
+    Parameters
+    ----------
+    block
+        Initial values. Shape ``(session, ...)``; where units matter they are axis 1, padded to the
+        session with most units.
+
+    Examples
+    --------
+    >>> parameter = PerSession(torch.zeros(2, 3))
+    >>> parameter.add(torch.ones(1, 5))
+    >>> parameter(torch.tensor([2, 0]), 4).tolist()
+    [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+
+    def __init__(self, block: Tensor) -> None:
+        super().__init__()
+        self.blocks = nn.ParameterList([nn.Parameter(block)])
+
+    def add(self, block: Tensor) -> None:
+        """Append sessions; `block` may have another number of units."""
+        first = self.blocks[0]
+        self.blocks.append(nn.Parameter(block.to(device=first.device, dtype=first.dtype)))
+
+    def set_row(self, position: int, values: Tensor) -> None:
+        """Overwrite the parameters of one session; shape ``(unit, ...)``, padding is left alone."""
+        for block in self.blocks:
+            if position < block.shape[0]:
+                with torch.no_grad():
+                    block[position, : values.shape[0]] = values
+                return
+            position -= block.shape[0]
+
+    def forward(self, sessions: Tensor, n_units: int | None = None) -> Tensor:
+        """Return the parameters of some sessions.
+
+        Parameters
+        ----------
+        sessions
+            Positions of the sessions. Shape ``(session,)``, int64.
+        n_units
+            Length of axis 1 of the result; None where the parameter has no unit axis.
+
+        Returns
+        -------
+        parameters
+            Shape ``(session, ...)``.
+        """
+        blocks = list(self.blocks)
+        if n_units is not None:
+            blocks = [_fit_units(block, n_units) for block in blocks]
+        table = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
+        return table.index_select(0, sessions)
+
+
+def _fit_units(block: Tensor, n_units: int) -> Tensor:
+    short = n_units - block.shape[1]
+    if short <= 0:
+        return block[:, :n_units]
+    return pad(block, (0, 0) * (block.ndim - 2) + (0, short))

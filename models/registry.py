@@ -1,0 +1,67 @@
+"""The models there are, by name. A model is added by one file and one line here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.mdssm import MDSSM
+from schemas.models import MDSSMSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from models.objective import Model
+    from schemas.base import Frozen
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """Settings class and builder of a model.
+
+    Attributes
+    ----------
+    settings
+        Class of its settings.
+    build
+        ``(settings, session id → units) -> model``.
+    """
+
+    settings: type[Frozen]
+    build: Callable[..., Model]
+
+
+MODELS: dict[str, ModelEntry] = {"mdssm": ModelEntry(MDSSMSettings, MDSSM)}
+
+
+def build_model(settings: MDSSMSettings, units: Mapping[str, int], *, seed: int) -> Model:
+    """Build a model whose initial weights depend on `seed` alone.
+
+    Parameters
+    ----------
+    settings
+        Settings of the model; its ``name`` picks the entry.
+    units
+        Session id → number of units.
+    seed
+        Seed of the initial weights. The global random state is left as it was.
+
+    Raises
+    ------
+    KeyError
+        If there is no model of that name.
+    ValueError
+        If there is no session, or one without units.
+
+    Examples
+    --------
+    >>> model = build_model(MDSSMSettings(encoder_width=8), {"a": 3}, seed=0)
+    >>> type(model).__name__
+    'MDSSM'
+    """
+    entry = MODELS[settings.name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return entry.build(settings, units)

@@ -1,0 +1,321 @@
+"""``pipeline run train``: catalog → trial stores → trained run → catalog.
+
+The name of a run comes from a hash of its settings and stores: the same command again finds the run
+complete and leaves it, or finds it unfinished and goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+from pipeline.errors import DataError, MachineError, SettingsError
+from pipeline.stages.report import Report, ignore
+from pipeline.stores.atomic import machine_error
+from pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from pipeline.stores.trials import read_trials
+from schemas.catalog import RunEntry
+from schemas.training import RunConfig, RunSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pipeline.training.loop import FitResult
+    from schemas.catalog import SessionEntry
+    from schemas.training import TrainSettings
+
+MAY_CHANGE = frozenset({"max_steps", "patience", "validate_every", "checkpoint_every", "device", "devices"})
+"""Settings a resumed run may be given anew; all others decide what the checkpoint means."""
+
+
+def train(
+    catalog_path: Path,
+    settings: TrainSettings,
+    *,
+    sessions: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    run_name: str | None = None,
+    resume: str | None = None,
+    force: bool = False,
+    report: Report | None = None,
+) -> RunEntry:
+    """Train a model on sessions of the catalog.
+
+    Runs lie in ``runs/<name>/`` beside the catalog. A complete run of the same settings and stores is
+    returned as it is; an unfinished one is resumed from its last checkpoint.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Model, batches, optimiser, stopping.
+    sessions
+        Shell patterns for session ids.
+    recipe_id
+        Recipe of the stores, or its beginning; default: that of the matching session ingested last.
+    run_name
+        Name of the run; default: the model and the beginning of the run's key.
+    resume
+        Name of a run to go on with, on the sessions it was begun on, up to ``settings.max_steps``.
+    force
+        Throw away what is in the run directory and train anew.
+    report
+        Called with progress and, at the end, the run.
+
+    Returns
+    -------
+    entry
+        The run as entered in the catalog.
+
+    Raises
+    ------
+    DataError
+        If no session matches, a store or checkpoint cannot be used, or the loss is no longer finite.
+    SettingsError
+        If the name is taken by a run of other settings, or a resumed run is given settings that may not
+        change.
+    MachineError
+        If the device or disk does not do its part, or another process trains this run.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.training import TrainSettings
+    >>> train(Path("nowhere/catalog.yaml"), TrainSettings())
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    """
+    report = report or ignore
+    runs = catalog_path.parent / "runs"
+    for given in (resume, run_name):
+        if given is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given):
+            raise SettingsError(
+                f"run name {given!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
+            )
+    if resume is not None:
+        entries = _entries_of(catalog_path, _begun(runs, resume))
+    else:
+        entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+    key = run_key(settings, entries)
+    name = resume or run_name or f"{settings.model.name}-{key[:8]}"
+    with _only_trainer(runs / name):
+        done = _prepare(runs / name, settings, entries, key=key, resume=resume is not None, force=force)
+        if done is not None:
+            add_run(catalog_path, done)
+            report(_event(done, "skipped"))
+            return done
+        entry = _train(catalog_path, runs / name, settings, entries, key=key, report=report)
+        add_run(catalog_path, entry)
+    report(_event(entry, "done"))
+    return entry
+
+
+def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
+    """Return the SHA-256 of the settings and the keys of the stores, in hexadecimal.
+
+    Examples
+    --------
+    >>> from schemas.training import TrainSettings
+    >>> run_key(TrainSettings(), []) == run_key(TrainSettings(seed=1), [])
+    False
+    """
+    stores = sorted(entry.store_key for entry in entries)
+    return hashlib.sha256(json.dumps([settings.digest(), stores]).encode()).hexdigest()
+
+
+@contextmanager
+def _only_trainer(run_dir: Path) -> Iterator[None]:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(run_dir / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise MachineError(
+            f"{run_dir}: another process trains this run. Wait for it to end, or give this one another "
+            "--run-name."
+        ) from error
+    except OSError as error:
+        raise machine_error(error, run_dir, doing="make the run directory") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _begun(runs: Path, name: str) -> RunConfig:
+    from pipeline.training.run_files import CONFIG, read_config  # noqa: PLC0415
+
+    config = read_config(runs / name)
+    if config is None:
+        known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
+        raise DataError(f"No run is called {name}. Runs beside the catalog: {', '.join(known) or 'none'}.")
+    return config
+
+
+def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
+    """Return the sessions a run was begun on; their stores must be the same."""
+    held = read_catalog(catalog_path).sessions.values()
+    stores = {entry.session: entry for entry in held if entry.recipe_id == config.recipe_id}
+    entries = []
+    for session, source in config.sessions.items():
+        entry = stores.get(session)
+        if entry is None or entry.store_key != source.store_key:
+            state = "is no longer in the catalog" if entry is None else "was ingested anew"
+            raise DataError(
+                f"Run {config.run} cannot go on: {session} {state} since it was begun. Train a new run, "
+                "without --resume."
+            )
+        entries.append(entry)
+    return entries
+
+
+def _prepare(
+    run_dir: Path,
+    settings: TrainSettings,
+    entries: Sequence[SessionEntry],
+    *,
+    key: str,
+    resume: bool,
+    force: bool,
+) -> RunEntry | None:
+    """Bring the run directory into the state training goes on from; return a run with nothing left to do."""
+    from pipeline.training.run_files import (  # noqa: PLC0415
+        ENTRY,
+        package_versions,
+        read_config,
+        read_entry,
+        write_config,
+    )
+
+    config = read_config(run_dir)
+    if config is not None and force and not resume:
+        _clear(run_dir)
+        config = None
+    if config is not None:
+        if resume:
+            _check_resumable(config, settings)
+        elif config.run_key != key:
+            raise SettingsError(
+                f"The name {run_dir.name} is taken by a run of other settings or sessions. Choose another "
+                "--run-name, or --force to train it anew."
+            )
+        done = read_entry(run_dir)
+        if done is not None and done.run_key == key:
+            return done
+        (run_dir / ENTRY).unlink(missing_ok=True)
+    created = config.created if config is not None else _now()
+    sources = {e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries}
+    write_config(
+        run_dir,
+        RunConfig(
+            run=run_dir.name,
+            run_key=key,
+            recipe_id=entries[0].recipe_id,
+            sessions=sources,
+            settings=settings,
+            packages=package_versions(),
+            created=created,
+        ),
+    )
+    return None
+
+
+def _check_resumable(config: RunConfig, settings: TrainSettings) -> None:
+    before, after = config.settings.model_dump(), settings.model_dump()
+    changed = [name for name in before if name not in MAY_CHANGE and before[name] != after[name]]
+    if changed:
+        raise SettingsError(
+            f"Run {config.run} cannot go on with other settings: {', '.join(changed)}. Give the settings "
+            f"of its config.yaml (only {', '.join(sorted(MAY_CHANGE))} may change), or train a new run."
+        )
+
+
+def _clear(run_dir: Path) -> None:
+    try:
+        for path in run_dir.iterdir():
+            if path.name == ".lock":
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    except OSError as error:
+        raise machine_error(error, run_dir, doing="clear the run directory") from error
+
+
+def _train(
+    catalog_path: Path,
+    run_dir: Path,
+    settings: TrainSettings,
+    entries: Sequence[SessionEntry],
+    *,
+    key: str,
+    report: Report,
+) -> RunEntry:
+    from models.registry import build_model  # noqa: PLC0415
+    from pipeline.training.feed import feed_sessions  # noqa: PLC0415
+    from pipeline.training.loop import fit  # noqa: PLC0415
+    from pipeline.training.run_files import write_entry  # noqa: PLC0415
+
+    root = catalog_path.parent
+    feeds = feed_sessions({e.session: read_trials(root / e.store).load() for e in entries}, settings)
+    units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
+    model = build_model(settings.model, units, seed=settings.seed)
+
+    def progress(step: int, total: int, metrics: dict[str, float]) -> None:
+        report(
+            {
+                "event": "progress",
+                "stage": "train",
+                "run": run_dir.name,
+                "step": step,
+                "total": total,
+                **metrics,
+            }
+        )
+
+    result = fit(model, feeds, settings, run_dir, progress=progress, resume=True)
+    entry = RunEntry(
+        run=run_dir.name,
+        model=settings.model.name,
+        path=run_dir.relative_to(root).as_posix(),
+        run_key=key,
+        recipe_id=entries[0].recipe_id,
+        sessions=tuple(units),
+        steps=result.steps,
+        metrics=_final_metrics(result),
+        created=_now(),
+    )
+    write_entry(run_dir, entry)
+    return entry
+
+
+def _final_metrics(result: FitResult) -> dict[str, float]:
+    told = {name: value for name, value in result.metrics.items() if name not in {"lr", "gradient_norm"}}
+    return {**told, "best_step": float(result.best_step)}
+
+
+def _event(entry: RunEntry, status: str) -> dict[str, object]:
+    return {
+        "event": "run",
+        "run": entry.run,
+        "model": entry.model,
+        "path": entry.path,
+        "steps": entry.steps,
+        "metrics": entry.metrics,
+        "status": status,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

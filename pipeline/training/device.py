@@ -1,0 +1,58 @@
+"""Where training runs, and in what arithmetic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pipeline.errors import MachineError, SettingsError
+
+if TYPE_CHECKING:
+    from schemas.training import Device, TrainSettings
+
+
+def resolve_device(device: Device) -> torch.device:
+    """Return the device to run on; ``"auto"`` is a GPU if there is one.
+
+    Raises
+    ------
+    MachineError
+        If a GPU was asked for and there is none.
+
+    Examples
+    --------
+    >>> resolve_device("cpu").type
+    'cpu'
+    """
+    if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise MachineError(
+            "device cuda was asked for, but torch finds no CUDA device on this machine. Use --device auto "
+            "or cpu, or install a torch build with CUDA where there is a GPU."
+        )
+    return torch.device("cuda")
+
+
+def open_fabric(settings: TrainSettings) -> Any:
+    """Return a Lightning Fabric for the device and precision of the settings.
+
+    Raises
+    ------
+    MachineError
+        If the device is not there.
+    SettingsError
+        If several devices were asked for, or the precision does not exist on the device.
+    """
+    from lightning_fabric import Fabric  # noqa: PLC0415
+
+    device = resolve_device(settings.device)
+    if settings.devices > 1:
+        raise SettingsError(
+            f"devices: {settings.devices} were asked for, a run trains on one. Use devices 1; to use "
+            "several, train several runs side by side."
+        )
+    if settings.precision == "16-mixed" and device.type == "cpu":
+        raise SettingsError("precision 16-mixed needs a GPU. Use 32-true or bf16-mixed on the CPU.")
+    return Fabric(accelerator=device.type, devices=1, precision=settings.precision)

@@ -1,0 +1,180 @@
+"""From trial stores to tensors: signal, split, scale.
+
+Inside a model one number is one bin: counts, or expected counts ``rate · bin width``. What is shown to the
+encoders is shifted and scaled per unit; what a Gaussian likelihood scores is too, what a Poisson likelihood
+scores is not. `Scaling` remembers how, so that what a model gives back is in hertz again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from models.data import TrialTensors
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from schemas.training import Signal, TrainSettings
+
+MIN_DEVIATION_HZ = 1.0
+"""Least deviation a unit is scaled by: about that of a 0.1 Hz unit under a 25 ms Gaussian. Without it, one
+spike of a unit that is silent in the training trials would outweigh all other units."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How values per bin become model values, ``(value − offset) / scale``, unit by unit.
+
+    Attributes
+    ----------
+    offset, scale
+        Expected spikes per bin. Shape ``(unit,)``, float32, finite, `scale` above 0.
+    units
+        Unit ids of the file. Shape ``(unit,)``, int64.
+    bin_size_s
+        Width of a bin, s.
+    scaled_target
+        Whether the model predicts scaled values too, or expected spikes per bin.
+    """
+
+    offset: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    units: NDArray[np.int64]
+    bin_size_s: float
+    scaled_target: bool = True
+
+    def to_model(self, per_bin: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return model values of expected spikes per bin. Shape ``(trial, time, unit)``."""
+        return (per_bin - self.offset) / self.scale
+
+    def to_hz(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return rates in Hz of what a model predicts. Shape ``(trial, time, unit)``.
+
+        Examples
+        --------
+        >>> one = np.ones(1, np.float32)
+        >>> Scaling(0 * one, one, np.array([7]), 0.02).to_hz(np.full((1, 1, 1), 0.5, np.float32)).tolist()
+        [[[25.0]]]
+        """
+        per_bin = values * self.scale + self.offset if self.scaled_target else values
+        return per_bin / np.float32(self.bin_size_s)
+
+
+@dataclass(frozen=True)
+class SessionFeed:
+    """One session, ready for training.
+
+    Attributes
+    ----------
+    train, val
+        Trials of the splits; `val` may hold none.
+    scaling
+        Estimated on the training trials alone.
+    """
+
+    train: TrialTensors
+    val: TrialTensors
+    scaling: Scaling
+
+
+def read_signal(dataset: xr.Dataset, signal: Signal) -> NDArray[np.float32]:
+    """Return spikes per bin, counted or expected from the rates.
+
+    Parameters
+    ----------
+    dataset
+        Trials of one session (`schemas.store.TRIALS_ARRAYS`).
+    signal
+        One of ``"rates"`` or ``"counts"``.
+
+    Returns
+    -------
+    per_bin
+        Shape ``(trial, time, unit)``, float32.
+    """
+    if signal == "counts":
+        return dataset["counts"].values.astype(np.float32)
+    return dataset["rates"].values.astype(np.float32) * np.float32(dataset.attrs["bin_size_s"])
+
+
+def feed_sessions(datasets: Mapping[str, xr.Dataset], settings: TrainSettings) -> dict[str, SessionFeed]:
+    """Turn trial stores into tensors, scaled by their training trials.
+
+    Parameters
+    ----------
+    datasets
+        Session id → trials of the session.
+    settings
+        Decide the signal, whether it is standardised, and the likelihood.
+
+    Returns
+    -------
+    feeds
+        Session id → tensors on the CPU, float32.
+
+    Raises
+    ------
+    DataError
+        If a session has no training trials, or the sessions differ in their bins.
+    """
+    feeds = {name: _feed_session(name, dataset, settings) for name, dataset in datasets.items()}
+    shapes = {(feed.train.y.shape[1], feed.scaling.bin_size_s): name for name, feed in feeds.items()}
+    if len(shapes) > 1:
+        found = "; ".join(f"{name}: {n} bins of {width:g} s" for (n, width), name in shapes.items())
+        raise DataError(
+            f"Sessions trained together need equal bins, found {found}. Ingest them with one recipe."
+        )
+    return feeds
+
+
+def session_tensors(name: str, dataset: xr.Dataset, scaling: Scaling, *, signal: Signal) -> TrialTensors:
+    """Return all trials of a dataset as a model sees them, float32 on the CPU."""
+    per_bin = read_signal(dataset, signal)
+    return TrialTensors(
+        session=name,
+        y=torch.from_numpy(scaling.to_model(per_bin)),
+        target=None if scaling.scaled_target else torch.from_numpy(per_bin),
+        bin_s=scaling.bin_size_s,
+    )
+
+
+def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> SessionFeed:
+    split = dataset["split"].values.astype(str)
+    rows = {part: np.flatnonzero(split == part) for part in ("train", "val")}
+    if len(rows["train"]) == 0:
+        raise DataError(
+            f"{name}: no trial is in the training split ({len(split)} trials). Ingest the session with "
+            "another split, or leave it out of the training."
+        )
+    per_bin = read_signal(dataset.isel(trial=rows["train"]), settings.signal)
+    scaling = _scaling(per_bin, dataset, settings=settings)
+    tensors = session_tensors(name, dataset, scaling, signal=settings.signal)
+    return SessionFeed(
+        train=tensors.select(torch.from_numpy(rows["train"])),
+        val=tensors.select(torch.from_numpy(rows["val"])),
+        scaling=scaling,
+    )
+
+
+def _scaling(per_bin: NDArray[np.float32], dataset: xr.Dataset, *, settings: TrainSettings) -> Scaling:
+    bin_size_s = float(dataset.attrs["bin_size_s"])
+    n_units = per_bin.shape[2]
+    offset, scale = np.zeros(n_units), np.ones(n_units)
+    if settings.standardise:
+        offset = np.nanmean(per_bin, axis=(0, 1), dtype=np.float64)
+        scale = np.nanstd(per_bin, axis=(0, 1), dtype=np.float64).clip(MIN_DEVIATION_HZ * bin_size_s)
+    return Scaling(
+        offset=offset.astype(np.float32),
+        scale=scale.astype(np.float32),
+        units=dataset["unit"].values.astype(np.int64),
+        bin_size_s=bin_size_s,
+        scaled_target=settings.model.likelihood != "poisson",
+    )

@@ -1,0 +1,332 @@
+"""The training loop of every model: draw, step, validate, keep the best.
+
+Batches and noise are functions of (seed, step): a run that was stopped and resumed takes the same steps
+as one that was not, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from models.batches import BatchPlan, draw_batches, grouped
+from models.masks import Masker, observe
+from models.objective import Model, Output, total_loss
+from models.randomness import derived_generator
+from models.schedules import Schedule, warmup_cosine
+from pipeline.errors import DataError, MachineError
+from pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from pipeline.training.device import open_fabric
+from pipeline.training.run_files import BEST, LAST, MetricsLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from models.data import Batch
+    from pipeline.training.feed import SessionFeed
+    from schemas.training import TrainSettings
+
+Progress = Callable[[int, int, dict[str, float]], None]
+"""``(step, max_steps, metrics)``, called every `LOG_EVERY` steps and after every validation."""
+
+LOG_EVERY = 10
+
+FINAL = 10**9
+"""Step at which every warm-up is over: validation losses of all steps are weighed alike."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of a training.
+
+    Attributes
+    ----------
+    steps
+        Steps taken.
+    best_step
+        Step of the best checkpoint.
+    stopped
+        Why training ended: ``"max_steps"`` or ``"patience"``.
+    metrics
+        Last metrics; losses are nats per trial, averaged over sessions.
+    """
+
+    steps: int
+    best_step: int
+    stopped: str
+    metrics: dict[str, float]
+
+
+@dataclass
+class _Training:
+    """Everything one step needs."""
+
+    fabric: Any
+    bare: Model
+    model: Any
+    optimiser: Any
+    sessions: Mapping[str, SessionFeed]
+    settings: TrainSettings
+    run_dir: Path
+    masker: Masker
+    lr: Schedule
+    state: TrainState = field(default_factory=TrainState)
+    resumable: bool = True
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self.fabric.device
+        return device
+
+
+def fit(
+    model: Model,
+    sessions: Mapping[str, SessionFeed],
+    settings: TrainSettings,
+    run_dir: Path,
+    *,
+    progress: Progress | None = None,
+    resume: bool = False,
+    trainable: Callable[[str], bool] | None = None,
+    masker: Masker = observe,
+) -> FitResult:
+    """Train a model; the best and the last checkpoint lie in `run_dir` at the end.
+
+    Parameters
+    ----------
+    model
+        Freshly built; changed in place. It holds the last weights afterwards, not the best.
+    sessions
+        Session id → its trials (`feed_sessions`).
+    settings
+        Batches, optimiser, stopping, seed, device.
+    run_dir
+        Folder for checkpoints and logs; made if it does not exist.
+    progress
+        Called with step, most steps and metrics.
+    resume
+        Go on from the last checkpoint in `run_dir`, where there is one.
+    trainable
+        Which parameters learn, by name; None: all of them.
+    masker
+        What is shown and scored.
+
+    Returns
+    -------
+    result
+        Steps, best step, reason for stopping, metrics.
+
+    Raises
+    ------
+    DataError
+        If the loss is no longer finite (the last good checkpoint stays), or a checkpoint does not fit.
+    MachineError
+        If the device is not there or out of memory, or the disk refuses.
+    """
+    training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=masker)
+    if resume and (run_dir / LAST).exists():
+        training.state, _ = load_checkpoint(
+            run_dir / LAST, training.bare, optimiser=training.optimiser.optimizer
+        )
+    else:
+        model.start_from({name: feed.train.scored.nanmean((0, 1)) for name, feed in sessions.items()})
+    with MetricsLog(run_dir, step=training.state.step) as log:
+        try:
+            metrics = _train(training, log, progress)
+        except KeyboardInterrupt:
+            # Half an update or half a validation is no state to go on from; the checkpoint before it is.
+            if training.resumable:
+                _save_last(training)
+            raise
+        except torch.OutOfMemoryError as error:
+            raise MachineError(
+                f"{training.device}: out of memory at step {training.state.step}. Lower "
+                "batch.sessions_per_block or batch.trials_per_session, or use --device cpu; the run resumes "
+                "from its last checkpoint."
+            ) from error
+    _save_last(training)
+    state = training.state
+    if state.best_loss is None:
+        state.best_step = state.step
+        _save_best(training)
+    else:
+        metrics["best_val_loss"] = state.best_loss
+    stopped = "max_steps" if state.step >= settings.max_steps else "patience"
+    return FitResult(steps=state.step, best_step=state.best_step, stopped=stopped, metrics=metrics)
+
+
+def _prepare(
+    model: Model,
+    sessions: Mapping[str, SessionFeed],
+    settings: TrainSettings,
+    run_dir: Path,
+    *,
+    trainable: Callable[[str], bool] | None,
+    masker: Masker,
+) -> _Training:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    fabric = open_fabric(settings)
+    for name, parameter in model.named_parameters():
+        if trainable is not None and not trainable(name):
+            parameter.requires_grad_(False)  # noqa: FBT003
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not learning:
+        raise DataError("No parameter of the model is trainable. Check the names the predicate accepts.")
+    options = settings.optimiser
+    optimiser = torch.optim.AdamW(
+        learning,
+        lr=options.lr,
+        weight_decay=options.weight_decay,
+        # The gradient scaler of 16-mixed cannot unscale for clipping ahead of a fused step.
+        fused=settings.precision != "16-mixed",
+    )
+    wrapped, optimiser = fabric.setup(model, optimiser)
+    lr = warmup_cosine(options.lr, settings.max_steps, warmup=options.warmup_steps, final=options.final_lr)
+    return _Training(fabric, model, wrapped, optimiser, sessions, settings, run_dir, masker, lr)
+
+
+def _train(training: _Training, log: MetricsLog, progress: Progress | None) -> dict[str, float]:
+    settings, state = training.settings, training.state
+    tensors = {name: feed.train for name, feed in training.sessions.items()}
+    metrics = dict(log.last)
+    started, first = time.perf_counter(), state.step
+    while state.step < settings.max_steps and state.since_best < settings.patience:
+        values = _step(training, draw_batches(tensors, _plan(settings), seed=settings.seed, step=state.step))
+        last = state.step == settings.max_steps
+        validating = state.step % settings.validate_every == 0 or last
+        if state.step % LOG_EVERY == 0 or validating:
+            metrics |= values
+            fresh = dict(values)
+            if validating:
+                fresh |= _validate(training)
+                metrics |= fresh
+            metrics["seconds_per_step"] = (time.perf_counter() - started) / (state.step - first)
+            log.write(state.step, fresh)
+            if progress is not None:
+                progress(state.step, settings.max_steps, dict(metrics))
+        training.resumable = True
+        if state.step % settings.checkpoint_every == 0:
+            _save_last(training)
+    return metrics
+
+
+def _plan(settings: TrainSettings) -> BatchPlan:
+    return BatchPlan(
+        per_session=settings.batch.trials_per_session,
+        sessions_per_step=settings.batch.sessions_per_step,
+        group=settings.batch.sessions_per_block,
+    )
+
+
+def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
+    """Take one optimiser step over all blocks of a step, and return its metrics."""
+    settings, state = training.settings, training.state
+    training.bare.train()
+    for group in training.optimiser.param_groups:
+        group["lr"] = training.lr(state.step)
+    training.optimiser.zero_grad()
+    outputs = []
+    for block, batch in enumerate(batches):
+        noise = derived_generator(settings.seed, "noise", state.step, block, device=training.device)
+        output = _forward(training, batch, noise)
+        loss = total_loss(output, state.step)
+        _check_finite(training, float(loss.detach()), "loss")
+        training.fabric.backward(loss)
+        outputs.append(output)
+    norm = training.fabric.clip_gradients(
+        training.model,
+        training.optimiser,
+        max_norm=settings.optimiser.clip_norm,
+        error_if_nonfinite=False,
+    )
+    if settings.precision != "16-mixed":
+        _check_finite(training, float(norm), "gradient")
+    training.resumable = False
+    training.optimiser.step()
+    state.step += 1
+    metrics = _summary(outputs, batches, state.step - 1)
+    return metrics | {"gradient_norm": float(norm), "lr": training.lr(state.step - 1)}
+
+
+def _forward(training: _Training, batch: Batch, generator: torch.Generator) -> Output:
+    dtype = torch.float64 if training.settings.precision == "64-true" else torch.float32
+    moved = batch.to(training.device, dtype)
+    step = training.state.step
+    with training.fabric.autocast():
+        output: Output = training.bare(moved, training.masker(moved, generator, step), step, generator)
+    return output
+
+
+def _validate(training: _Training) -> dict[str, float]:
+    """Return the loss of the validation trials under the same noise every time, and keep the best."""
+    settings, state = training.settings, training.state
+    trials = [feed.val for feed in training.sessions.values() if feed.val.n_trials]
+    if not trials:
+        return {}
+    training.bare.eval()
+    batches = grouped(trials, settings.batch.sessions_per_block)
+    with torch.no_grad():
+        outputs = [
+            _forward(
+                training,
+                batch,
+                derived_generator(settings.seed, "validation", block, device=training.device),
+            )
+            for block, batch in enumerate(batches)
+        ]
+    metrics = {f"val_{name}": value for name, value in _summary(outputs, batches, FINAL).items()}
+    loss = metrics["val_loss"]
+    _check_finite(training, loss, "validation loss")
+    if state.best_loss is None or loss < state.best_loss:
+        state.best_loss, state.best_step, state.since_best = loss, state.step, 0
+        _save_best(training)
+    else:
+        state.since_best += 1
+    return metrics
+
+
+def _summary(outputs: list[Output], batches: tuple[Batch, ...], step: int) -> dict[str, float]:
+    """Total and terms of the loss, averaged over sessions."""
+    n_sessions = sum(len(batch.sessions) for batch in batches)
+    metrics = {"loss": sum(float(total_loss(output, step).detach()) for output in outputs) / n_sessions}
+    for term in outputs[0].terms:
+        same = (t for output in outputs for t in output.terms if t.name == term.name)
+        metrics[term.name] = sum(float(t.value.detach()) for t in same) / n_sessions
+    return metrics
+
+
+def _check_finite(training: _Training, value: float, what: str) -> None:
+    if math.isfinite(value):
+        return
+    settings = training.settings
+    kept = training.run_dir / LAST
+    raise DataError(
+        f"{training.run_dir}: the {what} is {value} at step {training.state.step}. Lower the learning rate "
+        f"(--set optimiser.lr={settings.optimiser.lr / 3:.2g}) or the clipping norm "
+        f"(--set optimiser.clip_norm={settings.optimiser.clip_norm / 10:g}). "
+        + (f"The last good checkpoint is {kept.name}." if kept.exists() else "No checkpoint was written yet.")
+    )
+
+
+def _save_last(training: _Training) -> None:
+    save_checkpoint(
+        training.run_dir / LAST,
+        training.bare,
+        training.state,
+        scalings={name: feed.scaling for name, feed in training.sessions.items()},
+        optimiser=training.optimiser.optimizer,
+    )
+
+
+def _save_best(training: _Training) -> None:
+    save_checkpoint(
+        training.run_dir / BEST,
+        training.bare,
+        training.state,
+        scalings={name: feed.scaling for name, feed in training.sessions.items()},
+    )

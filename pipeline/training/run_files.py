@@ -1,0 +1,155 @@
+"""The run directory: what lies in it, and how it is read and written.
+
+``config.yaml`` is written first and ``run.json`` last: a directory without ``run.json`` is an unfinished
+run, whatever else is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Self
+
+import yaml
+from pydantic import ValidationError
+
+from pipeline.errors import DataError
+from pipeline.stores.atomic import machine_error, write_text
+from pipeline.stores.settings import read_yaml, validate
+from schemas.catalog import RunEntry
+from schemas.training import RunConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+CONFIG, ENTRY, METRICS, BEST, LAST = (
+    "config.yaml",
+    "run.json",
+    "metrics.jsonl",
+    "best.safetensors",
+    "last.safetensors",
+)
+PACKAGES = ("nwb-latents", "torch", "lightning-fabric", "numpy", "safetensors")
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages a run depends on.
+
+    Examples
+    --------
+    >>> "torch" in package_versions()
+    True
+    """
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def write_config(run_dir: Path, config: RunConfig) -> None:
+    """Write the resolved configuration of a run."""
+    write_text(run_dir / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=110))
+
+
+def read_config(run_dir: Path) -> RunConfig | None:
+    """Return the configuration of a run, or None if no run was begun here.
+
+    Raises
+    ------
+    SettingsError
+        If the file does not fit the schema.
+    """
+    path = run_dir / CONFIG
+    if not path.exists():
+        return None
+    return validate(RunConfig, read_yaml(path), where=str(path))
+
+
+def write_entry(run_dir: Path, entry: RunEntry) -> None:
+    """Mark a run as complete."""
+    write_text(run_dir / ENTRY, entry.model_dump_json(indent=2) + "\n")
+
+
+def read_entry(run_dir: Path) -> RunEntry | None:
+    """Return the entry of a complete run, or None if the run is not complete.
+
+    Raises
+    ------
+    DataError
+        If the file does not fit the schema.
+    """
+    path = run_dir / ENTRY
+    try:
+        return RunEntry.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise DataError(f"{path}: not an entry of a run ({error}). Train again with --force.") from error
+
+
+class MetricsLog:
+    """Metrics of a run as JSON lines and as a TensorBoard log.
+
+    Parameters
+    ----------
+    run_dir
+        Run directory.
+    step
+        Step training goes on from; what was logged after it is forgotten.
+
+    Attributes
+    ----------
+    last
+        Latest value of each metric up to `step`.
+    """
+
+    def __init__(self, run_dir: Path, *, step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+
+        path = run_dir / METRICS
+        kept = [line for line in _lines(path) if _step(line) <= step] if step else []
+        write_text(path, "".join(kept))
+        self.last: dict[str, float] = {}
+        for line in kept:
+            self.last |= json.loads(line)
+        self.last.pop("step", None)
+        try:
+            self._file = path.open("a", encoding="utf-8")
+            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1 if step else None)
+        except OSError as error:
+            raise machine_error(error, path, doing="write the metrics") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._board.close()
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Add one line of finite values."""
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.exists():
+        return []
+    return [
+        line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
+    ]
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 0

@@ -1,0 +1,90 @@
+"""All backends of the recurrent primitive agree with torch and with the equations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.recurrent import GRUParameters, GRUWeights, gru_sequence, gru_step
+
+
+def _naive(x: Tensor, w: GRUWeights, h0: Tensor, *, reset: str, clip: float | None) -> Tensor:
+    """The equations, one direction and one bin at a time."""
+    H = h0.shape[-1]
+    sides = []
+    for d in range(h0.shape[0]):
+        order = range(x.shape[1]) if d == 0 else range(x.shape[1] - 1, -1, -1)
+        h, states = h0[d], {}
+        for t in order:
+            gx = x[:, t] @ w.w_ih[d].T + w.b_ih[d]
+            gh = h @ w.w_hh[d].T + w.b_hh[d]
+            r = torch.sigmoid(gx[:, :H] + gh[:, :H])
+            z = torch.sigmoid(gx[:, H : 2 * H] + gh[:, H : 2 * H])
+            inner = (
+                r * gh[:, 2 * H :]
+                if reset == "after"
+                else (r * h) @ w.w_hh[d][2 * H :].T + w.b_hh[d][2 * H :]
+            )
+            h = z * h + (1 - z) * torch.tanh(gx[:, 2 * H :] + inner)
+            h = h if clip is None else h.clamp(-clip, clip)
+            states[t] = h
+        sides.append(torch.stack([states[t] for t in range(x.shape[1])], 1))
+    return torch.cat(sides, -1)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize(
+    ("reset", "clip"), [("after", None), ("before", None), ("before", 0.2), ("after", 0.2)]
+)
+def test_value_and_gradient_equal_the_equations(directions: int, reset: str, clip: float | None) -> None:
+    torch.manual_seed(0)
+    parameters = GRUParameters(3, 4, directions=directions).double()
+    x = torch.randn(5, 6, 3, dtype=torch.float64, requires_grad=True)
+    h0 = torch.randn(directions, 5, 4, dtype=torch.float64, requires_grad=True)
+    weigh = torch.randn(5, 6, 4 * directions, dtype=torch.float64)
+    wanted = [x, h0, *parameters.parameters()]
+
+    expected = _naive(x, parameters(), h0, reset=reset, clip=clip)
+    sequence, last = gru_sequence(x, parameters(), h0, reset=reset, clip=clip)
+    torch.testing.assert_close(sequence, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(last[:, :4], sequence[:, -1, :4])
+    if directions == 2:
+        torch.testing.assert_close(last[:, 4:], sequence[:, 0, 4:])
+    grads = torch.autograd.grad((sequence * weigh).sum() + last.square().sum(), wanted)
+    last_expected = torch.cat([expected[:, -1, :4], expected[:, 0, 4:]], -1)
+    reference = torch.autograd.grad((expected * weigh).sum() + last_expected.square().sum(), wanted)
+    for mine, theirs in zip(grads, reference, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_it_is_the_gru_of_torch() -> None:
+    torch.manual_seed(0)
+    theirs = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True).double()
+    mine = GRUParameters(3, 4, directions=2).double()
+    with torch.no_grad():
+        for name in ("w_ih", "w_hh", "b_ih", "b_hh"):
+            long = name.replace("w_", "weight_").replace("b_", "bias_") + "_l0"
+            getattr(mine, name).copy_(
+                torch.stack([getattr(theirs, long), getattr(theirs, long + "_reverse")])
+            )
+    x = torch.randn(5, 6, 3, dtype=torch.float64)
+    sequence, last = gru_sequence(x, mine())
+    expected, h = theirs(x)
+    torch.testing.assert_close(sequence, expected)
+    torch.testing.assert_close(last, h.transpose(0, 1).reshape(5, 8))
+    sequence.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(mine.w_hh.grad[1], theirs.weight_hh_l0_reverse.grad)
+    torch.testing.assert_close(mine.w_ih.grad[0], theirs.weight_ih_l0.grad)
+
+
+@pytest.mark.parametrize("reset", ["before", "after"])
+def test_steps_make_the_sequence(reset: str) -> None:
+    torch.manual_seed(0)
+    weights = GRUParameters(3, 4)()
+    x, h = torch.randn(2, 5, 3), torch.zeros(2, 4)
+    sequence, _ = gru_sequence(x, weights, reset=reset)
+    for t in range(5):
+        h = gru_step(x[:, t], h, weights, reset=reset)
+        torch.testing.assert_close(h, sequence[:, t])

@@ -1,0 +1,112 @@
+"""A trained run reconstructs and forecasts in hertz, and refuses what it does not know."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import pipeline.training.inference as inference
+from models.registry import build_model
+from pipeline.errors import DataError
+from pipeline.training.feed import feed_sessions
+from pipeline.training.inference import TrainedRun, load_run
+from pipeline.training.loop import fit
+from pipeline.training.run_files import write_config, write_entry
+from schemas.catalog import RunEntry
+from schemas.training import RunConfig, RunSource, TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import xarray as xr
+
+A = "sub-A_ses-1"
+
+
+@pytest.fixture
+def trained(
+    datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings], tmp_path: Path
+) -> TrainedRun:
+    """A run trained long enough to know the oscillation."""
+    settings = make_settings(max_steps=150, optimiser={"lr": 2e-2}, validate_every=50, checkpoint_every=50)
+    feeds = feed_sessions(datasets, settings)
+    units = {n: f.train.y.shape[2] for n, f in feeds.items()}
+    sources = {n: RunSource(store_key=n, n_units=u) for n, u in units.items()}
+    run = tmp_path / "run-1"
+    write_config(
+        run,
+        RunConfig(run="run-1", run_key="k", recipe_id="r", sessions=sources, settings=settings, created=""),
+    )
+    with pytest.raises(DataError, match=r"not complete.*--resume run-1"):
+        load_run(run)
+    result = fit(build_model(settings.model, units, seed=0), feeds, settings, run)
+    write_entry(
+        run,
+        RunEntry(
+            run="run-1", model="mdssm", path="runs/run-1", run_key="k", recipe_id="r",
+            sessions=tuple(units), steps=result.steps, created="",
+        ),
+    )  # fmt: skip
+    return load_run(run, device="cpu")
+
+
+def _r2(true: np.ndarray, got: np.ndarray) -> float:
+    return float(1 - ((true - got) ** 2).sum() / ((true - true.mean((0, 1))) ** 2).sum())
+
+
+def test_reconstructions_are_rates_in_hertz(trained: TrainedRun, datasets: dict[str, xr.Dataset]) -> None:
+    for name, dataset in datasets.items():
+        test = dataset.isel(trial=np.flatnonzero(dataset["split"].values == "test"))
+        got = trained.reconstruct(name, test)
+        assert got.shape == test["rates"].shape
+        assert got.dtype == np.float32
+        assert _r2(test["rates"].values, got) > 0.8
+
+
+def test_forecasts_do_not_see_what_they_forecast(
+    trained: TrainedRun, datasets: dict[str, xr.Dataset]
+) -> None:
+    dataset = datasets[A]
+    got = trained.forecast(A, dataset, seen_bins=6, n_bins=7)
+    assert got.shape == (20, 7, 6)
+    changed = dataset.copy(deep=True)
+    changed["rates"].values[:, 6:] = 1e4
+    assert np.array_equal(got, trained.forecast(A, changed, seen_bins=6, n_bins=7))
+    changed["rates"].values[:, 5:] = 1e4
+    assert not np.array_equal(got, trained.forecast(A, changed, seen_bins=6, n_bins=7))
+    with pytest.raises(DataError, match="between 1 and 10 bins"):
+        trained.forecast(A, dataset, seen_bins=11, n_bins=2)
+
+
+def test_chunks_change_nothing(
+    trained: TrainedRun, datasets: dict[str, xr.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained.reconstruct(A, datasets[A]), trained.forecast(A, datasets[A], seen_bins=6, n_bins=3)
+    monkeypatch.setattr(inference, "CHUNK_TRIALS", 7)
+    np.testing.assert_allclose(trained.reconstruct(A, datasets[A]), whole[0], rtol=1e-4, atol=1e-3)
+    parts = trained.forecast(A, datasets[A], seen_bins=6, n_bins=3)
+    np.testing.assert_allclose(parts, whole[1], rtol=1e-4, atol=1e-3)
+
+
+def test_the_embedding_has_one_value_per_dimension(
+    trained: TrainedRun, datasets: dict[str, xr.Dataset]
+) -> None:
+    mean, variance = trained.embedding(A, datasets[A])
+    assert mean.shape == variance.shape == (1,)
+    assert variance[0] > 0
+
+
+def test_unknown_sessions_and_changed_stores_are_refused(
+    trained: TrainedRun, datasets: dict[str, xr.Dataset]
+) -> None:
+    with pytest.raises(DataError, match="was not trained on sub-Z_ses-9; it knows sub-A_ses-1, sub-B_ses-1"):
+        trained.reconstruct("sub-Z_ses-9", datasets[A])
+    with pytest.raises(DataError, match="units with other ids"):
+        trained.reconstruct(A, datasets["sub-B_ses-1"])
+    with pytest.raises(DataError, match=r"bins of 0\.02 s, the store holds bins of 0\.05"):
+        trained.reconstruct(A, datasets[A].assign_attrs(bin_size_s=0.05))
+    with pytest.raises(DataError, match="no trials"):
+        trained.reconstruct(A, datasets[A].isel(trial=slice(0, 0)))
