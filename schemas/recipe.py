@@ -59,7 +59,7 @@ class TrialSelection(Frozen):
     guard_s: float = Field(
         0.2,
         ge=0,
-        description="Least distance between the windows of two trials, s; the default keeps the two smoothing "
+        description="Least distance between the windows of two trials, s; the default keeps their smoothing "
         "kernels apart, so that no spike is in two splits. A trial closer to the one before it is dropped.",
     )
 

@@ -102,6 +102,10 @@ class Output:
             self._session(event)
         elif kind == "run":
             self._line(_run_line(event))
+        elif kind == "source":
+            self._line(
+                f"{event.get('session') or ''} {event['source']}: {event['status']} ({event['reason']})".strip()
+            )
         elif kind in QUIET_EVENTS:
             self._advance(event)
         elif kind == "note":

@@ -123,6 +123,8 @@ def train(
 def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
     """Return the SHA-256 of the settings and the keys of the stores, in hexadecimal.
 
+    Settings that decide where and how often, not what, are left out: the device and the checkpoints.
+
     Examples
     --------
     >>> from schemas.training import TrainSettings
@@ -130,7 +132,8 @@ def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
     False
     """
     stores = sorted(entry.store_key for entry in entries)
-    return hashlib.sha256(json.dumps([settings.digest(), stores]).encode()).hexdigest()
+    decisive = settings.model_copy(update={"device": "auto", "devices": 1, "checkpoint_every": 1})
+    return hashlib.sha256(json.dumps([decisive.digest(), stores]).encode()).hexdigest()
 
 
 @contextmanager
