@@ -103,9 +103,7 @@ class Output:
         elif kind == "run":
             self._line(_run_line(event))
         elif kind == "source":
-            self._line(
-                f"{event.get('session') or ''} {event['source']}: {event['status']} ({event['reason']})".strip()
-            )
+            self._line(f"{event['source']}: {event['status']} ({event['reason']})")
         elif kind in QUIET_EVENTS:
             self._advance(event)
         elif kind == "note":
