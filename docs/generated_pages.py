@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pipeline.cli.main import app
 from schemas import SCHEMAS, schema_class
 from schemas.models import MDSSMSettings, ReadInSettings
-from schemas.store import CONTINUOUS_ARRAYS, TRIALS_ARRAYS, ArraySpec
+from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +53,7 @@ def write_pages() -> None:
         "read_in.md": "\n".join(_fields(ReadInSettings)),
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
         "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),
+        "events.md": "\n".join(_arrays(EVENTS_ARRAYS)),
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():

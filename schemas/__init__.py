@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
 SCHEMAS: dict[str, str] = {
     "catalog": "schemas.catalog:Catalog",
+    "attempt": "schemas.cluster:Attempt",
+    "cluster": "schemas.cluster:ClusterSettings",
     "recipe": "schemas.recipe:IngestRecipe",
     "store": "schemas.store:StoreAttributes",
     "train": "schemas.training:TrainSettings",
     "mdssm": "schemas.models:MDSSMSettings",
     "decode": "schemas.decoding:DecodeSettings",
+    "export_nlb": "schemas.export:NlbExport",
+    "export_lfads": "schemas.export:LfadsExport",
+    "export_nwb": "schemas.export:NwbExport",
+    "quality": "schemas.quality:SessionQuality",
     "score": "schemas.results:Score",
     "simulate": "schemas.simulation:SimulateSettings",
 }

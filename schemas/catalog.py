@@ -35,6 +35,8 @@ class DandisetEntry(Frozen):
     citation: str = Field("", description="What to cite.")
     license: str = Field("", description="Licence, SPDX.")
     notes: tuple[str, ...] = Field((), description="Known issues.")
+    n_files: int | None = Field(None, ge=0, description="Number of files of the pinned version, if known.")
+    n_bytes: int | None = Field(None, ge=0, description="Size of the pinned version, bytes, if known.")
     pins: tuple[AssetPin, ...] = Field((), description="Pinned files (draft dandisets).")
 
 
@@ -45,7 +47,7 @@ class SessionEntry(Frozen):
     subject: str = Field(description="Subject id.")
     task: str = Field(description="Task.")
     recipe_id: str = Field(description="Recipe the store was made by.")
-    store: str = Field(description="Path of the store, relative to the catalog.")
+    store: str = Field(description="Store: a path, relative to the catalog's folder or absolute, or s3://…")
     store_key: str = Field(description="Hash of asset digest, recipe, schema and transform version.")
     dandiset: str | None = Field(None, description="Dandiset id and version, ID@VERSION.")
     source: str = Field(description="File name or archive path of the NWB file.")

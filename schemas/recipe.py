@@ -7,14 +7,19 @@ makes, so that two stores with equal keys hold equal numbers.
 from __future__ import annotations
 
 import math
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Frozen
+from schemas.quality import QualitySettings
 
 AlignEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
 OnsetMethod = Literal["auto", "column", "peak_fraction", "accel_half_peak", "threshold"]
+
+KINEMATIC_FILTER_BINS = 5
+"""Half width in bins of the anti-alias filter of the kinematics (`pipeline.signals.resample`)."""
 
 
 class OnsetSettings(Frozen):
@@ -62,6 +67,37 @@ class TrialSelection(Frozen):
         description="Least distance between the windows of two trials, s; the default keeps their smoothing "
         "kernels apart, so that no spike is in two splits. A trial closer to the one before it is dropped.",
     )
+    drop_outliers: bool = Field(
+        False, description="Drop trials whose window holds a kinematic outlier (quality.max_…)."
+    )
+
+
+class UnitSelection(Frozen):
+    """Which units are kept, beyond `min_rate_hz`; everything is off by default."""
+
+    min_presence: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Units that fire in a smaller share of the session's stretches are dropped; 0 = off.",
+    )
+    presence_s: float = Field(60.0, gt=0, description="Length of a stretch of observed time, s.")
+    max_refractory_violations: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Units of which a larger share of the inter-spike intervals is shorter than refractory_s "
+        "are dropped; none = off.",
+    )
+    refractory_s: float = Field(0.001, gt=0, description="Refractory period, s.")
+    max_coincidence: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Of two units of which a larger share of the spikes of the quieter one coincide, that "
+        "one is dropped as a duplicate; none = off.",
+    )
+    coincidence_s: float = Field(0.0005, gt=0, description="Spikes at most this far apart coincide, s.")
 
 
 class ReachSettings(Frozen):
@@ -95,6 +131,35 @@ class SplitSettings(Frozen):
         return self
 
 
+class ChopSettings(Frozen):
+    """Overlapping windows of continuous time instead of trials, for tasks without a trial structure."""
+
+    enabled: bool = Field(False, description="Cut windows out of all observed time; events are not used.")
+    length_s: float = Field(0.6, gt=0, description="Length of a window, s; a whole number of bins.")
+    overlap_s: float = Field(
+        0.2, ge=0, description="Overlap of neighbouring windows of a split, s; a whole number of bins."
+    )
+    guard_s: float = Field(
+        0.3,
+        ge=0,
+        description="Least distance between windows of two splits, s. The default keeps apart the reach of "
+        "the filters on both sides (0.1 s each) and a lag of 0.1 s between activity and velocity.",
+    )
+    block_s: float = Field(
+        10.0,
+        gt=0,
+        description="Time is dealt out to the splits in blocks of about this length, s; shorter in sessions "
+        "that would have fewer than 20 of them.",
+    )
+
+    @model_validator(mode="after")
+    def _moves_on(self) -> ChopSettings:
+        if not self.overlap_s < self.length_s:
+            msg = f"overlap_s must be shorter than length_s, found {self.overlap_s:g} and {self.length_s:g}"
+            raise ValueError(msg)
+        return self
+
+
 class IngestRecipe(Frozen):
     """Everything that decides what numbers a trial store holds."""
 
@@ -111,6 +176,7 @@ class IngestRecipe(Frozen):
     min_observed: float = Field(
         1.0, gt=0, le=1, description="A bin observed for a smaller share of its width is masked."
     )
+    units: UnitSelection = Field(default_factory=UnitSelection, description="Unit selection.")
     align_to: AlignEvent = Field("move_onset", description="Event that time zero of a trial stands for.")
     window_s: tuple[float, float] = Field(
         (-0.26, 0.46), description="Trial window around the event, s; a whole number of bins on either side."
@@ -121,6 +187,13 @@ class IngestRecipe(Frozen):
         default_factory=ReachSettings, description="Finding reaches where there is no trial table."
     )
     split: SplitSettings = Field(default_factory=SplitSettings, description="Training, validation and test.")
+    extra_splits: tuple[SplitSettings, ...] = Field(
+        (), description="Further splits of the same trials, stored as the coordinates split_NAME."
+    )
+    chop: ChopSettings = Field(
+        default_factory=ChopSettings, description="Windows of continuous time instead of trials."
+    )
+    quality: QualitySettings = Field(default_factory=QualitySettings, description="Quality control.")
     layout: str = Field("auto", description="Layout adapter; 'auto' picks the one that recognises the file.")
     position_series: str | None = Field(
         None, description="Path in the NWB file of the position series; default: what the layout finds."
@@ -142,7 +215,7 @@ class IngestRecipe(Frozen):
 
     @model_validator(mode="after")
     def _whole_bins(self) -> IngestRecipe:
-        bin_ns = round(self.bin_size_s * 1e9)
+        bin_ns = self.bin_ns
         if bin_ns < 1:
             msg = f"bin_size_s must be at least 1 ns, found {self.bin_size_s:g}"
             raise ValueError(msg)
@@ -160,6 +233,55 @@ class IngestRecipe(Frozen):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _named_splits(self) -> IngestRecipe:
+        names = [split.name for split in self.extra_splits]
+        wrong = [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]
+        if wrong:
+            msg = f"extra_splits: use lower-case letters, digits and '_' in a name, found {wrong[0]!r}"
+            raise ValueError(msg)
+        if len({self.split.name, *names}) <= len(names):
+            msg = f"extra_splits: every split needs a name of its own, found {[self.split.name, *names]}"
+            raise ValueError(msg)
+        if names and self.chop.enabled:
+            msg = "extra_splits: chopped time has one split, with guards between its windows; leave them out"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _chops_whole_bins(self) -> IngestRecipe:
+        if not self.chop.enabled:
+            return self
+        for name in ("length_s", "overlap_s"):
+            value = getattr(self.chop, name)
+            if round(value * 1e9) % self.bin_ns:
+                nearest = max(1, round(value * 1e9 / self.bin_ns)) * self.bin_ns * 1e-9
+                msg = (
+                    f"chop.{name} {value:g} is not a whole number of {self.bin_size_s:g} s bins; the "
+                    f"nearest: {nearest:g}"
+                )
+                raise ValueError(msg)
+        least = 2 * self.filter_bins * self.bin_size_s
+        if self.chop.guard_s < least - 1e-9:
+            msg = (
+                f"chop.guard_s {self.chop.guard_s:g} is shorter than twice the reach of the filters, so "
+                f"that a spike would be in two splits; use at least {least:g}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def filter_bins(self) -> int:
+        """Bins on either side that the smoothing kernel or the kinematics' filter reaches, at most.
+
+        Examples
+        --------
+        >>> IngestRecipe().filter_bins
+        5
+        """
+        kernel = math.ceil(self.smooth_truncate * self.smooth_sigma_s / self.bin_size_s - 1e-9)
+        return max(kernel, KINEMATIC_FILTER_BINS)
+
     @property
     def bin_ns(self) -> int:
         """Width of a bin in nanoseconds."""
@@ -167,7 +289,12 @@ class IngestRecipe(Frozen):
 
     @property
     def window_bins(self) -> tuple[int, int]:
-        """First bin of the window and one past its last, counted from the bin that holds the event."""
+        """First bin of the window and one past its last, counted from the bin that holds the event.
+
+        Chopped windows begin at their event.
+        """
+        if self.chop.enabled:
+            return 0, round(self.chop.length_s * 1e9) // self.bin_ns
         first, last = (round(edge * 1e9) // self.bin_ns for edge in self.window_s)
         return first, last
 

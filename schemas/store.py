@@ -1,22 +1,27 @@
 """The trial store: what `pipeline run ingest` writes for one session and every other stage reads.
 
-A store is a zarr v3 directory with two groups. ``trials`` holds the aligned windows, ``continuous`` the
-whole binned session they were cut from: trial ``k`` is bins ``start_bin[k]`` to ``start_bin[k] + n_bins``.
+A store is a zarr v3 directory. Its group ``trials`` holds the aligned windows, ``continuous`` the whole
+binned session they were cut from: trial ``k`` is bins ``start_bin[k]`` to ``start_bin[k] + n_bins``.
+``events`` lists every row of the trial table or reach, with the reason of those that became no trial.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.quality import SessionQuality
 from schemas.recipe import IngestRecipe
 
-STORE_SCHEMA_VERSION = 1
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STORE_SCHEMA_VERSION = 2
 """Raised when arrays, names or units of a store change."""
 
-TRANSFORM_VERSION = 1
+TRANSFORM_VERSION = 2
 """Raised when the same recipe gives other numbers than before."""
 
 Split = Literal["train", "val", "test"]
@@ -29,6 +34,7 @@ class ArraySpec(Frozen):
     kinds: str = Field(description="Allowed numpy dtype kinds: u, i, f, b, O or T (strings).")
     units: str = Field("", description="Unit of the values, as written into the array's attributes.")
     nullable: bool = Field(False, description="Whether NaN is allowed.")
+    optional: bool = Field(False, description="Whether a store may be without the array.")
     description: str = Field(description="What the values are.")
 
 
@@ -97,7 +103,8 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
     "onset_quality": ArraySpec(
         dims=("trial",),
         kinds="OT",
-        description="How the onset was found: column, ok, slow_rise, several_peaks, unobserved",
+        description="How the onset was found: column, ok, slow_rise, several_peaks, unobserved, no_movement, "
+        "no_crossing, no_column_value; chop for a window of continuous time",
     ),
     "target_dir": ArraySpec(
         dims=("trial",), kinds="f", units="rad", nullable=True, description="Direction of the target or reach"
@@ -110,7 +117,10 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
     ),
     "heldout": ArraySpec(dims=("unit",), kinds="b", description="Unit held out for co-smoothing"),
 }
-"""Arrays of the ``trials`` group; all of them are always there."""
+"""Arrays of the ``trials`` group; all of them are always there.
+
+A recipe's ``extra_splits`` add one coordinate ``split_NAME`` each (see `specs_of`).
+"""
 
 CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
     "counts": ArraySpec(dims=("time", "unit"), kinds="u", units="spikes", description="Spikes per bin"),
@@ -124,6 +134,12 @@ CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
     "position": TRIALS_ARRAYS["position"].model_copy(update={"dims": ("time", "axis")}),
     "velocity": TRIALS_ARRAYS["velocity"].model_copy(update={"dims": ("time", "axis")}),
     "observed": ArraySpec(dims=("time",), kinds="b", description="Whether the whole bin was recorded"),
+    "outlier": ArraySpec(
+        dims=("time",),
+        kinds="b",
+        optional=True,
+        description="Whether the bin lies at a kinematic outlier",
+    ),
     "time": ArraySpec(
         dims=("time",), kinds="f", units="s", description="Left edge of the bin in the session"
     ),
@@ -131,6 +147,78 @@ CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
     "axis": TRIALS_ARRAYS["axis"],
 }
 """Arrays of the ``continuous`` group."""
+
+
+def _of_candidates(name: str) -> ArraySpec:
+    return TRIALS_ARRAYS[name].model_copy(update={"dims": ("candidate",)})
+
+
+def _event(description: str) -> ArraySpec:
+    return ArraySpec(dims=("candidate",), kinds="f", units="s", nullable=True, description=description)
+
+
+EVENTS_ARRAYS: dict[str, ArraySpec] = {
+    "row": ArraySpec(
+        dims=("candidate",), kinds="i", description="Row in the file's trial table, or reach number"
+    ),
+    "trial_start": _event("Start of the trial"),
+    "trial_stop": _event("End of the trial"),
+    **{
+        name: _of_candidates(name)
+        for name in (
+            "target_on",
+            "go_cue",
+            "move_onset",
+            "peak_time",
+            "peak_speed",
+            "target_dir",
+            "onset_quality",
+            "condition",
+        )
+    },
+    "success": ArraySpec(
+        dims=("candidate",), kinds="b", description="Whether the file marks the trial as successful"
+    ),
+    "valid": ArraySpec(
+        dims=("candidate",), kinds="b", description="False where the file says not to use the trial"
+    ),
+    "is_reach": ArraySpec(
+        dims=("candidate",), kinds="b", description="Reach found from the speed, not a row of a trial table"
+    ),
+    "split_hint": ArraySpec(
+        dims=("candidate",), kinds="OT", description="Split the file prescribes; empty where it does not"
+    ),
+    "reason": ArraySpec(
+        dims=("candidate",), kinds="OT", description="Why it became no trial; empty for one that did"
+    ),
+}
+"""Arrays of the ``events`` group: what may become a trial."""
+
+GROUP_ARRAYS: dict[str, dict[str, ArraySpec]] = {
+    "trials": TRIALS_ARRAYS,
+    "continuous": CONTINUOUS_ARRAYS,
+    "events": EVENTS_ARRAYS,
+}
+"""Arrays of each group of a store."""
+
+
+def specs_of(group: str, names: Iterable[str]) -> dict[str, ArraySpec]:
+    """Return the arrays a group with the arrays `names` has to have, and those of them it may have.
+
+    Examples
+    --------
+    >>> "outlier" in specs_of("continuous", ["counts"])
+    False
+    >>> specs_of("trials", ["split_b"])["split_b"].dims
+    ('trial',)
+    """
+    present = list(names)
+    known = GROUP_ARRAYS[group]
+    specs = {name: spec for name, spec in known.items() if not spec.optional or name in present}
+    if group == "trials":
+        split = TRIALS_ARRAYS["split"]
+        specs |= {name: split for name in present if name.startswith("split_")}
+    return specs
 
 
 class Provenance(Frozen):
@@ -171,3 +259,4 @@ class StoreAttributes(Frozen):
     recipe: IngestRecipe = Field(description="The recipe the store was made by.")
     provenance: Provenance = Field(description="Where the numbers come from.")
     dropped: DropCounts = Field(description="What was left out, by reason.")
+    quality: SessionQuality | None = Field(None, description="What was measured of the session.")

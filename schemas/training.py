@@ -8,6 +8,7 @@ from pydantic import Field
 
 from schemas.base import Frozen
 from schemas.models import MDSSMSettings
+from schemas.quality import QualityFilter
 
 Signal = Literal["rates", "counts"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -41,6 +42,9 @@ class TrainSettings(Frozen):
     model: MDSSMSettings = Field(default_factory=MDSSMSettings, description="The model.")
     batch: BatchSettings = Field(default_factory=BatchSettings, description="Batches.")
     optimiser: OptimiserSettings = Field(default_factory=OptimiserSettings, description="Optimiser.")
+    select: QualityFilter = Field(
+        default_factory=QualityFilter, description="What is asked of a session's quality."
+    )
     signal: Signal = Field(
         "rates", description="What the model is shown and scored on: smoothed rates or spike counts."
     )

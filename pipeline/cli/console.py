@@ -13,11 +13,15 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pipeline.cli.live_table import duration
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-QUIET_EVENTS = {"progress", "bytes"}
+    from pipeline.cli.live_table import IngestTable
+
+QUIET_EVENTS = {"progress", "bytes", "phase"}
 LOG_SECONDS = 10.0
 
 
@@ -40,6 +44,7 @@ class Output:
         self.verbose = verbose
         self._progress: Progress | None = None
         self._bars: dict[str, TaskID] = {}
+        self._table: IngestTable | None = None
         self._last_line = time.monotonic()
         self._done = 0
         self._planned = 0
@@ -53,6 +58,9 @@ class Output:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+        if self._table is not None:
+            self._table.close()
+            self._table = None
 
     def __call__(self, event: dict[str, object]) -> None:
         """Show one event."""
@@ -91,15 +99,17 @@ class Output:
     def _show(self, event: dict[str, Any]) -> None:
         kind = event["event"]
         if kind == "plan":
-            self._planned, self._done = int(event["n_sessions"]), 0
-            size = f"{event['bytes'] / 1e6:.1f} MB" if event.get("bytes") else ""
-            self._line(
-                f"{event['n_sessions']} files {size}, recipe {event['recipe']}, stores in {event['stores']}"
-            )
+            self._plan(event)
         elif kind == "planned":
-            self._line(f"  {event['session']}  {event['bytes'] / 1e6:.1f} MB  {event['source']}")
+            self._line(_planned_line(event))
         elif kind == "session":
             self._session(event)
+        elif kind == "retry":
+            if self._table is not None:
+                self._table.take(event)
+            self._line(
+                f"{event['session']}: attempt {event['attempt']} failed, again elsewhere ({event['reason']})"
+            )
         elif kind == "run":
             self._line(_run_line(event))
         elif kind == "source":
@@ -111,8 +121,26 @@ class Output:
         elif self.verbose:
             self._line(json.dumps(_finite(event), default=str))
 
+    def _plan(self, event: dict[str, Any]) -> None:
+        self._planned, self._done = int(event["n_sessions"]), 0
+        words = [f"{event['n_sessions']} files"]
+        if event.get("bytes"):
+            words.append(f"{event['bytes'] / 1e6:.1f} MB")
+        if event.get("seconds"):
+            words.append(f"about {duration(event['seconds'])} of work")
+        if event.get("memory_bytes"):
+            words.append(f"up to {event['memory_bytes'] / 1e9:.1f} GB of memory each")
+        self._line(f"{', '.join(words)}; recipe {event['recipe']}, stores in {event['stores']}")
+        if event.get("stage") == "ingest" and sys.stderr.isatty():
+            from pipeline.cli.live_table import IngestTable
+
+            self._table = IngestTable(_stderr())
+            self._table.plan(event)
+
     def _session(self, event: dict[str, Any]) -> None:
         self._done += 1
+        if self._table is not None:
+            self._table.take(event)
         of = f"[{self._done}/{self._planned}] " if self._planned else ""
         made = f"{event['n_trials']} trials, {event['n_units']} units" if event.get("n_trials") else ""
         took = f"{event['seconds']:.1f} s" if event.get("seconds") else ""
@@ -120,6 +148,13 @@ class Output:
         self._line(f"{of}{event['session']}: {event['status']}" + (f" ({'; '.join(words)})" if words else ""))
 
     def _advance(self, event: dict[str, Any]) -> None:
+        if self._table is not None and event.get("stage") == "ingest":
+            self._table.take(event)
+            return
+        if event["event"] == "phase":
+            if self.verbose:
+                self._line(f"{event['session']}: {event['phase']}")
+            return
         total, done = event.get("total"), event.get("done", event.get("step", 0))
         name = str(event.get("source") or event.get("run") or event.get("stage") or "")
         detail = "".join(
@@ -147,6 +182,8 @@ class Output:
         return self._progress
 
     def _line(self, text: str) -> None:
+        if self._table is not None and self._table.print(text):
+            return
         if self._progress is not None:
             self._progress.console.print(text, highlight=False, markup=False)
         else:
@@ -158,6 +195,14 @@ def _stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def _planned_line(event: dict[str, Any]) -> str:
+    words = [f"{event['bytes'] / 1e6:.1f} MB"]
+    if "seconds" in event:
+        words += [f"{duration(event['seconds'])}", f"{event['memory_bytes'] / 1e9:.1f} GB of memory"]
+    known = ", in the catalog" if event.get("in_catalog") else ""
+    return f"  {event['session']}  {', '.join(words)}{known}  {event['source']}"
 
 
 def _run_line(event: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,9 +18,13 @@ from pipeline.cli.options import (
     SetOption,
     settings_command,
 )
-from pipeline.errors import DataError, PipelineError, UsageError
+from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError, UsageError
+
+if TYPE_CHECKING:
+    from schemas.catalog import DandisetEntry
 
 CATALOG = Path("catalog.yaml")
+MAIN_ARCHIVE = "dandi"
 
 
 def register(app: typer.Typer) -> None:
@@ -92,59 +96,66 @@ def show(
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
 ) -> None:
-    """Show all that is known of one session or run."""
+    """Show all that is known of one session or run: origin, what was left out, quality, scores."""
+    from pipeline.cli.describe import show_run, show_session
     from pipeline.stores.catalog import read_catalog
+    from pipeline.stores.location import store_path
     from pipeline.stores.trials import read_attributes
 
     _require(catalog)
     content = read_catalog(catalog)
-    found: list[dict[str, Any]] = []
-    for key, entry in content.sessions.items():
-        if name in {entry.session, key}:
-            attributes = read_attributes(catalog.parent / entry.store)
-            store = attributes.model_dump(mode="json") if attributes else "missing"
-            scores = [
-                s.model_dump(mode="json")
-                for s in content.results
-                if (s.session, s.recipe_id) == (entry.session, entry.recipe_id)
-            ]
-            found.append(
-                {"event": "session", **entry.model_dump(mode="json"), "attributes": store, "scores": scores}
-            )
-    if name in content.runs:
-        found.append({"event": "run", **content.runs[name].model_dump(mode="json")})
-    if not found:
+    entries = [entry for key, entry in content.sessions.items() if name in {entry.session, key}]
+    run = content.runs.get(name)
+    if not entries and run is None:
         known = sorted({e.session for e in content.sessions.values()} | set(content.runs))
         raise DataError(
             f"{catalog}: no session or run is called {name!r}. There are: {', '.join(known[:20]) or 'none'}."
         )
     with Output(json_lines=json_lines) as out:
-        for item in found:
-            _machine(out, item)
-            out.result(
-                json.dumps({k: v for k, v in item.items() if k != "event"}, indent=2, ensure_ascii=False)
-            )
+        for entry in entries:
+            attributes = read_attributes(store_path(catalog, entry.store))
+            scores = [
+                s for s in content.results if (s.session, s.recipe_id) == (entry.session, entry.recipe_id)
+            ]
+            event: dict[str, Any] = {
+                "event": "session",
+                "status": "known" if attributes else "missing",
+                **entry.model_dump(mode="json"),
+                "attributes": attributes.model_dump(mode="json") if attributes else None,
+                "scores": [score.model_dump(mode="json") for score in scores],
+            }
+            _machine(out, event)
+            show_session(out, entry, attributes, scores)
+        if run is not None:
+            _machine(out, {"event": "run", **run.model_dump(mode="json")})
+            show_run(out, run, [score for score in content.results if score.run == run.run])
 
 
 @catalog_app.command("verify")
 def verify(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
     """Read every store and run of the catalog and report what is missing or damaged (exit code 4)."""
     from pipeline.stores.catalog import read_catalog
-    from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+    from pipeline.stores.location import store_path
+    from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_events, read_trials
 
     _require(catalog)
     content = read_catalog(catalog)
     bad: list[str] = []
     with Output(json_lines=json_lines) as out:
         for entry in content.sessions.values():
-            path, reason = catalog.parent / entry.store, ""
+            path, reason = store_path(catalog, entry.store), ""
             try:
                 for group, read in (("trials", read_trials), ("continuous", read_continuous)):
                     check_group(read(path), group, where=str(path), values=True)
+                events = read_events(path)
+                if events is not None:
+                    check_group(events, "events", where=str(path), values=True)
                 attributes = read_attributes(path)
                 if attributes is None or attributes.store_key != entry.store_key:
                     reason = f"{path}: holds another store than the catalog says. Run ingest again."
             except PipelineError as error:
+                if path.is_remote and isinstance(error, MachineError):
+                    raise
                 reason = str(error)
             except (OSError, ValueError, KeyError) as error:
                 reason = f"{path}: damaged: {error}. Run ingest again with --force."
@@ -157,19 +168,86 @@ def verify(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> 
         raise DataError(f"{catalog}: {len(bad)} entries are missing or damaged: {', '.join(bad)}.")
 
 
-def dandisets(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
-    """List the dandisets this program knows, with pinned version and layout."""
-    from pipeline.sources.known_dandisets import known_dandisets
-    from pipeline.stores.catalog import read_catalog
+@catalog_app.command("diff")
+def diff(
+    dandiset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dandiset",
+            help="Dandiset, repeatable; ID@VERSION compares with that version; default: all that are known.",
+            metavar="ID[@VERSION]",
+        ),
+    ] = None,
+    instance: Annotated[
+        str,
+        typer.Option("--instance", help="Archive: its URL, or a name the dandi client knows.", metavar="URL"),
+    ] = MAIN_ARCHIVE,
+    token_env: Annotated[
+        str,
+        typer.Option("--token-env", help="Environment variable that holds the API key.", metavar="VARIABLE"),
+    ] = "DANDI_API_KEY",  # noqa: S107
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what the archive changed since the dandisets were pinned: newer versions, changed files."""
+    import os
 
-    entries = {**known_dandisets(), **read_catalog(catalog).dandisets}
+    from pipeline.cli.describe import diff_event, show_diffs
+    from pipeline.sources.archive_diff import DandisetDiff, diff_dandiset
+
+    entries = _pinned(dandiset or [], catalog, instance)
+    found: list[DandisetDiff] = []
+    failed: list[tuple[str, PipelineError]] = []
+    with Output(json_lines=json_lines, quiet=quiet) as out:
+        for name, entry in entries.items():
+            try:
+                result = diff_dandiset(
+                    entry, name, instance=instance, token=os.environ.get(token_env), token_env=token_env
+                )
+            except MachineError:
+                raise
+            except PipelineError as error:
+                failed.append((name, error))
+                event = {"event": "diff", "dandiset": name, "status": "failed", "reason": str(error)}
+            else:
+                found.append(result)
+                event = diff_event(result)
+            _machine(out, event)
+            out.say(f"{name}: {event['status']}" + (f" ({event['reason']})" if event["reason"] else ""))
+        show_diffs(out, found)
+    if failed and not found:
+        raise failed[0][1]
+    if failed:
+        raise PartialFailure(
+            f"{len(failed)} of {len(entries)} dandisets could not be compared: "
+            f"{', '.join(name for name, _ in failed)}. The reasons stand above.",
+            failures=[(name, str(error)) for name, error in failed],
+        )
+
+
+def dandisets(
+    name: Annotated[
+        str | None, typer.Argument(help="Show this one with its known issues.", metavar="[ID]")
+    ] = None,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+) -> None:
+    """List the dandisets this program knows: pinned version, layout, tasks, files, licence, citation."""
+    from pipeline.cli.describe import dandiset_event, show_dandiset, show_dandisets
+
+    entries = _known(catalog)
+    if name is not None:
+        if name not in entries:
+            raise DataError(f"No dandiset {name!r} is known. There are: {', '.join(entries)}.")
+        entries = {name: entries[name]}
     with Output(json_lines=json_lines) as out:
         for key, entry in entries.items():
-            _machine(
-                out, {"event": "dandiset", "dandiset": key, **entry.model_dump(mode="json", exclude={"pins"})}
-            )
-        rows = [[k, e.version, e.layout, ", ".join(e.tasks), e.title] for k, e in entries.items()]
-        out.table("Dandisets", ["dandiset", "version", "layout", "tasks", "title"], rows)
+            _machine(out, dandiset_event(key, entry))
+        if name is None:
+            show_dandisets(out, entries)
+        else:
+            show_dandiset(out, name, entries[name])
 
 
 def models(json_lines: JsonOption = False) -> None:
@@ -209,6 +287,42 @@ def doctor(json_lines: JsonOption = False) -> None:
         for finding in findings:
             _machine(out, {"event": "check", **finding})
         out.table("This machine", ["what", "found"], [[str(f["name"]), str(f["found"])] for f in findings])
+
+
+def _known(catalog: Path) -> dict[str, DandisetEntry]:
+    from pipeline.sources.known_dandisets import known_dandisets
+    from pipeline.stores.catalog import read_catalog
+
+    return {**known_dandisets(), **read_catalog(catalog).dandisets}
+
+
+def _pinned(wanted: list[str], catalog: Path, instance: str) -> dict[str, DandisetEntry]:
+    """Return the entries to hold against an archive; the packaged ones speak of the main archive only."""
+    from pipeline.sources.archive_paths import parse_dandiset
+    from pipeline.stores.catalog import read_catalog
+    from schemas.catalog import DandisetEntry
+
+    known = _known(catalog) if instance == MAIN_ARCHIVE else dict(read_catalog(catalog).dandisets)
+    if not wanted:
+        if not known:
+            raise DataError(
+                f"{catalog}: pins no dandiset of {instance}. Name one with --dandiset ID@VERSION, or enter "
+                "it under `dandisets`."
+            )
+        return known
+    chosen = {}
+    for text in wanted:
+        name, version = parse_dandiset(text)
+        entry = known.get(name)
+        if entry is None and version is None:
+            raise DataError(
+                f"Dandiset {name} is not pinned. Say what to compare with: --dandiset {name}@VERSION. "
+                f"Pinned are: {', '.join(known) or 'none'}."
+            )
+        if entry is None or version not in {None, entry.version}:
+            entry = DandisetEntry(title="", version=version or "", layout="generic", tasks=())
+        chosen[name] = entry
+    return chosen
 
 
 def _require(catalog: Path) -> None:

@@ -15,7 +15,8 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from pipeline.cli import look, run
+from pipeline.cli import export, look, realign, run
+from pipeline.cli.options import settings_command
 from pipeline.errors import PipelineError
 
 app = typer.Typer(
@@ -27,8 +28,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+run.app.command(cls=settings_command("recipe"))(realign.realign)
 app.add_typer(run.app, name="run")
 look.register(app)
+app.add_typer(export.app, name="export")
 
 USAGE = 2
 INTERRUPTED = 130

@@ -25,7 +25,7 @@ from pipeline.cli.options import (
 from pipeline.errors import PartialFailure, SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from pipeline.sources.asset import Source
+    from pipeline.sources.asset import Mode, Source
 
 app = typer.Typer(
     help="Run a stage: ingest, train, decode; without a name, all of them in order.", rich_markup_mode=None
@@ -122,6 +122,40 @@ def ingest(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most this many files.", metavar="N")
     ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude", help="Session id or shell pattern to leave out, repeatable.", metavar="GLOB"
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            help="Part i of n of the sessions, for one job of a job array; i counts from 0 or from 1.",
+            metavar="i/n",
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Only the sessions that failed the last time.")
+    ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Read only the parts of archived files that are needed.")
+    ] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Download archived files whole (the default).")
+    ] = False,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Stream or download each file, whichever moves fewer bytes.")
+    ] = False,
+    stores: Annotated[
+        str | None,
+        typer.Option(
+            "--stores",
+            help="Where the stores go: a folder or s3://BUCKET/PREFIX; default: stores/ beside the catalog.",
+            metavar="URL",
+        ),
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option("--recipe", "--config", help="YAML file of the recipe.", metavar="FILE")
     ] = None,
@@ -129,10 +163,23 @@ def ingest(
     cluster: Annotated[
         str,
         typer.Option(
-            "--cluster", help="serial, local, local:N processes, or tcp://HOST:PORT of a dask scheduler."
+            "--cluster",
+            help="serial, local, local:N processes, tcp://HOST:PORT of a dask scheduler, or a batch system: "
+            "slurm, pbs, sge, lsf, oar, moab, htcondor.",
         ),
     ] = "serial",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")] = False,
+    cluster_config: Annotated[
+        Path | None,
+        typer.Option(
+            "--cluster-config",
+            help="YAML file: queue, cores, memory, walltime, n_jobs … of the batch jobs (schemas.cluster).",
+            metavar="FILE",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show sessions, bytes, estimated time and memory, and stop."),
+    ] = False,
     force: ForceOption = False,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
@@ -143,22 +190,36 @@ def ingest(
 
     Sessions that are up to date are left alone. Every store appears in the catalog.
     """
+    from pipeline.cluster.shard import Shard, parse_shard
     from pipeline.stages.ingest import Selection
     from pipeline.stages.ingest import ingest as stage
     from pipeline.stores.settings import load
+    from schemas.cluster import ClusterSettings
     from schemas.recipe import IngestRecipe
 
     if bool(path) == bool(dandiset):
         raise UsageError("Give either --path FOLDER or --dandiset ID (one of them).")
     chosen = load(IngestRecipe, file=recipe, overrides=settings or ())
+    selection = Selection(
+        tuple(session or ("*",)),
+        subject,
+        task,
+        limit,
+        exclude=tuple(exclude or ()),
+        shard=parse_shard(shard) if shard else Shard(),
+    )
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
             entries = stage(
                 catalog,
                 _source(path, dandiset, catalog, instance, token_env, download_dir),
                 chosen,
-                selection=Selection(tuple(session or ("*",)), subject, task, limit),
+                selection=selection,
                 cluster=cluster,
+                cluster_settings=load(ClusterSettings, file=cluster_config),
+                stores=stores,
+                mode=_mode(stream=stream, download=download, auto=auto),
+                retry_failed=retry_failed,
                 dry_run=dry_run,
                 force=force,
                 report=out,
@@ -298,6 +359,12 @@ def decode(
         _scores_table(out, scores, catalog)
 
 
+def _mode(*, stream: bool, download: bool, auto: bool) -> Mode:
+    if stream + download + auto > 1:
+        raise UsageError("Give one of --stream, --download and --auto.")
+    return "stream" if stream else "auto" if auto else "download"
+
+
 def _by_stage(settings: list[str]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {"ingest": [], "train": [], "decode": []}
     for word in settings:
@@ -319,7 +386,8 @@ def _source(
     if path:
         from pipeline.sources.folder import FolderSource
 
-        return FolderSource(path)
+        # Workers of a cluster have another working directory.
+        return FolderSource([p.absolute() for p in path])
     from pipeline.sources.dandi_archive import DandiSource
     from pipeline.sources.known_dandisets import known_dandisets
     from pipeline.stores.catalog import read_catalog
@@ -330,7 +398,7 @@ def _source(
     return DandiSource(
         name,
         instance=instance,
-        download_dir=download_dir or catalog.parent / "downloads",
+        download_dir=(download_dir or catalog.parent / "downloads").absolute(),
         token=token,
         known=known.get(name.partition("@")[0].removeprefix("DANDI:")),
         token_env=token_env,
@@ -344,7 +412,9 @@ def _sessions_table(out: Output, entries: Any, catalog: Path) -> None:
     ]
     if rows:
         out.table("Trial stores", ["session", "task", "trials", "units", "bins"], rows)
-        out.result(f"Stores: {(catalog.parent / entries[0].store).parent}   Catalog: {catalog}")
+        from pipeline.stores.location import store_path
+
+        out.result(f"Stores: {store_path(catalog, entries[0].store).parent}   Catalog: {catalog}")
 
 
 def _scores_table(out: Output, scores: Any, catalog: Path) -> None:

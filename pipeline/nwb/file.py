@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import h5py
 import numpy as np
 
-from pipeline.errors import DataError, MachineError
+from pipeline.errors import DataError, MachineError, PipelineError
+from pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, open_hdf5, size_of_stream
+from pipeline.nwb.identity import label, session_id, split_subject, subject_of_name
+from pipeline.nwb.zarr_tree import ZarrTree, is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from pipeline.nwb.tree import Tree
+
+__all__ = ["NwbFile", "NwbSource", "label", "open_nwb", "session_id"]
+
+NwbSource: TypeAlias = Path | Readable
+"""An HDF5 file, an NWB-Zarr directory, or a binary object with ``read``, ``seek`` and ``tell``."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +40,28 @@ class NwbFile:
     ----------
     name
         File name, for messages.
-    h5
-        The HDF5 file.
+    tree
+        Its arrays and attributes.
     """
 
     name: str
-    h5: h5py.File
+    tree: Tree
 
     def text(self, path: str) -> str | None:
         """Return a text dataset, or None where there is none."""
-        found = self.h5.get(path)
-        if not isinstance(found, h5py.Dataset):
+        if self.tree.shape(path) is None:
             return None
-        value = found[()]
-        return value.decode() if isinstance(value, bytes) else str(value)
+        value = self.tree.read(path)
+        first = value.ravel()[0] if value.size else ""
+        return first.decode() if isinstance(first, bytes) else str(first)
 
     def has(self, path: str) -> bool:
         """Whether there is something at `path`."""
-        return path in self.h5
+        return self.tree.has(path)
+
+    def shape(self, path: str) -> tuple[int, ...] | None:
+        """Return the shape of a dataset without reading it; None where there is none."""
+        return self.tree.shape(path)
 
     def array(self, path: str) -> NDArray[Any]:
         """Return a dataset whole; text as str objects.
@@ -57,12 +71,9 @@ class NwbFile:
         DataError
             If there is no dataset at `path`.
         """
-        found = self.h5.get(path)
-        if not isinstance(found, h5py.Dataset):
+        if self.tree.shape(path) is None:
             raise DataError(f"{self.name}: has no dataset {path}. Check that the file is complete.")
-        if h5py.check_string_dtype(found.dtype):
-            return np.asarray(found.asstr()[()], dtype=object)
-        return np.asarray(found[()])
+        return self.tree.read(path)
 
     def ragged(self, path: str) -> list[NDArray[Any]]:
         """Return the rows of a ragged column (``path`` and ``path + "_index"``)."""
@@ -71,29 +82,17 @@ class NwbFile:
 
     def columns(self, table: str) -> list[str]:
         """Return the column names of a table, in order; empty where there is no table."""
-        found = self.h5.get(table)
-        if not isinstance(found, h5py.Group):
-            return []
-        return [n.decode() if isinstance(n, bytes) else str(n) for n in found.attrs.get("colnames", [])]
+        names = self.tree.attribute(table, "colnames")
+        return [n.decode() if isinstance(n, bytes) else str(n) for n in ([] if names is None else names)]
 
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute, or None where there is none."""
-        found = self.h5.get(path)
-        return None if found is None else found.attrs.get(name)
+        return self.tree.attribute(path, name)
 
     def objects(self, root: str) -> list[tuple[str, str]]:
         """Return path and neurodata type of every typed object below `root`."""
-        out: list[tuple[str, str]] = []
-        group = self.h5.get(root)
-        if isinstance(group, h5py.Group):
-            group.visititems(
-                lambda name, item: (
-                    out.append((f"{root}/{name}", str(item.attrs["neurodata_type"])))
-                    if isinstance(item, h5py.Group) and "neurodata_type" in item.attrs
-                    else None
-                )
-            )
-        return out
+        kinds = ((path, self.tree.attribute(path, "neurodata_type")) for path in self.tree.groups(root))
+        return [(path, str(kind)) for path, kind in kinds if kind is not None]
 
     @property
     def session(self) -> str:
@@ -106,98 +105,96 @@ class NwbFile:
 
     @property
     def subject(self) -> str:
-        """Subject id."""
-        return label(self.text("general/subject/subject_id") or _entity(self.name, "sub") or "unknown")
+        """Subject id, without the suffix that marks a benchmark's part of its sessions."""
+        given = self.text("general/subject/subject_id") or subject_of_name(self.name) or "unknown"
+        return label(split_subject(given)[0])
 
 
 @contextmanager
-def open_nwb(path: Path) -> Iterator[NwbFile]:
+def open_nwb(source: NwbSource, *, name: str | None = None) -> Iterator[NwbFile]:
     """Open an NWB file for reading, without locks (read-only and network disks).
+
+    Parameters
+    ----------
+    source
+        HDF5 file, NWB-Zarr directory, or a binary object that can be read and sought, e.g. a stream.
+    name
+        Name of the file, for messages and for what its metadata lack; default: that of the path or object.
 
     Raises
     ------
     DataError
-        If the file does not exist, is not HDF5, or is HDF5 but not NWB.
+        If the file does not exist, is neither HDF5 nor zarr, or is not NWB.
     MachineError
         If it may not be read.
+
+    Examples
+    --------
+    >>> import io
+    >>> with open_nwb(io.BytesIO(b"text"), name="x.nwb") as file:
+    ...     pass
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: x.nwb: not an NWB file: expected HDF5...
     """
+    if isinstance(source, Path):
+        shown = name or source.name
+        if is_zarr(source):
+            yield from _open_zarr(source, shown)
+            return
+        if source.is_dir():
+            raise DataError(
+                f"{source}: not an NWB file: a directory without zarr metadata. Name a file, or a directory "
+                "that hdmf-zarr wrote."
+            )
+    else:
+        shown = name or str(getattr(source, "name", "stream.nwb"))
     try:
-        h5 = _open_hdf5(path)
+        h5 = open_hdf5(source) if isinstance(source, Path) else h5py.File(source, "r")
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file. Check the path.") from error
+        raise DataError(f"{source}: no such file. Check the path.") from error
     except PermissionError as error:
-        raise MachineError(f"{path}: may not be read. Change its permissions.") from error
-    except OSError as error:
+        raise MachineError(f"{source}: may not be read. Change its permissions.") from error
+    except (OSError, RuntimeError) as error:
+        _raise_cause(error)
         raise DataError(
-            f"{path.name}: not an NWB file: expected HDF5, found something HDF5 cannot open ({error}). If "
-            "it is a partial "
-            "download, delete it and fetch it again."
+            f"{shown}: not an NWB file: expected HDF5, found something HDF5 cannot open ({error}). If it is "
+            "a partial download, delete it and fetch it again."
         ) from error
     with h5:
         if "nwb_version" not in h5.attrs:
-            raise DataError(
-                f"{path.name}: not an NWB file: the HDF5 file has no attribute nwb_version. Convert the "
-                "recording to NWB "
-                "first (neuroconv), or leave the file out."
-            )
+            raise _not_nwb(shown, "HDF5 file")
+        size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
-            yield NwbFile(path.name, h5)
+            yield NwbFile(shown, Hdf5Tree(h5, size))
         except (OSError, RuntimeError) as error:
-            raise DataError(f"{path.name}: damaged: {error}. Fetch the file again.") from error
+            _raise_cause(error)
+            raise DataError(f"{shown}: damaged: {error}. Fetch the file again.") from error
 
 
-def _open_hdf5(path: Path) -> h5py.File:
+def _open_zarr(path: Path, name: str) -> Iterator[NwbFile]:
+    tree = ZarrTree(path)
+    if tree.attribute("", "nwb_version") is None:
+        raise _not_nwb(name, "zarr directory")
     try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        # A file this process has open already, say in a notebook, must be opened with the same locking.
-        if "locking flag" not in str(error):
-            raise
-        return h5py.File(path, "r")
+        yield NwbFile(name, tree)
+    except PermissionError as error:
+        raise MachineError(f"{path}: may not be read. Change its permissions.") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(f"{name}: damaged: {error}. Fetch the directory again.") from error
 
 
-def label(text: str) -> str:
-    """Turn text into a label that is safe in ids, file names and shell patterns.
-
-    Examples
-    --------
-    >>> label("CO_20131003/../x")
-    'CO-20131003-x'
-    """
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-+") else "-" for c in text)
-    return "-".join(part for part in kept.split("-") if part) or "unknown"
+def _not_nwb(name: str, kind: str) -> DataError:
+    return DataError(
+        f"{name}: not an NWB file: the {kind} has no attribute nwb_version. Convert the recording to NWB "
+        "first (neuroconv), or leave the file out."
+    )
 
 
-def session_id(file_name: str, *, subject: str | None, session: str | None) -> str:
-    """Return the BIDS-like id of a session.
-
-    Parameters
-    ----------
-    file_name
-        Name of the NWB file; its ``sub-``, ``ses-`` and ``desc-`` entities fill in what the metadata lack.
-    subject, session
-        Metadata of the file.
-
-    Examples
-    --------
-    >>> session_id("sub-C_ses-CO-20131003_behavior+ecephys.nwb", subject="C", session="CO-20131003")
-    'sub-C_ses-CO-20131003'
-    >>> session_id("sub-C_ses-CO-20160909_x.nwb", subject="C", session="sub-C_ses-CO-20160909")
-    'sub-C_ses-CO-20160909'
-    >>> session_id("monkey.nwb", subject=None, session=None)
-    'sub-unknown_ses-monkey'
-    """
-    stem = PurePosixPath(file_name).stem
-    sub = label(subject or _entity(file_name, "sub") or "unknown")
-    # Some files (000688) repeat the whole id as their session id.
-    given = _entity(session, "ses") or session if session else None
-    ses = label(given or _entity(file_name, "ses") or stem)
-    desc = _entity(file_name, "desc")
-    return f"sub-{sub}_ses-{ses}" + (f"_desc-{label(desc)}" if desc else "")
-
-
-def _entity(file_name: str, key: str) -> str | None:
-    for part in PurePosixPath(file_name).stem.split("_"):
-        if part.startswith(f"{key}-") and len(part) > len(key) + 1:
-            return part[len(key) + 1 :]
-    return None
+def _raise_cause(error: BaseException) -> None:
+    """Raise what a stream said, where HDF5 wrapped it in an error of its own."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, PipelineError):
+            raise seen
+        seen = seen.__cause__ or seen.__context__

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.nwb.series_times import read_times
 from pipeline.signals.recording import FloatArray, Series
 
 if TYPE_CHECKING:
     from pipeline.nwb.file import NwbFile
+    from pipeline.nwb.layouts.layout import Layout
+    from schemas.recipe import IngestRecipe
 
 _CM_PER = {"m": 100.0, "cm": 1.0, "mm": 0.1}
+_PER = {**_CM_PER, "range": 100.0, "au": 1.0}
 _NAMES = {
     "m": "m", "meter": "m", "meters": "m", "metre": "m", "metres": "m",
     "cm": "cm", "centimeter": "cm", "centimeters": "cm", "centimetre": "cm", "centimetres": "cm",
@@ -24,6 +28,91 @@ _NEVER = ("eye", "gaze", "pupil", "target", "force", "joint", "muscle", "emg", "
 
 REACHING_SPAN_CM = (2.0, 300.0)
 """Extent of an arm's workspace; a series outside it has another unit than it says."""
+
+
+def series_paths(
+    file: NwbFile, layout: Layout, recipe: IngestRecipe
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the paths of the series that position and velocity are read from.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    layout
+        Its layout.
+    recipe
+        May name other series.
+
+    Returns
+    -------
+    position, velocity
+        Each empty where there is none; several paths are columns of one series.
+    """
+    position = recipe.position_series or layout.position
+    velocity = recipe.velocity_series or layout.velocity
+    if position is None and velocity is None and layout.finds_series:
+        position, velocity = find_series(file)
+    found = []
+    for paths in (position, velocity):
+        each = (paths,) if isinstance(paths, str) else paths or ()
+        each = tuple(path.strip("/") for path in each)
+        is_named = paths is not None and paths in (recipe.position_series, recipe.velocity_series)
+        if not (layout.needs_kinematics or is_named) and not all(file.has(f"{p}/data") for p in each):
+            each = ()
+        found.append(each)
+    return found[0], found[1]
+
+
+def read_kinematics(
+    file: NwbFile, layout: Layout, recipe: IngestRecipe
+) -> tuple[Series | None, Series | None, tuple[str, ...]]:
+    """Read position and velocity.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    layout
+        Its layout.
+    recipe
+        May name other series than the layout does.
+
+    Returns
+    -------
+    position, velocity
+        cm and cm/s over seconds, with as many axes each; None where there is none.
+    warnings
+        What was odd.
+
+    Raises
+    ------
+    DataError
+        If the layout needs kinematics and there are none, or a series cannot be read.
+    """
+    position_paths, velocity_paths = series_paths(file, layout, recipe)
+    if not position_paths and not velocity_paths:
+        if not layout.needs_kinematics:
+            return None, None, ()
+        series = [
+            p for root in ("processing", "acquisition") for p, kind in file.objects(root) if "Series" in kind
+        ]
+        there = f"It has: {', '.join(series[:8])}." if series else "It has no series at all."
+        raise DataError(
+            f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right "
+            "one with --set position_series=PATH or --set velocity_series=PATH."
+        )
+    position, said = read_series(file, position_paths, layout=layout) if position_paths else (None, [])
+    velocity, said_too = (
+        read_series(file, velocity_paths, layout=layout, is_velocity=True) if velocity_paths else (None, [])
+    )
+    notes = [*said, *said_too]
+    if position and velocity and position.values.shape[1] != velocity.values.shape[1]:
+        n = min(position.values.shape[1], velocity.values.shape[1])
+        notes.append(f"position and velocity have different numbers of axes; the first {n} are used")
+        position = Series(position.time, position.values[:, :n])
+        velocity = Series(velocity.time, velocity.values[:, :n])
+    return position, velocity, tuple(notes)
 
 
 def find_series(file: NwbFile) -> tuple[str | None, str | None]:
@@ -40,10 +129,10 @@ def find_series(file: NwbFile) -> tuple[str | None, str | None]:
     for root in ("processing", "acquisition"):
         for path, kind in file.objects(root):
             name = path.lower()
-            data = file.h5.get(f"{path}/data")
-            if kind not in {"SpatialSeries", "TimeSeries"} or data is None or data.ndim != 2:
+            shape = file.shape(f"{path}/data")
+            if kind not in {"SpatialSeries", "TimeSeries"} or shape is None or len(shape) != 2:
                 continue
-            if data.shape[1] not in (2, 3) or any(word in name.rsplit("/", 1)[-1] for word in _NEVER):
+            if shape[1] not in (2, 3) or any(word in name.rsplit("/", 1)[-1] for word in _NEVER):
                 continue
             if "vel" in name:
                 velocities.append(path)
@@ -63,94 +152,80 @@ def _rank(path: str) -> tuple[int, str]:
     return (min(found, default=len(_PREFERENCE)), path)
 
 
-def read_series(file: NwbFile, path: str, *, unit: str | None = None) -> tuple[Series, list[str]]:
-    """Read one series.
+def read_series(
+    file: NwbFile, paths: tuple[str, ...], *, layout: Layout, is_velocity: bool = False
+) -> tuple[Series, list[str]]:
+    """Read one series, or several of one column each as one.
 
     Parameters
     ----------
     file
         The open file.
-    path
-        Path of the series.
-    unit
-        Unit of its values (``m``, ``cm`` or ``mm``, per second for velocities), where the layout knows
-        better than the file.
+    paths
+        Paths of the series.
+    layout
+        Says what the files do not: unit, axes, time stamps.
+    is_velocity
+        Whether the values are velocities.
 
     Returns
     -------
     series
-        cm or cm/s over seconds; repeated time stamps are dropped.
+        cm or cm/s over seconds; repeated time stamps are dropped. Where the layout knows of clock resets, the
+        time stamps may run backwards.
     warnings
         What was odd.
 
     Raises
     ------
     DataError
-        If there is no such series, it is empty, its times are NaN or run backwards, or data and times differ
-        in length.
+        If there is no such series, it is empty, its times are NaN, run backwards or cannot be, or data and
+        times differ in length.
     """
-    if not file.has(f"{path}/data"):
-        raise DataError(
-            f"{file.name}: has no series {path}. Name one that exists with --set position_series=PATH."
-        )
-    values = file.array(f"{path}/data").astype(np.float64)
-    values = values.reshape(len(values), -1)
-    time = _times(file, path, len(values))
+    columns: list[FloatArray] = []
     notes: list[str] = []
-    if not np.isfinite(time).all():
-        first = int(np.flatnonzero(~np.isfinite(time))[0])
+    for path in paths:
+        if not file.has(f"{path}/data"):
+            raise DataError(
+                f"{file.name}: has no series {path}. Name one that exists with --set position_series=PATH."
+            )
+        values = file.array(f"{path}/data").astype(np.float64, copy=False)
+        values = (values[:, None] if values.ndim == 1 else values)[:, : layout.n_axes]
+        conversion, per, said = _scale(file, path, values, unit=layout.unit, is_velocity=is_velocity)
+        offset = float(file.attribute(f"{path}/data", "offset") or 0.0) if layout.times is None else 0.0
+        columns.append((values * conversion + offset) * per)
+        notes += said
+    if len({len(c) for c in columns}) > 1:
+        lengths = ", ".join(f"{p} {len(c)}" for p, c in zip(paths, columns, strict=True))
         raise DataError(
-            f"{file.name}: {path}/timestamps holds {int((~np.isfinite(time)).sum())} values that are not "
-            "finite, the first "
-            f"at sample {first} of {len(time)}. Mend the file or leave the session out."
+            f"{file.name}: the series of one movement differ in length: {lengths}. Mend the file."
         )
-    steps = np.diff(time)
-    if (steps < 0).any():
-        first = int(np.flatnonzero(steps < 0)[0])
-        raise DataError(
-            f"{file.name}: {path}/timestamps run backwards at sample {first + 1} ({time[first]:.4f} s is "
-            "followed by "
-            f"{time[first + 1]:.4f} s): the clock was reset. Split the session there or leave it out."
-        )
-    if (steps == 0).any():
-        notes.append(f"{path}: {int((steps == 0).sum())} repeated time stamps were dropped")
-        keep = np.concatenate([[True], steps > 0])
+    values = np.concatenate(columns, axis=1)
+    if is_velocity:
+        values *= layout.velocity_per_s
+    time = read_times(file, paths[0], n_samples=len(values), layout=layout)
+    if (repeated := np.diff(time) == 0).any():
+        notes.append(f"{paths[0]}: {int(repeated.sum())} repeated time stamps were dropped")
+        keep = np.concatenate([[True], ~repeated])
         time, values = time[keep], values[keep]
     if len(time) < 2:
-        raise DataError(f"{file.name}: {path} holds {len(time)} samples. Leave the session out.")
-    conversion, cm, said = _scale(file, path, values, unit)
-    offset = float(file.attribute(f"{path}/data", "offset") or 0.0)
-    return Series(time, (values * conversion + offset) * cm), notes + said
+        raise DataError(f"{file.name}: {paths[0]} holds {len(time)} samples. Leave the session out.")
+    return Series(time, values), notes
 
 
-def _times(file: NwbFile, path: str, n: int) -> FloatArray:
-    if file.has(f"{path}/timestamps"):
-        time = file.array(f"{path}/timestamps").astype(np.float64)
-    elif file.has(f"{path}/starting_time"):
-        rate = float(file.attribute(f"{path}/starting_time", "rate") or 0.0)
-        if not rate > 0:
-            raise DataError(f"{file.name}: {path}/starting_time has no positive rate. Mend the file.")
-        time = float(file.array(f"{path}/starting_time")) + np.arange(n) / rate
-    else:
-        raise DataError(f"{file.name}: {path} has neither timestamps nor starting_time. Mend the file.")
-    if len(time) != n:
-        raise DataError(
-            f"{file.name}: {path}: expected as many time stamps as samples ({n}), found {len(time)}."
-        )
-    return time
-
-
-def _scale(file: NwbFile, path: str, values: FloatArray, unit: str | None) -> tuple[float, float, list[str]]:
+def _scale(
+    file: NwbFile, path: str, values: FloatArray, *, unit: str | None, is_velocity: bool
+) -> tuple[float, float, list[str]]:
     """Return the file's conversion factor, cm per unit of what it gives, and what was odd."""
     notes: list[str] = []
     conversion = float(file.attribute(f"{path}/data", "conversion") or 1.0)
     declared = file.attribute(f"{path}/data", "unit")
     text = declared.decode() if isinstance(declared, bytes) else str(declared or "")
     if not np.isfinite(conversion):
-        notes.append(f"{path}: conversion is {conversion}; values are taken as they are, unit unknown")
+        taken = f"in {unit}, as the layout says" if unit else "unit unknown"
+        notes.append(f"{path}: conversion is {conversion}; values are taken as they are, {taken}")
         conversion, text = 1.0, ""
     known = unit or _length_unit(text)
-    is_velocity = "vel" in path.lower()
     if known is not None and unit is None and not is_velocity:
         span = _span(values) * conversion * _CM_PER[known]
         if span > REACHING_SPAN_CM[1]:
@@ -161,7 +236,7 @@ def _scale(file: NwbFile, path: str, values: FloatArray, unit: str | None) -> tu
         notes.append(
             f"{path}: unit {text or 'unknown'!r} is not a usable length; taken as {known} from its extent"
         )
-    return conversion, _CM_PER[known], notes
+    return conversion, _PER[known], notes
 
 
 def _length_unit(text: str) -> str | None:
@@ -170,7 +245,9 @@ def _length_unit(text: str) -> str | None:
 
 
 def _span(values: FloatArray) -> float:
-    finite = values[np.isfinite(values).all(axis=1)]
+    # The extent of a movement shows in a hundred thousand samples as well as in ten million.
+    some = values[:: max(1, len(values) // 100_000)]
+    finite = some[np.isfinite(some).all(axis=1)]
     if not len(finite):
         return 0.0
     low, high = np.percentile(finite, [0.5, 99.5], axis=0)

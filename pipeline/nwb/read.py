@@ -7,31 +7,73 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import DataError, SettingsError
-from pipeline.nwb.file import NwbFile, open_nwb
-from pipeline.nwb.kinematics import find_series, read_series
-from pipeline.nwb.layouts import generic, perich_miller
-from pipeline.nwb.units import read_observed, read_spikes, read_unit_table
+from pipeline.nwb.file import NwbFile, NwbSource, open_nwb
+from pipeline.nwb.kinematics import read_kinematics, series_paths
+from pipeline.nwb.layouts import (
+    area2_bump,
+    churchland_maze,
+    even_chen,
+    falcon_h1,
+    falcon_m1,
+    falcon_m2,
+    generic,
+    nlb_maze,
+    perich_miller,
+    random_target,
+    ready_set_go,
+)
+from pipeline.nwb.mask import apply_mask
+from pipeline.nwb.rebase import Parts, rebase
+from pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table
 from pipeline.signals.recording import FloatArray, Recording, Series
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pipeline.nwb.layouts.layout import Layout
     from schemas.recipe import IngestRecipe
 
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in (perich_miller.LAYOUT, generic.LAYOUT)}
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        falcon_h1.LAYOUT,
+        falcon_m1.LAYOUT,
+        falcon_m2.LAYOUT,
+        perich_miller.LAYOUT,
+        churchland_maze.LAYOUT,
+        even_chen.LAYOUT,
+        ready_set_go.LAYOUT,
+        area2_bump.LAYOUT,
+        random_target.LAYOUT,
+        nlb_maze.LAYOUT,
+        generic.LAYOUT,
+    )
+}
 """Layout adapters by name; the first that recognises a file reads it, `generic` recognises all."""
 
+_UNIT_ARRAYS = (
+    "id", "spike_times", "spike_times_index", "obs_intervals", "obs_intervals_index", "electrodes",
+    "electrodes_index", "heldout",
+)  # fmt: skip
+_ELECTRODE_ARRAYS = ("group_name", "location")
+_TRIAL_ARRAYS_NEVER = {"timeseries", "timeseries_index"}
 
-def read_recording(path: Path, recipe: IngestRecipe) -> Recording:
+
+def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> Recording:
     """Read one session.
 
     Parameters
     ----------
-    path
-        NWB file.
+    source
+        NWB file: HDF5, an NWB-Zarr directory, or a binary object that can be read and sought.
     recipe
         Layout, series and spike rules; everything else is used later.
+    name
+        Name of the file, for messages and for what its metadata lack; default: that of the source.
+
+    Returns
+    -------
+    recording
+        The continuous session. Position and velocity are None where the layout has files without kinematics
+        and this is one.
 
     Raises
     ------
@@ -40,13 +82,29 @@ def read_recording(path: Path, recipe: IngestRecipe) -> Recording:
     SettingsError
         If the recipe names an unknown layout.
     """
-    with open_nwb(path) as file:
-        layout = _layout(file, recipe.layout)
-        spike_times, spike_index, notes = read_spikes(file, on_unsorted=recipe.on_unsorted_spikes)
-        units = read_unit_table(file)
-        position, velocity, paths, kinematic_notes = _kinematics(file, layout, recipe)
-        observed, observed_notes = read_observed(file)
+    with open_nwb(source, name=name) as file:
+        layout = layout_of(file, recipe.layout)
+        spike_times, spike_index = read_spikes(file)
+        units = read_unit_table(file, layout)
+        position, velocity, notes = read_kinematics(file, layout, recipe)
         trials = layout.trials(file, layout.events)
+        checked = layout.checks(file, trials)
+        parts = Parts(spike_times, spike_index, units, position, velocity, trials)
+        observed: FloatArray | None = None
+        moved: tuple[str, ...] = ()
+        if layout.has_clock_resets:
+            parts, observed, moved = rebase(file, parts)
+        spike_times, spike_index, sorted_notes = in_order(
+            file, (parts.spike_times, parts.spike_index), on_unsorted=recipe.on_unsorted_spikes
+        )
+        observed_notes: tuple[str, ...] = ()
+        if observed is None:
+            observed, observed_notes = read_observed(file)
+        observed, mask_notes = apply_mask(file, layout, observed=observed)
+        if observed is None:
+            observed = _support(parts.position, parts.velocity, spike_times)
+        _require_one_clock(file, parts, spike_times)
+        paths = tuple("+".join(p) or None for p in series_paths(file, layout, recipe))
         return Recording(
             session=file.session,
             subject=file.subject,
@@ -54,31 +112,115 @@ def read_recording(path: Path, recipe: IngestRecipe) -> Recording:
             layout=layout.name,
             spike_times=spike_times,
             spike_index=spike_index,
-            units=units,
-            observed=observed if observed is not None else _support(position, velocity),
-            position=position,
-            velocity=velocity,
-            trials=trials,
-            axes=_axes(position, velocity),
+            units=parts.units,
+            observed=observed,
+            position=parts.position,
+            velocity=parts.velocity,
+            trials=parts.trials,
+            axes=_axes(layout, parts.position, parts.velocity),
             position_series=paths[0],
             velocity_series=paths[1],
-            warnings=(*notes, *kinematic_notes, *observed_notes, *_in_band_warnings(file)),
+            warnings=(
+                *layout.notes,
+                *moved,
+                *sorted_notes,
+                *notes,
+                *observed_notes,
+                *mask_notes,
+                *checked,
+                *_in_band_warnings(file),
+            ),
         )
 
 
-def read_session_id(path: Path) -> tuple[str, str]:
+def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str, str]:
     """Return session id and subject of a file without reading its data.
+
+    Parameters
+    ----------
+    source
+        As for `read_recording`.
+    name
+        Name of the file where the source has none.
 
     Raises
     ------
     DataError
         If the file is not NWB.
     """
-    with open_nwb(path) as file:
+    with open_nwb(source, name=name) as file:
         return file.session, file.subject
 
 
-def _layout(file: NwbFile, name: str) -> Layout:
+def bytes_needed(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> tuple[int, int]:
+    """Return how much of a file `read_recording` reads, without reading it.
+
+    Parameters
+    ----------
+    source
+        As for `read_recording`.
+    recipe
+        Layout and series.
+    name
+        Name of the file where the source has none.
+
+    Returns
+    -------
+    needed, total
+        Bytes of the datasets that are read, as they are stored (compressed), and bytes of the file. Neither
+        waveforms nor field potentials nor movies are ever among those needed.
+
+    Raises
+    ------
+    DataError
+        If the file is not NWB.
+    SettingsError
+        If the recipe names an unknown layout.
+    """
+    with open_nwb(source, name=name) as file:
+        needed = sum(file.tree.stored_bytes(path) for path in needed_paths(file, recipe))
+        return needed, file.tree.size
+
+
+def needed_paths(file: NwbFile, recipe: IngestRecipe) -> set[str]:
+    """Return the paths of the datasets `read_recording` may read, other than single words of metadata.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    recipe
+        Layout and series.
+    """
+    layout = layout_of(file, recipe.layout)
+    electrodes = "general/extracellular_ephys/electrodes"
+    paths = {f"units/{name}" for name in _UNIT_ARRAYS}
+    paths |= {f"{electrodes}/{name}" for name in _ELECTRODE_ARRAYS}
+    trials = "intervals/trials"
+    paths |= {f"{trials}/{name}" for name in file.tree.arrays(trials) if name not in _TRIAL_ARRAYS_NEVER}
+    series = {path for each in series_paths(file, layout, recipe) for path in each}
+    series |= {path for path in (layout.mask, *layout.also_reads) if path is not None}
+    paths |= {f"{path}/{name}" for path in series for name in ("data", "timestamps", "starting_time")}
+    return {path for path in paths if file.shape(path) is not None}
+
+
+def layout_of(file: NwbFile, name: str = "auto") -> Layout:
+    """Return the layout adapter that reads a file.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    name
+        Name of the adapter; ``auto``: the first that recognises the file.
+
+    Raises
+    ------
+    DataError
+        If the adapter does not recognise the file.
+    SettingsError
+        If there is no adapter of that name.
+    """
     if name == "auto":
         return next(layout for layout in LAYOUTS.values() if layout.recognises(file))
     if name not in LAYOUTS:
@@ -91,49 +233,31 @@ def _layout(file: NwbFile, name: str) -> Layout:
     return layout
 
 
-def _kinematics(
-    file: NwbFile, layout: Layout, recipe: IngestRecipe
-) -> tuple[Series | None, Series | None, tuple[str | None, str | None], list[str]]:
-    position_path = recipe.position_series or layout.position
-    velocity_path = recipe.velocity_series or layout.velocity
-    if position_path is None and velocity_path is None:
-        position_path, velocity_path = find_series(file)
-    if position_path is None and velocity_path is None:
-        series = [
-            p for root in ("processing", "acquisition") for p, kind in file.objects(root) if "Series" in kind
-        ]
-        there = f"It has: {', '.join(series[:8])}." if series else "It has no series at all."
-        raise DataError(
-            f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right "
-            "one with --set "
-            "position_series=PATH or --set velocity_series=PATH."
-        )
-    notes: list[str] = []
-    out: list[Series | None] = []
-    for path in (position_path, velocity_path):
-        if path is None:
-            out.append(None)
-            continue
-        found, said = read_series(file, path.strip("/"), unit=layout.unit)
-        out.append(found)
-        notes += said
-    position, velocity = out
-    if position and velocity and position.values.shape[1] != velocity.values.shape[1]:
-        n = min(position.values.shape[1], velocity.values.shape[1])
-        notes.append(f"position and velocity have different numbers of axes; the first {n} are used")
-        position = Series(position.time, position.values[:, :n])
-        velocity = Series(velocity.time, velocity.values[:, :n])
-    return position, velocity, (position_path, velocity_path), notes
-
-
-def _support(position: Series | None, velocity: Series | None) -> FloatArray:
+def _support(position: Series | None, velocity: Series | None, spikes: FloatArray) -> FloatArray:
+    """Extent of the kinematics, or of the spikes where there are none."""
     times = [s.time[[0, -1]] for s in (position, velocity) if s is not None]
+    if not times:
+        return np.array([[spikes.min(), spikes.max()]]) if len(spikes) else np.zeros((0, 2))
     return np.array([[min(t[0] for t in times), max(t[1] for t in times)]])
 
 
-def _axes(position: Series | None, velocity: Series | None) -> tuple[str, ...]:
-    n = next(s.values.shape[1] for s in (position, velocity) if s is not None)
-    names = ("x", "y", "z")
+def _require_one_clock(file: NwbFile, parts: Parts, spikes: FloatArray) -> None:
+    extent = _support(parts.position, parts.velocity, np.zeros(0))
+    if not len(extent) or not len(spikes):
+        return
+    first, last = float(spikes.min()), float(spikes.max())
+    if first <= extent[0, 1] and last >= extent[0, 0]:
+        return
+    raise DataError(
+        f"{file.name}: spikes span {first:.1f} to {last:.1f} s, the kinematics {extent[0, 0]:.1f} to "
+        f"{extent[0, 1]:.1f} s: they share no time, and so no clock. Mend the time stamps or leave the "
+        "session out."
+    )
+
+
+def _axes(layout: Layout, position: Series | None, velocity: Series | None) -> tuple[str, ...]:
+    n = next((s.values.shape[1] for s in (position, velocity) if s is not None), 2)
+    names = layout.axes or ("x", "y", "z")
     return names[:n] if n <= len(names) else tuple(f"axis{i}" for i in range(n))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,30 +12,40 @@ from pipeline.signals.binning import merge_intervals
 from pipeline.signals.recording import FloatArray, IntArray, UnitTable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
     from pipeline.nwb.file import NwbFile
+    from pipeline.nwb.layouts.layout import Layout
+
+_AREAS = {
+    "M1": ("m1",), "PMd": ("pmd",), "PMv": ("pmv",), "S1": ("s1",), "area2": ("area2", "a2"),
+    "SMA": ("sma",), "DMFC": ("dmfc",),
+}  # fmt: skip
+_PHRASES = {
+    "M1": ("primary motor",), "PMd": ("dorsal premotor", "premotor dorsal"), "PMv": ("ventral premotor",),
+    "area2": ("area 2", "area_2"), "DMFC": ("dorsomedial frontal",),
+}  # fmt: skip
 
 
-def read_spikes(file: NwbFile, *, on_unsorted: str) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
-    """Read all spike times, grouped by unit.
+def read_spikes(file: NwbFile) -> tuple[FloatArray, IntArray]:
+    """Read all spike times, grouped by unit, in the order of the file.
 
     Parameters
     ----------
     file
         The open file.
-    on_unsorted
-        ``error`` or ``sort``: what to do when a unit's spike times do not ascend.
 
     Returns
     -------
     spike_times, spike_index
         Seconds, shape ``(n_spikes,)``; one past the last spike of each unit, shape ``(n_units,)``.
-    warnings
-        What was mended.
 
     Raises
     ------
     DataError
-        If there are no units, a time is not finite, or times do not ascend and `on_unsorted` is ``error``.
+        If there are no units, or a time is not finite.
     """
     if not file.has("units/spike_times") or not file.has("units/spike_times_index"):
         raise DataError(
@@ -42,7 +53,7 @@ def read_spikes(file: NwbFile, *, on_unsorted: str) -> tuple[FloatArray, IntArra
             "leave the "
             "session out."
         )
-    times = file.array("units/spike_times").astype(np.float64)
+    times = file.array("units/spike_times").astype(np.float64, copy=False)
     index = file.array("units/spike_times_index").astype(np.int64)
     if not len(index) or not len(times):
         raise DataError(
@@ -56,7 +67,37 @@ def read_spikes(file: NwbFile, *, on_unsorted: str) -> tuple[FloatArray, IntArra
             "the file or "
             "leave the session out."
         )
-    falls = np.flatnonzero(np.diff(times) < 0) + 1
+    return times, index
+
+
+def in_order(
+    file: NwbFile, spikes: tuple[FloatArray, IntArray], *, on_unsorted: str
+) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
+    """Make sure that the spike times of each unit ascend.
+
+    Parameters
+    ----------
+    file
+        The file they were read from.
+    spikes
+        Times and index as `read_spikes` gives them.
+    on_unsorted
+        ``error`` or ``sort``: what to do when a unit's spike times do not ascend.
+
+    Returns
+    -------
+    spike_times, spike_index
+        As given; sorted within units where that was asked for.
+    warnings
+        What was mended.
+
+    Raises
+    ------
+    DataError
+        If times do not ascend and `on_unsorted` is ``error``.
+    """
+    times, index = spikes
+    falls = np.flatnonzero(times[1:] < times[:-1]) + 1
     falls = np.setdiff1d(falls, index)
     if not len(falls):
         return times, index, ()
@@ -76,38 +117,79 @@ def read_spikes(file: NwbFile, *, on_unsorted: str) -> tuple[FloatArray, IntArra
     return times, index, (f"spike times of {len(rows)} units did not ascend and were sorted",)
 
 
-def read_unit_table(file: NwbFile) -> UnitTable:
+def read_unit_table(file: NwbFile, layout: Layout) -> UnitTable:
     """Read unit ids, areas and the held-out flag.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    layout
+        May know areas that the electrodes do not name.
 
     Returns
     -------
     units
-        Area is the electrode group's name, or the electrode's location, where the file links them.
+        Area is ``M1``, ``PMd`` … where the layout, the electrode group or the electrode's location names one;
+        else the group's name.
     """
     ids = file.array("units/id").astype(np.int64)
     heldout = np.zeros(len(ids), dtype=bool)
     if "heldout" in file.columns("units"):
         heldout = file.array("units/heldout").astype(bool)
-    return UnitTable(ids=ids, area=_areas(file, len(ids)), heldout=heldout)
+    area = layout.area_of(file, ids) if layout.area_of else None
+    if area is None:
+        area = electrode_areas(file, len(ids), names=layout.areas)
+    return UnitTable(ids=ids, area=area, heldout=heldout)
 
 
-def _areas(file: NwbFile, n_units: int) -> np.ndarray:
+def electrode_areas(file: NwbFile, n_units: int, *, names: Mapping[str, str]) -> NDArray[np.object_]:
+    """Return the area of each unit's first electrode.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    n_units
+        Number of units.
+    names
+        Electrode group → area, where the group's name does not say it.
+
+    Returns
+    -------
+    area
+        ``""`` where the file does not link units to electrodes. Shape ``(n_units,)``.
+    """
     area = np.full(n_units, "", dtype=object)
-    if not (file.has("units/electrodes") and file.has("units/electrodes_index")):
+    table = "general/extracellular_ephys/electrodes"
+    columns = [file.array(f"{table}/{c}") for c in ("group_name", "location") if file.shape(f"{table}/{c}")]
+    if not columns or not (file.has("units/electrodes") and file.has("units/electrodes_index")):
         return area
-    electrodes = "general/extracellular_ephys/electrodes"
-    column = next((c for c in ("group_name", "location") if file.has(f"{electrodes}/{c}")), None)
-    if column is None:
-        return area
-    names = file.array(f"{electrodes}/{column}")
     rows = file.array("units/electrodes").astype(np.int64)
     index = file.array("units/electrodes_index").astype(np.int64)
     starts = np.concatenate([[0], index[:-1]])
     linked = (index > starts) & (starts < len(rows))
-    first = rows[np.minimum(starts, len(rows) - 1)]
-    linked &= (first >= 0) & (first < len(names))
-    area[linked] = [str(names[row]).removeprefix("electrode_group_") for row in first[linked]]
+    first = rows[np.minimum(starts, max(len(rows) - 1, 0))] if len(rows) else np.zeros(n_units, np.int64)
+    linked &= (first >= 0) & (first < len(columns[0]))
+    for unit in np.flatnonzero(linked):
+        said = [str(column[first[unit]]) for column in columns]
+        known = [names[said[0]]] if said[0] in names else [a for a in map(canonical_area, said) if a]
+        area[unit] = known[0] if known else said[0].removeprefix("electrode_group_")
     return area
+
+
+def canonical_area(text: str) -> str | None:
+    """Return the brain area a name of a group or place speaks of; None where it is not one known area.
+
+    Examples
+    --------
+    >>> canonical_area("electrode_group_PMd"), canonical_area("Utah Array(M1)"), canonical_area("1")
+    ('PMd', 'M1', None)
+    """
+    words = re.split(r"[^a-z0-9]+", text.lower())
+    found = {area for area, names in _AREAS.items() if any(name in words for name in names)}
+    found |= {area for area, phrases in _PHRASES.items() if any(p in text.lower() for p in phrases)}
+    return found.pop() if len(found) == 1 else None
 
 
 def read_observed(file: NwbFile) -> tuple[FloatArray | None, tuple[str, ...]]:
@@ -131,11 +213,29 @@ def read_observed(file: NwbFile) -> tuple[FloatArray | None, tuple[str, ...]]:
         return rows[0], ()
     common = rows[0]
     for row in rows[1:]:
-        common = _intersection(common, row)
+        common = intersect_intervals(common, row)
     return common, ("units were observed at different times; only the time common to all is used",)
 
 
-def _intersection(a: FloatArray, b: FloatArray) -> FloatArray:
+def intersect_intervals(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the time that lies in both sets of intervals.
+
+    Parameters
+    ----------
+    a, b
+        Start and stop in seconds, ascending and disjoint. Shape ``(n, 2)``.
+
+    Returns
+    -------
+    both
+        Shape ``(m, 2)``, ascending and disjoint.
+
+    Examples
+    --------
+    >>> intersect_intervals(np.array([[0.0, 5.0]]), np.array([[1.0, 2.0], [4.0, 9.0]]))
+    array([[1., 2.],
+           [4., 5.]])
+    """
     bounds = np.concatenate([a.ravel(), b.ravel()])
     steps = np.concatenate([np.tile([1, -1], len(a)), np.tile([1, -1], len(b))])
     # At equal times an end comes before a start, so that touching intervals share nothing.

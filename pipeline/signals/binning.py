@@ -44,23 +44,27 @@ def bin_spikes(spike_times: FloatArray, spike_index: IntArray, grid: Grid) -> ND
     array([[2, 1, 0],
            [0, 0, 1]], dtype=uint8)
     """
-    where = grid.bin_of(spike_times)
-    outside = int(((where < 0) | (where >= grid.n_bins)).sum())
-    if outside:
-        raise DataError(
-            f"{outside} of {len(spike_times)} spikes lie outside the time grid of {grid.n_bins} bins."
-        )
     dtype: type[np.unsignedinteger] = np.uint8
     counts = np.zeros((len(spike_index), grid.n_bins), dtype)
-    start = 0
+    start = outside = 0
     for unit, stop in enumerate(spike_index):
-        row = np.bincount(where[start:stop], minlength=grid.n_bins)
+        # One unit at a time: its bins stay in cache, and no second copy of all spikes is made.
+        where = grid.bin_of(spike_times[start:stop])
+        if len(where) and (where.min() < 0 or where.max() >= grid.n_bins):
+            outside += int(((where < 0) | (where >= grid.n_bins)).sum())
+            start = stop
+            continue
+        row = np.bincount(where, minlength=grid.n_bins)
         highest = int(row.max(initial=0))
         if highest > np.iinfo(dtype).max:
             dtype = np.uint16 if highest <= np.iinfo(np.uint16).max else np.uint32
             counts = counts.astype(dtype)
         counts[unit] = row
         start = stop
+    if outside:
+        raise DataError(
+            f"{outside} of {len(spike_times)} spikes lie outside the time grid of {grid.n_bins} bins."
+        )
     return counts
 
 
@@ -150,5 +154,7 @@ def mean_rates(counts: NDArray[np.unsignedinteger], observed: BoolArray, bin_siz
     array([2.])
     """
     duration = float(observed.sum()) * bin_size_s
-    total = counts @ observed.astype(np.float64)
+    # A product of whole numbers and floats has no fast path; sums of whole numbers do.
+    recorded = counts if observed.all() else np.where(observed, counts, 0)
+    total = recorded.sum(axis=1, dtype=np.int64)
     return np.asarray(total / duration if duration > 0 else np.zeros(len(counts)), dtype=np.float64)

@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.signal import find_peaks
 
+from pipeline.signals.candidates import Candidates
 from pipeline.signals.onset import Onset, find_onset, speed_of
 from pipeline.signals.resample import differentiate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import FloatArray, IntArray, Recording, Series, TrialTable
+    from pipeline.signals.recording import FloatArray, Recording, Series, TrialTable
     from schemas.recipe import IngestRecipe, OnsetSettings
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """What may become a trial.
-
-    Attributes
-    ----------
-    row
-        Row in the trial table, or number of the reach. Shape ``(n,)``.
-    events
-        Event name → time in seconds, NaN where missing: ``trial_start``, ``target_on``, ``go_cue``,
-        ``move_onset``,
-        ``peak_speed``. Each of shape ``(n,)``.
-    peak_speed, target_dir
-        cm/s and radians, NaN where unknown. Shape ``(n,)``.
-    onset_quality, condition, split_hint
-        Shape ``(n,)``, object.
-    reason
-        Why the candidate is left out; ``""`` for one that is kept. Shape ``(n,)``, object.
-    """
-
-    row: IntArray
-    events: dict[str, FloatArray]
-    peak_speed: FloatArray
-    target_dir: FloatArray
-    onset_quality: NDArray[np.object_]
-    condition: NDArray[np.object_]
-    split_hint: NDArray[np.object_]
-    reason: NDArray[np.object_]
-
-
 def find_candidates(recording: Recording, recipe: IngestRecipe) -> Candidates:
-    """List the candidates of a session with their events and the reason for leaving one out.
+    """List the candidates of a session with their events.
 
     Parameters
     ----------
     recording
         The session; its kinematics decide onsets.
     recipe
-        Onset, selection and reach settings.
+        Onset and reach settings.
 
     Returns
     -------
@@ -98,38 +68,16 @@ def _table_trials(
         _table_onset(speed, times, recipe.onset, use_column=use_column)
         for times in zip(start, stop, go, given, strict=True)
     ]
-    onset = np.array([f.onset for f in found])
-    reason = np.full(n, "", dtype=object)
-    selection = recipe.trials
-
-    def drop(mask: NDArray[np.bool_], why: str) -> None:
-        reason[mask & (reason == "")] = why
-
-    drop(~table.valid, "flagged_by_file")
-    if selection.success_only:
-        drop(~table.success, "not_successful")
-    duration = stop - start
-    drop(~np.isfinite(duration), "no_start_or_stop")
-    drop(duration < selection.min_duration_s, "too_short")
-    drop(duration > selection.max_duration_s, "too_long")
-    if recipe.align_to in {"move_onset", "peak_speed"}:
-        for i, movement in enumerate(found):
-            if reason[i] == "" and not movement.is_found:
-                reason[i] = f"onset_{movement.quality}"
-        if selection.check_reaction_time and not use_column:
-            reaction = onset - go
-            drop(np.isfinite(go) & (reaction < recipe.onset.min_rt_s), "reaction_too_fast")
-            drop(np.isfinite(go) & (reaction > recipe.onset.max_rt_s), "reaction_too_slow")
-
     peak = np.array([f.peak for f in found])
     direction = np.where(np.isfinite(table.target_dir), table.target_dir, _direction_at(velocity, peak))
     return Candidates(
         row=table.row,
         events={
             "trial_start": start,
+            "trial_stop": stop,
             "target_on": table.events.get("target_on", missing),
             "go_cue": go,
-            "move_onset": onset,
+            "move_onset": np.array([f.onset for f in found]),
             "peak_speed": peak,
         },
         peak_speed=np.array([f.peak_speed for f in found]),
@@ -137,7 +85,9 @@ def _table_trials(
         onset_quality=np.array([f.quality for f in found], dtype=object),
         condition=_with_octants(table.condition, direction),
         split_hint=table.split,
-        reason=reason,
+        success=table.success.astype(bool),
+        valid=table.valid.astype(bool),
+        is_reach=np.zeros(n, bool),
     )
 
 
@@ -152,11 +102,9 @@ def _table_onset(
     nothing = Onset(np.nan, np.nan, np.nan, "unobserved")
     if use_column and not np.isfinite(given):
         return Onset(np.nan, np.nan, np.nan, "no_column_value")
-    if speed is None:
-        return Onset(given, np.nan, np.nan, "column") if use_column else nothing
     begin = given if use_column else go if np.isfinite(go) else start
-    if not (np.isfinite(begin) and np.isfinite(stop)):
-        return nothing
+    if speed is None or not (np.isfinite(begin) and np.isfinite(stop)):
+        return Onset(given, np.nan, np.nan, "column") if use_column else nothing
     earliest = begin if use_column or not np.isfinite(go) else begin + settings.min_rt_s
     movement = find_onset(speed, earliest, min(stop, begin + settings.max_search_s), settings, from_s=begin)
     if use_column:
@@ -167,7 +115,6 @@ def _table_onset(
 def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe) -> Candidates:
     settings = recipe.reaches
     found: list[Onset] = []
-    reason: list[str] = []
     if speed is not None:
         rule = recipe.onset.model_copy(
             update={
@@ -185,13 +132,8 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
         )
         for peak in peaks:
             time = speed.time[peak]
-            movement = find_onset(
-                speed, time - 1.6 * step, time + 1.6 * step, rule, from_s=time - 2 * settings.max_rise_s
-            )
-            found.append(movement)
-            too_slow = movement.is_found and movement.peak - movement.onset > settings.max_rise_s
-            why = "" if movement.is_found else f"onset_{movement.quality}"
-            reason.append("onset_slow_rise" if too_slow else why)
+            earliest = time - 2 * settings.max_rise_s
+            found.append(find_onset(speed, time - 1.6 * step, time + 1.6 * step, rule, from_s=earliest))
     n = len(found)
     peak_time = np.array([f.peak for f in found])
     direction = _direction_at(velocity, peak_time)
@@ -201,6 +143,7 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
         row=np.arange(n),
         events={
             "trial_start": onset,
+            "trial_stop": missing,
             "target_on": missing,
             "go_cue": missing,
             "move_onset": onset,
@@ -211,7 +154,9 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
         onset_quality=np.array([f.quality for f in found], dtype=object),
         condition=_with_octants(np.full(n, "", dtype=object), direction),
         split_hint=np.full(n, "", dtype=object),
-        reason=np.array(reason, dtype=object),
+        success=np.ones(n, bool),
+        valid=np.ones(n, bool),
+        is_reach=np.ones(n, bool),
     )
 
 

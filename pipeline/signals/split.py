@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from schemas.recipe import SplitSettings
@@ -51,8 +53,7 @@ def stratified_split(
     >>> [int((split == name).sum()) for name in ("train", "val", "test")]
     [70, 10, 20]
     """
-    seed = int.from_bytes(hashlib.sha256(f"{settings.seed}/{session}".encode()).digest()[:8], "big")
-    rng = np.random.default_rng(seed)
+    rng = seeded(settings.seed, session)
     split = np.full(len(condition), "", dtype=object)
     hints = np.full(len(condition), "", dtype=object) if hint is None else hint
     split[(hints == "val") | (hints == "test")] = "test"
@@ -68,16 +69,42 @@ def stratified_split(
         members = np.flatnonzero((hints == name) & (split == ""))
         order = members[rng.permutation(len(members))]
         order = order[np.argsort(condition[order].astype(str), kind="stable")]
-        split[order] = _by_largest_deficit(len(order), shares)
+        split[order] = largest_deficit([1] * len(order), shares)
     split[split == ""] = "train"
     return split
 
 
-def _by_largest_deficit(n: int, shares: dict[str, float]) -> list[str]:
+def seeded(seed: int, session: str) -> np.random.Generator:
+    """Return the generator of one session's draws: sessions are independent of each other."""
+    digest = hashlib.sha256(f"{seed}/{session}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def largest_deficit(sizes: Sequence[int], shares: dict[str, float]) -> list[str]:
+    """Give each item to the split that is furthest behind its share.
+
+    Parameters
+    ----------
+    sizes
+        Size of each item, in the order in which they are given out.
+    shares
+        Split → share of the whole.
+
+    Returns
+    -------
+    split
+        Of each item.
+
+    Examples
+    --------
+    >>> largest_deficit([1, 1, 1, 1], {"train": 0.75, "test": 0.25})
+    ['train', 'train', 'test', 'train']
+    """
     given = dict.fromkeys(shares, 0)
-    out = []
-    for k in range(1, n + 1):
-        name = max(shares, key=lambda s: shares[s] * k - given[s])
-        given[name] += 1
+    total, out = 0, []
+    for size in sizes:
+        total += size
+        name = max(shares, key=lambda s: shares[s] * total - given[s])
+        given[name] += size
         out.append(name)
     return out

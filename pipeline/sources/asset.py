@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from pipeline.sources.streaming import RemoteFile
+    from schemas.recipe import IngestRecipe
+
+Mode = Literal["download", "stream", "auto"]
+"""Whether a file of an archive is fetched whole, read where it lies, or whichever brings fewer bytes."""
 
 BytesProgress = Callable[[int, int], None]
 """Called with bytes done and bytes in all while a file is fetched."""
@@ -45,3 +52,12 @@ class Source(Protocol):
 
     def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
         """Return a local, verified copy of `asset`."""
+
+    def open(
+        self, asset: Asset, *, mode: Mode, recipe: IngestRecipe, progress: BytesProgress | None = None
+    ) -> AbstractContextManager[tuple[Path | RemoteFile, str]]:
+        """Give the content of `asset`, and its digest ``sha256:<hex>``, for a ``with`` block.
+
+        What is made of the content must be written after the block has ended without an error: a stream
+        that failed says so at its end at the latest.
+        """

@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
 
-from pipeline.errors import DataError, MachineError
+from pipeline.errors import DataError
 from pipeline.sources.archive_client import Access, connect
 from pipeline.sources.archive_listing import (
     DRAFT,
-    ETAG,
-    SHA256,
     Listed,
     hold_against_pins,
     list_files,
     published_versions,
 )
 from pipeline.sources.archive_paths import local_path, parse_dandiset
-from pipeline.sources.asset import Asset, BytesProgress
+from pipeline.sources.archive_promise import promised
+from pipeline.sources.asset import Asset, BytesProgress, Mode
 from pipeline.sources.checksums import digest_content, forget_file, recall_digests, remember_digests
+from pipeline.sources.delivery import deliver
 from pipeline.sources.retry_policy import RetryPolicy
-from pipeline.sources.transfer import Expected, download
+from pipeline.sources.streaming import RemoteFile, StreamRefusedError
+from pipeline.sources.transfer import Expected, disk_errors, download
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dandi.dandiapi import BaseRemoteAsset, DandiAPIClient, RemoteDandiset
 
     from schemas.catalog import AssetPin, DandisetEntry
+    from schemas.recipe import IngestRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +126,8 @@ class DandiSource:
             If the archive cannot be reached.
         """
         dandiset = self._opened()
-        listed = self._list(dandiset)
+        with self._access.asking_for(f"Dandiset {self.dandiset}@{self.version}"):
+            listed = list_files(dandiset)
         if not listed:
             raise DataError(
                 f"Dandiset {self.dandiset}@{self.version} holds no files. "
@@ -174,13 +177,66 @@ class DandiSource:
         """
         path = local_path(self._folder(self._version_of(asset)), asset.path)
         if not self._is_remembered(asset, path):
-            with _disk_errors(path):
+            with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with FileLock(path.with_name(f".{path.name}.lock")):
                     self._fetch_locked(asset, path, progress)
         if progress:
             progress(asset.size, asset.size)
         return path
+
+    @contextmanager
+    def open(
+        self, asset: Asset, *, mode: Mode, recipe: IngestRecipe, progress: BytesProgress | None = None
+    ) -> Iterator[tuple[Path | RemoteFile, str]]:
+        """Give the content of a file, and its digest ``sha256:<hex>``, for a ``with`` block.
+
+        Parameters
+        ----------
+        asset, progress
+            As for `fetch`.
+        mode
+            ``auto`` streams where `recipe` needs at most half of the file and the storage can be read in
+            parts, and else downloads. A verified copy in the download folder is used in any mode.
+
+        Raises
+        ------
+        DataError, SettingsError, MachineError
+            As `fetch` and `open_stream`; a failed stream, at the end of the block at the latest.
+        """
+        with deliver(self, asset, mode=mode, recipe=recipe, progress=progress) as delivered:
+            yield delivered
+
+    def open_stream(self, asset: Asset) -> RemoteFile:
+        """Return a file opened for reading where it lies. The key of the archive stays with the archive.
+
+        Raises
+        ------
+        StreamRefusedError
+            If the archive does not state the SHA-256 of the file: there would be nothing to know it by.
+        DataError, SettingsError, MachineError
+            As `fetch`.
+        """
+        expected, first_url = self._stated(asset)
+        if expected.sha256 is None:
+            raise StreamRefusedError(
+                f"{self._name(asset.path)}: the archive has not computed the SHA-256 of this file, by which "
+                "a store is known, so it cannot be streamed. Fetch the file with --download."
+            )
+        urls = iter([first_url])
+        return RemoteFile(
+            lambda: next(urls, None) or self.content_url(asset),
+            size=expected.size,
+            etag=expected.dandi_etag,
+            policy=self._policy,
+            name=PurePosixPath(asset.path).name,
+            digest=f"sha256:{expected.sha256}",
+        )
+
+    def local_copy(self, asset: Asset) -> Path | None:
+        """Return the verified copy of a file in the download folder, or None; nothing is asked or read."""
+        path = local_path(self._folder(self._version_of(asset)), asset.path)
+        return path if self._is_remembered(asset, path) else None
 
     def content_url(self, asset: Asset) -> str:
         """Return where the bytes of a file lie in the storage, for reading parts of it.
@@ -192,10 +248,13 @@ class DandiSource:
         DataError, SettingsError, MachineError
             As `fetch`.
         """
+        return self._stated(asset)[1]
+
+    def _stated(self, asset: Asset) -> tuple[Expected, str]:
         with self._access.asking_for(self._name(asset.path)):
             remote = self._remote_asset(asset)
-            self._expected(asset, remote)
-            return str(remote.get_content_url(follow_redirects=1))
+            expected = self._expected(asset, remote)
+            return expected, str(remote.get_content_url(follow_redirects=1))
 
     def _fetch_locked(self, asset: Asset, path: Path, progress: BytesProgress | None) -> None:
         wanted = self._wanted_sha256(asset)
@@ -232,25 +291,8 @@ class DandiSource:
         return pin.sha256 if pin else (asset.digest or "").removeprefix("sha256:") or None
 
     def _expected(self, asset: Asset, remote: BaseRemoteAsset) -> Expected:
-        """Return what the file must be: what the archive states, which must be what was pinned or listed."""
-        stated = remote.get_raw_metadata().get("digest", {})
-        expected = Expected(size=remote.size, sha256=stated.get(SHA256), dandi_etag=stated.get(ETAG))
-        pin, wanted = self._pin(asset), self._wanted_sha256(asset)
-        if wanted and expected.sha256 and wanted != expected.sha256:
-            raise self._replaced(asset.path, wanted, expected.sha256)
-        if pin and pin.size != expected.size:
-            raise self._replaced(asset.path, f"{pin.size} bytes", f"{expected.size} bytes")
-        if not (wanted or expected.sha256 or expected.dandi_etag):
-            raise DataError(
-                f"{self._name(asset.path)}: the archive states no digest, so a download cannot be verified. "
-                "Try again when the archive has computed it."
-            )
-        return Expected(expected.size, wanted or expected.sha256, expected.dandi_etag)
-
-    def _replaced(self, path: str, wanted: str, stated: str) -> DataError:
-        return DataError(
-            f"{self._name(path)}: the file was replaced in the archive since it was pinned: pinned {wanted}, "
-            f"the archive holds {stated}. Leave the session out, or update its pin in the catalog."
+        return promised(
+            remote, name=self._name(asset.path), wanted=self._wanted_sha256(asset), pin=self._pin(asset)
         )
 
     def _remote_asset(self, asset: Asset) -> BaseRemoteAsset:
@@ -270,10 +312,6 @@ class DandiSource:
                 "no longer in the archive; it was replaced or removed. Leave the session out, or update its "
                 "pin in the catalog."
             ) from error
-
-    def _list(self, dandiset: RemoteDandiset) -> list[Listed]:
-        with self._access.asking_for(f"Dandiset {self.dandiset}@{self.version}"):
-            return list_files(dandiset)
 
     def _asset(self, file: Listed) -> Asset:
         return Asset(
@@ -359,14 +397,3 @@ def _is_verified(path: Path, expected: Expected, progress: BytesProgress | None)
         if expected.complaint(digests) is None:
             remember_digests(path, digests)
     return expected.complaint(digests) is None
-
-
-@contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or path}: {error.strerror or error}. Check that the download folder lies on "
-            "a disk you may write to."
-        ) from error

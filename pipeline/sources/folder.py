@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError
-from pipeline.sources.asset import Asset, BytesProgress
-from pipeline.sources.checksums import digest_file
+from pipeline.sources.asset import Asset, BytesProgress, Mode
+from pipeline.sources.checksums import digest_file, verified_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from schemas.recipe import IngestRecipe
 
 __all__ = ["FolderSource", "digest_file"]
 
@@ -87,6 +90,25 @@ class FolderSource:
         if progress:
             progress(asset.size, asset.size)
         return path
+
+    @contextmanager
+    def open(
+        self,
+        asset: Asset,
+        *,
+        mode: Mode,
+        recipe: IngestRecipe,
+        progress: BytesProgress | None = None,
+    ) -> Iterator[tuple[Path, str]]:
+        """Give the file itself and its digest, whatever the mode.
+
+        Raises
+        ------
+        DataError
+            If the file is gone since it was listed, or cannot be read.
+        """
+        path = self.fetch(asset, progress)
+        yield path, verified_digest(path)
 
     def _search(self, given: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
         if given.is_file():

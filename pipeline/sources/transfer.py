@@ -12,17 +12,29 @@ import logging
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-import requests
 import tenacity
 
 from pipeline.errors import DataError, MachineError
 from pipeline.sources.checksums import ContentDigester, Digests
+from pipeline.sources.interruptions import (
+    TRANSIENT_ERRORS,
+    TRANSIENT_STATUSES,
+    InterruptedTransferError,
+    transient_failure,
+    transient_status,
+    wait_s,
+    without_query,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+    import requests
 
     from pipeline.sources.asset import BytesProgress
     from pipeline.sources.retry_policy import RetryPolicy
@@ -32,14 +44,6 @@ logger = logging.getLogger(__name__)
 # urllib3 gives up the unfinished block when a connection breaks, so small blocks lose little.
 _BLOCK_BYTES = 1 << 18
 _TRIES_FROM_SCRATCH = 2
-_LONGEST_RETRY_AFTER_S = 900.0
-_TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-_TRANSIENT_ERRORS = (
-    requests.ConnectionError,
-    requests.Timeout,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-)
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,6 @@ class RefusedError(Exception):
         self.status = status
 
 
-class _InterruptedError(Exception):
-    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after_s = retry_after_s
-
-
 class _WrongContentError(Exception):
     pass
 
@@ -98,6 +96,33 @@ def part_path(path: Path) -> Path:
     'a.nwb.part'
     """
     return path.with_name(f"{path.name}.part")
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses, around `path`, into an error that says what to do.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> with disk_errors(Path("a.nwb")):
+    ...     Path("no such folder/a.nwb").touch()
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.MachineError: no such folder/a.nwb: No such file or directory. ...
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(
+            f"{error.filename or path}: {error.strerror or error}. Check that the download folder lies on "
+            "a disk you may write to."
+        ) from error
 
 
 def download(
@@ -138,6 +163,7 @@ def download(
 
     Examples
     --------
+    >>> import requests
     >>> from pathlib import Path
     >>> from pipeline.sources.retry_policy import RetryPolicy
     >>> policy = RetryPolicy(attempts=1)
@@ -168,7 +194,7 @@ def download(
         if from_scratch >= _TRIES_FROM_SCRATCH:
             raise DataError(
                 f"{path.name}: the archive delivers a corrupted file: {complaint}, on each of {from_scratch} "
-                f"downloads from {_without_query(url)}; nothing was kept. Try again later; if it stays so, "
+                f"downloads from {without_query(url)}; nothing was kept. Try again later; if it stays so, "
                 "report it to the archive."
             )
         logger.warning("%s: %s; downloading it again from the start", path.name, complaint)
@@ -203,7 +229,7 @@ class _Transfer:
         self._furthest = self._digester.size
         self._check_space()
         patience = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_InterruptedError),
+            retry=tenacity.retry_if_exception_type(InterruptedTransferError),
             stop=lambda _: self._failures >= self._policy.attempts,
             wait=self._wait_s,
             before_sleep=self._say_why,
@@ -211,7 +237,7 @@ class _Transfer:
         )
         try:
             patience(self._attempt)
-        except _InterruptedError as error:
+        except InterruptedTransferError as error:
             raise MachineError(
                 f"{self._part.stem}: download broke off at byte {self._digester.size} of {self._size}: "
                 f"{error}. It was given up after {self._failures} attempts without progress. Check the "
@@ -223,10 +249,10 @@ class _Transfer:
         start = self._furthest
         try:
             self._stream()
-        except _TRANSIENT_ERRORS as error:
+        except TRANSIENT_ERRORS as error:
             self._count(start)
-            raise _InterruptedError(_reason(error)) from error
-        except _InterruptedError:
+            raise transient_failure(error) from error
+        except InterruptedTransferError:
             self._count(start)
             raise
 
@@ -254,7 +280,7 @@ class _Transfer:
                 for block in response.iter_content(_BLOCK_BYTES):
                     self._append(file, block)
         if self._digester.size < self._size:
-            raise _InterruptedError("the server closed the connection early")
+            raise InterruptedTransferError("the server closed the connection early")
 
     def _append(self, file: IO[bytes], block: bytes) -> None:
         if self._digester.size + len(block) > self._size:
@@ -274,8 +300,8 @@ class _Transfer:
             return
         if status == 416:
             raise _WrongContentError(f"it ends before byte {self._digester.size} of {self._size}")
-        if status in _TRANSIENT_STATUSES:
-            raise _InterruptedError(f"the server answered with status {status}", _retry_after_s(response))
+        if status in TRANSIENT_STATUSES:
+            raise transient_status(response)
         raise RefusedError(status)
 
     def _take_up_part(self) -> None:
@@ -318,9 +344,7 @@ class _Transfer:
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after_s if isinstance(error, _InterruptedError) else None
-        wait = self._policy.wait_s(self._failures)
-        return wait if asked is None else max(wait, min(asked, _LONGEST_RETRY_AFTER_S))
+        return wait_s(self._policy, error, failures=self._failures)
 
     def _say_why(self, state: tenacity.RetryCallState) -> None:
         reason = state.outcome.exception() if state.outcome else None
@@ -337,24 +361,6 @@ def _write_all(file: IO[bytes], block: bytes) -> None:
     rest = memoryview(block)
     while rest:
         rest = rest[file.write(rest) :]
-
-
-def _retry_after_s(response: requests.Response) -> float | None:
-    from dandi.utils import get_retry_after  # noqa: PLC0415 - heavy, and needed on a bad day only
-
-    seconds = get_retry_after(response)
-    return None if seconds is None else float(seconds)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, requests.Timeout) or "timed out" in str(error).lower():
-        return "the server sent nothing for too long"
-    return f"the connection failed ({type(error).__name__})"
-
-
-def _without_query(url: str) -> str:
-    # A signed URL carries credentials in its query.
-    return url.partition("?")[0]
 
 
 def _give_name(part: Path, path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError, SettingsError
 from pipeline.stages.report import Report, ignore
 from pipeline.stores.catalog import add_results, read_catalog, select_sessions
+from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _load_runs(work: _Work, device: Device) -> None:
 def _decode_session(work: _Work, entry: SessionEntry) -> None:
     from pipeline.evaluation.session import fit_session_decoder  # noqa: PLC0415
 
-    store = work.catalog_path.parent / entry.store
+    store = store_path(work.catalog_path, entry.store)
     trials = read_trials(store).load()
     decoder = fit_session_decoder(trials, read_continuous(store), work.settings)
     rates = decoder.decode(trials["rates"].values[decoder.test], source="rates")

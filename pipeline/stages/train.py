@@ -20,8 +20,10 @@ from pipeline.errors import DataError, MachineError, SettingsError
 from pipeline.stages.report import Report, ignore
 from pipeline.stores.atomic import machine_error
 from pipeline.stores.catalog import add_run, read_catalog, select_sessions
-from pipeline.stores.trials import read_trials
+from pipeline.stores.location import StoreLocation, store_path
+from pipeline.stores.trials import read_attributes, read_trials
 from schemas.catalog import RunEntry
+from schemas.quality import QualityFilter
 from schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from schemas.catalog import SessionEntry
     from schemas.training import TrainSettings
 
-MAY_CHANGE = frozenset({"max_steps", "patience", "validate_every", "checkpoint_every", "device", "devices"})
+MAY_CHANGE = frozenset(
+    {"max_steps", "patience", "validate_every", "checkpoint_every", "device", "devices", "select"}
+)
 """Settings a resumed run may be given anew; all others decide what the checkpoint means."""
 
 
@@ -79,7 +83,8 @@ def train(
     Raises
     ------
     DataError
-        If no session matches, a store or checkpoint cannot be used, or the loss is no longer finite.
+        If no session matches or is good enough for ``settings.select``, a store or checkpoint cannot be used,
+        or the loss is no longer finite.
     SettingsError
         If the name is taken by a run of other settings, or a resumed run is given settings that may not
         change.
@@ -106,6 +111,7 @@ def train(
         entries = _entries_of(catalog_path, _begun(runs, resume))
     else:
         entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+        entries = _good_enough(catalog_path, entries, settings.select, report)
     key = run_key(settings, entries)
     name = resume or run_name or f"{settings.model.name}-{key[:8]}"
     with _only_trainer(runs / name):
@@ -132,7 +138,10 @@ def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
     False
     """
     stores = sorted(entry.store_key for entry in entries)
-    decisive = settings.model_copy(update={"device": "auto", "devices": 1, "checkpoint_every": 1})
+    # Which sessions are good enough shows in the stores.
+    decisive = settings.model_copy(
+        update={"device": "auto", "devices": 1, "checkpoint_every": 1, "select": QualityFilter()}
+    )
     return hashlib.sha256(json.dumps([decisive.digest(), stores]).encode()).hexdigest()
 
 
@@ -163,6 +172,40 @@ def _begun(runs: Path, name: str) -> RunConfig:
         known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
         raise DataError(f"No run is called {name}. Runs beside the catalog: {', '.join(known) or 'none'}.")
     return config
+
+
+def _good_enough(
+    catalog_path: Path, entries: Sequence[SessionEntry], asked: QualityFilter, report: Report
+) -> list[SessionEntry]:
+    """Return the sessions whose quality is what is asked; report each that is left out, with the reason."""
+    from pipeline.signals.quality import objections  # noqa: PLC0415
+
+    if asked.is_off:
+        return list(entries)
+    kept, left_out = [], []
+    for entry in entries:
+        attributes = read_attributes(StoreLocation.parse(entry.store, base=catalog_path.parent))
+        found = objections(attributes.quality if attributes else None, asked)
+        if not found:
+            kept.append(entry)
+            continue
+        left_out.append(f"{entry.session} is left out: {'; '.join(found)}.")
+        report(
+            {
+                "event": "note",
+                "stage": "train",
+                "session": entry.session,
+                "status": "left out",
+                "reason": "; ".join(found),
+                "text": left_out[-1],
+            }
+        )
+    if not kept:
+        raise DataError(
+            f"None of {len(entries)} sessions is good enough: {' '.join(left_out[:8])} Ask less with --set "
+            "select.…, or choose others with --session."
+        )
+    return kept
 
 
 def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
@@ -271,7 +314,9 @@ def _train(
     from pipeline.training.run_files import write_entry  # noqa: PLC0415
 
     root = catalog_path.parent
-    feeds = feed_sessions({e.session: read_trials(root / e.store).load() for e in entries}, settings)
+    feeds = feed_sessions(
+        {e.session: read_trials(store_path(catalog_path, e.store)).load() for e in entries}, settings
+    )
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     model = build_model(settings.model, units, seed=settings.seed)
 

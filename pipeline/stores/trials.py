@@ -1,7 +1,10 @@
-"""Trial stores on disk: zarr v3 directories with the groups ``trials`` and ``continuous``.
+"""Trial stores, on disk or on object storage: zarr v3, groups ``trials``, ``continuous`` and ``events``.
 
 Arrays, names and units are those of `schemas.store`. Every large array is one shard of small chunks, so that
 a session is a few dozen files whatever its length, and one trial can be read without the others.
+
+A store is complete when ``trials/zarr.json`` is there. On a disk the whole directory gets its name at the
+end. Object storage cannot rename: there, that object is written after all others and deleted before them.
 """
 
 from __future__ import annotations
@@ -14,25 +17,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, MachineError
 from pipeline.stores.atomic import machine_error, whole_directory
+from pipeline.stores.location import COMPLETE_WHEN, StoreLocation
 from schemas.store import (
-    CONTINUOUS_ARRAYS,
+    GROUP_ARRAYS,
     STORE_SCHEMA_VERSION,
-    TRIALS_ARRAYS,
     ArraySpec,
     StoreAttributes,
+    specs_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     import xarray as xr
 
-GROUPS: dict[str, dict[str, ArraySpec]] = {"trials": TRIALS_ARRAYS, "continuous": CONTINUOUS_ARRAYS}
+GROUPS: dict[str, dict[str, ArraySpec]] = GROUP_ARRAYS
 
-_JSON_ATTRIBUTES = ("recipe", "provenance", "dropped")
+_JSON_ATTRIBUTES = ("recipe", "provenance", "dropped", "quality")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -42,7 +46,7 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
     Parameters
     ----------
     group
-        ``trials`` or ``continuous``.
+        ``trials``, ``continuous`` or ``events``.
     arrays
         Array name → values; names and dimensions of `schemas.store`.
     attributes
@@ -50,7 +54,7 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
     """
     import xarray as xr  # noqa: PLC0415
 
-    specs = GROUPS[group]
+    specs = specs_of(group, arrays)
     variables: dict[str, Any] = {}
     coordinates: dict[str, Any] = {}
     for name, spec in specs.items():
@@ -59,72 +63,104 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
             if spec.units
             else {"long_name": spec.description}
         )
-        target = variables if len(spec.dims) > 1 or name == "observed" else coordinates
+        is_variable = len(spec.dims) > 1 or name in {"observed", "outlier"} or group == "events"
+        target = variables if is_variable else coordinates
         target[name] = (spec.dims, arrays[name], described)
     dump = attributes.model_dump(mode="json")
     flat = {key: json.dumps(value) if key in _JSON_ATTRIBUTES else value for key, value in dump.items()}
     return xr.Dataset(variables, coords=coordinates, attrs=flat)
 
 
-def write_store(path: Path, trials: xr.Dataset, continuous: xr.Dataset) -> None:
-    """Write a store whole or not at all, and check it before it gets its name.
+def write_store(
+    where: Path | StoreLocation | str,
+    trials: xr.Dataset,
+    continuous: xr.Dataset,
+    events: xr.Dataset | None = None,
+    *,
+    confirm: Callable[[], None] | None = None,
+) -> None:
+    """Write a store whole or not at all, and check it before it becomes visible.
+
+    One writer at a time is the caller's business (`pipeline.stores.one_writer`). On object storage the store
+    that was there is gone from the moment the writing begins.
 
     Parameters
     ----------
-    path
-        Final path of the store.
+    where
+        Where the store will lie.
     trials, continuous
         Datasets made by `to_dataset`.
+    events
+        The same; without it the store cannot be aligned anew.
+    confirm
+        Called just before the store becomes visible; whatever it raises keeps the store invisible.
 
     Raises
     ------
     DataError
         If an array does not fit the schema.
     MachineError
-        If the disk refuses; nothing is left behind.
+        If the disk or the storage refuses. A disk is left as it was; a storage holds no complete store.
     """
-    for group, dataset in (("trials", trials), ("continuous", continuous)):
-        check_group(dataset, group, where=str(path))
-    with whole_directory(path) as temporary:
-        with _quiet_zarr():
-            for group, dataset in (("trials", trials), ("continuous", continuous)):
-                dataset.to_zarr(
-                    temporary,
-                    group=group,
-                    mode="w",
-                    zarr_format=3,
-                    consolidated=True,
-                    encoding=_encoding(dataset),
-                )
-        for group in GROUPS:
-            check_group(_open(temporary, group), group, where=str(path))
+    location = StoreLocation.parse(where)
+    groups = {"trials": trials, "continuous": continuous}
+    if events is not None:
+        groups["events"] = events
+    for group, dataset in groups.items():
+        check_group(dataset, group, where=str(location))
+    if location.is_remote:
+        _upload(location, groups, confirm)
+        return
+    with whole_directory(location.path) as temporary:
+        _write_groups(temporary, groups, where=str(location))
+        if confirm is not None:
+            confirm()
 
 
-def read_attributes(path: Path) -> StoreAttributes | None:
-    """Return a store's attributes, or None if there is no complete store of this schema at `path`."""
+def read_attributes(where: Path | StoreLocation | str) -> StoreAttributes | None:
+    """Return a store's attributes, or None if there is no complete store of this schema.
+
+    Raises
+    ------
+    MachineError
+        If the object storage cannot be reached or refuses: whether there is a store is not known then.
+    """
+    content = StoreLocation.parse(where).read(COMPLETE_WHEN)
+    if content is None:
+        return None
     try:
-        raw = json.loads((path / "trials" / "zarr.json").read_text())["attributes"]
+        raw = json.loads(content)["attributes"]
         for key in _JSON_ATTRIBUTES:
-            raw[key] = json.loads(raw[key])
+            raw[key] = json.loads(raw.get(key, "null"))
         return StoreAttributes.model_validate(raw)
-    except (OSError, KeyError, TypeError, ValueError, ValidationError):
+    except (KeyError, TypeError, ValueError, ValidationError):
         return None
 
 
-def read_trials(path: Path) -> xr.Dataset:
+def read_trials(where: Path | StoreLocation | str) -> xr.Dataset:
     """Open the aligned trials of a store; arrays are read when they are used.
 
     Raises
     ------
     DataError
-        If there is no complete store at `path`.
+        If there is no complete store.
+    MachineError
+        If the object storage cannot be reached or refuses.
     """
-    return _checked(path, "trials")
+    return _checked(StoreLocation.parse(where), "trials")
 
 
-def read_continuous(path: Path) -> xr.Dataset:
+def read_continuous(where: Path | StoreLocation | str) -> xr.Dataset:
     """Open the continuous binned session of a store (see `read_trials`)."""
-    return _checked(path, "continuous")
+    return _checked(StoreLocation.parse(where), "continuous")
+
+
+def read_events(where: Path | StoreLocation | str) -> xr.Dataset | None:
+    """Open the table of events of a store, or return None if it was written without one."""
+    location = StoreLocation.parse(where)
+    if location.read("events/zarr.json") is None:
+        return None
+    return _checked(location, "events")
 
 
 def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = False) -> None:
@@ -146,7 +182,7 @@ def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = F
     DataError
         With array, expected and found.
     """
-    for name, spec in GROUPS[group].items():
+    for name, spec in specs_of(group, map(str, dataset.variables)).items():
         if name not in dataset.variables:
             raise DataError(f"{where}: {group} has no array {name!r}. Run ingest again with --force.")
         array = dataset[name]
@@ -175,26 +211,75 @@ def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = F
             )
 
 
-def _checked(path: Path, group: str) -> xr.Dataset:
-    if read_attributes(path) is None:
+def _checked(location: StoreLocation, group: str) -> xr.Dataset:
+    if read_attributes(location) is None:
         raise DataError(
-            f"{path}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run `pipeline "
-            "run ingest` "
-            "again; `pipeline catalog verify` lists every store that is missing."
+            f"{location}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run "
+            "`pipeline run ingest` again; `pipeline catalog verify` lists every store that is missing."
         )
-    dataset = _open(path, group)
-    check_group(dataset, group, where=str(path))
+    from pipeline.stores.zarr_access import WholeFolder, WholeObjects  # noqa: PLC0415 - imports zarr
+
+    if location.is_remote:
+        dataset = _open(WholeObjects(location.objects), group)
+    else:
+        try:
+            dataset = _open(WholeFolder(location.path), group)
+        except OSError as error:
+            raise machine_error(error, location.path, doing="read this store") from error
+    check_group(dataset, group, where=str(location))
     return dataset
 
 
-def _open(path: Path, group: str) -> xr.Dataset:
+def _write_groups(target: Any, groups: Mapping[str, xr.Dataset], *, where: str) -> None:
+    """Write the groups into a zarr store, and hold what can be read of it against the schema."""
+    with _quiet_zarr():
+        for group, dataset in groups.items():
+            dataset.to_zarr(
+                target,
+                group=group,
+                mode="w",
+                zarr_format=3,
+                consolidated=True,
+                encoding=_encoding(dataset),
+                # zarr takes a missing chunk for one of fill values; without any, a missing one is a fault.
+                write_empty_chunks=True,
+            )
+    for group in groups:
+        check_group(_open(target, group), group, where=where)
+
+
+def _upload(
+    location: StoreLocation, groups: Mapping[str, xr.Dataset], confirm: Callable[[], None] | None
+) -> None:
+    from zarr.storage import MemoryStore  # noqa: PLC0415
+
+    # Compressed, a session is about a tenth of the arrays that are in memory anyhow.
+    buffers: dict[str, Any] = {}
+    _write_groups(MemoryStore(buffers), groups, where=str(location))
+    contents = {name: buffer.to_bytes() for name, buffer in buffers.items()}
+    last = {COMPLETE_WHEN: contents.pop(COMPLETE_WHEN)}
+    folder = location.objects
+    location.remove()
+    # Metadata follow what they describe, so that no group that can be opened lacks values.
+    metadata = {name: contents.pop(name) for name in list(contents) if name.endswith("zarr.json")}
+    folder.write_all(contents)
+    folder.write_all(metadata)
+    expected = {name: len(content) for name, content in (contents | metadata).items()}
+    if folder.sizes() != expected:
+        raise MachineError(
+            f"{location}: the storage holds other objects than were written, so the store was not made "
+            "visible. Let one writer at a time write it, and run the same command again."
+        )
+    if confirm is not None:
+        confirm()
+    folder.write_all(last)
+
+
+def _open(source: Any, group: str) -> xr.Dataset:
     import xarray as xr  # noqa: PLC0415
 
-    try:
-        with _quiet_zarr():
-            dataset = xr.open_zarr(path, group=group, consolidated=True, chunks=None)
-    except OSError as error:
-        raise machine_error(error, path, doing="read this store") from error
+    with _quiet_zarr():
+        dataset = xr.open_zarr(source, group=group, consolidated=True, chunks=None)
     # zarr delivers text as numpy's StringDType, which few functions take; text arrays are short.
     text = {
         name: dataset[name].astype(object) for name in dataset.variables if dataset[name].dtype.kind == "T"
@@ -221,7 +306,7 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
             shard_rows = -(-array.shape[0] // rows) * rows
             out[str(name)] |= {"chunks": (rows, *array.shape[1:]), "shards": (shard_rows, *array.shape[1:])}
         else:
-            out[str(name)]["chunks"] = array.shape
+            out[str(name)]["chunks"] = (max(1, array.shape[0]),)
         if array.dtype.kind == "f":
             out[str(name)]["_FillValue"] = np.nan
     return out

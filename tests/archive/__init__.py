@@ -14,12 +14,15 @@ from archive.faults import (
     drop,
     flip_byte,
     ignore_range,
+    no_etag,
     reset,
     short_body,
     stall,
     status,
+    surplus,
     too_many_requests,
     wrong_etag,
+    wrong_range,
 )
 from archive.server import LoopbackArchive, Request
 from archive.shelf import ZARR, Files, ShelvedAsset
@@ -34,10 +37,13 @@ __all__ = [
     "drop",
     "flip_byte",
     "ignore_range",
+    "no_etag",
     "reset",
     "short_body",
     "stall",
     "status",
+    "surplus",
     "too_many_requests",
     "wrong_etag",
+    "wrong_range",
 ]

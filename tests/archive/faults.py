@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
-Kind = Literal["status", "reset", "drop", "short", "flip", "stall", "ignore_range", "wrong_etag"]
+Kind = Literal[
+    "status",
+    "reset",
+    "drop",
+    "short",
+    "flip",
+    "stall",
+    "ignore_range",
+    "wrong_etag",
+    "no_etag",
+    "wrong_range",
+    "surplus",
+]
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,21 @@ def ignore_range() -> Fault:
 def wrong_etag() -> Fault:
     """State another ETag than the file's."""
     return Fault("wrong_etag")
+
+
+def wrong_range() -> Fault:
+    """Answer a request for a range with the one after its first byte."""
+    return Fault("wrong_range")
+
+
+def no_etag() -> Fault:
+    """State no ETag."""
+    return Fault("no_etag")
+
+
+def surplus(*, n_bytes: int) -> Fault:
+    """Send so many bytes more than the range that was asked for and stated."""
+    return Fault("surplus", n_bytes=n_bytes)
 
 
 class FaultPlan:

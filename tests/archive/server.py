@@ -72,6 +72,8 @@ class LoopbackArchive:
         }
         self.tokens = set(tokens)
         self.requests: list[Request] = []
+        self.generation = 0
+        self.latency_s = 0.0
         self.faults = FaultPlan()
         self.closing = threading.Event()
         self._servers = [_server(self, answer) for answer in (_answer_api, _answer_storage)]
@@ -116,6 +118,10 @@ class LoopbackArchive:
         assets.append(ShelvedAsset.of(dandiset, version, path, content))
         return assets[-1]
 
+    def expire_urls(self) -> None:
+        """Let the storage refuse all addresses that were given out so far."""
+        self.generation += 1
+
     def requested(self, pattern: str = "*") -> list[Request]:
         """Return the requests to paths like `pattern`, in order of arrival."""
         return [request for request in self.requests if fnmatchcase(request.path, pattern)]
@@ -154,6 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         request = Request(self.command, url.path, query, {k.lower(): v for k, v in self.headers.items()})
         self.archive.requests.append(request)
+        if self.archive.latency_s:
+            self.archive.closing.wait(self.archive.latency_s)
         fault = self.archive.faults.next(request.method, self.path)
         if fault and fault.kind == "reset":
             self._break_off()
@@ -288,7 +296,9 @@ def _answer_asset(archive: LoopbackArchive, asset: ShelvedAsset, words: list[str
     if words == ["info"]:
         return _json({**asset.item(), "metadata": _metadata(archive, asset)})
     if words == ["download"]:
-        signature = urlencode({"X-Amz-Expires": 21600, "X-Amz-Signature": "secret"})
+        signature = urlencode(
+            {"X-Amz-Expires": 21600, "X-Amz-Generation": archive.generation, "X-Amz-Signature": "secret"}
+        )
         return _Answer(302, headers={"Location": f"{archive.storage_url}/blob/{asset.blob_id}?{signature}"})
     return _NOT_FOUND
 
@@ -321,22 +331,32 @@ def _answer_storage(archive: LoopbackArchive, request: Request, fault: Fault | N
     asset = next((asset for asset in assets if asset.blob_id == blob_id), None)
     if asset is None:
         return _Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+    if int(request.query.get("X-Amz-Generation", archive.generation)) < archive.generation:
+        return _Answer(403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
     kind = fault.kind if fault else None
-    data = asset.data
-    if fault and kind == "short":
-        data = data[: -fault.n_bytes]
-    if fault and kind == "flip":
-        data = data[: fault.n_bytes] + bytes([data[fault.n_bytes] ^ 0xFF]) + data[fault.n_bytes + 1 :]
+    if request.headers.get("if-match", f'"{asset.dandi_etag}"') != f'"{asset.dandi_etag}"':
+        return _Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
     etag = "0" * 32 + "-1" if kind == "wrong_etag" else asset.dandi_etag
     headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Content-Type": "binary/octet-stream"}
+    if kind == "no_etag":
+        del headers["ETag"]
+    size = asset.held_size - (fault.n_bytes if fault and kind == "short" else 0)
     wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
     if wanted is None or kind == "ignore_range":
-        return _Answer(200, data, headers)
+        return _Answer(200, _content(asset, 0, size, fault), headers)
     first, last = wanted[1], wanted[2]
-    start = int(first) if first else max(len(data) - int(last), 0)
-    stop = min(int(last) + 1, len(data)) if first and last else len(data)
-    if start >= len(data):
+    start = int(first) if first else max(size - int(last), 0)
+    stop = min(int(last) + 1, size) if first and last else size
+    start += kind == "wrong_range"
+    if start >= size:
         body = b"<Error><Code>InvalidRange</Code></Error>"
-        return _Answer(416, body, {"Content-Range": f"bytes */{len(data)}"})
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
-    return _Answer(206, data[start:stop], headers)
+        return _Answer(416, body, {"Content-Range": f"bytes */{size}"})
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    stop += fault.n_bytes if fault and kind == "surplus" else 0
+    return _Answer(206, _content(asset, start, stop, fault), headers)
+
+
+def _content(asset: ShelvedAsset, start: int, stop: int, fault: Fault | None) -> bytes:
+    data = asset.part(start, stop)
+    at = fault.n_bytes - start if fault and fault.kind == "flip" else -1
+    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :] if 0 <= at < len(data) else data

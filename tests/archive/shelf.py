@@ -60,6 +60,19 @@ class ShelvedAsset:
         """The whole content."""
         return _bytes(self.content)
 
+    def part(self, start: int, stop: int) -> bytes:
+        """Some of the content; of a large file no more is read."""
+        if not isinstance(self.content, Path):
+            return self.data[start:stop]
+        with self.content.open("rb") as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    @property
+    def held_size(self) -> int:
+        """Bytes there are, whatever is stated."""
+        return self.content.stat().st_size if isinstance(self.content, Path) else len(self.data)
+
     def item(self) -> dict[str, Any]:
         """The asset as it is listed."""
         is_zarr = self.content is ZARR

@@ -105,7 +105,7 @@ def test_ingest_prints_a_table_and_the_catalog_is_listed_shown_and_verified(pipe
     assert "sub-T_ses-CO-1" in shown.stdout
     assert "36 × 20 ms" in shown.stdout
     assert "sub-T_ses-CO-1" in pipeline_command("catalog", "list").stdout
-    detail = json.loads(pipeline_command("catalog", "show", "sub-T_ses-CO-1").stdout)
+    detail = json.loads(pipeline_command("catalog", "show", "sub-T_ses-CO-1", "--json").stdout)
     assert detail["attributes"]["provenance"]["layout"] == "generic"
     assert pipeline_command("catalog", "show", "sub-X").returncode == 4
     assert pipeline_command("catalog", "verify").returncode == 0

@@ -3,9 +3,8 @@
 import pytest
 
 from pipeline.errors import SettingsError
+from pipeline.nwb.read import LAYOUTS
 from pipeline.sources.known_dandisets import known_dandisets, parse_dandisets
-
-LAYOUTS = {"000688", "000070", "nlb", "000121", "falcon"}
 
 
 def test_all_of_them_are_there():

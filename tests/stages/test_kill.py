@@ -82,7 +82,11 @@ INGEST_POINTS = {
     "while the first group is written": ("import xarray\ndie_at(xarray.Dataset, 'to_zarr', 1)", 0, 0),
     "while the second session is written": ("import xarray\ndie_at(xarray.Dataset, 'to_zarr', 4)", 1, 1),
     "before the first store gets its name": ("die_at(pathlib.Path, 'rename', 1)", 0, 0),
-    "between store and catalog": ("import pipeline.stages.ingest as s\ndie_at(s, 'add_session', 2)", 2, 1),
+    "between store and catalog": (
+        "import pipeline.stages.catalog_batch as b\ndie_at(b, 'update_catalog', 2)",
+        2,
+        1,
+    ),
     "before the catalog is replaced": ("die_at(os, 'fsync', 2)", 2, 1),
 }
 

@@ -1,35 +1,25 @@
-"""What a layout adapter says, and the reading of trial tables that all of them share."""
+"""What a layout adapter says about a family of NWB files."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-
-from pipeline.signals.recording import BoolArray, FloatArray, TrialTable
+from pipeline.nwb.layouts.trial_table import EVENT_COLUMNS, TRIALS, read_trial_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.nwb.file import NwbFile
+    from pipeline.signals.recording import FloatArray, IntArray, TrialTable
 
-TRIALS = "intervals/trials"
+__all__ = ["EVENT_COLUMNS", "TRIALS", "Layout", "read_trial_table", "task_of_session"]
 
-EVENT_COLUMNS: dict[str, tuple[str, ...]] = {
-    "start": ("start_time",),
-    "stop": ("stop_time",),
-    "target_on": ("target_on_time", "target_presentation_time", "target_shown_time"),
-    "go_cue": ("go_cue_time", "gocue_time"),
-    "move_onset": ("move_onset_time", "move_begins_time"),
-    "move_end": ("move_ends_time",),
-}
-"""Canonical event → names of its column in published files, in order of preference."""
-
-SUCCESS_COLUMNS = ("result", "task_success", "success", "is_successful")
-CONDITION_COLUMNS = (("trial_type", "trial_version"), ("condition_id",), ("target_id",))
+Stamps: TypeAlias = Literal["sample", "bin_start", "bin_end"]
+SeriesPath: TypeAlias = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -45,119 +35,75 @@ class Layout:
     recognises
         Whether a file is of this family.
     position, velocity
-        Paths of the series; None: the one that looks most like a hand's or cursor's.
+        Path of the series; several paths: series of one column each, side by side. Both None: those that look
+        most like a hand's or cursor's, unless `finds_series` is false.
+    finds_series
+        Whether series are looked for where neither path is given.
+    needs_kinematics
+        Whether a file without position and velocity is refused.
     unit
-        Length unit of the kinematics where the files' own word cannot be trusted.
+        Unit of the kinematics where the files' own word cannot be trusted: ``m``, ``cm``, ``mm``, ``range``
+        (0 to 1 over the range of movement, read as percent of it) or ``au`` (arbitrary, read as it is).
+    velocity_per_s
+        What stored velocities are multiplied by to become per second; 50 for those per bin of 20 ms.
+    n_axes
+        Axes that are read; None: all.
+    axes
+        Their names; None: x, y, z.
+    stamps
+        What the time stamps of the kinematics and the mask say: the time of a sample, or the start or the end
+        of the bin a value was computed over.
+    times
+        Reads the time stamps of a series (file, path, number of samples) where they do not follow NWB.
+    mask
+        Path of a series that is true in the time to use; the rest counts as not observed.
+    areas
+        Electrode group → brain area, where the name of the group does not say it.
+    area_of
+        Names the area of each unit (file, unit ids), where the electrodes cannot; None: it does not know.
     events
         Canonical event → column names.
     trials
         Reads the trial table.
     task
         Names the task of a file.
+    checks
+        Says what is odd in a file and its trials.
+    has_clock_resets
+        Whether the clock may go backwards from one trial to the next; later parts are then moved behind the
+        earlier ones.
+    notes
+        What holds for all these files and a reader of their numbers must know.
+    also_reads
+        Further datasets and tables the adapter reads.
     """
 
     name: str
     summary: str
     recognises: Callable[[NwbFile], bool]
-    position: str | None = None
-    velocity: str | None = None
+    position: SeriesPath | None = None
+    velocity: SeriesPath | None = None
+    finds_series: bool = True
+    needs_kinematics: bool = True
     unit: str | None = None
+    velocity_per_s: float = 1.0
+    n_axes: int | None = None
+    axes: tuple[str, ...] | None = None
+    stamps: Stamps = "sample"
+    times: Callable[[NwbFile, str, int], FloatArray] | None = None
+    mask: str | None = None
+    areas: Mapping[str, str] = field(default_factory=dict)
+    area_of: Callable[[NwbFile, IntArray], NDArray[np.object_] | None] | None = None
     events: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EVENT_COLUMNS)
-    trials: Callable[[NwbFile, Mapping[str, tuple[str, ...]]], TrialTable | None] = field(
-        default_factory=lambda: read_trial_table
-    )
+    trials: Callable[[NwbFile, Mapping[str, tuple[str, ...]]], TrialTable | None] = read_trial_table
     task: Callable[[NwbFile], str] = field(default_factory=lambda: task_of_session)
+    checks: Callable[[NwbFile, TrialTable | None], list[str]] = lambda _file, _trials: []
+    has_clock_resets: bool = False
+    notes: tuple[str, ...] = ()
+    also_reads: tuple[str, ...] = ()
 
 
 def task_of_session(file: NwbFile) -> str:
     """Return the task the session id begins with (``CO-20131003`` → ``CO``), else ``unknown``."""
     first = file.session.partition("_ses-")[2].split("-")[0]
     return first if first in {"CO", "RT", "maze", "RTT"} else "unknown"
-
-
-def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
-    """Read ``/intervals/trials`` under canonical event names.
-
-    Parameters
-    ----------
-    file
-        The open file.
-    events
-        Canonical event → column names, in order of preference.
-
-    Returns
-    -------
-    trials
-        One row per row of the table; None where the file has no table, or one without a single event beside
-        start and stop, which says nothing about movements.
-    """
-    columns = file.columns(TRIALS)
-    n = len(file.array(f"{TRIALS}/id")) if file.has(f"{TRIALS}/id") else 0
-    if not n:
-        return None
-    found: dict[str, FloatArray] = {}
-    for event, names in events.items():
-        name = next((c for c in names if c in columns and file.array(f"{TRIALS}/{c}").shape == (n,)), None)
-        if name is not None:
-            found[event] = file.array(f"{TRIALS}/{name}").astype(np.float64)
-    if "start" not in found or "stop" not in found or not set(found) - {"start", "stop"}:
-        return None
-    return TrialTable(
-        row=np.arange(n),
-        events=found,
-        success=_success(file, columns, n),
-        valid=_valid(file, columns, n),
-        target_dir=_directions(file, columns, n),
-        condition=_conditions(file, columns, n),
-        split=_splits(file, columns, n),
-    )
-
-
-def _success(file: NwbFile, columns: list[str], n: int) -> BoolArray:
-    name = next((c for c in SUCCESS_COLUMNS if c in columns), None)
-    if name is None:
-        return np.ones(n, dtype=bool)
-    values = file.array(f"{TRIALS}/{name}")
-    if values.dtype.kind == "O":
-        return np.array([str(v).strip().upper() in {"R", "TRUE", "1", "S", "SUCCESS"} for v in values])
-    return np.asarray(np.nan_to_num(values.astype(np.float64)) > 0)
-
-
-def _valid(file: NwbFile, columns: list[str], n: int) -> BoolArray:
-    if "discard_trial" not in columns:
-        return np.ones(n, dtype=bool)
-    return ~(np.nan_to_num(file.array(f"{TRIALS}/discard_trial").astype(np.float64)) > 0)
-
-
-def _directions(file: NwbFile, columns: list[str], n: int) -> FloatArray:
-    out = np.full(n, np.nan)
-    if "target_dir" not in columns:
-        return out
-    values = file.array(f"{TRIALS}/target_dir").astype(np.float64)
-    if values.shape != (n,):
-        return out
-    finite = values[np.isfinite(values)]
-    if len(finite) and np.abs(finite).max() > 2 * np.pi + 1e-6:
-        return np.asarray(np.deg2rad(values))
-    return values
-
-
-def _conditions(file: NwbFile, columns: list[str], n: int) -> NDArray[np.object_]:
-    out = np.full(n, "", dtype=object)
-    for names in CONDITION_COLUMNS:
-        if not all(c in columns and file.array(f"{TRIALS}/{c}").shape == (n,) for c in names):
-            continue
-        values = [file.array(f"{TRIALS}/{c}") for c in names]
-        for i in range(n):
-            row = [v[i] for v in values]
-            if all(isinstance(v, str) or np.isfinite(v) for v in row):
-                out[i] = "-".join(v if isinstance(v, str) else f"{float(v):g}" for v in row)
-        return out
-    return out
-
-
-def _splits(file: NwbFile, columns: list[str], n: int) -> NDArray[np.object_]:
-    if "split" not in columns:
-        return np.full(n, "", dtype=object)
-    values = [str(v) for v in file.array(f"{TRIALS}/split")]
-    return np.array([v if v in {"train", "val", "test"} else "" for v in values], dtype=object)

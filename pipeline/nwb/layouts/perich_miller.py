@@ -7,20 +7,29 @@ target.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
+from pipeline.nwb.layouts.trial_table import column
 from pipeline.signals.recording import TrialTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.nwb.file import NwbFile
+    from pipeline.signals.recording import BoolArray, FloatArray
 
 POSITION = "processing/behavior/Position/cursor_pos"
 VELOCITY = "processing/behavior/Velocity/cursor_vel"
+
+TARGET_TOLERANCE_RAD = np.pi / 8
+"""Half the angle between two of eight targets."""
+
+FEWEST_TARGETS = 4
+"""The middle of fewer targets need not be the middle of the workspace."""
 
 
 def _is_perich_miller(file: NwbFile) -> bool:
@@ -32,8 +41,39 @@ def _is_perich_miller(file: NwbFile) -> bool:
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
     columns = file.columns(TRIALS)
     if "go_cue_time_array" not in columns:
-        return read_trial_table(file, events)
+        table = read_trial_table(file, events)
+        if table is None:
+            return None
+        # The direction of the movement stands in where the file contradicts itself.
+        return replace(table, target_dir=np.where(_contradicts(file, table), np.nan, table.target_dir))
     return _random_target_reaches(file)
+
+
+def _contradicts(file: NwbFile, table: TrialTable) -> BoolArray:
+    """Whether the direction of the target is not that of its corners, seen from the middle of all targets."""
+    corners = column(file, "target_corners")
+    if corners is None or corners.ndim != 2 or corners.shape[1] != 4:
+        return np.zeros(len(table), dtype=bool)
+    edges: FloatArray = corners.astype(np.float64)
+    place = (edges[:, :2] + edges[:, 2:]) / 2
+    different = np.unique(place[np.isfinite(place).all(axis=1)].round(3), axis=0)
+    if len(different) < FEWEST_TARGETS:
+        return np.zeros(len(table), dtype=bool)
+    away = place - (different.min(axis=0) + different.max(axis=0)) / 2
+    angle = np.arctan2(away[:, 1], away[:, 0]) - table.target_dir
+    return np.asarray(np.abs(np.angle(np.exp(1j * angle))) > TARGET_TOLERANCE_RAD)
+
+
+def _checks(file: NwbFile, _trials: TrialTable | None) -> list[str]:
+    if "go_cue_time_array" in file.columns(TRIALS):
+        return []
+    table = read_trial_table(file, EVENT_COLUMNS)
+    wrong = int(_contradicts(file, table).sum()) if table is not None else 0
+    if not wrong:
+        return []
+    return [
+        f"target_dir and target_corners disagree in {wrong} trials; the direction of movement is used there"
+    ]
 
 
 def _random_target_reaches(file: NwbFile) -> TrialTable:
@@ -76,4 +116,5 @@ LAYOUT = Layout(
     events={**EVENT_COLUMNS, "move_onset": ()},
     trials=_trials,
     task=_task,
+    checks=_checks,
 )

@@ -1,0 +1,146 @@
+"""``pipeline export FORMAT``: trial stores → files of other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.console import Output
+from pipeline.cli.options import (
+    CatalogOption,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    QuietOption,
+    RecipeIdOption,
+    SessionOption,
+    SetOption,
+    VerboseOption,
+    settings_command,
+)
+from pipeline.errors import PartialFailure
+
+if TYPE_CHECKING:
+    from schemas.export import ExportSettings
+
+app = typer.Typer(
+    help="Write trial stores as files of other programs: nlb, lfads, nwb.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+CATALOG = Path("catalog.yaml")
+
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="Folder of the files; default: exports/FORMAT/RECIPE/ by the catalog.",
+        metavar="DIR",
+    ),
+]
+
+
+@app.command(cls=settings_command("export_nlb"))
+def nlb(
+    session: SessionOption = None,
+    recipe_id: RecipeIdOption = None,
+    out: OutOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write HDF5 tensors of the Neural Latents Benchmark: held-in, held-out, forward, behaviour, PSTHs."""
+    from pipeline.stores.settings import load
+    from schemas.export import NlbExport
+
+    chosen = load(NlbExport, file=config, overrides=settings or ())
+    say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
+    _export(say, catalog, chosen, session, recipe_id, out, force)
+
+
+@app.command(cls=settings_command("export_lfads"))
+def lfads(
+    session: SessionOption = None,
+    recipe_id: RecipeIdOption = None,
+    out: OutOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write HDF5 tensors for lfads-torch: what is encoded and what is reconstructed."""
+    from pipeline.stores.settings import load
+    from schemas.export import LfadsExport
+
+    chosen = load(LfadsExport, file=config, overrides=settings or ())
+    say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
+    _export(say, catalog, chosen, session, recipe_id, out, force)
+
+
+@app.command(cls=settings_command("export_nwb"))
+def nwb(
+    session: SessionOption = None,
+    recipe_id: RecipeIdOption = None,
+    out: OutOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write derived NWB files: smoothed rates, counts, kinematics, trials with events and splits."""
+    from pipeline.stores.settings import load
+    from schemas.export import NwbExport
+
+    chosen = load(NwbExport, file=config, overrides=settings or ())
+    say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
+    _export(say, catalog, chosen, session, recipe_id, out, force)
+
+
+def _export(
+    say: Output,
+    catalog: Path,
+    settings: ExportSettings,
+    session: list[str] | None,
+    recipe_id: str | None,
+    out: Path | None,
+    force: bool,
+) -> None:
+    from pipeline.stages.export import export as stage
+
+    with say:
+        try:
+            done = stage(
+                catalog,
+                settings,
+                sessions=tuple(session or ("*",)),
+                recipe_id=recipe_id,
+                out=out,
+                force=force,
+                report=say,
+            )
+        except PartialFailure as failure:
+            _files_table(say, failure.results)
+            raise
+        _files_table(say, done)
+
+
+def _files_table(say: Output, done: Any) -> None:
+    if done:
+        rows = [
+            [e.entry.session, e.status, f"{e.path.stat().st_size / 1e6:.1f} MB", e.path.name] for e in done
+        ]
+        say.table("Exports", ["session", "status", "size", "file"], rows)
+        say.result(f"Files: {done[0].path.parent}")

@@ -1,0 +1,126 @@
+"""The table of an ingest on a terminal: what is worked on at the moment, and how much is done."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
+
+REFRESH_HZ = 4.0
+MOST_ROWS = 12
+LEAVES = ("done", "skipped", "unselected", "failed")
+
+
+@dataclass
+class Row:
+    """One session that is worked on."""
+
+    session: str
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    began: float = 0.0
+
+
+class IngestTable:
+    """Live table of sessions, fed with events.
+
+    Parameters
+    ----------
+    console
+        Terminal.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._rows: dict[str, Row] = {}
+        self._planned = 0
+        self._counts: dict[str, int] = {}
+        self._began = time.monotonic()
+
+    def plan(self, event: dict[str, Any]) -> None:
+        """Take the plan: how many sessions there are."""
+        self._planned, self._counts, self._began = int(event["n_sessions"]), {}, time.monotonic()
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Take a ``bytes``, ``phase``, ``retry`` or ``session`` event."""
+        source = str(event.get("source") or event.get("session"))
+        if event["event"] == "session":
+            self._rows.pop(source, None)
+            self._counts[event["status"]] = self._counts.get(event["status"], 0) + 1
+        elif event["event"] == "retry":
+            self._rows.pop(source, None)
+        else:
+            row = self._rows.setdefault(source, Row(source, began=time.monotonic()))
+            row.session = str(event.get("session") or row.session)
+            if event["event"] == "bytes":
+                row.done, row.total = int(event["done"]), int(event["total"])
+                row.phase = "fetching" if row.done < row.total else row.phase or "fetched"
+            else:
+                row.phase = str(event["phase"])
+            self._show()
+
+    def print(self, text: str) -> bool:
+        """Print a line above the table; False if the table is not shown."""
+        if self._live is None:
+            return False
+        self._live.console.print(text, highlight=False, markup=False)
+        return True
+
+    def close(self) -> None:
+        """Take the table off the terminal."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, show_header=bool(self._rows), header_style="dim")
+        table.add_column("session", overflow="ellipsis", no_wrap=True)
+        table.add_column("stage", no_wrap=True)
+        table.add_column("MB", justify="right", no_wrap=True)
+        table.add_column("s", justify="right", no_wrap=True)
+        now = time.monotonic()
+        shown = list(self._rows.values())[: max(1, min(MOST_ROWS, (options.max_height or 24) - 4))]
+        for row in shown:
+            size = f"{row.done / 1e6:.0f}/{row.total / 1e6:.0f}" if row.total else ""
+            table.add_row(row.session, row.phase, size, f"{now - row.began:.0f}")
+        if len(self._rows) > len(shown):
+            table.add_row(f"and {len(self._rows) - len(shown)} more", "", "", "")
+        yield table
+        yield self._summary(now)
+
+    def _summary(self, now: float) -> str:
+        finished = sum(self._counts.values())
+        counts = ", ".join(f"{self._counts[s]} {s}" for s in LEAVES if self._counts.get(s))
+        left = ""
+        if finished and finished < self._planned:
+            seconds = (now - self._began) / finished * (self._planned - finished)
+            left = f", about {duration(seconds)} left"
+        return f"{finished}/{self._planned} sessions" + (f" ({counts})" if counts else "") + left
+
+    def _show(self) -> None:
+        if self._live is None:
+            from rich.live import Live
+
+            self._live = Live(self, console=self._console, refresh_per_second=REFRESH_HZ, transient=True)
+            self._live.start()
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person says it.
+
+    Examples
+    --------
+    >>> duration(42.4), duration(90), duration(7300)
+    ('42 s', '1.5 min', '2.0 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,264 @@
+"""Connections to dask: processes of this machine, a running scheduler, or jobs of a batch system."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import os
+import shutil
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cluster.estimate import GIB, memory_share
+from pipeline.cluster.kinds import JOB_QUEUES, ClusterKind
+from pipeline.errors import MachineError, SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from distributed import Client
+
+    from schemas.cluster import ClusterSettings
+
+CONNECT_SECONDS = 30.0
+MOST_JOBS = 10
+
+# Ctrl-C at a terminal reaches the workers too; they leave when the program that started them says so.
+_IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+
+# What they would say of a lost connection or a cancelled task, with tracebacks, is said by our own errors.
+_CHATTY = ("distributed", "distributed.client", "distributed.nanny", "tornado.application", "asyncio")
+
+_SUBMIT = {
+    "slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub", "oar": "oarsub", "moab": "msub",
+    "htcondor": "condor_submit",
+}  # fmt: skip
+_ACCOUNT = {"slurm": "account", "pbs": "account", "moab": "account"}
+_NO_QUEUE = {"htcondor"}
+
+
+@contextmanager
+def open_client(
+    kind: ClusterKind,
+    settings: ClusterSettings,
+    *,
+    memory_bytes: Sequence[int],
+    report: Callable[[dict[str, object]], None],
+) -> Iterator[Client]:
+    """Connect to a cluster, starting it where `kind` says so; what was started is ended at the end.
+
+    Parameters
+    ----------
+    kind
+        ``local``, ``address`` or ``queue``.
+    settings
+        What jobs of a batch system ask for.
+    memory_bytes
+        Estimated memory of each task; decides how many run at once on this machine, and the default memory
+        of a job.
+    report
+        Receives a note with what was started and where its dashboard is.
+
+    Raises
+    ------
+    MachineError
+        If the scheduler cannot be reached, or a package or a command of the batch system is missing.
+    """
+    from distributed import Client  # noqa: PLC0415
+
+    with _quiet():
+        client, cluster = _connect(Client, kind, settings, memory_bytes, report)
+        try:
+            if kind.name == "address" or importlib.util.find_spec("bokeh"):
+                report({"event": "note", "text": f"dask dashboard: {client.dashboard_link}"})
+            yield client
+        finally:
+            # A scheduler that is gone cannot be told goodbye: do not wait for it.
+            client.close(timeout=2)
+            if cluster is not None:
+                cluster.close(timeout=10)
+
+
+def _connect(
+    connect: type[Client],
+    kind: ClusterKind,
+    settings: ClusterSettings,
+    memory_bytes: Sequence[int],
+    report: Callable[[dict[str, object]], None],
+) -> tuple[Client, Any]:
+    cluster: Any = None
+    try:
+        if kind.name == "address":
+            return connect(kind.word, timeout=CONNECT_SECONDS), None
+        start = _local if kind.name == "local" else _batch
+        cluster = start(kind, settings, memory_bytes, report)
+        return connect(cluster), cluster
+    except (OSError, TimeoutError) as error:
+        if cluster is not None:
+            cluster.close()
+        raise MachineError(
+            f"--cluster {kind.word}: the cluster cannot be reached: {error}. Start it, check the address, or "
+            "use --cluster serial."
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def local_workers(asked: int | None, memory_bytes: Sequence[int]) -> int:
+    """Return how many processes of this machine to start.
+
+    Parameters
+    ----------
+    asked
+        Number asked for; None: one per core.
+    memory_bytes
+        Estimated memory of each task. The largest ones running at the same time have to fit in 80 % of
+        this machine's memory.
+
+    Examples
+    --------
+    >>> local_workers(8, [1000, 1000])
+    2
+    >>> local_workers(8, [10**15, 1000])
+    1
+    """
+    wanted = min(asked or len(os.sched_getaffinity(0)), len(memory_bytes))
+    largest, left, fitting = sorted(memory_bytes, reverse=True), memory_share(), 0
+    for need in largest[:wanted]:
+        left -= need
+        if left < 0:
+            break
+        fitting += 1
+    return max(1, fitting)
+
+
+def planned_workers(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Sequence[int]) -> int:
+    """Return how many workers there will be as far as this program decides it, at least 1.
+
+    Examples
+    --------
+    >>> from schemas.cluster import ClusterSettings
+    >>> from pipeline.cluster.kinds import parse_cluster
+    >>> planned_workers(parse_cluster("pbs"), ClusterSettings(n_jobs=3, cores=4), memory_bytes=[0])
+    12
+    """
+    if kind.name == "queue":
+        return _n_jobs(settings, memory_bytes) * (settings.processes or settings.cores)
+    return local_workers(kind.n_workers, memory_bytes) if kind.name == "local" else 1
+
+
+def _n_jobs(settings: ClusterSettings, memory_bytes: Sequence[int]) -> int:
+    return settings.n_jobs or min(MOST_JOBS, len(memory_bytes))
+
+
+def _local(
+    kind: ClusterKind,
+    settings: ClusterSettings,
+    memory_bytes: Sequence[int],
+    report: Callable[[dict[str, object]], None],
+) -> Any:
+    from distributed import LocalCluster  # noqa: PLC0415
+
+    n = local_workers(kind.n_workers, memory_bytes)
+    if kind.n_workers is not None and n < min(kind.n_workers, len(memory_bytes)):
+        largest = max(memory_bytes) / GIB
+        report({
+            "event": "note",
+            "text": f"--cluster {kind.word}: {n} at once, because sessions are estimated to need up to "
+            f"{largest:.1f} GiB each and {memory_share() / GIB:.1f} GiB may be used",
+        })  # fmt: skip
+    return LocalCluster(
+        n_workers=n,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+        local_directory=settings.local_directory,
+        silence_logs=logging.CRITICAL,
+        preload=[_IGNORE_INTERRUPTS],
+    )
+
+
+def _batch(
+    kind: ClusterKind,
+    settings: ClusterSettings,
+    memory_bytes: Sequence[int],
+    report: Callable[[dict[str, object]], None],
+) -> Any:
+    try:
+        import dask_jobqueue  # noqa: PLC0415
+    except ImportError as error:
+        raise MachineError(
+            f"--cluster {kind.word} needs the package dask-jobqueue, which is not installed. Install it with "
+            "pip install 'nwb-latents[cluster]'."
+        ) from error
+    if shutil.which(_SUBMIT[kind.word]) is None:
+        raise MachineError(
+            f"--cluster {kind.word}: the command {_SUBMIT[kind.word]} is not on this machine. Run this on a "
+            "machine that may submit jobs, or use --cluster local."
+        )
+    words = job_words(kind, settings, memory_bytes=memory_bytes)
+    n_jobs = _n_jobs(settings, memory_bytes)
+    try:
+        cluster = getattr(dask_jobqueue, JOB_QUEUES[kind.word])(**words)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(
+            f"--cluster-config: dask-jobqueue does not take these settings for {kind.word}: {error}. Mend "
+            "the key it names; keys under options are handed on as they are."
+        ) from error
+    if settings.adaptive:
+        cluster.adapt(minimum_jobs=0, maximum_jobs=n_jobs)
+    else:
+        cluster.scale(jobs=n_jobs)
+    report({
+        "event": "note",
+        "text": f"{n_jobs} {kind.word} jobs submitted, each of {words['processes']} × "
+        f"{words['memory']} / {words['processes']}, {settings.walltime}",
+    })  # fmt: skip
+    return cluster
+
+
+def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Sequence[int]) -> dict[str, Any]:
+    """Return the keywords of the dask-jobqueue class.
+
+    Examples
+    --------
+    >>> from schemas.cluster import ClusterSettings
+    >>> from pipeline.cluster.kinds import parse_cluster
+    >>> settings = ClusterSettings(queue="short", account="lab", cores=2)
+    >>> words = job_words(parse_cluster("slurm"), settings, memory_bytes=[3 * 2**30])
+    >>> words["memory"], words["processes"], words["queue"], words["account"]
+    ('8GiB', 2, 'short', 'lab')
+    """
+    if kind.name != "queue":
+        raise UsageError(f"--cluster {kind.word} submits no jobs.")
+    processes = settings.processes or settings.cores
+    # Dask restarts a worker at 95 % of its memory and lets it rest at 80 %.
+    needed = math.ceil(max(memory_bytes, default=GIB) / 0.8 / GIB) * processes
+    words: dict[str, Any] = {
+        "cores": settings.cores,
+        "processes": processes,
+        "memory": settings.memory or f"{needed}GiB",
+        "python": sys.executable,
+        "job_script_prologue": list(settings.prologue),
+        "job_extra_directives": list(settings.directives),
+        "interface": settings.interface,
+        "local_directory": settings.local_directory,
+        "log_directory": settings.log_directory,
+    }
+    if kind.word not in _NO_QUEUE:
+        words |= {"queue": settings.queue, "walltime": settings.walltime}
+        words[_ACCOUNT.get(kind.word, "project")] = settings.account
+    return {key: value for key, value in words.items() if value is not None} | dict(settings.options)

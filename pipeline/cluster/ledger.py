@@ -1,0 +1,106 @@
+"""The ledger: what became of every attempt, one JSON line each, only ever added to.
+
+The catalog says what there is; the ledger keeps why something is not there. Several runs may add to one
+ledger at the same time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from pipeline.errors import MachineError
+from pipeline.stores.atomic import machine_error
+from schemas.cluster import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+LEDGER_NAME = "ledger.jsonl"
+LOCK_SECONDS = 60.0
+
+
+def append_attempts(path: Path, attempts: Iterable[Attempt]) -> None:
+    """Add lines to a ledger, made if it does not exist.
+
+    The lines are one write to a file opened for appending, under a lock, because appending alone loses lines
+    where machines share a network disk.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses, or the lock is held for a minute.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> line = Attempt(time="2026-01-01T00:00:00+00:00", session="sub-A", source="a.nwb",
+    ...                recipe_id="20ms-0", status="failed", reason="no units table", exit_code=4)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     append_attempts(Path(folder, "ledger.jsonl"), [line])
+    ...     read_ledger(Path(folder, "ledger.jsonl"))[0].reason
+    'no units table'
+    """
+    text = "".join(json.dumps(a.model_dump(mode="json"), ensure_ascii=False) + "\n" for a in attempts)
+    if not text:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                size = os.fstat(file).st_size
+                # A line cut off by a full disk must not swallow the next one.
+                torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
+                os.write(file, ("\n" * torn + text).encode("utf-8", "surrogateescape"))
+            finally:
+                os.close(file)
+    except Timeout as error:
+        raise MachineError(
+            f"{path}: another process has held the ledger's lock for {LOCK_SECONDS:g} s. Wait for it to end."
+        ) from error
+    except OSError as error:
+        raise machine_error(error, path, doing="add to the ledger") from error
+
+
+def read_ledger(path: Path) -> list[Attempt]:
+    """Return the attempts a ledger records, oldest first; a ledger that does not exist is empty.
+
+    A line that was cut off when a process or the disk gave out is passed over.
+
+    Raises
+    ------
+    MachineError
+        If the file cannot be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise machine_error(error, path, doing="read the ledger") from error
+    out = []
+    for line in lines:
+        try:
+            out.append(Attempt.model_validate_json(line))
+        except ValidationError:
+            continue
+    return out
+
+
+def last_attempts(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
+    """Return the last attempt at each asset, by the asset's path.
+
+    Examples
+    --------
+    >>> line = Attempt(time="", session="s", source="a.nwb", recipe_id="r", status="failed")
+    >>> last_attempts([line, line.model_copy(update={"status": "done"})])["a.nwb"].status
+    'done'
+    """
+    return {attempt.source: attempt for attempt in attempts}

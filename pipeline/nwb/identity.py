@@ -1,0 +1,97 @@
+"""Who and when: session and subject ids from metadata and file names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+_BENCHMARK_PART = re.compile(r"[-_](held[-_](?:in|out)[-_](?:calib|minival|eval|test))$", re.IGNORECASE)
+
+
+def label(text: str) -> str:
+    """Turn text into a label that is safe in ids, file names and shell patterns.
+
+    Examples
+    --------
+    >>> label("CO_20131003/../x")
+    'CO-20131003-x'
+    """
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-+") else "-" for c in text)
+    return "-".join(part for part in kept.split("-") if part) or "unknown"
+
+
+def split_subject(subject: str) -> tuple[str, str | None]:
+    """Split the name of a benchmark's part off a subject id.
+
+    The FALCON dandisets (000941, 000953, 000954) publish each part of their sessions as a subject of its own.
+
+    Returns
+    -------
+    subject, part
+        The part is None where there is none.
+
+    Examples
+    --------
+    >>> split_subject("MonkeyL-held-in-calib")
+    ('MonkeyL', 'held-in-calib')
+    >>> split_subject("Jenkins")
+    ('Jenkins', None)
+    """
+    found = _BENCHMARK_PART.search(subject)
+    if found is None:
+        return subject, None
+    return subject[: found.start()], label(found[1].lower())
+
+
+def session_id(file_name: str, *, subject: str | None, session: str | None) -> str:
+    """Return the BIDS-like id of a session.
+
+    Parameters
+    ----------
+    file_name
+        Name of the NWB file; its ``sub-``, ``ses-`` and ``desc-`` entities fill in what the metadata lack.
+    subject, session
+        Metadata of the file.
+
+    Examples
+    --------
+    >>> session_id("sub-C_ses-CO-20131003_behavior+ecephys.nwb", subject="C", session="CO-20131003")
+    'sub-C_ses-CO-20131003'
+    >>> session_id("sub-C_ses-CO-20160909_x.nwb", subject="C", session="sub-C_ses-CO-20160909")
+    'sub-C_ses-CO-20160909'
+    >>> session_id("monkey.nwb", subject=None, session=None)
+    'sub-unknown_ses-monkey'
+    >>> session_id("sub-L-held-out-calib_ses-1_x.nwb", subject="L-held-out-calib", session=None)
+    'sub-L_ses-1_desc-held-out-calib'
+    """
+    named = _entity(file_name, "sub")
+    sub, part = split_subject(subject or named or "unknown")
+    # Parts of one session differ in nothing else, so that the part has to stay in the id.
+    part = part or (split_subject(named)[1] if named else None)
+    # Some files (000688) repeat the whole id as their session id.
+    given = _entity(session, "ses") or session if session else None
+    ses = label(given or _entity(file_name, "ses") or _stem(file_name))
+    desc = _entity(file_name, "desc") or part
+    return f"sub-{label(sub)}_ses-{ses}" + (f"_desc-{label(desc)}" if desc else "")
+
+
+def subject_of_name(file_name: str) -> str | None:
+    """Return the subject a file's name states, or None.
+
+    Examples
+    --------
+    >>> subject_of_name("sub-C_ses-1_ecephys.nwb")
+    'C'
+    """
+    return _entity(file_name, "sub")
+
+
+def _stem(file_name: str) -> str:
+    return PurePosixPath(PurePosixPath(file_name).name.removesuffix(".zarr")).stem
+
+
+def _entity(file_name: str, key: str) -> str | None:
+    for part in _stem(file_name).split("_"):
+        if part.startswith(f"{key}-") and len(part) > len(key) + 1:
+            return part[len(key) + 1 :]
+    return None

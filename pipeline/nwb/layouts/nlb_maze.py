@@ -1,0 +1,64 @@
+"""Dandisets 000128, 000138, 000139, 000140: the mazes of the Neural Latents Benchmark (monkey Jenkins).
+
+Kinematics in millimetres within trials; splits and movement onsets are stored. The electrodes of M1 units are
+wrong by 96 rows in the published files: the area is told by the unit id (1xxx PMd, 2xxx M1). Test files hold
+neither kinematics nor held-out units nor most columns. Trials of the split ``none`` are not for use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.nwb.layouts.layout import TRIALS, Layout, read_trial_table
+from pipeline.nwb.layouts.trial_table import column
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from pipeline.nwb.file import NwbFile
+    from pipeline.signals.recording import IntArray, TrialTable
+
+_AREA_OF_THOUSAND = {1: "PMd", 2: "M1"}
+
+
+def is_benchmark(file: NwbFile) -> bool:
+    """Whether a file is of the Neural Latents Benchmark: it names splits and held-out units."""
+    return "split" in file.columns(TRIALS) and "heldout" in file.columns("units")
+
+
+def benchmark_trials(
+    file: NwbFile, events: Mapping[str, tuple[str, ...]], *, edges_suffice: bool = False
+) -> TrialTable | None:
+    """Read the trial table; trials of the split ``none`` become invalid."""
+    table = read_trial_table(file, events, edges_suffice=edges_suffice)
+    split = column(file, "split")
+    if table is None or split is None:
+        return table
+    return replace(table, valid=table.valid & np.array([str(s) != "none" for s in split], dtype=bool))
+
+
+def _area_of(_file: NwbFile, ids: IntArray) -> NDArray[np.object_] | None:
+    thousands = ids // 1000
+    if not np.isin(thousands, list(_AREA_OF_THOUSAND)).all():
+        return None
+    return np.array([_AREA_OF_THOUSAND[t] for t in thousands.tolist()], dtype=object)
+
+
+LAYOUT = Layout(
+    name="nlb",
+    summary="mazes of the Neural Latents Benchmark (000128, 000138, 000139, 000140)",
+    recognises=is_benchmark,
+    position="processing/behavior/hand_pos",
+    velocity="processing/behavior/hand_vel",
+    needs_kinematics=False,
+    unit="mm",
+    n_axes=2,
+    area_of=_area_of,
+    trials=benchmark_trials,
+    task=lambda _: "maze",
+)

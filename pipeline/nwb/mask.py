@@ -1,0 +1,89 @@
+"""Observed time: where spikes were recorded, less what the file says is not to be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import DataError
+from pipeline.nwb.series_times import read_times
+from pipeline.nwb.units import intersect_intervals
+from pipeline.signals.binning import merge_intervals
+
+if TYPE_CHECKING:
+    from pipeline.nwb.file import NwbFile
+    from pipeline.nwb.layouts.layout import Layout
+    from pipeline.signals.recording import FloatArray
+
+
+def apply_mask(
+    file: NwbFile, layout: Layout, *, observed: FloatArray | None
+) -> tuple[FloatArray | None, tuple[str, ...]]:
+    """Leave the time out in which the layout's mask series is false.
+
+    True keeps: the FALCON benchmark evaluates where ``eval_mask`` is true, although the files of 000954
+    describe it as "timesteps to ignore" (those of 000941 and 000953 as "timesteps to keep").
+
+    Parameters
+    ----------
+    file
+        The open file.
+    layout
+        Its layout.
+    observed
+        Intervals in seconds, or None where the file does not say. Shape ``(n_intervals, 2)``.
+
+    Returns
+    -------
+    observed
+        Intervals in which the mask is true too.
+    warnings
+        How much time was left out.
+
+    Raises
+    ------
+    DataError
+        If the mask is false throughout.
+    """
+    if layout.mask is None or not file.has(f"{layout.mask}/data"):
+        return observed, ()
+    keep = file.array(f"{layout.mask}/data").ravel().astype(np.float64) > 0
+    middle = read_times(file, layout.mask, n_samples=len(keep), layout=layout)
+    if not keep.any():
+        raise DataError(
+            f"{file.name}: {layout.mask} is false throughout: nothing is to be used. Leave the session out."
+        )
+    kept = true_intervals(middle, keep)
+    left_out_s = float((~keep).sum() * np.median(np.diff(middle)))
+    notes = (f"{layout.mask} is false in {left_out_s:.1f} s, which count as not observed",)
+    return (kept if observed is None else intersect_intervals(observed, kept)), notes
+
+
+def true_intervals(middle: FloatArray, keep: np.ndarray) -> FloatArray:
+    """Return the time covered by the bins that are kept.
+
+    Parameters
+    ----------
+    middle
+        Middle of each bin in seconds, ascending. Shape ``(n_bins,)``.
+    keep
+        Shape ``(n_bins,)``, bool.
+
+    Returns
+    -------
+    intervals
+        Shape ``(n_intervals, 2)``; bins that follow one another are joined.
+
+    Examples
+    --------
+    >>> true_intervals(np.array([0.5, 1.5, 2.5, 9.5]), np.array([True, True, False, True]))
+    array([[ 0.,  2.],
+           [ 9., 10.]])
+    """
+    half = float(np.median(np.diff(middle))) / 2 if len(middle) > 1 else 0.0
+    start = middle - half
+    following = np.append(start[1:], np.inf)
+    # Adjacent bins share their edge exactly, whatever the rounding of the stamps.
+    stop = np.where(following - start < 3 * half, following, middle + half)
+    return merge_intervals(np.column_stack([start, stop])[keep])

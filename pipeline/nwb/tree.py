@@ -1,0 +1,47 @@
+"""What an NWB file is to its reader: named arrays and attributes, wherever the bytes lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+class Tree(Protocol):
+    """Arrays and groups by path, e.g. ``units/spike_times``; links are followed."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        ...
+
+    def has(self, path: str) -> bool:
+        """Whether there is a group or an array at `path`."""
+        ...
+
+    def shape(self, path: str) -> tuple[int, ...] | None:
+        """Return the shape of an array without reading it; None where there is none. Scalars: ``()``."""
+        ...
+
+    def read(self, path: str) -> NDArray[Any]:
+        """Return an array whole; text as str objects. The array must be there."""
+        ...
+
+    def attribute(self, path: str, name: str) -> Any:
+        """Return an attribute of a group or array (``""``: of the file); None where there is none."""
+        ...
+
+    def groups(self, root: str) -> Iterator[str]:
+        """Yield the path of every group below `root`, in order."""
+        ...
+
+    def arrays(self, root: str) -> list[str]:
+        """Return the names of the arrays directly in a group."""
+        ...
+
+    def stored_bytes(self, path: str) -> int:
+        """Return the bytes an array takes where it is stored, compressed as it is; 0 where there is none."""
+        ...

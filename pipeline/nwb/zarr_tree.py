@@ -1,0 +1,159 @@
+"""NWB-Zarr: the directories hdmf-zarr writes, read array by array.
+
+Groups, attributes and links are read from their JSON files, arrays by zarr. The hierarchy is never opened as
+a whole: hdmf-zarr gives the fill value 0 to some arrays of text, which zarr 3 refuses together with the
+consolidated metadata they stand in.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import zarr
+    from numpy.typing import NDArray
+
+_LINKS = "zarr_link"
+_MAX_LINKS = 8
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a zarr directory."""
+    return path.is_dir() and any((path / name).is_file() for name in (".zgroup", "zarr.json"))
+
+
+class ZarrTree:
+    """An NWB-Zarr directory (see `pipeline.nwb.tree.Tree`).
+
+    Parameters
+    ----------
+    root
+        The directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files in the directory."""
+        return _folder_bytes(self._root)
+
+    def has(self, path: str) -> bool:
+        """Whether there is a group or an array at `path`."""
+        return self._find(path) is not None
+
+    def shape(self, path: str) -> tuple[int, ...] | None:
+        """Return the shape of an array without reading it; None where there is none."""
+        folder = self._array_folder(path)
+        if folder is None:
+            return None
+        if _attributes(folder).get("zarr_dtype") == "scalar":
+            return ()
+        name = ".zarray" if (folder / ".zarray").is_file() else "zarr.json"
+        return tuple(_json(folder / name)["shape"])
+
+    def read(self, path: str) -> NDArray[Any]:
+        """Return an array whole; text as str objects."""
+        folder = self._array_folder(path)
+        if folder is None:
+            raise KeyError(path)
+        values = np.asarray(self._open(folder, path)[...])
+        if values.dtype.kind in "TUSO":
+            words = [w.decode() if isinstance(w, bytes) else str(w) for w in values.ravel().tolist()]
+            values = np.array(words, dtype=object).reshape(values.shape)
+        return values.reshape(self.shape(path) or ()) if values.size == 1 else values
+
+    def attribute(self, path: str, name: str) -> Any:
+        """Return an attribute of a group or array; None where there is none."""
+        folder = self._find(path)
+        return None if folder is None else _attributes(folder).get(name)
+
+    def groups(self, root: str) -> Iterator[str]:
+        """Yield the path of every group below `root`, in order."""
+        folder = self._find(root)
+        if folder is None or _is_array(folder):
+            return
+        for child in sorted(p for p in folder.iterdir() if p.is_dir()):
+            if not _is_array(child):
+                path = f"{root}/{child.name}"
+                yield path
+                yield from self.groups(path)
+
+    def arrays(self, root: str) -> list[str]:
+        """Return the names of the arrays directly in a group."""
+        folder = self._find(root)
+        if folder is None or _is_array(folder):
+            return []
+        linked = [link["name"] for link in _attributes(folder).get(_LINKS, ())]
+        names = [p.name for p in folder.iterdir() if p.is_dir()] + linked
+        return sorted(name for name in names if self._array_folder(f"{root}/{name}") is not None)
+
+    def stored_bytes(self, path: str) -> int:
+        """Return the bytes an array takes on disk, compressed as it is; 0 where there is none."""
+        folder = self._array_folder(path)
+        return 0 if folder is None else _folder_bytes(folder)
+
+    def _open(self, folder: Path, path: str) -> zarr.Array[Any]:
+        import zarr  # noqa: PLC0415
+
+        try:
+            return zarr.open_array(str(folder), mode="r")
+        except (TypeError, ValueError, KeyError) as error:
+            raise DataError(
+                f"{self._root.name}: array {path} is stored in a way zarr {zarr.__version__} does not read "
+                f"({error}). Write the file again with a current hdmf-zarr, or convert it to HDF5."
+            ) from error
+
+    def _array_folder(self, path: str) -> Path | None:
+        folder = self._find(path)
+        return folder if folder is not None and _is_array(folder) else None
+
+    def _find(self, path: str, *, depth: int = 0) -> Path | None:
+        """Return the folder of a group or array, through links anywhere on the way."""
+        folder = self._root
+        parts = [part for part in path.split("/") if part]
+        for i, part in enumerate(parts):
+            links = {link["name"]: link for link in _attributes(folder).get(_LINKS, ())}
+            if part in links and not (folder / part).is_dir():
+                link = links[part]
+                if link.get("source", ".") not in {".", ""} or depth == _MAX_LINKS:
+                    return None
+                return self._find("/".join([link["path"], *parts[i + 1 :]]), depth=depth + 1)
+            folder /= part
+            if not (_is_array(folder) or is_zarr(folder)):
+                return None
+        return folder
+
+
+def _is_array(folder: Path) -> bool:
+    if (folder / ".zarray").is_file():
+        return True
+    described = folder / "zarr.json"
+    return described.is_file() and _json(described).get("node_type") == "array"
+
+
+def _attributes(folder: Path) -> dict[str, Any]:
+    for name in (".zattrs", "zarr.json"):
+        if (folder / name).is_file():
+            content = _json(folder / name)
+            return dict(content.get("attributes", {}) if name == "zarr.json" else content)
+    return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    # Python's reader takes NaN and Infinity, which such files hold as bare words.
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())

@@ -1,0 +1,195 @@
+"""From a recording to a binned session: bin → smooth → filter, and the list of what may become a trial.
+
+Everything here needs the recording. What comes after, `pipeline.signals.trials`, needs only what is here, so
+that trials can be cut anew from a store.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import DataError
+from pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
+from pipeline.signals.movements import find_candidates, native_velocity
+from pipeline.signals.outliers import count_outliers, kinematic_outliers
+from pipeline.signals.resample import resample
+from pipeline.signals.smoothing import smooth_counts
+from pipeline.signals.timebase import Grid
+from pipeline.signals.units import unit_reasons
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pipeline.signals.candidates import Candidates
+    from pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
+    from schemas.quality import KinematicOutliers
+    from schemas.recipe import IngestRecipe
+
+
+@dataclass(frozen=True)
+class BinnedSession:
+    """A whole session in bins, with its units chosen and its events found.
+
+    Attributes
+    ----------
+    session
+        Session id.
+    grid
+        The bins.
+    counts, rates
+        Spikes per bin, and Hz with NaN where not observed. Shape ``(n_bins, n_units)``.
+    position, velocity
+        cm and cm/s at bin centres, float32, NaN where unknown. Shape ``(n_bins, n_axes)``.
+    observed, outlier
+        Bins that were recorded throughout, and bins at a kinematic outlier. Shape ``(n_bins,)``.
+    unit, area, mean_rate, heldout
+        Ids, areas, Hz and co-smoothing units. Shape ``(n_units,)``.
+    axis
+        Names of the kinematic axes. Shape ``(n_axes,)``, object.
+    candidates
+        What may become a trial.
+    dropped_units
+        Reason → number of units left out.
+    outliers
+        Record of the kinematic outliers.
+    notes
+        What was odd, one sentence each.
+    """
+
+    session: str
+    grid: Grid
+    counts: NDArray[np.unsignedinteger]
+    rates: NDArray[np.float32]
+    position: NDArray[np.float32]
+    velocity: NDArray[np.float32]
+    observed: BoolArray
+    outlier: BoolArray
+    unit: IntArray
+    area: NDArray[np.object_]
+    mean_rate: FloatArray
+    heldout: BoolArray
+    axis: NDArray[np.object_]
+    candidates: Candidates
+    dropped_units: dict[str, int]
+    outliers: KinematicOutliers
+    notes: tuple[str, ...] = ()
+
+
+def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
+    """Bin, smooth and filter one session, and find its events.
+
+    Parameters
+    ----------
+    recording
+        The continuous session.
+    recipe
+        Bins, smoothing, unit selection, onsets.
+
+    Returns
+    -------
+    session
+        Alignment, trial selection and splits have no part in it.
+
+    Raises
+    ------
+    DataError
+        If no unit is left; the message counts the reasons.
+    """
+    grid = _session_grid(recording, recipe.bin_ns)
+    counts = bin_spikes(recording.spike_times, recording.spike_index, grid)
+    observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
+    notes = _clear_unobserved(counts, observed)
+
+    mean_rate = mean_rates(counts, observed, grid.bin_size_s)
+    reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
+    _require_units(recording, recipe, mean_rate, reason)
+    is_kept = reason == ""
+    counts = counts[is_kept]
+    rates = smooth_counts(
+        counts,
+        observed,
+        bin_size_s=grid.bin_size_s,
+        sigma_s=recipe.smooth_sigma_s,
+        truncate=recipe.smooth_truncate,
+    )
+    velocity = native_velocity(recording)
+    outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, recipe.quality)
+    n_axes = len(recording.axes)
+    return BinnedSession(
+        session=recording.session,
+        grid=grid,
+        counts=_transposed(counts),
+        rates=_transposed(rates),
+        position=_on_grid(recording.position, grid, n_axes),
+        velocity=_on_grid(velocity, grid, n_axes),
+        observed=observed,
+        outlier=outlier,
+        unit=recording.units.ids[is_kept].astype(np.int64),
+        area=recording.units.area[is_kept],
+        mean_rate=mean_rate[is_kept],
+        heldout=recording.units.heldout[is_kept],
+        axis=np.array(recording.axes, dtype=object),
+        candidates=find_candidates(recording, recipe),
+        dropped_units=dict(Counter(str(r) for r in reason if r)),
+        outliers=count_outliers(outlier, observed, n_outliers),
+        notes=notes,
+    )
+
+
+def _transposed(values: NDArray[Any]) -> NDArray[Any]:
+    """Return a transposed copy, block by block: column by column, every write would miss the cache."""
+    out = np.empty(values.shape[::-1], values.dtype)
+    for lo in range(0, values.shape[1], 1024):
+        out[lo : lo + 1024] = values[:, lo : lo + 1024].T
+    return out
+
+
+def _session_grid(recording: Recording, bin_ns: int) -> Grid:
+    times = [recording.observed.ravel(), recording.spike_times[:0]]
+    if len(recording.spike_times):
+        times.append(np.array([recording.spike_times.min(), recording.spike_times.max()]))
+    kinematics = (recording.position, recording.velocity)
+    times += [series.time[[0, -1]] for series in kinematics if series is not None and len(series.time)]
+    spanned = np.concatenate(times)
+    if not len(spanned):
+        raise DataError(
+            f"{recording.session}: the recording holds neither spikes nor kinematics. Leave it out."
+        )
+    return Grid.covering(float(spanned.min()), float(spanned.max()), bin_ns)
+
+
+def _clear_unobserved(counts: NDArray[np.unsignedinteger], observed: BoolArray) -> tuple[str, ...]:
+    outside = counts[:, ~observed]
+    n_outside = int(outside.sum(dtype=np.int64))
+    counts[:, ~observed] = 0
+    if not n_outside:
+        return ()
+    return (f"{n_outside} spikes lie in bins that were not observed throughout and were left out.",)
+
+
+def _on_grid(series: Series | None, grid: Grid, n_axes: int) -> NDArray[np.float32]:
+    if series is None:
+        return np.full((grid.n_bins, n_axes), np.nan, np.float32)
+    return resample(series, grid.centre_s, bin_size_s=grid.bin_size_s).astype(np.float32)
+
+
+def _require_units(
+    recording: Recording, recipe: IngestRecipe, rate: FloatArray, reason: NDArray[np.object_]
+) -> None:
+    if (reason == "").any():
+        return
+    if (reason == "below_min_rate").all():
+        fastest = float(rate.max(initial=0.0))
+        raise DataError(
+            f"{recording.session}: all {len(rate)} units fire below min_rate_hz = {recipe.min_rate_hz:g} Hz "
+            f"(the fastest at {fastest:.3g} Hz). Lower it with --set min_rate_hz=0, or leave the session out."
+        )
+    counted = ", ".join(f"{why} {n}" for why, n in Counter(reason).most_common())
+    raise DataError(
+        f"{recording.session}: none of {len(rate)} units is kept ({counted}). Loosen the rule that drops "
+        "most of them, e.g. --set units.min_presence=0, or leave the session out."
+    )

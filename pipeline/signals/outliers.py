@@ -1,0 +1,115 @@
+"""Kinematics that cannot be movements of a hand: glitches of the tracker, positions off the workspace.
+
+Thresholds are in physical units and times in seconds, so that the sampling rate moves none of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from pipeline.signals.binning import merge_intervals, observed_fraction
+from pipeline.signals.recording import Series
+from pipeline.signals.resample import contiguous_segments, differentiate, sampling_interval
+from schemas.quality import KinematicOutliers
+
+if TYPE_CHECKING:
+    from pipeline.signals.recording import BoolArray, FloatArray
+    from pipeline.signals.timebase import Grid
+    from schemas.quality import QualitySettings
+
+
+def kinematic_outliers(
+    position: Series | None, velocity: Series | None, grid: Grid, settings: QualitySettings
+) -> tuple[BoolArray, FloatArray]:
+    """Find outlying samples and the bins around them.
+
+    Parameters
+    ----------
+    position, velocity
+        At their own sampling rate, cm and cm/s; None where unknown.
+    grid
+        Time bins.
+    settings
+        Thresholds and how far an outlier reaches.
+
+    Returns
+    -------
+    outlier
+        Bins that an outlier reaches into. Shape ``(n_bins,)``.
+    n_samples
+        Number of outlying samples of acceleration and of position. Shape ``(2,)``, float64.
+
+    Examples
+    --------
+    >>> from pipeline.signals.timebase import Grid
+    >>> from schemas.quality import QualitySettings
+    >>> t = np.arange(1000) * 0.01
+    >>> x = np.where(np.arange(1000) == 500, 40.0, 0.0)[:, None]
+    >>> settings = QualitySettings(position_dilate_s=0.1, position_erode_s=0.0)
+    >>> outlier, n = kinematic_outliers(Series(t, x), None, Grid(0, 500, 20_000_000), settings)
+    >>> n.tolist(), int(outlier.sum())
+    ([0.0, 1.0], 12)
+    """
+    nothing = np.empty(0)
+    fast = nothing if velocity is None else _fast(velocity, settings)
+    far = nothing if position is None else _far(position, settings)
+    around = [
+        _around(fast, velocity, dilate_s=settings.acceleration_dilate_s, erode_s=0.0),
+        _around(far, position, dilate_s=settings.position_dilate_s, erode_s=settings.position_erode_s),
+    ]
+    outlier = observed_fraction(merge_intervals(np.concatenate(around)), grid) > 0
+    return outlier, np.array([len(fast), len(far)], dtype=np.float64)
+
+
+def count_outliers(outlier: BoolArray, observed: BoolArray, n_samples: FloatArray) -> KinematicOutliers:
+    """Return the record of a session's outliers; their share is that of the observed bins.
+
+    Examples
+    --------
+    >>> bins = np.array([True, False, False, True])
+    >>> count_outliers(bins, np.array([True, True, True, False]), np.array([2, 0])).share
+    0.3333
+    """
+    n_observed = int(observed.sum())
+    share = int((outlier & observed).sum()) / n_observed if n_observed else 0.0
+    return KinematicOutliers(
+        n_acceleration=int(n_samples[0]), n_position=int(n_samples[1]), share=round(share, 4)
+    )
+
+
+def _fast(velocity: Series, settings: QualitySettings) -> FloatArray:
+    limit = settings.max_acceleration_cm_s2
+    if limit is None:
+        return np.empty(0)
+    values = velocity.values.copy()
+    step = sampling_interval(velocity.time)
+    if settings.acceleration_smooth_s > 0:
+        for segment in contiguous_segments(velocity):
+            at = np.searchsorted(velocity.time, segment.time)
+            values[at] = gaussian_filter1d(
+                segment.values, settings.acceleration_smooth_s / step, axis=0, mode="nearest"
+            )
+    acceleration = np.linalg.norm(differentiate(Series(velocity.time, values)).values, axis=1)
+    fast: FloatArray = velocity.time[acceleration > limit]
+    return fast
+
+
+def _far(position: Series, settings: QualitySettings) -> FloatArray:
+    limit = settings.max_position_cm
+    known = np.isfinite(position.values).all(axis=1)
+    if limit is None or not known.any():
+        return np.empty(0)
+    away = np.abs(position.values - np.median(position.values[known], axis=0))
+    far: FloatArray = position.time[(away > limit).any(axis=1)]
+    return far
+
+
+def _around(time: FloatArray, series: Series | None, *, dilate_s: float, erode_s: float) -> FloatArray:
+    if series is None or not len(time):
+        return np.empty((0, 2))
+    half = sampling_interval(series.time) / 2
+    wide = merge_intervals(np.column_stack([time - dilate_s - half, time + dilate_s + half]))
+    return np.column_stack([wide[:, 0] + erode_s, wide[:, 1] - erode_s])

@@ -1,0 +1,164 @@
+"""What an ingest is going to do: which files, in which order, at what cost. No file is opened."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from pipeline.cluster.estimate import Estimate, estimate_session
+from pipeline.cluster.shard import Shard
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from pipeline.sources.asset import Asset, Source
+    from schemas.recipe import IngestRecipe
+
+
+ALL = Shard()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which sessions to ingest.
+
+    Attributes
+    ----------
+    sessions
+        Shell patterns for session ids.
+    subject, task
+        Exact subject id and task; None: all.
+    limit
+        At most this many files, in order of their path; None: all.
+    exclude
+        Shell patterns for session ids to leave out.
+    shard
+        Part of the files that are left.
+    """
+
+    sessions: tuple[str, ...] = ("*",)
+    subject: str | None = None
+    task: str | None = None
+    limit: int | None = None
+    exclude: tuple[str, ...] = ()
+    shard: Shard = ALL
+
+    def takes(self, *names: str) -> bool:
+        """Whether a session that goes by any of `names` is among those asked for, and by none is excluded.
+
+        Examples
+        --------
+        >>> Selection(sessions=("sub-A*",), exclude=("*-2",)).takes("sub-A_ses-1")
+        True
+        >>> Selection(sessions=("sub-A*",), exclude=("*-2",)).takes("sub-A_ses-2")
+        False
+        """
+        return any(fnmatch.fnmatchcase(n, g) for n in names for g in self.sessions) and not any(
+            fnmatch.fnmatchcase(n, g) for n in names for g in self.exclude
+        )
+
+    def words(self) -> str:
+        """Return the selection as it would be typed, for messages.
+
+        Examples
+        --------
+        >>> Selection(subject="C").words()
+        '--session * --subject C'
+        """
+        return (
+            f"--session {' '.join(self.sessions)}"
+            + "".join(f" --exclude {g}" for g in self.exclude)
+            + (f" --subject {self.subject}" if self.subject else "")
+            + (f" --task {self.task}" if self.task else "")
+        )
+
+
+def session_of_path(path: str) -> str:
+    """Return the session id a file's name suggests, before the file is opened.
+
+    Examples
+    --------
+    >>> session_of_path("sub-C/sub-C_ses-CO-20131003_behavior+ecephys.nwb")
+    'sub-C_ses-CO-20131003'
+    """
+    stem = PurePosixPath(path).name.removesuffix(".nwb")
+    parts = [p for p in stem.split("_") if p.startswith(("sub-", "ses-", "desc-"))]
+    return "_".join(parts) or stem
+
+
+def plan_assets(source: Source, selection: Selection, *, only: Collection[str] | None = None) -> list[Asset]:
+    """Return the files to work on, in order of their path.
+
+    Parameters
+    ----------
+    source
+        Where the files are.
+    selection
+        Which of them.
+    only
+        Paths of assets; None: all.
+
+    Returns
+    -------
+    assets
+        May be empty where `only` or the shard leaves none.
+
+    Raises
+    ------
+    DataError
+        If no file fits the selection.
+    """
+    # Names decide for archives, where opening a file means fetching it; the metadata have the last word.
+    assets = [a for a in source.assets() if _may_match(a, selection)]
+    if not assets:
+        raise DataError(
+            f"No file fits {selection.words()}. Run the command without them and with --dry-run to see what "
+            "there is."
+        )
+    if only is not None:
+        assets = [a for a in assets if a.path in only]
+    return [a for a in assets[: selection.limit] if selection.shard.holds(a.path)]
+
+
+def estimate_asset(asset: Asset, recipe: IngestRecipe) -> Estimate:
+    """Return what ingesting one file costs, as far as its size tells."""
+    return estimate_session(asset.size, bin_size_s=recipe.bin_size_s, is_remote=asset.dandiset is not None)
+
+
+def planned_events(
+    assets: Sequence[Asset], estimates: Sequence[Estimate], *, known: Collection[str]
+) -> Iterator[dict[str, object]]:
+    """Yield one event for each file, for ``--dry-run``.
+
+    Parameters
+    ----------
+    assets, estimates
+        The plan.
+    known
+        Paths of the assets whose sessions are in the catalog.
+    """
+    for asset, cost in zip(assets, estimates, strict=True):
+        yield {
+            "event": "planned",
+            "session": session_of_path(asset.path),
+            "source": asset.path,
+            "bytes": asset.size,
+            "memory_bytes": cost.memory_bytes,
+            "seconds": round(cost.seconds, 1),
+            "in_catalog": asset.path in known,
+        }
+
+
+def _may_match(asset: Asset, selection: Selection) -> bool:
+    from pipeline.nwb.file import label  # noqa: PLC0415
+
+    name = session_of_path(asset.path)
+    if any(fnmatch.fnmatchcase(name, g) for g in selection.exclude):
+        return False
+    if "sub-" not in name or asset.dandiset is None:
+        return True
+    subject = next((p.removeprefix("sub-") for p in name.split("_") if p.startswith("sub-")), "")
+    return selection.takes(name) and (selection.subject is None or label(subject) == label(selection.subject))

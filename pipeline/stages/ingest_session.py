@@ -1,0 +1,293 @@
+"""Ingest of one session: one task, one writer, wherever it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError, MachineError, PipelineError
+from pipeline.stages.ingest_plan import Selection, session_of_path
+from pipeline.stores.atomic import machine_error
+from schemas.catalog import SessionEntry
+from schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, Provenance, StoreAttributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.signals.recording import Recording
+    from pipeline.sources.asset import Asset, Mode, Source
+    from pipeline.stages.report import Report
+    from pipeline.stores.location import StoreLocation
+    from schemas.recipe import IngestRecipe
+
+PACKAGES = ("nwb-latents", "numpy", "scipy", "h5py", "zarr", "xarray")
+
+
+@dataclass(frozen=True)
+class IngestJob:
+    """What all sessions of one ingest have in common.
+
+    Attributes
+    ----------
+    source, recipe, selection
+        Where from, how, and which.
+    catalog_path
+        Absolute path of the catalog.
+    stores
+        Where the stores of the recipe lie.
+    mode
+        How files of an archive are read: ``download``, ``stream`` or ``auto``.
+    force
+        Make stores again that are up to date.
+    """
+
+    source: Source
+    recipe: IngestRecipe
+    selection: Selection
+    catalog_path: Path
+    stores: StoreLocation
+    mode: Mode = "download"
+    force: bool = False
+
+    def store(self, session: str) -> StoreLocation:
+        """Return where the store of a session lies."""
+        return self.stores / f"{session}.zarr"
+
+
+@dataclass(frozen=True)
+class SessionOutcome:
+    """What became of one file: ``done``, ``skipped``, ``unselected`` or ``failed``."""
+
+    name: str
+    status: str
+    entry: SessionEntry | None = None
+    reason: str = ""
+    exit_code: int = 0
+    seconds: float = 0.0
+
+
+def ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutcome:
+    """Ingest one file; whatever goes wrong becomes a failed outcome.
+
+    Parameters
+    ----------
+    job
+        What all sessions have in common.
+    asset
+        The file.
+    report
+        Receives ``bytes`` and ``phase`` events.
+    """
+    begin = monotonic()
+    name = session_of_path(asset.path)
+    try:
+        outcome = _ingest_session(job, asset, report)
+    except PipelineError as error:
+        outcome = _failed(name, error)
+    except MemoryError:
+        outcome = _failed(
+            name,
+            MachineError(
+                f"{asset.path}: there is not enough memory for this session. Run fewer sessions at once or "
+                "use a machine with more, and run the same command again."
+            ),
+        )
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            outcome = _failed(name, machine_error(error, Path(asset.path), doing="ingest this file"))
+        else:
+            outcome = _unforeseen(name, asset, error)
+    return replace(outcome, seconds=monotonic() - begin)
+
+
+def lost_session(asset: Asset, reason: str) -> SessionOutcome:
+    """Return the outcome of a session whose worker never answered."""
+    return SessionOutcome(
+        session_of_path(asset.path),
+        "failed",
+        reason=f"{asset.path}: {reason}",
+        exit_code=MachineError.exit_code,
+    )
+
+
+def is_transient(outcome: SessionOutcome) -> bool:
+    """Whether a session failed because of the machine, so that another one may do it."""
+    return outcome.status == "failed" and outcome.exit_code == MachineError.exit_code
+
+
+def store_key(digest: str, recipe: IngestRecipe) -> str:
+    """Return the key of a store: equal keys mean equal numbers.
+
+    Examples
+    --------
+    >>> from schemas.recipe import IngestRecipe
+    >>> store_key("sha256:00", IngestRecipe()) == store_key("sha256:01", IngestRecipe())
+    False
+    """
+    parts = [digest, recipe.digest(), STORE_SCHEMA_VERSION, TRANSFORM_VERSION]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _failed(name: str, error: PipelineError) -> SessionOutcome:
+    notes = " ".join(getattr(error, "__notes__", ()))
+    return SessionOutcome(name, "failed", reason=f"{error} {notes}".strip(), exit_code=error.exit_code)
+
+
+def _unforeseen(name: str, asset: Asset, error: Exception) -> SessionOutcome:
+    trace = traceback.extract_tb(error.__traceback__)[-1]
+    return SessionOutcome(
+        name, "failed", exit_code=4,
+        reason=f"{asset.path}: unexpected {type(error).__name__}: {error} "
+        f"({Path(trace.filename).name}:{trace.lineno}). Please report it with the file's name; the other "
+        "sessions are unharmed.",
+    )  # fmt: skip
+
+
+def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutcome:
+    from pipeline.nwb.file import label  # noqa: PLC0415
+    from pipeline.nwb.read import read_recording, read_session_id  # noqa: PLC0415
+    from pipeline.stores.one_writer import one_writer  # noqa: PLC0415
+    from pipeline.stores.trials import read_attributes  # noqa: PLC0415
+
+    named = session_of_path(asset.path)
+    if asset.digest is not None and not job.force:
+        # What the archive states is what was verified when the store was made: nothing needs to be fetched.
+        there = read_attributes(job.store(named))
+        if there is not None and there.store_key == store_key(asset.digest, job.recipe):
+            return _up_to_date(job, there)
+    with ExitStack() as writing:
+        with job.source.open(asset, mode=job.mode, recipe=job.recipe, progress=_progress(asset, report)) as (
+            content,
+            digest,
+        ):
+            session, subject = read_session_id(content, name=asset.path)
+            subject_fits = job.selection.subject is None or label(job.selection.subject) == subject
+            if not subject_fits or not job.selection.takes(session, named):
+                return SessionOutcome(session, "unselected")
+            store = job.store(session)
+            confirm = writing.enter_context(one_writer(store))
+            there = read_attributes(store)
+            if there is not None:
+                _refuse_other_file(there, asset, digest, session, force=job.force)
+                if there.store_key == store_key(digest, job.recipe) and not job.force:
+                    return _up_to_date(job, there)
+            _phase(report, asset, session, "reading")
+            recording = read_recording(content, job.recipe, name=asset.path)
+        # A stream that failed says so at the end of its block at the latest: nothing is written before.
+        if job.selection.task not in (None, recording.task):
+            return SessionOutcome(session, "unselected")
+        attributes = _make_store(job, asset, report, recording=recording, digest=digest, confirm=confirm)
+        return SessionOutcome(session, "done", entry=_entry(job, attributes))
+
+
+def _up_to_date(job: IngestJob, there: StoreAttributes) -> SessionOutcome:
+    if job.selection.task not in (None, there.task):
+        return SessionOutcome(there.session, "unselected")
+    return SessionOutcome(there.session, "skipped", entry=_entry(job, there), reason="up to date")
+
+
+def _progress(asset: Asset, report: Report) -> Callable[[int, int], None]:
+    def progress(done: int, total: int) -> None:
+        report({"event": "bytes", "stage": "ingest", "source": asset.path, "done": done, "total": total})
+
+    return progress
+
+
+def _make_store(
+    job: IngestJob,
+    asset: Asset,
+    report: Report,
+    *,
+    recording: Recording,
+    digest: str,
+    confirm: Callable[[], None],
+) -> StoreAttributes:
+    from pipeline.signals.trials import make_trials  # noqa: PLC0415
+    from pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
+
+    _phase(report, asset, recording.session, "binning")
+    made = make_trials(recording, job.recipe)
+    attributes = StoreAttributes(
+        store_key=store_key(digest, job.recipe),
+        session=recording.session,
+        subject=recording.subject,
+        task=recording.task,
+        bin_size_s=job.recipe.bin_size_s,
+        n_event_bins=-job.recipe.window_bins[0],
+        recipe=job.recipe,
+        provenance=_provenance(asset, recording, digest=digest, notes=made.notes),
+        dropped=made.dropped,
+        quality=made.quality,
+    )
+    _phase(report, asset, recording.session, "writing")
+    write_store(
+        job.store(recording.session),
+        to_dataset("trials", made.trials, attributes),
+        to_dataset("continuous", made.continuous, attributes),
+        to_dataset("events", made.events, attributes),
+        confirm=confirm,
+    )
+    return attributes
+
+
+def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple[str, ...]) -> Provenance:
+    return Provenance(
+        source=asset.path,
+        asset_digest=digest,
+        dandiset=asset.dandiset,
+        dandiset_version=asset.version,
+        asset_id=asset.asset_id,
+        layout=recording.layout,
+        position_series=recording.position_series,
+        velocity_series=recording.velocity_series,
+        warnings=(*recording.warnings, *notes),
+        packages={name: version(name) for name in PACKAGES},
+    )
+
+
+def _entry(job: IngestJob, attributes: StoreAttributes) -> SessionEntry:
+    from pipeline.stores.trials import read_trials  # noqa: PLC0415
+
+    store = job.store(attributes.session)
+    sizes = read_trials(store).sizes
+    origin = attributes.provenance
+    written = store.modified()
+    return SessionEntry(
+        session=attributes.session,
+        subject=attributes.subject,
+        task=attributes.task,
+        recipe_id=attributes.recipe.recipe_id,
+        store=store.in_catalog(job.catalog_path),
+        store_key=attributes.store_key,
+        dandiset=f"{origin.dandiset}@{origin.dandiset_version}" if origin.dandiset else None,
+        source=origin.source,
+        n_trials=sizes["trial"],
+        n_units=sizes["unit"],
+        n_bins=sizes["time"],
+        bin_size_s=attributes.bin_size_s,
+        created=written.isoformat(timespec="seconds") if written else "",
+    )
+
+
+def _refuse_other_file(
+    there: StoreAttributes, asset: Asset, digest: str, session: str, *, force: bool
+) -> None:
+    origin = there.provenance
+    if force or origin.asset_digest == digest or origin.source == asset.path:
+        return
+    raise DataError(
+        f"{asset.path}: its session id {session} is taken by the store made from {origin.source}, a "
+        "different file. Give "
+        "the file its own subject_id and session_id, or replace the store with --force."
+    )
+
+
+def _phase(report: Report, asset: Asset, session: str, phase: str) -> None:
+    report({"event": "phase", "stage": "ingest", "source": asset.path, "session": session, "phase": phase})

@@ -1,0 +1,184 @@
+"""Files of the exporters: HDF5, written whole or not at all, and recognised when they are up to date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.stores.atomic import leftovers, machine_error, temporary_name
+from schemas.export import EXPORT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from schemas.export import ExportSettings
+    from schemas.store import StoreAttributes
+
+    Array = NDArray[np.generic] | Sequence[NDArray[np.generic]]
+
+_CHUNK_BYTES = 1 << 20
+
+
+def export_key(settings: ExportSettings, store_key: str) -> str:
+    """Return the key of an exported file: equal keys mean equal content.
+
+    Examples
+    --------
+    >>> from schemas.export import LfadsExport, NlbExport
+    >>> export_key(NlbExport(), "a") == export_key(NlbExport(lag_ms=100), "a")
+    True
+    >>> export_key(NlbExport(), "a") == export_key(LfadsExport(), "a")
+    False
+    """
+    parts = [type(settings).__name__, settings.digest(), store_key, EXPORT_VERSION]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def export_attributes(settings: ExportSettings, attributes: StoreAttributes) -> dict[str, str | float]:
+    """Return what an exported file says about its origin, as HDF5 attributes.
+
+    Parameters
+    ----------
+    settings
+        Settings of the export.
+    attributes
+        Attributes of the store it is made from.
+    """
+    origin = attributes.provenance
+    return {
+        "export_key": export_key(settings, attributes.store_key),
+        "export_settings": settings.model_dump_json(),
+        "session": attributes.session,
+        "subject": attributes.subject,
+        "task": attributes.task,
+        "bin_size_s": attributes.bin_size_s,
+        "store_key": attributes.store_key,
+        "source": origin.source,
+        "source_digest": origin.asset_digest,
+        "dandiset": f"{origin.dandiset}@{origin.dandiset_version}" if origin.dandiset else "",
+        "recipe": attributes.recipe.model_dump_json(),
+    }
+
+
+def is_up_to_date(path: Path, key: str) -> bool:
+    """Whether `path` is a whole export with this key (attribute ``export_key``, or an NWB identifier)."""
+    import h5py  # noqa: PLC0415
+
+    try:
+        with h5py.File(path, "r") as h5:
+            found = h5.attrs.get("export_key")
+            if found is None and "identifier" in h5:
+                found = h5["identifier"].asstr()[()]
+            return bool(found == key)
+    except OSError:
+        return False
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary name beside `path` to write to; give the file its own name at the end.
+
+    If the body raises, nothing is left and an existing file stays as it was. One writer at a time.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in leftovers(path):
+            stale.unlink(missing_ok=True)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, Array], *, attributes: Mapping[str, str | float], group: str = "/"
+) -> None:
+    """Write arrays into one group of an HDF5 file, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Final path.
+    arrays
+        Name → array; a list of integer arrays becomes one ragged (variable-length) dataset, text becomes
+        UTF-8.
+    attributes
+        Attributes of the file's root.
+    group
+        Group the arrays lie in.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses; nothing is left behind.
+
+    Examples
+    --------
+    >>> import h5py
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "a.h5"
+    ...     write_arrays(path, {"x": np.arange(3)}, attributes={"session": "s"}, group="s_20")
+    ...     with h5py.File(path) as h5:
+    ...         print(h5["s_20/x"][()], h5.attrs["session"])
+    [0 1 2] s
+    """
+    import h5py  # noqa: PLC0415
+
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as h5:
+        h5.attrs.update(attributes)
+        target = h5.require_group(group)
+        for name, values in arrays.items():
+            _write(target, name, values)
+
+
+def _write(group: object, name: str, values: Array) -> None:
+    import h5py  # noqa: PLC0415
+
+    assert isinstance(group, h5py.Group)
+    if not isinstance(values, np.ndarray):
+        ragged = group.create_dataset(name, (len(values),), dtype=h5py.vlen_dtype(np.int32))
+        for row, part in enumerate(values):
+            ragged[row] = part
+        return
+    if values.dtype.kind == "O":
+        group.create_dataset(name, data=values.astype(str).astype(object), dtype=h5py.string_dtype())
+        return
+    if values.ndim < 2 or not values.size:
+        group.create_dataset(name, data=values)
+        return
+    row_bytes = values.dtype.itemsize * int(np.prod(values.shape[1:]))
+    rows = max(1, min(len(values), _CHUNK_BYTES // row_bytes))
+    # Counts are small whole numbers: shuffled bytes let even the fastest level of gzip, which every HDF5
+    # library reads, shrink them tenfold.
+    group.create_dataset(
+        name,
+        data=values,
+        chunks=(rows, *values.shape[1:]),
+        compression="gzip",
+        compression_opts=1,
+        shuffle=True,
+    )

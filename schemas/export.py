@@ -1,0 +1,108 @@
+"""Settings of `pipeline export`: what other programs are handed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+
+EXPORT_VERSION = 1
+"""Raised when the same store and settings give another file than before."""
+
+
+class NlbExport(Frozen):
+    """Tensors of the Neural Latents Benchmark, one HDF5 file per session."""
+
+    phase: Literal["test", "val"] = Field(
+        "test",
+        description="What is evaluated: 'test' trains on train and val and evaluates test; 'val' trains on "
+        "train and evaluates val, and leaves the test trials out of the file.",
+    )
+    split: str | None = Field(
+        None, description="Name of one of the recipe's extra_splits; default: the recipe's own split."
+    )
+    lag_ms: float = Field(
+        100.0,
+        description="Behaviour is read this long after the neural activity, ms; a whole number of bins.",
+    )
+    forward_ms: float = Field(
+        200.0,
+        ge=0,
+        description="Time after the window whose spikes are to be predicted, ms; a whole number of bins, at "
+        "most the window's length; 0 = none.",
+    )
+    heldout_fraction: float = Field(
+        0.25,
+        ge=0,
+        lt=1,
+        description="Share of the units held out where the recording marks none itself.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the draw of held-out units; the session id is mixed in.")
+    psth: bool = Field(
+        True, description="Add the mean activity of each condition, where there are several conditions."
+    )
+    psth_sigma_ms: float = Field(
+        70.0,
+        ge=0,
+        description="Standard deviation of the Gaussian laid over the spikes first, ms.",
+    )
+    key: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9._+-]+$",
+        description="Name of the HDF5 group, e.g. mc_maze; default: the session id. Bins other than 5 ms add "
+        "their width, e.g. mc_maze_20.",
+    )
+
+
+class LfadsExport(Frozen):
+    """Tensors in the layout of lfads-torch, one HDF5 file per session."""
+
+    split: str | None = Field(
+        None, description="Name of one of the recipe's extra_splits; default: the recipe's own split."
+    )
+    forward_ms: float = Field(
+        0.0,
+        ge=0,
+        description="Time after the window that is reconstructed but not encoded, ms; a whole number of "
+        "bins, at most the window's length.",
+    )
+    heldout_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the units that are reconstructed but not encoded, where the recording marks "
+        "none itself.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the draw of held-out units; the session id is mixed in.")
+    ext_input: Literal["none", "velocity"] = Field(
+        "none", description="External input: none, or the hand velocity of the same bins, cm/s."
+    )
+    truth: Literal["none", "rates"] = Field(
+        "none", description="Reference the model's rates are compared with: none, or the smoothed rates, Hz."
+    )
+
+
+class NwbExport(Frozen):
+    """Derived NWB file of a session: rates, kinematics, trials and units, without the raw spikes."""
+
+    counts: bool = Field(True, description="Add the spike counts beside the smoothed rates.")
+    kinematics: bool = Field(True, description="Add hand position and velocity on the bins.")
+    species: str | None = Field(
+        None, description="Species of the subject, e.g. Macaca mulatta; stores do not keep it."
+    )
+    sex: Literal["M", "F", "U", "O"] = Field("U", description="Sex of the subject; U = unknown.")
+    age: str = Field(
+        "P0D/",
+        description="Age of the subject, ISO 8601 duration; a range ends in the oldest, P0D/ = unknown.",
+    )
+    session_start: datetime | None = Field(
+        None,
+        description="Start of the recording, ISO 8601 with time zone. Stores do not keep it; without it the "
+        "file says 1970-01-01T00:00:00Z and that this is a placeholder.",
+    )
+
+
+ExportSettings = NlbExport | LfadsExport | NwbExport

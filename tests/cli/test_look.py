@@ -1,0 +1,104 @@
+"""What is known of dandisets and sessions, for people and for machines."""
+
+import json
+
+import pytest
+import yaml
+
+from pipeline.cli.console import Output
+from pipeline.cli.describe import show_session
+from pipeline.sources.known_dandisets import known_dandisets
+from pipeline.stores.catalog import read_catalog
+from schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
+from schemas.store import DropCounts, Provenance, StoreAttributes
+
+
+def test_dandisets_are_listed_with_files_size_licence_and_citation(pipeline_command):
+    shown = pipeline_command("dandisets", "--json")
+    entries = {e["dandiset"]: e for e in map(json.loads, shown.stdout.splitlines())}
+    draft, pins = entries["000070"], known_dandisets()["000070"].pins
+    assert (draft["n_pins"], draft["n_files"]) == (9, 9)
+    assert draft["n_bytes"] == sum(pin.size for pin in pins)
+    assert draft["license"] == "CC-BY-4.0"
+    assert entries["000688"]["citation"] == known_dandisets()["000688"].citation
+    assert all({"version", "layout", "tasks", "notes"} <= set(entry) for entry in entries.values())
+    table = pipeline_command("dandisets").stdout
+    assert "45.9 GB" in table
+    assert "0.250122.1735" in table
+
+
+def test_one_dandiset_is_shown_with_its_notes(pipeline_command):
+    shown = pipeline_command("dandisets", "000070")
+    assert shown.returncode == 0
+    for note in known_dandisets()["000070"].notes:
+        assert note in shown.stdout
+    assert "sub-Nitschke_ses-20090812" in shown.stdout
+    assert pipeline_command("dandisets", "000688").returncode == 0
+    unknown = pipeline_command("dandisets", "000001")
+    assert unknown.returncode == 4
+    assert "000688" in unknown.stderr
+
+
+def test_a_dandiset_of_the_catalog_is_listed_with_the_size_it_states(pipeline_command, tmp_path):
+    entry = {"title": "mine", "version": "0.240101.0000", "layout": "generic", "tasks": ["CO"]}
+    entry |= {"n_files": 3, "n_bytes": 2_000_000_000}
+    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"dandisets": {"000999": entry}}))
+    (event,) = map(json.loads, pipeline_command("dandisets", "000999", "--json").stdout.splitlines())
+    assert (event["n_files"], event["n_bytes"], event["n_pins"]) == (3, 2_000_000_000, 0)
+    assert "2 GB" in pipeline_command("dandisets", "000999").stdout
+
+
+@pytest.fixture
+def shown_session(capsys, tmp_path):
+    def show(**changes):
+        content = {
+            "session": "sub-T_ses-1", "subject": "T", "task": "CO", "recipe_id": "20ms-0", "store": "s.zarr",
+            "store_key": "k", "source": "a.nwb", "n_trials": 20, "n_units": 7, "n_bins": 36,
+            "bin_size_s": 0.02, "created": "2024-01-01T00:00:00+00:00",
+        }  # fmt: skip
+        (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"sessions": {"a": content}}))
+        entry = read_catalog(tmp_path / "catalog.yaml").sessions["a"]
+        attributes = StoreAttributes(
+            **{
+                "store_key": "k", "session": "s", "subject": "T", "task": "CO", "bin_size_s": 0.02,
+                "n_event_bins": 13, "recipe": {"min_rate_hz": 0.5},
+                "provenance": Provenance(
+                    source="a.nwb", asset_digest="sha256:0", layout="generic", warnings=("odd clock",)
+                ),
+                "dropped": DropCounts(units={"below_min_rate": 3}, trials={"flagged_by_file": 2}),
+                **changes,
+            }
+        )  # fmt: skip
+        with Output() as out:
+            show_session(out, entry, attributes, [])
+        return capsys.readouterr().out
+
+    return show
+
+
+def test_a_session_is_shown_with_what_was_left_out_and_why(shown_session):
+    text = " ".join(shown_session().replace("│", " ").split())
+    assert "unit below_min_rate 3" in text
+    assert "trial flagged_by_file 2" in text
+    assert "warning: odd clock" in text
+    assert "min_rate_hz=0.5" in text
+
+
+def test_a_session_without_losses_says_so(shown_session):
+    assert "Left out: no unit, no trial." in shown_session(dropped=DropCounts())
+
+
+def test_the_quality_of_a_session_is_shown_with_meaning_and_unit(shown_session):
+    quality = SessionQuality(
+        n_trials=20, n_units=7, reaction_time_s=Percentiles(n=19, p5=0.2, p50=0.31, p95=0.48),
+        peak_speed_cm_s=Percentiles(n=0), onset_quality={"ok": 18, "slow_rise": 2},
+        rates=RateStability(drift=0.125), outliers=KinematicOutliers(share=0.01), decodability=0.71234,
+        flags=("rate_drift",),
+    )  # fmt: skip
+    text = " ".join(shown_session(quality=quality).replace("│", " ").split())
+    assert "0.31 (5th to 95th percentile 0.2 to 0.48, n = 19)" in text
+    assert "decodability 0.712" in text
+    assert "ok 18, slow_rise 2" in text
+    assert "rates drift 0.125" in text
+    assert "Flags: rate_drift." in text
+    assert "Flags: none." in shown_session(quality=quality.model_copy(update={"flags": ()}))

@@ -1,0 +1,119 @@
+"""Batch systems: the job script of each, and a whole run through a stand-in for SLURM."""
+
+import sys
+
+import pytest
+
+from pipeline.cluster.dask_client import job_words
+from pipeline.cluster.kinds import JOB_QUEUES, parse_cluster
+from pipeline.errors import MachineError, SettingsError
+from pipeline.sources.folder import FolderSource
+from pipeline.stages.ingest import ingest
+from schemas.cluster import ClusterSettings
+
+GIB = 1 << 30
+
+SBATCH = """\
+#!/bin/sh
+# Runs the job at once on this machine, in a process group of its own, and says its number as SLURM does.
+cp "$1" "{folder}/job-$$.sh"
+setsid sh "$1" > "{folder}/job-$$.out" 2>&1 < /dev/null &
+echo $! > "{folder}/last"
+echo "Submitted batch job $!"
+"""
+
+SCANCEL = """\
+#!/bin/sh
+echo "$@" >> "{folder}/cancelled"
+kill -TERM -"$1" 2> /dev/null
+true
+"""
+
+
+@pytest.fixture
+def fake_slurm(tmp_path, monkeypatch):
+    """Put ``sbatch`` and ``scancel`` on the path; return the folder of their traces."""
+    folder = tmp_path / "slurm"
+    (folder / "bin").mkdir(parents=True)
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (folder / "bin" / name).write_text(text.format(folder=folder))
+        (folder / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore:OAR Job memory")
+@pytest.mark.parametrize("name", JOB_QUEUES)
+def test_every_batch_system_takes_the_settings(name):
+    dask_jobqueue = pytest.importorskip("dask_jobqueue")
+    settings = ClusterSettings(
+        queue="short", account="lab", cores=2, walltime="00:20:00", prologue=("module load python",)
+    )
+    if name == "htcondor":
+        settings = settings.model_copy(update={"options": {"disk": "1GB"}})
+    words = job_words(parse_cluster(name), settings, memory_bytes=[GIB, 3 * GIB])
+    job_class = getattr(dask_jobqueue, JOB_QUEUES[name]).job_cls
+    script = job_class(scheduler="tcp://127.0.0.1:1", name="worker", **words).job_script()
+    assert "module load python" in script
+    assert sys.executable in script
+    assert "--nworkers 2" in script
+    if name != "htcondor":
+        assert "short" in script
+        assert "lab" in script
+        assert "20:00" in script
+
+
+def test_a_job_asks_for_what_its_largest_session_needs():
+    words = job_words(parse_cluster("slurm"), ClusterSettings(cores=4), memory_bytes=[GIB, 3 * GIB])
+    assert words["memory"] == "16GiB"
+    words = job_words(parse_cluster("slurm"), ClusterSettings(memory="6GB"), memory_bytes=[3 * GIB])
+    assert words["memory"] == "6GB"
+
+
+def test_a_missing_package_is_named_with_its_extra(recordings, tmp_path, fake_slurm, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(MachineError, match=r"pip install 'nwb-latents\[cluster\]'"):
+        ingest(tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm")
+
+
+def test_a_machine_that_cannot_submit_jobs_is_told(recordings, tmp_path):
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(MachineError, match="sbatch is not on this machine"):
+        ingest(tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm")
+
+
+def test_a_setting_dask_jobqueue_does_not_know_is_named(recordings, tmp_path, fake_slurm):
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(SettingsError, match="no_such_word"):
+        ingest(
+            tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm",
+            cluster_settings=ClusterSettings(options={"no_such_word": 1}),
+        )  # fmt: skip
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_slurm_jobs_make_the_same_stores_as_a_plain_run(
+    recordings, serial_stores, contents, eventually, fake_slurm, pipeline_command, tmp_path
+):
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "cluster.yaml").write_text(
+        "queue: short\nmemory: 2GB\nn_jobs: 2\ninterface: lo\nlog_directory: logs\nwalltime: '00:10:00'\n"
+    )
+    done = pipeline_command(
+        "run", "ingest", "--path", recordings, "--cluster", "slurm", "--cluster-config", "cluster.yaml"
+    )
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path) == serial_stores
+    assert "2 slurm jobs submitted" in done.stderr
+    scripts = [path.read_text() for path in fake_slurm.glob("job-*.sh")]
+    assert len(scripts) == 2
+    for script in scripts:
+        assert "#SBATCH -p short" in script
+        assert "#SBATCH -t 00:10:00" in script
+        assert "#SBATCH --mem=2G" in script
+    cancelled = eventually(
+        lambda: (fake_slurm / "cancelled").exists() and (fake_slurm / "cancelled").read_text().split(),
+        what="scancel",
+    )
+    assert len(cancelled) >= 1

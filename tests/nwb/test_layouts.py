@@ -1,0 +1,110 @@
+"""Every family of files is told from the others and read under canonical names, in cm, cm/s and seconds."""
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.nwb.file import open_nwb
+from pipeline.nwb.read import LAYOUTS, layout_of, read_recording
+from pipeline.signals.trials import make_trials
+from pipeline.sources.known_dandisets import known_dandisets
+from schemas.recipe import IngestRecipe
+
+RECIPE = IngestRecipe()
+EXPECTED = {
+    # layout: task, areas, axes, speed at the peak, events beside start and stop
+    "000688": ("CO", {"M1", "PMd"}, ("x", "y"), 40.0, {"target_on", "go_cue"}),
+    "000070": ("maze", {"M1", "PMd"}, ("x", "y"), None, {"target_on", "go_cue", "move_onset", "move_end"}),
+    "000121": ("delayed_reach", {"M1", "PMd"}, ("x", "y"), None, {"target_on", "go_cue"}),
+    "nlb": ("maze", {"M1", "PMd"}, ("x", "y"), 40.0, {"target_on", "go_cue", "move_onset"}),
+    "000129": ("RTT", {"M1"}, ("x", "y"), 40.0, {"target_on", "go_cue"}),
+    "000127": ("bump", {"area2"}, ("x", "y"), 40.0, {"target_on", "go_cue", "move_onset"}),
+    "000130": ("RSG", {"DMFC"}, ("x", "y"), None, {"target_on", "go_cue", "move_onset"}),
+    "000941": ("reach_to_grasp", {"M1"}, ("x", "y"), None, {"go_cue", "move_onset"}),
+    "000953": ("finger", {"M1"}, ("index", "mrs"), None, {"target_on", "go_cue"}),
+    "000954": ("reach_grasp_7dof", {"M1"}, ("tx", "ty", "tz", "rx", "g1", "g2", "g3"), 1.0, set()),
+}
+
+
+@pytest.mark.parametrize("layout", EXPECTED)
+def test_a_file_is_told_from_all_others_and_read_under_canonical_names(draft, nwb_path, layout):
+    task, areas, axes, peak, events = EXPECTED[layout]
+    recording = read_recording(draft(layout).write(nwb_path), RECIPE)
+    assert (recording.layout, recording.task, recording.axes) == (layout, task, axes)
+    assert set(recording.units.area) == areas
+    assert set(recording.trials.events) == {"start", "stop"} | events
+    if peak is not None:
+        assert np.nanmax(recording.velocity.values[:, 0]) == pytest.approx(peak, rel=1e-3)
+
+
+def test_every_family_but_the_generic_one_has_a_small_file_here():
+    assert set(EXPECTED) == set(LAYOUTS) - {"generic"}
+    assert list(LAYOUTS)[-1] == "generic"
+
+
+@pytest.mark.parametrize("dandiset", known_dandisets())
+def test_the_layout_the_catalog_names_exists_and_names_its_tasks(draft, nwb_path, dandiset):
+    entry = known_dandisets()[dandiset]
+    assert entry.layout in LAYOUTS
+    recording = read_recording(draft(entry.layout).write(nwb_path), RECIPE)
+    assert recording.task in entry.tasks
+
+
+@pytest.mark.parametrize(
+    ("layout", "events"),
+    [("nlb", {"move_onset"}), ("000127", {"move_onset"}), ("000130", {"move_onset"}), ("000129", set())],
+)
+def test_test_files_of_the_benchmark_lack_kinematics_and_are_read(
+    draft, test_file_of, nwb_path, layout, events
+):
+    columns = {"000130": "go_time"}.get(layout, "move_onset_time")
+    path = test_file_of(draft(layout), columns, "split").write(nwb_path)
+    recording = read_recording(path, RECIPE)
+    assert recording.layout == layout
+    assert recording.position is None
+    assert recording.velocity is None
+    assert not recording.units.heldout.any()
+    assert set(recording.trials.events) == {"start", "stop"} | events
+    assert set(recording.trials.split) == {"test"}
+
+
+@pytest.mark.parametrize("align_to", ["go_cue", "move_onset"])
+def test_sessions_without_kinematics_become_trials(draft, nwb_path, align_to):
+    recording = read_recording(draft("000130").write(nwb_path), RECIPE)
+    made = make_trials(recording, IngestRecipe(align_to=align_to, min_rate_hz=0.0))
+    assert len(made.trials["trial"]) == 6
+    assert made.dropped.trials == {"flagged_by_file": 1, "not_successful": 1}
+    assert np.isnan(made.trials["velocity"]).all()
+    assert made.trials["velocity"].shape[2] == 2
+    assert made.trials["counts"].sum() > 0
+
+
+def test_intervals_without_events_can_be_aligned_to_their_start(draft, test_file_of, nwb_path):
+    recording = read_recording(test_file_of(draft("000129"), "split").write(nwb_path), RECIPE)
+    recipe = IngestRecipe(
+        align_to="trial_start", window_s=(0.0, 0.38), trials={"guard_s": 0.0}, min_rate_hz=0.0
+    )
+    assert len(make_trials(recording, recipe).trials["trial"]) > 10
+
+
+def test_the_last_cue_is_the_go_cue_and_the_response_the_onset(draft, nwb_path):
+    d = draft("000130")
+    events = read_recording(d.write(nwb_path), RECIPE).trials.events
+    assert events["go_cue"] == pytest.approx(d.go)
+    assert events["move_onset"] == pytest.approx(d.onset + 0.2)
+
+
+def test_kinematics_are_needed_where_the_layout_has_them(draft, nwb_path):
+    d = draft("000954")
+    for table in (d.arrays, d.attributes):
+        for path in [p for p in table if p.startswith("acquisition/OpenLoopKinematicsVelocity")]:
+            del table[path]
+    with pytest.raises(DataError, match="has no series acquisition/OpenLoopKinematicsVelocity"):
+        read_recording(d.write(nwb_path), RECIPE)
+
+
+def test_a_layout_that_does_not_fit_is_refused_by_name(draft, nwb_path):
+    with open_nwb(draft("000130").write(nwb_path)) as file:
+        assert layout_of(file, "nlb").name == "nlb"
+        with pytest.raises(DataError, match=r"is not of the layout 000070 .*layout=auto"):
+            layout_of(file, "000070")

@@ -1,0 +1,143 @@
+"""What is written down is read back equal, whichever notation it took on the way."""
+
+import json
+from datetime import UTC
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.stores.catalog import read_catalog, update_catalog
+from pipeline.stores.settings import load, validate
+from schemas.catalog import Catalog, RunEntry, SessionEntry
+from schemas.export import LfadsExport, NlbExport, NwbExport
+from schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
+from schemas.results import Score
+
+# Words that YAML takes for something other than text, beside any text at all.
+words = st.one_of(
+    st.sampled_from(["000070", "1e3", "null", "yes", "2020-01-06", "0x10", "1:30", "- a", "a: b", "#", "~"]),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12),
+)
+shares = st.floats(0, 1, allow_nan=False)
+positive = st.floats(1e-6, 1e6, allow_nan=False)
+
+
+@st.composite
+def recipes(draw):
+    """Return a recipe with a whole number of bins on either side of the event."""
+    bin_ms = draw(st.sampled_from([1, 2, 5, 10, 20, 25, 50, 100]))
+    first, last = draw(st.integers(-200, 100)), draw(st.integers(1, 300))
+    test = draw(st.integers(0, 40)) / 100
+    val = draw(st.integers(0, 40)) / 100
+    return IngestRecipe(
+        bin_size_s=bin_ms / 1e3,
+        window_s=(first * bin_ms / 1e3, (first + last) * bin_ms / 1e3),
+        smooth_sigma_s=draw(st.floats(0, 1)),
+        min_rate_hz=draw(st.floats(0, 50)),
+        align_to=draw(st.sampled_from(["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"])),
+        onset=OnsetSettings(
+            method=draw(st.sampled_from(["auto", "threshold"])), threshold_cm_s=draw(positive)
+        ),
+        trials=TrialSelection(success_only=draw(st.booleans()), guard_s=draw(st.floats(0, 5))),
+        split=SplitSettings(name=draw(words), train=1 - test - val, val=val, test=test),
+        position_series=draw(st.none() | words),
+    )
+
+
+@st.composite
+def catalogs(draw):
+    """Return a catalog with sessions, runs and scores of any names."""
+    sessions = draw(
+        st.dictionaries(
+            words,
+            st.builds(
+                SessionEntry, session=words, subject=words, task=words, recipe_id=words, store=words,
+                store_key=words, dandiset=st.none() | words, source=words, n_trials=st.integers(0, 999),
+                n_units=st.integers(0, 999), n_bins=st.integers(1, 99), bin_size_s=positive, created=words,
+            ),
+            max_size=3,
+        )
+    )  # fmt: skip
+    runs = draw(
+        st.dictionaries(
+            words,
+            st.builds(
+                RunEntry, run=words, model=words, path=words, run_key=words, recipe_id=words,
+                sessions=st.lists(words, max_size=3).map(tuple), steps=st.integers(0, 9),
+                metrics=st.dictionaries(words, st.floats(allow_nan=False), max_size=2), created=words,
+            ),
+            max_size=2,
+        )
+    )  # fmt: skip
+    scores = draw(
+        st.lists(
+            st.builds(
+                Score, run=st.none() | words, session=words, recipe_id=words, metric=words,
+                source=st.sampled_from(["rates", "forecast"]), lag_ms=positive, value=st.none() | shares,
+                definition=st.just("r2_uniform"), split=st.just("test"), n_trials=st.integers(0, 9),
+                n_samples=st.integers(0, 9), alpha=positive, per_axis=st.lists(shares, max_size=2).map(tuple),
+            ),
+            max_size=3,
+        )
+    )  # fmt: skip
+    return Catalog(sessions=sessions, runs=runs, results=tuple(scores))
+
+
+exports = st.one_of(
+    st.builds(NlbExport, lag_ms=st.floats(-500, 500), key=st.none() | st.just("mc_maze"), psth=st.booleans()),
+    st.builds(LfadsExport, heldout_fraction=st.floats(0, 0.99), truth=st.sampled_from(["none", "rates"])),
+    st.builds(NwbExport, session_start=st.none() | st.datetimes(timezones=st.just(UTC))),
+)
+
+
+def same(settings_object):
+    """Check an object through JSON and through YAML, whole and without its defaults."""
+    kind = type(settings_object)
+    assert kind.model_validate_json(settings_object.model_dump_json()) == settings_object
+    for only_set in (False, True):
+        plain = settings_object.model_dump(mode="json", exclude_defaults=only_set)
+        of_yaml = yaml.safe_load(yaml.safe_dump(plain, allow_unicode=True))
+        for content in (of_yaml, json.loads(json.dumps(plain))):
+            back = validate(kind, content, where="text")
+            assert back == settings_object
+            assert back.digest() == settings_object.digest()
+
+
+@settings(deadline=None, max_examples=60)
+@given(recipes())
+def test_recipes(recipe):
+    same(recipe)
+    assert recipe.window_bins[1] - recipe.window_bins[0] == recipe.n_bins
+
+
+@settings(deadline=None, max_examples=40)
+@given(exports)
+def test_export_settings(chosen):
+    same(chosen)
+
+
+@settings(deadline=None, max_examples=30)
+@given(recipes())
+def test_a_recipe_given_word_by_word_is_that_recipe(recipe):
+    plain = recipe.model_dump(mode="json")
+    given_words = [
+        f"{key}={json.dumps(plain[key])}"
+        for key in ("bin_size_s", "window_s", "smooth_sigma_s", "min_rate_hz", "align_to", "onset", "trials")
+    ]
+    expected = recipe.model_copy(update={"split": SplitSettings(), "position_series": None})
+    assert load(IngestRecipe, overrides=given_words) == expected
+
+
+@settings(deadline=None, max_examples=40)
+@given(catalogs())
+def test_catalogs_on_disk(catalog):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "catalog.yaml"
+        update_catalog(path, lambda _: catalog)
+        assert read_catalog(path) == catalog
+        before = path.read_bytes()
+        update_catalog(path, lambda found: found)
+        assert path.read_bytes() == before

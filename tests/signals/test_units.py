@@ -1,0 +1,102 @@
+"""Unit selection: each rule drops what it names, counts it, and is off by default."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import DataError
+from pipeline.signals.trials import make_trials
+from pipeline.signals.units import coincidence, duplicates, presence_ratio, refractory_violations
+from schemas.recipe import IngestRecipe, UnitSelection
+
+
+def with_unit(recording, spikes, unit_id=999):
+    """Return the recording with one more unit."""
+    units = recording.units
+    return dataclasses.replace(
+        recording,
+        spike_times=np.concatenate([recording.spike_times, spikes]),
+        spike_index=np.append(recording.spike_index, len(recording.spike_times) + len(spikes)),
+        units=dataclasses.replace(
+            units,
+            ids=np.append(units.ids, unit_id),
+            area=np.append(units.area, "M1"),
+            heldout=np.append(units.heldout, False),
+        ),
+    )
+
+
+def made(recording, **rules):
+    return make_trials(recording, IngestRecipe(units=UnitSelection(**rules)))
+
+
+def test_a_unit_that_is_lost_halfway_is_dropped_for_its_presence(recording):
+    steady = np.linspace(1.0, 20.0, 200)
+    lost = with_unit(recording, steady)
+    assert 999 in made(lost).trials["unit"]
+    result = made(lost, min_presence=0.9, presence_s=5.0)
+    assert 999 not in result.trials["unit"]
+    assert result.dropped.units == {"low_presence": 1}
+    assert result.quality.dropped_units == {"low_presence": 1}
+
+
+def test_a_unit_of_several_neurons_is_dropped_for_refractory_violations(recording):
+    pairs = np.sort(np.concatenate([np.arange(1, 60, 0.2), np.arange(1, 60, 0.2) + 0.0004]))
+    result = made(with_unit(recording, pairs), max_refractory_violations=0.2)
+    assert result.dropped.units == {"refractory_violations": 1}
+    assert 999 not in result.trials["unit"]
+
+
+def test_of_a_unit_listed_twice_the_quieter_copy_is_dropped(recording):
+    copy = recording.spike_times[: recording.spike_index[0]][::2] + 0.0002
+    result = made(with_unit(recording, copy), max_coincidence=0.5)
+    assert result.dropped.units == {"duplicate": 1}
+    assert list(result.trials["unit"]) == list(recording.units.ids)
+
+
+def test_independent_units_are_no_duplicates(recording):
+    share = coincidence(recording.spike_times, recording.spike_index, within_s=0.0005)
+    assert share.max() < 0.1
+
+
+def test_reasons_add_up_and_the_first_that_applies_counts(recording):
+    silent_and_short = with_unit(recording, np.array([1.0, 1.0002]))
+    result = made(silent_and_short, min_presence=0.9, presence_s=5.0, max_refractory_violations=0.1)
+    assert result.dropped.units == {"below_min_rate": 1}
+
+
+def test_no_unit_left_names_the_reasons(recording):
+    with pytest.raises(DataError, match=r"none of 12 units is kept \(refractory_violations 12\)"):
+        made(recording, max_refractory_violations=0.0, refractory_s=10.0)
+
+
+@given(st.lists(st.lists(st.floats(0, 1), max_size=30), min_size=1, max_size=5))
+def test_coincidence_is_what_comparing_all_spikes_gives(units):
+    units = [np.sort(np.round(u, 3)) for u in units]
+    times, index = np.concatenate(units), np.cumsum([len(u) for u in units])
+    share = coincidence(times, index, within_s=0.002)
+    for i, a in enumerate(units):
+        for j, b in enumerate(units):
+            gaps = np.abs(np.rint(a * 1e9)[:, None] - np.rint(b * 1e9))
+            pairs = int((gaps <= 2_000_000).sum())
+            expected = 0.0 if i == j else min(1.0, pairs / max(1, min(len(a), len(b))))
+            assert share[i, j] == pytest.approx(expected)
+
+
+def test_of_three_copies_one_is_kept():
+    share = np.full((3, 3), 0.9) - 0.9 * np.eye(3)
+    assert duplicates(share, np.array([4, 9, 4]), np.ones(3, bool), 0.5).tolist() == [True, False, True]
+
+
+def test_intervals_between_units_are_no_violations():
+    assert refractory_violations(np.array([0.1, 0.1]), np.array([1, 2]), refractory_s=0.01).tolist() == [0, 0]
+
+
+def test_presence_does_not_count_unobserved_time():
+    counts = np.array([[1, 0, 0, 1]], np.uint8)
+    observed = np.array([True, False, False, True])
+    assert presence_ratio(counts, observed, stretch_bins=1).tolist() == [1.0]
+    assert presence_ratio(counts, np.zeros(4, bool), stretch_bins=1).tolist() == [0.0]

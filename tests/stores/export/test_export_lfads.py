@@ -1,0 +1,100 @@
+"""LFADS tensors: read as lfads-torch reads them; encoded data within reconstructed data; nothing missing."""
+
+import dataclasses
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.errors import DataError
+from pipeline.stores.export_lfads import lfads_arrays, write_lfads
+from schemas.export import LfadsExport
+
+
+def export(store, tmp_path, **settings):
+    chosen = LfadsExport(**settings)
+    path = tmp_path / "session.h5"
+    write_lfads(
+        path, lfads_arrays(store.trials, store.continuous, chosen), chosen, attributes=store.attributes
+    )
+    with h5py.File(path, "r") as h5:
+        return {key: value[()] for key, value in h5.items()}
+
+
+def test_the_loader_of_lfads_torch_finds_what_it_needs(store, tmp_path):
+    found = export(store, tmp_path, ext_input="velocity", truth="rates")
+    for part, split in (("train", "train"), ("valid", "val"), ("test", "test")):
+        n = len(store.rows(split))
+        for key, width in (("encod_data", 12), ("recon_data", 12), ("ext_input", 2), ("truth", 12)):
+            array = found[f"{part}_{key}"]
+            assert array.shape == (n, 36, width)
+            assert array.dtype == np.float32
+            assert np.isfinite(array).all()
+    per_part = {key.removeprefix("train_") for key in found if key.startswith("train_")}
+    for part in ("valid", "test"):
+        assert per_part == {key.removeprefix(f"{part}_") for key in found if key.startswith(f"{part}_")}
+        # The loader may pool and reshuffle train and valid: every pair must stack along the trials.
+        for key in per_part:
+            assert found[f"{part}_{key}"].shape[1:] == found[f"train_{key}"].shape[1:]
+            assert len(found[f"{part}_{key}"]) == len(found[f"{part}_encod_data"])
+
+
+def test_the_optional_arrays_are_left_out_unless_asked_for(store, tmp_path):
+    assert not [key for key in export(store, tmp_path) if "ext" in key or "truth" in key or "conv" in key]
+
+
+def test_values_are_those_of_the_store(store, tmp_path):
+    found = export(store, tmp_path, truth="rates", ext_input="velocity")
+    same = store.trials.sel(trial=found["valid_trial"])
+    assert np.array_equal(found["valid_recon_data"], same["counts"].sel(unit=found["recon_unit"]).values)
+    assert np.array_equal(found["valid_truth"], same["rates"].sel(unit=found["recon_unit"]).values)
+    assert np.array_equal(found["valid_ext_input"], same["velocity"].values)
+    assert found["time"] == pytest.approx(store.trials["time"].values)
+
+
+def test_truth_over_the_conversion_factor_is_spikes_per_bin(store, tmp_path):
+    found = export(store, tmp_path, truth="rates")
+    assert found["conversion_factor"] == pytest.approx(50.0)
+    per_bin = found["train_truth"] / found["conversion_factor"]
+    assert per_bin.mean() == pytest.approx(found["train_recon_data"].mean(), rel=0.05)
+
+
+def test_encoded_data_are_the_first_bins_and_units_of_reconstructed_data(store, tmp_path):
+    found = export(store, tmp_path, forward_ms=200, heldout_fraction=0.25)
+    assert found["train_encod_data"].shape[1:] == (36, 9)
+    assert found["train_recon_data"].shape[1:] == (46, 12)
+    assert np.array_equal(found["train_recon_data"][:, :36, :9], found["train_encod_data"])
+    bins = found["train_start_bin"][:, None] + np.arange(46)
+    counts = store.continuous["counts"].sel(unit=found["recon_unit"]).values
+    assert np.array_equal(found["train_recon_data"], counts[bins])
+    assert found["time"][-1] == pytest.approx(0.64)
+
+
+def test_trials_whose_forward_bins_are_not_theirs_are_left_out_and_counted(store, tmp_path):
+    continuous = store.continuous.copy(deep=True)
+    row = store.rows("train")[2]
+    continuous["observed"][int(store.trials["start_bin"][row]) + 40] = False
+    found = export(dataclasses.replace(store, continuous=continuous), tmp_path, forward_ms=200)
+    assert int(store.trials["trial"][row]) not in found["train_trial"]
+    assert found["n_incomplete"] == 1
+
+
+def test_without_validation_trials_it_says_what_to_do(store, tmp_path):
+    split = np.where(store.trials["split"].values == "val", "test", store.trials["split"].values)
+    without = dataclasses.replace(store, trials=store.trials.assign_coords(split=("trial", split)))
+    with pytest.raises(DataError, match=r"no trial is in the split val.*split.val"):
+        export(without, tmp_path)
+
+
+def test_without_test_trials_the_file_has_no_test_part(store, tmp_path):
+    split = np.where(store.trials["split"].values == "test", "train", store.trials["split"].values)
+    without = dataclasses.replace(store, trials=store.trials.assign_coords(split=("trial", split)))
+    assert not [key for key in export(without, tmp_path) if key.startswith("test_")]
+
+
+def test_an_external_input_that_is_not_known_everywhere_is_refused(store, tmp_path):
+    continuous = store.continuous.copy(deep=True)
+    continuous["velocity"][int(store.trials["start_bin"][store.rows("train")[0]]) + 3] = np.nan
+    broken = dataclasses.replace(store, continuous=continuous)
+    with pytest.raises(DataError, match=r"the velocity of 1 of \d+ trials is not known"):
+        export(broken, tmp_path, ext_input="velocity")

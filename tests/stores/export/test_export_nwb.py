@@ -1,0 +1,112 @@
+"""Derived NWB files: other tools read them, and their numbers are those of the store."""
+
+import json
+from datetime import UTC, datetime
+
+import h5py
+import numpy as np
+import pytest
+
+from pipeline.stores.export_files import export_key, is_up_to_date
+from pipeline.stores.export_nwb import write_derived_nwb
+from schemas.export import NwbExport
+
+
+@pytest.fixture
+def exported(store, tmp_path):
+    path = tmp_path / "session.nwb"
+    write_derived_nwb(path, store.trials, store.continuous, settings=NwbExport(), attributes=store.attributes)
+    return path
+
+
+def test_pynwb_reads_rates_units_and_kinematics(store, exported):
+    from pynwb import NWBHDF5IO
+
+    with NWBHDF5IO(str(exported), "r") as io:
+        nwb = io.read()
+        activity = nwb.processing["ecephys"]
+        rates = activity["smoothed_rates"]
+        assert np.array_equal(rates.data[:], store.continuous["rates"].values, equal_nan=True)
+        assert (rates.unit, rates.rate) == ("Hz", pytest.approx(50.0))
+        assert rates.starting_time == pytest.approx(float(store.continuous["time"][0]))
+        assert np.array_equal(activity["spike_counts"].data[:], store.continuous["counts"].values)
+        units = activity["unit_table"]
+        assert list(units.id[:]) == list(store.trials["unit"].values)
+        assert list(units["area"][:]) == list(store.trials["area"].values)
+        hand = nwb.processing["behavior"]["Position"]["hand_pos"]
+        assert hand.unit == "meters"
+        metres = hand.data[:] * hand.conversion
+        assert metres * 100 == pytest.approx(store.continuous["position"].values, nan_ok=True)
+        assert hand.starting_time == pytest.approx(float(store.continuous["time"][0]) + 0.01)
+
+
+def test_trials_carry_window_events_and_split(store, exported):
+    from pynwb import NWBHDF5IO
+
+    with NWBHDF5IO(str(exported), "r") as io:
+        table = io.read().trials.to_dataframe()
+    assert len(table) == store.trials.sizes["trial"]
+    assert table["start_time"].is_monotonic_increasing
+    same = store.trials.sel(trial=table["trial"].values)
+    assert table["move_onset"].values == pytest.approx(same["move_onset"].values)
+    assert list(table["split"]) == list(same["split"].values)
+    left = store.continuous["time"].values[table["start_bin"]]
+    assert table["start_time"].values == pytest.approx(left)
+    assert (table["stop_time"] - table["start_time"]).values == pytest.approx(0.72)
+
+
+def test_the_source_is_named_by_its_digest_and_the_recipe_is_kept(store, exported):
+    with h5py.File(exported) as h5:
+        assert "sha256:00" in h5["session_description"].asstr()[()]
+        notes = json.loads(h5["general/notes"].asstr()[()])
+        identifier = h5["identifier"].asstr()[()]
+    assert notes["provenance"]["asset_digest"] == "sha256:00"
+    assert notes["recipe"] == store.attributes.recipe.model_dump(mode="json")
+    assert identifier == export_key(NwbExport(), store.attributes.store_key)
+    assert is_up_to_date(exported, identifier)
+    assert not is_up_to_date(exported, "other")
+
+
+def test_observed_time_is_a_table_of_intervals(store, tmp_path):
+    from pynwb import NWBHDF5IO
+
+    continuous = store.continuous.copy(deep=True)
+    continuous["observed"][:] = True
+    continuous["observed"][100:150] = False
+    path = tmp_path / "gap.nwb"
+    write_derived_nwb(path, store.trials, continuous, settings=NwbExport(), attributes=store.attributes)
+    with NWBHDF5IO(str(path), "r") as io:
+        table = io.read().intervals["observed"].to_dataframe()
+    assert table[["start_time", "stop_time"]].values[:, :] == pytest.approx(
+        np.array([[0.0, 2.0], [3.0, float(continuous["time"][-1]) + 0.02]])
+    )
+
+
+def test_parts_that_are_not_wanted_are_left_out_and_the_start_is_taken(store, tmp_path):
+    from pynwb import NWBHDF5IO
+
+    path = tmp_path / "small.nwb"
+    start = datetime(2013, 10, 3, 9, tzinfo=UTC)
+    settings = NwbExport(counts=False, kinematics=False, session_start=start)
+    write_derived_nwb(path, store.trials, store.continuous, settings=settings, attributes=store.attributes)
+    with NWBHDF5IO(str(path), "r") as io:
+        nwb = io.read()
+        assert set(nwb.processing) == {"ecephys"}
+        assert set(nwb.processing["ecephys"].data_interfaces) == {"unit_table", "smoothed_rates"}
+        assert nwb.session_start_time == start
+        assert "placeholder" not in nwb.session_description
+
+
+@pytest.mark.parametrize(
+    ("species", "worst"), [(None, "CRITICAL"), ("Macaca mulatta", "BEST_PRACTICE_VIOLATION")]
+)
+def test_nwbinspector_finds_nothing_critical(store, tmp_path, species, worst):
+    from nwbinspector import Importance, inspect_nwbfile
+
+    path = tmp_path / "session.nwb"
+    settings = NwbExport(species=species)
+    write_derived_nwb(path, store.trials, store.continuous, settings=settings, attributes=store.attributes)
+    found = list(inspect_nwbfile(nwbfile_path=str(path)))
+    assert found, "the inspector always has suggestions for so small a file"
+    severe = [m for m in found if m.importance.value >= Importance[worst].value]
+    assert not severe, [m.message for m in severe]
