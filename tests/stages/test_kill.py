@@ -172,20 +172,12 @@ def test_train_killed(killed, pipeline_command, ingested, point, first_step):
 
 @pytest.mark.slow
 def test_an_interrupted_training_says_how_to_go_on_and_does(pipeline_command, ingested):
-    words = [
-        sys.executable,
-        "-m",
-        "pipeline.cli.main",
-        "run",
-        "train",
-        "--config",
-        "tiny.yaml",
-        "--max-steps",
-        "100000",
-    ]
+    endless = {**TINY_TRAINING, "max_steps": 1_000_000, "patience": 1_000_000}
+    (ingested / "endless.yaml").write_text(yaml.safe_dump(endless))
     process = subprocess.Popen(
-        words, cwd=ingested, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
+        [sys.executable, "-m", "pipeline.cli.main", "run", "train", "--config", "endless.yaml"],
+        cwd=ingested, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(ingested.glob("runs/*/last.safetensors")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -195,5 +187,11 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(pipeline_command, in
     assert "Resume with the same command" in said
     assert not list(ingested.glob("runs/*/run.json"))
     name = next(ingested.glob("runs/*/config.yaml")).parent.name
-    again = pipeline_command("run", "train", "--config", "tiny.yaml", "--resume", name, "--max-steps", "50")
-    assert again.returncode in (0, 4), again.stderr
+    lines = (ingested / "runs" / name / "metrics.jsonl").read_text().splitlines()
+    taken = json.loads(lines[-1])["step"]
+    again = pipeline_command(
+        "run", "train", "--config", "endless.yaml", "--resume", name, "--max-steps", taken + 30
+    )
+    assert again.returncode == 0, again.stderr
+    (run,) = read_catalog(ingested / "catalog.yaml").runs.values()
+    assert (run.run, run.steps) == (name, taken + 30)
