@@ -109,7 +109,7 @@ def digest_file(path: Path, progress: BytesProgress | None = None) -> str:
     Parameters
     ----------
     path
-        File to read, whole.
+        File to read, whole. Of a folder (NWB in Zarr), the names and digests of its files are hashed.
     progress
         Called with bytes done and bytes in all.
 
@@ -129,8 +129,12 @@ def digest_file(path: Path, progress: BytesProgress | None = None) -> str:
     'sha256:711cfbe4'
     """
     digest = hashlib.sha256()
-    for block in _blocks(path, progress):
-        digest.update(block)
+    if path.is_dir():
+        for part in sorted(part for part in path.rglob("*") if part.is_file()):
+            digest.update(f"{part.relative_to(path).as_posix()}\0{digest_file(part)}\n".encode())
+    else:
+        for block in _blocks(path, progress):
+            digest.update(block)
     return f"sha256:{digest.hexdigest()}"
 
 

@@ -23,7 +23,8 @@ class FolderSource:
     """Files, and folders searched to the bottom for ``*.nwb``.
 
     Hidden files and folders are passed over. What looks like a recording but cannot be read as a file
-    (a folder named ``.nwb``, a link whose target was never fetched) is passed over with a note.
+    (an empty folder named ``.nwb``, a link whose target was never fetched) is passed over with a note. A
+    folder that is NWB in Zarr counts as a file.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ class FolderSource:
                 f"No NWB file in {places}. Give a file, or a folder holding files named *.nwb.{extra}"
             )
         self._found = _unique_names(list(seen.values()))
-        return [Asset(path=name, size=path.stat().st_size) for name, path in sorted(self._found.items())]
+        return [Asset(path=name, size=_size(path)) for name, path in sorted(self._found.items())]
 
     def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
         """Return the file itself; nothing is copied.
@@ -83,7 +84,7 @@ class FolderSource:
         if not self._found:
             self.assets()
         path = self._found.get(asset.path)
-        if path is None or not path.is_file():
+        if path is None or not (path.is_file() or is_zarr(path)):
             raise DataError(
                 f"{path or asset.path}: the file is gone since it was listed. List the folder again."
             )
@@ -111,7 +112,7 @@ class FolderSource:
         yield path, verified_digest(path)
 
     def _search(self, given: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
-        if given.is_file():
+        if given.is_file() or is_zarr(given):
             yield given, given.name
         elif given.is_dir():
             yield from _walk(given, notes)
@@ -121,11 +122,32 @@ class FolderSource:
             raise DataError(f"{given}: no such file or folder. Check the path.")
 
 
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a file in Zarr form.
+
+    Examples
+    --------
+    >>> is_zarr(Path("a.nwb"))
+    False
+    """
+    return (path / ".zgroup").is_file() or (path / "zarr.json").is_file()
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(part.stat().st_size for part in path.rglob("*") if part.is_file())
+
+
 def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
     for place, folders, files in os.walk(folder, onerror=_refuse):
-        for name in [name for name in folders if name.lower().endswith((".nwb", ".nwb.zarr"))]:
-            notes.append(f"{Path(place, name)} is a folder (NWB in Zarr), which is not read.")
+        for name in sorted(name for name in folders if name.lower().endswith((".nwb", ".nwb.zarr"))):
             folders.remove(name)
+            path = Path(place, name)
+            if is_zarr(path):
+                yield path, path.relative_to(folder).as_posix()
+            else:
+                notes.append(f"{path} is a folder, but no NWB in Zarr.")
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.cluster.estimate import Estimate, estimate_session
 from pipeline.cluster.shard import Shard
 from pipeline.errors import DataError
+from pipeline.nwb.identity import label, session_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -83,10 +84,13 @@ def session_of_path(path: str) -> str:
     --------
     >>> session_of_path("sub-C/sub-C_ses-CO-20131003_behavior+ecephys.nwb")
     'sub-C_ses-CO-20131003'
+    >>> session_of_path("monkey.nwb")
+    'monkey'
     """
-    stem = PurePosixPath(path).name.removesuffix(".nwb")
-    parts = [p for p in stem.split("_") if p.startswith(("sub-", "ses-", "desc-"))]
-    return "_".join(parts) or stem
+    name = PurePosixPath(path).name
+    if not name.startswith("sub-"):
+        return name.removesuffix(".zarr").removesuffix(".nwb")
+    return session_id(name, subject=None, session=None)
 
 
 def plan_assets(source: Source, selection: Selection, *, only: Collection[str] | None = None) -> list[Asset]:
@@ -153,8 +157,6 @@ def planned_events(
 
 
 def _may_match(asset: Asset, selection: Selection) -> bool:
-    from pipeline.nwb.file import label  # noqa: PLC0415
-
     name = session_of_path(asset.path)
     if any(fnmatch.fnmatchcase(name, g) for g in selection.exclude):
         return False

@@ -1,6 +1,7 @@
 """Ingest as users meet it: what is done, skipped, refused; and what a failure leaves alone."""
 
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -151,3 +152,15 @@ def test_a_folder_that_cannot_be_written_stops_before_any_work(folder, tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot write trial stores"):
         ingest(tmp_path / "file" / "catalog.yaml", FolderSource([folder]))
+
+
+def test_a_recording_in_zarr_form_is_ingested_like_a_file(tmp_path):
+    packed = Path(__file__).parents[1] / "nwb" / "data" / "small.nwb.zarr.zip"
+    folder = tmp_path / "nwb"
+    shutil.unpack_archive(packed, folder / "small.nwb.zarr")
+    recipe = IngestRecipe(align_to="go_cue")
+    entries, events = run(folder, tmp_path, recipe=recipe)
+    assert [e["status"] for e in events] == ["done"]
+    again, events = run(folder, tmp_path, recipe=recipe)
+    assert [e["status"] for e in events] == ["skipped"]
+    assert again == entries

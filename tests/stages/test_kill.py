@@ -177,6 +177,8 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(pipeline_command, in
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli.main", "run", "train", "--config", "endless.yaml"],
         cwd=ingested, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+        # Tests that run in the background of a shell inherit an ignored Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(ingested.glob("runs/*/last.safetensors")) and time.monotonic() < deadline:
