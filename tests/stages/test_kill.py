@@ -29,6 +29,15 @@ def die_at(owner, name, count):
 sys.argv = ["pipeline", *sys.argv[1:]]
 """
 
+# Tests that run in the background of a shell inherit an ignored Ctrl-C.
+HEARS_CTRL_C = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["pipeline", *sys.argv[1:]]
+from pipeline.cli.main import main
+main()
+"""
+
 TINY_TRAINING = {
     "model": {
         "latent_dim": 3, "embedding_dim": 1, "rank": 1, "dynamics_width": 8, "hyper_width": 8,
@@ -175,10 +184,8 @@ def test_an_interrupted_training_says_how_to_go_on_and_does(pipeline_command, in
     endless = {**TINY_TRAINING, "max_steps": 1_000_000, "patience": 1_000_000}
     (ingested / "endless.yaml").write_text(yaml.safe_dump(endless))
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli.main", "run", "train", "--config", "endless.yaml"],
+        [sys.executable, "-c", HEARS_CTRL_C, "run", "train", "--config", "endless.yaml"],
         cwd=ingested, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        # Tests that run in the background of a shell inherit an ignored Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not list(ingested.glob("runs/*/last.safetensors")) and time.monotonic() < deadline:
