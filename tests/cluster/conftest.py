@@ -34,6 +34,17 @@ def wait_for(condition, *, what, deadline_s=DEADLINE_S, every_s=0.01):
     raise AssertionError(f"waited {deadline_s:g} s in vain for {what}")
 
 
+# Tests that run in the background of a shell inherit an ignored Ctrl-C.
+HEARS_CTRL_C = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv = ["pipeline", *sys.argv[1:]]
+if __name__ == "__main__":
+    from pipeline.cli.main import main
+    main()
+"""
+
+
 @dataclass
 class DaskProcesses:
     """A scheduler and its workers, each a process of its own."""
@@ -119,7 +130,7 @@ def pipeline_process(tmp_path):
 
     def start(*words, cwd=None, **more):
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli.main", *map(str, words)],
+            [sys.executable, "-c", HEARS_CTRL_C, *map(str, words)],
             cwd=cwd or tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, **more,
         )  # fmt: skip
