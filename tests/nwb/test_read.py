@@ -102,49 +102,53 @@ def test_hand_comes_before_cursor_and_eye_never(small_nwb, reaches):
     assert read_recording(small_nwb, named).velocity is None
 
 
-def refused(path, match, recipe=RECIPE, error=DataError):
+def check_refused(path, match, recipe=RECIPE, error=DataError):
     with pytest.raises(error, match=match):
         read_recording(path, recipe)
 
 
 def test_missing_file(tmp_path):
-    refused(tmp_path / "none.nwb", "no such file")
+    check_refused(tmp_path / "none.nwb", "no such file")
 
 
 def test_not_hdf5(tmp_path):
     path = tmp_path / "text.nwb"
     path.write_text("hello")
-    refused(path, "not an NWB file: expected HDF5")
+    check_refused(path, "not an NWB file: expected HDF5")
 
 
 def test_hdf5_but_not_nwb(tmp_path):
     path = tmp_path / "other.nwb"
     with h5py.File(path, "w") as h5:
         h5["a"] = 1
-    refused(path, "no attribute nwb_version")
+    check_refused(path, "no attribute nwb_version")
 
 
 def test_truncated_file(small_nwb):
     content = small_nwb.read_bytes()
     small_nwb.write_bytes(content[: len(content) // 2])
-    refused(small_nwb, r"not an NWB file|damaged")
+    check_refused(small_nwb, r"not an NWB file|damaged")
 
 
 def test_no_units(small_nwb):
-    refused(change(small_nwb, units=None), "has no units with spike times")
+    check_refused(change(small_nwb, units=None), "has no units with spike times")
 
 
 def test_empty_units(small_nwb):
     empty = change(small_nwb, units__spike_times=np.zeros(0), units__spike_times_index=np.zeros(12, int))
-    refused(empty, "units table is empty")
+    check_refused(empty, "units table is empty")
 
 
 def test_no_kinematics(small_nwb):
-    refused(change(small_nwb, processing=None), r"no position or velocity series .* --set position_series")
+    check_refused(
+        change(small_nwb, processing=None), r"no position or velocity series .* --set position_series"
+    )
 
 
 def test_a_series_that_is_not_there(small_nwb):
-    refused(small_nwb, "has no series processing/x", recipe=IngestRecipe(position_series="processing/x"))
+    check_refused(
+        small_nwb, "has no series processing/x", recipe=IngestRecipe(position_series="processing/x")
+    )
 
 
 def test_unsorted_spike_times_are_refused_or_sorted(small_nwb, reaches):
@@ -152,7 +156,9 @@ def test_unsorted_spike_times_are_refused_or_sorted(small_nwb, reaches):
     n = len(reaches.spikes[0])
     times[n + 1], times[n + 2] = times[n + 2], times[n + 1]
     change(small_nwb, units__spike_times=times)
-    refused(small_nwb, r"1 of 12 units do not ascend, the first in row 1 .* --set on_unsorted_spikes=sort")
+    check_refused(
+        small_nwb, r"1 of 12 units do not ascend, the first in row 1 .* --set on_unsorted_spikes=sort"
+    )
     recording = read_recording(small_nwb, IngestRecipe(on_unsorted_spikes="sort"))
     assert np.array_equal(recording.spike_times, np.concatenate(reaches.spikes))
     assert any("were sorted" in w for w in recording.warnings)
@@ -168,13 +174,13 @@ def test_equal_consecutive_spike_times_are_kept(small_nwb, reaches):
 def test_nan_spike_times(small_nwb, reaches):
     times = np.concatenate(reaches.spikes)
     times[-1] = np.nan
-    refused(change(small_nwb, units__spike_times=times), r"1 spike times are NaN .* row 11")
+    check_refused(change(small_nwb, units__spike_times=times), r"1 spike times are NaN .* row 11")
 
 
 def test_nan_time_stamps(small_nwb, reaches):
     time = reaches.time.copy()
     time[5] = np.nan
-    refused(
+    check_refused(
         change(small_nwb, **{f"{POSITION}/timestamps": time}),
         r"1 values that are not finite, the first at sample 5",
     )
@@ -183,21 +189,23 @@ def test_nan_time_stamps(small_nwb, reaches):
 def test_a_clock_reset(small_nwb, reaches):
     time = reaches.time.copy()
     time[500:] -= 3
-    refused(change(small_nwb, **{f"{VELOCITY}/timestamps": time}), "run backwards at sample 500")
+    check_refused(change(small_nwb, **{f"{VELOCITY}/timestamps": time}), "run backwards at sample 500")
 
 
 def test_as_many_times_as_samples(small_nwb, reaches):
-    refused(
+    check_refused(
         change(small_nwb, **{f"{POSITION}/timestamps": reaches.time[:-1]}), "expected as many time stamps"
     )
 
 
 def test_unknown_layout(small_nwb):
-    refused(small_nwb, "expected auto or one of", recipe=IngestRecipe(layout="nope"), error=SettingsError)
+    check_refused(
+        small_nwb, "expected auto or one of", recipe=IngestRecipe(layout="nope"), error=SettingsError
+    )
 
 
 def test_a_layout_that_does_not_fit(small_nwb):
-    refused(small_nwb, "is not of the layout 000688", recipe=IngestRecipe(layout="000688"))
+    check_refused(small_nwb, "is not of the layout 000688", recipe=IngestRecipe(layout="000688"))
 
 
 @pytest.mark.real_data

@@ -9,7 +9,7 @@ from schemas.recipe import IngestRecipe
 from schemas.training import TrainSettings
 
 
-def refused(match, schema=IngestRecipe, **words):
+def check_refused(match, schema=IngestRecipe, **words):
     with pytest.raises(SettingsError, match=match):
         load(schema, **words)
 
@@ -24,49 +24,51 @@ def test_later_words_win_over_the_file(tmp_path):
 def test_a_misspelt_key_names_file_key_and_the_near_one(tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text("onset: {fractoin: 0.1}\n")
-    refused(r"recipe.yaml: onset.fractoin: unknown key, found 0.1; did you mean onset.fraction\?", file=file)
+    check_refused(
+        r"recipe.yaml: onset.fractoin: unknown key, found 0.1; did you mean onset.fraction\?", file=file
+    )
 
 
 def test_a_wrong_type_names_expected_and_found(tmp_path):
-    refused(
+    check_refused(
         r"--set bin_size_s=fast: bin_size_s: expected .*number.*, found 'fast'", overrides=["bin_size_s=fast"]
     )
 
 
 def test_a_value_out_of_range():
-    refused(r"onset.fraction: expected .*less than 1, found 2", overrides=["onset.fraction=2"])
+    check_refused(r"onset.fraction: expected .*less than 1, found 2", overrides=["onset.fraction=2"])
 
 
 def test_a_window_that_is_no_whole_number_of_bins_names_the_nearest():
-    refused(r"nearest window that is: \[-0.25, 0.45\]", overrides=["bin_size_s=0.05"])
+    check_refused(r"nearest window that is: \[-0.25, 0.45\]", overrides=["bin_size_s=0.05"])
 
 
 def test_splits_must_add_up():
-    refused(r"train \+ val \+ test must be 1, found 1.1", overrides=["split.test=0.3"])
+    check_refused(r"train \+ val \+ test must be 1, found 1.1", overrides=["split.test=0.3"])
 
 
 def test_words_without_a_value():
-    refused("expected key.path=value", overrides=["bin_size_s"])
+    check_refused("expected key.path=value", overrides=["bin_size_s"])
 
 
 def test_missing_file(tmp_path):
-    refused("no such file", file=tmp_path / "none.yaml")
+    check_refused("no such file", file=tmp_path / "none.yaml")
 
 
 def test_broken_yaml_and_lists(tmp_path):
     file = tmp_path / "broken.yaml"
     file.write_text("a: [1\n")
-    refused("not valid YAML", file=file)
+    check_refused("not valid YAML", file=file)
     file.write_text("- 1\n")
-    refused("expected a mapping", file=file)
+    check_refused("expected a mapping", file=file)
 
 
 def test_nested_model_settings_are_reached():
     assert load(TrainSettings, overrides=["model.rank=3"]).model.rank == 3
-    refused("model.rnak: unknown key", schema=TrainSettings, overrides=["model.rnak=3"])
+    check_refused("model.rnak: unknown key", schema=TrainSettings, overrides=["model.rnak=3"])
 
 
 def test_catalogs_are_checked_too(tmp_path):
     file = tmp_path / "catalog.yaml"
     file.write_text("schema_version: 7\n")
-    refused(r"catalog.yaml: schema_version: expected .*1, found 7", schema=Catalog, file=file)
+    check_refused(r"catalog.yaml: schema_version: expected .*1, found 7", schema=Catalog, file=file)
