@@ -61,11 +61,6 @@ class RemoteFile(io.RawIOBase):
     progress
         Called with the number of bytes fetched after each fetch.
 
-    Attributes
-    ----------
-    failure
-        The error that ended the reading, or None.
-
     Examples
     --------
     >>> from pipeline.sources.retry_policy import RetryPolicy
@@ -95,7 +90,7 @@ class RemoteFile(io.RawIOBase):
         self.name = name
         self.size = size
         self.digest = digest
-        self.failure: PipelineError | None = None
+        self._failure: PipelineError | None = None
         self.progress = progress
         self._ranges = ByteRanges(url_resolver, name=name, size=size, etag=etag, policy=policy)
         self._cache = cache or BlockCache(block_size=block_size, max_bytes=_CACHE_BYTES)
@@ -105,6 +100,15 @@ class RemoteFile(io.RawIOBase):
 
     def __enter__(self) -> Self:
         return self
+
+    @property
+    def failure(self) -> PipelineError | None:
+        """The error that ended the reading, or None.
+
+        Always a new one, without a traceback: its frames would hold the HDF5 file, which holds this one where
+        Python does not see it. Neither would ever be freed, and HDF5 left open crashes the program's exit.
+        """
+        return None if self._failure is None else type(self._failure)(*self._failure.args)
 
     @property
     def bytes_fetched(self) -> int:
@@ -155,7 +159,7 @@ class RemoteFile(io.RawIOBase):
             while start < stop:
                 start += self._take(target[len(target) - (stop - start) :], start)
         except PipelineError as error:
-            self.failure = error
+            self._failure = type(error)(*error.args)
             raise
         self._position = stop
         return len(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 import socket
@@ -76,12 +77,17 @@ class LoopbackArchive:
         self.latency_s = 0.0
         self.faults = FaultPlan()
         self.closing = threading.Event()
+        self._collects = False
         self._servers = [_server(self, answer) for answer in (_answer_api, _answer_storage)]
         self._threads = [
             threading.Thread(target=s.serve_forever, args=(0.02,), daemon=True) for s in self._servers
         ]
 
     def __enter__(self) -> Self:
+        # Collecting garbage in a thread of the server could close an HDF5 file, for which it would wait for
+        # the lock of h5py; a reader in this process holds that lock while it waits for the server's answer.
+        self._collects = gc.isenabled()
+        gc.disable()
         for thread in self._threads:
             thread.start()
         return self
@@ -92,6 +98,8 @@ class LoopbackArchive:
             server.shutdown()
             server.server_close()
             thread.join()
+        if self._collects:
+            gc.enable()
 
     @property
     def url(self) -> str:

@@ -27,7 +27,7 @@ def known(version, pins=()):
 
 
 def diff(archive, entry, **options):
-    policy = RetryPolicy(attempts=2, retry_wait_s=0.01, connect_timeout_s=2.0, read_timeout_s=2.0)
+    policy = RetryPolicy(attempts=2, retry_wait_s=0.01)
     return diff_dandiset(entry, ID, **{"instance": archive.url, "policy": policy, **options})
 
 

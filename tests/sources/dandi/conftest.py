@@ -41,10 +41,10 @@ def archive(open_archive: OpenArchive) -> LoopbackArchive:
 
 @pytest.fixture
 def open_source(tmp_path: Path) -> OpenSource:
-    """Return a function that makes a source reading from an archive, with short patience."""
+    """Return a function that makes a source reading from an archive, with few attempts."""
 
     def make(archive: LoopbackArchive, dandiset: str = DANDISET, **options: object) -> DandiSource:
-        policy = RetryPolicy(attempts=4, retry_wait_s=0.01, connect_timeout_s=2.0, read_timeout_s=1.5)
+        policy = RetryPolicy(attempts=4, retry_wait_s=0.01)
         given = {"instance": archive.url, "download_dir": tmp_path / "downloads", "policy": policy, **options}
         return DandiSource(dandiset, **given)
 

@@ -68,7 +68,6 @@ def test_file_arrives_verified_under_its_path(archive, open_source, final, part)
         reset(),
         drop(after=MEGABYTE),
         drop(after=0),
-        stall(after=MEGABYTE),
         short_body(by=1000),
         flip_byte(at=MEGABYTE),
         wrong_etag(),
@@ -78,6 +77,11 @@ def test_file_arrives_verified_under_its_path(archive, open_source, final, part)
 def test_one_fault_of_the_storage_does_not_spoil_the_file(archive, open_source, fault):
     archive.fault(BLOB, fault)
     assert fetch(open_source(archive)).read_bytes() == NWB
+
+
+def test_one_stall_of_the_storage_does_not_spoil_the_file(archive, open_source, impatient):
+    archive.fault(BLOB, stall(after=MEGABYTE))
+    assert fetch(open_source(archive, policy=impatient)).read_bytes() == NWB
 
 
 @pytest.mark.parametrize("fault", [status(503), too_many_requests(3), reset()], ids=lambda f: f.kind)

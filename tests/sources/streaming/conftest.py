@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-POLICY = RetryPolicy(attempts=4, retry_wait_s=0.01, connect_timeout_s=2.0, read_timeout_s=1.5)
+POLICY = RetryPolicy(attempts=4, retry_wait_s=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +48,7 @@ def open_archive() -> Iterator[Callable[..., LoopbackArchive]]:
 
 @pytest.fixture
 def open_source(tmp_path: Path) -> Callable[..., DandiSource]:
-    """Return a function that makes a source reading from an archive, with short patience."""
+    """Return a function that makes a source reading from an archive, with few attempts."""
 
     def make(archive: LoopbackArchive, **options: object) -> DandiSource:
         given = {"instance": archive.url, "download_dir": tmp_path / "downloads", "policy": POLICY, **options}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
+import weakref
 
 import numpy as np
 import pytest
@@ -135,6 +137,25 @@ def test_another_etag_in_any_answer_ends_the_reading(small_lfp_nwb, open_archive
         with pytest.raises(DataError, match="changed in the archive while it was read"):  # noqa: SIM117
             with source.open(asset, mode="stream", recipe=RECIPE) as (content, _):
                 read_recording(content, RECIPE)
+
+
+@pytest.mark.parametrize("n_good", [1, 2, 5])
+def test_a_file_that_failed_is_freed(small_lfp_nwb, open_archive, open_source, n_good):
+    archive = open_archive(small_lfp_nwb.name, small_lfp_nwb)
+    source = open_source(archive)
+    opened = []
+    archive.fault(BLOB, drop(after=1 << 40), times=n_good)
+    archive.fault(BLOB, wrong_etag())
+
+    def read():
+        with source.open(source.assets()[0], mode="stream", recipe=RECIPE) as (content, _):
+            opened.append(weakref.ref(content))
+            read_recording(content, RECIPE)
+
+    with pytest.raises(DataError, match="changed in the archive"):
+        read()
+    gc.collect()
+    assert opened[0]() is None
 
 
 def test_auto_streams_a_file_of_which_little_is_needed(waveforms_nwb, open_archive, open_source):
