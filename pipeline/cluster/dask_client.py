@@ -182,10 +182,11 @@ def _local(
             f"{largest:.1f} GiB each and {memory_share() / GIB:.1f} GiB may be used",
         })  # fmt: skip
     # Giving freed memory back after every array, and sampling the stack all the time, cost a session of
-    # large arrays a third of its time.
+    # large arrays a third of its time. These are what the allocator finds by itself in a plain process.
+    environ = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 << 25, "MALLOC_ARENA_MAX": 1}
     with dask.config.set(
         {
-            "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 32,
+            **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environ.items()},
             "distributed.worker.profile.enabled": False,
         }
     ):

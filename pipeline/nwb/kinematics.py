@@ -112,6 +112,8 @@ def read_kinematics(
         notes.append(f"position and velocity have different numbers of axes; the first {n} are used")
         position = Series(position.time, position.values[:, :n])
         velocity = Series(velocity.time, velocity.values[:, :n])
+    if position and velocity and np.array_equal(position.time, velocity.time):
+        velocity = position.with_values(velocity.values)
     return position, velocity, tuple(notes)
 
 
@@ -193,18 +195,20 @@ def read_series(
         values = (values[:, None] if values.ndim == 1 else values)[:, : layout.n_axes]
         conversion, per, said = _scale(file, path, values, unit=layout.unit, is_velocity=is_velocity)
         offset = float(file.attribute(f"{path}/data", "offset") or 0.0) if layout.times is None else 0.0
-        columns.append((values * conversion + offset) * per)
+        if (conversion, offset, per) != (1.0, 0.0, 1.0):
+            values = (values * conversion + offset) * per
+        columns.append(values)
         notes += said
     if len({len(c) for c in columns}) > 1:
         lengths = ", ".join(f"{p} {len(c)}" for p, c in zip(paths, columns, strict=True))
         raise DataError(
             f"{file.name}: the series of one movement differ in length: {lengths}. Mend the file."
         )
-    values = np.concatenate(columns, axis=1)
-    if is_velocity:
-        values *= layout.velocity_per_s
+    values = columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
+    if is_velocity and layout.velocity_per_s != 1.0:
+        values = values * layout.velocity_per_s
     time = read_times(file, paths[0], n_samples=len(values), layout=layout)
-    if (repeated := np.diff(time) == 0).any():
+    if (repeated := time[1:] == time[:-1]).any():
         notes.append(f"{paths[0]}: {int(repeated.sum())} repeated time stamps were dropped")
         keep = np.concatenate([[True], ~repeated])
         time, values = time[keep], values[keep]

@@ -87,6 +87,8 @@ def _standard_times(file: NwbFile, path: str, n_samples: int) -> FloatArray:
 
 
 def _require_plausible(file: NwbFile, path: str, steps: FloatArray) -> None:
+    if len(steps) and steps.min() >= FASTEST_STEP_S and steps.max() <= SLOWEST_STEP_S:
+        return
     ascending = steps[steps > 0]
     if not len(ascending):
         return

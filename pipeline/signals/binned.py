@@ -7,8 +7,9 @@ that trials can be cut anew from a store.
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -100,43 +101,65 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         If no unit is left; the message counts the reasons.
     """
     grid = _session_grid(recording, recipe.bin_ns)
-    counts = bin_spikes(recording.spike_times, recording.spike_index, grid)
-    observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
-    notes = _clear_unobserved(counts, observed)
+    with ThreadPoolExecutor(1) as other:
+        # Neither needs the other, and both spend their time in loops that free the interpreter.
+        moving = other.submit(_movements, recording, recipe, grid)
+        counts = bin_spikes(recording.spike_times, recording.spike_index, grid)
+        observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
+        notes = _clear_unobserved(counts, observed)
 
-    mean_rate = mean_rates(counts, observed, grid.bin_size_s)
-    reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
-    _require_units(recording, recipe, mean_rate, reason)
-    is_kept = reason == ""
-    counts = counts[is_kept]
-    rates = smooth_counts(
-        counts,
-        observed,
-        bin_size_s=grid.bin_size_s,
-        sigma_s=recipe.smooth_sigma_s,
-        truncate=recipe.smooth_truncate,
-    )
-    velocity = native_velocity(recording)
-    outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, recipe.quality)
-    n_axes = len(recording.axes)
+        mean_rate = mean_rates(counts, observed, grid.bin_size_s)
+        reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
+        _require_units(recording, recipe, mean_rate, reason)
+        is_kept = reason == ""
+        counts = counts[is_kept]
+        rates = smooth_counts(
+            counts,
+            observed,
+            bin_size_s=grid.bin_size_s,
+            sigma_s=recipe.smooth_sigma_s,
+            truncate=recipe.smooth_truncate,
+        )
+        movements = moving.result()
     return BinnedSession(
         session=recording.session,
         grid=grid,
         counts=_transposed(counts),
-        rates=_transposed(rates),
-        position=_on_grid(recording.position, grid, n_axes),
-        velocity=_on_grid(velocity, grid, n_axes),
+        rates=rates,
+        position=movements.position,
+        velocity=movements.velocity,
         observed=observed,
-        outlier=outlier,
+        outlier=movements.outlier,
         unit=recording.units.ids[is_kept].astype(np.int64),
         area=recording.units.area[is_kept],
         mean_rate=mean_rate[is_kept],
         heldout=recording.units.heldout[is_kept],
         axis=np.array(recording.axes, dtype=object),
-        candidates=find_candidates(recording, recipe),
+        candidates=movements.candidates,
         dropped_units=dict(Counter(str(r) for r in reason if r)),
-        outliers=count_outliers(outlier, observed, n_outliers),
+        outliers=count_outliers(movements.outlier, observed, movements.n_outliers),
         notes=notes,
+    )
+
+
+class _Movements(NamedTuple):
+    position: NDArray[np.float32]
+    velocity: NDArray[np.float32]
+    outlier: BoolArray
+    n_outliers: FloatArray
+    candidates: Candidates
+
+
+def _movements(recording: Recording, recipe: IngestRecipe, grid: Grid) -> _Movements:
+    """Do what needs the kinematics and no spikes."""
+    velocity, n_axes = native_velocity(recording), len(recording.axes)
+    outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, recipe.quality)
+    return _Movements(
+        position=_on_grid(recording.position, grid, n_axes),
+        velocity=_on_grid(velocity, grid, n_axes),
+        outlier=outlier,
+        n_outliers=n_outliers,
+        candidates=find_candidates(recording, recipe, velocity=velocity),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.signal import find_peaks
 
 from pipeline.signals.candidates import Candidates
 from pipeline.signals.onset import Onset, find_onset, speed_of
@@ -18,22 +17,23 @@ if TYPE_CHECKING:
     from schemas.recipe import IngestRecipe, OnsetSettings
 
 
-def find_candidates(recording: Recording, recipe: IngestRecipe) -> Candidates:
+def find_candidates(recording: Recording, recipe: IngestRecipe, *, velocity: Series | None) -> Candidates:
     """List the candidates of a session with their events.
 
     Parameters
     ----------
     recording
-        The session; its kinematics decide onsets.
+        The session; its trial table, where it has one, says what to look at.
     recipe
         Onset and reach settings.
+    velocity
+        That of `native_velocity`; decides onsets.
 
     Returns
     -------
     candidates
         In order of time; nothing is removed, so that every trial left out can be counted.
     """
-    velocity = native_velocity(recording)
     speed = speed_of(velocity, recipe.onset.smooth_s) if velocity else None
     if recording.trials is None:
         return _reaches(velocity, speed, recipe)
@@ -116,6 +116,8 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
     settings = recipe.reaches
     found: list[Onset] = []
     if speed is not None:
+        from scipy.signal import find_peaks  # noqa: PLC0415 - half a second, which trial tables do not need
+
         rule = recipe.onset.model_copy(
             update={
                 "method": "peak_fraction"
@@ -126,7 +128,7 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
             }
         )
         filled = np.nan_to_num(speed.values[:, 0], nan=0.0)
-        step = float(np.median(np.diff(speed.time))) if len(speed.time) > 1 else np.inf
+        step = speed.interval_s if len(speed.time) > 1 else np.inf
         peaks, _ = find_peaks(
             filled, height=settings.min_peak_cm_s, distance=max(1, round(settings.min_separation_s / step))
         )

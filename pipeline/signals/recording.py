@@ -6,6 +6,9 @@ Seconds, centimetres and centimetres per second, whatever the file used.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +16,26 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+
+GAP_FACTOR = 1.5
+"""A step longer than this many sampling intervals is a gap."""
+
+
+class Segment(NamedTuple):
+    """A part of a series without gaps.
+
+    Attributes
+    ----------
+    at
+        Where its samples lie in the series.
+    time, values
+        Seconds, shape ``(n,)``, and the finite values, shape ``(n, n_axes)``; ``n`` is at least 2.
+    """
+
+    at: slice | IntArray
+    time: FloatArray
+    values: FloatArray
 
 
 @dataclass(frozen=True)
@@ -29,6 +52,57 @@ class Series:
 
     time: FloatArray
     values: FloatArray
+
+    def with_values(self, values: FloatArray) -> Series:
+        """Return other values on the same clock; its sampling interval is not looked for again.
+
+        Parameters
+        ----------
+        values
+            Shape ``(n_samples, n_axes)``.
+        """
+        other = Series(self.time, values)
+        other.__dict__["interval_s"] = self.interval_s
+        return other
+
+    @cached_property
+    def interval_s(self) -> float:
+        """Median step between samples in seconds; NaN for fewer than two samples.
+
+        Examples
+        --------
+        >>> Series(np.array([0.0, 0.01, 0.02, 5.0]), np.zeros((4, 1))).interval_s
+        0.01
+        """
+        if len(self.time) < 2:
+            return float("nan")
+        return float(np.median(np.diff(self.time), overwrite_input=True))
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """Parts without a step longer than 1.5 sampling intervals, in order; NaN on any axis is missing.
+
+        Examples
+        --------
+        >>> t = np.array([0.0, 0.01, 0.02, 1.0, 1.01])
+        >>> [len(segment.time) for segment in Series(t, np.zeros((5, 2))).segments]
+        [3, 2]
+        """
+        # Over a short last axis, `all` costs ten times what the columns one by one do.
+        is_whole = np.logical_and.reduce([np.isfinite(column) for column in self.values.T])
+        kept = None if is_whole.all() else np.flatnonzero(is_whole)
+        time = self.time if kept is None else self.time[kept]
+        cuts = np.flatnonzero(time[1:] - time[:-1] > GAP_FACTOR * self.interval_s) + 1
+        found = []
+        for a, b in pairwise([0, *cuts.tolist(), len(time)]):
+            if b - a < 2:
+                continue
+            at: slice | IntArray = slice(a, b)
+            if kept is not None:
+                is_run = kept[b - 1] - kept[a] == b - 1 - a
+                at = slice(int(kept[a]), int(kept[b - 1]) + 1) if is_run else kept[a:b]
+            found.append(Segment(at, self.time[at], self.values[at]))
+        return tuple(found)
 
 
 @dataclass(frozen=True)

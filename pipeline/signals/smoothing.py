@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from pipeline.signals.recording import BoolArray, FloatArray
 
+_BLOCK = 256
+"""Bins smoothed together."""
+
 
 def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:
     """Return a Gaussian of odd length that sums to one.
@@ -73,23 +76,30 @@ def smooth_counts(
     Returns
     -------
     rates
-        Hz; NaN in bins that were not observed. Shape ``(n_units, n_bins)``, float32.
+        Hz; NaN in bins that were not observed. Shape ``(n_bins, n_units)``, float32.
 
     Examples
     --------
     >>> ones = np.ones((1, 6), np.uint8)
     >>> smooth_counts(ones, np.array([1, 1, 0, 1, 1, 1], bool), bin_size_s=0.02, sigma_s=0.025)
-    array([[50., 50., nan, 50., 50., 50.]], dtype=float32)
+    array([[50.],
+           [50.],
+           [nan],
+           [50.],
+           [50.],
+           [50.]], dtype=float32)
     """
     kernel = gaussian_kernel(sigma_s / bin_size_s, truncate)
     weight = correlate1d(observed.astype(np.float64), kernel, mode="constant")
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.where(observed, 1.0 / (weight * bin_size_s), np.nan)
-    rates = np.empty(counts.shape, np.float32)
-    is_whole = bool(observed.all())
-    for unit, row in enumerate(counts):
-        values = row.astype(np.float64)
-        if not is_whole:
-            values *= observed
-        rates[unit] = correlate1d(values, kernel, mode="constant") * scale
+    n_bins, reach = counts.shape[1], len(kernel) // 2
+    rates = np.empty(counts.shape[::-1], np.float32)
+    for lo in range(0, n_bins, _BLOCK):
+        # A block of all units at a time stays in the cache while it is smoothed and turned.
+        hi, first = min(lo + _BLOCK, n_bins), max(lo - reach, 0)
+        around = slice(first, hi + reach)
+        values = counts[:, around] * observed[around].astype(np.float64)
+        smooth = correlate1d(values, kernel, axis=1, mode="constant")[:, lo - first : hi - first]
+        rates[lo:hi] = (smooth * scale[lo:hi]).T
     return rates

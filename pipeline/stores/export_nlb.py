@@ -142,7 +142,7 @@ def _psth(
         continuous["observed"].values.astype(bool),
         bin_size_s=bin_size_s,
         sigma_s=sigma_ms / 1e3,
-    ).T[:, order]
+    )[:, order]
     names = sorted(evaluated)
     used = np.concatenate([rows["train"], rows["eval"]])
     bins = trials["start_bin"].values.astype(np.int64)[:, None] + np.arange(trials.sizes["time"])

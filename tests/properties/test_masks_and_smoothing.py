@@ -20,7 +20,7 @@ sigmas = st.sampled_from([0.0, 0.01, 0.025, 0.06])
 
 
 def smooth(values, observed, sigma_s):
-    return smooth_counts(values, observed, bin_size_s=0.02, sigma_s=sigma_s)
+    return smooth_counts(values, observed, bin_size_s=0.02, sigma_s=sigma_s).T
 
 
 @given(intervals, st.randoms(use_true_random=False))

@@ -26,13 +26,11 @@ gaps_ns = st.lists(
 
 def outside(gaps, start_s, stop_s):
     """Return the observed intervals that leave the gaps, in seconds."""
-    edges, at = [], round(start_s * 1e9)
-    for start, length in sorted(gaps):
-        if start > at:
-            edges.append((at, start))
+    edges, at, stop = [], round(start_s * 1e9), round(stop_s * 1e9)
+    for start, length in [*sorted(gaps), (stop, 0)]:
+        if min(start, stop) > at:
+            edges.append((at, min(start, stop)))
         at = max(at, start + length)
-    if at < round(stop_s * 1e9):
-        edges.append((at, round(stop_s * 1e9)))
     return np.array(edges) / 1e9
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.signals.recording import Series
-from pipeline.signals.resample import contiguous_segments, differentiate, resample
+from pipeline.signals.resample import differentiate, resample
 
 CENTRES = np.arange(100) * 0.02 + 0.01
 
@@ -68,7 +68,7 @@ def test_missing_samples_cut_the_series():
     time = np.arange(10) * 0.01
     values = np.ones((10, 2))
     values[4, 1] = np.nan
-    parts = contiguous_segments(Series(time, values))
+    parts = Series(time, values).segments
     assert [len(p.time) for p in parts] == [4, 5]
 
 

@@ -13,7 +13,7 @@ from pipeline.signals.smoothing import gaussian_kernel, smooth_counts
 @given(arrays(bool, st.integers(1, 200)), st.integers(1, 9), st.sampled_from([0.0, 0.01, 0.025, 0.08]))
 def test_a_constant_rate_stays_constant_at_edges_and_gaps(observed, level, sigma):
     counts = np.full((1, len(observed)), level, np.uint8)
-    rates = smooth_counts(counts, observed, bin_size_s=0.02, sigma_s=sigma)
+    rates = smooth_counts(counts, observed, bin_size_s=0.02, sigma_s=sigma).T
     assert rates[0, observed] == pytest.approx(level / 0.02, rel=1e-6)
     assert np.isnan(rates[0, ~observed]).all()
 
@@ -30,7 +30,7 @@ def test_counts_in_unobserved_bins_have_no_influence(observed, counts, other):
 def test_a_single_spike_is_smoothed_symmetrically_about_its_bin(where, sigma):
     counts = np.zeros((1, 101), np.uint8)
     counts[0, where] = 1
-    rates = smooth_counts(counts, np.ones(101, bool), bin_size_s=0.02, sigma_s=sigma)[0]
+    rates = smooth_counts(counts, np.ones(101, bool), bin_size_s=0.02, sigma_s=sigma)[:, 0]
     assert int(rates.argmax()) == where
     assert rates[where - 8 : where] == pytest.approx(rates[where + 8 : where : -1], abs=1e-6)
     assert rates.sum() * 0.02 == pytest.approx(1.0, rel=1e-5)
@@ -39,7 +39,7 @@ def test_a_single_spike_is_smoothed_symmetrically_about_its_bin(where, sigma):
 def test_away_from_edges_it_is_scipys_gaussian():
     rng = np.random.default_rng(1)
     counts = rng.poisson(0.4, (3, 400)).astype(np.uint8)
-    ours = smooth_counts(counts, np.ones(400, bool), bin_size_s=0.02, sigma_s=0.025)
+    ours = smooth_counts(counts, np.ones(400, bool), bin_size_s=0.02, sigma_s=0.025).T
     theirs = gaussian_filter1d(counts / 0.02, 1.25, axis=1, truncate=4)
     assert ours[:, 10:-10] == pytest.approx(theirs[:, 10:-10], rel=1e-4, abs=1e-3)
 
