@@ -20,10 +20,14 @@ def test_dandisets_are_listed_with_files_size_licence_and_citation(pipeline_comm
     assert (draft["n_pins"], draft["n_files"]) == (9, 9)
     assert draft["n_bytes"] == sum(pin.size for pin in pins)
     assert draft["license"] == "CC-BY-4.0"
+    published = entries["000121"]
+    assert (published["n_pins"], published["n_files"], published["n_bytes"]) == (0, 15, 187_534_957_634)
     assert entries["000688"]["citation"] == known_dandisets()["000688"].citation
     assert all({"version", "layout", "tasks", "notes"} <= set(entry) for entry in entries.values())
     table = pipeline_command("dandisets").stdout
     assert "45.9 GB" in table
+    assert "188 GB" in table
+    assert "29.9 MB" in table
     assert "0.250122.1735" in table
 
 
