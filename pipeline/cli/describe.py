@@ -36,7 +36,9 @@ def show_session(
     ]
     if attributes is not None:
         origin = attributes.provenance
+        facts = [fact for fact in (origin.species, origin.sex, origin.age) if fact]
         rows += [
+            *([["species, sex, age", ", ".join(facts)]] if facts else []),
             ["layout", origin.layout],
             ["position from", origin.position_series or "none"],
             ["velocity from", origin.velocity_series or "the position"],

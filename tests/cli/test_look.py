@@ -88,6 +88,15 @@ def test_a_session_is_shown_with_what_was_left_out_and_why(shown_session):
     assert "min_rate_hz=0.5" in text
 
 
+def test_what_the_file_states_of_the_subject_is_shown(shown_session):
+    assert "species" not in shown_session()
+    stated = Provenance(
+        source="a.nwb", asset_digest="sha256:0", layout="generic", species="Macaca mulatta", sex="F"
+    )
+    text = " ".join(shown_session(provenance=stated).replace("│", " ").split())
+    assert "species, sex, age Macaca mulatta, F" in text
+
+
 def test_a_session_without_losses_says_so(shown_session):
     assert "Left out: no unit, no trial." in shown_session(dropped=DropCounts())
 
