@@ -234,6 +234,11 @@ class Provenance(Frozen):
     velocity_series: str | None = Field(
         None, description="Path of the series the velocity was read from; none: derived from the position."
     )
+    species: str | None = Field(None, description="Species of the subject, where the file states it.")
+    sex: str | None = Field(None, description="Sex of the subject, where the file states it.")
+    age: str | None = Field(
+        None, description="Age of the subject, ISO 8601 duration since birth, where the file states it."
+    )
     warnings: tuple[str, ...] = Field((), description="What the reader found odd in the file.")
     packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
 

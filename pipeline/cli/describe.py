@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipeline.cli.console import Output
+    from pipeline.cluster.ledger import Failure
     from pipeline.sources.archive_diff import Change, DandisetDiff, FileChange
     from schemas.catalog import DandisetEntry, RunEntry, SessionEntry
     from schemas.quality import SessionQuality
@@ -35,7 +36,9 @@ def show_session(
     ]
     if attributes is not None:
         origin = attributes.provenance
+        facts = [fact for fact in (origin.species, origin.sex, origin.age) if fact]
         rows += [
+            *([["species, sex, age", ", ".join(facts)]] if facts else []),
             ["layout", origin.layout],
             ["position from", origin.position_series or "none"],
             ["velocity from", origin.velocity_series or "the position"],
@@ -130,6 +133,30 @@ def show_dandiset(out: Output, name: str, entry: DandisetEntry) -> None:
     if entry.pins:
         pins = [[pin.path, _bytes(pin.size), pin.sha256[:12]] for pin in entry.pins]
         out.table("Pinned files", ["path", "size", "sha256"], pins)
+
+
+def failure_event(failure: Failure) -> dict[str, Any]:
+    """Return a session that failed as one event."""
+    last = failure.last
+    return {
+        "event": "failure",
+        **last.model_dump(mode="json", include={"session", "source", "recipe_id", "time", "host"}),
+        "attempts": failure.n_attempts,
+        "error": failure.kind,
+        "exit_code": last.exit_code,
+        "message": failure.message,
+        "remedy": failure.remedy,
+    }
+
+
+def failure_line(failure: Failure) -> str:
+    """Return a session that failed as one line."""
+    last = failure.last
+    times = f"{failure.n_attempts} attempts" if failure.n_attempts > 1 else "1 attempt"
+    return (
+        f"{last.session} ({last.source}, recipe {last.recipe_id}): failed {last.time[:19]} UTC, {times}: "
+        f"{failure.kind}: {failure.message} → {failure.remedy}"
+    )
 
 
 def diff_event(diff: DandisetDiff) -> dict[str, Any]:

@@ -43,70 +43,42 @@ OutOption = Annotated[
 ]
 
 
-@app.command(cls=settings_command("export_nlb"))
-def nlb(
-    session: SessionOption = None,
-    recipe_id: RecipeIdOption = None,
-    out: OutOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    force: ForceOption = False,
-    catalog: CatalogOption = CATALOG,
-    json_lines: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Write HDF5 tensors of the Neural Latents Benchmark: held-in, held-out, forward, behaviour, PSTHs."""
-    from pipeline.stores.settings import load
-    from schemas.export import NlbExport
-
-    chosen = load(NlbExport, file=config, overrides=settings or ())
-    say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
-    _export(say, catalog, chosen, session, recipe_id, out, force)
+FORMATS = {
+    "nlb": (
+        "Write HDF5 tensors of the Neural Latents Benchmark: held-in, held-out, forward, behaviour, PSTHs."
+    ),
+    "lfads": "Write HDF5 tensors for lfads-torch: what is encoded and what is reconstructed.",
+    "nwb": "Write derived NWB files: smoothed rates, counts, kinematics, trials with events and splits.",
+}
+"""Format → what its command does; its settings are the schema ``export_<format>``."""
 
 
-@app.command(cls=settings_command("export_lfads"))
-def lfads(
-    session: SessionOption = None,
-    recipe_id: RecipeIdOption = None,
-    out: OutOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    force: ForceOption = False,
-    catalog: CatalogOption = CATALOG,
-    json_lines: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Write HDF5 tensors for lfads-torch: what is encoded and what is reconstructed."""
-    from pipeline.stores.settings import load
-    from schemas.export import LfadsExport
+def _add_command(name: str, about: str) -> None:
+    schema = f"export_{name}"
 
-    chosen = load(LfadsExport, file=config, overrides=settings or ())
-    say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
-    _export(say, catalog, chosen, session, recipe_id, out, force)
+    @app.command(name, cls=settings_command(schema), help=about)
+    def command(
+        session: SessionOption = None,
+        recipe_id: RecipeIdOption = None,
+        out: OutOption = None,
+        config: ConfigOption = None,
+        settings: SetOption = None,
+        force: ForceOption = False,
+        catalog: CatalogOption = CATALOG,
+        json_lines: JsonOption = False,
+        quiet: QuietOption = False,
+        verbose: VerboseOption = False,
+    ) -> None:
+        from pipeline.stores.settings import load
+        from schemas import schema_class
+
+        chosen: Any = load(schema_class(schema), file=config, overrides=settings or ())
+        say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
+        _export(say, catalog, chosen, session, recipe_id, out, force)
 
 
-@app.command(cls=settings_command("export_nwb"))
-def nwb(
-    session: SessionOption = None,
-    recipe_id: RecipeIdOption = None,
-    out: OutOption = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    force: ForceOption = False,
-    catalog: CatalogOption = CATALOG,
-    json_lines: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Write derived NWB files: smoothed rates, counts, kinematics, trials with events and splits."""
-    from pipeline.stores.settings import load
-    from schemas.export import NwbExport
-
-    chosen = load(NwbExport, file=config, overrides=settings or ())
-    say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
-    _export(say, catalog, chosen, session, recipe_id, out, force)
+for _name, _about in FORMATS.items():
+    _add_command(_name, _about)
 
 
 def _export(

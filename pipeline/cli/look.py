@@ -168,6 +168,40 @@ def verify(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> 
         raise DataError(f"{catalog}: {len(bad)} entries are missing or damaged: {', '.join(bad)}.")
 
 
+@catalog_app.command("failures")
+def failures(
+    recipe_id: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe-id", help="Recipe of the stores, or its beginning; default: all.", metavar="ID"
+        ),
+    ] = None,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+) -> None:
+    """List the sessions whose last ingest failed: when, how often, why, and what to do."""
+    from pipeline.cli.describe import failure_event, failure_line
+    from pipeline.cluster.ledger import ledgers_beside, read_ledger, standing_failures
+
+    ledgers = [path for path in ledgers_beside(catalog) if path.parent.name.startswith(recipe_id or "")]
+    if not ledgers:
+        of = f" of recipe {recipe_id}" if recipe_id else ""
+        raise DataError(
+            f"{catalog}: no ledger{of} beside it: no ingest has worked on a session yet. Run `pipeline run "
+            "ingest` first, or name another catalog with --catalog FILE."
+        )
+    found = [failure for path in ledgers for failure in standing_failures(read_ledger(path))]
+    with Output(json_lines=json_lines) as out:
+        for failure in found:
+            _machine(out, failure_event(failure))
+            out.result(failure_line(failure))
+        if found:
+            n = f"{len(found)} sessions" if len(found) > 1 else "1 session"
+            out.result(f"{n} failed; the same ingest with --retry-failed does only what failed.")
+        else:
+            out.result("None: no session failed in its last attempt.")
+
+
 @catalog_app.command("diff")
 def diff(
     dandiset: Annotated[

@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-run.app.command(cls=settings_command("recipe"))(realign.realign)
+run.app.command(cls=settings_command("recipe", takes=realign.takes))(realign.realign)
 app.add_typer(run.app, name="run")
 look.register(app)
 app.add_typer(export.app, name="export")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CatalogOption = Annotated[
     Path,
@@ -38,26 +41,38 @@ DeviceOption = Annotated[
 ]
 
 
-def settings_command(schema: str) -> type[TyperCommand]:
+def settings_command(schema: str, *, takes: Callable[[str], bool] | None = None) -> type[TyperCommand]:
     """Return a command class whose help lists the settings of `schema` with defaults and units.
 
     The schema is loaded only when that help is asked for.
+
+    Parameters
+    ----------
+    schema
+        Name of the schema.
+    takes
+        Whether the command takes a setting, by its key; default: it takes all.
     """
 
     class SettingsCommand(TyperCommand):
         def get_help(self, ctx: Any) -> str:
-            return f"{super().get_help(ctx)}\n\n{settings_text(schema)}"
+            return f"{super().get_help(ctx)}\n\n{settings_text(schema, takes=takes)}"
 
     return SettingsCommand
 
 
-def settings_text(schema: str) -> str:
-    """Return the settings of `schema` as text: name, default, description."""
+def settings_text(schema: str, *, takes: Callable[[str], bool] | None = None) -> str:
+    """Return the settings of `schema`, or those that are taken, as text: name, default, description."""
     from schemas import schema_class
 
-    rows = _rows(schema_class(schema), "")
+    rows = [row for row in _rows(schema_class(schema), "") if takes is None or takes(row[0])]
     width = min(44, max(len(f"{name} [{default}]") for name, default, _ in rows) + 2)
-    lines = [f"Settings (--set KEY=VALUE, or a YAML file; schema: pipeline schema {schema})", ""]
+    title = (
+        f"Settings (--set KEY=VALUE, or a YAML file; schema: pipeline schema {schema})"
+        if takes is None
+        else f"Settings it takes (--set KEY=VALUE; a part of: pipeline schema {schema})"
+    )
+    lines = [title, ""]
     for name, default, description in rows:
         head = f"{name} [{default}]"
         wrapped = _wrap(description, 108 - width)

@@ -34,6 +34,7 @@ def realign(
     """Trial stores → trial stores of another event, window, selection or split, without the NWB files.
 
     --set changes the recipe the stores were made by, e.g. --set align_to=go_cue --set window_s=[-0.2,0.6].
+    The defaults below are those of ingest; what is not set stays as it is in the store.
     """
     from pipeline.stages.realign import realign as stage
 
@@ -53,6 +54,13 @@ def realign(
             _table(out, failure.results, catalog)
             raise
         _table(out, entries, catalog)
+
+
+def takes(key: str) -> bool:
+    """Whether a setting of the recipe may be changed here."""
+    from pipeline.stages.realign import is_cut
+
+    return is_cut(key)
 
 
 def _table(out: Output, entries: Any, catalog: Path) -> None:

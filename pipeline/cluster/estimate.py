@@ -1,8 +1,9 @@
 """What a session will cost, from the size of its file alone: no file is opened to plan.
 
 The constants are those of simulated sessions whose files hold nothing but spikes and kinematics, the worst
-case for their size: peak memory and time of one process each (``python benchmarks/plan.py --measure``).
-Files with waveforms or broadband recordings need less than they are estimated to.
+case for their size, each ingested in a process started from a shell: peak of the resident memory (``VmHWM``;
+``getrusage`` tells the peak of the parent where that was larger). Files with waveforms or broadband
+recordings need less than they are estimated to.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ from dataclasses import dataclass
 
 GIB = 1 << 30
 
-BASE_BYTES = 250 << 20
-"""A Python process with the libraries loaded."""
+BASE_BYTES = 200 << 20
+"""A Python process with the libraries loaded, those of a dask worker as well; measured: 201 MB."""
 
-BYTES_PER_BYTE = 17.0
-"""Memory per byte of the file at bins of 20 ms; measured: 14 at 30 MB, 17 at 115 MB, 14 at 320 MB."""
+BYTES_PER_BYTE = 7.0
+"""Memory per byte of the file at bins of 20 ms.
 
-MOST_BYTES = 8 * GIB
-"""Three hours of 250 units in bins of 20 ms took 4.8 GB; what is larger holds other things than spikes."""
+Measured for one session in a process: 4.2 at 30 MB, 5.1 at 115 MB, 5.0 at 322 MB. A worker that goes from
+session to session and keeps its memory takes 6.9 at 115 MB.
+"""
+
+MOST_BYTES = 4 * GIB
+"""Three hours of 250 units in bins of 20 ms took 1.8 GB; what is larger holds other things than spikes."""
 
 MEASURED_BIN_S = 0.02
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from pipeline.errors import MachineError
+from pipeline.errors import DataError, MachineError
 from pipeline.stores.atomic import machine_error
 from schemas.cluster import Attempt
 
@@ -23,6 +25,44 @@ if TYPE_CHECKING:
 
 LEDGER_NAME = "ledger.jsonl"
 LOCK_SECONDS = 60.0
+
+ErrorKind = Literal["data", "machine", "unexpected"]
+"""What failed: a recording or setting, the machine or archive, or this program itself."""
+
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`])")
+_UNEXPECTED = re.compile(r": unexpected [A-Za-z_]\w*: ")
+_STILL_WHAT = ("It ", "Nothing ", "The ", "There ")
+_DEFAULT_REMEDY: dict[ErrorKind, str] = {
+    "data": "Mend the file, or leave the session out with --exclude.",
+    "machine": "Run the same command again.",
+    "unexpected": "Please report it with the file's name.",
+}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A session whose last attempt failed.
+
+    Attributes
+    ----------
+    last
+        The attempt.
+    n_attempts
+        Attempts that failed since the session was last done.
+    kind
+        ``data`` for a recording or setting that cannot be used, ``machine`` for disk, network or archive,
+        ``unexpected`` for a fault of this program.
+    message
+        What is wrong.
+    remedy
+        What to do.
+    """
+
+    last: Attempt
+    n_attempts: int
+    kind: ErrorKind
+    message: str
+    remedy: str
 
 
 def append_attempts(path: Path, attempts: Iterable[Attempt]) -> None:
@@ -104,3 +144,57 @@ def last_attempts(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
     'done'
     """
     return {attempt.source: attempt for attempt in attempts}
+
+
+def ledgers_beside(catalog_path: Path) -> list[Path]:
+    """Return the ledgers beside a catalog, one for each recipe, in order of the recipes' ids.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> ledgers_beside(Path("nowhere/catalog.yaml"))
+    []
+    """
+    return sorted((catalog_path.parent / "stores").glob(f"*/{LEDGER_NAME}"))
+
+
+def standing_failures(attempts: Iterable[Attempt]) -> list[Failure]:
+    """Return the sessions of one ledger whose last attempt failed, in order of their id.
+
+    Parameters
+    ----------
+    attempts
+        Oldest first, as `read_ledger` returns them.
+
+    Examples
+    --------
+    >>> line = Attempt(time="", session="s", source="a.nwb", recipe_id="r", status="failed", exit_code=5,
+    ...                reason="a.nwb: the disk is full. Free some space.")
+    >>> (failure,) = standing_failures([line, line])
+    >>> failure.n_attempts, failure.kind, failure.message, failure.remedy
+    (2, 'machine', 'a.nwb: the disk is full.', 'Free some space.')
+    >>> standing_failures([line, line.model_copy(update={"status": "done"})])
+    []
+    """
+    standing: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        if attempt.status == "failed":
+            standing.setdefault(attempt.source, []).append(attempt)
+        else:
+            standing.pop(attempt.source, None)
+    failures = [_failure(failed[-1], len(failed)) for failed in standing.values()]
+    return sorted(failures, key=lambda failure: (failure.last.session, failure.last.source))
+
+
+def _failure(last: Attempt, n_attempts: int) -> Failure:
+    is_machine = last.exit_code == MachineError.exit_code
+    kind: ErrorKind = "machine" if is_machine else "data"
+    if last.exit_code == DataError.exit_code and _UNEXPECTED.search(last.reason):
+        kind = "unexpected"
+    sentences = _SENTENCE.split(" ".join(last.reason.split()))
+    # An error says first what is wrong, then what to do.
+    end = 1
+    while end < len(sentences) and sentences[end].startswith(_STILL_WHAT):
+        end += 1
+    remedy = " ".join(sentences[end:]) or _DEFAULT_REMEDY[kind]
+    return Failure(last, n_attempts, kind, " ".join(sentences[:end]), remedy)

@@ -6,6 +6,7 @@ selection or split, or windows of continuous time, can be cut from these; what t
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 
 MAY_CHANGE = frozenset({"align_to", "window_s", "trials", "split", "extra_splits", "chop"})
 """Parts of a recipe that only decide how trials are cut out of the binned session."""
+
+_MAY_CHANGE_WORDS = (
+    f"here may change: {', '.join(sorted(MAY_CHANGE))}, onset.max_rt_s and the flags of quality "
+    "(`pipeline run realign --help` lists all)"
+)
 
 _NEEDS_SAMPLES = (
     "quality.max_acceleration", "quality.acceleration", "quality.max_position", "quality.position"
@@ -149,6 +155,8 @@ def changed_recipe(old: IngestRecipe, changes: Sequence[str]) -> IngestRecipe:
         ...
     pipeline.errors.SettingsError: bin_size_s cannot be changed without the NWB files: ...
     """
+    for word in changes:
+        _require_known(word)
     new = load(IngestRecipe, overrides=changes, base=old.model_dump(mode="json"))
     differing = [
         (f"{top}.{name}" if name else top)
@@ -160,15 +168,35 @@ def changed_recipe(old: IngestRecipe, changes: Sequence[str]) -> IngestRecipe:
             f"--set {' '.join(changes) or 'was not given'}: the recipe {old.recipe_id} is as it was. Give "
             "what is to change, e.g. --set align_to=go_cue."
         )
-    refused = [key for key in differing if not _is_cut(key)]
+    refused = [key for key in differing if not is_cut(key)]
     if refused:
         raise SettingsError(
             f"{', '.join(refused)} cannot be changed without the NWB files: the stores hold what was made "
             f"with them. Run `pipeline run ingest` with {' '.join(f'--set {word}' for word in changes)} "
-            f"instead; here may change: {', '.join(sorted(MAY_CHANGE))}, onset.max_rt_s and the flags of "
-            "quality."
+            f"instead; {_MAY_CHANGE_WORDS}."
         )
     return new
+
+
+def _require_known(word: str) -> None:
+    """Refuse a key the recipe does not have, and name those that may change instead."""
+    key, equals, _ = word.partition("=")
+    known = _keys(IngestRecipe)
+    if not key or not equals or key.strip() in known:
+        return
+    close = difflib.get_close_matches(key.strip(), [k for k in known if is_cut(k)], n=1)
+    hint = f"did you mean {close[0]}?" if close else f"{_MAY_CHANGE_WORDS}."
+    raise SettingsError(f"--set {word}: {key.strip()}: unknown key; {hint}")
+
+
+def _keys(schema: type[Frozen], prefix: str = "") -> list[str]:
+    """Return the keys of all settings, and of the parts they belong to."""
+    out = []
+    for name, field in schema.model_fields.items():
+        out.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Frozen):
+            out += _keys(field.annotation, f"{prefix}{name}.")
+    return out
 
 
 def _differences(old: object, new: object) -> list[str]:
@@ -179,7 +207,19 @@ def _differences(old: object, new: object) -> list[str]:
     return [name for name in type(old).model_fields if getattr(old, name) != getattr(new, name)]
 
 
-def _is_cut(key: str) -> bool:
+def is_cut(key: str) -> bool:
+    """Whether a setting of the recipe only decides how trials are cut, so that it may change here.
+
+    Parameters
+    ----------
+    key
+        Its name, with that of the part it belongs to.
+
+    Examples
+    --------
+    >>> is_cut("split.seed"), is_cut("quality.min_trials"), is_cut("onset.fraction")
+    (True, True, False)
+    """
     top = key.partition(".")[0]
     is_flag = top == "quality" and not key.startswith(_NEEDS_SAMPLES)
     return top in MAY_CHANGE or key == "onset.max_rt_s" or is_flag

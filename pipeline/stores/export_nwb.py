@@ -57,6 +57,7 @@ def write_derived_nwb(
     ``/processing/ecephys`` holds ``smoothed_rates`` (Hz, ``(time, unit)``, NaN where not recorded) and
     ``spike_counts``; column j belongs to row j of ``unit_table`` beside them, whose ids are those of the
     units in the source file (NWB's own units table is for spike times).
+    Species, sex and age of the subject are those of the settings, else those the source file states.
     ``/processing/behavior`` holds position and velocity, ``/intervals/trials`` the windows with their events
     and splits, ``/intervals/observed`` the time that was recorded. The identifier is the export's key;
     source, digest, recipe and warnings are in ``/general/notes`` as JSON.
@@ -126,12 +127,17 @@ def _file(settings: NwbExport, attributes: StoreAttributes) -> NWBFile:
     )
     nwb.subject = Subject(
         subject_id=attributes.subject,
-        species=settings.species,
-        sex=settings.sex,
-        age=settings.age,
+        species=settings.species or origin.species,
+        sex=_given(settings.sex, "U", origin.sex),
+        age=_given(settings.age, "P0D/", origin.age),
         description="See the source file",
     )
     return nwb
+
+
+def _given(asked: str, unknown: str, stated: str | None) -> str:
+    """Return what was asked for; where that is nothing, what the source file states."""
+    return asked if asked != unknown else stated or unknown
 
 
 def _unit_table(trials: xr.Dataset) -> DynamicTable:

@@ -9,11 +9,16 @@ from pipeline.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("megabytes", "measured_mb"), [(2.2, 208), (30.1, 618), (114.9, 2183), (321.4, 4822)]
+    ("megabytes", "bin_size_s", "measured_mb"),
+    [(2.2, 0.02, 205), (30.1, 0.02, 333), (114.9, 0.02, 791), (321.9, 0.02, 1830), (114.9, 0.005, 2458)],
 )
-def test_memory_is_estimated_as_it_was_measured(megabytes, measured_mb):
-    estimated = estimate_session(int(megabytes * 1e6)).memory_bytes / 1e6
-    assert measured_mb <= estimated <= 1.6 * measured_mb
+def test_memory_is_estimated_as_it_was_measured(megabytes, bin_size_s, measured_mb):
+    estimated = estimate_session(int(megabytes * 1e6), bin_size_s=bin_size_s).memory_bytes / 1e6
+    assert measured_mb <= estimated <= 1.5 * measured_mb
+
+
+def test_a_worker_that_keeps_its_memory_from_session_to_session_fits_in():
+    assert estimate_session(114_900_000).memory_bytes >= 996e6
 
 
 def test_files_that_are_mostly_broadband_recordings_are_not_taken_for_spikes():
@@ -21,7 +26,8 @@ def test_files_that_are_mostly_broadband_recordings_are_not_taken_for_spikes():
 
 
 def test_finer_bins_need_more_and_fetching_takes_longer():
-    assert estimate_session(10**8, bin_size_s=0.01).memory_bytes > 1.8 * estimate_session(10**8).memory_bytes
+    coarse, fine = (estimate_session(10**8, bin_size_s=s).memory_bytes - BASE_BYTES for s in (0.02, 0.01))
+    assert fine == pytest.approx(2 * coarse)
     assert estimate_session(10**8, is_remote=True).seconds > estimate_session(10**8).seconds
 
 

@@ -6,7 +6,13 @@ import sys
 
 import pytest
 
-from pipeline.cluster.ledger import append_attempts, last_attempts, read_ledger
+from pipeline.cluster.ledger import (
+    append_attempts,
+    last_attempts,
+    ledgers_beside,
+    read_ledger,
+    standing_failures,
+)
 from pipeline.errors import MachineError
 from schemas.cluster import Attempt
 
@@ -67,3 +73,48 @@ def test_processes_lose_nothing_of_each_others_lines(tmp_path):
     assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0]
     found = [a.source for a in read_ledger(path)]
     assert sorted(found) == sorted(f"{name}-{i}" for name in "abc" for i in range(50))
+
+
+def test_only_sessions_that_failed_the_last_time_are_failures_and_their_attempts_are_counted():
+    lines = [
+        *[attempt("a"), attempt("a", status="done")],
+        *[attempt("b"), attempt("b", status="done"), attempt("b"), attempt("b", attempt=2)],
+        *[attempt("c", status="done"), attempt("d", session="first", time="2026-01-02T00:00:00+00:00")],
+    ]
+    found = standing_failures(lines)
+    assert [(f.last.source, f.n_attempts) for f in found] == [("d", 1), ("b", 2)]
+    assert found[0].last.time == "2026-01-02T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("reason", "exit_code", "kind", "message", "remedy"),
+    [
+        (
+            "a.nwb: the file was damaged: v2.7 of it. Fetch the file again.",
+            4, "data", "a.nwb: the file was damaged: v2.7 of it.", "Fetch the file again.",
+        ),
+        (
+            "a.nwb: broke off. It was given up after 3 attempts.\nCheck the network. Run it again.",
+            5, "machine", "a.nwb: broke off. It was given up after 3 attempts.",
+            "Check the network. Run it again.",
+        ),
+        (
+            "a.nwb: unexpected KeyError: 'x' (read.py:3). Please report it; the others are unharmed.",
+            4, "unexpected", "a.nwb: unexpected KeyError: 'x' (read.py:3).",
+            "Please report it; the others are unharmed.",
+        ),
+        ("a.nwb: lost", 5, "machine", "a.nwb: lost", "Run the same command again."),
+        ("", 4, "data", "", "Mend the file, or leave the session out with --exclude."),
+    ],
+    ids=["data", "machine", "unexpected", "no remedy", "no reason"],
+)  # fmt: skip
+def test_a_failure_says_what_is_wrong_and_what_to_do(reason, exit_code, kind, message, remedy):
+    (failure,) = standing_failures([attempt(reason=reason, exit_code=exit_code)])
+    assert (failure.kind, failure.message, failure.remedy) == (kind, message, remedy)
+
+
+def test_every_recipe_beside_a_catalog_has_a_ledger_of_its_own(tmp_path):
+    for recipe in ("5ms-1", "20ms-0"):
+        append_attempts(tmp_path / "stores" / recipe / "ledger.jsonl", [attempt()])
+    (tmp_path / "stores" / "made-elsewhere").mkdir()
+    assert [path.parent.name for path in ledgers_beside(tmp_path / "catalog.yaml")] == ["20ms-0", "5ms-1"]

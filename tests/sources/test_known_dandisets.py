@@ -37,6 +37,23 @@ def test_every_file_of_a_draft_is_pinned(dandiset, n_files, n_bytes):
     assert sum(pin.size for pin in pins) == pytest.approx(n_bytes, rel=0.03)
 
 
+@pytest.mark.parametrize(
+    ("dandiset", "n_files", "n_bytes"),
+    [
+        ("000121", 15, 187_534_957_634),
+        ("000127", 2, 1_823_368_810),
+        ("000128", 2, 694_004_935),
+        ("000129", 2, 50_965_512),
+        ("000138", 2, 149_392_888),
+        ("000139", 2, 77_300_692),
+        ("000140", 2, 29_896_840),
+    ],
+)
+def test_the_size_of_a_published_version_is_known_before_it_is_fetched(dandiset, n_files, n_bytes):
+    entry = known_dandisets()[dandiset]
+    assert (entry.n_files, entry.n_bytes) == (n_files, n_bytes)
+
+
 def test_only_the_dandisets_of_a_catalog_are_looked_at():
     assert parse_dandisets("sessions: {whatever: 1}\nruns: 3", source="c.yaml") == {}
 

@@ -144,6 +144,34 @@ def test_a_change_that_changes_nothing_and_a_misspelt_one_are_refused():
         changed_recipe(IngestRecipe(), ["window_s=[-0.251, 0.4]"])
 
 
+def test_only_settings_that_may_change_are_proposed_for_an_unknown_one():
+    with pytest.raises(SettingsError, match=r"split\.sed: unknown key; did you mean split\.seed\?"):
+        changed_recipe(IngestRecipe(), ["split.sed=3"])
+    # The nearest key of the whole recipe is bin_size_s, which needs the recording.
+    with pytest.raises(SettingsError, match="unknown key; here may change: align_to, chop") as caught:
+        changed_recipe(IngestRecipe(), ["bin_sise_s=0.01"])
+    assert "bin_size_s" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["align_to", "nothing"])
+def test_a_word_without_a_value_says_what_a_word_looks_like(word):
+    with pytest.raises(SettingsError, match=r"expected key\.path=value"):
+        changed_recipe(IngestRecipe(), [word])
+
+
+def test_the_help_lists_what_may_change_and_nothing_else(pipeline_command):
+    text = pipeline_command("run", "realign", "--help").stdout
+    listed = [line.split()[0] for line in text.splitlines() if line.startswith("  ") and " [" in line]
+    keys = [key for key in listed if key.replace(".", "").replace("_", "").isalpha()]
+    assert {"align_to", "window_s", "onset.max_rt_s", "trials.guard_s", "split.seed", "chop.enabled",
+            "quality.min_trials"} <= set(keys)  # fmt: skip
+    refused = {"bin_size_s", "smooth_sigma_s", "onset.fraction", "units.min_presence", "layout",
+               "quality.max_position_cm"}  # fmt: skip
+    assert not refused & set(keys)
+    everything = pipeline_command("run", "ingest", "--help").stdout
+    assert all(f"  {key} [" in everything for key in refused)
+
+
 def test_one_session_that_cannot_be_realigned_does_not_stop_the_others(catalog):
     # Reaches found from the speed have no go cue.
     with pytest.raises(PartialFailure, match="1 of 2 sessions failed: sub-B_ses-CO-1") as caught:

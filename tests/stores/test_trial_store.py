@@ -67,6 +67,18 @@ def test_attributes_come_back_as_they_were(tmp_path, groups):
     assert read_attributes(tmp_path / "s.zarr") == ATTRIBUTES
 
 
+def test_a_store_made_before_the_subject_was_kept_still_opens(tmp_path, groups):
+    write_store(tmp_path / "s.zarr", *groups)
+    path = tmp_path / "s.zarr" / "trials" / "zarr.json"
+    content = json.loads(path.read_text())
+    provenance = json.loads(content["attributes"]["provenance"])
+    kept = {name: value for name, value in provenance.items() if name not in {"species", "sex", "age"}}
+    assert len(kept) == len(provenance) - 3
+    content["attributes"]["provenance"] = json.dumps(kept)
+    path.write_text(json.dumps(content))
+    assert read_attributes(tmp_path / "s.zarr") == ATTRIBUTES
+
+
 def test_reading_what_is_not_there_or_not_whole(tmp_path, groups):
     with pytest.raises(DataError, match="no complete trial store"):
         read_trials(tmp_path / "none.zarr")

@@ -97,6 +97,50 @@ def test_parts_that_are_not_wanted_are_left_out_and_the_start_is_taken(store, tm
         assert "placeholder" not in nwb.session_description
 
 
+def stating(attributes, **facts):
+    return attributes.model_copy(update={"provenance": attributes.provenance.model_copy(update=facts)})
+
+
+@pytest.mark.parametrize(
+    ("stated", "asked", "written"),
+    [
+        ({}, {}, (None, "U", "P0D/")),
+        ({"species": "Macaca mulatta", "sex": "F", "age": "P8Y"}, {}, ("Macaca mulatta", "F", "P8Y")),
+        (
+            {"species": "Macaca mulatta", "sex": "F"},
+            {"species": "Macaca fascicularis", "age": "P5Y"},
+            ("Macaca fascicularis", "F", "P5Y"),
+        ),
+    ],
+    ids=["nothing known", "from the source", "settings win"],
+)
+def test_the_subject_is_as_in_the_source_unless_it_is_given(store, tmp_path, stated, asked, written):
+    from pynwb import NWBHDF5IO
+
+    path = tmp_path / "session.nwb"
+    attributes = stating(store.attributes, **stated)
+    write_derived_nwb(
+        path, store.trials, store.continuous, settings=NwbExport(**asked), attributes=attributes
+    )
+    with NWBHDF5IO(str(path), "r") as io:
+        subject = io.read().subject
+        assert (subject.species, subject.sex, subject.age) == written
+
+
+def test_nwbinspector_complains_less_where_the_source_states_the_subject(store, tmp_path):
+    from nwbinspector import inspect_nwbfile
+
+    def complaints(attributes):
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.nwb"
+        write_derived_nwb(path, store.trials, store.continuous, settings=NwbExport(), attributes=attributes)
+        return {message.check_function_name for message in inspect_nwbfile(nwbfile_path=str(path))}
+
+    silent = complaints(store.attributes)
+    stated = complaints(stating(store.attributes, species="Macaca mulatta", sex="F", age="P8Y"))
+    assert silent - stated == {"check_subject_species_exists"}
+    assert stated < silent
+
+
 @pytest.mark.parametrize(
     ("species", "worst"), [(None, "CRITICAL"), ("Macaca mulatta", "BEST_PRACTICE_VIOLATION")]
 )
