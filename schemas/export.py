@@ -91,12 +91,17 @@ class NwbExport(Frozen):
     counts: bool = Field(True, description="Add the spike counts beside the smoothed rates.")
     kinematics: bool = Field(True, description="Add hand position and velocity on the bins.")
     species: str | None = Field(
-        None, description="Species of the subject, e.g. Macaca mulatta; stores do not keep it."
+        None,
+        description="Species of the subject, e.g. Macaca mulatta; none: what the source file states, if it "
+        "does.",
     )
-    sex: Literal["M", "F", "U", "O"] = Field("U", description="Sex of the subject; U = unknown.")
+    sex: Literal["M", "F", "U", "O"] = Field(
+        "U", description="Sex of the subject; U: what the source file states, else unknown."
+    )
     age: str = Field(
         "P0D/",
-        description="Age of the subject, ISO 8601 duration; a range ends in the oldest, P0D/ = unknown.",
+        description="Age of the subject, ISO 8601 duration; a range ends in the oldest. P0D/: what the "
+        "source file states, else unknown.",
     )
     session_start: datetime | None = Field(
         None,

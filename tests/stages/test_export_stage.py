@@ -81,6 +81,19 @@ def test_a_damaged_store_fails_its_own_session_only(catalog):
     assert not list(catalog.parent.glob("exports/*/*/*sub-A*"))
 
 
+def test_a_derived_file_states_the_subject_as_the_recording_does(small_nwb, tmp_path):
+    with h5py.File(small_nwb, "a") as h5:
+        h5["general/subject/species"] = "Macaca mulatta"
+        h5["general/subject/sex"] = "M"
+        h5["general/subject/age"] = "P9Y"
+    path = tmp_path / "work" / "catalog.yaml"
+    ingest(path, FolderSource([small_nwb]))
+    (done,) = export(path, NwbExport())
+    with h5py.File(done.path) as h5:
+        stated = {name: h5["general/subject"][name].asstr()[()] for name in ("species", "sex", "age")}
+    assert stated == {"species": "Macaca mulatta", "sex": "M", "age": "P9Y"}
+
+
 def test_settings_that_fit_no_session_keep_their_exit_code(catalog):
     with pytest.raises(PartialFailure, match="the nearest lags that are: 80 and 100") as caught:
         export(catalog, NlbExport(lag_ms=90))
