@@ -6,9 +6,9 @@ hand while a stage runs: every write happens under a file lock and replaces the 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Frozen
 from schemas.results import Score
@@ -17,12 +17,26 @@ CATALOG_SCHEMA_VERSION = 1
 
 
 class AssetPin(Frozen):
-    """One file of a draft dandiset, pinned by content."""
+    """One file, or one Zarr, of a draft dandiset, pinned by content."""
 
     path: str = Field(description="Path in the dandiset.")
     asset_id: str = Field(description="Asset id in the archive.")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file.")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="SHA-256 of a file.")
+    zarr_checksum: str | None = Field(
+        None, pattern="^[0-9a-f]{32}-[0-9]+--[0-9]+$", description="The archive's digest of a Zarr."
+    )
     size: int = Field(ge=0, description="Size, bytes.")
+
+    @property
+    def content_digest(self) -> str:
+        """Whichever of the two digests pins the content."""
+        return self.sha256 or self.zarr_checksum or ""
+
+    @model_validator(mode="after")
+    def _has_one_digest(self) -> Self:
+        if (self.sha256 is None) == (self.zarr_checksum is None):
+            raise ValueError("a pin has either a sha256 (of a file) or a zarr_checksum (of a Zarr)")
+        return self
 
 
 class DandisetEntry(Frozen):

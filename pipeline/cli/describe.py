@@ -131,8 +131,8 @@ def show_dandiset(out: Output, name: str, entry: DandisetEntry) -> None:
     for note in entry.notes:
         out.result(f"note: {note}")
     if entry.pins:
-        pins = [[pin.path, _bytes(pin.size), pin.sha256[:12]] for pin in entry.pins]
-        out.table("Pinned files", ["path", "size", "sha256"], pins)
+        pins = [[pin.path, _bytes(pin.size), pin.content_digest[:12]] for pin in entry.pins]
+        out.table("Pinned files", ["path", "size", "digest"], pins)
 
 
 def failure_event(failure: Failure) -> dict[str, Any]:

@@ -33,9 +33,9 @@ class FileChange:
         One of:
 
         * ``added``, ``removed``: the file is there on one side only
-        * ``content``: another size or SHA-256
+        * ``content``: another size or digest (SHA-256, of a Zarr its zarr checksum)
         * ``id``: the same content under another asset id, as after an edit of its metadata
-        * ``unknown``: another id, same size, and the archive has not computed the SHA-256 yet
+        * ``unknown``: another id, same size, and the archive has not computed the digest yet
     before, after
         The file as pinned and as it is; None where it is not there.
     """
@@ -148,7 +148,7 @@ def diff_dandiset(
         )
         if known.version == DRAFT:
             listed = list_files(remote)
-            pins = [Listed(pin.path, pin.size, pin.asset_id, pin.sha256) for pin in known.pins]
+            pins = [Listed.of_pin(pin) for pin in known.pins]
             notes = () if pins else ("No file of the draft is pinned, so there is nothing to compare.",)
             return DandisetDiff(
                 dandiset,
@@ -205,11 +205,13 @@ def _change(old: Listed | None, new: Listed | None) -> Change | None:
         return "added"
     if new is None:
         return "removed"
-    if old.size != new.size or (old.sha256 and new.sha256 and old.sha256 != new.sha256):
+    if old.is_blob != new.is_blob or old.size != new.size:
+        return "content"
+    if old.digest and new.digest and old.digest != new.digest:
         return "content"
     if old.asset_id == new.asset_id:
         return None
-    return "id" if old.sha256 and new.sha256 else "unknown"
+    return "id" if old.digest and new.digest else "unknown"
 
 
 def _age(version: str) -> tuple[int, ...]:

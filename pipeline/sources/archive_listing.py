@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DRAFT = "draft"
 SHA256 = "dandi:sha2-256"
 ETAG = "dandi:dandi-etag"
+ZARR_CHECKSUM = "dandi:dandi-zarr-checksum"
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Listed:
     asset_id
         Id in the archive; a file whose metadata was edited has another one.
     sha256
-        SHA-256, or None while the archive has not computed it.
+        SHA-256, or None while the archive has not computed it, and of a Zarr.
     is_blob
         Whether it is a file, not a Zarr.
+    zarr_checksum
+        Digest of a Zarr, or None while the archive has not computed it, and of a file.
     """
 
     path: str
@@ -40,6 +43,24 @@ class Listed:
     asset_id: str
     sha256: str | None
     is_blob: bool = True
+    zarr_checksum: str | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """What says whether two listings mean the same content; None while it is not computed."""
+        return self.sha256 if self.is_blob else self.zarr_checksum
+
+    @classmethod
+    def of_pin(cls, pin: AssetPin, asset_id: str | None = None) -> Listed:
+        """Return a file as it was pinned, perhaps under another id."""
+        return cls(
+            path=pin.path,
+            size=pin.size,
+            asset_id=asset_id or pin.asset_id,
+            sha256=pin.sha256,
+            is_blob=pin.zarr_checksum is None,
+            zarr_checksum=pin.zarr_checksum,
+        )
 
 
 def list_files(dandiset: RemoteDandiset) -> list[Listed]:
@@ -51,16 +72,54 @@ def list_files(dandiset: RemoteDandiset) -> list[Listed]:
     pages = dandiset.client.paginate(
         f"{dandiset.version_api_path}assets/", params={"order": "path", "metadata": "true"}
     )
-    return [
-        Listed(
-            path=item["path"],
-            size=item["size"],
-            asset_id=item["asset_id"],
-            sha256=(item.get("metadata") or {}).get("digest", {}).get(SHA256),
-            is_blob=item.get("zarr") is None,
+    listed = []
+    for item in pages:
+        digests = (item.get("metadata") or {}).get("digest") or {}
+        listed.append(
+            Listed(
+                path=item["path"],
+                size=item["size"],
+                asset_id=item["asset_id"],
+                sha256=digests.get(SHA256),
+                is_blob=item.get("zarr") is None,
+                zarr_checksum=digests.get(ZARR_CHECKSUM),
+            )
         )
-        for item in pages
-    ]
+    return listed
+
+
+def choose_recordings(listed: Iterable[Listed]) -> tuple[list[Listed], list[str]]:
+    """Return what is NWB by its name, as a file or in Zarr, and a note on Zarrs that are not.
+
+    Examples
+    --------
+    >>> image = Listed("a.ome.zarr", 3, "1", None, is_blob=False)
+    >>> choose_recordings([image, Listed("b.nwb.zarr", 3, "2", None, is_blob=False)])[1]
+    ['1 Zarr assets are not named .nwb or .nwb.zarr and left out: a.ome.zarr.']
+    """
+    found, left_out = [], []
+    for file in listed:
+        if file.path.lower().endswith(".nwb" if file.is_blob else (".nwb", ".nwb.zarr")):
+            found.append(file)
+        elif not file.is_blob:
+            left_out.append(file.path)
+    if not left_out:
+        return found, []
+    names = ", ".join(left_out[:5])
+    return found, [f"{len(left_out)} Zarr assets are not named .nwb or .nwb.zarr and left out: {names}."]
+
+
+def version_note(dandiset: RemoteDandiset, version: str, *, is_pinned: bool) -> str | None:
+    """Return what a user should know of the version that is read, if anything.
+
+    The failures are those of the `dandi` client; see `archive_client.Access.asking_for`.
+    """
+    if version == DRAFT and not is_pinned:
+        return "The draft can change at any time; its files are not pinned."
+    latest = dandiset.most_recent_published_version
+    if latest is not None and latest.identifier != version:
+        return f"Version {version} is read; the latest published one is {latest.identifier}."
+    return None
 
 
 def published_versions(dandiset: RemoteDandiset) -> str:
@@ -106,13 +165,12 @@ def hold_against_pins(pins: Iterable[AssetPin], listed: Iterable[Listed]) -> tup
     files, notes = [], []
     for pin in pins:
         file = current.pop(pin.path, None)
-        is_same = file is not None and file.sha256 == pin.sha256
+        is_same = file is not None and file.digest == pin.content_digest
         if file is None:
             notes.append(f"{pin.path} was removed from the draft since it was pinned.")
         elif not is_same and file.asset_id != pin.asset_id:
             notes.append(f"{pin.path} was replaced in the draft since it was pinned.")
-        asset_id = file.asset_id if file is not None and is_same else pin.asset_id
-        files.append(Listed(pin.path, pin.size, asset_id, pin.sha256))
+        files.append(Listed.of_pin(pin, file.asset_id if file is not None and is_same else None))
     if current:
         names = ", ".join(sorted(current)[:5])
         notes.append(f"{len(current)} files of the draft are not pinned and left out: {names}.")

@@ -2,21 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError
-from pipeline.sources.archive_listing import ETAG, SHA256
-from pipeline.sources.transfer import Expected
+from pipeline.sources.archive_listing import ETAG, SHA256, ZARR_CHECKSUM
 
 if TYPE_CHECKING:
     from dandi.dandiapi import BaseRemoteAsset
 
+    from pipeline.sources.asset import Asset
+    from pipeline.sources.checksums import Digests
     from schemas.catalog import AssetPin
 
+_NAMES = {"sha256": "sha256", "dandi_etag": "dandi-etag", "zarr_checksum": "zarr checksum", "md5": "md5"}
 
-def promised(
-    remote: BaseRemoteAsset, *, name: str, wanted: str | None, pin: AssetPin | None = None
-) -> Expected:
+
+@dataclass(frozen=True)
+class Expected:
+    """What the archive promises of a file or folder; a digest it does not state is None.
+
+    Attributes
+    ----------
+    size, sha256, dandi_etag, zarr_checksum, md5
+        As in `Digests`.
+
+    Examples
+    --------
+    >>> from pipeline.sources.checksums import Digests
+    >>> found = Digests(size=3, sha256="ab", dandi_etag="cd-1")
+    >>> Expected(size=3, sha256=None, dandi_etag="cd-1").complaint(found) is None
+    True
+    >>> Expected(size=3, sha256="ff", dandi_etag=None).complaint(found)
+    'its sha256 is ab, expected ff'
+    """
+
+    size: int
+    sha256: str | None = None
+    dandi_etag: str | None = None
+    zarr_checksum: str | None = None
+    md5: str | None = None
+
+    @classmethod
+    def of(cls, asset: Asset, pin: AssetPin | None) -> Expected:
+        """Return what a file was when it was pinned, else when it was listed."""
+        if pin is not None:
+            return cls(asset.size, sha256=pin.sha256, zarr_checksum=pin.zarr_checksum)
+        if asset.is_zarr:
+            return cls(asset.size, zarr_checksum=asset.zarr_checksum)
+        return cls(asset.size, sha256=(asset.digest or "").removeprefix("sha256:") or None)
+
+    @property
+    def is_verifiable(self) -> bool:
+        """Whether there is a digest to hold the content against."""
+        return any(getattr(self, name) is not None for name in _NAMES)
+
+    def complaint(self, found: Digests) -> str | None:
+        """Return how a file differs from what was promised, or None."""
+        if found.size != self.size:
+            return f"it has {found.size} bytes, expected {self.size}"
+        for name, shown in _NAMES.items():
+            promise, computed = getattr(self, name), getattr(found, name)
+            if promise is not None and promise != computed:
+                return f"its {shown} is {computed}, expected {promise}"
+        return None
+
+
+def promised(remote: BaseRemoteAsset, *, name: str, known: Expected, pin: AssetPin | None = None) -> Expected:
     """Return size and digests to hold the content of a file against.
 
     Parameters
@@ -25,8 +77,8 @@ def promised(
         The file, as the client knows it.
     name
         What to call it in messages.
-    wanted
-        SHA-256 it had when it was listed or pinned; None where that is not known.
+    known
+        What it was when it was listed or pinned.
     pin
         Its pin in the catalog.
 
@@ -35,18 +87,37 @@ def promised(
     DataError
         If the archive states something else than was pinned or listed, or nothing at all.
     """
-    stated = remote.get_raw_metadata().get("digest", {})
-    expected = Expected(size=remote.size, sha256=stated.get(SHA256), dandi_etag=stated.get(ETAG))
-    if wanted and expected.sha256 and wanted != expected.sha256:
-        raise _replaced(name, wanted, expected.sha256)
-    if pin and pin.size != expected.size:
-        raise _replaced(name, f"{pin.size} bytes", f"{expected.size} bytes")
-    if not (wanted or expected.sha256 or expected.dandi_etag):
+    digests = remote.get_raw_metadata().get("digest") or {}
+    stated = Expected(
+        size=remote.size,
+        sha256=digests.get(SHA256),
+        dandi_etag=digests.get(ETAG),
+        zarr_checksum=digests.get(ZARR_CHECKSUM),
+    )
+    for wanted, found in ((known.sha256, stated.sha256), (known.zarr_checksum, stated.zarr_checksum)):
+        if wanted and found and wanted != found:
+            raise _replaced(name, wanted, found)
+    if pin and pin.size != stated.size:
+        raise _replaced(name, f"{pin.size} bytes", f"{stated.size} bytes")
+    expected = replace(
+        stated,
+        sha256=known.sha256 or stated.sha256,
+        zarr_checksum=known.zarr_checksum or stated.zarr_checksum,
+    )
+    if not expected.is_verifiable:
         raise DataError(
             f"{name}: the archive states no digest, so a download cannot be verified. Try again when the "
             "archive has computed it."
         )
-    return Expected(expected.size, wanted or expected.sha256, expected.dandi_etag)
+    return expected
+
+
+def gone(name: str, pin: AssetPin) -> DataError:
+    """Return the error for a pinned file that the archive has no more."""
+    return DataError(
+        f"{name}: the pinned file (asset {pin.asset_id}, digest {pin.content_digest}) is no longer in the "
+        "archive; it was replaced or removed. Leave the session out, or update its pin in the catalog."
+    )
 
 
 def _replaced(name: str, wanted: str, stated: str) -> DataError:

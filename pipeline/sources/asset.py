@@ -29,11 +29,15 @@ class Asset:
     path
         Path in the dandiset, or the file's name within the folder it was found in.
     size
-        Size in bytes.
+        Size in bytes; of NWB in Zarr, that of all its files.
     digest
         ``sha256:<hex>`` where the source knows it, else None.
     dandiset, version, asset_id
         Where in the archive it lies; None for files of a folder.
+    is_zarr
+        Whether it is NWB in Zarr: a folder of many files.
+    zarr_checksum
+        The archive's digest of such a folder, where the archive states it.
     """
 
     path: str
@@ -42,6 +46,8 @@ class Asset:
     dandiset: str | None = None
     version: str | None = None
     asset_id: str | None = None
+    is_zarr: bool = False
+    zarr_checksum: str | None = None
 
 
 class Source(Protocol):

@@ -1,4 +1,4 @@
-"""NWB files from the DANDI archive: a pinned version, every byte verified.
+"""NWB files, in HDF5 or Zarr, from the DANDI archive: a pinned version, every byte verified.
 
 A dandiset without a version means its pinned version, else the latest published one, never the draft. A
 file has its final name only after its size and digests were those the archive, and the catalog's pin,
@@ -19,23 +19,28 @@ from pipeline.sources.archive_client import Access, connect
 from pipeline.sources.archive_listing import (
     DRAFT,
     Listed,
+    choose_recordings,
     hold_against_pins,
     list_files,
     published_versions,
+    version_note,
 )
 from pipeline.sources.archive_paths import local_path, parse_dandiset
-from pipeline.sources.archive_promise import promised
+from pipeline.sources.archive_promise import Expected, gone, promised
 from pipeline.sources.asset import Asset, BytesProgress, Mode
-from pipeline.sources.checksums import digest_content, forget_file, recall_digests, remember_digests
+from pipeline.sources.checksums import forget_file, noted_sha256, remember_digests
 from pipeline.sources.delivery import deliver
+from pipeline.sources.disk import disk_errors
+from pipeline.sources.local_copies import is_remembered, is_verified
 from pipeline.sources.retry_policy import RetryPolicy
 from pipeline.sources.streaming import RemoteFile, StreamRefusedError
-from pipeline.sources.transfer import Expected, disk_errors, download
+from pipeline.sources.transfer import download
+from pipeline.sources.zarr_download import fetch_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dandi.dandiapi import BaseRemoteAsset, DandiAPIClient, RemoteDandiset
+    from dandi.dandiapi import BaseRemoteAsset, BaseRemoteZarrAsset, DandiAPIClient, RemoteDandiset
 
     from schemas.catalog import AssetPin, DandisetEntry
     from schemas.recipe import IngestRecipe
@@ -128,18 +133,14 @@ class DandiSource:
         dandiset = self._opened()
         with self._access.asking_for(f"Dandiset {self.dandiset}@{self.version}"):
             listed = list_files(dandiset)
+            note = version_note(dandiset, self.version, is_pinned=bool(self._pins()))
         if not listed:
             raise DataError(
                 f"Dandiset {self.dandiset}@{self.version} holds no files. "
                 f"{self._published_versions(dandiset)}"
             )
-        notes = self._version_notes(dandiset)
-        found = [file for file in listed if file.path.lower().endswith(".nwb") and file.is_blob]
-        skipped = [file.path for file in listed if not file.is_blob]
-        if skipped:
-            notes.append(
-                f"{len(skipped)} files are NWB in Zarr, which is not read: {', '.join(skipped[:5])}."
-            )
+        found, left_out = choose_recordings(listed)
+        notes = [*([note] if note else []), *left_out]
         for file in found:
             local_path(self._folder(self.version), file.path)
         if self._pins():
@@ -155,7 +156,7 @@ class DandiSource:
         return sorted(assets, key=lambda asset: asset.path)
 
     def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
-        """Return a local, verified copy of a file; download what is missing of it.
+        """Return a local, verified copy of a file, or of a folder for NWB in Zarr; download what is missing.
 
         Parameters
         ----------
@@ -213,7 +214,8 @@ class DandiSource:
         Raises
         ------
         StreamRefusedError
-            If the archive does not state the SHA-256 of the file: there would be nothing to know it by.
+            If it is NWB in Zarr, or the archive does not state the SHA-256 of the file: there would be
+            nothing to know it by.
         DataError, SettingsError, MachineError
             As `fetch`.
         """
@@ -254,16 +256,30 @@ class DandiSource:
         with self._access.asking_for(self._name(asset.path)):
             remote = self._remote_asset(asset)
             expected = self._expected(asset, remote)
+            if _is_zarr(remote):
+                raise StreamRefusedError(
+                    f"{self._name(asset.path)}: it is NWB in Zarr, a folder of many files, so it cannot be "
+                    "streamed. Fetch it with --download."
+                )
             return expected, str(remote.get_content_url(follow_redirects=1))
 
     def _fetch_locked(self, asset: Asset, path: Path, progress: BytesProgress | None) -> None:
-        wanted = self._wanted_sha256(asset)
-        if wanted and _is_verified(path, Expected(asset.size, wanted, None), progress):
+        if is_verified(path, Expected.of(asset, self._pin(asset)), progress):
             return
         with self._access.asking_for(self._name(asset.path)):
             remote = self._remote_asset(asset)
             expected = self._expected(asset, remote)
-            if _is_verified(path, expected, progress):
+            if is_verified(path, expected, progress):
+                return
+            if _is_zarr(remote):
+                fetch_zarr(
+                    cast("BaseRemoteZarrAsset", remote),
+                    path=path,
+                    expected=expected,
+                    name=asset.path,
+                    policy=self._policy,
+                    progress=progress,
+                )
                 return
             if path.exists():
                 logger.warning("%s: not the file of the archive; it is downloaded again", path)
@@ -279,21 +295,14 @@ class DandiSource:
         remember_digests(path, digests)
 
     def _is_remembered(self, asset: Asset, path: Path) -> bool:
-        """Whether the file is known to be the asset without reading it or writing beside it."""
-        wanted, digests = self._wanted_sha256(asset), recall_digests(path)
-        return bool(wanted and digests and Expected(asset.size, wanted, None).complaint(digests) is None)
+        return is_remembered(path, Expected.of(asset, self._pin(asset)))
 
     def _pin(self, asset: Asset) -> AssetPin | None:
         return self._pins().get(asset.path) if self._version_of(asset) == DRAFT else None
 
-    def _wanted_sha256(self, asset: Asset) -> str | None:
-        pin = self._pin(asset)
-        return pin.sha256 if pin else (asset.digest or "").removeprefix("sha256:") or None
-
     def _expected(self, asset: Asset, remote: BaseRemoteAsset) -> Expected:
-        return promised(
-            remote, name=self._name(asset.path), wanted=self._wanted_sha256(asset), pin=self._pin(asset)
-        )
+        name = self._name(asset.path)
+        return promised(remote, name=name, known=Expected.of(asset, self._pin(asset)), pin=self._pin(asset))
 
     def _remote_asset(self, asset: Asset) -> BaseRemoteAsset:
         from dandi.exceptions import NotFoundError  # noqa: PLC0415 - heavy
@@ -307,35 +316,28 @@ class DandiSource:
         except NotFoundError as error:
             if pin is None:
                 raise
-            raise DataError(
-                f"{self._name(asset.path)}: the pinned file (asset {pin.asset_id}, sha256 {pin.sha256}) is "
-                "no longer in the archive; it was replaced or removed. Leave the session out, or update its "
-                "pin in the catalog."
-            ) from error
+            raise gone(self._name(asset.path), pin) from error
 
     def _asset(self, file: Listed) -> Asset:
+        sha256 = file.sha256
+        if file.zarr_checksum:
+            # The archive knows a Zarr by another digest; which of ours it is, an earlier download has noted.
+            sha256 = noted_sha256(local_path(self._folder(self.version), file.path), file.zarr_checksum)
         return Asset(
             path=file.path,
             size=file.size,
-            digest=f"sha256:{file.sha256}" if file.sha256 else None,
+            digest=f"sha256:{sha256}" if sha256 else None,
             dandiset=self.dandiset,
             version=self.version,
             asset_id=file.asset_id,
+            is_zarr=not file.is_blob,
+            zarr_checksum=file.zarr_checksum,
         )
 
     def _pins(self) -> dict[str, AssetPin]:
         if self._known is None or self._known.version != DRAFT or self.version != DRAFT:
             return {}
         return {pin.path: pin for pin in self._known.pins}
-
-    def _version_notes(self, dandiset: RemoteDandiset) -> list[str]:
-        with self._access.asking_for(f"Dandiset {self.dandiset}"):
-            latest = dandiset.most_recent_published_version
-        if self.version == DRAFT and not self._pins():
-            return ["The draft can change at any time; its files are not pinned."]
-        if latest is not None and latest.identifier != self.version:
-            return [f"Version {self.version} is read; the latest published one is {latest.identifier}."]
-        return []
 
     def _opened(self) -> RemoteDandiset:
         from dandi.exceptions import NotFoundError  # noqa: PLC0415 - heavy
@@ -388,12 +390,7 @@ class DandiSource:
         return f"{self.dandiset}@{self.version} {path}"
 
 
-def _is_verified(path: Path, expected: Expected, progress: BytesProgress | None) -> bool:
-    if not path.is_file() or path.stat().st_size != expected.size:
-        return False
-    digests = recall_digests(path)
-    if digests is None:
-        digests = digest_content(path, progress)
-        if expected.complaint(digests) is None:
-            remember_digests(path, digests)
-    return expected.complaint(digests) is None
+def _is_zarr(remote: BaseRemoteAsset) -> bool:
+    from dandi.dandiapi import AssetType  # noqa: PLC0415 - heavy
+
+    return remote.asset_type is AssetType.ZARR

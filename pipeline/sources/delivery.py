@@ -54,7 +54,7 @@ def deliver(
     asset
         The file.
     mode
-        See `DandiSource.open`.
+        See `DandiSource.open`. NWB in Zarr is downloaded in any mode.
     recipe
         What is to be read.
     progress
@@ -66,6 +66,11 @@ def deliver(
         What `archive` raises; what ended a stream, at the end of the block at the latest.
     """
     stream = None
+    if asset.is_zarr:
+        # Its chunks are files of their own already, and what a store is known by takes all of them.
+        if mode == "stream" and archive.local_copy(asset) is None:
+            logger.warning("%s: NWB in Zarr is not streamed; it is downloaded instead", asset.path)
+        mode = "download"
     if mode != "download" and archive.local_copy(asset) is None:
         is_asked = mode == "stream"
         stream = archive.open_stream(asset) if is_asked else _stream_if_worth_it(archive, asset, recipe)

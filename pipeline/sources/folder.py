@@ -71,7 +71,10 @@ class FolderSource:
                 f"No NWB file in {places}. Give a file, or a folder holding files named *.nwb.{extra}"
             )
         self._found = _unique_names(list(seen.values()))
-        return [Asset(path=name, size=_size(path)) for name, path in sorted(self._found.items())]
+        return [
+            Asset(path=name, size=_size(path), is_zarr=path.is_dir())
+            for name, path in sorted(self._found.items())
+        ]
 
     def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
         """Return the file itself; nothing is copied.

@@ -12,14 +12,13 @@ import logging
 import os
 import re
 import shutil
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import tenacity
 
 from pipeline.errors import DataError, MachineError
-from pipeline.sources.checksums import ContentDigester, Digests
+from pipeline.sources.checksums import ContentDigester, Digests, forget_file
+from pipeline.sources.disk import no_space, put_in_place, require_space
 from pipeline.sources.interruptions import (
     TRANSIENT_ERRORS,
     TRANSIENT_STATUSES,
@@ -31,11 +30,12 @@ from pipeline.sources.interruptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import threading
     from pathlib import Path
 
     import requests
 
+    from pipeline.sources.archive_promise import Expected
     from pipeline.sources.asset import BytesProgress
     from pipeline.sources.retry_policy import RetryPolicy
 
@@ -44,34 +44,6 @@ logger = logging.getLogger(__name__)
 # urllib3 gives up the unfinished block when a connection breaks, so small blocks lose little.
 _BLOCK_BYTES = 1 << 18
 _TRIES_FROM_SCRATCH = 2
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What the archive promises of a file; a digest it does not state is None.
-
-    Examples
-    --------
-    >>> found = Digests(size=3, sha256="ab", dandi_etag="cd-1")
-    >>> Expected(size=3, sha256=None, dandi_etag="cd-1").complaint(found) is None
-    True
-    >>> Expected(size=3, sha256="ff", dandi_etag=None).complaint(found)
-    'its sha256 is ab, expected ff'
-    """
-
-    size: int
-    sha256: str | None
-    dandi_etag: str | None
-
-    def complaint(self, found: Digests) -> str | None:
-        """Return how a file differs from what was promised, or None."""
-        if found.size != self.size:
-            return f"it has {found.size} bytes, expected {self.size}"
-        if self.sha256 is not None and found.sha256 != self.sha256:
-            return f"its sha256 is {found.sha256}, expected {self.sha256}"
-        if self.dandi_etag is not None and found.dandi_etag != self.dandi_etag:
-            return f"its dandi-etag is {found.dandi_etag}, expected {self.dandi_etag}"
-        return None
 
 
 class RefusedError(Exception):
@@ -98,33 +70,6 @@ def part_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-@contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses, around `path`, into an error that says what to do.
-
-    Raises
-    ------
-    MachineError
-        If the disk refuses.
-
-    Examples
-    --------
-    >>> from pathlib import Path
-    >>> with disk_errors(Path("a.nwb")):
-    ...     Path("no such folder/a.nwb").touch()
-    Traceback (most recent call last):
-        ...
-    pipeline.errors.MachineError: no such folder/a.nwb: No such file or directory. ...
-    """
-    try:
-        yield
-    except OSError as error:
-        raise MachineError(
-            f"{error.filename or path}: {error.strerror or error}. Check that the download folder lies on "
-            "a disk you may write to."
-        ) from error
-
-
 def download(
     session: requests.Session,
     url: str,
@@ -133,6 +78,8 @@ def download(
     expected: Expected,
     policy: RetryPolicy,
     progress: BytesProgress | None = None,
+    name: str | None = None,
+    stopped: threading.Event | None = None,
 ) -> Digests:
     """Fetch a file under its final name, or leave nothing there.
 
@@ -150,6 +97,10 @@ def download(
         Patience.
     progress
         Called with bytes done and bytes in all.
+    name
+        What to call the file in messages; default: its file name.
+    stopped
+        Once it is set, no further attempt is waited for.
 
     Raises
     ------
@@ -167,37 +118,47 @@ def download(
     >>> from pathlib import Path
     >>> from pipeline.sources.retry_policy import RetryPolicy
     >>> policy = RetryPolicy(attempts=1)
-    >>> expected = Expected(size=3, sha256=None, dandi_etag=None)
+    >>> from pipeline.sources.archive_promise import Expected
+    >>> expected = Expected(size=3)
     >>> with requests.Session() as session:
     ...     download(session, "http://127.0.0.1:9/a", path=Path("a.nwb"), expected=expected, policy=policy)
     Traceback (most recent call last):
         ...
     pipeline.errors.MachineError: a.nwb: download broke off at byte 0 of 3: ...
     """
-    part = part_path(path)
+    part, name = part_path(path), name or path.name
     from_scratch = 0
+    if part.is_dir():
+        forget_file(part)
     while True:
         # A part left by an earlier run may belong to other content; it does not count as a try.
         from_scratch += 0 if part.exists() else 1
         try:
             digests = _Transfer(
-                session, url, part=part, expected=expected, policy=policy, progress=progress
+                session,
+                url,
+                part=part,
+                expected=expected,
+                policy=policy,
+                progress=progress,
+                name=name,
+                stopped=stopped,
             ).run()
             complaint = expected.complaint(digests)
         except _WrongContentError as error:
             complaint = str(error)
         else:
             if complaint is None:
-                _give_name(part, path)
+                put_in_place(part, path)
                 return digests
         part.unlink(missing_ok=True)
         if from_scratch >= _TRIES_FROM_SCRATCH:
             raise DataError(
-                f"{path.name}: the archive delivers a corrupted file: {complaint}, on each of {from_scratch} "
+                f"{name}: the archive delivers a corrupted file: {complaint}, on each of {from_scratch} "
                 f"downloads from {without_query(url)}; nothing was kept. Try again later; if it stays so, "
                 "report it to the archive."
             )
-        logger.warning("%s: %s; downloading it again from the start", path.name, complaint)
+        logger.warning("%s: %s; downloading it again from the start", name, complaint)
 
 
 class _Transfer:
@@ -212,14 +173,19 @@ class _Transfer:
         expected: Expected,
         policy: RetryPolicy,
         progress: BytesProgress | None,
+        name: str,
+        stopped: threading.Event | None,
     ) -> None:
         self._session = session
         self._url = url
         self._part = part
         self._size = expected.size
+        self._with_md5 = expected.md5 is not None
+        self._name = name
+        self._stopped = stopped
         self._policy = policy
         self._progress = progress
-        self._digester = ContentDigester(expected.size)
+        self._digester = self._new_digester()
         self._furthest = 0
         self._failures = 0
 
@@ -227,19 +193,20 @@ class _Transfer:
         """Gather the whole file and return its digests."""
         self._take_up_part()
         self._furthest = self._digester.size
-        self._check_space()
+        require_space(self._part.parent, self._size - self._digester.size, name=self._name)
         patience = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(InterruptedTransferError),
-            stop=lambda _: self._failures >= self._policy.attempts,
+            stop=lambda _: self._failures >= self._policy.attempts or self._is_stopped(),
             wait=self._wait_s,
             before_sleep=self._say_why,
+            sleep=tenacity.sleep_using_event(self._stopped) if self._stopped else tenacity.nap.sleep,
             reraise=True,
         )
         try:
             patience(self._attempt)
         except InterruptedTransferError as error:
             raise MachineError(
-                f"{self._part.stem}: download broke off at byte {self._digester.size} of {self._size}: "
+                f"{self._name}: download broke off at byte {self._digester.size} of {self._size}: "
                 f"{error}. It was given up after {self._failures} attempts without progress. Check the "
                 "network and run the same command again; it goes on from there."
             ) from error
@@ -274,7 +241,7 @@ class _Transfer:
         ) as response:
             self._check_status(response)
             if offset and not _continues(response, offset):
-                logger.info("%s: the server does not resume; starting over", self._part.stem)
+                logger.info("%s: the server does not resume; starting over", self._name)
                 self._start_over()
             with self._part.open("ab", buffering=0) as file:
                 for block in response.iter_content(_BLOCK_BYTES):
@@ -318,28 +285,23 @@ class _Transfer:
 
     def _start_over(self) -> None:
         self._part.unlink(missing_ok=True)
-        self._digester = ContentDigester(self._size)
+        self._digester = self._new_digester()
 
-    def _check_space(self) -> None:
-        free = shutil.disk_usage(self._part.parent).free
-        if free < self._size - self._digester.size:
-            raise self._no_space(free)
+    def _new_digester(self) -> ContentDigester:
+        return ContentDigester(self._size, with_md5=self._with_md5)
+
+    def _is_stopped(self) -> bool:
+        return self._stopped is not None and self._stopped.is_set()
 
     def _disk_error(self, error: OSError) -> MachineError:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             # A block may have been written in part; what is not in the digest must not be resumed from.
             os.truncate(self._part, self._digester.size)
-            return self._no_space(shutil.disk_usage(self._part.parent).free)
+            folder, missing = self._part.parent, self._size - self._digester.size
+            return no_space(folder, missing, free=shutil.disk_usage(folder).free, name=self._name)
         return MachineError(
             f"{self._part}: cannot be written: {error.strerror or error}. "
             "Check the disk and the folder's permissions."
-        )
-
-    def _no_space(self, free: int) -> MachineError:
-        return MachineError(
-            f"{self._part.stem}: the disk of {self._part.parent} is full: "
-            f"{self._size - self._digester.size} bytes more are needed, {free} are free. Free "
-            "some space or choose another download folder; the download goes on from where it stopped."
         )
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
@@ -349,7 +311,7 @@ class _Transfer:
     def _say_why(self, state: tenacity.RetryCallState) -> None:
         reason = state.outcome.exception() if state.outcome else None
         wait = state.next_action.sleep if state.next_action else 0.0
-        logger.info("%s: %s; trying again in %.1f s", self._part.stem, reason, wait)
+        logger.info("%s: %s; trying again in %.1f s", self._name, reason, wait)
 
 
 def _continues(response: requests.Response, offset: int) -> bool:
@@ -361,20 +323,3 @@ def _write_all(file: IO[bytes], block: bytes) -> None:
     rest = memoryview(block)
     while rest:
         rest = rest[file.write(rest) :]
-
-
-def _give_name(part: Path, path: Path) -> None:
-    try:
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise MachineError(
-            f"{path}: the finished download cannot be put in place: {error.strerror or error}. "
-            "Check the disk."
-        ) from error

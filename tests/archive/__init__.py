@@ -9,6 +9,7 @@ It answers the requests that the `dandi` client makes, in the shapes of the arch
         assert archive.bytes_sent("/blob/*") == 1000 + rest
 """
 
+from archive.answers import Request
 from archive.faults import (
     Fault,
     drop,
@@ -24,7 +25,7 @@ from archive.faults import (
     wrong_etag,
     wrong_range,
 )
-from archive.server import LoopbackArchive, Request
+from archive.server import LoopbackArchive
 from archive.shelf import ZARR, Files, ShelvedAsset
 
 __all__ = [

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
+import zarr
 
 from pipeline.sources.simulator import simulate_dandiset
 from schemas.simulation import SimulateSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _LFP_CHUNK = (5000, 100)
@@ -52,3 +54,45 @@ def with_field_potentials(
         for row in range(0, n_rows, _LFP_CHUNK[0]):
             data[row, 0] = row // _LFP_CHUNK[0]
     return path
+
+
+def as_zarr(nwb: Path, folder: Path) -> Path:
+    """Write what an HDF5 file holds as hdmf-zarr lays it out, without references between objects.
+
+    hdmf-zarr itself does not run on zarr 3.
+    """
+    with h5py.File(nwb) as h5:
+        root = zarr.open_group(str(folder), mode="w", zarr_format=2)
+        root.attrs.update(_plain(h5.attrs))
+        _copy(h5, root)
+    return folder
+
+
+def _copy(source: h5py.Group, target: zarr.Group) -> None:
+    for name, item in source.items():
+        if isinstance(item, h5py.Group):
+            group = target.create_group(name)
+            group.attrs.update(_plain(item.attrs))
+            _copy(item, group)
+        elif item.dtype.names is None and h5py.check_ref_dtype(item.dtype) is None:
+            is_text = h5py.check_string_dtype(item.dtype) is not None
+            values = np.asarray(item.asstr()[()] if is_text else item[()])
+            is_scalar = values.shape == ()
+            array = target.create_array(
+                name,
+                shape=values.shape or (1,),
+                chunks=tuple(min(n, 20_000) or 1 for n in values.shape) or (1,),
+                dtype=str if is_text else values.dtype,
+            )
+            array[...] = values.reshape(array.shape)
+            array.attrs.update(_plain(item.attrs) | ({"zarr_dtype": "scalar"} if is_scalar else {}))
+
+
+def _plain(attributes: Mapping[str, object]) -> dict[str, object]:
+    found = {}
+    for name, value in attributes.items():
+        if isinstance(value, h5py.Reference | h5py.RegionReference):
+            continue
+        listed = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        found[name] = listed.decode() if isinstance(listed, bytes) else listed
+    return found

@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import gc
-import json
-import re
 import socket
 import struct
 import sys
 import threading
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+from archive.answers import Answer, Request, json_answer
 from archive.faults import Fault, FaultPlan
-from archive.shelf import Files, ShelvedAsset, ShelvedDandiset, server_info
+from archive.shelf import Files, ShelvedAsset, ShelvedDandiset, ShelvedEntry, server_info
+from archive.storage import answer_storage
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 _PAGE_SIZE = 100
 _SENDING_BLOCK = 1 << 14
-
-
-@dataclass
-class Request:
-    """One request that reached a server."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    status: int = 0
-    n_bytes: int = 0
-
-
-@dataclass
-class _Answer:
-    status: int
-    body: bytes = b""
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 class LoopbackArchive:
@@ -75,10 +55,11 @@ class LoopbackArchive:
         self.requests: list[Request] = []
         self.generation = 0
         self.latency_s = 0.0
+        self.entries_page_size = 1000
         self.faults = FaultPlan()
         self.closing = threading.Event()
         self._collects = False
-        self._servers = [_server(self, answer) for answer in (_answer_api, _answer_storage)]
+        self._servers = [_server(self, answer) for answer in (_answer_api, answer_storage)]
         self._threads = [
             threading.Thread(target=s.serve_forever, args=(0.02,), daemon=True) for s in self._servers
         ]
@@ -138,14 +119,19 @@ class LoopbackArchive:
         """Return how many bytes of content went out for paths like `pattern`."""
         return sum(request.n_bytes for request in self.requested(pattern) if request.status in {200, 206})
 
-    def find_asset(self, asset_id: str) -> tuple[ShelvedDandiset, ShelvedAsset] | None:
-        """Return the asset of this id in whatever dandiset and version."""
+    def find_asset(self, some_id: str) -> tuple[ShelvedDandiset, ShelvedAsset] | None:
+        """Return the asset of this id, or with the content of this id, in whatever dandiset and version."""
         for dandiset in self.dandisets.values():
             for assets in dandiset.versions.values():
                 for asset in assets:
-                    if asset.asset_id == asset_id:
+                    if some_id in {asset.asset_id, asset.blob_id}:
                         return dandiset, asset
         return None
+
+    def find_entry(self, zarr_id: str, key: str) -> ShelvedEntry | None:
+        """Return a file of a Zarr."""
+        found = self.find_asset(zarr_id)
+        return next((entry for entry in found[1].entries if entry.key == key), None) if found else None
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -176,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         answer = type(self).answer(self.archive, request, fault)
         if fault and fault.kind == "status":
-            answer = _Answer(fault.status, b"fault ordered by the test", fault.headers)
+            answer = Answer(fault.status, b"fault ordered by the test", fault.headers)
         request.status = answer.status
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
@@ -222,39 +208,38 @@ def _server(archive: LoopbackArchive, answer: Any) -> ThreadingHTTPServer:
     return _Server(("127.0.0.1", 0), type("Handler", (_Handler,), members))
 
 
-def _json(content: object, status: int = 200) -> _Answer:
-    return _Answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
+_NOT_FOUND = json_answer({"detail": "Not found."}, 404)
+_NO_ACCESS = json_answer({"detail": "Authentication credentials were not provided."}, 401)
 
 
-_NOT_FOUND = _json({"detail": "Not found."}, 404)
-_NO_ACCESS = _json({"detail": "Authentication credentials were not provided."}, 401)
-
-
-def _answer_api(archive: LoopbackArchive, request: Request, fault: Fault | None) -> _Answer:
+def _answer_api(archive: LoopbackArchive, request: Request, fault: Fault | None) -> Answer:
     path = request.path
     token = request.headers.get("authorization", "").removeprefix("token ")
     if token and token not in archive.tokens:
-        return _json({"detail": "Invalid token."}, 401)
+        return json_answer({"detail": "Invalid token."}, 401)
     if path == "/api/info/":
-        return _json(server_info(f"{archive.url}/api"))
+        return json_answer(server_info(f"{archive.url}/api"))
     if not path.startswith("/api/"):
         return _NOT_FOUND
     if not path.endswith("/"):
-        return _Answer(301, headers={"Location": f"{path}/"})
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        return Answer(301, headers={"Location": f"{path}/{query}"})
     if path == "/api/auth/token/":
-        return _json({"token": token}) if token else _NO_ACCESS
+        return json_answer({"token": token}) if token else _NO_ACCESS
     if path == "/api/dandisets/":
         return _page(
             [d.record() for d in archive.dandisets.values() if not d.is_embargoed], request, archive.url
         )
     words = path.removeprefix("/api/").strip("/").split("/")
-    if words[0] == "assets" and len(words) > 1:
+    if words[0] in {"assets", "zarr"} and len(words) > 1:
         found = archive.find_asset(words[1])
         if found is None:
             return _NOT_FOUND
         dandiset, asset = found
         if dandiset.is_embargoed and not token:
             return _NO_ACCESS
+        if words[0] == "zarr":
+            return _answer_zarr(archive, asset, words[2:], request)
         return _answer_asset(archive, asset, words[2:])
     if words[0] == "dandisets" and words[1] in archive.dandisets:
         dandiset = archive.dandisets[words[1]]
@@ -266,9 +251,9 @@ def _answer_api(archive: LoopbackArchive, request: Request, fault: Fault | None)
 
 def _answer_dandiset(
     archive: LoopbackArchive, dandiset: ShelvedDandiset, words: list[str], request: Request
-) -> _Answer:
+) -> Answer:
     if not words:
-        return _json(dandiset.record())
+        return json_answer(dandiset.record())
     known = ["draft", *dandiset.published]
     if words == ["versions"]:
         return _page([dandiset.version_item(version) for version in known], request, archive.url)
@@ -276,7 +261,7 @@ def _answer_dandiset(
         return _NOT_FOUND
     version, rest = words[1], words[2:]
     if rest in ([], ["info"]):
-        return _json(dandiset.version_info(version) if rest else dandiset.version_metadata(version))
+        return json_answer(dandiset.version_info(version) if rest else dandiset.version_metadata(version))
     if rest[0] != "assets":
         return _NOT_FOUND
     assets = dandiset.versions.get(version, [])
@@ -298,24 +283,46 @@ def _items(
     return [{**asset.item(), "metadata": _metadata(archive, asset)} for asset in chosen]
 
 
-def _answer_asset(archive: LoopbackArchive, asset: ShelvedAsset, words: list[str]) -> _Answer:
+def _answer_asset(archive: LoopbackArchive, asset: ShelvedAsset, words: list[str]) -> Answer:
     if not words:
-        return _json(_metadata(archive, asset))
+        return json_answer(_metadata(archive, asset))
     if words == ["info"]:
-        return _json({**asset.item(), "metadata": _metadata(archive, asset)})
-    if words == ["download"]:
-        signature = urlencode(
-            {"X-Amz-Expires": 21600, "X-Amz-Generation": archive.generation, "X-Amz-Signature": "secret"}
-        )
-        return _Answer(302, headers={"Location": f"{archive.storage_url}/blob/{asset.blob_id}?{signature}"})
+        return json_answer({**asset.item(), "metadata": _metadata(archive, asset)})
+    if words == ["download"] and not asset.is_zarr:
+        return _redirect(archive, f"blob/{asset.blob_id}")
     return _NOT_FOUND
+
+
+def _answer_zarr(archive: LoopbackArchive, asset: ShelvedAsset, words: list[str], request: Request) -> Answer:
+    if words != ["files"]:
+        return _NOT_FOUND
+    query, size = request.query, archive.entries_page_size
+    if query.get("download") == "true":
+        return _redirect(archive, f"zarr/{asset.blob_id}/{quote(query['prefix'])}")
+    chosen = [entry for entry in asset.entries if entry.key.startswith(query.get("prefix", ""))]
+    chosen = [entry for entry in chosen if entry.key > query.get("after", "")]
+    # Other than the pages of assets these go on after a name, and are not counted.
+    after = urlencode({**query, "after": chosen[size - 1].key}) if len(chosen) > size else None
+    return json_answer(
+        {
+            "next": f"{archive.url}{request.path}?{after}" if after else None,
+            "results": [entry.item() for entry in chosen[:size]],
+        }
+    )
+
+
+def _redirect(archive: LoopbackArchive, place: str) -> Answer:
+    signature = urlencode(
+        {"X-Amz-Expires": 21600, "X-Amz-Generation": archive.generation, "X-Amz-Signature": "secret"}
+    )
+    return Answer(302, headers={"Location": f"{archive.storage_url}/{place}?{signature}"})
 
 
 def _metadata(archive: LoopbackArchive, asset: ShelvedAsset) -> dict[str, Any]:
     return asset.metadata(f"{archive.url}/api", archive.storage_url)
 
 
-def _page(results: list[dict[str, Any]], request: Request, url: str) -> _Answer:
+def _page(results: list[dict[str, Any]], request: Request, url: str) -> Answer:
     size = min(int(request.query.get("page_size", _PAGE_SIZE)), 1000)
     page = int(request.query.get("page", 1))
     start = (page - 1) * size
@@ -323,7 +330,7 @@ def _page(results: list[dict[str, Any]], request: Request, url: str) -> _Answer:
     def link(number: int) -> str:
         return f"{url}{request.path}?{urlencode({**request.query, 'page': number})}"
 
-    return _json(
+    return json_answer(
         {
             "count": len(results) if page == 1 else None,
             "next": link(page + 1) if start + size < len(results) else None,
@@ -331,40 +338,3 @@ def _page(results: list[dict[str, Any]], request: Request, url: str) -> _Answer:
             "results": results[start : start + size],
         }
     )
-
-
-def _answer_storage(archive: LoopbackArchive, request: Request, fault: Fault | None) -> _Answer:
-    blob_id = request.path.removeprefix("/blob/")
-    assets = [a for d in archive.dandisets.values() for version in d.versions.values() for a in version]
-    asset = next((asset for asset in assets if asset.blob_id == blob_id), None)
-    if asset is None:
-        return _Answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
-    if int(request.query.get("X-Amz-Generation", archive.generation)) < archive.generation:
-        return _Answer(403, b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>")
-    kind = fault.kind if fault else None
-    if request.headers.get("if-match", f'"{asset.dandi_etag}"') != f'"{asset.dandi_etag}"':
-        return _Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
-    etag = "0" * 32 + "-1" if kind == "wrong_etag" else asset.dandi_etag
-    headers = {"ETag": f'"{etag}"', "Accept-Ranges": "bytes", "Content-Type": "binary/octet-stream"}
-    if kind == "no_etag":
-        del headers["ETag"]
-    size = asset.held_size - (fault.n_bytes if fault and kind == "short" else 0)
-    wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", ""))
-    if wanted is None or kind == "ignore_range":
-        return _Answer(200, _content(asset, 0, size, fault), headers)
-    first, last = wanted[1], wanted[2]
-    start = int(first) if first else max(size - int(last), 0)
-    stop = min(int(last) + 1, size) if first and last else size
-    start += kind == "wrong_range"
-    if start >= size:
-        body = b"<Error><Code>InvalidRange</Code></Error>"
-        return _Answer(416, body, {"Content-Range": f"bytes */{size}"})
-    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    stop += fault.n_bytes if fault and kind == "surplus" else 0
-    return _Answer(206, _content(asset, start, stop, fault), headers)
-
-
-def _content(asset: ShelvedAsset, start: int, stop: int, fault: Fault | None) -> bytes:
-    data = asset.part(start, stop)
-    at = fault.n_bytes - start if fault and fault.kind == "flip" else -1
-    return data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :] if 0 <= at < len(data) else data

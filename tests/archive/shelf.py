@@ -9,14 +9,15 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dandischema.digests.dandietag import DandiETag
+from zarr_checksum.tree import ZarrChecksumTree
 
 ZARR = None
-"""Content of an asset that is a Zarr, not a file."""
+"""Content of an asset that is a Zarr of which nothing is known; a folder is a Zarr with content."""
 
 Files = Mapping[str, Mapping[str, Mapping[str, bytes | Path | None]]]
 """Dandiset id → version → path → content."""
@@ -25,35 +26,10 @@ _CREATED = "2024-01-01T08:42:16.014742Z"
 _MODIFIED = "2024-01-01T08:42:22.838403Z"
 
 
-@dataclass
-class ShelvedAsset:
-    """One asset. Tests change its fields to let the archive state something else than what it holds."""
+class Held:
+    """Bytes in the storage."""
 
-    path: str
     content: bytes | Path | None
-    asset_id: str
-    blob_id: str
-    size: int
-    sha256: str | None
-    dandi_etag: str | None
-
-    @classmethod
-    def of(cls, dandiset: str, version: str, path: str, content: bytes | Path | None) -> ShelvedAsset:
-        """Describe a file as the archive would."""
-        data = _bytes(content)
-        etag = DandiETag(file_size=len(data))
-        for part in etag.get_parts():
-            etag.update(data[part.offset : part.offset + part.size])
-        sha256 = hashlib.sha256(data).hexdigest()
-        return cls(
-            path=path,
-            content=content,
-            asset_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"asset/{dandiset}/{version}/{path}/{sha256}")),
-            blob_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"blob/{sha256}")),
-            size=len(data),
-            sha256=sha256,
-            dandi_etag=etag.as_str(),
-        )
 
     @property
     def data(self) -> bytes:
@@ -73,13 +49,89 @@ class ShelvedAsset:
         """Bytes there are, whatever is stated."""
         return self.content.stat().st_size if isinstance(self.content, Path) else len(self.data)
 
+
+@dataclass
+class ShelvedEntry(Held):
+    """One file of a Zarr; its ETag is its MD5."""
+
+    key: str
+    content: bytes | Path
+    size: int
+    dandi_etag: str
+
+    @classmethod
+    def of(cls, folder: Path, path: Path) -> ShelvedEntry:
+        """Describe a file of a folder as the archive would."""
+        data = path.read_bytes()
+        return cls(path.relative_to(folder).as_posix(), path, len(data), hashlib.md5(data).hexdigest())
+
+    def item(self) -> dict[str, Any]:
+        """The entry as it is listed."""
+        return {"Key": self.key, "LastModified": _MODIFIED, "ETag": self.dandi_etag, "Size": self.size}
+
+
+@dataclass
+class ShelvedAsset(Held):
+    """One asset. Tests change its fields to let the archive state something else than what it holds."""
+
+    path: str
+    content: bytes | Path | None
+    asset_id: str
+    blob_id: str
+    size: int
+    sha256: str | None
+    dandi_etag: str | None
+    zarr_checksum: str | None = None
+    entries: list[ShelvedEntry] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, dandiset: str, version: str, path: str, content: bytes | Path | None) -> ShelvedAsset:
+        """Describe a file, or a folder that is a Zarr, as the archive would."""
+        if content is ZARR or (isinstance(content, Path) and content.is_dir()):
+            return cls._of_zarr(f"{dandiset}/{version}/{path}", path, content)
+        data = _bytes(content)
+        etag = DandiETag(file_size=len(data))
+        for part in etag.get_parts():
+            etag.update(data[part.offset : part.offset + part.size])
+        sha256 = hashlib.sha256(data).hexdigest()
+        return cls(
+            path=path,
+            content=content,
+            asset_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"asset/{dandiset}/{version}/{path}/{sha256}")),
+            blob_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"blob/{sha256}")),
+            size=len(data),
+            sha256=sha256,
+            dandi_etag=etag.as_str(),
+        )
+
+    @classmethod
+    def _of_zarr(cls, name: str, path: str, folder: Path | None) -> ShelvedAsset:
+        files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder else []
+        entries = sorted((ShelvedEntry.of(folder, file) for file in files), key=lambda entry: entry.key)
+        checksum = checksum_of(entries) if folder else None
+        return cls(
+            path=path,
+            content=folder,
+            asset_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"asset/{name}/{checksum}")),
+            blob_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"zarr/{name}")),
+            size=sum(entry.size for entry in entries),
+            sha256=None,
+            dandi_etag=None,
+            zarr_checksum=checksum,
+            entries=entries,
+        )
+
+    @property
+    def is_zarr(self) -> bool:
+        """Whether it is a folder of files."""
+        return self.content is ZARR or bool(self.entries)
+
     def item(self) -> dict[str, Any]:
         """The asset as it is listed."""
-        is_zarr = self.content is ZARR
         return {
             "asset_id": self.asset_id,
-            "blob": None if is_zarr else self.blob_id,
-            "zarr": self.blob_id if is_zarr else None,
+            "blob": None if self.is_zarr else self.blob_id,
+            "zarr": self.blob_id if self.is_zarr else None,
             "path": self.path,
             "size": self.size,
             "created": _CREATED,
@@ -88,7 +140,11 @@ class ShelvedAsset:
 
     def metadata(self, api_url: str, storage_url: str) -> dict[str, Any]:
         """Describe the asset in the words of the DANDI schema."""
-        stated = {"dandi:dandi-etag": self.dandi_etag, "dandi:sha2-256": self.sha256}
+        stated = {
+            "dandi:dandi-etag": self.dandi_etag,
+            "dandi:sha2-256": self.sha256,
+            "dandi:dandi-zarr-checksum": self.zarr_checksum,
+        }
         return {
             "id": f"dandiasset:{self.asset_id}",
             "path": self.path,
@@ -97,13 +153,15 @@ class ShelvedAsset:
             "schemaKey": "Asset",
             "contentUrl": [
                 f"{api_url}/assets/{self.asset_id}/download/",
-                f"{storage_url}/blob/{self.blob_id}",
+                f"{storage_url}/zarr/{self.blob_id}/"
+                if self.is_zarr
+                else f"{storage_url}/blob/{self.blob_id}",
             ],
             "identifier": self.asset_id,
             "contentSize": self.size,
             "dateModified": _MODIFIED,
             "schemaVersion": "0.7.0",
-            "encodingFormat": "application/x-nwb",
+            "encodingFormat": "application/x-zarr" if self.is_zarr else "application/x-nwb",
             "blobDateModified": _CREATED,
         }
 
@@ -181,6 +239,14 @@ class ShelvedDandiset:
             "star_count": 0,
             "is_starred": False,
         }
+
+
+def checksum_of(entries: list[ShelvedEntry]) -> str:
+    """Return the archive's digest of a Zarr."""
+    tree = ZarrChecksumTree()
+    for entry in entries:
+        tree.add_leaf(Path(entry.key), entry.size, entry.dandi_etag)
+    return str(tree.process())
 
 
 def server_info(api_url: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     made: list[float] = []
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=made.append))
+    monkeypatch.setattr(tenacity, "sleep_using_event", lambda _: made.append)
     monkeypatch.setenv("DANDI_NO_ET", "1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return made

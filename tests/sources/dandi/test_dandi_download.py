@@ -23,7 +23,7 @@ from archive import (
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
 from pipeline.errors import DataError, MachineError
-from pipeline.sources import transfer
+from pipeline.sources import disk, transfer
 from pipeline.sources.asset import Asset
 from pipeline.sources.checksums import verified_digest
 
@@ -220,7 +220,7 @@ def test_second_run_asks_for_nothing_and_hashes_nothing(archive, open_source, mo
     (asset,) = open_source(archive).assets()
     open_source(archive).fetch(asset)
     n_requests = len(archive.requests)
-    monkeypatch.setattr("pipeline.sources.dandi_archive.digest_content", None)
+    monkeypatch.setattr("pipeline.sources.local_copies.digest_content", None)
     path = open_source(archive).fetch(asset)
     assert path.read_bytes() == NWB
     assert len(archive.requests) == n_requests
@@ -266,7 +266,7 @@ def test_progress_ends_at_the_size(archive, open_source):
 
 
 def test_full_disk_is_told_before_anything_is_written(archive, open_source, final, part, monkeypatch):
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(MachineError, match="2097152 bytes more are needed, 1000 are free"):
         fetch(open_source(archive))
     assert archive.requested(BLOB) == []

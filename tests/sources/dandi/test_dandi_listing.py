@@ -104,10 +104,16 @@ def test_listing_survives_a_fault_on_a_later_page(open_archive, open_source, fau
 
 
 def test_only_nwb_files_are_listed(open_archive, open_source):
-    files = {"a.nwb": b"a", "movie.mp4": b"m", "dataset.json": b"{}", "z.nwb": ZARR, "y.nwb.zarr": ZARR}
+    files = {"a.nwb": b"a", "movie.mp4": b"m", "dataset.json": b"{}", "b.nwb.zarr": b"not a folder"}
+    files |= {"z.nwb": ZARR, "y.NWB.zarr": ZARR, "cells.ome.zarr": ZARR, "x.zarr": ZARR}
     source = open_source(open_archive({DANDISET: {VERSION: files}}))
-    assert paths(source) == ["a.nwb"]
-    assert source.notes == ("2 files are NWB in Zarr, which is not read: y.nwb.zarr, z.nwb.",)
+    assert {asset.path: asset.is_zarr for asset in source.assets()} == {
+        "a.nwb": False,
+        "y.NWB.zarr": True,
+        "z.nwb": True,
+    }
+    note = "2 Zarr assets are not named .nwb or .nwb.zarr and left out: cells.ome.zarr, x.zarr."
+    assert source.notes == (note,)
 
 
 def test_version_without_nwb_files_is_told(open_archive, open_source):
