@@ -276,7 +276,10 @@ def _extent(entry: DandisetEntry) -> tuple[int | None, int | None]:
 
 def _listed(change: FileChange, side: str) -> dict[str, Any] | None:
     file = getattr(change, side)
-    return {"asset_id": file.asset_id, "size": file.size, "sha256": file.sha256} if file else None
+    if not file:
+        return None
+    digests = {"sha256": file.sha256, "zarr_checksum": file.zarr_checksum}
+    return {"asset_id": file.asset_id, "size": file.size, **digests}
 
 
 def _bytes(size: int | None) -> str:

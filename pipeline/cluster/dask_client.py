@@ -183,7 +183,7 @@ def _local(
         })  # fmt: skip
     # Giving freed memory back after every array, and sampling the stack all the time, cost a session of
     # large arrays a third of its time. These are what the allocator finds by itself in a plain process.
-    environ = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 << 25, "MALLOC_ARENA_MAX": 1}
+    environ = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
     with dask.config.set(
         {
             **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environ.items()},
