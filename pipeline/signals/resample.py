@@ -39,6 +39,7 @@ def differentiate(series: Series) -> Series:
 
     Examples
     --------
+    >>> from pipeline.signals.recording import Series
     >>> t = np.arange(4) * 0.5
     >>> differentiate(Series(t, (3 * t)[:, None])).values[:, 0]
     array([3., 3., 3., 3.])
@@ -112,6 +113,7 @@ def resample(series: Series, at: FloatArray, *, bin_size_s: float) -> FloatArray
 
     Examples
     --------
+    >>> from pipeline.signals.recording import Series
     >>> t = np.arange(200) * 0.001
     >>> resample(Series(t, np.ones((200, 1))), np.array([0.05, 0.07]), bin_size_s=0.02)[:, 0]
     array([1., 1.])
