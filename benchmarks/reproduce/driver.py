@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduce.experiment import METHODS, Plan, run_job
+from pipeline.stores.atomic import write_text
 
 Table = Callable[[Plan, list[dict[str, Any]]], str]
 
@@ -33,12 +34,19 @@ def main(plans: dict[str, Plan], table: Table, methods: tuple[str, ...] = METHOD
     parser.add_argument("--noise", choices=("dt", "sqrt_dt"), default="dt",
                         help="process noise of a step: sigma times this")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("reproduce"), help="folder for the results")
+    parser.add_argument("--table", action="store_true", help="run nothing: the table of what is there")
     options = parser.parse_args()
     plan = _chosen(plans[options.scale], options)
     folder = options.out / f"{plan.name}-{options.scale}-{_fingerprint(plan)}"
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(method, seed) for seed in options.seeds for method in options.methods]
-    results = _run(plan, jobs, folder, options.processes)
+    files = {
+        (method, seed): folder / f"{method}-{seed}.json"
+        for seed in options.seeds
+        for method in options.methods
+    }
+    if not options.table:
+        _run(plan, files, options.processes)
+    results = [json.loads(path.read_text()) for path in files.values() if path.exists()]
     text = table(plan, results)
     (folder / "table.md").write_text(text)
     print(text)
@@ -59,18 +67,17 @@ def _fingerprint(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _run(plan: Plan, jobs: list[tuple[str, int]], folder: Path, processes: int) -> list[dict[str, Any]]:
-    files = {job: folder / f"{job[0]}-{job[1]}.json" for job in jobs}
-    missing = [job for job in jobs if not files[job].exists()]
+def _run(plan: Plan, files: dict[tuple[str, int], Path], processes: int) -> None:
+    """Run the jobs without a result yet; each one's is written as soon as it is there."""
+    missing = [job for job, path in files.items() if not path.exists()]
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the new processes when they import torch
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=processes, mp_context=context) as pool:
         futures = {pool.submit(_job, plan, job): job for job in missing}
         for done, future in enumerate(as_completed(futures), 1):
             job = futures[future]
-            files[job].write_text(json.dumps(future.result(), indent=1))
+            write_text(files[job], json.dumps(future.result(), indent=1))
             _show(f"{plan.name}: {job[0]}, seed {job[1]} done ({done} of {len(missing)})")
-    return [json.loads(path.read_text()) for path in files.values()]
 
 
 def _job(plan: Plan, job: tuple[str, int]) -> dict[str, Any]:

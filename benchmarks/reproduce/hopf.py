@@ -52,17 +52,16 @@ def few_shot_table(plan: Plan, results: list[dict[str, Any]], k: int) -> str:
     for method in METHODS:
         recon = [tables.few_shot_scores(results, method, n, "reconstruction") for n in plan.shots]
         ahead = [tables.few_shot_scores(results, method, n, "forecast", k) for n in plan.shots]
-        rows.append([method, *map(tables.mean_sem, recon + ahead)])
+        rows.append([method, tables.seeds_of(results, method), *map(tables.mean_sem, recon + ahead)])
     some, n = next((result["method"] for result in results), "MDSSM"), plan.shots[-1]
     for name, what in (("hold last", "hold_last"), ("true map, true state", "ceiling")):
         cell = tables.mean_sem(tables.few_shot_scores(results, some, n, what, k))
-        rows.append([name, *["–"] * len(plan.shots), *[cell] * len(plan.shots)])
-    header = ["method", *(f"reconstruction, n={n}" for n in plan.shots),
+        rows.append([name, "–", *["–"] * len(plan.shots), *[cell] * len(plan.shots)])
+    header = ["method", "seeds", *(f"reconstruction, n={n}" for n in plan.shots),
               *(f"forecast k={k}, n={n}" for n in plan.shots)]  # fmt: skip
-    seeds = sorted({result["seed"] for result in results})
     title = (
         f"{plan.title}: {len(plan.pretrain)} recordings trained on for {plan.steps} steps, "
-        f"{len(plan.held_out)} held out, seeds {seeds}"
+        f"{len(plan.held_out)} held out"
     )
     return tables.markdown(title, header, rows) + f"\n{tables.leaks(results)}\n"
 

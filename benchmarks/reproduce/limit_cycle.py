@@ -41,20 +41,23 @@ def table(plan: Plan, results: list[dict[str, Any]]) -> str:
     for method in METHODS:
         cells = [tables.mean_sem(scores(results, method, "forecast", k)) for k in ks]
         accuracy = [r["identifiability"] for r in results if r["method"] == method]
-        rows.append([method, tables.mean_sem(scores(results, method, "reconstruction")), *cells,
-                     tables.mean_sem(accuracy)])  # fmt: skip
+        recon = tables.mean_sem(scores(results, method, "reconstruction"))
+        rows.append([method, tables.seeds_of(results, method), recon, *cells, tables.mean_sem(accuracy)])
     some = next((result["method"] for result in results), "MDSSM")
     for name, what in (("hold last", "hold_last"), ("true map, true state", "ceiling")):
-        rows.append([name, "–", *(tables.mean_sem(scores(results, some, what, k)) for k in ks), "–"])
-    header = ["method", "reconstruction", *(f"k={k}" for k in ks), "nearest-mean accuracy of e"]
+        rows.append([name, "–", "–", *(tables.mean_sem(scores(results, some, what, k)) for k in ks), "–"])
+    header = ["method", "seeds", "reconstruction", *(f"k={k}" for k in ks), "nearest-mean accuracy of e"]
     body = tables.markdown(f"{plan.title}: {plan.steps} steps, test trials", header, rows)
     return f"{body}\n{_gates(results)}\n\n{tables.leaks(results)}\n"
 
 
 def _gates(results: list[dict[str, Any]]) -> str:
+    seeds = [{r["seed"] for r in results if r["method"] == m} for m in ("MDSSM", "Shared-Dynamics")]
+    both = seeds[0] & seeds[1]
+    if not both:
+        return "Gates need MDSSM and Shared-Dynamics of the same seeds."
+    results = [result for result in results if result["seed"] in both]
     have = {result["method"] for result in results}
-    if not {"MDSSM", "Shared-Dynamics"} <= have:
-        return "Gates need MDSSM and Shared-Dynamics."
     mdssm, shared = (
         fmean(tables.pretrain_scores(results, method, "forecast", 30))
         for method in ("MDSSM", "Shared-Dynamics")
@@ -67,7 +70,7 @@ def _gates(results: list[dict[str, Any]]) -> str:
         ("R²(30) of MDSSM less Shared ≥ .4", mdssm - shared, 0.4),
         ("nearest-mean accuracy ≥ .95", accuracy, 0.95),
     ]
-    return "\n".join(
+    return f"Gates, seeds {sorted(both)}:\n\n" + "\n".join(
         f"- {name}: {value:.3f}, {'met' if value >= least else 'MISSED'}" for name, value, least in gates
     )
 

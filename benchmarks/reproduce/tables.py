@@ -47,6 +47,11 @@ def mean_sem(values: list[float]) -> str:
     return f"{fmean(finite):.2f} ± {stdev(finite) / math.sqrt(len(finite)):.3f}"
 
 
+def seeds_of(results: list[Result], method: str) -> str:
+    """Return the seeds a method has results of, as a table's cell."""
+    return ", ".join(str(seed) for seed in sorted(r["seed"] for r in results if r["method"] == method)) or "–"
+
+
 def markdown(title: str, header: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table under a heading."""
     lines = [f"## {title}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]

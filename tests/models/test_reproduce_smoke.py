@@ -36,8 +36,10 @@ def _tiny(plan: object) -> object:
 
 @pytest.mark.parametrize("method", ["MDSSM", "Linear-Adapter", "Embedding-Input", "Shared-Dynamics"])
 def test_a_method_is_trained_and_aligned_to_few_trials(method: str) -> None:
-    from benchmarks.reproduce.duffing_hopf import PLANS, table
+    from benchmarks.reproduce.duffing_hopf import PLANS
     from benchmarks.reproduce.experiment import run_job
+    from benchmarks.reproduce.hopf import few_shot_table
+    from benchmarks.reproduce.tables import mean_sem
 
     plan = _tiny(PLANS["small"])
     lines: list[str] = []
@@ -48,8 +50,10 @@ def test_a_method_is_trained_and_aligned_to_few_trials(method: str) -> None:
         assert set(scores) == set(plan.held_out)
         # Bins 12 to 23 are all there is ahead, whatever the horizon.
         assert {len(score[what]) for score in scores.values() for what in ("forecast", "ceiling")} == {12}
-    shown = table(replace(plan, horizon=12), [])
-    assert f"| {method} |" in shown
+    shown = few_shot_table(plan, [result], 10)
+    values = [score["forecast"][9] for score in result["few_shot"]["8"].values()]
+    assert f"| {method} | 0 |" in shown
+    assert f"| {mean_sem(values)} |" in shown
 
 
 def test_single_session_models_know_one_recording_each() -> None:
@@ -62,7 +66,7 @@ def test_single_session_models_know_one_recording_each() -> None:
     assert set(result["few_shot"]["8"]) == set(plan.held_out)
 
 
-def test_alignment_changes_nothing_but_what_the_new_recordings_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_alignment_changes_nothing_but_what_the_new_recordings_own() -> None:
     from benchmarks.reproduce import experiment
     from benchmarks.reproduce.duffing_hopf import PLANS
 
