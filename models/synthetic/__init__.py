@@ -1,0 +1,1 @@
+"""Simulated dynamical systems with a known best forecast, to test models against."""

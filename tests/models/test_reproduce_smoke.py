@@ -1,0 +1,108 @@
+"""The experiments of ``benchmarks/reproduce`` run, train only what they say, and go on where they stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+if not (ROOT / "benchmarks" / "reproduce").is_dir():
+    pytest.skip("benchmarks are not part of the source distribution", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def _benchmarks_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def _tiny(plan: object) -> object:
+    """The small Duffing and Hopf experiment, made tiny."""
+    names = list(plan.pretrain)[:2]
+    return replace(
+        plan,
+        pretrain={name: plan.pretrain[name] for name in names},
+        recipe=replace(plan.recipe, n_bins=24, n_trials={"train": 9, "val": 0, "test": 4}, n_units=(4, 7)),
+        t0=12, horizon=20, steps=2, align_steps=2, single_steps=2, shots=(1, 8),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["MDSSM", "Linear-Adapter", "Embedding-Input", "Shared-Dynamics"])
+def test_a_method_is_trained_and_aligned_to_few_trials(method: str) -> None:
+    from benchmarks.reproduce.duffing_hopf import PLANS
+    from benchmarks.reproduce.experiment import run_job
+    from benchmarks.reproduce.hopf import few_shot_table
+    from benchmarks.reproduce.tables import mean_sem
+
+    plan = _tiny(PLANS["small"])
+    lines: list[str] = []
+    result = run_job(plan, method, 0, lines.append)
+    assert lines[0].startswith(f"{method} 0: step 2/2")
+    assert list(result["few_shot"]) == ["1", "8"]
+    for scores in result["few_shot"].values():
+        assert set(scores) == set(plan.held_out)
+        # Bins 12 to 23 are all there is ahead, whatever the horizon.
+        assert {len(score[what]) for score in scores.values() for what in ("forecast", "ceiling")} == {12}
+    shown = few_shot_table(plan, [result], 10)
+    values = [score["forecast"][9] for score in result["few_shot"]["8"].values()]
+    assert f"| {method} | 0 |" in shown
+    assert f"| {mean_sem(values)} |" in shown
+
+
+def test_single_session_models_know_one_recording_each() -> None:
+    from benchmarks.reproduce.experiment import SINGLE, run_job
+    from benchmarks.reproduce.hopf import PLANS
+
+    plan = _tiny(PLANS["small"])
+    result = run_job(plan, SINGLE, 0, lambda line: None)
+    assert "pretrain" not in result
+    assert set(result["few_shot"]["8"]) == set(plan.held_out)
+
+
+def test_alignment_changes_nothing_but_what_the_new_recordings_own() -> None:
+    from benchmarks.reproduce import experiment
+    from benchmarks.reproduce.duffing_hopf import PLANS
+
+    plan = _tiny(PLANS["small"])
+    recordings = experiment._simulated(plan.pretrain, plan, 0)
+    held_out = experiment._simulated(plan.held_out, plan, 0)
+    model = experiment.build_model(
+        experiment._model_settings(plan, "MDSSM"), experiment._units(recordings), seed=0
+    )
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    experiment._align(plan, model, held_out, 8, seed=0, show=lambda line: None)
+    for name, value in model.state_dict().items():
+        if name in before:
+            assert torch.equal(value, before[name]), name
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert trained == {
+        "read_in.weight.blocks.1",
+        "read_in.bias.blocks.1",
+        "read_out.weight.blocks.1",
+        "read_out.bias.blocks.1",
+        "likelihood.raw_variance.blocks.1",
+        "state_noise.blocks.1",
+    }
+
+
+@pytest.mark.slow
+def test_an_experiment_runs_from_the_command_line_and_is_not_run_twice(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "benchmarks.reproduce.limit_cycle", "--steps", "2", "--seeds", "0",
+        "--methods", "MDSSM", "Shared-Dynamics", "--processes", "1", "--out", str(tmp_path),
+    ]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    first = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert "reconstruction of all ≥ .98" in first.stdout
+    (result,) = tmp_path.glob("*/MDSSM-0.json")
+    assert len(json.loads(result.read_text())["pretrain"]) == 8
+    again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert "s/step" not in again.stderr
+    assert again.stdout == first.stdout
