@@ -177,6 +177,7 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str) -> _Parent:
         close = difflib.get_close_matches(name, catalog.runs, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(f"No run is called {name}.{hint} Complete runs in the catalog: {known}.")
+    from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
     from pipeline.training.inference import load_run  # noqa: PLC0415
     from pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
 
@@ -196,7 +197,7 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str) -> _Parent:
             f"Run {name}: {error}. Models that can be aligned: {', '.join(_alignable()) or 'none'}."
         ) from error
     digest = hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
-    return _Parent(entry, config, dict(trained.model.state_dict()), digest)
+    return _Parent(entry, config, read_weights(run_dir / BEST), digest)
 
 
 def _alignable() -> list[str]:

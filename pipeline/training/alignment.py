@@ -150,6 +150,8 @@ def aligned_model(
     model = build_model(settings.model, units, seed=settings.seed)
     try:
         trainable = model.alignable_parameters(tuple(units))
+        # A run in double precision is taken over with all its bits.
+        model.to(next(iter(pretrained.values())).dtype)
         model.start_aligned(pretrained)
     except ValueError as error:
         raise SettingsError(

@@ -102,6 +102,15 @@ def test_every_conditioner_is_aligned(catalog, conditioner, per_session_noise):
     assert changed == (OWN if per_session_noise else OWN - {"state_noise.blocks.0"})
 
 
+def test_a_run_in_double_precision_keeps_its_bits_too(catalog):
+    double = train_settings().model_copy(update={"precision": "64-true"})
+    train(catalog, double, sessions=OLD, run_name="double")
+    (entry,) = align(catalog, settings(), run="double", sessions=[NEW], trials=[2])
+    before, after = weights(catalog, "double"), weights(catalog, entry.run)
+    assert after["initial.mean"].dtype == torch.float64
+    assert {name for name in after if bits(before[name]) != bits(after[name])} == OWN
+
+
 def test_counts_are_aligned_too(catalog):
     counts = train_settings(likelihood="poisson").model_copy(update={"signal": "counts"})
     train(catalog, counts, sessions=OLD, run_name="counts")
