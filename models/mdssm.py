@@ -28,7 +28,7 @@ from models.schedules import constant, linear_ramp
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from models.data import Batch
     from schemas.models import MDSSMSettings
@@ -98,6 +98,38 @@ class MDSSM(Model):
         if self.settings.per_session_noise:
             shared = self.state_noise.blocks[0].detach().mean(0, keepdim=True)
             self.state_noise.add(shared.expand(len(n_units), -1).clone())
+
+    def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
+        """Return read-in, read-out, likelihood and state noise of the sessions (Vermani et al., appendix D).
+
+        A process noise that all sessions share (``per_session_noise: false``) is not among them.
+        """
+        positions = self.names.index(sessions).tolist()
+        return frozenset(
+            f"{name}.blocks.{number}"
+            for name, module in self._per_session().items()
+            for number in module.blocks_of(positions)
+        )
+
+    def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
+        """Take over all shared parameters; the state noise starts at the mean over the known sessions."""
+        own = tuple(self._per_session())
+        shared = {name: value for name, value in pretrained.items() if not name.startswith(own)}
+        unknown = self.load_state_dict(shared, strict=False)
+        missing = [name for name in unknown.missing_keys if not name.startswith(own)]
+        if missing or unknown.unexpected_keys:
+            raise ValueError(f"weights of other settings: {missing + unknown.unexpected_keys}")
+        if self.settings.per_session_noise:
+            rows = [value for name, value in pretrained.items() if name.startswith("state_noise.")]
+            mean = torch.cat(rows).mean(0)
+            for position in self.names.position.values():
+                self.state_noise.set_row(position, mean)
+
+    def _per_session(self) -> dict[str, PerSession]:
+        found = {name: part for name, part in self.named_modules() if isinstance(part, PerSession)}
+        if not self.settings.per_session_noise:
+            del found["state_noise"]
+        return found
 
     def start_from(self, means: Mapping[str, Tensor]) -> None:
         """Let Poisson rates start at the mean rate of each unit, which they would be slow to reach."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.schedules import Schedule, constant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from models.data import Batch
     from models.distributions import DiagGaussian
@@ -131,3 +131,37 @@ class Model(nn.Module, ABC):
         """
         del units
         raise ValueError(f"{type(self).__name__} takes no further sessions")
+
+    def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
+        """Return the names of the parameters that belong to these sessions alone.
+
+        They are what few-shot alignment to the sessions trains; all others it leaves as they are.
+
+        Parameters
+        ----------
+        sessions
+            Session ids; all sessions of a block that was added at once.
+
+        Raises
+        ------
+        ValueError
+            If the model cannot be aligned, or other sessions share one of the parameters.
+        """
+        del sessions
+        raise ValueError(f"{type(self).__name__} cannot be aligned to further sessions")
+
+    def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
+        """Take over what sessions share from the weights of a trained model of the same settings.
+
+        Parameters
+        ----------
+        pretrained
+            State dict of the trained model, which knows other sessions.
+
+        Raises
+        ------
+        ValueError
+            If the model cannot be aligned.
+        """
+        del pretrained
+        raise ValueError(f"{type(self).__name__} cannot be aligned to further sessions")

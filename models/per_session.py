@@ -7,9 +7,14 @@ on parameter names can leave everything else untouched.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class PerSession(nn.Module):
@@ -37,6 +42,31 @@ class PerSession(nn.Module):
         """Append sessions; `block` may have another number of units."""
         first = self.blocks[0]
         self.blocks.append(nn.Parameter(block.to(device=first.device, dtype=first.dtype)))
+
+    def blocks_of(self, positions: Iterable[int]) -> list[int]:
+        """Return the numbers of the blocks that hold exactly these sessions.
+
+        Raises
+        ------
+        ValueError
+            If one of the blocks holds another session too.
+
+        Examples
+        --------
+        >>> parameter = PerSession(torch.zeros(2, 3))
+        >>> parameter.add(torch.ones(1, 5))
+        >>> parameter.blocks_of([2])
+        [1]
+        """
+        wanted, found, first = set(positions), [], 0
+        for number, block in enumerate(self.blocks):
+            held = set(range(first, first + block.shape[0]))
+            first += block.shape[0]
+            if held & wanted:
+                if held - wanted:
+                    raise ValueError(f"block {number} of the parameters holds other sessions too")
+                found.append(number)
+        return found
 
     def set_row(self, position: int, values: Tensor) -> None:
         """Overwrite the parameters of one session; shape ``(unit, ...)``, padding is left alone."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.mdssm import MDSSM
+from models.objective import Model
 from schemas.models import MDSSMSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from models.objective import Model
     from schemas.base import Frozen
 
 
@@ -34,6 +34,22 @@ class ModelEntry:
 
 
 MODELS: dict[str, ModelEntry] = {"mdssm": ModelEntry(MDSSMSettings, MDSSM)}
+
+
+def alignable_models() -> list[str]:
+    """Return the names of the models that can be aligned to new sessions.
+
+    Examples
+    --------
+    >>> alignable_models()
+    ['mdssm']
+    """
+    refuses = Model.alignable_parameters
+    return [
+        name
+        for name, entry in MODELS.items()
+        if getattr(entry.build, "alignable_parameters", refuses) is not refuses
+    ]
 
 
 def build_model(settings: MDSSMSettings, units: Mapping[str, int], *, seed: int) -> Model:

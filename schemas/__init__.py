@@ -17,6 +17,7 @@ SCHEMAS: dict[str, str] = {
     "cluster": "schemas.cluster:ClusterSettings",
     "recipe": "schemas.recipe:IngestRecipe",
     "store": "schemas.store:StoreAttributes",
+    "align": "schemas.align:AlignSettings",
     "train": "schemas.training:TrainSettings",
     "mdssm": "schemas.models:MDSSMSettings",
     "decode": "schemas.decoding:DecodeSettings",

@@ -72,6 +72,19 @@ class SessionEntry(Frozen):
     created: str = Field(description="When the store was written, ISO 8601, UTC.")
 
 
+class Alignment(Frozen):
+    """Where a run comes from that few-shot alignment made of another run."""
+
+    parent: str = Field(description="Run it was made of.")
+    parent_key: str = Field(description="Hash of that run's settings and stores.")
+    n_trials: int = Field(ge=1, description="Trials of the new session it was given.")
+    seed: int = Field(ge=0, description="Seed of the choice of trials, initial weights, batches and noise.")
+    from_scratch: bool = Field(
+        default=False,
+        description="Whether it is the baseline: the parent's settings, but nothing of what it learnt.",
+    )
+
+
 class RunEntry(Frozen):
     """One trained model."""
 
@@ -85,6 +98,7 @@ class RunEntry(Frozen):
     steps: int = Field(ge=0, description="Training steps taken.")
     metrics: dict[str, float] = Field(default_factory=dict, description="Final metrics.")
     created: str = Field(description="When the run ended, ISO 8601, UTC.")
+    alignment: Alignment | None = Field(None, description="How it was made of another run; none: it was not.")
 
 
 class Catalog(Frozen):

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.catalog import Alignment
 from schemas.models import MDSSMSettings
 from schemas.quality import QualityFilter
 
@@ -72,6 +73,9 @@ class RunSource(Frozen):
 
     store_key: str = Field(description="Key of the trial store.")
     n_units: int = Field(ge=1, description="Units of the session.")
+    trials: tuple[int, ...] | None = Field(
+        None, description="Trials the run was given, by their id; none: all of the training split."
+    )
 
 
 class RunConfig(Frozen):
@@ -87,3 +91,7 @@ class RunConfig(Frozen):
     settings: TrainSettings = Field(description="Settings, all defaults filled in.")
     packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
     created: str = Field(description="When the run was begun, ISO 8601, UTC.")
+    alignment: Alignment | None = Field(None, description="How it was made of another run; none: it was not.")
+    pretrained_on: tuple[str, ...] = Field(
+        (), description="Sessions its shared parameters were trained on before it was aligned."
+    )

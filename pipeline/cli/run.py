@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.align import align
 from pipeline.cli.console import Output
 from pipeline.cli.ingest import (
     MAIN_ARCHIVE,
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     pass
 
 app = typer.Typer(
-    help="Run a stage: ingest, train, decode; without a name, all of them in order.", rich_markup_mode=None
+    help="Run a stage; without a name, ingest, train and decode in order.",
+    rich_markup_mode=None,
 )
 
 app.command(cls=settings_command("recipe"))(ingest)
@@ -149,6 +151,9 @@ def train(
             force=force,
             report=out,
         )
+
+
+app.command(cls=settings_command("align"))(align)
 
 
 @app.command(cls=settings_command("decode"))

@@ -114,15 +114,24 @@ def train(
         entries = _good_enough(catalog_path, entries, settings.select, report)
     key = run_key(settings, entries)
     name = resume or run_name or f"{settings.model.name}-{key[:8]}"
-    with _only_trainer(runs / name):
-        done = _prepare(runs / name, settings, entries, key=key, resume=resume is not None, force=force)
+    with only_trainer(runs / name):
+        sources = {e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries}
+        begun = RunConfig(
+            run=name,
+            run_key=key,
+            recipe_id=entries[0].recipe_id,
+            sessions=sources,
+            settings=settings,
+            created=now(),
+        )
+        done = prepare_run(runs / name, begun, resume=resume is not None, force=force)
         if done is not None:
             add_run(catalog_path, done)
-            report(_event(done, "skipped"))
+            report(run_event(done, "skipped"))
             return done
         entry = _train(catalog_path, runs / name, settings, entries, key=key, report=report)
         add_run(catalog_path, entry)
-    report(_event(entry, "done"))
+    report(run_event(entry, "done"))
     return entry
 
 
@@ -146,7 +155,14 @@ def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
 
 
 @contextmanager
-def _only_trainer(run_dir: Path) -> Iterator[None]:
+def only_trainer(run_dir: Path) -> Iterator[None]:
+    """Hold the run directory, made if it is missing, for this process alone.
+
+    Raises
+    ------
+    MachineError
+        If another process holds it, or the disk refuses.
+    """
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
         lock = FileLock(run_dir / ".lock")
@@ -171,6 +187,11 @@ def _begun(runs: Path, name: str) -> RunConfig:
     if config is None:
         known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
         raise DataError(f"No run is called {name}. Runs beside the catalog: {', '.join(known) or 'none'}.")
+    if config.alignment is not None:
+        raise SettingsError(
+            f"Run {name} is an alignment of {config.alignment.parent}: training all of it would undo that. "
+            "Go on with the `pipeline run align` that began it."
+        )
     return config
 
 
@@ -225,16 +246,25 @@ def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
     return entries
 
 
-def _prepare(
-    run_dir: Path,
-    settings: TrainSettings,
-    entries: Sequence[SessionEntry],
-    *,
-    key: str,
-    resume: bool,
-    force: bool,
-) -> RunEntry | None:
-    """Bring the run directory into the state training goes on from; return a run with nothing left to do."""
+def prepare_run(run_dir: Path, begun: RunConfig, *, resume: bool, force: bool) -> RunEntry | None:
+    """Bring the run directory into the state training goes on from; return a run with nothing left to do.
+
+    Parameters
+    ----------
+    run_dir
+        Run directory, held by `only_trainer`.
+    begun
+        What the run is made of; its package versions are filled in.
+    resume
+        Whether a run of other steps may go on.
+    force
+        Throw away what is there.
+
+    Raises
+    ------
+    SettingsError
+        If a run of other settings is there, or one to go on with is given settings that may not change.
+    """
     from pipeline.training.run_files import (  # noqa: PLC0415
         ENTRY,
         package_versions,
@@ -249,30 +279,18 @@ def _prepare(
         config = None
     if config is not None:
         if resume:
-            _check_resumable(config, settings)
-        elif config.run_key != key:
+            _check_resumable(config, begun.settings)
+        elif config.run_key != begun.run_key:
             raise SettingsError(
                 f"The name {run_dir.name} is taken by a run of other settings or sessions. Choose another "
                 "--run-name, or --force to train it anew."
             )
         done = read_entry(run_dir)
-        if done is not None and done.run_key == key:
+        if done is not None and done.run_key == begun.run_key:
             return done
         (run_dir / ENTRY).unlink(missing_ok=True)
-    created = config.created if config is not None else _now()
-    sources = {e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries}
-    write_config(
-        run_dir,
-        RunConfig(
-            run=run_dir.name,
-            run_key=key,
-            recipe_id=entries[0].recipe_id,
-            sessions=sources,
-            settings=settings,
-            packages=package_versions(),
-            created=created,
-        ),
-    )
+    created = config.created if config is not None else begun.created
+    write_config(run_dir, begun.model_copy(update={"packages": package_versions(), "created": created}))
     return None
 
 
@@ -341,19 +359,21 @@ def _train(
         recipe_id=entries[0].recipe_id,
         sessions=tuple(units),
         steps=result.steps,
-        metrics=_final_metrics(result),
-        created=_now(),
+        metrics=final_metrics(result),
+        created=now(),
     )
     write_entry(run_dir, entry)
     return entry
 
 
-def _final_metrics(result: FitResult) -> dict[str, float]:
+def final_metrics(result: FitResult) -> dict[str, float]:
+    """Return the metrics that are kept in the catalog."""
     told = {name: value for name, value in result.metrics.items() if name not in {"lr", "gradient_norm"}}
     return {**told, "best_step": float(result.best_step)}
 
 
-def _event(entry: RunEntry, status: str) -> dict[str, object]:
+def run_event(entry: RunEntry, status: str) -> dict[str, object]:
+    """Return the event that reports a run."""
     return {
         "event": "run",
         "run": entry.run,
@@ -365,5 +385,12 @@ def _event(entry: RunEntry, status: str) -> dict[str, object]:
     }
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time, ISO 8601, UTC.
+
+    Examples
+    --------
+    >>> len(now())
+    25
+    """
     return datetime.now(UTC).isoformat(timespec="seconds")

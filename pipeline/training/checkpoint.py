@@ -152,6 +152,18 @@ def load_checkpoint(
     return TrainState(**header["state"]), scalings
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the state dict of the model in a checkpoint.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, damaged or of another schema version.
+    """
+    tensors, _ = _read(path)
+    return {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     remedy = "Delete the file to go on from the other checkpoint of the run, or train again with --force."
     try:

@@ -1,0 +1,151 @@
+"""``pipeline run align``: a trained run takes on new sessions from a few of their trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.console import Output
+from pipeline.cli.options import (
+    CatalogOption,
+    ConfigOption,
+    ForceOption,
+    JsonOption,
+    QuietOption,
+    SetOption,
+    VerboseOption,
+)
+from pipeline.errors import PartialFailure, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.stages.align_scores import Spread
+    from schemas.align import AlignSettings
+
+CATALOG = Path("catalog.yaml")
+
+
+def align(
+    run: Annotated[str, typer.Option("--run", help="Trained run to align.", metavar="RUN")],
+    session: Annotated[
+        list[str],
+        typer.Option(
+            "--session",
+            help="New session, id or shell pattern, repeatable; sessions of the run are left out.",
+            metavar="GLOB",
+        ),
+    ],
+    trials: Annotated[
+        str,
+        typer.Option(
+            "--trials",
+            help="Number of training trials; several, e.g. 1,8,16,64, make a run each.",
+            metavar="N",
+        ),
+    ],
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Number of seeds; each makes a run.", metavar="K")
+    ] = 1,
+    from_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--from-scratch", help="Also train the same model on the same trials without pre-training."
+        ),
+    ] = False,
+    score: Annotated[
+        bool, typer.Option("--score/--no-score", help="Score the runs on the sessions' test trials.")
+    ] = True,
+    seed: Annotated[int | None, typer.Option("--seed", help="First seed; default: 0.", metavar="N")] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda; default: auto.")
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Align a trained run to new sessions from a few of their trials: train what is theirs, freeze the rest.
+
+    Each session, number of trials and seed makes a run of its own, which `pipeline run decode` takes like any
+    other. The same command resumes what was interrupted and does nothing where all runs are complete.
+    """
+    from pipeline.stages.align import align as stage
+    from pipeline.stores.settings import load
+    from schemas.align import AlignSettings
+
+    words = {"seed": seed, "device": device}
+    overrides = [f"{key}={value}" for key, value in words.items() if value is not None]
+    chosen = load(AlignSettings, file=config, overrides=[*overrides, *(settings or ())])
+    with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
+        try:
+            entries: Any = stage(
+                catalog,
+                chosen,
+                run=run,
+                sessions=tuple(session),
+                trials=_numbers(trials),
+                seeds=seeds,
+                from_scratch=from_scratch,
+                force=force,
+                report=out,
+            )
+        except PartialFailure as failure:
+            if score:
+                _score(out, failure.results, chosen, catalog)
+            raise
+        if score:
+            _score(out, entries, chosen, catalog)
+
+
+def _numbers(text: str) -> list[int]:
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isascii() and word.isdigit() and int(word) for word in words):
+        raise UsageError(f"--trials {text}: expected whole numbers above 0, such as 8 or 1,8,16,64.")
+    return [int(word) for word in words]
+
+
+def _score(out: Output, entries: Sequence[Any], settings: AlignSettings, catalog: Path) -> None:
+    from pipeline.stages.align_scores import few_shot_table, score_alignments
+    from schemas.decoding import DecodeSettings
+
+    try:
+        scores: Any = score_alignments(catalog, entries, DecodeSettings(), device=settings.device, report=out)
+    except PartialFailure as failure:
+        _table(out, few_shot_table(entries, failure.results))  # type: ignore[arg-type]
+        raise
+    _table(out, few_shot_table(entries, scores))
+    if entries:
+        out.result(f"Runs and scores: {catalog}")
+
+
+def _table(out: Output, rows: Sequence[Any]) -> None:
+    if not rows:
+        return
+    cells = [
+        [
+            row.session,
+            "from scratch" if row.from_scratch else "aligned",
+            str(row.n_trials),
+            _text(row.rates),
+            _text(row.reconstruction),
+            _text(row.forecast),
+            "-" if row.ceiling is None else f"{row.ceiling:.3f}",
+        ]
+        for row in rows
+    ]
+    several = any(row.rates is not None and row.rates.n > 1 for row in rows)
+    title = "R² on test trials" + (", mean ± standard error over seeds" if several else "")
+    columns = ["session", "method", "trials", "rates, rebuilt", "velocity, rebuilt", "velocity, forecast"]
+    out.table(title, [*columns, "velocity, recorded"], cells)
+
+
+def _text(value: Spread | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value.mean:.3f}" + ("" if value.error is None else f" ± {value.error:.3f}")

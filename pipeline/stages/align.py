@@ -1,0 +1,372 @@
+"""``pipeline run align``: a trained run and a few trials of a new session → a run that knows the session.
+
+Only what belongs to the session is trained. Every session, number of trials and seed makes a run of its own
+in the catalog, which is decoded like any other.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
+from pipeline.stages.report import Report, ignore
+from pipeline.stages.train import final_metrics, now, only_trainer, prepare_run, run_event, run_key
+from pipeline.stores.catalog import add_run, read_catalog
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_trials
+from schemas.catalog import Alignment, RunEntry
+from schemas.training import RunConfig, RunSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import xarray as xr
+    from torch import Tensor
+
+    from schemas.align import AlignSettings
+    from schemas.catalog import Catalog, SessionEntry
+
+_NAMED_IN_MESSAGE = 5
+
+
+@dataclass(frozen=True)
+class _Parent:
+    """The trained run, its best weights and a digest of the file they come from."""
+
+    entry: RunEntry
+    config: RunConfig
+    weights: dict[str, Tensor]
+    digest: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One run to make."""
+
+    session: SessionEntry
+    n_trials: int
+    seed: int
+    from_scratch: bool
+
+
+@dataclass
+class _Work:
+    catalog_path: Path
+    settings: AlignSettings
+    parent: _Parent
+    force: bool
+    report: Report
+    datasets: dict[str, xr.Dataset] = field(default_factory=dict)
+
+
+def align(
+    catalog_path: Path,
+    settings: AlignSettings,
+    *,
+    run: str,
+    sessions: Sequence[str],
+    trials: Sequence[int],
+    seeds: int = 1,
+    from_scratch: bool = False,
+    force: bool = False,
+    report: Report | None = None,
+) -> list[RunEntry]:
+    """Align a trained run to new sessions, each from a few of its training trials.
+
+    Runs lie in ``runs/<parent>-n<trials>-<key>/`` beside the catalog. A complete run of the same parent,
+    trials and settings is returned as it is; an unfinished one goes on from its last checkpoint.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Choice of trials, optimiser, stopping, seed.
+    run
+        Name of the trained run.
+    sessions
+        Session ids or shell patterns. Sessions the run was trained on may match a pattern; they are left out.
+    trials
+        Numbers of trials; each makes runs of its own.
+    seeds
+        Number of seeds, from ``settings.seed`` on; each makes runs of its own.
+    from_scratch
+        Also train each baseline: the run's settings and the same trials, nothing of what it learnt.
+    force
+        Make runs again that are complete.
+    report
+        Called with progress and with every run.
+
+    Returns
+    -------
+    entries
+        The runs as entered in the catalog, by session, number of trials, seed; a baseline follows its run.
+
+    Raises
+    ------
+    DataError
+        If there is no such run, no new session of its recipe matches, or a session has fewer training trials.
+    SettingsError
+        If models of the run's kind cannot be aligned.
+    PartialFailure
+        If some runs failed; it carries the entries of the others.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.align import AlignSettings
+    >>> align(Path("nowhere/catalog.yaml"), AlignSettings(), run="mine", sessions=["*"], trials=[8])
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: No run is called mine. Complete runs in the catalog: none; ...
+    """
+    report = report or ignore
+    if not trials or min(trials) < 1 or seeds < 1:
+        raise SettingsError(f"trials {list(trials)}, seeds {seeds}: expected numbers above 0, at least one.")
+    catalog = read_catalog(catalog_path)
+    parent = _parent(catalog_path, catalog, run)
+    entries = _new_sessions(catalog, parent, sessions, report)
+    work = _Work(catalog_path, settings, parent, force, report)
+    _require_trials(work, entries, max(trials))
+    tasks = [
+        _Task(entry, n_trials, settings.seed + offset, scratch)
+        for entry in entries
+        for n_trials in dict.fromkeys(trials)
+        for offset in range(seeds)
+        for scratch in ((False, True) if from_scratch else (False,))
+    ]
+    return _all(work, tasks)
+
+
+def _all(work: _Work, tasks: Sequence[_Task]) -> list[RunEntry]:
+    made: list[RunEntry] = []
+    failures: list[tuple[str, str]] = []
+    codes: set[int] = set()
+    for task in tasks:
+        try:
+            made.append(_make(work, task))
+        except PipelineError as error:
+            name = f"{task.session.session} with {task.n_trials} trials, seed {task.seed}"
+            failures.append((name, str(error)))
+            codes.add(error.exit_code)
+            told = {"event": "run", "run": work.parent.entry.run, "session": task.session.session}
+            work.report({**told, "n_trials": task.n_trials, "status": "failed", "reason": str(error)})
+    if failures:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in failures[:_NAMED_IN_MESSAGE])
+        failure = PartialFailure(
+            f"{len(failures)} of {len(tasks)} alignments failed, the others are in the catalog. Failed: "
+            f"{shown}",
+            results=made,
+            failures=failures,
+        )
+        if not made and len(codes) == 1:
+            failure.exit_code = next(iter(codes))
+        raise failure
+    return made
+
+
+def _parent(catalog_path: Path, catalog: Catalog, name: str) -> _Parent:
+    if name not in catalog.runs:
+        known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
+        close = difflib.get_close_matches(name, catalog.runs, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise DataError(f"No run is called {name}.{hint} Complete runs in the catalog: {known}.")
+    from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
+    from pipeline.training.inference import load_run  # noqa: PLC0415
+    from pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
+
+    entry = catalog.runs[name]
+    run_dir = catalog_path.parent / entry.path
+    trained = load_run(run_dir, device="cpu")
+    config = read_config(run_dir)
+    if config is None or (config.alignment is not None and config.alignment.from_scratch):
+        raise DataError(
+            f"Run {name} is a baseline trained on a few trials of one session. Align the run it was compared "
+            "with, or another that was trained on several sessions."
+        )
+    try:
+        trained.model.alignable_parameters(tuple(config.sessions))
+    except ValueError as error:
+        raise SettingsError(
+            f"Run {name}: {error}. Models that can be aligned: {', '.join(_alignable()) or 'none'}."
+        ) from error
+    digest = hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
+    return _Parent(entry, config, read_weights(run_dir / BEST), digest)
+
+
+def _alignable() -> list[str]:
+    from models.registry import alignable_models  # noqa: PLC0415
+
+    return alignable_models()
+
+
+def _new_sessions(
+    catalog: Catalog, parent: _Parent, globs: Sequence[str], report: Report
+) -> list[SessionEntry]:
+    """Return the sessions of the parent's recipe that match and that it was not trained on."""
+    run, recipe_id = parent.entry.run, parent.entry.recipe_id
+    known = {*parent.config.sessions, *parent.config.pretrained_on}
+    chosen: dict[str, SessionEntry] = {}
+    for glob in globs:
+        matching = [e for e in catalog.sessions.values() if fnmatch.fnmatchcase(e.session, glob)]
+        if not matching:
+            raise DataError(_unknown(catalog, glob))
+        fitting = {e.session: e for e in matching if e.recipe_id == recipe_id}
+        if not fitting:
+            raise DataError(_other_recipe(catalog, parent, matching[-1]))
+        fresh = {name: entry for name, entry in fitting.items() if name not in known}
+        if not fresh:
+            raise DataError(
+                f"Run {run} was trained on {', '.join(sorted(fitting))} already: there is nothing to align. "
+                f"Decode it with `pipeline run decode --run {run}`, or choose other sessions."
+            )
+        for name in sorted(fitting.keys() - fresh.keys()):
+            reason = f"run {run} was trained on it"
+            told = {"stage": "align", "session": name, "status": "left out", "reason": reason}
+            report({"event": "note", **told, "text": f"{name} is left out: {reason}."})
+        chosen |= fresh
+    return [chosen[name] for name in sorted(chosen)]
+
+
+def _unknown(catalog: Catalog, glob: str) -> str:
+    names = sorted({e.session for e in catalog.sessions.values()})
+    if not names:
+        return (
+            "The catalog holds no sessions. Run `pipeline run ingest --path FOLDER` or `--dandiset ID` first."
+        )
+    close = difflib.get_close_matches(glob, names, n=_NAMED_IN_MESSAGE, cutoff=0.5)
+    near = f"The nearest are {', '.join(close)}." if close else f"It holds {len(names)}, such as {names[0]}."
+    return f"No session of the catalog matches {glob}. {near} `pipeline catalog list` shows all."
+
+
+def _other_recipe(catalog: Catalog, parent: _Parent, found: SessionEntry) -> str:
+    run, wanted = parent.entry.run, parent.entry.recipe_id
+    own = [
+        e for e in catalog.sessions.values() if e.recipe_id == wanted and e.session in parent.config.sessions
+    ]
+    expected = f", {own[0].n_bins} bins of {own[0].bin_size_s:g} s" if own else ""
+    return (
+        f"{found.session}: the store is of recipe {found.recipe_id}, {found.n_bins} bins of "
+        f"{found.bin_size_s:g} s; run {run} was trained on recipe {wanted}{expected}. Ingest the session "
+        "with the recipe of the run; `pipeline run realign` is enough where only window or selection differ."
+    )
+
+
+def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> None:
+    """Read the sessions; refuse more trials than there are before anything is trained."""
+    short = []
+    for entry in entries:
+        dataset = read_trials(store_path(work.catalog_path, entry.store)).load()
+        n_train = int((dataset["split"].values.astype(str) == "train").sum())
+        if n_train < most:
+            short.append(f"{entry.session} has {n_train}")
+        work.datasets[entry.session] = dataset
+    if short:
+        raise DataError(
+            f"--trials {most}: more trials than the training split holds: {', '.join(short)}. Ask for "
+            "fewer, or leave the session out."
+        )
+
+
+def _make(work: _Work, task: _Task) -> RunEntry:
+    from pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
+
+    parent, entry = work.parent, task.session
+    dataset = work.datasets[entry.session]
+    settings = work.settings.model_copy(update={"seed": task.seed})
+    rows = trial_order(dataset, choice=settings.choice, seed=task.seed)[: task.n_trials]
+    training = few_shot_settings(parent.config.settings, settings, from_scratch=task.from_scratch)
+    chosen = tuple(int(dataset["trial"].values[row]) for row in rows)
+    made_of = "" if task.from_scratch else parent.digest
+    decisive = [run_key(training, [entry]), made_of, chosen, settings.validation_share]
+    key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+    label = "scratch-n" if task.from_scratch else "n"
+    name = f"{parent.entry.run}-{label}{task.n_trials}-{key[:8]}"
+    run_dir = work.catalog_path.parent / "runs" / name
+    begun = RunConfig(
+        run=name,
+        run_key=key,
+        recipe_id=entry.recipe_id,
+        sessions={entry.session: RunSource(store_key=entry.store_key, n_units=entry.n_units, trials=chosen)},
+        settings=training,
+        created=now(),
+        alignment=Alignment(
+            parent=parent.entry.run,
+            parent_key=parent.entry.run_key,
+            n_trials=task.n_trials,
+            seed=task.seed,
+            from_scratch=task.from_scratch,
+        ),
+        pretrained_on=() if task.from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
+    )
+    with only_trainer(run_dir):
+        done = prepare_run(run_dir, begun, resume=False, force=work.force)
+        entry_made = done or _train(work, begun, run_dir, dataset.isel(trial=rows))
+        add_run(work.catalog_path, entry_made)
+    work.report(_event(entry_made, "skipped" if done else "done"))
+    return entry_made
+
+
+def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> RunEntry:
+    import numpy as np  # noqa: PLC0415
+
+    from models.registry import build_model  # noqa: PLC0415
+    from pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
+    from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
+    from pipeline.training.feed import feed_sessions  # noqa: PLC0415
+    from pipeline.training.loop import fit  # noqa: PLC0415
+    from pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
+
+    settings, pretrained = begun.settings, work.parent.weights
+    (session,) = begun.sessions
+    few = few_trials(few, np.arange(few.sizes["trial"]), validation_share=work.settings.validation_share)
+    feeds = feed_sessions({session: few}, settings)
+    units = {session: feeds[session].train.y.shape[2]}
+    scratch = begun.alignment is not None and begun.alignment.from_scratch
+    trainable: frozenset[str] = frozenset()
+    if scratch:
+        model = build_model(settings.model, units, seed=settings.seed)
+    else:
+        model, trainable = aligned_model(settings, units, pretrained)
+
+    def progress(step: int, total: int, metrics: dict[str, float]) -> None:
+        told = {"event": "progress", "stage": "align", "run": run_dir.name, "step": step, "total": total}
+        work.report({**told, **metrics})
+
+    result = fit(
+        model,
+        feeds,
+        settings,
+        run_dir,
+        progress=progress,
+        resume=True,
+        trainable=None if scratch else trainable.__contains__,
+    )
+    if not scratch:
+        require_unchanged(read_weights(run_dir / BEST), pretrained, trainable=trainable, run=run_dir.name)
+    entry = RunEntry(
+        run=run_dir.name,
+        model=settings.model.name,
+        path=run_dir.relative_to(work.catalog_path.parent).as_posix(),
+        run_key=begun.run_key,
+        recipe_id=begun.recipe_id,
+        sessions=tuple(units),
+        steps=result.steps,
+        metrics=final_metrics(result),
+        created=now(),
+        alignment=begun.alignment,
+    )
+    write_entry(run_dir, entry)
+    return entry
+
+
+def _event(entry: RunEntry, status: str) -> dict[str, object]:
+    made = entry.alignment
+    told = made.model_dump(exclude={"parent_key"}) if made else {}
+    return {**run_event(entry, status), "session": entry.sessions[0], **told}

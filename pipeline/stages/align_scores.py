@@ -1,0 +1,200 @@
+"""What few-shot alignments are worth: scores on the test trials of the new sessions, and a table of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import PartialFailure
+from pipeline.stages.decode import decode
+from pipeline.stages.report import Report, ignore
+from pipeline.stores.catalog import add_results, read_catalog
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_trials
+from schemas.results import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from schemas.catalog import RunEntry
+    from schemas.decoding import DecodeSettings
+    from schemas.results import DecodeSource
+    from schemas.training import Device
+
+RATES_METRIC = "rates_r2"
+"""R² of the reconstruction against the smoothed rates themselves, over whole test trials."""
+
+_COLUMNS: tuple[tuple[str, DecodeSource], ...] = (
+    (RATES_METRIC, "reconstruction"),
+    ("velocity_r2", "reconstruction"),
+    ("velocity_r2", "forecast"),
+)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean over seeds, and the standard error of it; no error of a single seed."""
+
+    mean: float
+    error: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class FewShotRow:
+    """One line of the table.
+
+    Attributes
+    ----------
+    session
+        Session id.
+    n_trials
+        Trials the model was given.
+    from_scratch
+        Whether it is the baseline without pre-training.
+    rates
+        R² of the reconstructed rates; None where it is not defined for any seed, as below.
+    reconstruction, forecast
+        R² of hand velocity decoded from reconstruction and forecast.
+    ceiling
+        R² of hand velocity decoded from the recorded rates: what a perfect reconstruction would reach.
+    """
+
+    session: str
+    n_trials: int
+    from_scratch: bool
+    rates: Spread | None
+    reconstruction: Spread | None
+    forecast: Spread | None
+    ceiling: float | None
+
+
+def score_alignments(
+    catalog_path: Path,
+    entries: Sequence[RunEntry],
+    settings: DecodeSettings,
+    *,
+    device: Device = "auto",
+    report: Report | None = None,
+) -> list[Score]:
+    """Score aligned runs on the test trials of their sessions; the scores go into the catalog.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    entries
+        Runs that `align` made; all of one recipe.
+    settings
+        Of the velocity decoder (`pipeline.stages.decode.decode`), which is fitted to all training trials of a
+        session, however few the model was given.
+    device
+        Where the models run.
+    report
+        Called with one event per score.
+
+    Returns
+    -------
+    scores
+        ``rates_r2`` of every run, then what `decode` gives.
+
+    Raises
+    ------
+    PartialFailure
+        If a session or run cannot be decoded; it carries the other scores.
+    """
+    report = report or ignore
+    if not entries:
+        return []
+    scores = [_rates_score(catalog_path, entry, device) for entry in entries]
+    add_results(catalog_path, scores)
+    for score in scores:
+        report({"event": "score", **score.model_dump(mode="json")})
+    sessions = sorted({name for entry in entries for name in entry.sessions})
+    runs = [entry.run for entry in entries]
+    try:
+        return scores + decode(
+            catalog_path, settings, runs=runs, sessions=sessions, device=device, report=report
+        )
+    except PartialFailure as failure:
+        failure.results = (*scores, *failure.results)
+        raise
+
+
+def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Score:
+    import numpy as np  # noqa: PLC0415
+
+    from pipeline.evaluation.r2 import r2  # noqa: PLC0415
+    from pipeline.training.inference import load_run  # noqa: PLC0415
+
+    (session,) = entry.sessions
+    held = read_catalog(catalog_path).sessions.values()
+    (store,) = [e.store for e in held if (e.session, e.recipe_id) == (session, entry.recipe_id)]
+    trials = read_trials(store_path(catalog_path, store))
+    rows = np.flatnonzero(trials["split"].values.astype(str) == "test")
+    value = math.nan
+    if len(rows):
+        test = trials.isel(trial=rows).load()
+        rates = test["rates"].values.astype(np.float64)
+        rebuilt = load_run(catalog_path.parent / entry.path, device=device).reconstruct(session, test)
+        value = r2(rates, rebuilt, definition="r2_pooled", mask=np.isfinite(rates))
+    return Score(
+        run=entry.run,
+        session=session,
+        recipe_id=entry.recipe_id,
+        metric=RATES_METRIC,
+        source="reconstruction",
+        lag_ms=0.0,
+        value=None if math.isnan(value) else value,
+        definition="r2_pooled",
+        split="test",
+        n_trials=len(rows),
+        n_samples=len(rows) * trials.sizes["time"],
+        alpha=0.0,
+    )
+
+
+def few_shot_table(entries: Sequence[RunEntry], scores: Sequence[Score]) -> list[FewShotRow]:
+    """Return one row for each session, number of trials and method, over the seeds.
+
+    Parameters
+    ----------
+    entries
+        Runs that `align` made.
+    scores
+        Of these runs (`score_alignments`).
+
+    Returns
+    -------
+    rows
+        By session and number of trials; a baseline follows the alignment it is compared with.
+
+    Examples
+    --------
+    >>> few_shot_table([], [])
+    []
+    """
+    by_row: dict[tuple[str, int, bool], list[str]] = {}
+    for entry in entries:
+        if entry.alignment is not None:
+            row = (entry.sessions[0], entry.alignment.n_trials, entry.alignment.from_scratch)
+            by_row.setdefault(row, []).append(entry.run)
+    values = {(s.run, s.metric, s.source): s.value for s in scores if s.run is not None}
+    ceilings = {s.session: s.value for s in scores if s.run is None and s.source == "rates"}
+    out = []
+    for (session, n_trials, from_scratch), runs in sorted(by_row.items()):
+        over = {what: _spread([values.get((run, *what)) for run in runs]) for what in _COLUMNS}
+        rates, rebuilt, ahead = (over[what] for what in _COLUMNS)
+        out.append(FewShotRow(session, n_trials, from_scratch, rates, rebuilt, ahead, ceilings.get(session)))
+    return out
+
+
+def _spread(values: Sequence[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    error = statistics.stdev(known) / math.sqrt(len(known)) if len(known) > 1 else None
+    return Spread(statistics.fmean(known), error, len(known))
