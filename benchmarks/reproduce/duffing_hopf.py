@@ -35,14 +35,14 @@ HELD_OUT: dict[str, System] = {
 PLANS = {
     "small": Plan(
         name="duffing_hopf", title="Duffing and Hopf systems",
-        pretrain=duffing_systems(2, 4) | hopf_systems(np.linspace(-1.5, 1.5, 6)),
-        held_out=HELD_OUT, t0=50, horizon=50, steps=600, model={"embedding_dim": 2},
+        pretrain=duffing_systems(2, 4) | hopf_systems(np.linspace(-1.5, 1.5, 5)),
+        held_out=HELD_OUT, t0=50, horizon=50, steps=600, single_steps=1000, model={"embedding_dim": 2},
         recipe=Recipe(n_bins=150, n_trials={"train": 128, "val": 0, "test": 64}),
     ),
     "full": Plan(
         name="duffing_hopf", title="Duffing and Hopf systems",
         pretrain=duffing_systems() | hopf_systems(np.linspace(-1.5, 1.5, 11)),
-        held_out=HELD_OUT, t0=100, horizon=50, steps=3000, align_steps=600, single_steps=1000,
+        held_out=HELD_OUT, t0=100, horizon=50, steps=3000, align_steps=600, single_steps=2000,
         model={"embedding_dim": 2},
         recipe=Recipe(n_bins=300, n_trials={"train": 128, "val": 0, "test": 64}),
     ),
