@@ -21,6 +21,8 @@ SCHEMAS: dict[str, str] = {
     "train": "schemas.training:TrainSettings",
     "mdssm": "schemas.models:MDSSMSettings",
     "decode": "schemas.decoding:DecodeSettings",
+    "forecast": "schemas.forecasting:ForecastSettings",
+    "embed": "schemas.embedding:EmbedSettings",
     "export_nlb": "schemas.export:NlbExport",
     "export_lfads": "schemas.export:LfadsExport",
     "export_nwb": "schemas.export:NwbExport",

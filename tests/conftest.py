@@ -123,13 +123,13 @@ def recording(reaches: Reaches) -> Recording:
     return recording_of(reaches)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def as_recording() -> Callable[..., Recording]:
     """Return the function from reaches to a `Recording`."""
     return recording_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_reaches() -> type[Reaches]:
     """Return the class of small sessions."""
     return Reaches

@@ -15,7 +15,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from pipeline.cli import export, look, realign, run
+from pipeline.cli import embed, export, forecast, look, realign, run
 from pipeline.cli.options import settings_command
 from pipeline.errors import PipelineError
 
@@ -29,6 +29,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 run.app.command(cls=settings_command("recipe", takes=realign.takes))(realign.realign)
+run.app.command(cls=settings_command("forecast"))(forecast.forecast)
+run.app.command(cls=settings_command("embed"))(embed.embed)
 app.add_typer(run.app, name="run")
 look.register(app)
 app.add_typer(export.app, name="export")

@@ -6,14 +6,13 @@ velocity has the colour of its source; every title says how many trials and whic
 
 from __future__ import annotations
 
-import io
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.errors import DataError
-from pipeline.stores.atomic import write_bytes
+from pipeline.evaluation.drawing import MARKERS, STYLE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,23 +28,10 @@ if TYPE_CHECKING:
 COLOURS: dict[DecodeSource, str] = {"rates": "#0072b2", "reconstruction": "#d55e00", "forecast": "#009e73"}
 """Colour-blind-safe, one for each source."""
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LEAST_R2_SHOWN = -0.5
 MOST_CONDITIONS_NAMED = 12
 MOST_SESSIONS_NAMED = 40
 TALLEST_INCHES = 11.0
-
-_STYLE: dict[str, Any] = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.0,
-    "legend.frameon": False,
-}
 
 
 def draw_velocity(path: Path, decoded: Decoded, *, n_trials: int = 6) -> None:
@@ -72,8 +58,8 @@ def draw_velocity(path: Path, decoded: Decoded, *, n_trials: int = 6) -> None:
     decoder, signals = decoded.decoder, _signals(decoded)
     n_test, n_bins, n_axes = decoder.velocity.shape
     shown = np.unique(np.linspace(0, n_test - 1, min(n_trials, n_test)).round().astype(int))
-    with mpl.rc_context(_STYLE):
-        figure, grid = _figure(
+    with mpl.rc_context(STYLE):
+        figure, grid = new_figure(
             rows=len(signals),
             columns=n_axes,
             size=(max(3.6 * n_axes + 0.4, 5.6), 1.45 * len(signals) + 1.0),
@@ -93,7 +79,7 @@ def draw_velocity(path: Path, decoded: Decoded, *, n_trials: int = 6) -> None:
             grid[-1, column].set_xlabel(f"{len(shown)} test trials of {span:g} s side by side; dotted: event")
         _legend(figure, decoded)
         figure.suptitle(_title(decoded), x=0.01, ha="left", fontsize=8)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def draw_trajectories(path: Path, decoded: Decoded) -> None:
@@ -121,8 +107,8 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
     decoder, signals = decoded.decoder, _signals(decoded)
     names, colours = _condition_colours(decoder)
     pairs = [(signal, recorded) for signal in signals for recorded in _panels_of(signals, signal)]
-    with mpl.rc_context(_STYLE):
-        figure, grid = _figure(rows=1, columns=len(pairs), size=(2.2 * len(pairs) + 1.4, 3.2), sharey=True)
+    with mpl.rc_context(STYLE):
+        figure, grid = new_figure(rows=1, columns=len(pairs), size=(2.2 * len(pairs) + 1.4, 3.2), sharey=True)
         for panel, (signal, recorded) in zip(grid[0], pairs, strict=True):
             number = _draw_paths(panel, decoder, signal, recorded=recorded, colours=colours)
             panel.set_title(_path_title(decoder, signal, recorded=recorded, number=number), loc="left")
@@ -134,7 +120,7 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
             )
         _condition_legend(figure, names)
         figure.suptitle(_title(decoded), x=0.01, ha="left", fontsize=8)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def draw_summary(path: Path, scores: Sequence[Score]) -> None:
@@ -164,9 +150,9 @@ def draw_summary(path: Path, scores: Sequence[Score]) -> None:
     series = sorted({(score.run or "", score.source) for score in scores}, key=_series_order)
     runs = sorted({run for run, _ in series if run})
     offsets = np.linspace(0.25, -0.25, len(series)) if len(series) > 1 else np.zeros(1)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         height = 1.1 + (0.2 + 0.1 * len(series)) * len(sessions) + 0.17 * len(series)
-        figure, grid = _figure(rows=1, columns=1, size=(6.0, min(max(height, 2.0), TALLEST_INCHES)))
+        figure, grid = new_figure(rows=1, columns=1, size=(6.0, min(max(height, 2.0), TALLEST_INCHES)))
         panel = grid[0, 0]
         for (run, source), offset in zip(series, offsets, strict=True):
             mine = [s for s in scores if (s.run or "", s.source) == (run, source) and s.value is not None]
@@ -188,30 +174,13 @@ def draw_summary(path: Path, scores: Sequence[Score]) -> None:
         panel.set_xlabel(f"R² of hand velocity ({one.definition}), {one.lag_ms:g} ms after the activity")
         figure.legend(loc="outside lower left")
         figure.suptitle(_summary_title(scores), x=0.01, ha="left", fontsize=8)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _signals(decoded: Decoded) -> tuple[DecodedSignal, ...]:
     if not decoded.signals:
         raise DataError(f"{decoded.decoder.session}: no signal was decoded, so there is nothing to draw")
     return decoded.signals
-
-
-def _figure(*, rows: int, columns: int, size: tuple[float, float], sharey: bool = False) -> tuple[Any, Any]:
-    """Figure on its own canvas: no pyplot, so that a notebook's figures and backend stay as they are."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey=sharey)
-
-
-def _save(figure: Any, path: Path) -> None:
-    picture = io.BytesIO()
-    # Without the version of matplotlib in it, equal pictures are equal files.
-    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
-    write_bytes(path, picture.getvalue())
 
 
 def _title(decoded: Decoded) -> str:

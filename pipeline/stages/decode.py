@@ -5,14 +5,20 @@ Catalog → sessions and runs → one decoder per session → scores into the ca
 
 from __future__ import annotations
 
-import logging
-import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError, SettingsError
+from pipeline.errors import DataError, SettingsError
 from pipeline.stages.report import Report, ignore
+from pipeline.stages.trained_runs import (
+    FAILURES,
+    Failures,
+    file_name,
+    load_runs,
+    matching_runs,
+    named_runs,
+)
 from pipeline.stores.catalog import add_results, read_catalog, select_sessions
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
@@ -21,29 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     import xarray as xr
-    from numpy.typing import NDArray
 
     from pipeline.evaluation.session import DecodedSignal, SessionDecoder
-    from schemas.catalog import Catalog, RunEntry, SessionEntry
+    from pipeline.training.inference import TrainedRun
+    from schemas.catalog import RunEntry, SessionEntry
     from schemas.decoding import DecodeSettings
     from schemas.results import DecodeSource, Score
     from schemas.training import Device
-
-_log = logging.getLogger(__name__)
-
-# What a broken store or checkpoint raises on its way through zarr, torch and `models`, besides our own.
-_FAILURES = (PipelineError, OSError, RuntimeError, ValueError, KeyError)
-_NAMED_IN_MESSAGE = 5
-
-
-class _Trained(Protocol):
-    def reconstruct(self, session: str, dataset: xr.Dataset) -> NDArray[np.floating]: ...
-
-    def forecast(
-        self, session: str, dataset: xr.Dataset, *, seen_bins: int, n_bins: int
-    ) -> NDArray[np.floating]: ...
 
 
 @dataclass
@@ -56,21 +47,16 @@ class _Work:
     sessions: list[SessionEntry]
     runs: list[RunEntry]
     report: Report
-    trained: dict[str, _Trained] = field(default_factory=dict)
+    trained: dict[str, TrainedRun] = field(default_factory=dict)
     scores: list[Score] = field(default_factory=list)
-    failures: list[tuple[str, str]] = field(default_factory=list)
-    exit_codes: set[int] = field(default_factory=set)
+    failures: Failures = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.report)
 
     @property
     def recipe_id(self) -> str:
         return self.sessions[0].recipe_id
-
-    def failed(self, error: Exception, *, event: dict[str, object], name: str) -> None:
-        reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-        _log.debug("%s failed", name, exc_info=error)
-        self.failures.append((name, reason))
-        self.exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
-        self.report({**event, "status": "failed", "reason": reason})
 
 
 def decode(
@@ -134,22 +120,25 @@ def decode(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
-    _load_runs(work, device)
+    work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     for step, entry in enumerate(work.sessions, start=1):
         started = time.perf_counter()
         event: dict[str, object] = {"event": "session", "session": entry.session}
         try:
             _decode_session(work, entry)
-        except _FAILURES as error:
-            work.failed(error, event=event, name=entry.session)
+        except FAILURES as error:
+            work.failures.add(error, event=event, name=entry.session)
         else:
             seconds = round(time.perf_counter() - started, 3)
             counts = {"n_trials": entry.n_trials, "n_units": entry.n_units}
             work.report({**event, "status": "done", "store": entry.store, **counts, "seconds": seconds})
         work.report({"event": "progress", "stage": "decode", "step": step, "total": len(work.sessions)})
     _summarise(work)
-    if work.failures:
-        raise _partial_failure(work)
+    if work.failures.found:
+        summary = (
+            f"{len(work.failures.found)} decodings failed, {len(work.scores)} scores are in the catalog."
+        )
+        raise work.failures.error(summary, work.scores)
     return work.scores
 
 
@@ -165,13 +154,13 @@ def _plan(
     from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
     catalog = read_catalog(catalog_path)
-    named = _named_runs(catalog, runs)
+    named = named_runs(catalog, runs)
     if recipe_id is None and named:
         recipe_id = named[0].recipe_id
     entries = select_sessions(catalog, sessions, recipe_id)
     for entry in entries:
         lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
-    chosen = _matching_runs(catalog, named, entries)
+    chosen = matching_runs(catalog, named, entries)
     sources = _possible_sources(settings, entries, chosen, report=report)
     return _Work(
         catalog_path=catalog_path,
@@ -181,35 +170,6 @@ def _plan(
         runs=chosen if set(sources) - {"rates"} else [],
         report=report,
     )
-
-
-def _named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
-    unknown = [name for name in names if name not in catalog.runs]
-    if unknown:
-        known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
-        raise DataError(f"No run is called {', '.join(unknown)}. Complete runs in the catalog: {known}.")
-    return [catalog.runs[name] for name in dict.fromkeys(names)]
-
-
-def _matching_runs(catalog: Catalog, named: list[RunEntry], entries: list[SessionEntry]) -> list[RunEntry]:
-    """Return the runs of the sessions' recipe that were trained on at least one of them."""
-    recipe_id, ids = entries[0].recipe_id, {entry.session for entry in entries}
-    for run in named:
-        if run.recipe_id != recipe_id:
-            msg = (
-                f"Run {run.run} was trained on stores of recipe {run.recipe_id}, the sessions are of "
-                f"{recipe_id}. Decode it by itself, or choose its recipe."
-            )
-            raise DataError(msg)
-        if not ids & set(run.sessions):
-            msg = (
-                f"Run {run.run} was trained on none of the chosen sessions; it knows "
-                f"{', '.join(run.sessions)}. Choose from these, or align it to others first."
-            )
-            raise DataError(msg)
-    if named:
-        return named
-    return [r for r in catalog.runs.values() if r.recipe_id == recipe_id and ids & set(r.sessions)]
 
 
 def _possible_sources(
@@ -244,21 +204,6 @@ def _possible_sources(
     return tuple(possible)
 
 
-def _load_runs(work: _Work, device: Device) -> None:
-    """Load every run; one that cannot be read is a failure of that run, a missing device one of the stage."""
-    if not work.runs:
-        return
-    from pipeline.training.inference import load_run  # noqa: PLC0415
-
-    for run in work.runs:
-        try:
-            work.trained[run.run] = load_run(work.catalog_path.parent / run.path, device=device)
-        except MachineError:
-            raise
-        except _FAILURES as error:
-            work.failed(error, event={"event": "run", "run": run.run, "model": run.model}, name=run.run)
-
-
 def _decode_session(work: _Work, entry: SessionEntry) -> None:
     from pipeline.evaluation.session import fit_session_decoder  # noqa: PLC0415
 
@@ -274,9 +219,9 @@ def _decode_session(work: _Work, entry: SessionEntry) -> None:
             continue
         try:
             of_runs[run.run] = _decode_run(work, decoder, test, run=run.run)
-        except _FAILURES as error:
+        except FAILURES as error:
             event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
-            work.failed(error, event=event, name=f"{run.run} on {entry.session}")
+            work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
     fresh = [signal.score for signals in (of_data, *of_runs.values()) for signal in signals]
     add_results(work.catalog_path, fresh)
     work.scores.extend(fresh)
@@ -305,7 +250,7 @@ def _draw(
 
     folder = _folder(work)
     for run, signals in of_runs.items() or {"": []}.items():
-        stem = "_".join(_file_name(part) for part in (decoder.session, run) if part)
+        stem = "_".join(file_name(part) for part in (decoder.session, run) if part)
         decoded = Decoded(decoder=decoder, signals=(rates, *signals))
         draw_velocity(folder / f"{stem}_velocity.png", decoded)
         draw_trajectories(folder / f"{stem}_trajectories.png", decoded)
@@ -326,29 +271,4 @@ def _summarise(work: _Work) -> None:
 
 
 def _folder(work: _Work) -> Path:
-    return work.catalog_path.parent / "results" / "decode" / _file_name(work.recipe_id)
-
-
-def _file_name(name: str) -> str:
-    """Ids come from files and archives: only harmless characters get into a path.
-
-    Examples
-    --------
-    >>> _file_name("../sub-C_ses-CO")
-    'sub-C_ses-CO'
-    """
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name).lstrip("._") or "unnamed"
-
-
-def _partial_failure(work: _Work) -> PartialFailure:
-    shown = "; ".join(f"{name}: {reason}" for name, reason in work.failures[:_NAMED_IN_MESSAGE])
-    more = len(work.failures) - _NAMED_IN_MESSAGE
-    tail = f"; and {more} more" if more > 0 else ""
-    msg = (
-        f"{len(work.failures)} decodings failed, {len(work.scores)} scores are in the catalog. Failed: "
-        f"{shown}{tail}"
-    )
-    failure = PartialFailure(msg, results=work.scores, failures=work.failures)
-    if not work.scores and len(work.exit_codes) == 1:
-        failure.exit_code = next(iter(work.exit_codes))
-    return failure
+    return work.catalog_path.parent / "results" / "decode" / file_name(work.recipe_id)

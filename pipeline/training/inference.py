@@ -1,4 +1,4 @@
-"""A trained run as two functions: reconstruct trials, forecast trials."""
+"""A trained run as functions on arrays: reconstruct, forecast, embed, and run freely."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from models.conditioning import Shared
 from models.data import TrialTensors, pack
 from models.distributions import DiagGaussian
+from models.generation import generate
+from models.mdssm import MDSSM
 from models.registry import build_model
 from pipeline.errors import DataError
 from pipeline.training.checkpoint import load_checkpoint
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import xarray as xr
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from models.objective import Model
     from schemas.training import Device, TrainSettings
@@ -153,12 +156,143 @@ class TrainedRun:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
         return q.mean[0].cpu().numpy(), q.var[0].cpu().numpy()
 
-    def _tensors(self, session: str, dataset: xr.Dataset) -> TrialTensors:
+    @property
+    def embedding_dim(self) -> int:
+        """Dimension of the embedding; 0 where it changes nothing, because the dynamics are shared."""
+        model = self._generative()
+        return 0 if isinstance(model.conditioner, Shared) else int(model.settings.embedding_dim)
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimension of the latent state."""
+        return int(self._generative().settings.latent_dim)
+
+    def states(self, session: str, dataset: xr.Dataset) -> NDArray[np.float32]:
+        """Return the posterior means of the latent states of whole trials.
+
+        Parameters
+        ----------
+        session, dataset
+            As in `reconstruct`.
+
+        Returns
+        -------
+        states
+            Shape ``(trial, time, D)``, finite, float32.
+
+        Raises
+        ------
+        DataError
+            As in `reconstruct`.
+        """
+        tensors = self._tensors(session, dataset)
+        with torch.inference_mode():
+            embedding = self._embedding(tensors, n_bins=tensors.y.shape[1])
+            parts = [
+                self.model.predict(pack([part]).to(self.device), embedding=embedding).latents[0].cpu().numpy()
+                for part in _chunks(tensors)
+            ]
+        return np.concatenate(parts)
+
+    def roll_out(
+        self, session: str, z0: ArrayLike, *, n_bins: int, embeddings: ArrayLike
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Let the dynamics of given embeddings run from given states.
+
+        Parameters
+        ----------
+        session
+            Session whose read-out and scaling are used.
+        z0
+            States of the first bin. Shape ``(start, D)``.
+        n_bins
+            Bins, the first included.
+        embeddings
+            Shape ``(embedding, E)``; where the dynamics are shared, only their number counts.
+
+        Returns
+        -------
+        latents
+            From every start under every embedding. Shape ``(embedding, start, n_bins, D)``, float32.
+        rates
+            Hz. Shape ``(embedding, start, n_bins, unit)``, float32.
+
+        Raises
+        ------
+        DataError
+            If the model does not know the session, or the shapes do not fit it.
+        """
+        self._known(session)
+        model = self._generative()
+        start, given = np.atleast_2d(z0), np.atleast_2d(embeddings)
+        if start.shape[1:] != (self.latent_dim,) or n_bins < 1:
+            raise DataError(
+                f"Run {self.name}: cannot roll {n_bins} bins out of states of shape {start.shape}; expected "
+                f"at least 1 bin and the shape (start, {self.latent_dim})."
+            )
+        expected = int(model.settings.embedding_dim)
+        if self.embedding_dim == 0:
+            given = np.zeros((len(given), expected))
+        if given.shape[1:] != (expected,):
+            raise DataError(
+                f"Run {self.name}: embeddings have shape {given.shape}; expected (embedding, {expected})."
+            )
+        n_units = len(self.scalings[session].units)
+        parameter = next(model.parameters())
+        with torch.inference_mode():
+            states = torch.as_tensor(start, dtype=parameter.dtype, device=self.device)
+            e = torch.as_tensor(given, dtype=parameter.dtype, device=self.device)
+            output = generate(
+                model,
+                [session] * len(e),
+                states.expand(len(e), -1, -1),
+                n_bins=n_bins,
+                embedding=e,
+                n_units=n_units,
+            )
+        rates = self.scalings[session].to_hz(output.mean.cpu().numpy())
+        return output.latents.cpu().numpy(), rates
+
+    def step(self, states: ArrayLike, embedding: ArrayLike) -> NDArray[np.float32]:
+        """Return ``f(z, e)``, the expected next state of each state.
+
+        Parameters
+        ----------
+        states
+            Shape ``(state, D)``.
+        embedding
+            Shape ``(E,)``; not used where the dynamics are shared.
+
+        Returns
+        -------
+        next
+            Shape of `states`, float32.
+
+        Raises
+        ------
+        DataError
+            If the shapes do not fit the model.
+        """
+        latents, _ = self.roll_out(self.sessions[0], states, n_bins=2, embeddings=np.atleast_2d(embedding))
+        return latents[0, :, 1]
+
+    def _generative(self) -> MDSSM:
+        if not isinstance(self.model, MDSSM):
+            raise DataError(
+                f"Run {self.name}: the model {self.settings.model.name} has no dynamics that run by "
+                "themselves. Choose a run of mdssm."
+            )
+        return self.model
+
+    def _known(self, session: str) -> None:
         if session not in self.scalings:
             raise DataError(
                 f"Run {self.name} was not trained on {session}; it knows {', '.join(self.sessions)}. "
                 "Choose one of these, or train a run on that session too."
             )
+
+    def _tensors(self, session: str, dataset: xr.Dataset) -> TrialTensors:
+        self._known(session)
         scaling = self.scalings[session]
         units = dataset["unit"].values.astype(np.int64)
         if not np.array_equal(units, scaling.units):

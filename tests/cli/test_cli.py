@@ -41,6 +41,8 @@ def test_help_imports_nothing_heavy(pipeline_command, tmp_path):
         (["run", "ingest"], ["bin_size_s [0.02]", "Width of a time bin, s.", "--dandiset", "--path"]),
         (["run", "train"], ["optimiser.lr [0.001]", "--device", "--resume"]),
         (["run", "decode"], ["lag_ms [100.0]", "ms; default: 100"]),
+        (["run", "forecast"], ["seen_bins [13]", "--bins", "Bins forecast; default: 20."]),
+        (["run", "embed"], ["grid_size [3]", "--to", "--colour-by"]),
         (["simulate"], ["kinematics_rate_hz [100.0]", "Hz"]),
     ],
 )
@@ -80,6 +82,10 @@ def test_schemas_are_printed_as_json(pipeline_command):
         (["run", "train"], 4, "holds no sessions"),
         (["run", "train", "--model", "nope"], 4, "mdssm"),
         (["run", "decode", "--source", "spikes"], 4, "rates"),
+        (["run", "forecast"], 4, "holds no sessions"),
+        (["run", "forecast", "--device", "tpu"], 4, "expected auto, cpu or cuda"),
+        (["run", "embed"], 2, "--run"),
+        (["run", "embed", "--run", "nope"], 4, "No run is called nope"),
         (["catalog", "list"], 4, "no such catalog"),
     ],
 )

@@ -65,7 +65,7 @@ def store_recording(
     return entry
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def enter_recording() -> Callable[..., SessionEntry]:
     """Return the function that stores a recording and enters it in a catalog."""
     return store_recording

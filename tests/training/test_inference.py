@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
 import pipeline.training.inference as inference
 from models.registry import build_model
@@ -110,3 +111,56 @@ def test_unknown_sessions_and_changed_stores_are_refused(
         trained.reconstruct(A, datasets[A].assign_attrs(bin_size_s=0.05))
     with pytest.raises(DataError, match="no trials"):
         trained.reconstruct(A, datasets[A].isel(trial=slice(0, 0)))
+
+
+def test_rollouts_are_those_of_a_plain_loop(trained: TrainedRun, datasets: dict[str, xr.Dataset]) -> None:
+    start = trained.states(A, datasets[A])[:3, 0]
+    embeddings = np.array([[-1.0], [0.5]])
+    latents, rates = trained.roll_out(A, start, n_bins=5, embeddings=embeddings)
+    assert latents.shape == (2, 3, 5, 3)
+    assert rates.shape == (2, 3, 5, 6)
+    for row, e in enumerate(embeddings):
+        state = start
+        for k in range(5):
+            np.testing.assert_allclose(latents[row, :, k], state, atol=1e-5)
+            state = trained.step(state, e)
+    assert not np.allclose(latents[0, :, -1], latents[1, :, -1], atol=1e-4)
+
+
+def test_a_rollout_under_the_own_embedding_is_the_forecast(
+    trained: TrainedRun, datasets: dict[str, xr.Dataset]
+) -> None:
+    """From the last state seen, the dynamics of the session's embedding give what a forecast gives."""
+    seen = datasets[A].isel(time=slice(0, 6))
+    mean, _ = trained.embedding(A, seen)
+    start = trained.states(A, seen)[:, -1]
+    _, rates = trained.roll_out(A, start, n_bins=5, embeddings=mean[None])
+    ahead = trained.forecast(A, datasets[A], seen_bins=6, n_bins=4)
+    np.testing.assert_allclose(rates[0, :, 1:], ahead, rtol=1e-4, atol=1e-3)
+
+
+def test_rollouts_that_do_not_fit_are_refused(trained: TrainedRun) -> None:
+    with pytest.raises(DataError, match=r"expected at least 1 bin and the shape \(start, 3\)"):
+        trained.roll_out(A, np.zeros((1, 2)), n_bins=4, embeddings=[[0.0]])
+    with pytest.raises(DataError, match=r"expected \(embedding, 1\)"):
+        trained.roll_out(A, np.zeros((1, 3)), n_bins=4, embeddings=[[0.0, 1.0]])
+    with pytest.raises(DataError, match="was not trained on sub-Z"):
+        trained.roll_out("sub-Z", np.zeros((1, 3)), n_bins=4, embeddings=[[0.0]])
+
+
+@pytest.mark.parametrize(
+    ("conditioner", "dim"), [("low_rank", 1), ("linear", 1), ("concat", 1), ("shared", 0)]
+)
+def test_every_conditioner_runs_freely(
+    conditioner: str, dim: int, datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings]
+) -> None:
+    settings = make_settings(model={"conditioner": conditioner})
+    feeds = feed_sessions(datasets, settings)
+    units = {n: f.train.y.shape[2] for n, f in feeds.items()}
+    scalings = {n: f.scaling for n, f in feeds.items()}
+    model = build_model(settings.model, units, seed=0).eval()
+    run = TrainedRun("r", settings, model, scalings, torch.device("cpu"))
+    assert run.embedding_dim == dim
+    start = np.ones((2, 3), np.float32)
+    latents, _ = run.roll_out(A, start, n_bins=4, embeddings=np.array([[-1.0], [1.0]])[:, : max(dim, 1)])
+    assert np.array_equal(latents[0], latents[1]) == (conditioner == "shared")

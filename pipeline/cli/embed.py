@@ -1,0 +1,89 @@
+"""``pipeline run embed``: the embeddings of a run, in tables and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.console import Output
+from pipeline.cli.options import (
+    CatalogOption,
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    QuietOption,
+    SessionOption,
+    SetOption,
+    VerboseOption,
+)
+from pipeline.errors import SettingsError
+
+CATALOG = Path("catalog.yaml")
+
+
+def embed(
+    run: Annotated[str, typer.Option("--run", help="The run.", metavar="RUN")],
+    session: SessionOption = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="Go from each session to this one, instead of over a grid around each.",
+            metavar="SESSION",
+        ),
+    ] = None,
+    colour_by: Annotated[
+        str | None,
+        typer.Option(
+            "--colour-by",
+            help="Comma-separated: subject, task, or numbers of the sessions; default: subject,task.",
+            metavar="LIST",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show where sessions lie in a run's embedding, reaches decoded between them, and flow fields.
+
+    Tables (NetCDF) and pictures go to embedding/ in the folder of the run.
+    """
+    from pipeline.stages.embed import embed as stage
+    from pipeline.stores.settings import load
+    from schemas.embedding import EmbedSettings
+
+    if device not in {"auto", "cpu", "cuda"}:
+        raise SettingsError(f"--device: expected auto, cpu or cuda, found {device!r}.")
+    overrides = [] if colour_by is None else [f"colour_by=[{colour_by}]"]
+    chosen = load(EmbedSettings, file=config, overrides=[*overrides, *(settings or ())])
+    with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
+        made = stage(
+            catalog,
+            chosen,
+            run=run,
+            sessions=tuple(session or ("*",)),
+            towards=to,
+            device=device,  # type: ignore[arg-type]
+            report=out,
+        )
+        table = made.table
+        rows = []
+        for name in table["session"].values:
+            row = table.sel(session=name)
+            each = zip(row["mean"].values.tolist(), row["variance"].values.tolist(), strict=True)
+            cells = [f"{mean:.3f} ± {variance**0.5:.3f}".replace("-", "−") for mean, variance in each]
+            words = [str(name), str(row["subject"].item()), str(row["task"].item())]
+            rows.append([*words, str(int(row["n_trials"])), *cells])
+        heads = [f"e{i + 1}" for i in range(table.sizes["embedding"])]
+        out.table(
+            f"Embeddings of run {run} (posterior mean ± standard deviation)",
+            ["session", "subject", "task", "trials", *heads],
+            rows,
+        )
+        out.result(f"{len(made.files)} files: {made.files[0].parent}")

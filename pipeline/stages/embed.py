@@ -1,0 +1,338 @@
+"""``pipeline run embed``: where sessions lie in the embedding of a run, and what lies between them.
+
+Catalog → one run and its sessions → table, interpolations and flow fields into the folder of the run.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import DataError, MachineError, SettingsError
+from pipeline.stages.report import Report, ignore
+from pipeline.stages.trained_runs import FAILURES, Failures, file_name, matching_runs, named_runs
+from pipeline.stores.atomic import write_bytes
+from pipeline.stores.catalog import read_catalog, select_sessions
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_continuous, read_trials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from pipeline.evaluation.ridge import Ridge
+    from pipeline.training.inference import TrainedRun
+    from schemas.catalog import RunEntry, SessionEntry
+    from schemas.embedding import EmbedSettings
+    from schemas.training import Device
+
+TABLE, SCATTER = "embedding.nc", "embedding.png"
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What the stage made.
+
+    Attributes
+    ----------
+    table
+        As `pipeline.evaluation.embedding.embedding_table` makes it, of all sessions of the run.
+    files
+        Everything written: datasets (NetCDF) and pictures.
+    """
+
+    table: xr.Dataset
+    files: tuple[Path, ...]
+
+
+@dataclass
+class _Work:
+    """What the stage was asked to do, and what came of it."""
+
+    catalog_path: Path
+    settings: EmbedSettings
+    run: RunEntry
+    sessions: list[SessionEntry]
+    towards: str | None
+    report: Report
+    failures: Failures
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return self.catalog_path.parent / self.run.path / "embedding"
+
+
+def embed(
+    catalog_path: Path,
+    settings: EmbedSettings,
+    *,
+    run: str,
+    sessions: Sequence[str] = ("*",),
+    towards: str | None = None,
+    device: Device = "auto",
+    report: Report | None = None,
+) -> Embeddings:
+    """Write the embeddings of a run's sessions, rollouts around them, and flow fields, with pictures.
+
+    Everything goes to ``embedding/`` in the run's folder: ``embedding.nc`` and ``.png``, and for every
+    session ``SESSION_grid`` (or ``SESSION_to_OTHER``) and the same with ``_flow``.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Grid, line, flow field, decoder.
+    run
+        Name of the run.
+    sessions
+        Shell patterns for session ids: those to go around. The table has all sessions of the run.
+    towards
+        Session id: instead of a grid around each session, the line from its embedding to that of this one.
+    device
+        Where the model runs; auto: a GPU if there is one.
+    report
+        Called with one event per embedding, session and failure.
+
+    Returns
+    -------
+    embeddings
+        Table and files.
+
+    Raises
+    ------
+    DataError
+        If the run, or none of its sessions, is in the catalog, or the run has no embedding.
+    SettingsError
+        If a setting does not fit the sessions.
+    MachineError
+        If the device is not there or the disk refuses.
+    PartialFailure
+        If some sessions failed; it carries the files of the others.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.embedding import EmbedSettings
+    >>> embed(Path("nowhere/catalog.yaml"), EmbedSettings(), run="mdssm-0")
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: No run is called mdssm-0. Complete runs in the catalog: none; ...
+    """
+    from pipeline.evaluation.embedding import embedding_table, needs_embedding  # noqa: PLC0415
+    from pipeline.evaluation.embedding_figures import draw_embedding  # noqa: PLC0415
+    from pipeline.training.inference import load_run  # noqa: PLC0415
+
+    work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
+    trained = load_run(catalog_path.parent / work.run.path, device=device)
+    needs_embedding(trained)
+    table = embedding_table(trained, _trials_of_all(work))
+    _report_table(work, table)
+    draw_embedding(work.folder / SCATTER, table, colour_by=settings.colour_by)
+    _write(work.folder / TABLE, table)
+    work.files += [work.folder / TABLE, work.folder / SCATTER]
+    for step, entry in enumerate(work.sessions, start=1):
+        started = time.perf_counter()
+        event: dict[str, object] = {"event": "session", "session": entry.session}
+        try:
+            _session(work, trained, entry, table)
+        except MachineError:
+            raise
+        except FAILURES as error:
+            work.failures.add(error, event=event, name=entry.session)
+        else:
+            seconds = round(time.perf_counter() - started, 3)
+            work.report({**event, "status": "done", "store": entry.store, "seconds": seconds})
+        work.report({"event": "progress", "stage": "embed", "step": step, "total": len(work.sessions)})
+    if work.failures.found:
+        summary = f"{len(work.failures.found)} sessions failed, {len(work.files)} files were written."
+        raise work.failures.error(summary, work.files)
+    return Embeddings(table=table, files=tuple(work.files))
+
+
+def _plan(
+    catalog_path: Path,
+    settings: EmbedSettings,
+    run: str,
+    *,
+    sessions: Sequence[str],
+    towards: str | None,
+    report: Report,
+) -> _Work:
+    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+
+    catalog = read_catalog(catalog_path)
+    [entry] = named_runs(catalog, [run])
+    chosen = select_sessions(catalog, sessions, entry.recipe_id)
+    matching_runs(catalog, [entry], chosen)
+    if towards is not None and towards not in entry.sessions:
+        raise DataError(
+            f"Run {run} was not trained on {towards}; it knows {', '.join(entry.sessions)}. Choose one of "
+            "these."
+        )
+    mine = [one for one in chosen if one.session in entry.sessions and one.session != towards]
+    if not mine:
+        raise DataError(f"No session is left to go from to {towards}. Choose another one with --session.")
+    for one in mine:
+        lag_in_bins(settings.lag_ms, bin_size_s=one.bin_size_s)
+        if settings.start_bin is not None and settings.start_bin >= one.n_bins - 1:
+            raise SettingsError(
+                f"start_bin {settings.start_bin}: trials of {one.session} have {one.n_bins} bins; use one "
+                f"below {one.n_bins - 1}."
+            )
+    return _Work(catalog_path, settings, entry, mine, towards, report, Failures(report))
+
+
+def _trials_of_all(work: _Work) -> dict[str, xr.Dataset]:
+    """Return the trials of every session of the run; one that cannot be read is a failure of that session."""
+    entries = select_sessions(read_catalog(work.catalog_path), ("*",), work.run.recipe_id)
+    trials = {}
+    for entry in entries:
+        if entry.session not in work.run.sessions:
+            continue
+        try:
+            trials[entry.session] = _chosen(work, entry)
+        except MachineError:
+            raise
+        except FAILURES as error:
+            event: dict[str, object] = {"event": "session", "session": entry.session}
+            work.failures.add(error, event=event, name=entry.session)
+    if work.towards is not None and work.towards not in trials:
+        raise DataError(f"{work.towards}: no trials of it can be read, so no line can lead there.")
+    work.sessions = [entry for entry in work.sessions if entry.session in trials]
+    return trials
+
+
+def _chosen(work: _Work, entry: SessionEntry) -> xr.Dataset:
+    """Return the trials of the split."""
+    trials = read_trials(store_path(work.catalog_path, entry.store)).load()
+    if work.settings.split != "all":
+        trials = trials.isel(trial=(trials["split"] == work.settings.split).values)
+    if trials.sizes["trial"] == 0:
+        raise DataError(
+            f"{entry.session}: no trial is in the split {work.settings.split}. Use --set split=all, or leave "
+            "the session out."
+        )
+    return trials
+
+
+def _report_table(work: _Work, table: xr.Dataset) -> None:
+    for session in table["session"].values:
+        row = table.sel(session=session)
+        told = {name: str(row[name].item()) for name in ("session", "subject", "task")}
+        mean, variance = (row[name].values.tolist() for name in ("mean", "variance"))
+        n_trials = int(row["n_trials"])
+        work.report(
+            {"event": "embedding", "run": work.run.run, **told, "mean": mean, "variance": variance,
+             "n_trials": n_trials}
+        )  # fmt: skip
+    spread = float(table["mean"].std("session").max())
+    width = float(table["variance"].mean()) ** 0.5
+    if table.sizes["session"] > 1 and spread < width:
+        text = (
+            f"the embeddings do not tell the sessions apart: they spread by {spread:.3g}, the posterior has "
+            f"a standard deviation of {width:.3g}"
+        )
+        work.report({"event": "note", "text": text})
+
+
+def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset) -> None:
+    from pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
+    from pipeline.evaluation.embedding_figures import draw_interpolation  # noqa: PLC0415
+
+    settings = work.settings
+    mean = table["mean"].sel(session=entry.session).values
+    if work.towards is None:
+        name, embeddings = "grid", embedding_grid(mean, size=settings.grid_size, spacing=settings.spacing)
+    else:
+        name = f"to_{file_name(work.towards)}"
+        other = table["mean"].sel(session=work.towards).values
+        embeddings = embedding_line(mean, other, size=settings.line_size)
+    trials = _chosen(work, entry)
+    start = settings.start_bin
+    if start is None:
+        start = min(max(int(trials.attrs["n_event_bins"]) - 1, 0), entry.n_bins - 2)
+    made = interpolate(
+        trained,
+        entry.session,
+        trials,
+        embeddings=embeddings,
+        ridge=_decoder(work, entry),
+        start_bin=start,
+        lag_ms=settings.lag_ms,
+    )
+    stem = work.folder / f"{file_name(entry.session)}_{name}"
+    _write(stem.with_name(f"{stem.name}.nc"), made)
+    work.files.append(stem.with_name(f"{stem.name}.nc"))
+    if "position" in made:
+        draw_interpolation(stem.with_name(f"{stem.name}.png"), made)
+        work.files.append(stem.with_name(f"{stem.name}.png"))
+    _flow(work, trained, made, stem)
+
+
+def _decoder(work: _Work, entry: SessionEntry) -> Ridge | None:
+    """Fit the session's velocity decoder on its training trials; None, and a note, where that cannot be."""
+    import numpy as np  # noqa: PLC0415
+
+    from pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
+    from pipeline.evaluation.velocity import fit_velocity_decoder  # noqa: PLC0415
+
+    settings = work.settings
+    store = store_path(work.catalog_path, entry.store)
+    trials = read_trials(store).load()
+    lag = lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+    paired = pair_velocity(trials, read_continuous(store), lag_bins=lag)
+    train: NDArray[np.int64] = np.flatnonzero(trials["split"].values == "train")
+    try:
+        return fit_velocity_decoder(
+            trials["rates"].values[train],
+            paired.velocity[train],
+            alphas=settings.alphas,
+            folds=settings.folds,
+            seed=settings.seed,
+        )
+    except DataError as error:
+        text = f"{entry.session}: no reaches are decoded: {error}"
+        work.report({"event": "note", "session": entry.session, "text": text})
+        return None
+
+
+def _flow(work: _Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> None:
+    """Flow fields along the first direction of the grid, through its middle, all in one plane."""
+    import xarray as xr  # noqa: PLC0415
+
+    from pipeline.evaluation.embedding_figures import draw_flow  # noqa: PLC0415
+    from pipeline.evaluation.flow import flow_field, plane_of  # noqa: PLC0415
+
+    if made.sizes["latent"] < 2:
+        text = f"{made.attrs['session']}: a latent state of one dimension has no flow field in a plane"
+        work.report({"event": "note", "session": made.attrs["session"], "text": text})
+        return
+    row = made.isel(grid1=made.sizes["grid1"] // 2)
+    plane = plane_of(row["latents"].values)
+    options: dict[str, Any] = {"plane": plane, "n_points": work.settings.flow_points}
+    fields = []
+    for point in range(row.sizes["grid0"]):
+        one = row.isel(grid0=point)
+        fields.append(flow_field(trained, one["embedding_value"].values, one["latents"].values, **options))
+    conditions = [str(name) for name in made["condition"].values]
+    title = (
+        f"{made.attrs['session']}, run {work.run.run}\nf(z, e) − z in the plane of the first two principal "
+        f"components of the rollouts ({plane.share:.0%} of their variance)"
+        if made.sizes["latent"] > 2
+        else f"{made.attrs['session']}, run {work.run.run}\nf(z, e) − z"
+    )
+    path = stem.with_name(f"{stem.name}_flow.png")
+    draw_flow(path, fields, conditions=conditions, title=title)
+    _write(path.with_suffix(".nc"), xr.concat(fields, "point", join="override", combine_attrs="override"))
+    work.files += [path.with_suffix(".nc"), path]
+
+
+def _write(path: Path, dataset: xr.Dataset) -> None:
+    write_bytes(path, bytes(dataset.to_netcdf(engine="scipy")))

@@ -1,0 +1,216 @@
+"""``pipeline run forecast``: how far ahead a trained run sees, beside forecasts that need no model.
+
+Catalog → sessions and runs → curves of R² over the steps ahead into the folder of each run, with pictures.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError, MachineError, SettingsError
+from pipeline.stages.report import Report, ignore
+from pipeline.stages.trained_runs import (
+    FAILURES,
+    Failures,
+    file_name,
+    load_runs,
+    matching_runs,
+    named_runs,
+)
+from pipeline.stores.atomic import write_text
+from pipeline.stores.catalog import read_catalog, select_sessions
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_continuous, read_trials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pipeline.training.inference import TrainedRun
+    from schemas.catalog import RunEntry, SessionEntry
+    from schemas.forecasting import ForecastSettings, SessionForecast
+    from schemas.training import Device
+
+
+@dataclass
+class _Work:
+    """What the stage was asked to do, and what came of it."""
+
+    catalog_path: Path
+    settings: ForecastSettings
+    runs: list[RunEntry]
+    sessions: list[SessionEntry]
+    report: Report
+    trained: dict[str, TrainedRun] = field(default_factory=dict)
+    done: list[SessionForecast] = field(default_factory=list)
+    failures: Failures = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.report)
+
+    def folder(self, run: RunEntry) -> Path:
+        return self.catalog_path.parent / run.path / "forecast"
+
+
+def forecast(
+    catalog_path: Path,
+    settings: ForecastSettings,
+    *,
+    runs: Sequence[str] = (),
+    sessions: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    device: Device = "auto",
+    report: Report | None = None,
+) -> list[SessionForecast]:
+    """Score the forecasts of runs on the test trials of their sessions, step by step.
+
+    Each run's folder gets ``forecast/SESSION.json`` and ``.png``, and ``forecast/summary.png``.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Bins seen and forecast, lag, penalties, folds.
+    runs
+        Names of runs; default: all runs of the recipe that were trained on a chosen session.
+    sessions
+        Shell patterns for session ids.
+    recipe_id
+        Recipe of the stores, or its beginning; default: that of `runs`, else that of the matching session
+        ingested last.
+    device
+        Where the models run; auto: a GPU if there is one.
+    report
+        Called with one event per curve, session and failure.
+
+    Returns
+    -------
+    forecasts
+        In order of session, then run.
+
+    Raises
+    ------
+    DataError
+        If no session matches, or no complete run was trained on one.
+    SettingsError
+        If the bins do not fit into the trials, or the lag is not a whole number of bins.
+    MachineError
+        If the device is not there or the disk refuses.
+    PartialFailure
+        If some sessions or runs failed; it carries the forecasts of the others.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.forecasting import ForecastSettings
+    >>> forecast(Path("nowhere/catalog.yaml"), ForecastSettings())
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    """
+    work = _plan(
+        catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
+    )
+    work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
+    for step, entry in enumerate(work.sessions, start=1):
+        started = time.perf_counter()
+        event: dict[str, object] = {"event": "session", "session": entry.session}
+        try:
+            n_trials = _forecast_session(work, entry)
+        except FAILURES as error:
+            work.failures.add(error, event=event, name=entry.session)
+        else:
+            seconds = round(time.perf_counter() - started, 3)
+            counts = {"n_trials": n_trials, "n_units": entry.n_units}
+            work.report({**event, "status": "done", "store": entry.store, **counts, "seconds": seconds})
+        work.report({"event": "progress", "stage": "forecast", "step": step, "total": len(work.sessions)})
+    _summarise(work)
+    if work.failures.found:
+        summary = f"{len(work.failures.found)} forecasts failed, {len(work.done)} were written."
+        raise work.failures.error(summary, work.done)
+    return work.done
+
+
+def _plan(
+    catalog_path: Path,
+    settings: ForecastSettings,
+    runs: Sequence[str],
+    *,
+    sessions: Sequence[str],
+    recipe_id: str | None,
+    report: Report,
+) -> _Work:
+    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+
+    catalog = read_catalog(catalog_path)
+    named = named_runs(catalog, runs)
+    if recipe_id is None and named:
+        recipe_id = named[0].recipe_id
+    entries = select_sessions(catalog, sessions, recipe_id)
+    chosen = matching_runs(catalog, named, entries)
+    if not chosen:
+        raise DataError(
+            f"Nothing to forecast: no complete run of recipe {entries[0].recipe_id} was trained on these "
+            "sessions. Train one with `pipeline run train`."
+        )
+    known = {session for run in chosen for session in run.sessions}
+    entries = [entry for entry in entries if entry.session in known]
+    for entry in entries:
+        lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+        if settings.seen_bins + settings.bins > entry.n_bins:
+            raise SettingsError(
+                f"{settings.seen_bins} bins seen and {settings.bins} forecast are more than the "
+                f"{entry.n_bins} bins of a trial of {entry.session}; use seen_bins + bins of at most "
+                f"{entry.n_bins}."
+            )
+    return _Work(catalog_path, settings, chosen, entries, report)
+
+
+def _forecast_session(work: _Work, entry: SessionEntry) -> int:
+    """Return the number of test trials."""
+    from pipeline.evaluation.session_forecast import prepare_forecast  # noqa: PLC0415
+
+    mine = [run for run in work.runs if entry.session in run.sessions and run.run in work.trained]
+    store = store_path(work.catalog_path, entry.store)
+    trials = read_trials(store).load()
+    task = prepare_forecast(trials, read_continuous(store), work.settings)
+    if task.ridge is None:
+        text = f"{entry.session}: too few training trials with a recorded velocity; rates alone are scored"
+        work.report({"event": "note", "session": entry.session, "text": text})
+    test = trials.isel(trial=task.test)
+    for run in mine:
+        try:
+            rates = work.trained[run.run].forecast(
+                entry.session, test, seen_bins=work.settings.seen_bins, n_bins=work.settings.bins
+            )
+            _keep(work, run, task.result(run.run, rates))
+        except MachineError:
+            raise
+        except FAILURES as error:
+            event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
+            work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
+    return len(task.test)
+
+
+def _keep(work: _Work, run: RunEntry, result: SessionForecast) -> None:
+    from pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
+
+    stem = file_name(result.session)
+    write_text(work.folder(run) / f"{stem}.json", result.model_dump_json(indent=2) + "\n")
+    draw_forecast(work.folder(run) / f"{stem}.png", [result])
+    work.done.append(result)
+    told = result.model_dump(mode="json", include={"run", "session", "split", "n_trials"})
+    for curve in result.curves:
+        work.report({"event": "forecast", **told, **curve.model_dump(mode="json")})
+
+
+def _summarise(work: _Work) -> None:
+    from pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
+
+    for run in work.runs:
+        mine = [result for result in work.done if result.run == run.run]
+        if len(mine) > 1:
+            draw_forecast(work.folder(run) / "summary.png", mine)

@@ -1,0 +1,154 @@
+"""What the stages that use trained runs share: which runs, loading them, and what failed."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pipeline.stages.report import Report
+    from pipeline.training.inference import TrainedRun
+    from schemas.catalog import Catalog, RunEntry, SessionEntry
+    from schemas.training import Device
+
+_log = logging.getLogger(__name__)
+
+_NAMED_IN_MESSAGE = 5
+
+FAILURES = (PipelineError, OSError, RuntimeError, ValueError, KeyError)
+"""What a broken store or checkpoint raises on its way through zarr, torch and `models`, besides our own."""
+
+
+@dataclass
+class Failures:
+    """What failed while the rest went on.
+
+    Attributes
+    ----------
+    report
+        Told of every failure.
+    found
+        Name and reason of each.
+    """
+
+    report: Report
+    found: list[tuple[str, str]] = field(default_factory=list)
+    _exit_codes: set[int] = field(default_factory=set)
+
+    def add(self, error: Exception, *, event: dict[str, object], name: str) -> None:
+        """Remember a failure, and report `event` with its reason."""
+        reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+        _log.debug("%s failed", name, exc_info=error)
+        self.found.append((name, reason))
+        self._exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
+        self.report({**event, "status": "failed", "reason": reason})
+
+    def error(self, summary: str, results: Sequence[object]) -> PartialFailure:
+        """Return the error that tells of all of them.
+
+        Parameters
+        ----------
+        summary
+            How many failed, and what was done.
+        results
+            What was done; if nothing, the exit code is that of the failures, where they agree.
+        """
+        shown = "; ".join(f"{name}: {reason}" for name, reason in self.found[:_NAMED_IN_MESSAGE])
+        more = len(self.found) - _NAMED_IN_MESSAGE
+        tail = f"; and {more} more" if more > 0 else ""
+        failure = PartialFailure(f"{summary} Failed: {shown}{tail}", results=results, failures=self.found)
+        if not results and len(self._exit_codes) == 1:
+            failure.exit_code = next(iter(self._exit_codes))
+        return failure
+
+
+def named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
+    """Return the runs of these names, each once.
+
+    Raises
+    ------
+    DataError
+        If one of them is not in the catalog.
+    """
+    unknown = [name for name in names if name not in catalog.runs]
+    if unknown:
+        known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
+        raise DataError(f"No run is called {', '.join(unknown)}. Complete runs in the catalog: {known}.")
+    return [catalog.runs[name] for name in dict.fromkeys(names)]
+
+
+def matching_runs(catalog: Catalog, named: list[RunEntry], entries: list[SessionEntry]) -> list[RunEntry]:
+    """Return the runs of the sessions' recipe that were trained on at least one of them.
+
+    Parameters
+    ----------
+    catalog
+        The catalog.
+    named
+        Runs asked for by name; none: all that match.
+    entries
+        Sessions, of one recipe.
+
+    Raises
+    ------
+    DataError
+        If a run that was asked for does not match.
+    """
+    recipe_id, ids = entries[0].recipe_id, {entry.session for entry in entries}
+    for run in named:
+        if run.recipe_id != recipe_id:
+            msg = (
+                f"Run {run.run} was trained on stores of recipe {run.recipe_id}, the sessions are of "
+                f"{recipe_id}. Take it by itself, or choose its recipe."
+            )
+            raise DataError(msg)
+        if not ids & set(run.sessions):
+            msg = (
+                f"Run {run.run} was trained on none of the chosen sessions; it knows "
+                f"{', '.join(run.sessions)}. Choose from these, or align it to others first."
+            )
+            raise DataError(msg)
+    if named:
+        return named
+    return [r for r in catalog.runs.values() if r.recipe_id == recipe_id and ids & set(r.sessions)]
+
+
+def load_runs(
+    catalog_path: Path, runs: Sequence[RunEntry], *, device: Device, failures: Failures
+) -> dict[str, TrainedRun]:
+    """Load every run; one that cannot be read is a failure of that run.
+
+    Raises
+    ------
+    MachineError
+        If the device is not there.
+    """
+    from pipeline.training.inference import load_run  # noqa: PLC0415
+
+    trained = {}
+    for run in runs:
+        try:
+            trained[run.run] = load_run(catalog_path.parent / run.path, device=device)
+        except MachineError:
+            raise
+        except FAILURES as error:
+            failures.add(error, event={"event": "run", "run": run.run, "model": run.model}, name=run.run)
+    return trained
+
+
+def file_name(name: str) -> str:
+    """Ids come from files and archives: only harmless characters get into a path.
+
+    Examples
+    --------
+    >>> file_name("../sub-C_ses-CO")
+    'sub-C_ses-CO'
+    """
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name).lstrip("._") or "unnamed"

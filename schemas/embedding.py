@@ -1,0 +1,45 @@
+"""Settings of `pipeline run embed`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+
+
+class EmbedSettings(Frozen):
+    """What is computed around the embeddings of a run."""
+
+    split: Literal["train", "val", "test", "all"] = Field(
+        "train", description="Trials the embeddings and the states the interpolation starts from come from."
+    )
+    grid_size: int = Field(3, ge=1, description="Points of the grid along each of two embedding dimensions.")
+    spacing: float = Field(
+        1.0, gt=0, description="Distance of its points; 1 is a standard deviation of the embedding's prior."
+    )
+    line_size: int = Field(5, ge=2, description="Points of a line between two sessions, both ends included.")
+    start_bin: int | None = Field(
+        None,
+        ge=0,
+        description="Bin whose mean state every condition starts from; later bins are rolled out. Default: "
+        "the last bin before the event's.",
+    )
+    flow_points: int = Field(21, ge=3, description="Points of a flow field along each of its two axes.")
+    colour_by: tuple[str, ...] = Field(
+        ("subject", "task"),
+        min_length=1,
+        description="What the scatter of embeddings is coloured by, a panel each: 'subject', 'task', or any "
+        "number of the table of sessions, such as 'n_units' or 'decodability'.",
+    )
+    lag_ms: float = Field(
+        100.0, description="Velocity is read this long after the neural activity, ms; a whole number of bins."
+    )
+    alphas: tuple[float, ...] = Field(
+        (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4),
+        min_length=1,
+        description="Penalties tried for the velocity decoder; chosen by cross-validation, training trials.",
+    )
+    folds: int = Field(5, ge=2, description="Folds of that cross-validation; whole trials stay together.")
+    seed: int = Field(0, ge=0, description="Seed of the fold assignment.")
