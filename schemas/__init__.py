@@ -22,6 +22,7 @@ SCHEMAS: dict[str, str] = {
     "mdssm": "schemas.models:MDSSMSettings",
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
+    "forecast_result": "schemas.forecasting:SessionForecast",
     "embed": "schemas.embedding:EmbedSettings",
     "export_nlb": "schemas.export:NlbExport",
     "export_lfads": "schemas.export:LfadsExport",
