@@ -39,6 +39,11 @@ class AlignSettings(Frozen):
         description="Which trials of the training split: 'stratified' draws them by the seed, the conditions "
         "as even as they can be; 'first' takes the earliest. More trials always include the fewer.",
     )
+    start: Literal["conditions", "random"] = Field(
+        "conditions",
+        description="Where read-in and read-out start: 'conditions' fits them by least squares to what the "
+        "run's own sessions read in under the same conditions, where there are such; 'random' does not.",
+    )
     optimiser: AlignOptimiserSettings = Field(
         default_factory=AlignOptimiserSettings, description="Optimiser of the alignment."
     )

@@ -7,13 +7,13 @@ in the catalog, which is decoded like any other.
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
+from pipeline.stages.align_sessions import new_sessions
 from pipeline.stages.report import Report, ignore
 from pipeline.stages.train import final_metrics, now, only_trainer, prepare_run, run_event, run_key
 from pipeline.stores.catalog import add_run, read_catalog
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import Tensor
 
+    from pipeline.training.inference import TrainedRun
     from schemas.align import AlignSettings
     from schemas.catalog import Catalog, SessionEntry
 
@@ -37,12 +38,13 @@ _NAMED_IN_MESSAGE = 5
 
 @dataclass(frozen=True)
 class _Parent:
-    """The trained run, its best weights and a digest of the file they come from."""
+    """The trained run, its best weights, a digest of them, and what it reads in under each condition."""
 
     entry: RunEntry
     config: RunConfig
     weights: dict[str, Tensor]
     digest: str
+    means: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,8 @@ def align(
     if not trials or min(trials) < 1 or seeds < 1:
         raise SettingsError(f"trials {list(trials)}, seeds {seeds}: expected numbers above 0, at least one.")
     catalog = read_catalog(catalog_path)
-    parent = _parent(catalog_path, catalog, run)
-    entries = _new_sessions(catalog, parent, sessions, report)
+    parent = _parent(catalog_path, catalog, run, start=settings.start, report=report)
+    entries = new_sessions(catalog, parent.config, sessions, report)
     work = _Work(catalog_path, settings, parent, force, report)
     _require_trials(work, entries, max(trials))
     tasks = [
@@ -171,7 +173,7 @@ def _all(work: _Work, tasks: Sequence[_Task]) -> list[RunEntry]:
     return made
 
 
-def _parent(catalog_path: Path, catalog: Catalog, name: str) -> _Parent:
+def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, report: Report) -> _Parent:
     if name not in catalog.runs:
         known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
         close = difflib.get_close_matches(name, catalog.runs, n=1)
@@ -197,65 +199,37 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str) -> _Parent:
             f"Run {name}: {error}. Models that can be aligned: {', '.join(_alignable()) or 'none'}."
         ) from error
     digest = hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
-    return _Parent(entry, config, read_weights(run_dir / BEST), digest)
+    means = _condition_means(catalog_path, catalog, config, trained, report) if start == "conditions" else {}
+    return _Parent(entry, config, read_weights(run_dir / BEST), digest, means)
+
+
+def _condition_means(
+    catalog_path: Path, catalog: Catalog, config: RunConfig, trained: TrainedRun, report: Report
+) -> dict[str, Tensor]:
+    """Return what the parent reads in under each condition; nothing if a store of it is gone or changed."""
+    from pipeline.training.read_in_start import condition_means  # noqa: PLC0415
+
+    stores = {e.session: e for e in catalog.sessions.values() if e.recipe_id == config.recipe_id}
+    same = {
+        session: stores[session].store
+        for session, source in config.sessions.items()
+        if session in stores and stores[session].store_key == source.store_key
+    }
+    if len(same) < len(config.sessions):
+        reason = f"not all stores run {config.run} was trained on are here as they were"
+        told = {"stage": "align", "status": "random start", "reason": reason}
+        report({"event": "note", **told, "text": f"The read-in starts at random: {reason}."})
+        return {}
+    datasets = {
+        session: read_trials(store_path(catalog_path, store)).load() for session, store in same.items()
+    }
+    return condition_means(trained, datasets)
 
 
 def _alignable() -> list[str]:
     from models.registry import alignable_models  # noqa: PLC0415
 
     return alignable_models()
-
-
-def _new_sessions(
-    catalog: Catalog, parent: _Parent, globs: Sequence[str], report: Report
-) -> list[SessionEntry]:
-    """Return the sessions of the parent's recipe that match and that it was not trained on."""
-    run, recipe_id = parent.entry.run, parent.entry.recipe_id
-    known = {*parent.config.sessions, *parent.config.pretrained_on}
-    chosen: dict[str, SessionEntry] = {}
-    for glob in globs:
-        matching = [e for e in catalog.sessions.values() if fnmatch.fnmatchcase(e.session, glob)]
-        if not matching:
-            raise DataError(_unknown(catalog, glob))
-        fitting = {e.session: e for e in matching if e.recipe_id == recipe_id}
-        if not fitting:
-            raise DataError(_other_recipe(catalog, parent, matching[-1]))
-        fresh = {name: entry for name, entry in fitting.items() if name not in known}
-        if not fresh:
-            raise DataError(
-                f"Run {run} was trained on {', '.join(sorted(fitting))} already: there is nothing to align. "
-                f"Decode it with `pipeline run decode --run {run}`, or choose other sessions."
-            )
-        for name in sorted(fitting.keys() - fresh.keys()):
-            reason = f"run {run} was trained on it"
-            told = {"stage": "align", "session": name, "status": "left out", "reason": reason}
-            report({"event": "note", **told, "text": f"{name} is left out: {reason}."})
-        chosen |= fresh
-    return [chosen[name] for name in sorted(chosen)]
-
-
-def _unknown(catalog: Catalog, glob: str) -> str:
-    names = sorted({e.session for e in catalog.sessions.values()})
-    if not names:
-        return (
-            "The catalog holds no sessions. Run `pipeline run ingest --path FOLDER` or `--dandiset ID` first."
-        )
-    close = difflib.get_close_matches(glob, names, n=_NAMED_IN_MESSAGE, cutoff=0.5)
-    near = f"The nearest are {', '.join(close)}." if close else f"It holds {len(names)}, such as {names[0]}."
-    return f"No session of the catalog matches {glob}. {near} `pipeline catalog list` shows all."
-
-
-def _other_recipe(catalog: Catalog, parent: _Parent, found: SessionEntry) -> str:
-    run, wanted = parent.entry.run, parent.entry.recipe_id
-    own = [
-        e for e in catalog.sessions.values() if e.recipe_id == wanted and e.session in parent.config.sessions
-    ]
-    expected = f", {own[0].n_bins} bins of {own[0].bin_size_s:g} s" if own else ""
-    return (
-        f"{found.session}: the store is of recipe {found.recipe_id}, {found.n_bins} bins of "
-        f"{found.bin_size_s:g} s; run {run} was trained on recipe {wanted}{expected}. Ingest the session "
-        "with the recipe of the run; `pipeline run realign` is enough where only window or selection differ."
-    )
 
 
 def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> None:
@@ -283,7 +257,7 @@ def _make(work: _Work, task: _Task) -> RunEntry:
     rows = trial_order(dataset, choice=settings.choice, seed=task.seed)[: task.n_trials]
     training = few_shot_settings(parent.config.settings, settings, from_scratch=task.from_scratch)
     chosen = tuple(int(dataset["trial"].values[row]) for row in rows)
-    made_of = "" if task.from_scratch else parent.digest
+    made_of = "" if task.from_scratch else [parent.digest, sorted(parent.means)]
     decisive = [run_key(training, [entry]), made_of, chosen, settings.validation_share]
     key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
     label = "scratch-n" if task.from_scratch else "n"
@@ -321,6 +295,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
     from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
     from pipeline.training.feed import feed_sessions  # noqa: PLC0415
     from pipeline.training.loop import fit  # noqa: PLC0415
+    from pipeline.training.read_in_start import start_by_conditions  # noqa: PLC0415
     from pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 
     settings, pretrained = begun.settings, work.parent.weights
@@ -334,6 +309,10 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
         model = build_model(settings.model, units, seed=settings.seed)
     else:
         model, trainable = aligned_model(settings, units, pretrained)
+        train_rows = few["split"].values.astype(str) == "train"
+        start_by_conditions(
+            model, feeds[session], few["condition"].values.astype(str)[train_rows].tolist(), work.parent.means
+        )
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         told = {"event": "progress", "stage": "align", "run": run_dir.name, "step": step, "total": total}

@@ -1,0 +1,128 @@
+"""Where the maps of a new session start: least squares, from what its conditions looked like in others.
+
+Sessions of one task have conditions in common. The mean activity of a condition, read in by the sessions a
+run was trained on, is what the read-in of a new session should make of its own trials of that condition. A
+ridge regression finds such a read-in from a few trials, and another the read-out that goes with it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from models.data import pack
+from models.distributions import inverse_positive
+from models.likelihoods import Gaussian
+from models.mdssm import MDSSM
+from pipeline.training.feed import session_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import xarray as xr
+    from torch import Tensor
+
+    from models.objective import Model
+    from pipeline.training.feed import SessionFeed
+    from pipeline.training.inference import TrainedRun
+
+RIDGE = 0.1
+"""Penalty of the read-in, in units of the variance of a standardised unit."""
+
+READ_OUT_RIDGE = 0.03
+"""Penalty of the read-out, in units of the variance of the states."""
+
+LEAST_VARIANCE = 0.05
+"""Least variance the likelihood starts with, of standardised units."""
+
+
+def condition_means(run: TrainedRun, datasets: Mapping[str, xr.Dataset]) -> dict[str, Tensor]:
+    """Return what the sessions of a run read in, averaged over the trials of each condition.
+
+    Parameters
+    ----------
+    run
+        The trained run.
+    datasets
+        Sessions it was trained on → their trials; the training split is used.
+
+    Returns
+    -------
+    means
+        Condition → mean over trials, then over sessions. Shape ``(time, P0)``.
+    """
+    found: dict[str, list[Tensor]] = {}
+    model = run.model
+    if not isinstance(model, MDSSM):
+        return {}
+    for session, dataset in datasets.items():
+        train = dataset.isel(trial=np.flatnonzero(dataset["split"].values.astype(str) == "train"))
+        tensors = session_tensors(session, train, run.scalings[session], signal=run.settings.signal)
+        row = model.names.index([session])
+        with torch.no_grad():
+            y = tensors.y.nan_to_num()
+            hidden = y @ model.read_in.weight(row, y.shape[2])[0] + model.read_in.bias(row)[0]
+        labels = train["condition"].values.astype(str)
+        for condition in np.unique(labels):
+            found.setdefault(str(condition), []).append(hidden[torch.from_numpy(labels == condition)].mean(0))
+    return {condition: torch.stack(means).mean(0) for condition, means in found.items()}
+
+
+def start_by_conditions(
+    model: Model, feed: SessionFeed, conditions: Sequence[str], means: Mapping[str, Tensor]
+) -> bool:
+    """Set read-in and read-out of the only session of a model by regression on its training trials.
+
+    Parameters
+    ----------
+    model
+        Model whose first session is the new one; changed in place.
+    feed
+        Trials of the session.
+    conditions
+        Condition of each training trial.
+    means
+        What other sessions read in (`condition_means`).
+
+    Returns
+    -------
+    done
+        False, and the model as it was, where no trial is of a known condition.
+    """
+    known = [row for row, condition in enumerate(conditions) if condition in means]
+    if not known or not isinstance(model, MDSSM):
+        return False
+    y = feed.train.y[known].nan_to_num()
+    x = y.reshape(-1, y.shape[2]).double()
+    wanted = torch.stack([means[conditions[row]] for row in known]).reshape(len(x), -1).double()
+    weight, bias = _ridge(x, wanted, RIDGE)
+    dtype = model.read_in.weight.blocks[0].dtype
+    model.read_in.weight.set_row(0, weight.to(dtype))
+    model.read_in.bias.set_row(0, bias.to(dtype))
+    if model.settings.likelihood == "gaussian":
+        _start_read_out(model, feed, dtype)
+    return True
+
+
+def _start_read_out(model: MDSSM, feed: SessionFeed, dtype: torch.dtype) -> None:
+    batch = pack([feed.train]).to("cpu", dtype)
+    with torch.no_grad():
+        z = model.predict(batch).latents[0].reshape(-1, model.settings.latent_dim).double()
+    target = feed.train.scored.nan_to_num().reshape(len(z), -1).double()
+    weight, bias = _ridge(z, target, READ_OUT_RIDGE * float(z.var(0).mean()))
+    left = (target - z @ weight - bias).square().mean(0).clamp_min(LEAST_VARIANCE)
+    model.read_out.weight.set_row(0, weight.T[:, None].to(dtype))
+    model.read_out.bias.set_row(0, bias[:, None].to(dtype))
+    if isinstance(model.likelihood, Gaussian):
+        raw = torch.tensor([inverse_positive(float(value)) for value in left], dtype=dtype)
+        model.likelihood.raw_variance.set_row(0, raw)
+
+
+def _ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of ``y ≈ x weight + bias``; the penalty is per sample."""
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    gram = (x - mean_x).T @ (x - mean_x) + penalty * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
+    weight = torch.linalg.solve(gram, (x - mean_x).T @ (y - mean_y))
+    return weight, mean_y - mean_x @ weight
