@@ -11,7 +11,7 @@ CATALOG := demo/catalog.yaml
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    simulate, ingest, train and decode three sessions; results in demo/"
+	@echo "make demo    simulate, ingest, train and decode four sessions; results in demo/"
 	@echo "make test    all tests and the examples of the documentation"
 	@echo "make lint    formatting, lint rules, import rules, spelling"
 	@echo "make types   static types"
