@@ -19,7 +19,8 @@ import torch
 from models.data import TrialTensors, pack
 from models.registry import build_model
 from models.synthetic.datasets import Recipe, Recording, simulate_recording
-from pipeline.evaluation.kstep import hold_last, kstep_r2, leaked_steps
+from pipeline.evaluation.baselines import hold_last
+from pipeline.evaluation.kstep import kstep_r2, leaked_steps
 from pipeline.evaluation.r2 import r2
 from pipeline.training.feed import Scaling, SessionFeed
 from pipeline.training.loop import fit
@@ -133,7 +134,7 @@ def score(model: Any, recording: Recording, plan: Plan) -> dict[str, Any]:
         embedding = model.embed(batch).mean[0].tolist()
     curve = kstep_r2(observed, forecast, t0=plan.t0)
     ceiling = kstep_r2(observed, recording.best_forecast("test", plan.t0, horizon), t0=plan.t0)
-    held = kstep_r2(observed, hold_last(observed, t0=plan.t0, k=horizon), t0=plan.t0)
+    held = kstep_r2(observed, hold_last(observed[:, : plan.t0], n_bins=horizon, otherwise=np.nan), t0=plan.t0)
     return {
         "reconstruction": r2(observed, reconstruction, definition="r2_pooled"),
         "forecast": curve.tolist(),

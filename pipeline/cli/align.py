@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.console import Output
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ConfigOption,
     ForceOption,
@@ -16,6 +17,7 @@ from pipeline.cli.options import (
     QuietOption,
     SetOption,
     VerboseOption,
+    given,
 )
 from pipeline.errors import PartialFailure, UsageError
 
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     from pipeline.stages.align_scores import Spread
     from schemas.align import AlignSettings
-
-CATALOG = Path("catalog.yaml")
 
 
 def align(
@@ -79,8 +79,7 @@ def align(
     from pipeline.stores.settings import load
     from schemas.align import AlignSettings
 
-    words = {"seed": seed, "device": device}
-    overrides = [f"{key}={value}" for key, value in words.items() if value is not None]
+    overrides = given(seed=seed, device=device)
     chosen = load(AlignSettings, file=config, overrides=[*overrides, *(settings or ())])
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:

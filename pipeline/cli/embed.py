@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.cli.console import Output
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ConfigOption,
     DeviceOption,
@@ -17,10 +17,8 @@ from pipeline.cli.options import (
     SessionOption,
     SetOption,
     VerboseOption,
+    device_of,
 )
-from pipeline.errors import SettingsError
-
-CATALOG = Path("catalog.yaml")
 
 
 def embed(
@@ -58,8 +56,6 @@ def embed(
     from pipeline.stores.settings import load
     from schemas.embedding import EmbedSettings
 
-    if device not in {"auto", "cpu", "cuda"}:
-        raise SettingsError(f"--device: expected auto, cpu or cuda, found {device!r}.")
     overrides = [] if colour_by is None else [f"colour_by=[{colour_by}]"]
     chosen = load(EmbedSettings, file=config, overrides=[*overrides, *(settings or ())])
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
@@ -69,7 +65,7 @@ def embed(
             run=run,
             sessions=tuple(session or ("*",)),
             towards=to,
-            device=device,  # type: ignore[arg-type]
+            device=device_of(device),
             report=out,
         )
         table = made.table

@@ -9,6 +9,7 @@ import typer
 
 from pipeline.cli.console import Output
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ConfigOption,
     ForceOption,
@@ -31,7 +32,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-CATALOG = Path("catalog.yaml")
 
 OutOption = Annotated[
     Path | None,

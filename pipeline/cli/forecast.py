@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.console import Output
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ConfigOption,
     DeviceOption,
     JsonOption,
+    LagOption,
     QuietOption,
     RecipeIdOption,
+    RunsOption,
     SessionOption,
     SetOption,
     VerboseOption,
+    device_of,
+    given,
 )
-from pipeline.errors import PartialFailure, SettingsError
+from pipeline.errors import PartialFailure
 
-CATALOG = Path("catalog.yaml")
 SHORT = {
     "model": "model",
     "linear": "linear",
@@ -32,10 +35,7 @@ SHORT = {
 
 
 def forecast(
-    run: Annotated[
-        list[str] | None,
-        typer.Option("--run", help="Run, repeatable; default: all of the recipe.", metavar="RUN"),
-    ] = None,
+    run: RunsOption = None,
     session: SessionOption = None,
     recipe_id: RecipeIdOption = None,
     seen_bins: Annotated[
@@ -44,12 +44,7 @@ def forecast(
     bins: Annotated[
         int | None, typer.Option("--bins", help="Bins forecast; default: 20.", metavar="N", min=1)
     ] = None,
-    lag_ms: Annotated[
-        float | None,
-        typer.Option(
-            "--lag-ms", help="Velocity is read this long after the activity, ms; default: 100.", metavar="MS"
-        ),
-    ] = None,
+    lag_ms: LagOption = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -68,10 +63,7 @@ def forecast(
     from pipeline.stores.settings import load
     from schemas.forecasting import ForecastSettings
 
-    if device not in {"auto", "cpu", "cuda"}:
-        raise SettingsError(f"--device: expected auto, cpu or cuda, found {device!r}.")
-    words = {"seen_bins": seen_bins, "bins": bins, "lag_ms": lag_ms}
-    overrides = [f"{key}={value}" for key, value in words.items() if value is not None]
+    overrides = given(seen_bins=seen_bins, bins=bins, lag_ms=lag_ms)
     chosen = load(ForecastSettings, file=config, overrides=[*overrides, *(settings or ())])
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
@@ -81,7 +73,7 @@ def forecast(
                 runs=tuple(run or ()),
                 sessions=tuple(session or ("*",)),
                 recipe_id=recipe_id,
-                device=device,  # type: ignore[arg-type]
+                device=device_of(device),
                 report=out,
             )
         except PartialFailure as failure:

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.console import Output
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ForceOption,
     JsonOption,
@@ -23,7 +24,6 @@ from pipeline.errors import PartialFailure, UsageError
 if TYPE_CHECKING:
     from pipeline.sources.asset import Mode, Source
 
-CATALOG = Path("catalog.yaml")
 MAIN_ARCHIVE = "dandi"
 
 PathOption = Annotated[

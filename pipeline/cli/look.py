@@ -11,6 +11,7 @@ import typer
 
 from pipeline.cli.console import Output
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ConfigOption,
     JsonOption,
@@ -23,7 +24,6 @@ from pipeline.errors import DataError, MachineError, PartialFailure, PipelineErr
 if TYPE_CHECKING:
     from schemas.catalog import DandisetEntry
 
-CATALOG = Path("catalog.yaml")
 MAIN_ARCHIVE = "dandi"
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 from typer.core import TyperCommand
 
+from pipeline.errors import SettingsError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from schemas.training import Device
+
+CATALOG = Path("catalog.yaml")
+"""Where the catalog lies unless it is said."""
 
 CatalogOption = Annotated[
     Path,
@@ -39,6 +46,42 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Do again what is up 
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda.", metavar="auto|cpu|cuda")
 ]
+RunsOption = Annotated[
+    list[str] | None,
+    typer.Option("--run", help="Run, repeatable; default: all of the recipe.", metavar="RUN"),
+]
+LagOption = Annotated[
+    float | None,
+    typer.Option(
+        "--lag-ms", help="Velocity is read this long after the activity, ms; default: 100.", metavar="MS"
+    ),
+]
+
+
+def given(**words: object) -> list[str]:
+    """Return the options that were given as settings, ``key=value``.
+
+    Examples
+    --------
+    >>> given(seed=3, device=None)
+    ['seed=3']
+    """
+    return [f"{key}={value}" for key, value in words.items() if value is not None]
+
+
+def device_of(word: str) -> Device:
+    """Return the device that was asked for.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such kind of device.
+    """
+    from schemas.training import Device
+
+    if word not in get_args(Device):
+        raise SettingsError(f"--device: expected auto, cpu or cuda, found {word!r}.")
+    return cast("Device", word)
 
 
 def settings_command(schema: str, *, takes: Callable[[str], bool] | None = None) -> type[TyperCommand]:

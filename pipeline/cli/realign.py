@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.cli.console import Output
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ForceOption,
     JsonOption,
@@ -17,8 +18,6 @@ from pipeline.cli.options import (
     VerboseOption,
 )
 from pipeline.errors import PartialFailure, UsageError
-
-CATALOG = Path("catalog.yaml")
 
 
 def realign(

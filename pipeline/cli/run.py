@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,22 +18,24 @@ from pipeline.cli.ingest import (
     ingest,
 )
 from pipeline.cli.options import (
+    CATALOG,
     CatalogOption,
     ConfigOption,
     DeviceOption,
     ForceOption,
     JsonOption,
+    LagOption,
     QuietOption,
     RecipeIdOption,
+    RunsOption,
     SessionOption,
     SetOption,
     VerboseOption,
+    device_of,
+    given,
     settings_command,
 )
-from pipeline.errors import PartialFailure, SettingsError, UsageError
-
-if TYPE_CHECKING:
-    pass
+from pipeline.errors import PartialFailure, UsageError
 
 app = typer.Typer(
     help="Run a stage; without a name, ingest, train and decode in order.",
@@ -42,7 +44,6 @@ app = typer.Typer(
 
 app.command(cls=settings_command("recipe"))(ingest)
 
-CATALOG = Path("catalog.yaml")
 ModelOption = Annotated[
     str, typer.Option("--model", help="Model; `pipeline models` lists them.", metavar="NAME")
 ]
@@ -129,14 +130,7 @@ def train(
     from pipeline.stores.settings import load
     from schemas.training import TrainSettings
 
-    words: dict[str, Any] = {
-        "seed": seed,
-        "max_steps": max_steps,
-        "device": device,
-        "devices": devices,
-        "precision": precision,
-    }
-    overrides = [f"{key}={value}" for key, value in words.items() if value is not None]
+    overrides = given(seed=seed, max_steps=max_steps, device=device, devices=devices, precision=precision)
     chosen = load(
         TrainSettings, file=config, overrides=[f"model.name={model}", *overrides, *(settings or ())]
     )
@@ -158,18 +152,10 @@ app.command(cls=settings_command("align"))(align)
 
 @app.command(cls=settings_command("decode"))
 def decode(
-    run: Annotated[
-        list[str] | None,
-        typer.Option("--run", help="Run to decode, repeatable; default: all of the recipe.", metavar="RUN"),
-    ] = None,
+    run: RunsOption = None,
     session: SessionOption = None,
     recipe_id: RecipeIdOption = None,
-    lag_ms: Annotated[
-        float | None,
-        typer.Option(
-            "--lag-ms", help="Velocity is read this long after the activity, ms; default: 100.", metavar="MS"
-        ),
-    ] = None,
+    lag_ms: LagOption = None,
     source: Annotated[
         str | None,
         typer.Option(
@@ -195,9 +181,7 @@ def decode(
     from pipeline.stores.settings import load
     from schemas.decoding import DecodeSettings
 
-    if device not in {"auto", "cpu", "cuda"}:
-        raise SettingsError(f"--device: expected auto, cpu or cuda, found {device!r}.")
-    overrides = [] if lag_ms is None else [f"lag_ms={lag_ms}"]
+    overrides = given(lag_ms=lag_ms)
     if source is not None:
         overrides.append(f"sources=[{source}]")
     chosen = load(DecodeSettings, file=config, overrides=[*overrides, *(settings or ())])
@@ -209,7 +193,7 @@ def decode(
                 runs=tuple(run or ()),
                 sessions=tuple(session or ("*",)),
                 recipe_id=recipe_id,
-                device=device,  # type: ignore[arg-type]
+                device=device_of(device),
                 report=out,
             )
         except PartialFailure as failure:

@@ -75,32 +75,6 @@ def kstep_r2(observed: ArrayLike, forecast: ArrayLike, *, t0: int) -> FloatArray
     return 1.0 - curve
 
 
-def hold_last(observed: ArrayLike, *, t0: int, k: int) -> FloatArray:
-    """Return the last seen bin as forecast of all later ones: the baseline every model has to beat.
-
-    Parameters
-    ----------
-    observed
-        Whole trials. Shape ``(trial, time, unit)``.
-    t0
-        Bins seen.
-    k
-        Bins forecast.
-
-    Returns
-    -------
-    forecast
-        Shape ``(trial, k, unit)``; NaN where the last seen bin is.
-
-    Examples
-    --------
-    >>> hold_last([[[1.0], [2.0], [9.0]]], t0=2, k=3).ravel().tolist()
-    [2.0, 2.0, 2.0]
-    """
-    values = np.asarray(observed, dtype=np.float64)
-    return np.repeat(values[:, t0 - 1 : t0], k, axis=1)
-
-
 def leaked_steps(curve: ArrayLike, ceiling: ArrayLike, *, tolerance: float = LEAK_TOLERANCE) -> list[int]:
     """Return the steps at which a forecast is better than the best possible one.
 

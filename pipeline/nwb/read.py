@@ -24,6 +24,7 @@ from pipeline.nwb.layouts import (
 )
 from pipeline.nwb.mask import apply_mask
 from pipeline.nwb.rebase import Parts, rebase
+from pipeline.nwb.subject import subject_facts
 from pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table
 from pipeline.signals.recording import FloatArray, Recording, Series
 
@@ -130,6 +131,7 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
                 *checked,
                 *_in_band_warnings(file),
             ),
+            subject_facts=subject_facts(file),
         )
 
 

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.nwb.file import open_nwb
+from pipeline.signals.recording import SubjectFacts
 
 if TYPE_CHECKING:
-    from pipeline.nwb.file import NwbFile, NwbSource
+    from pipeline.nwb.file import NwbFile
 
 _SUBJECT = "general/subject"
-
-
-@dataclass(frozen=True)
-class SubjectFacts:
-    """Facts of a subject, as the file words them; None where it is silent.
-
-    Attributes
-    ----------
-    species
-        E.g. Macaca mulatta.
-    sex
-        M, F, U (unknown) or O (other).
-    age
-        ISO 8601 duration since birth.
-    """
-
-    species: str | None = None
-    sex: str | None = None
-    age: str | None = None
 
 
 def subject_facts(file: NwbFile) -> SubjectFacts:
@@ -49,36 +29,6 @@ def subject_facts(file: NwbFile) -> SubjectFacts:
         sex=_stated(file, "sex"),
         age=_stated(file, "age") if reference in (None, "birth") else None,
     )
-
-
-def read_subject(source: NwbSource, *, name: str | None = None) -> SubjectFacts:
-    """Return what a file states of its subject, without reading its data.
-
-    Parameters
-    ----------
-    source
-        As for `pipeline.nwb.read.read_recording`.
-    name
-        Name of the file where the source has none.
-
-    Raises
-    ------
-    DataError
-        If the file is not NWB.
-
-    Examples
-    --------
-    >>> import io
-    >>> import h5py
-    >>> content = io.BytesIO()
-    >>> with h5py.File(content, "w") as h5:
-    ...     h5.attrs["nwb_version"] = "2.7.0"
-    ...     h5["general/subject/sex"] = "M"
-    >>> read_subject(content)
-    SubjectFacts(species=None, sex='M', age=None)
-    """
-    with open_nwb(source, name=name) as file:
-        return subject_facts(file)
 
 
 def _stated(file: NwbFile, name: str) -> str | None:

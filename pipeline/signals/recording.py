@@ -163,6 +163,25 @@ class TrialTable:
 
 
 @dataclass(frozen=True)
+class SubjectFacts:
+    """Facts of a subject, as the file words them; None where it is silent.
+
+    Attributes
+    ----------
+    species
+        E.g. Macaca mulatta.
+    sex
+        M, F, U (unknown) or O (other).
+    age
+        ISO 8601 duration since birth.
+    """
+
+    species: str | None = None
+    sex: str | None = None
+    age: str | None = None
+
+
+@dataclass(frozen=True)
 class Recording:
     """One session, continuous.
 
@@ -190,6 +209,8 @@ class Recording:
         Paths in the file the kinematics were read from.
     warnings
         What the reader found odd, one sentence each.
+    subject_facts
+        What the file states of the subject.
     """
 
     session: str
@@ -207,3 +228,4 @@ class Recording:
     position_series: str | None = None
     velocity_series: str | None = None
     warnings: tuple[str, ...] = field(default=())
+    subject_facts: SubjectFacts = field(default_factory=SubjectFacts)

@@ -5,7 +5,6 @@ Catalog → sessions and runs → one decoder per session → scores into the ca
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,12 @@ from pipeline.stages.report import Report, ignore
 from pipeline.stages.trained_runs import (
     FAILURES,
     Failures,
+    choose,
+    each_session,
     file_name,
     load_runs,
-    matching_runs,
-    named_runs,
 )
-from pipeline.stores.catalog import add_results, read_catalog, select_sessions
+from pipeline.stores.catalog import add_results, read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
 
@@ -121,18 +120,9 @@ def decode(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
-    for step, entry in enumerate(work.sessions, start=1):
-        started = time.perf_counter()
-        event: dict[str, object] = {"event": "session", "session": entry.session}
-        try:
-            _decode_session(work, entry)
-        except FAILURES as error:
-            work.failures.add(error, event=event, name=entry.session)
-        else:
-            seconds = round(time.perf_counter() - started, 3)
-            counts = {"n_trials": entry.n_trials, "n_units": entry.n_units}
-            work.report({**event, "status": "done", "store": entry.store, **counts, "seconds": seconds})
-        work.report({"event": "progress", "stage": "decode", "step": step, "total": len(work.sessions)})
+    each_session(
+        work.sessions, lambda entry: _decode_session(work, entry), stage="decode", failures=work.failures
+    )
     _summarise(work)
     if work.failures.found:
         summary = (
@@ -153,14 +143,9 @@ def _plan(
 ) -> _Work:
     from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
-    catalog = read_catalog(catalog_path)
-    named = named_runs(catalog, runs)
-    if recipe_id is None and named:
-        recipe_id = named[0].recipe_id
-    entries = select_sessions(catalog, sessions, recipe_id)
+    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
     for entry in entries:
         lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
-    chosen = matching_runs(catalog, named, entries)
     sources = _possible_sources(settings, entries, chosen, report=report)
     return _Work(
         catalog_path=catalog_path,
@@ -204,7 +189,7 @@ def _possible_sources(
     return tuple(possible)
 
 
-def _decode_session(work: _Work, entry: SessionEntry) -> None:
+def _decode_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
     from pipeline.evaluation.session import fit_session_decoder  # noqa: PLC0415
 
     store = store_path(work.catalog_path, entry.store)
@@ -228,6 +213,7 @@ def _decode_session(work: _Work, entry: SessionEntry) -> None:
     for score in fresh:
         work.report({"event": "score", **score.model_dump(mode="json")})
     _draw(work, decoder, rates, of_runs)
+    return {"n_trials": entry.n_trials, "n_units": entry.n_units}
 
 
 def _decode_run(work: _Work, decoder: SessionDecoder, test: xr.Dataset, *, run: str) -> list[DecodedSignal]:

@@ -5,13 +5,19 @@ Catalog → one run and its sessions → table, interpolations and flow fields i
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError, MachineError, SettingsError
 from pipeline.stages.report import Report, ignore
-from pipeline.stages.trained_runs import FAILURES, Failures, file_name, matching_runs, named_runs
+from pipeline.stages.trained_runs import (
+    FAILURES,
+    Failures,
+    each_session,
+    file_name,
+    matching_runs,
+    named_runs,
+)
 from pipeline.stores.atomic import write_bytes
 from pipeline.stores.catalog import read_catalog, select_sessions
 from pipeline.stores.location import store_path
@@ -137,19 +143,13 @@ def embed(
     draw_embedding(work.folder / SCATTER, table, colour_by=settings.colour_by)
     _write(work.folder / TABLE, table)
     work.files += [work.folder / TABLE, work.folder / SCATTER]
-    for step, entry in enumerate(work.sessions, start=1):
-        started = time.perf_counter()
-        event: dict[str, object] = {"event": "session", "session": entry.session}
-        try:
-            _session(work, trained, entry, table)
-        except MachineError:
-            raise
-        except FAILURES as error:
-            work.failures.add(error, event=event, name=entry.session)
-        else:
-            seconds = round(time.perf_counter() - started, 3)
-            work.report({**event, "status": "done", "store": entry.store, "seconds": seconds})
-        work.report({"event": "progress", "stage": "embed", "step": step, "total": len(work.sessions)})
+    each_session(
+        work.sessions,
+        lambda entry: _session(work, trained, entry, table),
+        stage="embed",
+        failures=work.failures,
+        fatal=(MachineError,),
+    )
     if work.failures.found:
         summary = f"{len(work.failures.found)} sessions failed, {len(work.files)} files were written."
         raise work.failures.error(summary, work.files)
@@ -242,7 +242,7 @@ def _report_table(work: _Work, table: xr.Dataset) -> None:
         work.report({"event": "note", "text": text})
 
 
-def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset) -> None:
+def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset) -> dict[str, object]:
     from pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
     from pipeline.evaluation.embedding_figures import draw_interpolation  # noqa: PLC0415
 
@@ -274,6 +274,7 @@ def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Da
         draw_interpolation(stem.with_name(f"{stem.name}.png"), made)
         work.files.append(stem.with_name(f"{stem.name}.png"))
     _flow(work, trained, made, stem)
+    return {}
 
 
 def _decoder(work: _Work, entry: SessionEntry) -> Ridge | None:

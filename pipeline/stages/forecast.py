@@ -5,7 +5,6 @@ Catalog → sessions and runs → curves of R² over the steps ahead into the fo
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,13 +13,13 @@ from pipeline.stages.report import Report, ignore
 from pipeline.stages.trained_runs import (
     FAILURES,
     Failures,
+    choose,
+    each_session,
     file_name,
     load_runs,
-    matching_runs,
-    named_runs,
 )
 from pipeline.stores.atomic import write_text
-from pipeline.stores.catalog import read_catalog, select_sessions
+from pipeline.stores.catalog import read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
 
@@ -115,18 +114,9 @@ def forecast(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
-    for step, entry in enumerate(work.sessions, start=1):
-        started = time.perf_counter()
-        event: dict[str, object] = {"event": "session", "session": entry.session}
-        try:
-            n_trials = _forecast_session(work, entry)
-        except FAILURES as error:
-            work.failures.add(error, event=event, name=entry.session)
-        else:
-            seconds = round(time.perf_counter() - started, 3)
-            counts = {"n_trials": n_trials, "n_units": entry.n_units}
-            work.report({**event, "status": "done", "store": entry.store, **counts, "seconds": seconds})
-        work.report({"event": "progress", "stage": "forecast", "step": step, "total": len(work.sessions)})
+    each_session(
+        work.sessions, lambda entry: _forecast_session(work, entry), stage="forecast", failures=work.failures
+    )
     _summarise(work)
     if work.failures.found:
         summary = f"{len(work.failures.found)} forecasts failed, {len(work.done)} were written."
@@ -145,12 +135,7 @@ def _plan(
 ) -> _Work:
     from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
-    catalog = read_catalog(catalog_path)
-    named = named_runs(catalog, runs)
-    if recipe_id is None and named:
-        recipe_id = named[0].recipe_id
-    entries = select_sessions(catalog, sessions, recipe_id)
-    chosen = matching_runs(catalog, named, entries)
+    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
     if not chosen:
         raise DataError(
             f"Nothing to forecast: no complete run of recipe {entries[0].recipe_id} was trained on these "
@@ -169,8 +154,7 @@ def _plan(
     return _Work(catalog_path, settings, chosen, entries, report)
 
 
-def _forecast_session(work: _Work, entry: SessionEntry) -> int:
-    """Return the number of test trials."""
+def _forecast_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
     from pipeline.evaluation.session_forecast import prepare_forecast  # noqa: PLC0415
 
     mine = [run for run in work.runs if entry.session in run.sessions and run.run in work.trained]
@@ -192,7 +176,7 @@ def _forecast_session(work: _Work, entry: SessionEntry) -> int:
         except FAILURES as error:
             event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
-    return len(task.test)
+    return {"n_trials": len(task.test), "n_units": entry.n_units}
 
 
 def _keep(work: _Work, run: RunEntry, result: SessionForecast) -> None:

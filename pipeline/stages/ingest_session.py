@@ -21,7 +21,6 @@ from schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, Provenance, S
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.nwb.subject import SubjectFacts
     from pipeline.signals.recording import Recording
     from pipeline.sources.asset import Asset, Mode, Source
     from pipeline.stages.report import Report
@@ -154,7 +153,6 @@ def _unforeseen(name: str, asset: Asset, error: Exception) -> SessionOutcome:
 def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutcome:
     from pipeline.nwb.file import label  # noqa: PLC0415
     from pipeline.nwb.read import read_recording, read_session_id  # noqa: PLC0415
-    from pipeline.nwb.subject import read_subject  # noqa: PLC0415
     from pipeline.stores.one_writer import one_writer  # noqa: PLC0415
     from pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
@@ -182,13 +180,10 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutc
                     return _up_to_date(job, there)
             _phase(report, asset, session, "reading")
             recording = read_recording(content, job.recipe, name=asset.path)
-            facts = read_subject(content, name=asset.path)
         # A stream that failed says so at the end of its block at the latest: nothing is written before.
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
-        attributes = _make_store(
-            job, asset, report, recording=recording, facts=facts, digest=digest, confirm=confirm
-        )
+        attributes = _make_store(job, asset, report, recording=recording, digest=digest, confirm=confirm)
         return SessionOutcome(session, "done", entry=_entry(job, attributes))
 
 
@@ -211,7 +206,6 @@ def _make_store(
     report: Report,
     *,
     recording: Recording,
-    facts: SubjectFacts,
     digest: str,
     confirm: Callable[[], None],
 ) -> StoreAttributes:
@@ -228,7 +222,7 @@ def _make_store(
         bin_size_s=job.recipe.bin_size_s,
         n_event_bins=-job.recipe.window_bins[0],
         recipe=job.recipe,
-        provenance=_provenance(asset, recording, facts, digest=digest, notes=made.notes),
+        provenance=_provenance(asset, recording, digest=digest, notes=made.notes),
         dropped=made.dropped,
         quality=made.quality,
     )
@@ -243,9 +237,8 @@ def _make_store(
     return attributes
 
 
-def _provenance(
-    asset: Asset, recording: Recording, facts: SubjectFacts, *, digest: str, notes: tuple[str, ...]
-) -> Provenance:
+def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple[str, ...]) -> Provenance:
+    facts = recording.subject_facts
     return Provenance(
         source=asset.path,
         asset_digest=digest,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
+from pipeline.stores.catalog import select_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pipeline.stages.report import Report
@@ -118,6 +120,74 @@ def matching_runs(catalog: Catalog, named: list[RunEntry], entries: list[Session
     if named:
         return named
     return [r for r in catalog.runs.values() if r.recipe_id == recipe_id and ids & set(r.sessions)]
+
+
+def choose(
+    catalog: Catalog, names: Sequence[str], sessions: Sequence[str], recipe_id: str | None
+) -> tuple[list[SessionEntry], list[RunEntry]]:
+    """Return the sessions and runs a stage works on.
+
+    Parameters
+    ----------
+    catalog
+        The catalog.
+    names
+        Names of runs; none: all that match the sessions (`matching_runs`).
+    sessions
+        Shell patterns for session ids.
+    recipe_id
+        Recipe of the stores, or its beginning; None: that of the first run named, else that of the matching
+        session ingested last.
+
+    Raises
+    ------
+    DataError
+        If no session matches, or a named run is not there or does not match.
+    """
+    named = named_runs(catalog, names)
+    if recipe_id is None and named:
+        recipe_id = named[0].recipe_id
+    entries = select_sessions(catalog, sessions, recipe_id)
+    return entries, matching_runs(catalog, named, entries)
+
+
+def each_session(
+    entries: Sequence[SessionEntry],
+    do: Callable[[SessionEntry], Mapping[str, object]],
+    *,
+    stage: str,
+    failures: Failures,
+    fatal: tuple[type[Exception], ...] = (),
+) -> None:
+    """Do every session; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    entries
+        Sessions.
+    do
+        Does one, and returns what its event tells besides.
+    stage
+        Name of the stage, for the progress.
+    failures
+        Takes what fails (`FAILURES`), and whom to report to.
+    fatal
+        Errors that end it all the same.
+    """
+    report = failures.report
+    for step, entry in enumerate(entries, start=1):
+        started = time.perf_counter()
+        event: dict[str, object] = {"event": "session", "session": entry.session}
+        try:
+            told = do(entry)
+        except fatal:
+            raise
+        except FAILURES as error:
+            failures.add(error, event=event, name=entry.session)
+        else:
+            seconds = round(time.perf_counter() - started, 3)
+            report({**event, "status": "done", "store": entry.store, **told, "seconds": seconds})
+        report({"event": "progress", "stage": stage, "step": step, "total": len(entries)})
 
 
 def load_runs(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.evaluation.kstep import hold_last, kstep_r2, leaked_steps
+from pipeline.evaluation.kstep import kstep_r2, leaked_steps
 from pipeline.evaluation.r2 import r2
 
 
@@ -68,11 +68,6 @@ def test_a_forecast_that_is_not_finite_is_refused(trials: np.ndarray) -> None:
 def test_shapes_that_do_not_fit_are_refused(trials: np.ndarray, shape: tuple[int, ...], t0: int) -> None:
     with pytest.raises(DataError, match="k-step"):
         kstep_r2(trials, np.zeros(shape), t0=t0)
-
-
-def test_hold_last_repeats_the_last_seen_bin(trials: np.ndarray) -> None:
-    forecast = hold_last(trials, t0=8, k=3)
-    np.testing.assert_array_equal(forecast, np.stack([trials[:, 7]] * 3, 1))
 
 
 def test_the_leak_detector_finds_what_is_too_good_to_be_true() -> None:

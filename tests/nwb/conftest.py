@@ -336,7 +336,7 @@ def draft() -> Callable[[str], Draft]:
 
 
 @pytest.fixture
-def test_file_of() -> Callable[..., Draft]:
+def benchmark_test_file() -> Callable[..., Draft]:
     """Return the function that makes a benchmark's test file of its train file."""
     return held_in_only
 

@@ -55,10 +55,10 @@ def test_the_layout_the_catalog_names_exists_and_names_its_tasks(draft, nwb_path
     [("nlb", {"move_onset"}), ("000127", {"move_onset"}), ("000130", {"move_onset"}), ("000129", set())],
 )
 def test_test_files_of_the_benchmark_lack_kinematics_and_are_read(
-    draft, test_file_of, nwb_path, layout, events
+    draft, benchmark_test_file, nwb_path, layout, events
 ):
     columns = {"000130": "go_time"}.get(layout, "move_onset_time")
-    path = test_file_of(draft(layout), columns, "split").write(nwb_path)
+    path = benchmark_test_file(draft(layout), columns, "split").write(nwb_path)
     recording = read_recording(path, RECIPE)
     assert recording.layout == layout
     assert recording.position is None
@@ -79,8 +79,8 @@ def test_sessions_without_kinematics_become_trials(draft, nwb_path, align_to):
     assert made.trials["counts"].sum() > 0
 
 
-def test_intervals_without_events_can_be_aligned_to_their_start(draft, test_file_of, nwb_path):
-    recording = read_recording(test_file_of(draft("000129"), "split").write(nwb_path), RECIPE)
+def test_intervals_without_events_can_be_aligned_to_their_start(draft, benchmark_test_file, nwb_path):
+    recording = read_recording(benchmark_test_file(draft("000129"), "split").write(nwb_path), RECIPE)
     recipe = IngestRecipe(
         align_to="trial_start", window_s=(0.0, 0.38), trials={"guard_s": 0.0}, min_rate_hz=0.0
     )

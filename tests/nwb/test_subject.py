@@ -3,8 +3,16 @@
 import h5py
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.nwb.subject import SubjectFacts, read_subject
+from pipeline.nwb.file import open_nwb
+from pipeline.nwb.read import read_recording
+from pipeline.nwb.subject import subject_facts
+from pipeline.signals.recording import SubjectFacts
+from schemas.recipe import IngestRecipe
+
+
+def read_subject(path):
+    with open_nwb(path) as file:
+        return subject_facts(file)
 
 
 @pytest.fixture
@@ -36,7 +44,6 @@ def test_an_age_that_does_not_count_from_birth_is_left_out(with_subject, referen
     assert read_subject(with_subject(age="P60D", reference=reference)).age is None
 
 
-def test_what_is_not_nwb_is_refused(tmp_path):
-    (tmp_path / "a.nwb").write_text("text")
-    with pytest.raises(DataError, match="not an NWB file"):
-        read_subject(tmp_path / "a.nwb")
+def test_a_recording_carries_them(with_subject):
+    recording = read_recording(with_subject(species="Macaca mulatta"), IngestRecipe())
+    assert recording.subject_facts.species == "Macaca mulatta"
