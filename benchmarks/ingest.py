@@ -16,7 +16,8 @@ xarray's `to_zarr` as it comes. Onsets are given to the first three; ours finds 
 session's quality.
 
 * ``floor``: h5py read of the arrays needed and a plain zarr write of the same result, chunks and codec.
-* two processes against one on many sessions, and peak memory against the arrays read and stored.
+* the command with two processes (`--shard`, and `--cluster local:2`) against one on many sessions, and peak
+  memory against the arrays read and stored.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import platform
 import resource
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -43,16 +45,16 @@ import zarr
 from recordings import SHAPES, Shape, write_recording
 from scipy.ndimage import gaussian_filter1d
 
+from pipeline.cluster.shard import Shard
 from pipeline.nwb.read import read_recording
 from pipeline.signals.trials import make_trials
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import ingest
+from pipeline.stores.catalog import read_catalog
 from pipeline.stores.trials import read_continuous, read_trials, to_dataset, write_store
 from schemas.recipe import IngestRecipe
 from schemas.store import Provenance, StoreAttributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 RECIPE = IngestRecipe()
 VELOCITY = "processing/behavior/Velocity/cursor_vel"
@@ -279,41 +281,75 @@ def high_water() -> int:
 
 
 def two_processes(folder: Path, *, n_sessions: int, repeats: int) -> None:
+    """Time the command itself: one process, two shards of the same sessions, and `--cluster local:2`."""
     shape = SHAPES["waveforms"]
-    first = write_recording(folder / "many" / "sub-Bench_ses-CO-0.nwb", shape, session="CO-0")
-    for number in range(1, n_sessions):
-        other = shutil.copy(first, first.with_name(f"sub-Bench_ses-CO-{number}.nwb"))
+    first = write_recording(folder / "sub-Bench_ses-CO-0.nwb", shape, session="CO-0")
+    files = folder / "many"
+    files.mkdir()
+    for name in evenly_sharded(n_sessions):
+        other = shutil.copy(first, files / f"sub-Bench_ses-{name}.nwb")
         with h5py.File(other, "r+") as h5:
-            h5["general/session_id"][()] = f"CO-{number}"
-    taken: dict[str, list[float]] = {"one process, one core": [], "one process": [], "local:2": []}
-    context = multiprocessing.get_context("spawn")
+            del h5["general/session_id"]
+            h5["general/session_id"] = name
+    taken: dict[str, list[float]] = {}
     for repeat in range(repeats):
-        for number, (how, values) in enumerate(taken.items()):
-            catalog = folder / f"{number}-{repeat}" / "catalog.yaml"
-            if how == "one process, one core":
-                with context.Pool(1) as pool:
-                    values.append(pool.apply(on_one_core, (catalog, first.parent)))
-            else:
-                cluster = "local:2" if how == "local:2" else "serial"
-                values.append(timed(ingest_folder, catalog, first.parent, cluster))
+        for how, commands in {
+            "one process, one core": [(0, ())],
+            "two shards, one core each": [(core, ("--shard", f"{core + 1}/2")) for core in range(2)],
+            "local:2": [(None, ("--cluster", "local:2"))],
+        }.items():
+            catalog = folder / f"{len(how)}-{repeat}" / "catalog.yaml"
+            taken.setdefault(how, []).append(timed(ingest_commands, catalog, files, commands))
+            n_stores = len(read_catalog(catalog).sessions)
+            if n_stores != n_sessions:
+                raise RuntimeError(f"{how}: {n_stores} of {n_sessions} sessions are in the catalog")
             shutil.rmtree(catalog.parent)
     least = {how: min(values) for how, values in taken.items()}
-    print(f"\n{n_sessions} sessions of {first.stat().st_size / 1e6:.0f} MB")
+    print(f"\n{n_sessions} sessions of {first.stat().st_size / 1e6:.0f} MB, start and end included")
     for how, seconds in least.items():
-        print(f"  {how:26}{seconds:9.1f} s")
-    # One process leaves no core idle while it compresses: what is asked for is work done per core.
-    ratio = least["one process, one core"] / least["local:2"]
-    verdict("one on one core / two on two", ratio, TARGETS["processes"], at_least=True)
-    print(f"  {'one on two cores / two on two':34}{least['one process'] / least['local:2']:7.2f}")
+        print(f"  {how:26}{seconds:9.1f} s   (all: {', '.join(f'{value:.1f}' for value in taken[how])})")
+    one, shards, workers = least.values()
+    verdict("one process / two shards", one / shards, TARGETS["processes"], at_least=True)
+    verdict("one process / local:2", one / workers, TARGETS["processes"], at_least=True)
 
 
-def on_one_core(catalog: Path, folder: Path) -> float:
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    return timed(ingest_folder, catalog, folder, "serial")
+def evenly_sharded(n_sessions: int) -> list[str]:
+    """Return session ids of which half fall into each of two shards: a file's shard is that of its name."""
+    halves: tuple[list[str], list[str]] = ([], [])
+    for number in range(100 * n_sessions):
+        name = f"CO-{number}"
+        halves[Shard(1, 2).holds(f"sub-Bench_ses-{name}.nwb")].append(name)
+    return [name for half in halves for name in half[: n_sessions // 2]]
 
 
-def ingest_folder(catalog: Path, folder: Path, cluster: str) -> None:
-    ingest(catalog, FolderSource([folder]), RECIPE, cluster=cluster)
+def ingest_commands(
+    catalog: Path, files: Path, commands: Sequence[tuple[int | None, tuple[str, ...]]]
+) -> None:
+    """Run ingest commands side by side, each on a core of its own where one is named, with one thread."""
+    program = [
+        str(Path(sys.executable).with_name("pipeline")),
+        "run",
+        "ingest",
+        "--quiet",
+        "--path",
+        str(files),
+    ]
+    running = [
+        subprocess.Popen(
+            [
+                *([] if core is None else ["taskset", "-c", str(core)]),
+                *program,
+                "--catalog",
+                str(catalog),
+                *words,
+            ],
+            env={**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")},
+        )
+        for core, words in commands
+    ]
+    codes = [process.wait() for process in running]
+    if any(codes):
+        raise RuntimeError(f"the commands ended with {codes}; what they said is above")
 
 
 def verdict(what: str, value: float, target: float, *, at_least: bool) -> None:

@@ -97,11 +97,11 @@ class GRUEncoder(nn.Module):
 
     def forward(self, x: Tensor, ctx: Tensor | None = None) -> Encoding:
         """Encode sequences. Shapes as in `SequenceEncoder`."""
-        x = with_context(x, ctx)
         lead = x.shape[:-2]
         flat = x.reshape(-1, *x.shape[-2:])
+        shown = None if ctx is None else ctx.expand(*lead, ctx.shape[-1]).reshape(flat.shape[0], -1)
         h0 = None if self.start is None else self.start.expand(-1, flat.shape[0], -1).contiguous()
-        seq, last = gru_sequence(flat, self.gru(), h0, reset=self.reset, clip=self.clip)
+        seq, last = gru_sequence(flat, self.gru(), h0, context=shown, reset=self.reset, clip=self.clip)
         return Encoding(seq.reshape(*lead, *seq.shape[-2:]), last.reshape(*lead, -1))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +12,9 @@ from pipeline.errors import MachineError, SettingsError
 
 if TYPE_CHECKING:
     from schemas.training import Device, TrainSettings
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEEP_BYTES = 1 << 30
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -48,6 +53,8 @@ def open_fabric(settings: TrainSettings) -> Any:
     from lightning_fabric import Fabric  # noqa: PLC0415
 
     device = resolve_device(settings.device)
+    if device.type == "cpu":
+        reuse_freed_memory()
     if settings.devices > 1:
         raise SettingsError(
             f"devices: {settings.devices} were asked for, a run trains on one. Use devices 1; to use "
@@ -56,3 +63,17 @@ def open_fabric(settings: TrainSettings) -> Any:
     if settings.precision == "16-mixed" and device.type == "cpu":
         raise SettingsError("precision 16-mixed needs a GPU. Use 32-true or bf16-mixed on the CPU.")
     return Fabric(accelerator=device.type, devices=1, precision=settings.precision)
+
+
+def reuse_freed_memory() -> None:
+    """Let the C library hand freed tensors' memory out again instead of giving it back to the system.
+
+    The GNU library maps fresh pages for every block above 32 MiB, and a training step makes dozens of them:
+    the page faults can cost as much as the arithmetic. Up to 1 GiB stays with the process. Elsewhere than
+    under the GNU library this does nothing.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    library.mallopt(_M_MMAP_THRESHOLD, _KEEP_BYTES)
+    library.mallopt(_M_TRIM_THRESHOLD, _KEEP_BYTES)

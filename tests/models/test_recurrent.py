@@ -58,6 +58,39 @@ def test_value_and_gradient_equal_the_equations(directions: int, reset: str, cli
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("learns", [True, False])
+@pytest.mark.parametrize("reset", ["after", "before"])
+def test_a_context_is_one_more_input_in_every_bin(reset: str, learns: bool) -> None:
+    torch.manual_seed(0)
+    parameters = GRUParameters(5, 4, directions=2).double()
+    x = torch.randn(6, 7, 3, dtype=torch.float64, requires_grad=True)
+    context = torch.randn(6, 2, dtype=torch.float64, requires_grad=learns)
+    beside = torch.cat([x, context[:, None].expand(-1, 7, -1)], -1)
+    wanted = [x, *parameters.parameters(), *([context] if learns else [])]
+    grads = []
+    for sequence, last in (
+        gru_sequence(x, parameters(), context=context, reset=reset),
+        gru_sequence(beside, parameters(), reset=reset),
+    ):
+        loss = sequence.square().sum() + last.sum()
+        grads.append([loss.detach(), *torch.autograd.grad(loss, wanted, retain_graph=True)])
+    for mine, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_the_gradient_is_the_same_whatever_is_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = GRUParameters(3, 4, directions=2).double()
+    x = torch.randn(5, 9, 3, dtype=torch.float64, requires_grad=True)
+    grads = []
+    for values in (1, 400, 10**9):
+        monkeypatch.setattr("models.recurrent.CACHED_VALUES", values)
+        sequence, last = gru_sequence(x, parameters())
+        loss = sequence.square().sum() + last.sum()
+        grads.append([loss.detach(), *torch.autograd.grad(loss, [x, *parameters.parameters()])])
+    for mine, theirs in zip(grads[0] + grads[1], grads[2] * 2, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_it_is_the_gru_of_torch() -> None:
     torch.manual_seed(0)
     theirs = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True).double()
