@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from models.conditioning import ConcatInput, Conditioner, LinearAdapter, LowRankHyper, Shared
 from models.distributions import DiagGaussian, from_raw, inverse_positive, positive
 from models.dynamics import MLPMap
-from models.embedding import Encoded
+from models.embedding import Encoded, Fixed
 from models.encoders import GRUEncoder
 from models.likelihoods import Gaussian, Poisson
 from models.masks import View, observe, weighted
@@ -63,14 +63,15 @@ class MDSSM(Model):
     def __init__(self, settings: MDSSMSettings, units: Mapping[str, int]) -> None:
         super().__init__()
         n_units = checked_units(units)
-        D, E = settings.latent_dim, settings.embedding_dim
+        D, E = settings.latent_dim, 0 if settings.conditioner == "shared" else settings.embedding_dim
         width = settings.read_in.width
         self.settings = settings
         self.names = SessionNames(list(units))
         self.read_in = ReadIn(n_units, settings.read_in)
-        self.embedding = Encoded(
-            GRUEncoder(width, settings.encoder_width, bidirectional=settings.embedding_bidirectional), E
-        )
+        self.embedding: Encoded | Fixed = Fixed(0)
+        if E:
+            reader = GRUEncoder(width, settings.encoder_width, bidirectional=settings.embedding_bidirectional)
+            self.embedding = Encoded(reader, E)
         self.state_encoder = GRUEncoder(
             width + E, settings.encoder_width, bidirectional=settings.state_bidirectional
         )
@@ -212,8 +213,10 @@ class MDSSM(Model):
             aux={"embedding_mean": q_e.mean, "embedding_var": q_e.var, "inferred": inferred},
         )
 
-    def embed(self, batch: Batch) -> DiagGaussian:
-        """Return the posterior of the embedding given all trials of the batch (eq. 17)."""
+    def embed(self, batch: Batch) -> DiagGaussian | None:
+        """Return the posterior of the embedding given all trials of the batch (eq. 17), if there is one."""
+        if isinstance(self.embedding, Fixed):
+            return None
         sessions = self.names.index(batch.sessions, batch.y.device)
         q_e: DiagGaussian = self.embedding(
             self.read_in(observe(batch).x, sessions), batch.trial_mask, sessions

@@ -71,7 +71,7 @@ class MDSSMSettings(Frozen):
     conditioner: Literal["low_rank", "linear", "concat", "shared"] = Field(
         "low_rank",
         description="What the embedding changes: 'low_rank' weights (MDSSM), or a baseline: 'linear' (CoDA), "
-        "'concat' (the embedding as an input), 'shared' (nothing).",
+        "'concat' (the embedding as an input), 'shared' (nothing: there is no embedding).",
     )
     weight_change_penalty: float = Field(
         0.1, ge=0, description="Weight of the Frobenius norm of the weight changes (lambda)."

@@ -36,8 +36,8 @@ PLANS = {
     "small": Plan(
         name="duffing_hopf", title="Duffing and Hopf systems",
         pretrain=duffing_systems(2, 4) | hopf_systems(np.linspace(-1.5, 1.5, 5)),
-        held_out=HELD_OUT, t0=50, horizon=50, steps=600, single_steps=1000, model={"embedding_dim": 2},
-        recipe=Recipe(n_bins=150, n_trials={"train": 128, "val": 0, "test": 64}),
+        held_out=HELD_OUT, t0=50, horizon=40, steps=2000, single_steps=1000, model={"embedding_dim": 2},
+        recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}),
     ),
     "full": Plan(
         name="duffing_hopf", title="Duffing and Hopf systems",

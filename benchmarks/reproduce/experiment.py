@@ -131,7 +131,7 @@ def score(model: Any, recording: Recording, plan: Plan) -> dict[str, Any]:
     with torch.inference_mode():
         reconstruction = model.predict(batch).mean[0].numpy()
         forecast = model.forecast(batch, plan.t0, horizon).mean[0].numpy()
-        embedding = model.embed(batch).mean[0].tolist()
+        q_e = model.embed(batch)
     curve = kstep_r2(observed, forecast, t0=plan.t0)
     ceiling = kstep_r2(observed, recording.best_forecast("test", plan.t0, horizon), t0=plan.t0)
     held = kstep_r2(observed, hold_last(observed[:, : plan.t0], n_bins=horizon, otherwise=np.nan), t0=plan.t0)
@@ -141,16 +141,18 @@ def score(model: Any, recording: Recording, plan: Plan) -> dict[str, Any]:
         "ceiling": ceiling.tolist(),
         "hold_last": held.tolist(),
         "leaked_steps": leaked_steps(curve, ceiling),
-        "embedding": embedding,
+        "embedding": [] if q_e is None else q_e.mean[0].tolist(),
         "n_test_trials": observed.shape[0],
     }
 
 
-def identifiability(model: Any, recordings: dict[str, Recording]) -> float:
+def identifiability(model: Any, recordings: dict[str, Recording]) -> float | None:
     """Return how often the embedding of eight test trials is nearest to its own recording's mean.
 
-    Means are those of embeddings of eight training trials each.
+    Means are those of embeddings of eight training trials each. None: the model has no embedding.
     """
+    if model.settings.conditioner == "shared":
+        return None
     model.eval()
     means, tests = [], []
     with torch.inference_mode():

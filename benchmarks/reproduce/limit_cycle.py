@@ -40,7 +40,11 @@ def table(plan: Plan, results: list[dict[str, Any]]) -> str:
     rows = []
     for method in METHODS:
         cells = [tables.mean_sem(scores(results, method, "forecast", k)) for k in ks]
-        accuracy = [r["identifiability"] for r in results if r["method"] == method]
+        accuracy = [
+            r["identifiability"]
+            for r in results
+            if r["method"] == method and r["identifiability"] is not None
+        ]
         recon = tables.mean_sem(scores(results, method, "reconstruction"))
         rows.append([method, tables.seeds_of(results, method), recon, *cells, tables.mean_sem(accuracy)])
     some = next((result["method"] for result in results), "MDSSM")
