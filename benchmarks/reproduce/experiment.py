@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from models.data import TrialTensors, pack
+from models.masks import observe
+from models.objective import total_loss
 from models.registry import build_model
 from models.synthetic.datasets import Recipe, Recording, simulate_recording
 from pipeline.evaluation.baselines import hold_last
@@ -64,6 +66,9 @@ class Plan:
         Training steps of pre-training, of an alignment and of a model of one recording.
     shots
         Numbers of trials aligned to.
+    restarts
+        Times an alignment starts from other initial values; the one with the least loss on its own training
+        trials is kept.
     model
         Changes of the model's settings.
     """
@@ -79,6 +84,7 @@ class Plan:
     align_steps: int = 300
     single_steps: int = 300
     shots: tuple[int, ...] = (1, 8, 16)
+    restarts: int = 4
     lr: float = 5e-3
     align_lr: float = 1e-2
     model: dict[str, Any] = field(default_factory=dict)
@@ -106,7 +112,7 @@ def run_job(plan: Plan, method: str, seed: int, show: Show) -> dict[str, Any]:
     model = build_model(_model_settings(plan, method), _units(recordings), seed=seed)
     started = time.perf_counter()
     feeds = {name: _feed(recording) for name, recording in recordings.items()}
-    _fit(model, feeds, _training(plan, plan.steps, plan.lr, seed), f"{method} {seed}", show)
+    _fit(model, feeds, _training(plan, plan.steps, plan.lr, seed, len(feeds)), f"{method} {seed}", show)
     result["seconds_per_step"] = (time.perf_counter() - started) / plan.steps
     result["pretrain"] = {name: score(model, recording, plan) for name, recording in recordings.items()}
     result["identifiability"] = identifiability(model, recordings)
@@ -178,19 +184,43 @@ def few_shot_parameters(name: str) -> bool:
 def _align(
     plan: Plan, model: MDSSM, held_out: dict[str, Recording], n: int, *, seed: int, show: Show
 ) -> dict[str, Any]:
-    """Add the held-out recordings and train what is theirs alone; they share nothing that is trained."""
+    """Add the held-out recordings, each `restarts` times, and train what is theirs alone.
+
+    They share nothing that is trained, so that all of them are aligned in the same steps.
+    """
+    tries = {
+        name: [replace(recording, name=f"{name} {k}") for k in range(plan.restarts)]
+        for name, recording in held_out.items()
+    }
+    feeds = {one.name: _feed(one, n) for several in tries.values() for one in several}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model.add_sessions(_units(held_out))
-    feeds = {name: _feed(recording, n) for name, recording in held_out.items()}
-    settings = _training(plan, plan.align_steps, plan.align_lr, seed)
+        model.add_sessions({name: feed.train.y.shape[2] for name, feed in feeds.items()})
+    settings = _training(plan, plan.align_steps, plan.align_lr, seed, len(feeds))
     _fit(model, feeds, settings, f"align {seed} n={n}", show, trainable=few_shot_parameters)
-    return {name: score(model, recording, plan) for name, recording in held_out.items()}
+    found = {}
+    for name, several in tries.items():
+        losses = [_training_loss(model, feeds[one.name].train) for one in several]
+        found[name] = score(model, several[int(np.argmin(losses))], plan) | {"losses": losses}
+    return found
+
+
+def _training_loss(model: MDSSM, trials: TrialTensors, n_draws: int = 20) -> float:
+    """Return the objective of the training on some trials, averaged over draws of noise and masks."""
+    batch = pack([trials])
+    model.train()
+    with torch.inference_mode():
+        return float(
+            np.mean([
+                float(total_loss(model(batch, observe(batch), 0, torch.Generator().manual_seed(k)), 0))
+                for k in range(n_draws)
+            ])
+        )  # fmt: skip
 
 
 def _single(plan: Plan, recording: Recording, n: int, seed: int, show: Show) -> dict[str, Any]:
     model = build_model(_model_settings(plan, SINGLE), {recording.name: recording.n_units}, seed=seed)
-    settings = _training(plan, plan.single_steps, plan.lr, seed)
+    settings = _training(plan, plan.single_steps, plan.lr, seed, 1)
     _fit(model, {recording.name: _feed(recording, n)}, settings, f"{SINGLE} {seed} n={n}", show)
     return score(model, recording, plan)
 
@@ -248,10 +278,10 @@ def _model_settings(plan: Plan, method: str) -> MDSSMSettings:
     return MDSSMSettings(**(sizes | plan.model))
 
 
-def _training(plan: Plan, steps: int, lr: float, seed: int) -> TrainSettings:
+def _training(plan: Plan, steps: int, lr: float, seed: int, n_sessions: int) -> TrainSettings:
     return TrainSettings(
         batch=BatchSettings(
-            trials_per_session=TRIALS_PER_STEP, sessions_per_step=len(plan.pretrain), sessions_per_block=10
+            trials_per_session=TRIALS_PER_STEP, sessions_per_step=n_sessions, sessions_per_block=n_sessions
         ),
         optimiser=OptimiserSettings(lr=lr, weight_decay=1e-3),
         max_steps=steps,

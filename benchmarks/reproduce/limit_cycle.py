@@ -2,10 +2,15 @@
 
 ``python -m benchmarks.reproduce.limit_cycle`` trains all methods that share something between recordings,
 with three seeds. Reconstruction should not tell them apart; the forecast 30 bins ahead should.
+
+``--scale example`` is the size of the authors' example: four cycles, and their widths. It stops after 500
+steps with a forecast of .72 at k = 20; with 600 steps and a falling learning rate .98 is asked for.
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -32,6 +37,17 @@ PLANS = {
     )
     for scale, steps in STEPS.items()
 }
+PLANS["example"] = replace(
+    PLANS["small"],
+    name="limit_cycle_example",
+    pretrain=limit_cycles([2.0, 3.0, 4.0, 5.0]),
+    model={
+        "dynamics_width": 64,
+        "hyper_width": 64,
+        "read_in": {"hidden": 32, "width": 16, "activation": "silu"},
+    },
+)
+EXAMPLE_K, EXAMPLE_R2 = 20, 0.98
 
 
 def table(plan: Plan, results: list[dict[str, Any]]) -> str:
@@ -52,7 +68,14 @@ def table(plan: Plan, results: list[dict[str, Any]]) -> str:
         rows.append([name, "–", "–", *(tables.mean_sem(scores(results, some, what, k)) for k in ks), "–"])
     header = ["method", "seeds", "reconstruction", *(f"k={k}" for k in ks), "nearest-mean accuracy of e"]
     body = tables.markdown(f"{plan.title}: {plan.steps} steps, test trials", header, rows)
-    return f"{body}\n{_gates(results)}\n\n{tables.leaks(results)}\n"
+    gates = _example_gate(results) if plan.name == PLANS["example"].name else _gates(results)
+    return f"{body}\n{gates}\n\n{tables.leaks(results)}\n"
+
+
+def _example_gate(results: list[dict[str, Any]]) -> str:
+    value = fmean(scores := tables.pretrain_scores(results, "MDSSM", "forecast", EXAMPLE_K) or [math.nan])
+    met = "met" if value >= EXAMPLE_R2 else "MISSED"
+    return f"R²({EXAMPLE_K}) of MDSSM ≥ {EXAMPLE_R2}, {len(scores)} seeds: {value:.3f}, {met}"
 
 
 def _gates(results: list[dict[str, Any]]) -> str:

@@ -30,7 +30,7 @@ def _tiny(plan: object) -> object:
         plan,
         pretrain={name: plan.pretrain[name] for name in names},
         recipe=replace(plan.recipe, n_bins=24, n_trials={"train": 9, "val": 0, "test": 4}, n_units=(4, 7)),
-        t0=12, horizon=20, steps=2, align_steps=2, single_steps=2, shots=(1, 8),
+        t0=12, horizon=20, steps=2, align_steps=2, single_steps=2, shots=(1, 8), restarts=2,
     )  # fmt: skip
 
 
@@ -48,6 +48,7 @@ def test_a_method_is_trained_and_aligned_to_few_trials(method: str) -> None:
     assert list(result["few_shot"]) == ["1", "8"]
     for scores in result["few_shot"].values():
         assert set(scores) == set(plan.held_out)
+        assert {len(score["losses"]) for score in scores.values()} == {2}
         # Bins 12 to 23 are all there is ahead, whatever the horizon.
         assert {len(score[what]) for score in scores.values() for what in ("forecast", "ceiling")} == {12}
     shown = few_shot_table(plan, [result], 10)
