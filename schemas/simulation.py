@@ -22,8 +22,8 @@ class SimulateSettings(Frozen):
 
     system: SimulatedSystem = Field(
         "reaching",
-        description="What drives the neurons: 'reaching', or runs of a noisy planar system, one parameter per "
-        "session: 'limit_cycle', 'hopf' (van der Pol form), 'hopf_normal' (normal form), 'duffing'.",
+        description="What drives the neurons: 'reaching', or runs of a noisy planar system, one parameter "
+        "per session: 'limit_cycle', 'hopf' (van der Pol form), 'hopf_normal' (normal form), 'duffing'.",
     )
     layout: SimulatedLayout = Field(
         "000688",
@@ -55,9 +55,9 @@ class SimulateSettings(Frozen):
     )
     parameter_range: tuple[float, float] | None = Field(
         None,
-        description="Systems: parameter of the first and the last session, evenly spaced between; none: 0.5 to "
-        "5 ('limit_cycle', angular frequency), -1.5 to 1.5 ('hopf', 'hopf_normal', bifurcation parameter). "
-        "'duffing' has pairs on a grid.",
+        description="Systems: parameter of the first and the last session, evenly spaced between; none: 0.5 "
+        "to 5 ('limit_cycle', angular frequency), -1.5 to 1.5 ('hopf', 'hopf_normal', bifurcation "
+        "parameter). 'duffing' has pairs on a grid.",
     )
     trial_bins: int = Field(
         100, ge=10, le=5000, description="Systems: steps of a trial; one step is one bin of 20 ms."
@@ -91,7 +91,9 @@ class SimulateSettings(Frozen):
     def _fits_the_system(self) -> Self:
         is_system = self.system != "reaching"
         if is_system and self.layout != "generic":
-            message = f"layout {self.layout!r} holds reaches: a session of {self.system!r} has layout 'generic'"
+            message = (
+                f"layout {self.layout!r} holds reaches: a session of {self.system!r} has layout 'generic'"
+            )
             raise ValueError(message)
         for name in _OF_REACHING if is_system else _OF_SYSTEMS:
             if getattr(self, name) != type(self).model_fields[name].default:
@@ -101,11 +103,15 @@ class SimulateSettings(Frozen):
         if self.parameter_range is None:
             return self
         if self.system == "duffing":
-            message = "parameter_range is given, but 'duffing' has pairs of parameters on a grid: leave it out"
+            message = (
+                "parameter_range is given, but 'duffing' has pairs of parameters on a grid: leave it out"
+            )
             raise ValueError(message)
         first, last = self.parameter_range
         if not (math.isfinite(first) and math.isfinite(last) and first <= last):
-            message = f"parameter_range is ({first:g}, {last:g}): expected finite numbers, the smaller one first"
+            message = (
+                f"parameter_range is ({first:g}, {last:g}): expected finite numbers, the smaller one first"
+            )
             raise ValueError(message)
         return self
 
