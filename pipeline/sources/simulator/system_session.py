@@ -99,15 +99,19 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
 
 
 def _script(runs: Runs) -> Script:
-    edges = np.stack([runs.start_bin, runs.start_bin + runs.trial_bins], axis=1)
+    start = np.round(runs.start_bin * BIN_S, 3)
+    length = runs.trial_bins * BIN_S
+    stop = np.round(start + length, 3)
+    # No trial may seem longer than it is: ingest leaves out those beyond a limit, by default 6 s.
+    stop = np.where(stop - start > length, np.nextafter(stop, start), stop)
     trials = tuple(
         Trial(
-            start_s=start,
-            stop_s=stop,
-            onset_s=[round(start + LEAD_S, 3)],
-            move_end_s=[round(stop + LEAD_S, 3)],
+            start_s=first,
+            stop_s=last,
+            onset_s=[round(first + LEAD_S, 3)],
+            move_end_s=[round(last + LEAD_S, 3)],
         )
-        for start, stop in np.round(edges * BIN_S, 3).tolist()
+        for first, last in zip(start.tolist(), stop.tolist(), strict=True)
     )
     return Script(trials, movements=(), duration_s=runs.duration_s)
 

@@ -107,12 +107,17 @@ def best_forecast(
     trials: ArrayLike | None = None,
     units: ArrayLike | None = None,
     reach_bins: int = 0,
+    n_futures: int = 200,
+    seed: int = 0,
 ) -> FloatArray:
-    """Forecast the rates of bins ``t0 … t0 + k − 1`` of runs from the true state, along the true map.
+    """Forecast the rates of bins ``t0 … t0 + k − 1`` of runs from the true state.
 
-    Nothing that sees the spikes alone does better in the mean, except for what the curvature of the map and
-    of the exponential make of the process noise. Smoothing carries spikes backwards: bins seen in smoothed
-    rates hold spikes of the bins after them, so a fair ceiling knows these states too.
+    Nothing that sees the spikes alone does better in the mean than the expected rate given the true state,
+    which is the mean over many futures. Along the true map without noise (``n_futures=0``) the forecast stays
+    as sure of the phase as it was, and a model that knows how unsure it is may be ahead.
+
+    Smoothing carries spikes backwards: bins seen in smoothed rates hold spikes of the bins after them, so a
+    fair ceiling knows those states too (`reach_bins`).
 
     Parameters
     ----------
@@ -129,6 +134,10 @@ def best_forecast(
     reach_bins
         Bins after `t0` whose true state is known as well: 0 for counts, `IngestRecipe.filter_bins` (5 by
         default) for smoothed rates.
+    n_futures
+        Noisy futures of each run that are averaged; 0: the one without noise.
+    seed
+        Seed of the futures.
 
     Returns
     -------
@@ -140,7 +149,7 @@ def best_forecast(
     DataError
         If the session is not one of a system, or has no such trial or unit.
     SettingsError
-        If `t0` is not between 1 and the bins of a run, or `k` or `reach_bins` is too small.
+        If `t0` is not between 1 and the bins of a run, or `k`, `reach_bins` or `n_futures` is too small.
 
     Examples
     --------
@@ -152,29 +161,39 @@ def best_forecast(
     """
     system = truth.system
     if system is None:
-        raise DataError(
-            f"{truth.session}: simulated reaches have no best forecast; simulate a system instead."
-        )
-    if not 1 <= t0 <= system.trial_bins or k < 1 or reach_bins < 0:
+        message = f"{truth.session}: simulated reaches have no best forecast; simulate a system instead."
+        raise DataError(message)
+    if not 1 <= t0 <= system.trial_bins or k < 1 or reach_bins < 0 or n_futures < 0:
         raise SettingsError(
-            f"{truth.session}: a forecast of {k} bins after {t0} seen bins (reach {reach_bins}) of runs of "
-            f"{system.trial_bins} bins"
-        )
-    rows = np.arange(len(system.start_bin)) if trials is None else np.asarray(trials, dtype=np.int64)
-    if len(rows) and not 0 <= rows.min() <= rows.max() < len(system.start_bin):
-        raise DataError(
-            f"{truth.session}: trials {rows.min()} to {rows.max()}, but the session has "
-            f"{len(system.start_bin)}, counted from 0"
+            f"{truth.session}: a forecast of {k} bins after {t0} seen bins (reach {reach_bins}, {n_futures} "
+            f"futures) of runs of {system.trial_bins} bins"
         )
     kept = np.arange(len(truth.unit_ids)) if units is None else _rows_of(truth, units)
-    first = system.start_bin[rows] + t0
+    first = system.start_bin[_trials_of(truth, system, trials)] + t0
     n_known = min(reach_bins, k, system.trial_bins - t0)
-    path = [truth.latents[first + ahead] for ahead in range(n_known)]
-    z, equations = truth.latents[first - 1 + n_known], system.equations()
+    path = [system.rates(truth.latents[first + ahead]) for ahead in range(n_known)]
+    # (future, trial, state); one future is enough where nothing differs between them
+    z = np.repeat(truth.latents[None, first - 1 + n_known], max(n_futures, 1), axis=0)
+    noise = system.noise_per_step if n_futures else 0.0
+    equations, rng = system.equations(), np.random.default_rng(seed)
     for _ in range(k - n_known):
-        z = equations.advance(z)
-        path.append(z)
-    return system.rates(np.stack(path, axis=1))[..., kept]
+        z = equations.advance(z) + noise * rng.standard_normal(z.shape)
+        path.append(system.rates(z).mean(axis=0))
+    return np.stack(path, axis=1)[..., kept]
+
+
+def _trials_of(truth: Truth, system: SystemTruth, trials: ArrayLike | None) -> IntArray:
+    n_trials = len(system.start_bin)
+    if trials is None:
+        return np.arange(n_trials)
+    rows = np.asarray(trials, dtype=np.int64)
+    outside = rows[(rows < 0) | (rows >= n_trials)]
+    if len(outside):
+        raise DataError(
+            f"{truth.session}: no trial {outside[0]}; there are {n_trials}, counted from 0. The windows of a "
+            "chopped store are no runs."
+        )
+    return rows
 
 
 def _rows_of(truth: Truth, units: ArrayLike) -> IntArray:
