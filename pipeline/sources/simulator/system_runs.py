@@ -162,7 +162,10 @@ def run_system(system: System, settings: SimulateSettings, rng: np.random.Genera
         with np.errstate(over="ignore", invalid="ignore"):
             states = simulate_latents(system, z0, n_bins, rng=rng, noise_scaling=settings.noise_scaling)
     except ValueError as error:
-        message = f"{error}: narrow parameter_range, or shorten trial_bins ({n_bins})"
+        message = (
+            f"{system}: a run diverges within trial_bins = {n_bins}. Narrow parameter_range, or shorten "
+            "trial_bins."
+        )
         raise SettingsError(message) from error
     latents = np.empty((REST_BINS + n_trials * (n_bins + REST_BINS), DIM))
     rows = latents[REST_BINS:].reshape(n_trials, n_bins + REST_BINS, DIM)

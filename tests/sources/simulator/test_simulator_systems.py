@@ -289,9 +289,19 @@ def test_reaches_have_no_best_forecast() -> None:
         best_forecast(truth, 10, 5)
 
 
-def test_a_system_that_diverges_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"diverges.*narrow parameter_range"):
-        simulate_session(_settings(system="hopf", parameter_range=(900, 900)))
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"system": "hopf", "parameter_range": (900, 900)},
+        {"system": "duffing", "parameter_range": None, "n_sessions": 20, "trial_bins": 2000},
+    ],
+    ids=str,
+)
+def test_a_system_that_diverges_is_named(changes: dict[str, object]) -> None:
+    settings = _settings(**changes)
+    last = settings.n_sessions - 1
+    with pytest.raises(SettingsError, match=r"diverges within trial_bins.*Narrow parameter_range"):
+        simulate_session(settings, session=last)
 
 
 @pytest.mark.parametrize(
