@@ -20,8 +20,8 @@ class Frozen(BaseModel):
     def digest(self) -> str:
         """Return the SHA-256 of the canonical JSON form, as 64 hexadecimal digits.
 
-        Two objects have the same digest exactly when all their fields are equal, whatever order or
-        notation they were written in.
+        Two objects have the same digest exactly when all their fields that have an effect are equal, whatever
+        order or notation they were written in.
 
         Examples
         --------
@@ -29,5 +29,10 @@ class Frozen(BaseModel):
         >>> IngestRecipe().digest() == IngestRecipe(bin_size_s=0.02).digest()
         True
         """
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        content = self.model_dump(mode="json", exclude=self._undigested())
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _undigested(self) -> set[str]:
+        """Fields that do not count for the digest: those without effect beside the others."""
+        return set()

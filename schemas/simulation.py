@@ -1,8 +1,9 @@
-"""Settings of `pipeline simulate`: a dandiset of simulated reaching sessions with known truth."""
+"""Settings of `pipeline simulate`: a dandiset of simulated sessions with known truth."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import math
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,15 +11,25 @@ from schemas.base import Frozen
 
 SimulatedLayout = Literal["000688", "000070", "nlb", "generic"]
 SimulatedTask = Literal["CO", "RT"]
+SimulatedSystem = Literal["reaching", "limit_cycle", "hopf", "hopf_normal", "duffing"]
+
+_OF_REACHING = ("task", "n_targets", "failure_rate")
+_OF_SYSTEMS = ("noise_scaling", "parameter_range", "trial_bins")
 
 
 class SimulateSettings(Frozen):
     """Size and shape of a simulated dandiset."""
 
+    system: SimulatedSystem = Field(
+        "reaching",
+        description="What drives the neurons: 'reaching', or runs of a noisy planar system, one parameter "
+        "per session: 'limit_cycle', 'hopf' (van der Pol form), 'hopf_normal' (normal form), 'duffing'.",
+    )
     layout: SimulatedLayout = Field(
         "000688",
         description="NWB layout: '000688' (waveforms, no onset column), '000070' (kinematics within trials "
-        "only), 'nlb' (held-out units, split column), 'generic' (no trial table).",
+        "only), 'nlb' (held-out units, split column), 'generic' (no trial table). Systems: always 'generic', "
+        "with a trial table.",
     )
     task: SimulatedTask = Field(
         "CO",
@@ -39,7 +50,26 @@ class SimulateSettings(Frozen):
     mean_rate_hz: float = Field(12.0, gt=0, le=60, description="Mean over units of the firing rate, Hz.")
     silent_units: int = Field(2, ge=0, description="Units of each session that fire below 0.1 Hz.")
     waveforms: bool = Field(default=True, description="Write one waveform per spike (layout '000688').")
+    noise_scaling: Literal["sqrt_dt", "dt"] = Field(
+        "sqrt_dt", description="Systems: process noise of a step, 'sqrt_dt' (0.1) or 'dt' (0.02)."
+    )
+    parameter_range: tuple[float, float] | None = Field(
+        None,
+        description="Systems: parameter of the first and the last session, evenly spaced between; none: 0.5 "
+        "to 5 ('limit_cycle', angular frequency), -1.5 to 1.5 ('hopf', 'hopf_normal', bifurcation "
+        "parameter). 'duffing' has pairs on a grid.",
+    )
+    trial_bins: int = Field(
+        100, ge=10, le=5000, description="Systems: steps of a trial; one step is one bin of 20 ms."
+    )
     seed: int = Field(0, ge=0, description="Seed: same seed, same data.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _systems_are_generic(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("system", "reaching") != "reaching":
+            return {"layout": "generic", **given}
+        return given
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -56,3 +86,35 @@ class SimulateSettings(Frozen):
             message = f"layout {self.layout!r} has no task RT: use task CO, or layout '000688' or 'generic'"
             raise ValueError(message)
         return self
+
+    @model_validator(mode="after")
+    def _fits_the_system(self) -> Self:
+        is_system = self.system != "reaching"
+        if is_system and self.layout != "generic":
+            message = (
+                f"layout {self.layout!r} holds reaches: a session of {self.system!r} has layout 'generic'"
+            )
+            raise ValueError(message)
+        for name in _OF_REACHING if is_system else _OF_SYSTEMS:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                remedy = "leave it out" if is_system else "choose a system with system=NAME, or leave it out"
+                message = f"{name} has no meaning for system {self.system!r}: {remedy}"
+                raise ValueError(message)
+        if self.parameter_range is None:
+            return self
+        if self.system == "duffing":
+            message = (
+                "parameter_range is given, but 'duffing' has pairs of parameters on a grid: leave it out"
+            )
+            raise ValueError(message)
+        first, last = self.parameter_range
+        if not (math.isfinite(first) and math.isfinite(last) and first <= last):
+            message = (
+                f"parameter_range is ({first:g}, {last:g}): expected finite numbers, the smaller one first"
+            )
+            raise ValueError(message)
+        return self
+
+    def _undigested(self) -> set[str]:
+        # Sessions simulated before there were systems keep their digest.
+        return {"system", *_OF_SYSTEMS} if self.system == "reaching" else set()

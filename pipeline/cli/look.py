@@ -54,7 +54,7 @@ def simulate(
     json_lines: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Write simulated reaching sessions as NWB files, with the truth of each beside it."""
+    """Write simulated sessions of reaching or of a dynamical system as NWB files, each with its truth."""
     from pipeline.stages.simulate import simulate as stage
     from pipeline.stores.settings import load
     from schemas.simulation import SimulateSettings

@@ -116,6 +116,58 @@ def test_the_decoder_on_true_rates_beats_the_one_on_smoothed_rates(session):
     assert true > 0.95
 
 
+OF_A_SYSTEM = {"layout": "generic"}
+RUNS = IngestRecipe(align_to="trial_start", window_s=(0.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def cycle(session):
+    """Return recording and truth of 80 runs of a limit cycle."""
+    return session(system="limit_cycle", parameter_range=(2, 2), n_trials=80, **OF_A_SYSTEM)
+
+
+def test_every_run_of_a_system_becomes_a_trial_of_its_bins(cycle):
+    recording, truth = cycle
+    made = make_trials(recording, RUNS)
+    assert made.dropped.trials == {}
+    assert made.dropped.units == {"below_min_rate": 2}
+    assert made.quality.flags == ()
+    np.testing.assert_array_equal(made.trials["trial"], truth.trial_row)
+    np.testing.assert_array_equal(made.trials["start_bin"], truth.system.start_bin)
+    assert (made.trials["event_offset"] == 0).all()
+    kept = np.isin(truth.unit_ids, made.trials["unit"])
+    rates = truth.rates_hz[made.trials["start_bin"][:, None] + np.arange(100)][..., kept].astype(float)
+    expected = 0.02 * rates.sum(axis=(0, 1))
+    assert (np.abs(made.trials["counts"].sum(axis=(0, 1)) - expected) < 4.5 * np.sqrt(expected)).all()
+
+
+def test_runs_of_six_seconds_are_not_too_long(session):
+    recording, _ = session(system="limit_cycle", n_trials=40, trial_bins=300, n_units=(5, 5), **OF_A_SYSTEM)
+    made = make_trials(recording, IngestRecipe(align_to="trial_start", window_s=(0.0, 6.0)))
+    assert made.trials["counts"].shape[:2] == (40, 300)
+
+
+def test_velocity_is_decoded_from_the_true_rates_of_a_system_at_a_lag_of_100_ms(cycle):
+    recording, truth = cycle
+    made = make_trials(recording, RUNS)
+    is_train, is_test = (made.trials["split"] == name for name in ("train", "test"))
+    bins = made.trials["start_bin"][:, None] + np.arange(100)
+    kept = np.isin(truth.unit_ids, made.trials["unit"])
+    rates = np.log(truth.rates_hz[bins][..., kept].astype(float))
+
+    def score(features, lag_bins):
+        velocity = made.continuous["velocity"][bins + lag_bins].astype(float)
+        decoder = fit_velocity_decoder(
+            features[is_train], velocity[is_train], alphas=(1e-3, 1e-1, 10), folds=5
+        )
+        return hand_velocity_r2(decoder, features[is_test], velocity[is_test]).value
+
+    assert score(rates, 5) > 0.98
+    assert score(np.exp(rates), 5) > 0.9
+    assert score(rates, 5) > max(score(rates, 2), score(rates, 8))
+    assert score(made.trials["rates"].astype(float), 5) > 0.8
+
+
 def test_gaps_between_trials_stay_gaps(session):
     recording, _ = session(layout="000070")
     made = make_trials(recording, IngestRecipe())

@@ -17,6 +17,7 @@ from pipeline.stages.ingest import ingest
 from pipeline.stages.simulate import simulate
 from pipeline.stages.train import train
 from schemas.models import MDSSMSettings, ReadInSettings
+from schemas.recipe import IngestRecipe
 from schemas.simulation import SimulateSettings
 from schemas.training import BatchSettings, TrainSettings
 
@@ -46,7 +47,7 @@ def commands(page: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which ``demo/`` is as after ``make demo``, only smaller."""
+    """Return a folder with ``demo/`` as after ``make demo``, and ``cycles/`` of the manual, only smaller."""
     folder = tmp_path_factory.mktemp("snippets")
     settings = SimulateSettings(n_subjects=1, n_sessions=1, n_units=(8, 8), n_trials=40, waveforms=False)
     simulate(folder / "demo" / "nwb", settings)
@@ -56,7 +57,16 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         latent_dim=2, rank=1, dynamics_width=8, hyper_width=8, encoder_width=8,
         read_in=ReadInSettings(hidden=8, width=4),
     )  # fmt: skip
-    train(catalog, TrainSettings(model=model, batch=BatchSettings(trials_per_session=4), max_steps=2))
+    short = TrainSettings(model=model, batch=BatchSettings(trials_per_session=4), max_steps=2)
+    train(catalog, short)
+    cycle = SimulateSettings(
+        system="limit_cycle", n_subjects=1, n_sessions=1, n_units=(8, 8), n_trials=20, silent_units=1
+    )
+    simulate(folder / "cycles" / "nwb", cycle)
+    catalog = folder / "cycles" / "catalog.yaml"
+    whole_runs = IngestRecipe(align_to="trial_start", window_s=(0.0, 2.0))
+    ingest(catalog, FolderSource([folder / "cycles" / "nwb"]), whole_runs)
+    train(catalog, short, run_name="cycles")
     return folder
 
 

@@ -30,7 +30,8 @@ def simulate_dandiset(
     """Write a dandiset of simulated sessions and their truth.
 
     Sessions that are already there from the same settings are left as they are, so an interrupted call is
-    finished by repeating it and a dandiset grows by raising ``n_subjects`` or ``n_sessions``.
+    finished by repeating it and a dandiset grows by raising ``n_subjects`` or ``n_sessions``. One of a
+    dynamical system does not grow: its sessions share out the range of the parameter.
 
     Parameters
     ----------

@@ -115,6 +115,22 @@ def move_hand(script: Script, rng: np.random.Generator) -> Kinematics:
     n_samples = round(script.duration_s * FINE_RATE_HZ) + 1
     velocity = _tremor(n_samples, rng)
     _add_movements(velocity, script.movements)
+    return kinematics_of(velocity)
+
+
+def kinematics_of(velocity: FloatArray) -> Kinematics:
+    """Integrate and differentiate a velocity; the hand starts at the origin.
+
+    Parameters
+    ----------
+    velocity
+        cm/s at 1 kHz. Shape ``(n_samples, 2)``.
+
+    Examples
+    --------
+    >>> kinematics_of(np.array([[0.0, 0.0], [2.0, 0.0]])).position[-1].tolist()
+    [0.001, 0.0]
+    """
     steps = (velocity[1:] + velocity[:-1]) / (2 * FINE_RATE_HZ)
     position = np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
     acceleration: FloatArray = np.gradient(velocity, 1 / FINE_RATE_HZ, axis=0)

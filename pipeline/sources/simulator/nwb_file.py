@@ -12,9 +12,12 @@ from pynwb.file import Subject
 
 from pipeline.sources.simulator.nwb_layouts import fill_file
 from pipeline.sources.simulator.session import SimulatedSession, session_digest
+from pipeline.sources.simulator.system_runs import BIN_S
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pipeline.sources.simulator.system_truth import SystemTruth
 
 _TASK_TEXT = {"CO": "centre-out reaching with an instructed delay", "RT": "random-target reaching"}
 
@@ -61,10 +64,14 @@ def write_nwb(simulated: SimulatedSession, path: Path) -> None:
 
 
 def _new_file(simulated: SimulatedSession) -> NWBFile:
-    task = _TASK_TEXT[simulated.settings.task]
+    description, experiment = _reaching_text(simulated)
+    keyword = "reaching"
+    if simulated.truth.system is not None:
+        description, experiment = _system_text(simulated, simulated.truth.system)
+        keyword = "dynamical system"
     nwbfile = NWBFile(
-        session_description=f"Simulated subject {simulated.subject} performing {task}.",
-        experiment_description=f"Simulation of {task} with low-dimensional shared dynamics of known truth",
+        session_description=description,
+        experiment_description=experiment,
         identifier=str(_pinned_uuid(simulated, "identifier")),
         session_id=simulated.session.partition("_ses-")[2],
         session_start_time=simulated.start,
@@ -72,7 +79,7 @@ def _new_file(simulated: SimulatedSession) -> NWBFile:
         institution="Simulated",
         lab="Simulated",
         experimenter=["Simulator, Reach"],
-        keywords=["motor cortex", "reaching", "simulation"],
+        keywords=["motor cortex", keyword, "simulation"],
     )
     nwbfile.subject = Subject(
         subject_id=simulated.subject,
@@ -82,6 +89,27 @@ def _new_file(simulated: SimulatedSession) -> NWBFile:
         description="simulated, no animal",
     )
     return nwbfile
+
+
+def _reaching_text(simulated: SimulatedSession) -> tuple[str, str]:
+    task = _TASK_TEXT[simulated.settings.task]
+    return (
+        f"Simulated subject {simulated.subject} performing {task}.",
+        f"Simulation of {task} with low-dimensional shared dynamics of known truth",
+    )
+
+
+def _system_text(simulated: SimulatedSession, system: SystemTruth) -> tuple[str, str]:
+    parameters = ", ".join(f"{name} = {value:.6g}" for name, value in system.parameters.items())
+    experiment = (
+        f"Simulation of the dynamical system {system.name}, one parameter per session, of known truth"
+    )
+    description = (
+        f"Simulated subject {simulated.subject} driven by runs of the dynamical system {system.name} with "
+        f"{parameters}, dt = {system.dt:g} per bin of {1000 * BIN_S:g} ms, noise {system.noise_per_step:g} "
+        "per step."
+    )
+    return description, experiment
 
 
 def _pinned_uuid(simulated: SimulatedSession, what: str) -> uuid.UUID:

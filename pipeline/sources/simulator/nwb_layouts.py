@@ -25,6 +25,7 @@ from pipeline.sources.simulator.nwb_trials import (
     centre_out_columns,
     maze_columns,
     random_target_columns,
+    run_columns,
     target_places,
 )
 
@@ -239,6 +240,8 @@ def _fill_generic(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
         unit="m/s",
     )
     behavior.add([Position(spatial_series=hand), velocity])
+    if len(simulated.listed):
+        add_trials(nwbfile, "runs of a dynamical system", columns=run_columns(_listed(simulated)))
 
 
 def _behavior_module(nwbfile: NWBFile, description: str) -> ProcessingModule:

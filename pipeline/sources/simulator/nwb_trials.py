@@ -173,6 +173,23 @@ def benchmark_columns(trials: Sequence[Trial], rng: np.random.Generator) -> list
     ]
 
 
+def run_columns(trials: Sequence[Trial]) -> list[Column]:
+    """Return the trial columns of a session of a dynamical system: edges of the runs, and the hand's onset.
+
+    Parameters
+    ----------
+    trials
+        Trials of the table.
+
+    Examples
+    --------
+    >>> [name for name, _, _ in run_columns([Trial(start_s=1.0, stop_s=3.0, onset_s=[1.1])])]
+    ['start_time', 'stop_time', 'move_onset_time']
+    """
+    onset = np.array([trial.onset_s[0] for trial in trials])
+    return [*_edges(trials), ("move_onset_time", "time when the hand begins to follow the run", onset)]
+
+
 def _edges(trials: Sequence[Trial]) -> list[Column]:
     return [
         ("start_time", "Start time of epoch, in seconds", np.array([trial.start_s for trial in trials])),

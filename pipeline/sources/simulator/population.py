@@ -34,7 +34,7 @@ class Population:
     Attributes
     ----------
     loadings
-        Log-rate per unit of each latent. Shape ``(n_units, 8)``.
+        Log-rate per unit of each latent. Shape ``(n_units, n_latents)``: 8, or 2 of a planar system.
     mean_hz
         Mean rate over the session. Shape ``(n_units,)``.
     area
@@ -73,8 +73,7 @@ def draw_population(settings: SimulateSettings, rng: np.random.Generator) -> Pop
     """
     low, high = settings.n_units
     n_units = int(rng.integers(low, high + 1))
-    n_m1 = -(-n_units // 2)
-    is_m1 = np.arange(n_units) < n_m1
+    is_m1 = areas_of(n_units) == "M1"
     tuned = rng.lognormal(np.where(is_m1, np.log(0.75), np.log(0.55)), 0.35)
     prepared = rng.lognormal(np.where(is_m1, np.log(0.25), np.log(0.40)), 0.35)
     preferred = rng.uniform(-np.pi, np.pi, n_units)
@@ -89,6 +88,33 @@ def draw_population(settings: SimulateSettings, rng: np.random.Generator) -> Pop
         ],
         axis=1,
     )
+    return Population(loadings, draw_mean_rates(settings, n_units, rng), areas_of(n_units))
+
+
+def draw_mean_rates(settings: SimulateSettings, n_units: int, rng: np.random.Generator) -> FloatArray:
+    """Draw the mean rate of every unit: a long tail, some silent, the mean over units as asked for.
+
+    Parameters
+    ----------
+    settings
+        Mean rate, silent units.
+    n_units
+        Number of units.
+    rng
+        Source of all randomness.
+
+    Returns
+    -------
+    mean_hz
+        Shape ``(n_units,)``.
+
+    Examples
+    --------
+    >>> from schemas.simulation import SimulateSettings
+    >>> mean = draw_mean_rates(SimulateSettings(), 60, np.random.default_rng(0))
+    >>> round(float(mean.mean()), 3), int((mean < 0.1).sum())
+    (12.0, 2)
+    """
     silent = np.zeros(n_units, dtype=bool)
     silent[rng.permutation(n_units)[: settings.silent_units]] = True
     mean = np.clip(rng.lognormal(0.0, 0.65, n_units), 0.1, 4.0)
@@ -96,8 +122,18 @@ def draw_population(settings: SimulateSettings, rng: np.random.Generator) -> Pop
     active = ~silent
     if active.any():
         mean[active] *= (settings.mean_rate_hz * n_units - mean[silent].sum()) / mean[active].sum()
-    area = np.where(is_m1, "M1", "PMd").astype(object)
-    return Population(loadings, mean, area)
+    return np.asarray(mean)
+
+
+def areas_of(n_units: int) -> NDArray[np.object_]:
+    """Return the area of each unit: the first half M1, the others PMd. Shape ``(n_units,)``, object.
+
+    Examples
+    --------
+    >>> areas_of(3).tolist()
+    ['M1', 'M1', 'PMd']
+    """
+    return np.where(np.arange(n_units) < -(-n_units // 2), "M1", "PMd").astype(object)
 
 
 def firing_rates(population: Population, latents: FloatArray) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """One simulated session in memory: script, hand, latents, units, spikes, truth.
 
-Every random draw comes from the seed and the numbers of subject and session alone, so a session is the same
-whichever others are simulated with it.
+Every random draw comes from the seed and the numbers of subject and session alone, so a session of reaching
+is the same whichever others are simulated with it. Those of a dynamical system share out the range of its
+parameter.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.sources.simulator.course import Course
 from pipeline.sources.simulator.dynamics import draw_dynamics, latent_times, run_dynamics, vary_dynamics
 from pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, move_hand, sample_at
 from pipeline.sources.simulator.population import Population, draw_population, fire_spikes, firing_rates
 from pipeline.sources.simulator.script import Pace, Script, write_script
+from pipeline.sources.simulator.system_session import run_session
 from pipeline.sources.simulator.truth import Truth
 
 if TYPE_CHECKING:
@@ -80,7 +83,8 @@ def session_digest(settings: SimulateSettings) -> str:
     Parameters
     ----------
     settings
-        Settings of the dandiset; how many subjects and sessions it has is left out.
+        Settings of the dandiset; how many subjects and sessions it has is left out, except for systems: there
+        it decides the parameter of each session.
 
     Examples
     --------
@@ -88,7 +92,8 @@ def session_digest(settings: SimulateSettings) -> str:
     >>> session_digest(SimulateSettings(n_sessions=1)) == session_digest(SimulateSettings(n_sessions=9))
     True
     """
-    alone = settings.model_copy(update={"n_subjects": 1, "n_sessions": 1})
+    is_reaching = settings.system == "reaching"
+    alone = settings.model_copy(update={"n_subjects": 1, "n_sessions": 1}) if is_reaching else settings
     return f"{SIMULATOR_VERSION}:{alone.digest()}"
 
 
@@ -98,7 +103,7 @@ def name_session(settings: SimulateSettings, *, subject: int, session: int) -> t
     Parameters
     ----------
     settings
-        Names the task.
+        Names the task, or the system.
     subject, session
         Numbers of the subject and of its session, from 0.
 
@@ -113,7 +118,8 @@ def name_session(settings: SimulateSettings, *, subject: int, session: int) -> t
         rest, letter = divmod(rest - 1, len(ascii_uppercase))
         letters = ascii_uppercase[letter] + letters
     start = FIRST_DAY + timedelta(days=7 * session + subject)
-    return f"sub-Sim{letters}_ses-{settings.task}-{start:%Y%m%d}", f"Sim{letters}", start
+    what = settings.task if settings.system == "reaching" else settings.system.replace("_", "")
+    return f"sub-Sim{letters}_ses-{what}-{start:%Y%m%d}", f"Sim{letters}", start
 
 
 def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: int = 0) -> SimulatedSession:
@@ -129,7 +135,13 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     Returns
     -------
     simulated
-        The session; the dynamics are those of all sessions of the seed, a few per cent varied by subject.
+        The session; the dynamics of reaching are those of all sessions of the seed, a few per cent varied by
+        subject, those of a system have a parameter of their own.
+
+    Raises
+    ------
+    SettingsError
+        If a run of a system diverges.
 
     Examples
     --------
@@ -138,6 +150,27 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     >>> simulated.session, simulated.truth.rates_hz.shape[1]
     ('sub-SimA_ses-CO-20200106', 5)
     """
+    act = _reach_session if settings.system == "reaching" else run_session
+    course = act(settings, subject=subject, session=session)
+    session_id, subject_id, start = name_session(settings, subject=subject, session=session)
+    return SimulatedSession(
+        session=session_id,
+        subject=subject_id,
+        start=start,
+        settings=settings,
+        script=course.script,
+        kinematics=course.kinematics,
+        population=course.population,
+        listed=course.listed,
+        heldout=course.heldout,
+        spike_times=course.spike_times,
+        spike_index=course.spike_index,
+        truth=Truth(session=session_id, settings_digest=session_digest(settings), **course.truth),
+    )
+
+
+def _reach_session(settings: SimulateSettings, *, subject: int, session: int) -> Course:
+    """Simulate the course of one session of reaching."""
     subject_rng = np.random.default_rng([settings.seed, 1, subject])
     dynamics = vary_dynamics(draw_dynamics(np.random.default_rng([settings.seed, 0])), subject_rng)
     reaction, reach = np.exp(0.06 * np.clip(subject_rng.standard_normal(2), -2, 2))
@@ -153,27 +186,11 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     rates = firing_rates(population, latents)
     spike_times, spike_index = fire_spikes(rates, spikes)
 
-    session_id, subject_id, start = name_session(settings, subject=subject, session=session)
-    listed = _listed_trials(settings, script)
     heldout = np.zeros(len(population), dtype=np.bool_)
     heldout[choices.permutation(len(population))[: int(HELDOUT_SHARE * len(population))]] = True
+    listed = _listed_trials(settings, script)
     time = latent_times(script.duration_s)
-    truth = Truth(
-        session=session_id,
-        settings_digest=session_digest(settings),
-        **_reach_columns(script, kinematics, listed=listed),
-        latent_time_s=time,
-        latents=latents,
-        rates_hz=rates,
-        unit_ids=_unit_ids(settings, population),
-        velocity=sample_at(kinematics.velocity, time),
-        position=sample_at(kinematics.position, time),
-    )
-    return SimulatedSession(
-        session=session_id,
-        subject=subject_id,
-        start=start,
-        settings=settings,
+    return Course(
         script=script,
         kinematics=kinematics,
         population=population,
@@ -181,7 +198,15 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
         heldout=heldout,
         spike_times=spike_times,
         spike_index=spike_index,
-        truth=truth,
+        truth={
+            **_reach_columns(script, kinematics, listed=listed),
+            "latent_time_s": time,
+            "latents": latents,
+            "rates_hz": rates,
+            "unit_ids": _unit_ids(settings, population),
+            "velocity": sample_at(kinematics.velocity, time),
+            "position": sample_at(kinematics.position, time),
+        },
     )
 
 

@@ -12,8 +12,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.sources.simulator.system_truth import SystemTruth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,8 +30,8 @@ class Truth:
     """Truth of one simulated session.
 
     Times are seconds on the clock of the NWB file. The arrays of the first group have one entry per target
-    shown or trial without target, in order of time: one per trial in centre-out sessions, up to four in
-    random-target sessions.
+    shown or trial without target, in order of time: one per trial in centre-out sessions and those of a
+    dynamical system, up to four in random-target sessions.
 
     Attributes
     ----------
@@ -47,7 +49,8 @@ class Truth:
     target_on_s, go_cue_s
         Event times, NaN where the event did not happen. Shape ``(n_reaches,)``.
     onset_s, move_end_s
-        First and last moment of the minimum-jerk reach, NaN where no reach was made. Shape ``(n_reaches,)``.
+        First and last moment of the minimum-jerk reach, or of the hand following a run; NaN where no reach
+        was made. Shape ``(n_reaches,)``.
     success
         Whether the trial was rewarded. Shape ``(n_reaches,)``.
     target_dir_rad
@@ -55,16 +58,20 @@ class Truth:
     peak_speed_cm_s
         Greatest speed during the reach, NaN where none was made. Shape ``(n_reaches,)``.
     latent_time_s
-        Every 10 ms of the session. Shape ``(n_times,)``.
+        Every 10 ms of the session; of a dynamical system the left edges of its bins, every 20 ms. Shape
+        ``(n_times,)``.
     latents
-        Latent state at those times. Shape ``(n_times, 8)``, float64.
+        Latent state at those times, or in those bins. Shape ``(n_times, 8)``, of a system ``(n_times, 2)``,
+        float64.
     rates_hz
-        Rate at which each unit fires at those times, dead time included. Shape ``(n_times, n_units)``,
-        float32.
+        Rate at which each unit fires at those times, dead time included, or in those bins. Shape
+        ``(n_times, n_units)``, float32.
     unit_ids
         Ids of the units in the file. Shape ``(n_units,)``.
     velocity, position
         Hand velocity in cm/s and position in cm at those times. Shape ``(n_times, 2)``.
+    system
+        Equations and read-outs of a session of a dynamical system; None for reaches.
     """
 
     session: str
@@ -85,6 +92,10 @@ class Truth:
     unit_ids: IntArray
     velocity: FloatArray
     position: FloatArray
+    system: SystemTruth | None = None
+
+
+_NAMES = tuple(entry.name for entry in fields(Truth) if entry.name != "system")
 
 
 def truth_path(nwb_path: Path) -> Path:
@@ -132,10 +143,11 @@ def write_truth(truth: Truth, path: Path) -> None:
     ...     read_truth(path).rates_hz.shape == truth.rates_hz.shape
     True
     """
+    arrays = {name: getattr(truth, name) for name in _NAMES}
+    if truth.system is not None:
+        arrays |= truth.system.to_arrays()
     with path.open("wb") as file:
-        np.savez(
-            file, allow_pickle=False, **{entry.name: getattr(truth, entry.name) for entry in fields(truth)}
-        )
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def read_truth(path: Path) -> Truth:
@@ -164,7 +176,7 @@ def read_truth(path: Path) -> Truth:
     >>> truth.session, truth.latents.shape[1]
     ('sub-SimA_ses-CO-20200106', 8)
     """
-    arrays = _load(path, [entry.name for entry in fields(Truth)])
+    arrays = _load(path, _NAMES, with_system=True)
     for name in ("session", "settings_digest"):
         arrays[name] = str(arrays[name])
     return Truth(**arrays)
@@ -194,12 +206,15 @@ def read_digest(path: Path) -> str:
     return str(_load(path, ["settings_digest"])["settings_digest"])
 
 
-def _load(path: Path, names: list[str]) -> dict[str, Any]:
+def _load(path: Path, names: Sequence[str], *, with_system: bool = False) -> dict[str, Any]:
     if path.suffix == ".nwb":
         path = truth_path(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in names}
+            arrays: dict[str, Any] = {name: stored[name] for name in names}
+            if with_system and "system_name" in stored:
+                arrays["system"] = SystemTruth.from_arrays(stored)
+            return arrays
     except FileNotFoundError as error:
         message = f"{path}: no such file. The truth of a simulated session lies beside its NWB file."
         raise DataError(message) from error
