@@ -53,22 +53,23 @@ class _StopError(Exception):
     pass
 
 
+@pytest.mark.parametrize(("steps", "stopped", "kept"), [(20, 15, 10), (200, 110, 100)])
 def test_a_resumed_run_takes_the_same_steps_bit_for_bit(
-    datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path
+    datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path, steps: int, stopped: int, kept: int
 ) -> None:
-    settings = make_settings()
+    settings = make_settings(max_steps=steps, checkpoint_every=kept, patience=steps)
     whole, model, _ = _fit(datasets, settings, tmp_path / "whole")
 
     def stop(step: int, total: int, metrics: dict[str, float]) -> None:
         del total, metrics
-        if step == 15:
+        if step == stopped:
             raise _StopError
 
     with pytest.raises(_StopError):
         _fit(datasets, settings, tmp_path / "parts", progress=stop)
-    assert load_checkpoint(tmp_path / "parts" / LAST, model)[0].step == 10
+    assert load_checkpoint(tmp_path / "parts" / LAST, model)[0].step == kept
     resumed, _, _ = _fit(datasets, settings, tmp_path / "parts", resume=True)
-    assert resumed.steps == whole.steps == 20
+    assert resumed.steps == whole.steps == steps
     assert resumed.best_step == whole.best_step
     for name in (LAST, BEST):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

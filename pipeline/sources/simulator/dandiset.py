@@ -105,8 +105,8 @@ def _write_session(path: Path, settings: SimulateSettings, *, subject: int, sess
     # pynwb takes over a second to import; whoever only asks for the settings need not wait for it.
     from pipeline.sources.simulator.nwb_file import write_nwb  # noqa: PLC0415
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     simulated = simulate_session(settings, subject=subject, session=session)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _renamed_when_whole(truth_path(path)) as temporary:
         write_truth(simulated.truth, temporary)
     with _renamed_when_whole(path) as temporary:
