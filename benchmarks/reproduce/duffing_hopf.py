@@ -33,7 +33,7 @@ HELD_OUT: dict[str, System] = {
 } | hopf_systems([1.1])
 
 MODEL = {"embedding_dim": 2, "hyper_width": 64}
-"""The width of the hypernetwork is that of the authors' code; with 16 the two wells are not learnt as well."""
+"""The hypernetwork is as wide as in the authors' code; with 16 the two wells are not learnt as well."""
 
 PLANS = {
     "small": Plan(
