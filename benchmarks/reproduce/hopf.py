@@ -28,16 +28,19 @@ PAPER = {  # reconstruction and forecast (k = 20), each at the smaller and the l
     "Embedding-Input": (".86 ± .049", ".89 ± .04", ".61 ± .09", ".56 ± .11"),
 }
 
+MODEL = {"hyper_width": 64}
+"""The hypernetwork is as wide as in the authors' code."""
+
 PLANS = {
     "small": Plan(
         name="hopf", title="Hopf systems", pretrain=hopf_systems(np.linspace(-1.5, 1.5, 9)),
-        held_out=hopf_systems(HELD_OUT), t0=50, horizon=50, steps=600, single_steps=1000,
-        recipe=Recipe(n_bins=150, n_trials={"train": 128, "val": 0, "test": 64}),
+        held_out=hopf_systems(HELD_OUT), t0=50, horizon=40, steps=1200, single_steps=1000, model=MODEL,
+        recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}),
     ),
     "full": Plan(
         name="hopf", title="Hopf systems", pretrain=hopf_systems(np.linspace(-1.5, 1.5, 21)),
         held_out=hopf_systems(HELD_OUT), t0=100, horizon=50, steps=3000, align_steps=600, single_steps=2000,
-        recipe=Recipe(n_bins=300, n_trials={"train": 128, "val": 0, "test": 64}),
+        model=MODEL, recipe=Recipe(n_bins=300, n_trials={"train": 128, "val": 0, "test": 64}),
     ),
 }  # fmt: skip
 
