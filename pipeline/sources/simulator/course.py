@@ -30,7 +30,7 @@ class Course:
         Seconds, grouped by unit, ascending within each. Shape ``(n_spikes,)``.
     spike_index
         One past the last spike of each unit. Shape ``(n_units,)``.
-    truth
+    known
         Fields of `Truth`, but the session's id and digest.
     """
 
@@ -41,4 +41,4 @@ class Course:
     heldout: BoolArray
     spike_times: FloatArray
     spike_index: IntArray
-    truth: Mapping[str, Any]
+    known: Mapping[str, Any]

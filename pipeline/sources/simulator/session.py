@@ -24,7 +24,7 @@ from pipeline.sources.simulator.system_session import run_session
 from pipeline.sources.simulator.truth import Truth
 
 if TYPE_CHECKING:
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from pipeline.signals.recording import IntArray
     from schemas.simulation import SimulateSettings
 
 SIMULATOR_VERSION = 1
@@ -33,7 +33,7 @@ HELDOUT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class SimulatedSession:
+class SimulatedSession(Course):
     """One session, before it is written.
 
     Attributes
@@ -44,16 +44,6 @@ class SimulatedSession:
         Start of the session, UTC.
     settings
         What it was simulated from.
-    script, kinematics, population
-        Trials and movements, the hand at 1 kHz, the units.
-    listed
-        Numbers of the trials the file's trial table lists. Shape ``(n_listed,)``.
-    heldout
-        Units held out for co-smoothing. Shape ``(n_units,)``.
-    spike_times
-        Seconds, grouped by unit, ascending within each. Shape ``(n_spikes,)``.
-    spike_index
-        One past the last spike of each unit. Shape ``(n_units,)``.
     truth
         What the simulator knows.
     """
@@ -62,13 +52,6 @@ class SimulatedSession:
     subject: str
     start: datetime
     settings: SimulateSettings
-    script: Script
-    kinematics: Kinematics
-    population: Population
-    listed: IntArray
-    heldout: BoolArray
-    spike_times: FloatArray
-    spike_index: IntArray
     truth: Truth
 
     def rng(self, purpose: str) -> np.random.Generator:
@@ -154,18 +137,12 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     course = act(settings, subject=subject, session=session)
     session_id, subject_id, start = name_session(settings, subject=subject, session=session)
     return SimulatedSession(
+        **vars(course),
         session=session_id,
         subject=subject_id,
         start=start,
         settings=settings,
-        script=course.script,
-        kinematics=course.kinematics,
-        population=course.population,
-        listed=course.listed,
-        heldout=course.heldout,
-        spike_times=course.spike_times,
-        spike_index=course.spike_index,
-        truth=Truth(session=session_id, settings_digest=session_digest(settings), **course.truth),
+        truth=Truth(session=session_id, settings_digest=session_digest(settings), **course.known),
     )
 
 
@@ -198,7 +175,7 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
         heldout=heldout,
         spike_times=spike_times,
         spike_index=spike_index,
-        truth={
+        known={
             **_reach_columns(script, kinematics, listed=listed),
             "latent_time_s": time,
             "latents": latents,

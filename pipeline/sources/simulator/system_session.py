@@ -54,7 +54,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
     >>> from schemas.simulation import SimulateSettings
     >>> settings = SimulateSettings(system="limit_cycle", n_units=(4, 4), n_trials=3)
     >>> course = run_session(settings, subject=0, session=0)
-    >>> course.truth["system"].parameters, len(course.script.trials)
+    >>> course.known["system"].parameters, len(course.script.trials)
     ({'omega': 0.5, 'd': 2.0}, 3)
     """
     states, hand, units, spikes = np.random.default_rng([settings.seed, 3, subject, session]).spawn(4)
@@ -74,7 +74,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
         heldout=np.zeros(len(population), dtype=np.bool_),
         spike_times=spike_times,
         spike_index=spike_index,
-        truth={
+        known={
             **_trial_columns(script, kinematics),
             "latent_time_s": time,
             "latents": runs.latents,
