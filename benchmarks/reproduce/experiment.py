@@ -84,7 +84,7 @@ class Plan:
     align_steps: int = 300
     single_steps: int = 300
     shots: tuple[int, ...] = (1, 8, 16)
-    restarts: int = 4
+    restarts: int = 8
     lr: float = 5e-3
     align_lr: float = 1e-2
     model: dict[str, Any] = field(default_factory=dict)
@@ -116,12 +116,9 @@ def run_job(plan: Plan, method: str, seed: int, show: Show) -> dict[str, Any]:
     result["seconds_per_step"] = (time.perf_counter() - started) / plan.steps
     result["pretrain"] = {name: score(model, recording, plan) for name, recording in recordings.items()}
     result["identifiability"] = identifiability(model, recordings)
-    trained = {name: value.clone() for name, value in model.state_dict().items()}
     result["few_shot"] = {}
-    for n in plan.shots if held_out else ():
-        fresh = build_model(_model_settings(plan, method), _units(recordings), seed=seed)
-        fresh.load_state_dict(trained)
-        result["few_shot"][str(n)] = _align(plan, fresh, held_out, n, seed=seed, show=show)
+    if held_out:
+        result["few_shot"] = _align(plan, model, held_out, seed=seed, show=show)
     return result
 
 
@@ -182,26 +179,27 @@ def few_shot_parameters(name: str) -> bool:
 
 
 def _align(
-    plan: Plan, model: MDSSM, held_out: dict[str, Recording], n: int, *, seed: int, show: Show
+    plan: Plan, model: MDSSM, held_out: dict[str, Recording], *, seed: int, show: Show
 ) -> dict[str, Any]:
-    """Add the held-out recordings, each `restarts` times, and train what is theirs alone.
+    """Add the held-out recordings, `restarts` times for each number of trials, and train what is theirs.
 
     They share nothing that is trained, so that all of them are aligned in the same steps.
     """
     tries = {
-        name: [replace(recording, name=f"{name} {k}") for k in range(plan.restarts)]
+        (n, name): [replace(recording, name=f"{name} n={n} {k}") for k in range(plan.restarts)]
+        for n in plan.shots
         for name, recording in held_out.items()
     }
-    feeds = {one.name: _feed(one, n) for several in tries.values() for one in several}
+    feeds = {one.name: _feed(one, n) for (n, _), several in tries.items() for one in several}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.add_sessions({name: feed.train.y.shape[2] for name, feed in feeds.items()})
     settings = _training(plan, plan.align_steps, plan.align_lr, seed, len(feeds))
-    _fit(model, feeds, settings, f"align {seed} n={n}", show, trainable=few_shot_parameters)
-    found = {}
-    for name, several in tries.items():
+    _fit(model, feeds, settings, f"align {seed}", show, trainable=few_shot_parameters)
+    found: dict[str, Any] = {str(n): {} for n in plan.shots}
+    for (n, name), several in tries.items():
         losses = [_training_loss(model, feeds[one.name].train) for one in several]
-        found[name] = score(model, several[int(np.argmin(losses))], plan) | {"losses": losses}
+        found[str(n)][name] = score(model, several[int(np.argmin(losses))], plan) | {"losses": losses}
     return found
 
 

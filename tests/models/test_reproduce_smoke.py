@@ -78,7 +78,7 @@ def test_alignment_changes_nothing_but_what_the_new_recordings_own() -> None:
         experiment._model_settings(plan, "MDSSM"), experiment._units(recordings), seed=0
     )
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    experiment._align(plan, model, held_out, 8, seed=0, show=lambda line: None)
+    experiment._align(plan, model, held_out, seed=0, show=lambda line: None)
     for name, value in model.state_dict().items():
         if name in before:
             assert torch.equal(value, before[name]), name
