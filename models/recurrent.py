@@ -8,16 +8,15 @@ a matter of speed only; they agree in value and gradient (``tests/models/test_re
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-Reset = Literal["before", "after"]
+from models.gru_loops import ResetAfterLoop, ResetBeforeLoop
 
-CACHED_VALUES = 1 << 21
-"""Gate values made at a time on a CPU: 8 MiB."""
+Reset = Literal["before", "after"]
 
 
 class GRUWeights(NamedTuple):
@@ -130,8 +129,15 @@ def gru_sequence(
         bias = weights.b_ih + pad(weights.b_hh[:, : 2 * H], (0, H))
         w_in = torch.cat([weights.w_ih, bias[:, :, None]], 2).roll(H, 1)
         read = _as_read(pad(x, (0, 1), value=1.0), D)
-        sequence, last = _GRULoop.apply(  # type: ignore[no-untyped-call]
+        sequence, last = ResetAfterLoop.apply(  # type: ignore[no-untyped-call]
             read, w_in, weights.w_hh, weights.b_hh[:, None, 2 * H :], h0, n_free
+        )
+        return cast("Tensor", sequence), cast("Tensor", last)
+    if reset == "before" and not x.is_cuda:
+        w_in = torch.cat([weights.w_ih, (weights.b_ih + weights.b_hh)[:, :, None]], 2)
+        read = _as_read(pad(x, (0, 1), value=1.0), D)
+        sequence, last = ResetBeforeLoop.apply(  # type: ignore[no-untyped-call]
+            read, w_in, weights.w_hh, h0, clip, n_free
         )
         return cast("Tensor", sequence), cast("Tensor", last)
     read = _as_read(x, D)
@@ -208,98 +214,3 @@ def _cudnn(x: Tensor, weights: GRUWeights, h0: Tensor) -> tuple[Tensor, Tensor]:
     flat = [part[d] for d in range(len(h0)) for part in weights]
     sequence, last = torch.gru(x, h0, flat, True, 1, 0.0, False, len(h0) == 2, True)  # noqa: FBT003
     return sequence, last.transpose(0, 1).reshape(x.shape[0], -1)
-
-
-class _GRULoop(torch.autograd.Function):
-    """Input product and time loop of ``reset="after"``, with the gradient written out.
-
-    Autograd would record a dozen nodes per bin and add up the weight gradient bin by bin. Products of the
-    input and of the weight gradient are made for a few bins at a time, so that they are still in the cache
-    when they are used. The gates of the input product come in the order candidate, reset, update, those of
-    the recurrent one in the order reset, update, candidate: their gradients then overlap in one buffer.
-    Only the first `n_free` columns of the input are given a gradient.
-    """
-
-    @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
-    def forward(  # noqa: PLR0917
-        ctx: Any, read: Tensor, w_in: Tensor, w_hh: Tensor, b_candidate: Tensor, h0: Tensor, n_free: int
-    ) -> tuple[Tensor, Tensor]:
-        D, T, M, _ = read.shape
-        H = h0.shape[-1]
-        w = w_hh.transpose(1, 2)
-        states, candidate, recurrent = (read.new_empty(D, T, M, H) for _ in range(3))
-        rz = read.new_empty(D, T, M, 2 * H)
-        sequence = read.new_empty(M, T, D * H)
-        product = read.new_empty(D, M, 3 * H)
-        h = h0
-        for bins in _chunks(T, 3 * h0.numel()):
-            gates = torch.bmm(read[:, bins].flatten(1, 2), w_in.transpose(1, 2)).view(D, -1, M, 3 * H)
-            for t in range(bins.start, bins.stop):
-                torch.bmm(h, w, out=product)
-                given, gate, c, inner = gates[:, t - bins.start], rz[:, t], candidate[:, t], recurrent[:, t]
-                torch.add(given[..., H:], product[..., : 2 * H], out=gate)
-                gate.sigmoid_()
-                torch.add(product[..., 2 * H :], b_candidate, out=inner)
-                torch.addcmul(given[..., :H], gate[..., :H], inner, out=c)
-                # tanh x = 2 σ(2x) − 1, five times as fast.
-                c.mul_(2).sigmoid_().mul_(2).sub_(1)
-                h = torch.lerp(c, h, gate[..., H:], out=states[:, t])
-                for d, bin_ in enumerate((t, T - 1 - t)[:D]):
-                    sequence[:, bin_, d * H : (d + 1) * H] = h[d]
-        ctx.save_for_backward(read, states, rz, candidate, recurrent, w_in, w_hh, h0)
-        ctx.n_free = n_free
-        return sequence, h.transpose(0, 1).reshape(M, D * H)
-
-    @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        read, states, rz, candidate, recurrent, w_in, w_hh, h0 = ctx.saved_tensors
-        d_sequence, d_last = upstream
-        of_read, of_w_in, of_w_hh, of_bias = ctx.needs_input_grad[:4]
-        D, T, M, H = states.shape
-        aten = torch.ops.aten
-        d_read = torch.zeros_like(read) if of_read else None
-        # Transposed: thin products are faster this way round.
-        d_w_in, d_w_hh = (torch.zeros_like(w.transpose(1, 2)) for w in (w_in, w_hh))
-        d_bias = states.new_zeros(D, 1, H)
-        dh = d_last.reshape(M, D, H).transpose(0, 1).contiguous()
-        work, kept = torch.empty_like(dh), torch.empty_like(dh)
-        for bins in reversed(_chunks(T, 4 * h0.numel())):
-            # Side by side: candidate, reset, update of the input product, candidate of the recurrent one.
-            d_all = states.new_empty(D, bins.stop - bins.start, M, 4 * H)
-            for t in range(bins.stop - 1, bins.start - 1, -1):
-                for d, bin_ in enumerate((t, T - 1 - t)[:D]):
-                    dh[d] += d_sequence[:, bin_, d * H : (d + 1) * H]
-                h = states[:, t - 1] if t else h0
-                r, z, c = rz[:, t, :, :H], rz[:, t, :, H:], candidate[:, t]
-                here = d_all[:, t - bins.start]
-                dc, dr, dz, inner = here.split(H, -1)
-                torch.sub(h, c, out=work).mul_(dh)
-                aten.sigmoid_backward(work, z, grad_input=dz)
-                torch.mul(dh, z, out=kept)
-                aten.tanh_backward(dh.sub_(kept), c, grad_input=dc)
-                aten.sigmoid_backward(torch.mul(dc, recurrent[:, t], out=work), r, grad_input=dr)
-                torch.mul(dc, r, out=inner)
-                torch.baddbmm(kept, here[..., H:], w_hh, out=dh)
-            flat = d_all.flatten(1, 2)
-            d_given, d_product = flat[..., : 3 * H], flat[..., H:]
-            if d_read is not None:
-                d_free = torch.bmm(d_given, w_in[..., : ctx.n_free])
-                d_read[:, bins, :, : ctx.n_free] = d_free.view(D, -1, M, ctx.n_free)
-            if of_w_in:
-                d_w_in.baddbmm_(read[:, bins].flatten(1, 2).transpose(1, 2), d_given)
-            if of_bias:
-                d_bias += flat[..., 3 * H :].sum(1, keepdim=True)
-            if of_w_hh and bins.start:
-                before = states[:, bins.start - 1 : bins.stop - 1].flatten(1, 2)
-                d_w_hh.baddbmm_(before.transpose(1, 2), d_product)
-            elif of_w_hh:
-                d_w_hh.baddbmm_(h0.transpose(1, 2), d_product[:, :M])
-                d_w_hh.baddbmm_(states[:, : bins.stop - 1].flatten(1, 2).transpose(1, 2), d_product[:, M:])
-        return d_read, d_w_in.transpose(1, 2), d_w_hh.transpose(1, 2), d_bias, dh, None
-
-
-def _chunks(n_bins: int, values_per_bin: int) -> list[slice]:
-    size = max(1, CACHED_VALUES // values_per_bin)
-    return [slice(t, min(t + size, n_bins)) for t in range(0, n_bins, size)]

@@ -78,13 +78,16 @@ def test_a_context_is_one_more_input_in_every_bin(reset: str, learns: bool) -> N
         torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_the_gradient_is_the_same_whatever_is_made_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("reset", "clip"), [("after", None), ("before", None), ("before", 0.3)])
+def test_the_gradient_is_the_same_whatever_is_made_at_a_time(
+    monkeypatch: pytest.MonkeyPatch, reset: str, clip: float | None
+) -> None:
     parameters = GRUParameters(3, 4, directions=2).double()
     x = torch.randn(5, 9, 3, dtype=torch.float64, requires_grad=True)
     grads = []
     for values in (1, 400, 10**9):
-        monkeypatch.setattr("models.recurrent.CACHED_VALUES", values)
-        sequence, last = gru_sequence(x, parameters())
+        monkeypatch.setattr("models.gru_loops.CACHED_VALUES", values)
+        sequence, last = gru_sequence(x, parameters(), reset=reset, clip=clip)
         loss = sequence.square().sum() + last.sum()
         grads.append([loss.detach(), *torch.autograd.grad(loss, [x, *parameters.parameters()])])
     for mine, theirs in zip(grads[0] + grads[1], grads[2] * 2, strict=True):
