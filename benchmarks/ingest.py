@@ -344,6 +344,7 @@ def ingest_commands(
                 *words,
             ],
             env={**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")},
+            stdout=subprocess.DEVNULL,
         )
         for core, words in commands
     ]
