@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 INITIAL_STATE_NOISE = 0.1
 MIN_BINS_TO_CUT = 4
-MIN_MEAN_COUNT = 1e-3
 
 
 class MDSSM(Model):
@@ -137,9 +136,7 @@ class MDSSM(Model):
         if self.settings.likelihood != "poisson":
             return
         for name, mean in means.items():
-            self.read_out.bias.set_row(
-                self.names.position[name], mean.clamp_min(MIN_MEAN_COUNT).log()[:, None]
-            )
+            self.read_out.bias.set_row(self.names.position[name], self.likelihood.bias(mean))
 
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None
