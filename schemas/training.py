@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from schemas.base import Frozen
 from schemas.catalog import Alignment
+from schemas.masks import MaskSettings
 from schemas.models import MDSSMSettings, ModelSettings
 from schemas.quality import QualityFilter
 
@@ -60,6 +61,7 @@ class TrainSettings(Frozen):
         description="Show each unit to the encoders scaled by its mean and deviation over training trials; a "
         "Gaussian likelihood scores the scaled values, a Poisson likelihood the counts.",
     )
+    masks: MaskSettings = Field(default_factory=MaskSettings, description="What training hides.")
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")
     validate_every: int = Field(50, ge=1, description="Steps between two validations.")
     checkpoint_every: int = Field(50, ge=1, description="Steps between two checkpoints.")
@@ -88,6 +90,17 @@ class TrainSettings(Frozen):
         if is_lfads and described.get("likelihood", "poisson") == "poisson":
             content = {"signal": "counts", **content}
         return content
+
+    @model_validator(mode="after")
+    def _jitter_moves_spikes(self) -> Self:
+        if self.masks.spike_jitter and (self.signal != "counts" or self.standardise):
+            raise ValueError(
+                "masks.spike_jitter moves whole spikes; it needs signal: counts and standardise: false"
+            )
+        return self
+
+    def _undigested(self) -> set[str]:
+        return {"masks"} if self.masks == MaskSettings() else set()
 
 
 class RunSource(Frozen):
