@@ -7,7 +7,7 @@ initial condition. The controller sees the factors of the bin before, so neither
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -87,6 +87,7 @@ class ControlledGenerator(nn.Module):
     def __init__(self, settings: LFADSSettings, *, n_seen: int) -> None:
         super().__init__()
         G, C, U = settings.generator_dim, settings.n_inferred, settings.external_inputs
+        self.settings = settings
         self.clip, self.feedback = settings.clip, not settings.causal_controller
         self.start = lfads_linear(settings.ic_dim, G)
         self.generator = GRUCell(G, n_in=C + U, reset="before", clip=settings.clip)
@@ -156,6 +157,48 @@ class ControlledGenerator(nn.Module):
         keep = None if noise.keep_state is None else noise.keep_state[..., 1:, :]
         none = states.new_zeros(*states.shape[:-1], 0)
         return Generated(states, self.factors(states, keep), none, None)
+
+    def draw(
+        self, initial: Tensor, n_bins: int, generator: torch.Generator | None, *, dropout: bool = False
+    ) -> Noise:
+        """Draw the random numbers of one pass.
+
+        Parameters
+        ----------
+        initial
+            Initial conditions, for shape, device and precision. Shape ``(session, trial, Dic)``.
+        n_bins
+            Bins.
+        generator
+            Source; None: no noise.
+        dropout
+            Whether there is dropout too.
+
+        Returns
+        -------
+        noise
+            Nothing for what is not sampled, because it has no prior.
+        """
+        if generator is None:
+            return Noise()
+        lead = initial.shape[:2]
+        options: dict[str, Any] = {
+            "generator": generator, "device": initial.device, "dtype": initial.dtype
+        }  # fmt: skip
+        settings, C = self.settings, self.n_inputs
+        noise = Noise()
+        if settings.ic_prior != "none":
+            noise = noise._replace(initial=torch.randn(initial.shape, **options))
+        if C and self.input_log_variance is not None:
+            noise = noise._replace(inputs=torch.randn(*lead, n_bins, C, **options))
+        p = settings.dropout if dropout else 0.0
+        if p:
+            keep = torch.rand(*lead, n_bins + 1, settings.generator_dim, **options) >= p
+            noise = noise._replace(keep_state=keep.to(initial.dtype) / (1 - p))
+        if p and C:
+            keep = torch.rand(*lead, n_bins, self.controller.w_ih.shape[-1], **options) >= p
+            noise = noise._replace(keep_controller=keep.to(initial.dtype) / (1 - p))
+        return noise
 
 
 class _Drive:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from models.controlled import ControlledGenerator, Generated, Noise, lfads_linear, start_gru
@@ -19,6 +19,7 @@ from models.encoders import GRUEncoder
 from models.likelihoods import MSE, Gamma, Gaussian, Likelihood, Poisson, ZeroInflatedGamma
 from models.masks import View, observe, weighted
 from models.objective import Model, Output, Term
+from models.per_session import load_shared, names_of_sessions, per_session_parts
 from models.priors import AR1, EachBin, Learned, Null, Prior, PriorContext, SequencePrior, StudentT
 from models.schedules import constant, linear_ramp
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from models.data import Batch
+    from models.regression import RegressedMap
     from models.schedules import Schedule
     from schemas.models import LFADSSettings
 
@@ -88,6 +90,50 @@ class LFADS(Model):
         self.likelihood = _likelihood(settings, n_units)
         self.read_out = ReadOut(n_units, n_factors=settings.factor_dim, n_params=self.likelihood.n_params)
 
+    def add_sessions(self, units: Mapping[str, int]) -> None:
+        """Make room for further sessions; see `Model.add_sessions`."""
+        n_units = checked_units(units)
+        self.names.add(list(units))
+        self.read_in.add_sessions(n_units)
+        self.read_out.add_sessions(n_units)
+        self.likelihood.add_sessions(n_units)
+
+    def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
+        """Return read-in, read-out and likelihood of the sessions; the generator stays as it is.
+
+        References
+        ----------
+        Karpowicz et al. 2022 (NoMAD) keep the dynamics and train what maps a new day onto them; here by the
+        likelihood of the new day's trials.
+        """
+        return names_of_sessions(per_session_parts(self), self.names.index(sessions).tolist())
+
+    def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
+        """Take over encoders, controller, generator and priors."""
+        load_shared(self, pretrained, per_session_parts(self))
+
+    def start_maps(self, maps: Mapping[str, RegressedMap]) -> None:
+        """Let read-in and read-out start where principal-component regression puts them.
+
+        The read-out follows only where factors are as wide as the read-in and the likelihood has one
+        parameter per unit. Its bias is that of `start_from`.
+
+        Parameters
+        ----------
+        maps
+            Session id → its map, as wide as ``read_in.hidden``.
+        """
+        settings = self.settings
+        if settings.read_in.hidden == settings.read_in.width:
+            nn.init.eye_(self.read_in.head.weight)
+        paired = settings.factor_dim == settings.read_in.hidden and self.likelihood.n_params == 1
+        for name, found in maps.items():
+            row, kind = self.names.position[name], self.read_in.head.weight.dtype
+            self.read_in.weight.set_row(row, found.weight.to(kind))
+            self.read_in.bias.set_row(row, found.bias.to(kind))
+            if paired:
+                self.read_out.weight.set_row(row, found.back[:, None].to(kind))
+
     def start_from(self, means: Mapping[str, Tensor]) -> None:
         """Let every unit start at its mean, which the read-out would be slow to reach."""
         for name, mean in means.items():
@@ -131,7 +177,7 @@ class LFADS(Model):
         q, seen = self._encode(view.x, sessions)
         if seen is not None:
             seen = pad(seen, (0, 0, 0, n_bins - seen.shape[2]))
-        noise = self._draw(q.mean, n_bins, generator)
+        noise = self.decoder.draw(q.mean, n_bins, generator, dropout=self.training)
         initial = q.mean if noise.initial is None else torch.addcmul(q.mean, q.var.sqrt(), noise.initial)
         made = self.decoder(initial, n_bins, seen=seen, external=self._external(batch, n_bins), noise=noise)
         params = self.read_out(made.factors, sessions, view.target.shape[-1])
@@ -197,7 +243,7 @@ class LFADS(Model):
         sums: list[Tensor] = []
         for first in range(0, n_samples, at_once):
             n = min(at_once, n_samples - first)
-            draws = [self._draw(q.mean, n_bins, generator, dropout=False) for _ in range(n)]
+            draws = [self.decoder.draw(q.mean, n_bins, generator) for _ in range(n)]
             parts = self._sampled(q, seen, external, draws, sessions, n_bins=n_bins, n_units=n_units)
             sums = [old + new for old, new in zip(sums, parts, strict=True)] if sums else parts
         params, mean, factors, states, inputs = (part / n_samples for part in sums)
@@ -269,34 +315,6 @@ class LFADS(Model):
         if batch.ext is None or shape is None or shape[0] < n_bins or shape[1] != wanted:
             raise ValueError(f"expected {wanted} external inputs in {n_bins} bins, found {shape}")
         return batch.ext[:, :, :n_bins]
-
-    def _draw(
-        self, like: Tensor, n_bins: int, generator: torch.Generator | None, *, dropout: bool = True
-    ) -> Noise:
-        """Draw the random numbers of one pass over trials shaped like ``(session, trial, ...)``."""
-        if generator is None:
-            return Noise()
-        S, B = like.shape[:2]
-        kind, device = like.dtype, like.device
-
-        def normal(*shape: int) -> Tensor:
-            return torch.randn(S, B, *shape, generator=generator, device=device, dtype=kind)
-
-        def keep(*shape: int) -> Tensor:
-            drawn = torch.rand(S, B, *shape, generator=generator, device=device, dtype=kind)
-            return (drawn >= p).to(kind) / (1 - p)
-
-        C, decoder, p = self.settings.n_inferred, self.decoder, self.settings.dropout
-        noise = Noise(
-            initial=None if self.ic_log_variance is None else normal(like.shape[-1]),
-            inputs=None if not C or decoder.input_log_variance is None else normal(n_bins, C),
-        )
-        if not (dropout and p and self.training):
-            return noise
-        return noise._replace(
-            keep_state=keep(n_bins + 1, self.settings.generator_dim),
-            keep_controller=keep(n_bins, decoder.controller.w_ih.shape[-1]) if C else None,
-        )
 
     def _sampled(
         self,

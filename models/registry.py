@@ -47,7 +47,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm']
+    ['mdssm', 'lfads']
     """
     refuses = Model.alignable_parameters
     return [

@@ -90,6 +90,11 @@ class LFADSReadInSettings(ReadInSettings):
 
     hidden: int = Field(32, ge=1, description="Width of the per-session linear map (P0).")
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
+    start: Literal["random", "pcr"] = Field(
+        "random",
+        description="Where the per-session maps start: 'pcr' by principal-component regression on the mean "
+        "activity of the conditions all sessions have in common.",
+    )
     learned: bool = Field(
         default=True, description="Whether the per-session maps are trained, or stay where they start."
     )
