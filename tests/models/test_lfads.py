@@ -321,6 +321,20 @@ def test_without_priors_the_kl_is_exactly_zero() -> None:
     assert torch.equal(output.params, model.predict(batch).params)
 
 
+def test_variants_are_one_model_with_parts_left_out() -> None:
+    def names(**changes: object) -> set[str]:
+        return set(small(**changes).state_dict())
+
+    whole = names()
+    plain = names(ic_prior="none", controller_dim=0)
+    assert plain < whole
+    assert whole - plain == {name for name in whole if "controller" in name or "input" in name or (
+        name.startswith(("ic_prior.", "ic_log_variance."))
+    )}  # fmt: skip
+    assert names(likelihood="gaussian") - whole == {"likelihood.raw_variance.blocks.0"}
+    assert names(dropout=0.3) == whole
+
+
 def test_external_inputs_reach_the_rates_of_their_bin_and_later_ones_only() -> None:
     model = small(external_inputs=2)
     batch = pack(trials(ext=2))
@@ -352,14 +366,14 @@ def test_missing_samples_change_neither_loss_nor_gradient() -> None:
     batch = pack([TrialTensors("a", session.y.masked_fill(missing, float("nan")))])
     total_loss(model(batch, observe(batch), 5, rng()), 5).backward()
     before = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    loss = float(total_loss(model(batch, observe(batch), 5, rng()), 5))
+    loss = float(total_loss(model(batch, observe(batch), 5, rng()), 5).detach())
     model.zero_grad()
     # The same with other values where nothing was recorded: only the mask may tell.
     view = observe(batch)
     noisy = replace(view, target=torch.where(missing[None], 17.0, view.target))
     again = total_loss(model(batch, noisy, 5, rng()), 5)
     again.backward()
-    assert float(again) == loss
+    assert float(again.detach()) == loss
     assert all(torch.equal(p.grad, before[name]) for name, p in model.named_parameters() if name in before)
 
 
