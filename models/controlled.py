@@ -106,9 +106,28 @@ class ControlledGenerator(nn.Module):
                 else lfads_linear(settings.controller_dim, C, bias=False)
             )
 
-    def factors(self, states: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Read factors out of states: rows of unit norm, no bias. Shapes ``(..., G)`` and ``(..., F)``."""
-        return linear(states if keep is None else states * keep, normalize(self.read, dim=1))
+    def factors(self, states: Tensor, keep: Tensor | None = None, *, rows: Tensor | None = None) -> Tensor:
+        """Read factors out of states: rows of unit norm, no bias.
+
+        Parameters
+        ----------
+        states
+            Shape ``(..., G)``.
+        keep
+            Dropout. Shape of `states`; None: none.
+        rows
+            `unit_rows`, where they are at hand.
+
+        Returns
+        -------
+        factors
+            Shape ``(..., F)``.
+        """
+        return linear(states if keep is None else states * keep, self.unit_rows() if rows is None else rows)
+
+    def unit_rows(self) -> Tensor:
+        """Return the matrix of the factors. Shape ``(F, G)``."""
+        return normalize(self.read, dim=1)
 
     def forward(
         self,
@@ -213,7 +232,7 @@ class _Drive:
         prior: SequencePrior | None,
     ) -> None:
         self.owner, self.seen, self.external, self.noise, self.prior = owner, seen, external, noise, prior
-        self.weights = owner.controller()
+        self.weights, self.rows = owner.controller(), owner.unit_rows()
         self.k = owner.controller_start.expand(*seen.shape[:2], -1)
         self.factors: list[Tensor] = []
         self.inputs: list[Tensor] = []
@@ -230,7 +249,7 @@ class _Drive:
     def read(self, t: int, h: Tensor) -> Tensor:
         """Return the factors of bin ``t``."""
         keep = self.noise.keep_state
-        return self.owner.factors(h, None if keep is None else keep[:, :, t])
+        return self.owner.factors(h, None if keep is None else keep[:, :, t], rows=self.rows)
 
     def posterior(self) -> DiagGaussian:
         """Return the posterior of the inferred bins."""
