@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from pipeline.cli.main import app
 from schemas import SCHEMAS, schema_class
-from schemas.models import MDSSMSettings, ReadInSettings
+from schemas.masks import MaskSettings
+from schemas.models import LFADSReadInSettings, LFADSSettings, MDSSMSettings, ReadInSettings
 from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ def write_pages() -> None:
         "schemas.md": "\n".join(_schemas()),
         "mdssm.md": "\n".join(_fields(MDSSMSettings)),
         "read_in.md": "\n".join(_fields(ReadInSettings)),
+        "lfads.md": "\n".join(_fields(LFADSSettings)),
+        "lfads_read_in.md": "\n".join(_fields(LFADSReadInSettings)),
+        "masks.md": "\n".join(_fields(MaskSettings)),
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
         "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),
         "events.md": "\n".join(_arrays(EVENTS_ARRAYS)),

@@ -33,6 +33,8 @@ class TrialTensors:
         External inputs. Shape ``(trial, time, input)``, float, finite.
     truth
         Name → known truth for evaluation; models do not read it.
+    held_back
+        Samples kept for sample validation. Shape of `y`, bool; None: none.
     bin_s
         Width of a bin, s.
     """
@@ -42,6 +44,7 @@ class TrialTensors:
     target: Tensor | None = None
     ext: Tensor | None = None
     truth: Mapping[str, Tensor] = field(default_factory=dict)
+    held_back: Tensor | None = None
     bin_s: float = 0.02
 
     @property
@@ -73,6 +76,7 @@ class TrialTensors:
             target=None if self.target is None else self.target[trials],
             ext=None if self.ext is None else self.ext[trials],
             truth={name: values[trials] for name, values in self.truth.items()},
+            held_back=None if self.held_back is None else self.held_back[trials],
             bin_s=self.bin_s,
         )
 
@@ -97,6 +101,8 @@ class Batch:
         Real bins of `target`. Shape ``(session, trial, target time)``, bool.
     ext
         External inputs. Shape ``(session, trial, target time, input)``.
+    held_back
+        Samples kept for sample validation. Shape of `y`, bool; None: none.
     """
 
     sessions: tuple[str, ...]
@@ -106,6 +112,7 @@ class Batch:
     trial_mask: Tensor
     time_mask: Tensor
     ext: Tensor | None = None
+    held_back: Tensor | None = None
 
     @property
     def n_trials(self) -> Tensor:
@@ -131,6 +138,7 @@ class Batch:
             trial_mask=self.trial_mask.to(device),
             time_mask=self.time_mask.to(device),
             ext=None if self.ext is None else self.ext.to(device, dtype),
+            held_back=None if self.held_back is None else self.held_back.to(device),
         )
 
 
@@ -186,6 +194,12 @@ def pack(sessions: Sequence[TrialTensors]) -> Batch:
         for row, session in enumerate(sessions):
             if session.ext is not None:
                 ext[row, : session.n_trials] = session.ext
+    held_back = None
+    if any(session.held_back is not None for session in sessions):
+        held_back = torch.zeros(y.shape, dtype=torch.bool, device=first.device)
+        for row, session in enumerate(sessions):
+            if session.held_back is not None:
+                held_back[row, : session.n_trials, :, : session.y.shape[2]] = session.held_back
     return Batch(
         sessions=tuple(s.session for s in sessions),
         y=y,
@@ -194,4 +208,5 @@ def pack(sessions: Sequence[TrialTensors]) -> Batch:
         trial_mask=trial_mask,
         time_mask=trial_mask[:, :, None].expand(-1, -1, target.shape[2]),
         ext=ext,
+        held_back=held_back,
     )

@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from models.distributions import inverse_positive, positive
 from models.per_session import PerSession
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+MIN_MEAN = 1e-3
+"""Least expected value a read-out starts with, for units that are silent in the training trials."""
+
+MIN_POSITIVE = 1e-5
+"""Least shape, rate and value of a gamma distribution."""
 
 
 class Likelihood(Protocol):
@@ -39,6 +47,21 @@ class Likelihood(Protocol):
 
     def mean(self, params: Tensor) -> Tensor:
         """Return the expected value of each element. Shape ``(session, trial, time, unit)``."""
+        ...
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return the parameters of units whose expected value is `mean`.
+
+        Parameters
+        ----------
+        mean
+            Shape ``(unit,)``.
+
+        Returns
+        -------
+        bias
+            Shape ``(unit, n_params)``.
+        """
         ...
 
     def add_sessions(self, n_units: Sequence[int]) -> None:
@@ -66,6 +89,10 @@ class Poisson(nn.Module):
     def mean(self, params: Tensor) -> Tensor:
         """Return ``exp(ρ)``, expected spikes per bin."""
         return params.exp()
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return ``log(mean)``, of at least `MIN_MEAN`."""
+        return mean.clamp_min(MIN_MEAN).log()[:, None]
 
     def add_sessions(self, n_units: Sequence[int]) -> None:
         """Do nothing: there are no parameters per session."""
@@ -106,6 +133,10 @@ class Gaussian(nn.Module):
         """Return the parameters, which are the means."""
         return params
 
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return the means."""
+        return mean[:, None]
+
     def add_sessions(self, n_units: Sequence[int]) -> None:
         """Add variances for further sessions, at their starting value."""
         self.raw_variance.add(torch.full((len(n_units), max(n_units)), self.start))
@@ -132,6 +163,114 @@ class MSE(nn.Module):
         """Return the parameters, which are the predictions."""
         return params
 
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return the means."""
+        return mean[:, None]
+
     def add_sessions(self, n_units: Sequence[int]) -> None:
         """Do nothing: there are no parameters per session."""
         del n_units
+
+
+class Gamma(nn.Module):
+    """Positive values, such as rectified electromyograms, from log shape and log rate of each unit.
+
+    ``y ~ Gamma(α, β)`` with ``α = exp(a) + 1e-5`` and ``β = exp(b) + 1e-5``; values below 1e-5 count as that.
+
+    References
+    ----------
+    Wimalasena et al. 2022 (EMG-AutoLFADS).
+
+    Examples
+    --------
+    >>> params = torch.zeros(1, 1, 1, 2)
+    >>> round(float(Gamma().nll(params, torch.full((1, 1, 1, 1), 2.0), torch.tensor([0]))), 3)
+    2.0
+    """
+
+    n_params = 2
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``lnΓ(α) − α ln β − (α − 1) ln y + β y``."""
+        del sessions
+        log_shape, log_rate = _by_unit(params, 2)
+        return _gamma_nll(log_shape, log_rate, target)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return ``α / β``."""
+        log_shape, log_rate = _by_unit(params, 2)
+        return _gamma_mean(log_shape, log_rate)
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return shape ``mean`` and rate 1."""
+        log_mean = mean.clamp_min(MIN_MEAN).log()
+        return torch.stack([log_mean, torch.zeros_like(log_mean)], -1)
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Do nothing: there are no parameters per session."""
+        del n_units
+
+
+class ZeroInflatedGamma(nn.Module):
+    """Zero, or a gamma-distributed value above a fixed location: deconvolved calcium events.
+
+    ``P(y > 0) = g`` and ``y − loc ~ Gamma(α, β)`` where ``y > 0``. The parameters of a unit are the logit of
+    ``g``, log shape and log rate; ``y − loc`` below 1e-5 counts as that.
+
+    Parameters
+    ----------
+    loc
+        Least size of an event.
+
+    References
+    ----------
+    Zhu et al. 2022 (RADICaL); Wei et al. 2020.
+
+    Examples
+    --------
+    >>> params, zero = torch.zeros(1, 1, 1, 3), torch.zeros(1, 1, 1, 1)
+    >>> round(float(ZeroInflatedGamma().nll(params, zero, torch.tensor([0]))), 3)
+    0.693
+    """
+
+    n_params = 3
+
+    def __init__(self, loc: float = 0.1) -> None:
+        super().__init__()
+        self.loc = loc
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``−ln(1 − g)`` of a zero, ``−ln g`` and that of the gamma distribution of an event."""
+        del sessions
+        gate, log_shape, log_rate = _by_unit(params, 3)
+        event = _gamma_nll(log_shape, log_rate, target - self.loc) - logsigmoid(gate)
+        return torch.where(target > 0, event, -logsigmoid(-gate))
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return ``g (α / β + loc)``."""
+        gate, log_shape, log_rate = _by_unit(params, 3)
+        return torch.sigmoid(gate) * (_gamma_mean(log_shape, log_rate) + self.loc)
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return events in half of the bins with the shape that gives `mean`, and rate 1."""
+        log_shape = (2 * mean - self.loc).clamp_min(MIN_MEAN).log()
+        zero = torch.zeros_like(log_shape)
+        return torch.stack([zero, log_shape, zero], -1)
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Do nothing: there are no parameters per session."""
+        del n_units
+
+
+def _by_unit(params: Tensor, n_params: int) -> tuple[Tensor, ...]:
+    return params.reshape(*params.shape[:-1], -1, n_params).unbind(-1)
+
+
+def _gamma_nll(log_shape: Tensor, log_rate: Tensor, value: Tensor) -> Tensor:
+    shape, rate = log_shape.exp() + MIN_POSITIVE, log_rate.exp() + MIN_POSITIVE
+    y = value.clamp_min(MIN_POSITIVE)
+    return torch.lgamma(shape) - shape * rate.log() - (shape - 1) * y.log() + rate * y
+
+
+def _gamma_mean(log_shape: Tensor, log_rate: Tensor) -> Tensor:
+    return (log_shape.exp() + MIN_POSITIVE) / (log_rate.exp() + MIN_POSITIVE)

@@ -118,10 +118,7 @@ def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
         silent = keep
         if pass_rate > 0:
             silent = keep & (torch.rand(keep.shape, generator=generator, device=keep.device) >= pass_rate)
-        T, N = view.weight.shape[2:]
-        grid = torch.zeros_like(view.weight, dtype=torch.bool)
-        grid[:, :, : min(T, x.shape[2]), : min(N, x.shape[3])] = silent[:, :, :T, :N]
-        held = torch.where(grid, view.weight, 0.0)
+        held = torch.where(_on_target(silent, view, outside=False), view.weight, 0.0)
         return View(
             x=x,
             target=view.target,
@@ -130,6 +127,67 @@ def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
         )
 
     return change
+
+
+def hide_held_back(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+    """Neither show nor score the samples that are kept for sample validation (Keshtkaran 2019)."""
+    del generator, step
+    if batch.held_back is None:
+        return view
+    kept = ~batch.held_back
+    everywhere = _on_target(kept, view, outside=True)
+    return View(
+        x=torch.where(kept, view.x, 0.0),
+        target=torch.where(everywhere, view.target, 0.0),
+        weight=view.weight * everywhere,
+        sg=None if view.sg is None else view.sg * everywhere,
+    )
+
+
+def score_held_back(rate: float) -> Change:
+    """Score only the samples that are kept for sample validation, which are not shown.
+
+    Parameters
+    ----------
+    rate
+        Share that is kept; weights are ``1 / rate``, so that the loss compares to that of all samples, and
+        inputs ``1 / (1 − rate)`` times what they were, as in training.
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        if batch.held_back is None:
+            return view
+        shown = hide_held_back(view, batch, generator, step)
+        held = _on_target(batch.held_back, view, outside=False)
+        return View(x=shown.x / (1 - rate), target=view.target, weight=view.weight * held / rate)
+
+    return change
+
+
+def scale_held_in(rate: float) -> Change:
+    """Scale input and weight of the samples that are left when a share of `rate` is held back.
+
+    Inputs, and weights of bins and units that are shown to the encoders, become ``1 / (1 − rate)`` times what
+    they were.
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        del generator, step
+        if batch.held_back is None:
+            return view
+        shown = _on_target(torch.ones_like(batch.held_back), view, outside=False)
+        factor = torch.where(shown, 1 / (1 - rate), 1.0).to(view.weight.dtype)
+        return View(x=view.x / (1 - rate), target=view.target, weight=view.weight * factor, sg=view.sg)
+
+    return change
+
+
+def _on_target(mask: Tensor, view: View, *, outside: bool) -> Tensor:
+    """Return a mask of the input's shape on the target's, `outside` where only the target reaches."""
+    grid = torch.full(view.weight.shape, outside, dtype=torch.bool, device=mask.device)
+    T, N = view.weight.shape[2:]
+    grid[:, :, : mask.shape[2], : mask.shape[3]] = mask[:, :, :T, :N]
+    return grid
 
 
 def compose(first: Masker, *changes: Change) -> Masker:

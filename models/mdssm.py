@@ -21,7 +21,7 @@ from models.encoders import GRUEncoder
 from models.likelihoods import Gaussian, Poisson
 from models.masks import View, observe, weighted
 from models.objective import Model, Output, Term
-from models.per_session import PerSession
+from models.per_session import PerSession, load_shared, names_of_sessions, per_session_parts
 from models.priors import DynamicsPrior, Learned, PriorContext, Standard
 from models.rollout import Path, rollout
 from models.schedules import constant, linear_ramp
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 INITIAL_STATE_NOISE = 0.1
 MIN_BINS_TO_CUT = 4
-MIN_MEAN_COUNT = 1e-3
 
 
 class MDSSM(Model):
@@ -105,21 +104,11 @@ class MDSSM(Model):
 
         A process noise that all sessions share (``per_session_noise: false``) is not among them.
         """
-        positions = self.names.index(sessions).tolist()
-        return frozenset(
-            f"{name}.blocks.{number}"
-            for name, module in self._per_session().items()
-            for number in module.blocks_of(positions)
-        )
+        return names_of_sessions(self._per_session(), self.names.index(sessions).tolist())
 
     def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
         """Take over all shared parameters; the state noise starts at the mean over the known sessions."""
-        own = tuple(self._per_session())
-        shared = {name: value for name, value in pretrained.items() if not name.startswith(own)}
-        unknown = self.load_state_dict(shared, strict=False)
-        missing = [name for name in unknown.missing_keys if not name.startswith(own)]
-        if missing or unknown.unexpected_keys:
-            raise ValueError(f"weights of other settings: {missing + unknown.unexpected_keys}")
+        load_shared(self, pretrained, self._per_session())
         if self.settings.per_session_noise:
             rows = [value for name, value in pretrained.items() if name.startswith("state_noise.")]
             mean = torch.cat(rows).mean(0)
@@ -127,7 +116,7 @@ class MDSSM(Model):
                 self.state_noise.set_row(position, mean)
 
     def _per_session(self) -> dict[str, PerSession]:
-        found = {name: part for name, part in self.named_modules() if isinstance(part, PerSession)}
+        found = per_session_parts(self)
         if not self.settings.per_session_noise:
             del found["state_noise"]
         return found
@@ -137,9 +126,7 @@ class MDSSM(Model):
         if self.settings.likelihood != "poisson":
             return
         for name, mean in means.items():
-            self.read_out.bias.set_row(
-                self.names.position[name], mean.clamp_min(MIN_MEAN_COUNT).log()[:, None]
-            )
+            self.read_out.bias.set_row(self.names.position[name], self.likelihood.bias(mean))
 
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class PerSession(nn.Module):
@@ -97,6 +97,50 @@ class PerSession(nn.Module):
             blocks = [_fit_units(block, n_units) for block in blocks]
         table = blocks[0] if len(blocks) == 1 else torch.cat(blocks)
         return table.index_select(0, sessions)
+
+
+def per_session_parts(module: nn.Module) -> dict[str, PerSession]:
+    """Return the packed parameters within a module, by name.
+
+    Examples
+    --------
+    >>> list(per_session_parts(nn.ModuleDict({"bias": PerSession(torch.zeros(2, 3)), "b": nn.Linear(1, 1)})))
+    ['bias']
+    """
+    return {name: part for name, part in module.named_modules() if isinstance(part, PerSession)}
+
+
+def names_of_sessions(parts: Mapping[str, PerSession], positions: Iterable[int]) -> frozenset[str]:
+    """Return the names of the parameters that hold exactly these sessions.
+
+    Raises
+    ------
+    ValueError
+        If one of them holds another session too.
+
+    Examples
+    --------
+    >>> sorted(names_of_sessions({"bias": PerSession(torch.zeros(2, 3))}, [0, 1]))
+    ['bias.blocks.0']
+    """
+    wanted = list(positions)
+    return frozenset(f"{name}.blocks.{k}" for name, part in parts.items() for k in part.blocks_of(wanted))
+
+
+def load_shared(module: nn.Module, pretrained: Mapping[str, Tensor], parts: Iterable[str]) -> None:
+    """Take over all weights but those of the per-session `parts`.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not of a module of the same sizes and names.
+    """
+    own = tuple(parts)
+    shared = {name: value for name, value in pretrained.items() if not name.startswith(own)}
+    unknown = module.load_state_dict(shared, strict=False)
+    missing = [name for name in unknown.missing_keys if not name.startswith(own)]
+    if missing or unknown.unexpected_keys:
+        raise ValueError(f"weights of other settings: {missing + unknown.unexpected_keys}")
 
 
 def _fit_units(block: Tensor, n_units: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -118,3 +119,141 @@ class Null:
         """Return zeros."""
         del sample, ctx
         return q.mean.new_zeros(q.mean.shape[:-1])
+
+
+class SequencePrior(Prior, Protocol):
+    """Prior of a sequence that can also be carried on."""
+
+    def expected_next(self, last: Tensor) -> Tensor:
+        """Return the prior mean of a bin, given the value of the bin before. Shapes ``(..., D)``."""
+        ...
+
+
+class AR1(nn.Module):
+    """Autoregressive prior of inferred inputs, each dimension by itself (Pandarinath et al. 2018).
+
+    ``u_1 ~ N(0, n / (1 − α²))`` and ``u_t ~ N(α u_{t−1}, n)`` with ``α = exp(−1/τ)``; ``log τ`` and
+    ``log n`` are learned.
+
+    Parameters
+    ----------
+    dim
+        Dimension of the inputs.
+    tau
+        Time constant τ at the start, bins.
+    variance
+        Innovation variance n at the start.
+
+    Examples
+    --------
+    >>> prior = AR1(2, tau=10.0, variance=0.1)
+    >>> q = DiagGaussian(torch.zeros(3, 7, 2), torch.ones(3, 7, 2))
+    >>> tuple(prior.penalty(q, torch.zeros(3, 7, 2), PriorContext()).shape)
+    (3,)
+    """
+
+    def __init__(self, dim: int, *, tau: float = 10.0, variance: float = 0.1) -> None:
+        super().__init__()
+        self.log_tau = nn.Parameter(torch.full((dim,), math.log(tau)))
+        self.log_variance = nn.Parameter(torch.full((dim,), math.log(variance)))
+
+    def log_prob(self, sample: Tensor) -> Tensor:
+        """Return the log density of each bin given the one before, nats. Shape ``(..., time)``."""
+        alpha, innovation = self._coefficients()
+        stationary = innovation / (1 - alpha.square())
+        first = DiagGaussian(torch.zeros_like(stationary), stationary).log_prob(sample[..., :1, :])
+        later = DiagGaussian(alpha * sample[..., :-1, :], innovation).log_prob(sample[..., 1:, :])
+        return torch.cat([first, later], -1)
+
+    def penalty(self, q: DiagGaussian, sample: Tensor, ctx: PriorContext) -> Tensor:
+        """Return ``Σ_t [log q(u_t) − log p(u_t | u_{t−1})]``, a one-sample estimate of the KL.
+
+        Parameters
+        ----------
+        q
+            Posterior. Shapes ``(..., time, D)``.
+        sample
+            One draw of it. Shape ``(..., time, D)``.
+        ctx
+            ``weight``: how much each bin counts.
+        """
+        return _over_time(q.log_prob(sample) - self.log_prob(sample), ctx)
+
+    def expected_next(self, last: Tensor) -> Tensor:
+        """Return ``α u``."""
+        return self._coefficients()[0] * last
+
+    def _coefficients(self) -> tuple[Tensor, Tensor]:
+        return torch.exp(-torch.exp(-self.log_tau)), self.log_variance.exp()
+
+
+class StudentT(nn.Module):
+    """Independent Student-t distributions with learned location and scale: sparse inferred inputs.
+
+    Parameters
+    ----------
+    dim
+        Dimension of the event.
+    df
+        Degrees of freedom.
+    scale
+        Scale at the start.
+
+    Examples
+    --------
+    >>> q = DiagGaussian(torch.zeros(3, 2), torch.ones(3, 2))
+    >>> tuple(StudentT(2).penalty(q, torch.zeros(3, 2), PriorContext()).shape)
+    (3,)
+    """
+
+    def __init__(self, dim: int, *, df: float = 5.0, scale: float = 1.0) -> None:
+        super().__init__()
+        self.mean = nn.Parameter(torch.zeros(dim))
+        self.log_scale = nn.Parameter(torch.full((dim,), math.log(scale)))
+        self.df = df
+        half = 0.5 * df
+        self.log_norm = math.lgamma(half + 0.5) - math.lgamma(half) - 0.5 * math.log(math.pi * df)
+
+    def log_prob(self, sample: Tensor) -> Tensor:
+        """Return the log density in nats, summed over the last axis."""
+        z = (sample - self.mean) / self.log_scale.exp()
+        kernel = -0.5 * (self.df + 1) * torch.log1p(z.square() / self.df)
+        return (kernel + self.log_norm - self.log_scale).sum(-1)
+
+    def penalty(self, q: DiagGaussian, sample: Tensor, ctx: PriorContext) -> Tensor:
+        """Return ``log q(u) − log p(u)``, a one-sample estimate of the KL."""
+        del ctx
+        return q.log_prob(sample) - self.log_prob(sample)
+
+
+class EachBin(nn.Module):
+    """One prior for every bin of a sequence, bins independent.
+
+    Parameters
+    ----------
+    prior
+        Prior of a bin; one with a learned ``mean`` of shape ``(D,)``, or with mean 0.
+
+    Examples
+    --------
+    >>> q = DiagGaussian(torch.ones(3, 7, 2), torch.ones(3, 7, 2))
+    >>> EachBin(Standard()).penalty(q, q.mean, PriorContext()).tolist()
+    [7.0, 7.0, 7.0]
+    """
+
+    def __init__(self, prior: Prior) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def penalty(self, q: DiagGaussian, sample: Tensor, ctx: PriorContext) -> Tensor:
+        """Return the penalties of all bins, weighted by ``ctx.weight`` and summed. Shape ``(...)``."""
+        return _over_time(self.prior.penalty(q, sample, PriorContext()), ctx)
+
+    def expected_next(self, last: Tensor) -> Tensor:
+        """Return the mean of the prior, whatever came before."""
+        mean = getattr(self.prior, "mean", None)
+        return torch.zeros_like(last) if mean is None else mean.expand_as(last)
+
+
+def _over_time(per_bin: Tensor, ctx: PriorContext) -> Tensor:
+    return (per_bin if ctx.weight is None else per_bin * ctx.weight).sum(-1)

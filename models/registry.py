@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from models.lfads import LFADS
 from models.mdssm import MDSSM
 from models.objective import Model
-from schemas.models import MDSSMSettings
+from schemas.models import LFADSSettings, MDSSMSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from schemas.base import Frozen
+    from schemas.models import ModelSettings
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,10 @@ class ModelEntry:
     build: Callable[..., Model]
 
 
-MODELS: dict[str, ModelEntry] = {"mdssm": ModelEntry(MDSSMSettings, MDSSM)}
+MODELS: dict[str, ModelEntry] = {
+    "mdssm": ModelEntry(MDSSMSettings, MDSSM),
+    "lfads": ModelEntry(LFADSSettings, LFADS),
+}
 
 
 def alignable_models() -> list[str]:
@@ -42,7 +47,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm']
+    ['mdssm', 'lfads']
     """
     refuses = Model.alignable_parameters
     return [
@@ -52,7 +57,7 @@ def alignable_models() -> list[str]:
     ]
 
 
-def build_model(settings: MDSSMSettings, units: Mapping[str, int], *, seed: int) -> Model:
+def build_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int) -> Model:
     """Build a model whose initial weights depend on `seed` alone.
 
     Parameters

@@ -20,6 +20,7 @@ SCHEMAS: dict[str, str] = {
     "align": "schemas.align:AlignSettings",
     "train": "schemas.training:TrainSettings",
     "mdssm": "schemas.models:MDSSMSettings",
+    "lfads": "schemas.models:LFADSSettings",
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
     "forecast_result": "schemas.forecasting:SessionForecast",

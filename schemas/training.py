@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Frozen
 from schemas.catalog import Alignment
-from schemas.models import MDSSMSettings
+from schemas.masks import MaskSettings
+from schemas.models import MDSSMSettings, ModelSettings
 from schemas.quality import QualityFilter
 
 Signal = Literal["rates", "counts"]
@@ -40,20 +41,27 @@ class OptimiserSettings(Frozen):
 class TrainSettings(Frozen):
     """A whole training: model, data, optimiser, stopping."""
 
-    model: MDSSMSettings = Field(default_factory=MDSSMSettings, description="The model.")
+    model: ModelSettings = Field(
+        default_factory=MDSSMSettings,
+        discriminator="name",
+        description="The model, mdssm unless it is named.",
+    )
     batch: BatchSettings = Field(default_factory=BatchSettings, description="Batches.")
     optimiser: OptimiserSettings = Field(default_factory=OptimiserSettings, description="Optimiser.")
     select: QualityFilter = Field(
         default_factory=QualityFilter, description="What is asked of a session's quality."
     )
     signal: Signal = Field(
-        "rates", description="What the model is shown and scored on: smoothed rates or spike counts."
+        "rates",
+        description="Shown to the model and scored: smoothed rates or spike counts; by default counts "
+        "for lfads with a Poisson likelihood.",
     )
     standardise: bool = Field(
         default=True,
         description="Show each unit to the encoders scaled by its mean and deviation over training trials; a "
         "Gaussian likelihood scores the scaled values, a Poisson likelihood the counts.",
     )
+    masks: MaskSettings = Field(default_factory=MaskSettings, description="What training hides.")
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")
     validate_every: int = Field(50, ge=1, description="Steps between two validations.")
     checkpoint_every: int = Field(50, ge=1, description="Steps between two checkpoints.")
@@ -66,6 +74,33 @@ class TrainSettings(Frozen):
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Arithmetic of the training step."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_the_model(cls, content: Any) -> Any:
+        """Fill in the model's name, and the signal that suits it."""
+        if not isinstance(content, dict):
+            return content
+        model = content.get("model")
+        if isinstance(model, dict):
+            model = {"name": "mdssm", **model}
+            content = {**content, "model": model}
+        described = model.model_dump() if isinstance(model, Frozen) else model or {}
+        is_lfads = isinstance(described, dict) and described.get("name") == "lfads"
+        if is_lfads and described.get("likelihood", "poisson") == "poisson":
+            content = {"signal": "counts", **content}
+        return content
+
+    @model_validator(mode="after")
+    def _jitter_moves_spikes(self) -> Self:
+        if self.masks.spike_jitter and (self.signal != "counts" or self.standardise):
+            raise ValueError(
+                "masks.spike_jitter moves whole spikes; it needs signal: counts and standardise: false"
+            )
+        return self
+
+    def _undigested(self) -> set[str]:
+        return {"masks"} if self.masks == MaskSettings() else set()
 
 
 class RunSource(Frozen):

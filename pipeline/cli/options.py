@@ -143,6 +143,13 @@ def _rows(schema: Any, prefix: str) -> list[tuple[str, str, str]]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             rows += _rows(kind, f"{prefix}{name}.")
             continue
+        if isinstance(field.discriminator, str):
+            for member in get_args(kind):
+                which = member.model_fields[field.discriminator].default
+                rows += [
+                    (key, value, f"{which}: {text}") for key, value, text in _rows(member, f"{prefix}{name}.")
+                ]
+            continue
         default = field.get_default(call_default_factory=True)
         shown = list(default) if isinstance(default, tuple) else default
         text = "required" if field.is_required() else "none" if shown is None else str(shown)

@@ -45,7 +45,8 @@ app = typer.Typer(
 app.command(cls=settings_command("recipe"))(ingest)
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help="Model; `pipeline models` lists them.", metavar="NAME")
+    str | None,
+    typer.Option("--model", help="Model; `pipeline models` lists them; default: mdssm.", metavar="NAME"),
 ]
 
 
@@ -54,7 +55,7 @@ def everything(
     ctx: typer.Context,
     path: PathOption = None,
     dandiset: DandisetOption = None,
-    model: ModelOption = "mdssm",
+    model: ModelOption = None,
     instance: InstanceOption = MAIN_ARCHIVE,
     token_env: TokenOption = "DANDI_API_KEY",  # noqa: S107
     settings: Annotated[
@@ -90,7 +91,7 @@ def everything(
 
 @app.command(cls=settings_command("train"))
 def train(
-    model: ModelOption = "mdssm",
+    model: ModelOption = None,
     session: SessionOption = None,
     recipe_id: RecipeIdOption = None,
     run_name: Annotated[
@@ -131,9 +132,9 @@ def train(
     from schemas.training import TrainSettings
 
     overrides = given(seed=seed, max_steps=max_steps, device=device, devices=devices, precision=precision)
-    chosen = load(
-        TrainSettings, file=config, overrides=[f"model.name={model}", *overrides, *(settings or ())]
-    )
+    if model is not None:
+        overrides.insert(0, f"model.name={model}")
+    chosen = load(TrainSettings, file=config, overrides=[*overrides, *(settings or ())])
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         stage(
             catalog,

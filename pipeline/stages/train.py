@@ -329,14 +329,15 @@ def _train(
     from models.registry import build_model  # noqa: PLC0415
     from pipeline.training.feed import feed_sessions  # noqa: PLC0415
     from pipeline.training.loop import fit  # noqa: PLC0415
+    from pipeline.training.regression_start import start_by_regression  # noqa: PLC0415
     from pipeline.training.run_files import write_entry  # noqa: PLC0415
 
     root = catalog_path.parent
-    feeds = feed_sessions(
-        {e.session: read_trials(store_path(catalog_path, e.store)).load() for e in entries}, settings
-    )
+    datasets = {e.session: read_trials(store_path(catalog_path, e.store)).load() for e in entries}
+    feeds = feed_sessions(datasets, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     model = build_model(settings.model, units, seed=settings.seed)
+    start_by_regression(model, feeds, datasets)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         report(

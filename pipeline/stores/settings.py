@@ -134,11 +134,12 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
-    location = [str(part) for part in fault["loc"]]
+    whole = [str(part) for part in fault["loc"]]
+    location = _without_tags(schema, whole)
     key = ".".join(location)
     found = fault.get("input")
     if fault["type"] == "extra_forbidden":
-        known = _fields_at(schema, location[:-1])
+        known = _fields_at(schema, whole[:-1])
         close = difflib.get_close_matches(location[-1], known, n=1, cutoff=0.5)
         prefix = ".".join(location[:-1])
         hint = (
@@ -149,24 +150,55 @@ def _describe(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
         return f"{key}: unknown key, found {_short(found)}; {hint}"
     if fault["type"] == "missing":
         return f"{key}: expected a value, found none"
+    if fault["type"] == "union_tag_invalid":
+        expected, tag = fault["ctx"]["expected_tags"], fault["ctx"]["tag"]
+        return (
+            f"{key}.{str(fault['ctx']['discriminator']).strip(chr(39))}: expected {expected}, found {tag!r}"
+        )
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{key}: {message}" if key else message
     return f"{key}: expected {message[0].lower()}{message[1:]}, found {_short(found)}"
 
 
+def _without_tags(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
+    """Return the keys as they are written: pydantic puts the name of a union's member behind its key."""
+    return [part for k, part in enumerate(location) if not _members(schema, location[:k]).get(part)]
+
+
 def _fields_at(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
-    current: Any = schema
-    for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            field = current.model_fields.get(part)
-            current = field.annotation if field else None
-        for inner in get_args(current):
-            if isinstance(inner, type) and issubclass(inner, BaseModel):
-                current = inner
-    if isinstance(current, type) and issubclass(current, BaseModel):
-        return list(current.model_fields)
-    return []
+    current = _at(schema, location)
+    return list(current.model_fields) if current is not None else []
+
+
+def _at(schema: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | None:
+    """Return the model that a location lies in; None where there is no single one."""
+    current: type[BaseModel] | None = schema
+    for k, part in enumerate(location):
+        members = _members(schema, location[:k])
+        if members:
+            current = members.get(part)
+            continue
+        field = current.model_fields.get(part) if current else None
+        current = next(iter(_models_in(field.annotation)), None) if field else None
+    return current
+
+
+def _members(schema: type[BaseModel], location: Sequence[str]) -> dict[str, type[BaseModel]]:
+    """Return the members of the union told apart by name that a location is, by that name."""
+    if not location:
+        return {}
+    holder = _at(schema, location[:-1])
+    field = holder.model_fields.get(location[-1]) if holder else None
+    if field is None or not isinstance(field.discriminator, str):
+        return {}
+    return {str(m.model_fields[field.discriminator].default): m for m in _models_in(field.annotation)}
+
+
+def _models_in(kind: Any) -> list[type[BaseModel]]:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for part in get_args(kind) for model in _models_in(part)]
 
 
 def _short(value: object) -> str:

@@ -105,10 +105,12 @@ def few_shot_settings(parent: TrainSettings, settings: AlignSettings, *, from_sc
     7
     """
     steps = settings.scratch if from_scratch else settings
+    given = {"mask_probability": settings.mask_probability}
+    masked = {name: value for name, value in given.items() if name in type(parent.model).model_fields}
     batch = parent.batch.model_copy(update={"trials_per_session": settings.trials_per_step})
     return parent.model_copy(
         update={
-            "model": parent.model.model_copy(update={"mask_probability": settings.mask_probability}),
+            "model": parent.model.model_copy(update=masked),
             "batch": batch,
             "optimiser": OptimiserSettings(**steps.optimiser.model_dump()),
             "max_steps": steps.max_steps,

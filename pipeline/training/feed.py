@@ -1,8 +1,8 @@
 """From trial stores to tensors: signal, split, scale.
 
 Inside a model one number is one bin: counts, or expected counts ``rate · bin width``. What is shown to the
-encoders is shifted and scaled per unit; what a Gaussian likelihood scores is too, what a Poisson likelihood
-scores is not. `Scaling` remembers how, so that what a model gives back is in hertz again.
+encoders is shifted and scaled per unit; what a Gaussian likelihood scores is too, what a Poisson or gamma
+likelihood scores is not. `Scaling` remembers how, so that what a model gives back is in hertz again.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 
 from models.data import TrialTensors
 from pipeline.errors import DataError
+from schemas.models import SCALED_LIKELIHOODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -176,5 +177,5 @@ def _scaling(per_bin: NDArray[np.float32], dataset: xr.Dataset, *, settings: Tra
         scale=scale.astype(np.float32),
         units=dataset["unit"].values.astype(np.int64),
         bin_size_s=bin_size_s,
-        scaled_target=settings.model.likelihood != "poisson",
+        scaled_target=settings.model.likelihood in SCALED_LIKELIHOODS,
     )

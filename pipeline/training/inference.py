@@ -14,6 +14,7 @@ from models.data import TrialTensors, pack
 from models.distributions import DiagGaussian
 from models.generation import generate
 from models.mdssm import MDSSM
+from models.randomness import derived_generator
 from models.registry import build_model
 from pipeline.errors import DataError
 from pipeline.training.checkpoint import load_checkpoint
@@ -66,7 +67,9 @@ class TrainedRun:
         """Sessions the model knows."""
         return tuple(self.scalings)
 
-    def reconstruct(self, session: str, dataset: xr.Dataset) -> NDArray[np.float32]:
+    def reconstruct(
+        self, session: str, dataset: xr.Dataset, *, n_samples: int = 0, seed: int = 0
+    ) -> NDArray[np.float32]:
         """Return the rates the model infers from whole trials.
 
         The embedding of the session is inferred from the trials given.
@@ -77,6 +80,11 @@ class TrainedRun:
             Session id; one the model was trained on.
         dataset
             Trials of that session, any of them (`schemas.store.TRIALS_ARRAYS`).
+        n_samples
+            Samples of the posterior whose rates are averaged (50 in the publications of LFADS); 0: the rates
+            along the posterior mean.
+        seed
+            Of the samples.
 
         Returns
         -------
@@ -92,10 +100,13 @@ class TrainedRun:
         tensors = self._tensors(session, dataset)
         with torch.inference_mode():
             embedding = self._embedding(tensors, n_bins=tensors.y.shape[1])
-            parts = [
-                self.model.predict(pack([part]).to(self.device), embedding=embedding).mean[0].cpu().numpy()
-                for part in _chunks(tensors)
-            ]
+            parts = []
+            for number, part in enumerate(_chunks(tensors)):
+                noise = derived_generator(seed, "reconstruct", session, number, device=self.device)
+                output = self.model.predict(
+                    pack([part]).to(self.device), n_samples=n_samples, generator=noise, embedding=embedding
+                )
+                parts.append(output.mean[0].cpu().numpy())
         return self.scalings[session].to_hz(np.concatenate(parts))
 
     def forecast(

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from models.batches import BatchPlan, draw_batches, grouped
+from models.masking import held_back_masker, mask_once, training_masker
 from models.masks import Masker, observe
 from models.objective import Model, Output, total_loss
 from models.randomness import derived_generator
@@ -27,7 +28,7 @@ from pipeline.training.run_files import BEST, LAST, MetricsLog
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.data import Batch
+    from models.data import Batch, TrialTensors
     from pipeline.training.feed import SessionFeed
     from schemas.training import TrainSettings
 
@@ -93,7 +94,7 @@ def fit(
     progress: Progress | None = None,
     resume: bool = False,
     trainable: Callable[[str], bool] | None = None,
-    masker: Masker = observe,
+    masker: Masker | None = None,
 ) -> FitResult:
     """Train a model; the best and the last checkpoint lie in `run_dir` at the end.
 
@@ -114,7 +115,8 @@ def fit(
     trainable
         Which parameters learn, by name; None: all of them.
     masker
-        What is shown and scored.
+        What a training step shows and scores; None: as the settings say. Validation shows and scores
+        everything that was recorded.
 
     Returns
     -------
@@ -128,13 +130,17 @@ def fit(
     MachineError
         If the device is not there or out of memory, or the disk refuses.
     """
+    sessions = {name: _masked_once(feed, settings) for name, feed in sessions.items()}
+    masker = masker or training_masker(settings.masks)
     training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=masker)
     if resume and (run_dir / LAST).exists():
         training.state, _ = load_checkpoint(
             run_dir / LAST, training.bare, optimiser=training.optimiser.optimizer
         )
     else:
-        model.start_from({name: feed.train.scored.nanmean((0, 1)) for name, feed in sessions.items()})
+        model.start_from(
+            {name: feed.train.scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
+        )
     with MetricsLog(run_dir, step=training.state.step) as log:
         try:
             metrics = _train(training, log, progress)
@@ -158,6 +164,13 @@ def fit(
         metrics["best_val_loss"] = state.best_loss
     stopped = "max_steps" if state.step >= settings.max_steps else "patience"
     return FitResult(steps=state.step, best_step=state.best_step, stopped=stopped, metrics=metrics)
+
+
+def _masked_once(feed: SessionFeed, settings: TrainSettings) -> SessionFeed:
+    def masked(part: str, trials: TrialTensors) -> TrialTensors:
+        return mask_once(trials, settings.masks, seed=settings.seed, part=part)
+
+    return replace(feed, train=masked("train", feed.train), val=masked("val", feed.val))
 
 
 def _prepare(
@@ -233,7 +246,7 @@ def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
     outputs = []
     for block, batch in enumerate(batches):
         noise = derived_generator(settings.seed, "noise", state.step, block, device=training.device)
-        output = _forward(training, batch, noise)
+        output = _forward(training, batch, noise, training.masker)
         loss = total_loss(output, state.step)
         _check_finite(training, float(loss.detach()), "loss")
         training.fabric.backward(loss)
@@ -253,34 +266,42 @@ def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
     return metrics | {"gradient_norm": float(norm), "lr": training.lr(state.step - 1)}
 
 
-def _forward(training: _Training, batch: Batch, generator: torch.Generator) -> Output:
+def _forward(training: _Training, batch: Batch, generator: torch.Generator, masker: Masker) -> Output:
     dtype = torch.float64 if training.settings.precision == "64-true" else torch.float32
     moved = batch.to(training.device, dtype)
     step = training.state.step
     with training.fabric.autocast():
-        output: Output = training.bare(moved, training.masker(moved, generator, step), step, generator)
+        output: Output = training.bare(moved, masker(moved, generator, step), step, generator)
     return output
 
 
 def _validate(training: _Training) -> dict[str, float]:
-    """Return the loss of the validation trials under the same noise every time, and keep the best."""
+    """Return the loss of the validation trials under the same noise every time, and keep the best.
+
+    Where samples were held back, the loss on them decides: they are the only ones no path leads to.
+    """
     settings, state = training.settings, training.state
     trials = [feed.val for feed in training.sessions.values() if feed.val.n_trials]
     if not trials:
         return {}
     training.bare.eval()
     batches = grouped(trials, settings.batch.sessions_per_block)
-    with torch.no_grad():
-        outputs = [
-            _forward(
-                training,
-                batch,
-                derived_generator(settings.seed, "validation", block, device=training.device),
-            )
-            for block, batch in enumerate(batches)
-        ]
-    metrics = {f"val_{name}": value for name, value in _summary(outputs, batches, FINAL).items()}
+
+    def scored(masker: Masker) -> dict[str, float]:
+        seed, device = settings.seed, training.device
+        noise = [derived_generator(seed, "validation", k, device=device) for k in range(len(batches))]
+        with torch.no_grad():
+            pairs = zip(batches, noise, strict=True)
+            outputs = [_forward(training, batch, own, masker) for batch, own in pairs]
+        return _summary(outputs, batches, FINAL)
+
+    metrics = {f"val_{name}": value for name, value in scored(observe).items()}
     loss = metrics["val_loss"]
+    held_back = held_back_masker(settings.masks)
+    if held_back is not None:
+        held = scored(held_back)
+        metrics |= {"val_held_nll": held["nll"], "val_held_loss": held["loss"]}
+        loss = held["loss"]
     _check_finite(training, loss, "validation loss")
     if state.best_loss is None or loss < state.best_loss:
         state.best_loss, state.best_step, state.since_best = loss, state.step, 0

@@ -316,7 +316,7 @@ def test_a_store_of_another_recipe_is_refused_with_both_shapes(
 
 def test_a_model_that_cannot_be_aligned_is_refused_with_those_that_can(catalog, monkeypatch):
     monkeypatch.setattr(MDSSM, "alignable_parameters", Model.alignable_parameters)
-    with pytest.raises(SettingsError, match=r"MDSSM cannot be aligned .* can be aligned: none"):
+    with pytest.raises(SettingsError, match=r"MDSSM cannot be aligned .* can be aligned: lfads"):
         align(catalog, settings(), run="mine", sessions=[NEW], trials=[2])
 
 

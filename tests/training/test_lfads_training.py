@@ -1,0 +1,158 @@
+"""LFADS and the masks in the training loop every model goes through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from models.registry import build_model
+from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.feed import feed_sessions
+from pipeline.training.inference import TrainedRun
+from pipeline.training.loop import FitResult, fit
+from pipeline.training.run_files import BEST, LAST
+from schemas.masks import MaskSettings
+from schemas.training import TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import xarray as xr
+
+SMALL: dict[str, Any] = {
+    "model": {
+        "name": "lfads", "generator_dim": 12, "ic_dim": 6, "factor_dim": 4, "encoder_dim": 8,
+        "controller_dim": 6, "read_in": {"hidden": 6, "width": 6}, "kl_warmup_steps": 20,
+        "l2_warmup_steps": 20, "l2_generator": 10.0,
+    },
+    "batch": {"trials_per_session": 6}, "optimiser": {"lr": 1e-2},
+    "max_steps": 20, "validate_every": 5, "checkpoint_every": 5, "device": "cpu",
+}  # fmt: skip
+
+EVERYTHING = {
+    "coordinated_dropout": 0.3, "pass_rate": 0.1, "sample_validation": 0.2, "observed_share": 0.7,
+    "spike_jitter": 1, "temporal_shift": 1.0,
+}  # fmt: skip
+
+
+def settings_of(**changes: Any) -> TrainSettings:
+    merged = {**SMALL, **changes}
+    merged["model"] = {**SMALL["model"], **changes.get("model", {})}
+    return TrainSettings.model_validate(merged)
+
+
+def trained(
+    datasets: dict[str, xr.Dataset], settings: TrainSettings, folder: Path, **options: Any
+) -> FitResult:
+    feeds = feed_sessions(datasets, settings)
+    model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=settings.seed)
+    return fit(model, feeds, settings, folder, **options)
+
+
+def test_lfads_learns_rates_and_forecasts_without_seeing_ahead(
+    make_dataset: Callable[..., xr.Dataset], tmp_path: Path
+) -> None:
+    datasets = {
+        name: make_dataset(name, n_trials=120, n_units=n, seed=n) for name, n in {"a": 20, "b": 15}.items()
+    }
+    autonomous = {"controller_dim": 0, "kl_warmup_steps": 100}
+    settings = settings_of(
+        max_steps=250, validate_every=50, batch={"trials_per_session": 32}, model=autonomous
+    )
+    trained(datasets, settings, tmp_path)
+    feeds = feed_sessions(datasets, settings)
+    units = {n: f.train.y.shape[2] for n, f in feeds.items()}
+    model = build_model(settings.model, units, seed=0)
+    _, scalings = load_checkpoint(tmp_path / BEST, model)
+    run = TrainedRun("run", settings, model.eval(), scalings, torch.device("cpu"))
+    for name, dataset in datasets.items():
+        rates = run.reconstruct(name, dataset)
+        true, test = dataset["rates"].values, dataset["split"].values == "test"
+        flat = true[~test].mean((0, 1))
+        assert ((true - rates) ** 2)[test].sum() < 0.7 * ((true - flat) ** 2)[test].sum()
+        averaged = run.reconstruct(name, dataset, n_samples=20)
+        assert np.array_equal(averaged, run.reconstruct(name, dataset, n_samples=20))
+        assert 0 < np.abs(averaged / rates - 1).mean() < 0.3
+        ahead = run.forecast(name, dataset, seen_bins=6, n_bins=8)
+        assert ahead.shape == (120, 8, units[name])
+        later = dataset.copy(deep=True)
+        later["counts"].values[:, 6:] += 3
+        assert np.array_equal(ahead, run.forecast(name, later, seen_bins=6, n_bins=8))
+
+
+class _StopError(Exception):
+    pass
+
+
+def test_a_resumed_run_with_every_mask_takes_the_same_steps_bit_for_bit(
+    datasets: dict[str, xr.Dataset], tmp_path: Path
+) -> None:
+    settings = settings_of(masks=EVERYTHING, standardise=False)
+    trained(datasets, settings, tmp_path / "whole")
+
+    def stop(step: int, total: int, metrics: dict[str, float]) -> None:
+        del total, metrics
+        if step == 10:
+            raise _StopError
+
+    with pytest.raises(_StopError):
+        trained(datasets, settings, tmp_path / "parts", progress=stop)
+    trained(datasets, settings, tmp_path / "parts", resume=True)
+    for name in (LAST, BEST):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_samples_held_back_pick_the_best_checkpoint(datasets: dict[str, xr.Dataset], tmp_path: Path) -> None:
+    result = trained(datasets, settings_of(masks=EVERYTHING, standardise=False), tmp_path)
+    assert np.isfinite([result.metrics[name] for name in ("val_held_nll", "val_nll", "val_loss")]).all()
+    assert result.metrics["best_val_loss"] <= result.metrics["val_held_loss"]
+    plain = trained(datasets, settings_of(), tmp_path / "plain")
+    assert "val_held_nll" not in plain.metrics
+
+
+@pytest.mark.parametrize("model", [{}, {"name": "mdssm"}])
+def test_validation_shows_and_scores_everything(
+    datasets: dict[str, xr.Dataset], tmp_path: Path, model: dict[str, str]
+) -> None:
+    losses = []
+    for masks in ({}, {"coordinated_dropout": 0.6}):
+        # A learning rate of next to nothing leaves the weights as they are.
+        settings = TrainSettings.model_validate(
+            {
+                **SMALL,
+                "model": model or SMALL["model"],
+                "masks": masks,
+                "max_steps": 1,
+                "optimiser": {"lr": 1e-30},
+            }
+        )
+        losses.append(trained(datasets, settings, tmp_path / str(len(losses))).metrics["val_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_masks_are_part_of_what_a_run_is_only_where_they_hide_something() -> None:
+    assert TrainSettings().digest() == TrainSettings(masks=MaskSettings()).digest()
+    masked = TrainSettings(masks=MaskSettings(coordinated_dropout=0.3))
+    assert masked.digest() != TrainSettings().digest()
+    # Runs written before there were masks: the same key, and their configuration opens.
+    assert TrainSettings().digest() == "e7ce94f791c9b89e87a9ead7c3bf173b7b5f0270de39602e07d8a1e7993ebc04"
+    older = TrainSettings().model_dump(mode="json", exclude={"masks"})
+    assert TrainSettings.model_validate(older) == TrainSettings()
+
+
+def test_the_model_decides_the_signal_unless_it_is_named() -> None:
+    assert TrainSettings.model_validate({"model": {"name": "lfads"}}).signal == "counts"
+    assert TrainSettings.model_validate({"model": {"name": "lfads"}, "signal": "rates"}).signal == "rates"
+    gaussian = {"name": "lfads", "likelihood": "gaussian"}
+    assert TrainSettings.model_validate({"model": gaussian}).signal == "rates"
+    assert TrainSettings.model_validate({"model": {"rank": 3}}).signal == "rates"
+
+
+def test_jitter_asks_for_counts_as_they_are() -> None:
+    with pytest.raises(ValidationError, match=r"masks\.spike_jitter moves whole spikes"):
+        settings_of(masks={"spike_jitter": 1})
