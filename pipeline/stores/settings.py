@@ -151,10 +151,9 @@ def _describe(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "missing":
         return f"{key}: expected a value, found none"
     if fault["type"] == "union_tag_invalid":
-        expected, tag = fault["ctx"]["expected_tags"], fault["ctx"]["tag"]
-        return (
-            f"{key}.{str(fault['ctx']['discriminator']).strip(chr(39))}: expected {expected}, found {tag!r}"
-        )
+        asked = fault["ctx"]
+        key = f"{key}.{asked['discriminator'].strip(chr(39))}"
+        return f"{key}: expected one of {asked['expected_tags']}, found {asked['tag']!r}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{key}: {message}" if key else message

@@ -39,7 +39,7 @@ def test_help_imports_nothing_heavy(pipeline_command, tmp_path):
     ("words", "needed"),
     [
         (["run", "ingest"], ["bin_size_s [0.02]", "Width of a time bin, s.", "--dandiset", "--path"]),
-        (["run", "train"], ["optimiser.lr [0.001]", "--device", "--resume"]),
+        (["run", "train"], ["optimiser.lr [0.001]", "--device", "--resume", "lfads: State of the generator"]),
         (["run", "decode"], ["lag_ms [100.0]", "ms; default: 100"]),
         (["run", "forecast"], ["seen_bins [13]", "--bins", "Bins forecast; default: 20."]),
         (["run", "embed"], ["grid_size [3]", "--to", "--colour-by"]),

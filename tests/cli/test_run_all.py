@@ -29,6 +29,30 @@ def test_all_stages_run_in_order_and_nothing_twice(pipeline_command, small_nwb):
     assert [e["status"] for e in events if e["event"] == "run"] == ["skipped"]
 
 
+LFADS = {
+    "train.model.generator_dim": 8, "train.model.ic_dim": 4, "train.model.encoder_dim": 6,
+    "train.model.controller_dim": 5, "train.max_steps": 10, "train.validate_every": 5, "train.device": "cpu",
+    "train.masks.coordinated_dropout": 0.3, "train.masks.sample_validation": 0.2,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_another_model_goes_the_same_way_and_forecasts(pipeline_command, small_nwb):
+    words = [w for key, value in LFADS.items() for w in ("--set", f"{key}={value}")]
+    shown = pipeline_command("run", "--path", small_nwb.parent, "--json", "--model", "lfads", *words)
+    assert shown.returncode == 0, shown.stderr
+    events = [json.loads(line) for line in shown.stdout.splitlines()]
+    (run,) = [e for e in events if e["event"] == "run"]
+    assert run["model"] == "lfads"
+    assert run["run"].startswith("lfads-")
+    assert "val_held_nll" in run["metrics"]
+    scores = {e["source"]: e["value"] for e in events if e["event"] == "score"}
+    assert set(scores) == {"rates", "reconstruction", "forecast"}
+    assert None not in scores.values()
+    ahead = pipeline_command("run", "forecast", "--json")
+    assert ahead.returncode == 0, ahead.stderr
+
+
 def test_a_setting_without_a_stage_is_a_usage_error(pipeline_command, small_nwb):
     shown = pipeline_command("run", "--path", small_nwb.parent, "--set", "max_steps=3")
     assert shown.returncode == 2

@@ -68,6 +68,28 @@ def test_nested_model_settings_are_reached():
     check_refused("model.rnak: unknown key", schema=TrainSettings, overrides=["model.rnak=3"])
 
 
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("model.name=lfad", "model.name: expected one of 'mdssm', 'lfads', found 'lfad'"),
+        (
+            "model.generator_dm=3",
+            "model.generator_dm: unknown key, found 3; did you mean model.generator_dim?",
+        ),
+        (
+            "model.read_in.hiden=3",
+            "model.read_in.hiden: unknown key, found 3; did you mean model.read_in.hidden?",
+        ),
+        ("model.rank=3", "model.rank: unknown key"),
+        ("model.clip=-1", "model.clip: expected input should be greater than 0, found -1"),
+        ("masks.coordinated_dropuot=1", r"did you mean masks\.coordinated_dropout"),
+    ],
+)
+def test_the_name_of_a_model_decides_which_keys_it_has(word, says):
+    check_refused(says, schema=TrainSettings, overrides=["model.name=lfads", word])
+    assert load(TrainSettings, overrides=["model.name=lfads", "model.clip=3"]).model.clip == 3
+
+
 def test_catalogs_are_checked_too(tmp_path):
     file = tmp_path / "catalog.yaml"
     file.write_text("schema_version: 7\n")
