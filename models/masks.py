@@ -50,7 +50,7 @@ Change = Callable[[View, Batch, "torch.Generator | None", int], View]
 def observe(batch: Batch, generator: torch.Generator | None = None, step: int = 0) -> View:
     """Show and score every recorded element: NaN becomes 0 in the input and weight 0 in the loss.
 
-    This is selective backpropagation through time where units come and go (Zhu et al. 2022).
+    This is selective backpropagation through time where units come and go (Zhu et al. 2021).
 
     Examples
     --------
