@@ -77,8 +77,8 @@ def test_nested_model_settings_are_reached():
             "model.generator_dm: unknown key, found 3; did you mean model.generator_dim?",
         ),
         (
-            "model.read_in.hiden=3",
-            "model.read_in.hiden: unknown key, found 3; did you mean model.read_in.hidden?",
+            "model.read_in.hidden_=3",
+            "model.read_in.hidden_: unknown key, found 3; did you mean model.read_in.hidden?",
         ),
         ("model.rank=3", "model.rank: unknown key"),
         ("model.clip=-1", "model.clip: expected input should be greater than 0, found -1"),
