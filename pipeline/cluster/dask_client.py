@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
-import os
 import shutil
 import sys
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cluster.estimate import GIB, memory_share
 from pipeline.cluster.kinds import JOB_QUEUES, ClusterKind
 from pipeline.errors import MachineError, SettingsError, UsageError
+from pipeline.machine import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -135,7 +135,7 @@ def local_workers(asked: int | None, memory_bytes: Sequence[int]) -> int:
     >>> local_workers(8, [10**15, 1000])
     1
     """
-    wanted = min(asked or len(os.sched_getaffinity(0)), len(memory_bytes))
+    wanted = min(asked or available_cores(), len(memory_bytes))
     largest, left, fitting = sorted(memory_bytes, reverse=True), memory_share(), 0
     for need in largest[:wanted]:
         left -= need

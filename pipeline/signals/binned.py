@@ -112,7 +112,7 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
         _require_units(recording, recipe, mean_rate, reason)
         is_kept = reason == ""
-        counts = counts[is_kept]
+        counts = counts if is_kept.all() else counts[is_kept]
         rates = smooth_counts(
             counts,
             observed,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import correlate1d
+
+from pipeline.machine import available_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -14,6 +18,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 256
 """Bins smoothed together."""
+_MAX_THREADS = 4
+"""Few, since other sessions may run beside this one."""
 
 
 def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:
@@ -95,11 +101,16 @@ def smooth_counts(
         scale = np.where(observed, 1.0 / (weight * bin_size_s), np.nan)
     n_bins, reach = counts.shape[1], len(kernel) // 2
     rates = np.empty(counts.shape[::-1], np.float32)
-    for lo in range(0, n_bins, _BLOCK):
+
+    def smooth(lo: int) -> None:
         # A block of all units at a time stays in the cache while it is smoothed and turned.
         hi, first = min(lo + _BLOCK, n_bins), max(lo - reach, 0)
         around = slice(first, hi + reach)
-        values = counts[:, around] * observed[around].astype(np.float64)
-        smooth = correlate1d(values, kernel, axis=1, mode="constant")[:, lo - first : hi - first]
-        rates[lo:hi] = (smooth * scale[lo:hi]).T
+        values = counts[:, around].astype(np.float64)
+        values[:, ~observed[around]] = 0.0
+        wide = correlate1d(values, kernel, axis=1, mode="constant")
+        rates[lo:hi] = (wide[:, lo - first : hi - first] * scale[lo:hi]).T
+
+    with ThreadPoolExecutor(min(_MAX_THREADS, available_cores())) as threads:
+        deque(threads.map(smooth, range(0, n_bins, _BLOCK)), maxlen=0)
     return rates

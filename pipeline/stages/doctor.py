@@ -8,6 +8,8 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pipeline.machine import available_cores
+
 PACKAGES = (
     "nwb-latents",
     "torch",
@@ -42,13 +44,12 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
     """
     import torch  # noqa: PLC0415
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"
     free = shutil.disk_usage(folder or Path.cwd()).free
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     findings = {
         "python": platform.python_version(),
-        "processors": str(cores),
+        "processors": str(available_cores()),
         "memory": f"{memory / 1e9:.1f} GB" if memory else "unknown",
         "gpu": gpu,
         "free disk": f"{free / 1e9:.1f} GB",
