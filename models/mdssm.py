@@ -7,7 +7,7 @@ low-rank change of its weights. Equation numbers are those of the paper.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from models.data import Batch
+    from models.frames import Frame
     from schemas.models import MDSSMSettings
 
 INITIAL_STATE_NOISE = 0.1
+ENTRY_GAIN = 2.0
+LEAST_VARIANCE = 1e-4
 MIN_BINS_TO_CUT = 4
 
 
@@ -121,6 +124,37 @@ class MDSSM(Model):
             del found["state_noise"]
         return found
 
+    def start_at(self, frames: Mapping[str, Frame], entry: Entry | None = None) -> None:
+        """Start sessions in coordinates of their own data.
+
+        Read-out, read-in and the variance of a Gaussian likelihood are set so that states are coordinates
+        of the frame, and all sessions of a frame's kind are read in alike.
+
+        Parameters
+        ----------
+        frames
+            Session id → frame of `latent_dim` axes (`models.frames.principal_frame`).
+        entry
+            How known sessions are read in (`mean_entry`); None: by a random map, the same for all.
+        """
+        weight = self.read_in.weight.blocks[0]
+        if entry is None:
+            start = torch.empty(self.settings.latent_dim, weight.shape[-1])
+            nn.init.orthogonal_(start, gain=ENTRY_GAIN, generator=torch.Generator().manual_seed(0))
+            entry = Entry(start, torch.zeros(weight.shape[-1]))
+        for name, frame in frames.items():
+            row = self.names.position[name]
+            read_in = frame.projection @ entry.weight.to(frame.axes)
+            self.read_in.weight.set_row(row, read_in)
+            self.read_in.bias.set_row(row, entry.bias.to(frame.axes) - frame.mean @ read_in)
+            self.read_out.weight.set_row(row, frame.axes[:, None])
+            self.read_out.bias.set_row(row, frame.mean[:, None])
+            if isinstance(self.likelihood, Gaussian):
+                # Between what the frame leaves over and everything: states are not that good at once.
+                variance = (frame.left_over * frame.total).sqrt().clamp_min(LEAST_VARIANCE)
+                raw = torch.tensor([inverse_positive(float(value)) for value in variance])
+                self.likelihood.raw_variance.set_row(row, raw)
+
     def start_from(self, means: Mapping[str, Tensor]) -> None:
         """Let Poisson rates start at the mean rate of each unit, which they would be slow to reach."""
         if self.settings.likelihood != "poisson":
@@ -178,13 +212,14 @@ class MDSSM(Model):
         nll = weighted(self.likelihood.nll(params, view.target, sessions), view).sum((2, 3))
         kl_initial, kl_transition = self._state_kl(q_z, path, inferred, batch, sessions)
         trial = batch.trial_mask / batch.n_trials[:, None]
+        share = 1 / batch.n_trials if self.settings.embedding_kl == "trial" else 1.0
         ctx, steps = PriorContext(), self.settings.kl_warmup
         warmup = linear_ramp(0, steps) if steps else constant(1.0)
         terms = (
             Term("nll", (nll * trial).sum()),
             Term("kl_initial", (kl_initial * trial).sum(), warmup),
             Term("kl_transition", (kl_transition * trial).sum(), warmup),
-            Term("kl_embedding", self.embedding_prior.penalty(q_e, e, ctx).sum(), warmup),
+            Term("kl_embedding", (self.embedding_prior.penalty(q_e, e, ctx) * share).sum(), warmup),
             Term(
                 "weight_change",
                 self.conditioner.penalty(weights, e).sum(),
@@ -324,6 +359,41 @@ class MDSSM(Model):
     def _read(self, z: Tensor, sessions: Tensor, n_units: int) -> Output:
         params = self.read_out(z, sessions, n_units)
         return Output(params=params, mean=self.likelihood.mean(params), factors=z, latents=z)
+
+
+class Entry(NamedTuple):
+    """What a unit of latent state is read in as.
+
+    Attributes
+    ----------
+    weight, bias
+        Shapes ``(D, P0)`` and ``(P0,)``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def mean_entry(weights: Mapping[str, Tensor]) -> Entry:
+    """Return how the sessions of a trained model read in their own read-outs, averaged over sessions.
+
+    Parameters
+    ----------
+    weights
+        State dict of an `MDSSM` with a Gaussian likelihood.
+    """
+
+    def blocks(name: str) -> list[Tensor]:
+        return [value for key, value in weights.items() if key.startswith(f"{name}.blocks.")]
+
+    maps, biases = [], []
+    for w, b, c, d in zip(
+        blocks("read_in.weight"), blocks("read_in.bias"), blocks("read_out.weight"), blocks("read_out.bias"),
+        strict=True,
+    ):  # fmt: skip
+        maps.append(torch.einsum("snd,snh->sdh", c[:, :, 0], w))
+        biases.append(b + torch.einsum("sn,snh->sh", d[:, :, 0], w))
+    return Entry(torch.cat(maps).mean(0), torch.cat(biases).mean(0))
 
 
 def _conditioner(settings: MDSSMSettings, dynamics: MLPMap) -> Conditioner:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.base import Frozen
 
@@ -18,6 +18,16 @@ class ReadInSettings(Frozen):
         "none", description="Between the per-session map and the head."
     )
     layernorm: bool = Field(default=True, description="Normalise after the shared head.")
+
+
+class MDSSMReadInSettings(ReadInSettings):
+    """Read-in of the meta-dynamical state-space model."""
+
+    start: Literal["random", "principal"] = Field(
+        "random",
+        description="Where the per-session maps start: at random as in the paper, or 'principal': read-in "
+        "and read-out at the session's principal components, all sessions turned the same way round.",
+    )
 
 
 class MDSSMSettings(Frozen):
@@ -38,12 +48,17 @@ class MDSSMSettings(Frozen):
         default=True, description="Embedding encoder reads in both directions."
     )
     state_bidirectional: bool = Field(default=True, description="State encoder reads in both directions.")
-    read_in: ReadInSettings = Field(default_factory=ReadInSettings, description="Read-in.")
+    read_in: MDSSMReadInSettings = Field(default_factory=MDSSMReadInSettings, description="Read-in.")
     likelihood: Literal["gaussian", "poisson"] = Field(
         "gaussian", description="Gaussian for smoothed rates (the paper), Poisson for spike counts."
     )
     per_session_noise: bool = Field(
         default=True, description="One process noise Q per session instead of one for all."
+    )
+    embedding_kl: Literal["session", "trial"] = Field(
+        "session",
+        description="Weight of the embedding's KL beside the mean over trials: 'session' is 1, as in the "
+        "paper; 'trial' is 1 / trials, the lower bound of all trials of the step together.",
     )
     detach_embedding: bool = Field(
         default=True,
@@ -76,6 +91,15 @@ class MDSSMSettings(Frozen):
     weight_change_penalty: float = Field(
         0.1, ge=0, description="Weight of the Frobenius norm of the weight changes (lambda)."
     )
+
+    @model_validator(mode="after")
+    def _frames_need_real_values(self) -> Self:
+        if self.read_in.start == "principal" and self.likelihood != "gaussian":
+            raise ValueError(
+                "read_in.start: 'principal' starts a linear read-out of real values, and the likelihood is "
+                f"{self.likelihood}. Use likelihood gaussian, or read_in.start random."
+            )
+        return self
 
     @property
     def kl_warmup(self) -> int:

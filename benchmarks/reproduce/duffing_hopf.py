@@ -32,14 +32,19 @@ HELD_OUT: dict[str, System] = {
     "duffing_two_wells": Duffing(-0.5, -0.9),
 } | hopf_systems([1.1])
 
-MODEL = {"embedding_dim": 2, "hyper_width": 64}
+MODEL = {
+    "embedding_dim": 2,
+    "hyper_width": 64,
+    "embedding_kl": "trial",
+    "read_in": {"hidden": 64, "width": 8, "start": "principal"},
+}
 """The hypernetwork is as wide as in the authors' code; with 16 the two wells are not learnt as well."""
 
 PLANS = {
     "small": Plan(
         name="duffing_hopf", title="Duffing and Hopf systems",
         pretrain=duffing_systems(2, 4) | hopf_systems(np.linspace(-1.5, 1.5, 5)),
-        held_out=HELD_OUT, t0=50, horizon=40, steps=1600, single_steps=1000,
+        held_out=HELD_OUT, t0=50, horizon=40, steps=1600, single_steps=1000, restarts=4,
         model=MODEL,
         recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}),
     ),

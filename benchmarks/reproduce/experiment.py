@@ -6,6 +6,7 @@ methods of a seed see the same recordings.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,7 +18,9 @@ import numpy as np
 import torch
 
 from models.data import TrialTensors, pack
+from models.frames import Frame, principal_frame
 from models.masks import observe
+from models.mdssm import mean_entry
 from models.objective import total_loss
 from models.registry import build_model
 from models.synthetic.datasets import Recipe, Recording, simulate_recording
@@ -26,6 +29,7 @@ from pipeline.evaluation.kstep import kstep_r2, leaked_steps
 from pipeline.evaluation.r2 import r2
 from pipeline.training.feed import Scaling, SessionFeed
 from pipeline.training.loop import fit
+from pipeline.training.read_in_start import start_in_frames
 from schemas.models import MDSSMSettings, ReadInSettings
 from schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
@@ -69,6 +73,8 @@ class Plan:
     restarts
         Times an alignment starts from other initial values; the one with the least loss on its own training
         trials is kept.
+    sessions_per_step
+        Recordings of a step of pre-training, at most.
     model
         Changes of the model's settings.
     """
@@ -85,6 +91,7 @@ class Plan:
     single_steps: int = 300
     shots: tuple[int, ...] = (1, 8, 16)
     restarts: int = 8
+    sessions_per_step: int = 100
     lr: float = 5e-3
     align_lr: float = 1e-2
     model: dict[str, Any] = field(default_factory=dict)
@@ -112,7 +119,9 @@ def run_job(plan: Plan, method: str, seed: int, show: Show) -> dict[str, Any]:
     model = build_model(_model_settings(plan, method), _units(recordings), seed=seed)
     started = time.perf_counter()
     feeds = {name: _feed(recording) for name, recording in recordings.items()}
-    _fit(model, feeds, _training(plan, plan.steps, plan.lr, seed, len(feeds)), f"{method} {seed}", show)
+    start_in_frames(model, feeds)
+    per_step = min(plan.sessions_per_step, len(feeds))
+    _fit(model, feeds, _training(plan, plan.steps, plan.lr, seed, per_step), f"{method} {seed}", show)
     result["seconds_per_step"] = (time.perf_counter() - started) / plan.steps
     result["pretrain"] = {name: score(model, recording, plan) for name, recording in recordings.items()}
     result["identifiability"] = identifiability(model, recordings)
@@ -191,9 +200,13 @@ def _align(
         for name, recording in held_out.items()
     }
     feeds = {one.name: _feed(one, n) for (n, _), several in tries.items() for one in several}
+    entry = mean_entry(model.state_dict())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.add_sessions({name: feed.train.y.shape[2] for name, feed in feeds.items()})
+    if model.settings.read_in.start == "principal":
+        for several in tries.values():
+            model.start_at(_turned_frames(several, feeds, model.settings.latent_dim), entry)
     settings = _training(plan, plan.align_steps, plan.align_lr, seed, len(feeds))
     _fit(model, feeds, settings, f"align {seed}", show, trainable=few_shot_parameters)
     found: dict[str, Any] = {str(n): {} for n in plan.shots}
@@ -201,6 +214,12 @@ def _align(
         losses = [_training_loss(model, feeds[one.name].train) for one in several]
         found[str(n)][name] = score(model, several[int(np.argmin(losses))], plan) | {"losses": losses}
     return found
+
+
+def _turned_frames(several: list[Recording], feeds: dict[str, SessionFeed], dim: int) -> dict[str, Frame]:
+    """Return the frame of a recording, turned by another angle of half a turn for each of its starts."""
+    frame = principal_frame(feeds[several[0].name].train.y, dim)
+    return {one.name: frame.turned(k * math.pi / len(several)) for k, one in enumerate(several)}
 
 
 def _training_loss(model: MDSSM, trials: TrialTensors, n_draws: int = 20) -> float:
@@ -219,7 +238,9 @@ def _training_loss(model: MDSSM, trials: TrialTensors, n_draws: int = 20) -> flo
 def _single(plan: Plan, recording: Recording, n: int, seed: int, show: Show) -> dict[str, Any]:
     model = build_model(_model_settings(plan, SINGLE), {recording.name: recording.n_units}, seed=seed)
     settings = _training(plan, plan.single_steps, plan.lr, seed, 1)
-    _fit(model, {recording.name: _feed(recording, n)}, settings, f"{SINGLE} {seed} n={n}", show)
+    feeds = {recording.name: _feed(recording, n)}
+    start_in_frames(model, feeds)
+    _fit(model, feeds, settings, f"{SINGLE} {seed} n={n}", show)
     return score(model, recording, plan)
 
 

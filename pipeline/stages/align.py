@@ -295,7 +295,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
     from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
     from pipeline.training.feed import feed_sessions  # noqa: PLC0415
     from pipeline.training.loop import fit  # noqa: PLC0415
-    from pipeline.training.read_in_start import start_by_conditions  # noqa: PLC0415
+    from pipeline.training.read_in_start import start_by_conditions, start_in_frames  # noqa: PLC0415
     from pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 
     settings, pretrained = begun.settings, work.parent.weights
@@ -307,8 +307,10 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
     trainable: frozenset[str] = frozenset()
     if scratch:
         model = build_model(settings.model, units, seed=settings.seed)
+        start_in_frames(model, feeds)
     else:
         model, trainable = aligned_model(settings, units, pretrained)
+        start_in_frames(model, feeds, pretrained)
         train_rows = few["split"].values.astype(str) == "train"
         start_by_conditions(
             model, feeds[session], few["condition"].values.astype(str)[train_rows].tolist(), work.parent.means

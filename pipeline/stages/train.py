@@ -329,6 +329,7 @@ def _train(
     from models.registry import build_model  # noqa: PLC0415
     from pipeline.training.feed import feed_sessions  # noqa: PLC0415
     from pipeline.training.loop import fit  # noqa: PLC0415
+    from pipeline.training.read_in_start import start_in_frames  # noqa: PLC0415
     from pipeline.training.regression_start import start_by_regression  # noqa: PLC0415
     from pipeline.training.run_files import write_entry  # noqa: PLC0415
 
@@ -338,6 +339,7 @@ def _train(
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     model = build_model(settings.model, units, seed=settings.seed)
     start_by_regression(model, feeds, datasets)
+    start_in_frames(model, feeds)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         report(

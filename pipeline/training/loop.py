@@ -37,6 +37,9 @@ Progress = Callable[[int, int, dict[str, float]], None]
 
 LOG_EVERY = 10
 
+MOST_LEFT_OUT = 10
+"""Steps in a row whose gradient may overflow before training ends."""
+
 FINAL = 10**9
 """Step at which every warm-up is over: validation losses of all steps are weighed alike."""
 
@@ -78,6 +81,7 @@ class _Training:
     lr: Schedule
     state: TrainState = field(default_factory=TrainState)
     resumable: bool = True
+    left_out: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -257,13 +261,19 @@ def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
         max_norm=settings.optimiser.clip_norm,
         error_if_nonfinite=False,
     )
-    if settings.precision != "16-mixed":
+    overflown = not math.isfinite(float(norm))
+    training.left_out = training.left_out + 1 if overflown else 0
+    if training.left_out > MOST_LEFT_OUT:
         _check_finite(training, float(norm), "gradient")
     training.resumable = False
-    training.optimiser.step()
+    # Along a long rollout a gradient can grow beyond all numbers: such a step is left out. Half precision
+    # has a scaler that does so itself, and has to see it.
+    if not overflown or settings.precision == "16-mixed":
+        training.optimiser.step()
     state.step += 1
     metrics = _summary(outputs, batches, state.step - 1)
-    return metrics | {"gradient_norm": float(norm), "lr": training.lr(state.step - 1)}
+    told = {} if overflown else {"gradient_norm": float(norm)}
+    return metrics | told | {"lr": training.lr(state.step - 1)}
 
 
 def _forward(training: _Training, batch: Batch, generator: torch.Generator, masker: Masker) -> Output:

@@ -1,4 +1,4 @@
-"""Where the maps of a new session start: least squares, from what its conditions looked like in others.
+"""Where the maps of sessions start: at principal components, or by least squares from known conditions.
 
 Sessions of one task have conditions in common. The mean activity of a condition, read in by the sessions a
 run was trained on, is what the read-in of a new session should make of its own trials of that condition. A
@@ -14,8 +14,9 @@ import torch
 
 from models.data import pack
 from models.distributions import inverse_positive
+from models.frames import principal_frame
 from models.likelihoods import Gaussian
-from models.mdssm import MDSSM
+from models.mdssm import MDSSM, mean_entry
 from pipeline.training.feed import session_tensors
 
 if TYPE_CHECKING:
@@ -68,6 +69,33 @@ def condition_means(run: TrainedRun, datasets: Mapping[str, xr.Dataset]) -> dict
         for condition in np.unique(labels):
             found.setdefault(str(condition), []).append(hidden[torch.from_numpy(labels == condition)].mean(0))
     return {condition: torch.stack(means).mean(0) for condition, means in found.items()}
+
+
+def start_in_frames(
+    model: Model, feeds: Mapping[str, SessionFeed], pretrained: Mapping[str, Tensor] | None = None
+) -> bool:
+    """Start read-in and read-out of sessions at their principal components, where the settings ask for it.
+
+    Parameters
+    ----------
+    model
+        Model of these sessions; changed in place.
+    feeds
+        Session id → its trials; those to train on are used.
+    pretrained
+        State dict of the trained model the sessions are aligned to; None: there is none.
+
+    Returns
+    -------
+    done
+        False where the maps start at random.
+    """
+    if not isinstance(model, MDSSM) or model.settings.read_in.start != "principal":
+        return False
+    dim = model.settings.latent_dim
+    frames = {name: principal_frame(feed.train.y, dim) for name, feed in feeds.items()}
+    model.start_at(frames, None if pretrained is None else mean_entry(pretrained))
+    return True
 
 
 def start_by_conditions(

@@ -49,6 +49,38 @@ def test_the_loss_falls(datasets: dict[str, xr.Dataset], make_settings: Make, tm
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+class _Overflowing:
+    """Scores as always, in some steps with a gradient beyond all numbers."""
+
+    def __init__(self, steps: range) -> None:
+        self.steps = steps
+
+    def __call__(self, batch: Any, generator: torch.Generator | None, step: int) -> View:
+        view = observe(batch)
+        scale = 1e30 if step in self.steps else 1.0
+        return View(x=view.x, target=view.target, weight=view.weight * scale)
+
+
+def test_steps_whose_gradient_overflows_are_left_out(
+    datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path
+) -> None:
+    settings = make_settings(max_steps=8)
+    _, model, feeds = _fit(datasets, settings, tmp_path, masker=_Overflowing(range(8)))
+    units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
+    fresh = build_model(settings.model, units, seed=settings.seed).state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(value, fresh[name], rtol=0, atol=0)
+    _, model, _ = _fit(datasets, settings, tmp_path / "b", masker=_Overflowing(range(7)))
+    assert any(not torch.equal(value, fresh[name]) for name, value in model.state_dict().items())
+
+
+def test_gradients_that_go_on_overflowing_end_the_training(
+    datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match=r"gradient is inf at step 1[0-9].*optimiser\.lr="):
+        _fit(datasets, make_settings(max_steps=40), tmp_path, masker=_Overflowing(range(3, 40)))
+
+
 class _StopError(Exception):
     pass
 
