@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from models.distributions import DiagGaussian, from_raw
+from models.distributions import DiagGaussian, from_raw, inverse_positive
 from models.per_session import PerSession
 
 if TYPE_CHECKING:
@@ -40,20 +40,35 @@ class Encoded(nn.Module):
     Parameters
     ----------
     encoder
-        Reads trials; its last state is used.
+        Reads trials.
     embedding_dim
         E.
+    pooling
+        ``"last"``: the encoder's last state (the paper); ``"mean"``: the mean of its states over time.
+    start_variance
+        Variance each trial starts with; None: that of a random head, about 0.7. Where the embedding starts
+        as little more than noise, the dynamics may learn not to listen to it.
     """
 
-    def __init__(self, encoder: GRUEncoder, embedding_dim: int) -> None:
+    def __init__(
+        self,
+        encoder: GRUEncoder,
+        embedding_dim: int,
+        *,
+        pooling: Literal["last", "mean"] = "last",
+        start_variance: float | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.pooling = encoder, pooling
         self.head = nn.Linear(encoder.width, 2 * embedding_dim)
+        if start_variance is not None:
+            nn.init.constant_(self.head.bias[embedding_dim:], inverse_positive(start_variance))
 
     def forward(self, shared: Tensor, trial_mask: Tensor, sessions: Tensor) -> DiagGaussian:
         """Return the aggregate over real trials."""
         del sessions
-        each = from_raw(self.head(self.encoder(shared).last))
+        read = self.encoder(shared)
+        each = from_raw(self.head(read.last if self.pooling == "last" else read.seq.mean(-2)))
         weight = trial_mask.to(shared.dtype)
         weight = (weight / weight.sum(1, keepdim=True).clamp_min(1))[:, :, None]
         return DiagGaussian((each.mean * weight).sum(1), (each.var * weight).sum(1))

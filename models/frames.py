@@ -1,9 +1,9 @@
-"""Coordinates every session can be started in: principal components, turned the same way round.
+"""Coordinates every session can be started in: its principal components, turned to slow features.
 
 Read-in and read-out of a session that start at random put its states into a frame of their own: the same
 dynamics then look turned or mirrored from one session to the next, and what sessions share has to be found
-against that. Principal components have a frame in common up to their signs, and the sense in which the
-states rotate decides on these.
+against that. Within the space of the principal components, which coordinate is slowest does not depend on
+the units recorded, and the sense in which the states rotate decides on signs.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ class Frame(NamedTuple):
 
 
 def principal_frame(y: Tensor, dim: int) -> Frame:
-    """Return the principal components of trials, in order of variance and turned the same way round.
+    """Return axes of the space of the principal components of trials, from slow to fast.
 
-    Of each two components the first is given the sign that makes its third moment positive, and the
-    second the sign that makes the states rotate from the first to the second on average, as the planes of
-    jPCA do (Churchland et al. 2012).
+    Slow is what changes least within a tenth of a trial, relative to its variance (slow feature analysis,
+    Wiskott & Sejnowski 2002); each axis is made orthogonal to the slower ones. Of each two axes the first
+    is given the sign that makes its third moment positive, and the second the sign that makes the states
+    rotate from the first to the second on average, as the planes of jPCA do (Churchland et al. 2012).
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ def principal_frame(y: Tensor, dim: int) -> Frame:
     x = torch.where(y.isnan(), 0.0, y - mean).double()
     flat = x.reshape(-1, n_units)
     _, vectors = torch.linalg.eigh(flat.T @ flat / max(1, len(flat)))
-    axes = vectors.flip(-1)[:, :dim].clone()
+    axes = vectors.flip(-1)[:, :dim]
+    axes = axes @ _slow_axes(x @ axes)
     z = x @ axes
     for a in range(0, axes.shape[1], 2):
         if z[..., a].pow(3).mean() < 0:
@@ -98,3 +100,15 @@ def principal_frame(y: Tensor, dim: int) -> Frame:
     axes = torch.nn.functional.pad(axes * math.sqrt(n_units / dim), (0, max(0, dim - n_units)))
     total = flat.square().mean(0)
     return Frame(*(part.to(y.dtype) for part in (axes, mean.double(), left_over, total)))
+
+
+def _slow_axes(z: Tensor) -> Tensor:
+    """Return orthogonal axes from slow to fast. Shape ``(D, D)``."""
+    lag = max(1, z.shape[1] // 10)
+    change = (z[:, lag:] - z[:, :-lag]).reshape(-1, z.shape[2])
+    flat = z.reshape(-1, z.shape[2])
+    values, vectors = torch.linalg.eigh(flat.T @ flat)
+    whiten = vectors / values.clamp_min(1e-9 * float(values.max()) + 1e-30).sqrt()
+    _, slow = torch.linalg.eigh(whiten.T @ (change.T @ change) @ whiten)
+    axes: Tensor = torch.linalg.qr(whiten @ slow)[0]
+    return axes

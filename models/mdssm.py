@@ -73,7 +73,12 @@ class MDSSM(Model):
         self.embedding: Encoded | Fixed = Fixed(0)
         if E:
             reader = GRUEncoder(width, settings.encoder_width, bidirectional=settings.embedding_bidirectional)
-            self.embedding = Encoded(reader, E)
+            self.embedding = Encoded(
+                reader,
+                E,
+                pooling=settings.embedding_pooling,
+                start_variance=settings.embedding_start_variance,
+            )
         self.state_encoder = GRUEncoder(
             width + E, settings.encoder_width, bidirectional=settings.state_bidirectional
         )

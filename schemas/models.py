@@ -26,7 +26,7 @@ class MDSSMReadInSettings(ReadInSettings):
     start: Literal["random", "principal"] = Field(
         "random",
         description="Where the per-session maps start: at random as in the paper, or 'principal': read-in "
-        "and read-out at the session's principal components, all sessions turned the same way round.",
+        "and read-out at the session's principal components, turned to slow features.",
     )
 
 
@@ -54,6 +54,17 @@ class MDSSMSettings(Frozen):
     )
     per_session_noise: bool = Field(
         default=True, description="One process noise Q per session instead of one for all."
+    )
+    embedding_pooling: Literal["last", "mean"] = Field(
+        "last",
+        description="What the embedding is read from: the encoder's last state (the paper) or the mean of "
+        "its states over time.",
+    )
+    embedding_start_variance: float | None = Field(
+        None,
+        gt=0,
+        description="Variance the embedding's posterior starts with; default: that of a random head, "
+        "about 0.7.",
     )
     embedding_kl: Literal["session", "trial"] = Field(
         "session",

@@ -16,11 +16,9 @@ N_TRIALS, T = 40, 60
 
 
 def _spiral(generator: torch.Generator) -> torch.Tensor:
-    """Decaying rotations, wider in their first coordinate. Shape ``(trial, time, 2)``."""
-    t = torch.linspace(0, 6, T)
-    phase = 6.28 * torch.rand(N_TRIALS, 1, generator=generator)
-    decay = (-0.1 * t).exp()
-    return torch.stack([2 * decay * (t + phase).cos(), decay * (t + phase).sin()], -1)
+    """Rotations whose second coordinate varies more and is faster. Shape ``(trial, time, 2)``."""
+    t = torch.linspace(0, 6, T) + 6.28 * torch.rand(N_TRIALS, 1, generator=generator)
+    return torch.stack([t.cos(), 1.5 * (t.sin() + (3 * t).sin())], -1)
 
 
 def _observed(z: torch.Tensor, n_units: int, generator: torch.Generator) -> torch.Tensor:
