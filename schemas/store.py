@@ -120,14 +120,14 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
         dims=("trial", "time", "input"),
         kinds="f",
         optional=True,
-        description="Known inputs of the task, in the units of the imported file",
+        description="Known inputs of the task, as imported; only where there are any",
     ),
     "true_rates": ArraySpec(
         dims=("trial", "time", "unit"),
         kinds="f",
         units="Hz",
         optional=True,
-        description="Rates the spikes were simulated from, as the imported file states them",
+        description="Rates the spikes were simulated from, as imported; only where they are known",
     ),
 }
 """Arrays of the ``trials`` group; those that are not optional are always there.

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.base import Frozen
-from schemas.catalog import Alignment
+from schemas.catalog import Alignment, Imported
 from schemas.masks import MaskSettings
 from schemas.models import MDSSMSettings, ModelSettings
 from schemas.quality import QualityFilter
@@ -127,6 +127,7 @@ class RunConfig(Frozen):
     packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
     created: str = Field(description="When the run was begun, ISO 8601, UTC.")
     alignment: Alignment | None = Field(None, description="How it was made of another run; none: it was not.")
+    imported: Imported | None = Field(None, description="Where it was trained; none: here.")
     pretrained_on: tuple[str, ...] = Field(
         (), description="Sessions its shared parameters were trained on before it was aligned."
     )

@@ -15,6 +15,7 @@ from pipeline.cli.options import (
     ForceOption,
     JsonOption,
     QuietOption,
+    RecipeIdOption,
     SetOption,
     VerboseOption,
     given,
@@ -66,6 +67,49 @@ def lfads_h5(
             _sessions_table(say, [e for e in failure.results if hasattr(e, "session")])  # type: ignore[misc]
             raise
         _sessions_table(say, done)
+
+
+@app.command("lfads-checkpoint", cls=settings_command("import_lfads_checkpoint"))
+def lfads_checkpoint(
+    file: Annotated[Path, typer.Argument(help="Checkpoint of lfads-torch, a .ckpt file.", metavar="FILE")],
+    session: Annotated[
+        list[str],
+        typer.Option(
+            "--session",
+            help="Session it was trained on; repeated in the order of its data files.",
+            metavar="SESSION",
+        ),
+    ],
+    recipe_id: RecipeIdOption = None,
+    run_name: Annotated[
+        str | None, typer.Option("--run-name", help="Name of the run; default: made of its settings.")
+    ] = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Turn a model trained by lfads-torch into a run that reconstructs, decodes and is aligned."""
+    from pipeline.stages.import_checkpoint import import_checkpoint
+    from pipeline.stores.settings import load
+    from schemas.imports import LfadsCheckpointImport
+
+    chosen = load(LfadsCheckpointImport, file=config, overrides=settings or ())
+    with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:
+        entry = import_checkpoint(
+            catalog,
+            file,
+            chosen,
+            sessions=session,
+            recipe_id=recipe_id,
+            run_name=run_name,
+            force=force,
+            report=say,
+        )
+        say.result(f"Run {entry.run}: {catalog.parent / entry.path}")
 
 
 def _sessions_table(say: Output, done: Sequence[SessionEntry]) -> None:

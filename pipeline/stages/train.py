@@ -102,11 +102,8 @@ def train(
     """
     report = report or ignore
     runs = catalog_path.parent / "runs"
-    for given in (resume, run_name):
-        if given is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given):
-            raise SettingsError(
-                f"run name {given!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
-            )
+    check_run_name(resume)
+    check_run_name(run_name)
     if resume is not None:
         entries = _entries_of(catalog_path, _begun(runs, resume))
     else:
@@ -133,6 +130,27 @@ def train(
         add_run(catalog_path, entry)
     report(run_event(entry, "done"))
     return entry
+
+
+def check_run_name(name: str | None) -> None:
+    """Refuse a name that is no safe name of a directory.
+
+    Raises
+    ------
+    SettingsError
+        If it has other characters than letters, digits, ``.``, ``_`` and ``-``.
+
+    Examples
+    --------
+    >>> check_run_name("../runs")
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.SettingsError: run name '../runs': use letters, ...
+    """
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise SettingsError(
+            f"run name {name!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
+        )
 
 
 def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
@@ -191,6 +209,12 @@ def _begun(runs: Path, name: str) -> RunConfig:
         raise SettingsError(
             f"Run {name} is an alignment of {config.alignment.parent}: training all of it would undo that. "
             "Go on with the `pipeline run align` that began it."
+        )
+    if config.imported is not None:
+        raise SettingsError(
+            f"Run {name} was imported from {config.imported.source}, without the state of an "
+            "optimiser to go on from. Train a run of its settings without --resume, or give it new sessions "
+            "with `pipeline run align`."
         )
     return config
 

@@ -7,7 +7,7 @@ likelihood scores is not. `Scaling` remembers how, so that what a model gives ba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,15 +136,36 @@ def feed_sessions(datasets: Mapping[str, xr.Dataset], settings: TrainSettings) -
     return feeds
 
 
-def session_tensors(name: str, dataset: xr.Dataset, scaling: Scaling, *, signal: Signal) -> TrialTensors:
-    """Return all trials of a dataset as a model sees them, float32 on the CPU."""
-    per_bin = read_signal(dataset, signal)
+def session_tensors(
+    name: str, dataset: xr.Dataset, scaling: Scaling, settings: TrainSettings
+) -> TrialTensors:
+    """Return all trials of a dataset as a model sees them, float32 on the CPU.
+
+    Raises
+    ------
+    DataError
+        If the model has external inputs and the store does not hold as many.
+    """
+    per_bin = read_signal(dataset, settings.signal)
     return TrialTensors(
         session=name,
         y=torch.from_numpy(scaling.to_model(per_bin)),
         target=None if scaling.scaled_target else torch.from_numpy(per_bin),
+        ext=_external(name, dataset, getattr(settings.model, "external_inputs", 0)),
         bin_s=scaling.bin_size_s,
     )
+
+
+def _external(name: str, dataset: xr.Dataset, n_inputs: int) -> torch.Tensor | None:
+    if not n_inputs:
+        return None
+    found = dataset.sizes["input"] if "external" in dataset else 0
+    if found != n_inputs:
+        raise DataError(
+            f"{name}: the model takes {n_inputs} external inputs, the store holds {found}. Set "
+            f"model.external_inputs={found}, or choose sessions that were imported with their inputs."
+        )
+    return torch.from_numpy(dataset["external"].values.astype(np.float32))
 
 
 def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> SessionFeed:
@@ -157,7 +178,7 @@ def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> Se
         )
     per_bin = read_signal(dataset.isel(trial=rows["train"]), settings.signal)
     scaling = _scaling(per_bin, dataset, settings=settings)
-    tensors = session_tensors(name, dataset, scaling, signal=settings.signal)
+    tensors = session_tensors(name, dataset, scaling, settings)
     return SessionFeed(
         train=tensors.select(torch.from_numpy(rows["train"])),
         val=tensors.select(torch.from_numpy(rows["val"])),
@@ -165,17 +186,23 @@ def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> Se
     )
 
 
-def _scaling(per_bin: NDArray[np.float32], dataset: xr.Dataset, *, settings: TrainSettings) -> Scaling:
-    bin_size_s = float(dataset.attrs["bin_size_s"])
-    n_units = per_bin.shape[2]
-    offset, scale = np.zeros(n_units), np.ones(n_units)
-    if settings.standardise:
-        offset = np.nanmean(per_bin, axis=(0, 1), dtype=np.float64)
-        scale = np.nanstd(per_bin, axis=(0, 1), dtype=np.float64).clip(MIN_DEVIATION_HZ * bin_size_s)
+def unscaled(dataset: xr.Dataset, settings: TrainSettings) -> Scaling:
+    """Return the scaling that changes nothing, of a model that was trained on values as they are."""
+    n_units = dataset.sizes["unit"]
     return Scaling(
-        offset=offset.astype(np.float32),
-        scale=scale.astype(np.float32),
+        offset=np.zeros(n_units, np.float32),
+        scale=np.ones(n_units, np.float32),
         units=dataset["unit"].values.astype(np.int64),
-        bin_size_s=bin_size_s,
+        bin_size_s=float(dataset.attrs["bin_size_s"]),
         scaled_target=settings.model.likelihood in SCALED_LIKELIHOODS,
     )
+
+
+def _scaling(per_bin: NDArray[np.float32], dataset: xr.Dataset, *, settings: TrainSettings) -> Scaling:
+    plain = unscaled(dataset, settings)
+    if not settings.standardise:
+        return plain
+    offset = np.asarray(np.nanmean(per_bin, axis=(0, 1), dtype=np.float64), np.float32)
+    deviation = np.nanstd(per_bin, axis=(0, 1), dtype=np.float64)
+    scale = deviation.clip(MIN_DEVIATION_HZ * plain.bin_size_s)
+    return replace(plain, offset=offset, scale=scale.astype(np.float32))
