@@ -99,7 +99,13 @@ def import_checkpoint(
     _check_bins(file, entries)
     # Whatever does not fit shows here, before anything is written.
     model = import_weights(file, described, units)
-    made = TrainSettings(model=described, signal="counts", standardise=False, max_steps=max(1, file.steps))
+    made = TrainSettings(
+        model=described,
+        signal="counts",
+        standardise=False,
+        co_smoothing=any(each.n_encoded < len(each.column) for each in units),
+        max_steps=max(1, file.steps),
+    )
     key = _key(digest, made, entries)
     name = run_name or f"lfads-{key[:8]}"
     run_dir = catalog_path.parent / "runs" / name

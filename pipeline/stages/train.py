@@ -21,7 +21,7 @@ from pipeline.stages.report import Report, ignore
 from pipeline.stores.atomic import machine_error
 from pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from pipeline.stores.location import StoreLocation, store_path
-from pipeline.stores.trials import read_attributes, read_trials
+from pipeline.stores.trials import read_attributes, read_continuous, read_trials
 from schemas.catalog import RunEntry
 from schemas.quality import QualityFilter
 from schemas.training import RunConfig, RunSource
@@ -29,6 +29,8 @@ from schemas.training import RunConfig, RunSource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import xarray as xr
 
     from pipeline.training.loop import FitResult
     from schemas.catalog import SessionEntry
@@ -357,7 +359,12 @@ def _train(
     from pipeline.training.run_files import write_entry  # noqa: PLC0415
 
     root = catalog_path.parent
-    datasets = {e.session: read_trials(store_path(catalog_path, e.store)).load() for e in entries}
+    datasets = {e.session: training_trials(store_path(catalog_path, e.store), settings) for e in entries}
+    if settings.co_smoothing and not any(d["heldout"].values.any() for d in datasets.values()):
+        raise DataError(
+            f"co_smoothing: no unit of {', '.join(datasets)} is marked as held out. Choose sessions that "
+            "have some, or train without it."
+        )
     feeds = feed_sessions(datasets, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     model = build_model(settings.model, units, seed=settings.seed)
@@ -389,6 +396,16 @@ def _train(
     )
     write_entry(run_dir, entry)
     return entry
+
+
+def training_trials(store: StoreLocation, settings: TrainSettings) -> xr.Dataset:
+    """Return the trials of a store, with the bins after their windows where these are scored too."""
+    trials = read_trials(store).load()
+    if not settings.forward_bins:
+        return trials
+    from pipeline.training.feed import with_forward_bins  # noqa: PLC0415
+
+    return with_forward_bins(trials, read_continuous(store), settings.forward_bins)
 
 
 def final_metrics(result: FitResult) -> dict[str, float]:

@@ -197,6 +197,7 @@ def test_rates_are_those_of_lfads_torch(tmp_path, variant):
     place = Place(tmp_path, reference)
     entry = place.bring(reference.save(tmp_path / "best.ckpt"))
     run = load_run(tmp_path / entry.path, device="cpu")
+    assert run.settings.co_smoothing == (reference.n_in != reference.n_out)
     for number, session in enumerate(place.names):
         trials = place.trials(session)
         external = torch.tensor(trials["external"].values) if reference.U else None

@@ -12,10 +12,11 @@ from pipeline.errors import DataError, PartialFailure
 from pipeline.stages.decode import decode
 from pipeline.stages.export import export
 from pipeline.stages.import_lfads import import_lfads
-from pipeline.stages.train import train
+from pipeline.stages.train import train, training_trials
 from pipeline.stores.catalog import read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from pipeline.training.feed import feed_sessions
 from pipeline.training.inference import load_run
 from schemas.decoding import DecodeSettings
 from schemas.export import LfadsExport
@@ -131,17 +132,40 @@ def test_a_file_imported_before_is_left_alone_and_another_is_not_overwritten(tmp
     assert done(other, force=True) == "done"
 
 
-def test_a_model_is_trained_and_reconstructs(tmp_path, file):
+SMALL = LFADSSettings(
+    generator_dim=6, ic_dim=3, factor_dim=3, encoder_dim=4, controller_dim=4, input_dim=1, external_inputs=1
+)
+
+
+def test_a_model_is_trained_on_what_is_encoded_and_scored_on_what_is_reconstructed(tmp_path, file, content):
     catalog = tmp_path / "catalog.yaml"
     (entry,) = import_lfads(catalog, [file], LfadsH5Import(bin_ms=20))
-    small = LFADSSettings(
-        generator_dim=6, ic_dim=3, factor_dim=3, encoder_dim=4, controller_dim=4, input_dim=1
+    settings = TrainSettings(
+        model=SMALL, max_steps=2, device="cpu", co_smoothing=True, forward_bins=N_FORWARD, standardise=False
     )
-    run = train(catalog, TrainSettings(model=small, max_steps=2, device="cpu"))
+    ahead = training_trials(store_path(catalog, entry.store), settings)
+    feed = feed_sessions({entry.session: ahead}, settings)[entry.session]
+    for part, split in (("train", feed.train), ("valid", feed.val)):
+        # Trials lie in the store in the order of their ids.
+        order = np.argsort(content[f"{part}_inds"])
+        assert np.array_equal(split.y[..., :N_IN], content[f"{part}_encod_data"][order])
+        assert split.y[..., N_IN:].isnan().all()
+        assert np.array_equal(split.scored, content[f"{part}_recon_data"][order])
+        assert split.ext.numpy() == pytest.approx(content[f"{part}_ext_input"][order], rel=1e-6)
+    run = train(catalog, settings)
     trials, _ = opened(catalog, entry)
     rates = load_run(tmp_path / run.path, device="cpu").reconstruct(entry.session, trials)
     assert rates.shape == trials["counts"].shape
     assert np.isfinite(rates).all()
+
+
+def test_units_are_held_out_only_where_some_are_marked(tmp_path, content):
+    for part in N_TRIALS:
+        content[f"{part}_encod_data"] = content[f"{part}_recon_data"][:, :N_BINS]
+    catalog = tmp_path / "catalog.yaml"
+    import_lfads(catalog, [write(tmp_path / "a.h5", content)], LfadsH5Import(bin_ms=20))
+    with pytest.raises(DataError, match="co_smoothing: no unit of sub-unknown_ses-a is marked as held out"):
+        train(catalog, TrainSettings(model=SMALL, max_steps=2, device="cpu", co_smoothing=True))
 
 
 @pytest.mark.parametrize("forward_ms", [0, 100])

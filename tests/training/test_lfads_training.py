@@ -163,8 +163,14 @@ def test_jitter_asks_for_counts_as_they_are() -> None:
 
 def test_settings_that_change_nothing_leave_the_digest_of_a_training_as_it_was():
     plain = TrainSettings(model=LFADSSettings())
-    without = {"masks": True, "model": {"controller_encoder_dim", "input_bias"}}
+    without = {
+        "masks": True,
+        "co_smoothing": True,
+        "forward_bins": True,
+        "model": {"controller_encoder_dim", "input_bias"},
+    }
     text = json.dumps(plain.model_dump(mode="json", exclude=without), sort_keys=True, separators=(",", ":"))
     assert plain.digest() == hashlib.sha256(text.encode()).hexdigest()
+    assert TrainSettings(model=LFADSSettings(), co_smoothing=True).digest() != plain.digest()
     for changed in (LFADSSettings(input_bias=True), LFADSSettings(controller_encoder_dim=3)):
         assert TrainSettings(model=changed).digest() != plain.digest()
