@@ -133,7 +133,7 @@ def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
         _check_counts(path, arrays, part)
     shape = counts.shape[:2]
     bin_size_s = _bin_size(path, attributes, settings)
-    first_bin, align_to = _window(arrays, attributes, bin_size_s=bin_size_s)
+    first_bin, align_to = _window(path, arrays, attributes, bin_size_s=bin_size_s)
     trial, order, notes = _trial_order(path, arrays, parts)
     per_bin = _per_bin(path, arrays, parts, shape=shape)
     velocity = per_bin(settings.velocity_key, width=range(1, len(AXES) + 1))
@@ -282,13 +282,19 @@ def _bin_size(path: Path, attributes: Mapping[str, Any], settings: LfadsH5Import
 
 
 def _window(
-    arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any], *, bin_size_s: float
+    path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any], *, bin_size_s: float
 ) -> tuple[int, AlignEvent]:
     """Return where the window begins and what it is aligned to, as an export of this program states it."""
     if not attributes:
         return 0, "trial_start"
-    recipe = IngestRecipe.model_validate_json(attributes["recipe"])
-    return round(float(arrays["time"][0]) / bin_size_s), recipe.align_to
+    try:
+        recipe = IngestRecipe.model_validate_json(attributes["recipe"])
+        return round(float(arrays["time"][0]) / bin_size_s), recipe.align_to
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: says it is an export of this program, but its recipe and time cannot be read "
+            f"({error}). Export it again, or delete the attribute export_key to import it like any other."
+        ) from error
 
 
 def _trial_order(
@@ -301,7 +307,8 @@ def _trial_order(
             continue
         for part in parts:
             found, expected = arrays[f"{part}_{key}"], len(arrays[f"{part}_encod_data"])
-            if found.shape != (expected,) or (found != np.floor(found)).any():
+            is_number = found.dtype.kind in "iuf"
+            if not is_number or found.shape != (expected,) or (found != np.floor(found)).any():
                 raise _fault(
                     path,
                     f"{part}_{key}",
@@ -382,14 +389,10 @@ def _true_rates(
         return None
     if truth.shape[2] != n_units:
         raise _fault(path, "train_truth", f"{n_units} units as in train_recon_data", str(truth.shape[2]))
-    factor = arrays.get("conversion_factor")
-    if (
-        factor is None
-        or factor.size != 1
-        or not np.isfinite(factor).all()
-        or not float(factor.reshape(())) > 0
-    ):
-        found = "none" if factor is None else f"{factor.tolist()}"
+    factor = arrays.get("conversion_factor", np.zeros(0))
+    is_number = factor.size == 1 and factor.dtype.kind in "iuf"
+    if not is_number or not 0 < float(factor.reshape(())) < np.inf:
+        found = str(factor.tolist()) if factor.size else "none"
         raise _fault(path, "conversion_factor", "a positive number, what train_truth is divided by", found)
     scale = np.float32(1 / (float(factor.reshape(())) * bin_size_s))
     hertz: NDArray[np.float32] = truth * scale

@@ -131,7 +131,7 @@ def read_lfads_torch(path: Path) -> LfadsTorchFile:
             "Give a .ckpt file that lfads-torch wrote."
         )
     for name, value in weights.items():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
+        if not isinstance(value, Tensor) or value.is_complex():
             raise DataError(f"{path}: {name}: expected numbers, found {type(value).__name__}. {REMEDY}")
         if not value.isfinite().all():
             raise DataError(f"{path}: {name}: holds NaN or infinity. Import an earlier checkpoint.")

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,7 @@ from torch.nn import functional
 
 from pipeline.errors import DataError, SettingsError
 from pipeline.stages.align import align
+from pipeline.stages.export import export
 from pipeline.stages.import_checkpoint import import_checkpoint
 from pipeline.stages.import_lfads import import_lfads
 from pipeline.stages.train import train
@@ -26,6 +28,7 @@ from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_trials
 from pipeline.training.inference import load_run
 from schemas.align import AlignSettings
+from schemas.export import LfadsExport
 from schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from schemas.training import TrainSettings
 
@@ -207,6 +210,29 @@ def test_rates_are_those_of_lfads_torch(tmp_path, variant):
         assert run.reconstruct(session, trials) == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
+    tmp_path, recording, enter_recording
+):
+    catalog = tmp_path / "catalog.yaml"
+    n_units = len(recording.units.ids)
+    heldout = np.arange(n_units) % 3 == 1
+    marked = replace(recording, units=replace(recording.units, heldout=heldout))
+    entry = enter_recording(catalog, marked)
+    (exported,) = export(catalog, LfadsExport())
+    trials = read_trials(store_path(catalog, entry.store)).load()
+    with h5py.File(exported.path) as h5:
+        column = [trials["unit"].values.tolist().index(u) for u in h5["recon_unit"][()]]
+        n_in, first = h5["train_encod_data"].shape[2], torch.from_numpy(h5["train_encod_data"][()])
+        row = trials["trial"].values.tolist().index(h5["train_trial"][0])
+    assert column != sorted(column)
+    reference = Reference(n_in=(n_in,), n_out=(len(column),), width=4)
+    path = reference.save(tmp_path / "best.ckpt", encod_seq_len=entry.n_bins)
+    made = import_checkpoint(catalog, path, LfadsCheckpointImport(), sessions=[entry.session])
+    rates = load_run(tmp_path / made.path, device="cpu").reconstruct(entry.session, trials)
+    expected = reference.params(first[:1]).exp()[0, :, 0] / BIN_S
+    assert rates[row][:, column] == pytest.approx(expected.numpy(), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("likelihood", "n_params", "mean"),
     [("mse", 1, lambda p: p[..., 0, :]), ("gamma", 2, lambda p: (p[..., 0, :] - p[..., 1, :]).exp())],
@@ -310,6 +336,9 @@ BAD = {
     "other bins": (lambda w: w, {"encod_seq_len": 35}, "was trained on 35 bins .* have 7"),
     "no clip": (lambda w: w, {"cell_clip": "5"}, "hyper_parameters has no number 'cell_clip'"),
     "calcium": (lambda w: w | {"recon.0.scale": torch.ones(2, 5)}, {}, "zero-inflated gamma"),
+    "counter": (
+        lambda w: w | {"steps": torch.tensor([3])}, {}, r"no place for steps of shape \(1,\)"
+    ),
     "two parameters": (
         lambda w: w | {"readout.0.weight": torch.zeros(10, F), "readout.0.bias": torch.zeros(10)}, {},
         "has 10 outputs; .* 5 held-in of 5 units, which needs 5 outputs with the likelihood poisson",

@@ -240,6 +240,8 @@ def without(key):
         (spoil("train_recon_data", at(90)), r"others in 1 units \(columns 0\)"),
         (spoil("train_truth", lambda v: v[..., :4]), "train_truth: expected 5 units|4 columns as in"),
         (spoil("train_inds", lambda v: v[:2]), "train_inds: expected 6 whole numbers"),
+        (spoil("valid_inds", lambda v: v.astype("S3")), "valid_inds: expected 3 whole numbers"),
+        (spoil("conversion_factor", lambda v: -v), r"conversion_factor: .*found -50\.0"),
         (spoil("valid_behavior", lambda v: v[:, :3]), r"valid_behavior: expected the shape \(3, 8 or 12"),
     ],
 )
@@ -252,6 +254,26 @@ def test_a_bad_file_says_which_dataset_what_was_expected_and_what_was_found(
         import_lfads(catalog, [path], LfadsH5Import(bin_ms=20, velocity_key="behavior"))
     assert not catalog.exists()
     assert not list(tmp_path.rglob("*.zarr"))
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.int16, np.int64, np.float64])
+def test_counts_may_be_numbers_of_any_kind(tmp_path, content, kind):
+    for part in N_TRIALS:
+        for name in ("encod_data", "recon_data"):
+            content[f"{part}_{name}"] = content[f"{part}_{name}"].astype(kind)
+    catalog = tmp_path / "catalog.yaml"
+    (entry,) = import_lfads(catalog, [write(tmp_path / "a.h5", content)], LfadsH5Import(bin_ms=20))
+    trials, _ = opened(catalog, entry)
+    ids = content["train_inds"]
+    assert np.array_equal(trials["counts"].sel(trial=ids), content["train_recon_data"][:, :N_BINS])
+    assert trials["counts"].dtype == np.uint8
+
+
+def test_a_file_that_only_says_it_is_an_export_is_refused(tmp_path, file):
+    with h5py.File(file, "a") as h5:
+        h5.attrs["export_key"] = "k"
+    with pytest.raises(DataError, match="its recipe and time cannot be read"):
+        import_lfads(tmp_path / "catalog.yaml", [file], LfadsH5Import(bin_ms=20))
 
 
 def test_the_width_of_a_bin_has_to_be_said_once(tmp_path, file, recording, enter_recording):
