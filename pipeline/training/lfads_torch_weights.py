@@ -177,6 +177,9 @@ def import_weights(file: LfadsTorchFile, settings: LFADSSettings, sessions: Sequ
 def table(settings: LFADSSettings, sessions: Sequence[SessionUnits], *, has_read_in: bool) -> list[Row]:
     """Return how every parameter of the model is made of the checkpoint's.
 
+    Where a posterior has no prior, nothing is drawn from it: its log variances have no effect in lfads-torch
+    and no place here.
+
     Parameters
     ----------
     settings
