@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from pipeline.cli.main import app
 from schemas import SCHEMAS, schema_class
+from schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from schemas.masks import MaskSettings
 from schemas.models import LFADSReadInSettings, LFADSSettings, MDSSMSettings, ReadInSettings
 from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
@@ -54,6 +55,8 @@ def write_pages() -> None:
         "read_in.md": "\n".join(_fields(ReadInSettings)),
         "lfads.md": "\n".join(_fields(LFADSSettings)),
         "lfads_read_in.md": "\n".join(_fields(LFADSReadInSettings)),
+        "import_lfads_h5.md": "\n".join(_fields(LfadsH5Import)),
+        "import_lfads_checkpoint.md": "\n".join(_fields(LfadsCheckpointImport)),
         "masks.md": "\n".join(_fields(MaskSettings)),
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
         "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),

@@ -99,11 +99,12 @@ class ControlledGenerator(nn.Module):
             self.controller = GRUParameters(n_in, settings.controller_dim)
             start_gru(self.controller)
             self.controller_start = nn.Parameter(torch.zeros(settings.controller_dim))
-            self.input_mean = lfads_linear(settings.controller_dim, C, bias=False)
+            bias = settings.input_bias
+            self.input_mean = lfads_linear(settings.controller_dim, C, bias=bias)
             self.input_log_variance = (
                 None
                 if settings.input_prior == "none"
-                else lfads_linear(settings.controller_dim, C, bias=False)
+                else lfads_linear(settings.controller_dim, C, bias=bias)
             )
 
     def factors(self, states: Tensor, keep: Tensor | None = None, *, rows: Tensor | None = None) -> Tensor:

@@ -70,7 +70,7 @@ class LFADS(Model):
         if not settings.read_in.learned:
             self.read_in.weight.requires_grad_(requires_grad=False)
             self.read_in.bias.requires_grad_(requires_grad=False)
-        self.ic_encoder = _encoder(settings)
+        self.ic_encoder = _encoder(settings, settings.encoder_dim)
         self.ic_mean = lfads_linear(self.ic_encoder.width, settings.ic_dim)
         self.ic_log_variance = (
             None if settings.ic_prior == "none" else lfads_linear(self.ic_encoder.width, settings.ic_dim)
@@ -83,7 +83,8 @@ class LFADS(Model):
         self.controller_encoder: GRUEncoder | None = None
         self.input_prior: SequencePrior | None = None
         if settings.n_inferred:
-            self.controller_encoder = _encoder(settings, bidirectional=not settings.causal_controller)
+            width = settings.controller_encoder_width
+            self.controller_encoder = _encoder(settings, width, bidirectional=not settings.causal_controller)
             self.input_prior = _input_prior(settings)
         n_seen = self.controller_encoder.width if self.controller_encoder else 0
         self.decoder = ControlledGenerator(settings, n_seen=n_seen)
@@ -302,7 +303,7 @@ class LFADS(Model):
         if self.controller_encoder is None:
             return q, None
         states = self.controller_encoder(shared).seq
-        T, H, lag = states.shape[2], self.settings.encoder_dim, self.settings.controller_lag
+        T, H, lag = states.shape[2], self.settings.controller_encoder_width, self.settings.controller_lag
         past = pad(states[..., :H], (0, 0, lag, 0))[:, :, :T]
         future = pad(states[..., H:], (0, 0, 0, lag))[:, :, lag:]
         return q, torch.cat([past, future], -1)
@@ -371,10 +372,10 @@ class LFADS(Model):
         )
 
 
-def _encoder(settings: LFADSSettings, *, bidirectional: bool = True) -> GRUEncoder:
+def _encoder(settings: LFADSSettings, n_hidden: int, *, bidirectional: bool = True) -> GRUEncoder:
     encoder = GRUEncoder(
         settings.read_in.width,
-        settings.encoder_dim,
+        n_hidden,
         bidirectional=bidirectional,
         learned_start=True,
         reset="before",

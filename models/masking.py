@@ -102,7 +102,9 @@ def mask_once(trials: TrialTensors, settings: MaskSettings, *, seed: int, part: 
         )
     if settings.sample_validation:
         drawn = torch.rand(trials.y.shape, generator=generator)
-        trials = replace(trials, held_back=drawn < settings.sample_validation)
+        # A sample that is not shown anyhow, as of a held-out unit, is none to hold back.
+        held_back = (drawn < settings.sample_validation) & trials.y.isfinite()
+        trials = replace(trials, held_back=held_back)
     return trials
 
 

@@ -109,15 +109,16 @@ def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
     """
 
     def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
-        del batch, step
+        del step
         if generator is None or rate == 0:
             return view
         draw = torch.rand(view.x.shape, generator=generator, device=view.x.device)
         keep = draw >= rate
         x = torch.where(keep, view.x / (1 - rate), 0.0)
-        silent = keep
+        # What is never shown cannot be copied: it drives the gradient always.
+        silent = keep & batch.y.isfinite()
         if pass_rate > 0:
-            silent = keep & (torch.rand(keep.shape, generator=generator, device=keep.device) >= pass_rate)
+            silent = silent & (torch.rand(keep.shape, generator=generator, device=keep.device) >= pass_rate)
         held = torch.where(_on_target(silent, view, outside=False), view.weight, 0.0)
         return View(
             x=x,
@@ -175,7 +176,7 @@ def scale_held_in(rate: float) -> Change:
         del generator, step
         if batch.held_back is None:
             return view
-        shown = _on_target(torch.ones_like(batch.held_back), view, outside=False)
+        shown = _on_target(batch.y.isfinite(), view, outside=False)
         factor = torch.where(shown, 1 / (1 - rate), 1.0).to(view.weight.dtype)
         return View(x=view.x / (1 - rate), target=view.target, weight=view.weight * factor, sg=view.sg)
 

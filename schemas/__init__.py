@@ -28,6 +28,8 @@ SCHEMAS: dict[str, str] = {
     "export_nlb": "schemas.export:NlbExport",
     "export_lfads": "schemas.export:LfadsExport",
     "export_nwb": "schemas.export:NwbExport",
+    "import_lfads_h5": "schemas.imports:LfadsH5Import",
+    "import_lfads_checkpoint": "schemas.imports:LfadsCheckpointImport",
     "quality": "schemas.quality:SessionQuality",
     "score": "schemas.results:Score",
     "simulate": "schemas.simulation:SimulateSettings",

@@ -29,9 +29,14 @@ class Frozen(BaseModel):
         >>> IngestRecipe().digest() == IngestRecipe(bin_size_s=0.02).digest()
         True
         """
-        content = self.model_dump(mode="json", exclude=self._undigested())
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(self._digested(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def _digested(self) -> dict[str, object]:
+        """Return what counts for the digest, in the settings within these too."""
+        content: dict[str, object] = self.model_dump(mode="json", exclude=self._undigested())
+        within = {name: getattr(self, name) for name in content}
+        return content | {name: part._digested() for name, part in within.items() if isinstance(part, Frozen)}
 
     def _undigested(self) -> set[str]:
         """Fields that do not count for the digest: those without effect beside the others."""

@@ -85,6 +85,14 @@ class Alignment(Frozen):
     )
 
 
+class Imported(Frozen):
+    """Where a run comes from that was trained by another program."""
+
+    program: Literal["lfads-torch"] = Field(description="That program.")
+    source: str = Field(description="File name of its checkpoint.")
+    source_digest: str = Field(description="SHA-256 of that file, as 'sha256:<hex>'.")
+
+
 class RunEntry(Frozen):
     """One trained model."""
 
@@ -99,6 +107,7 @@ class RunEntry(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict, description="Final metrics.")
     created: str = Field(description="When the run ended, ISO 8601, UTC.")
     alignment: Alignment | None = Field(None, description="How it was made of another run; none: it was not.")
+    imported: Imported | None = Field(None, description="Where it was trained; none: here.")
 
 
 class Catalog(Frozen):

@@ -152,6 +152,9 @@ class LFADSSettings(Frozen):
     encoder_dim: int = Field(
         64, ge=1, description="State of each encoder, per direction; 128 in the original, 64 in lfads-torch."
     )
+    controller_encoder_dim: int | None = Field(
+        None, ge=1, description="State of the controller's encoder, per direction; none: encoder_dim."
+    )
     controller_dim: int = Field(
         64,
         ge=0,
@@ -159,6 +162,11 @@ class LFADSSettings(Frozen):
     )
     input_dim: int = Field(
         2, ge=0, description="Inferred inputs u_t (C); 0 to 4 in the publications. 0: autonomous."
+    )
+    input_bias: bool = Field(
+        default=False,
+        description="Mean and log variance of the inferred inputs have a bias, as in lfads-torch; in the "
+        "original code they have none.",
     )
     external_inputs: int = Field(0, ge=0, description="Known inputs beside the inferred ones (U).")
     controller_lag: int = Field(
@@ -220,6 +228,15 @@ class LFADSSettings(Frozen):
     def n_inferred(self) -> int:
         """Inferred inputs; 0 of an autonomous generator."""
         return self.input_dim if self.controller_dim else 0
+
+    @property
+    def controller_encoder_width(self) -> int:
+        """State of the controller's encoder, per direction, the default resolved."""
+        return self.controller_encoder_dim or self.encoder_dim
+
+    def _undigested(self) -> set[str]:
+        plain = {"controller_encoder_dim": None, "input_bias": False}
+        return {name for name, value in plain.items() if getattr(self, name) == value}
 
 
 ModelSettings = MDSSMSettings | LFADSSettings

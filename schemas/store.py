@@ -116,8 +116,21 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
         dims=("unit",), kinds="f", units="Hz", description="Mean firing rate over the observed time"
     ),
     "heldout": ArraySpec(dims=("unit",), kinds="b", description="Unit held out for co-smoothing"),
+    "external": ArraySpec(
+        dims=("trial", "time", "input"),
+        kinds="f",
+        optional=True,
+        description="Known inputs of the task, as imported; only where there are any",
+    ),
+    "true_rates": ArraySpec(
+        dims=("trial", "time", "unit"),
+        kinds="f",
+        units="Hz",
+        optional=True,
+        description="Rates the spikes were simulated from, as imported; only where they are known",
+    ),
 }
-"""Arrays of the ``trials`` group; all of them are always there.
+"""Arrays of the ``trials`` group; those that are not optional are always there.
 
 A recipe's ``extra_splits`` add one coordinate ``split_NAME`` each (see `specs_of`).
 """
@@ -133,6 +146,8 @@ CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
     ),
     "position": TRIALS_ARRAYS["position"].model_copy(update={"dims": ("time", "axis")}),
     "velocity": TRIALS_ARRAYS["velocity"].model_copy(update={"dims": ("time", "axis")}),
+    "external": TRIALS_ARRAYS["external"].model_copy(update={"dims": ("time", "input"), "nullable": True}),
+    "true_rates": TRIALS_ARRAYS["true_rates"].model_copy(update={"dims": ("time", "unit"), "nullable": True}),
     "observed": ArraySpec(dims=("time",), kinds="b", description="Whether the whole bin was recorded"),
     "outlier": ArraySpec(
         dims=("time",),

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.base import Frozen
-from schemas.catalog import Alignment
+from schemas.catalog import Alignment, Imported
 from schemas.masks import MaskSettings
 from schemas.models import MDSSMSettings, ModelSettings
 from schemas.quality import QualityFilter
@@ -61,6 +61,17 @@ class TrainSettings(Frozen):
         description="Show each unit to the encoders scaled by its mean and deviation over training trials; a "
         "Gaussian likelihood scores the scaled values, a Poisson likelihood the counts.",
     )
+    co_smoothing: bool = Field(
+        default=False,
+        description="Hide the units a store marks as held out from the encoders and score them all the "
+        "same: their rates are then inferred from the other units.",
+    )
+    forward_bins: int = Field(
+        0,
+        ge=0,
+        description="Bins after each trial's window that are scored but not shown to the encoders, where "
+        "they were recorded; for lfads on spike counts.",
+    )
     masks: MaskSettings = Field(default_factory=MaskSettings, description="What training hides.")
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")
     validate_every: int = Field(50, ge=1, description="Steps between two validations.")
@@ -99,8 +110,18 @@ class TrainSettings(Frozen):
             )
         return self
 
+    @model_validator(mode="after")
+    def _forward_bins_are_counts(self) -> Self:
+        if self.forward_bins and (self.signal != "counts" or self.model.name != "lfads"):
+            raise ValueError(
+                "forward_bins needs signal: counts and the model lfads, found "
+                f"{self.signal} and {self.model.name}"
+            )
+        return self
+
     def _undigested(self) -> set[str]:
-        return {"masks"} if self.masks == MaskSettings() else set()
+        plain = {"masks": MaskSettings(), "co_smoothing": False, "forward_bins": 0}
+        return {name for name, value in plain.items() if getattr(self, name) == value}
 
 
 class RunSource(Frozen):
@@ -127,6 +148,7 @@ class RunConfig(Frozen):
     packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
     created: str = Field(description="When the run was begun, ISO 8601, UTC.")
     alignment: Alignment | None = Field(None, description="How it was made of another run; none: it was not.")
+    imported: Imported | None = Field(None, description="Where it was trained; none: here.")
     pretrained_on: tuple[str, ...] = Field(
         (), description="Sessions its shared parameters were trained on before it was aligned."
     )

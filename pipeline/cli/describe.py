@@ -71,6 +71,7 @@ def show_run(out: Output, run: RunEntry, scores: Sequence[Score]) -> None:
         ["recipe", run.recipe_id],
         ["sessions", ", ".join(run.sessions)],
         ["created", run.created],
+        *([["imported from", f"{run.imported.program}, {run.imported.source}"]] if run.imported else []),
         *([name, f"{value:.4g}"] for name, value in run.metrics.items()),
     ]
     out.table(run.run, ["what", "value"], rows)

@@ -15,7 +15,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from pipeline.cli import embed, export, forecast, look, realign, run
+from pipeline.cli import embed, export, forecast, imports, look, realign, run
 from pipeline.cli.options import settings_command
 from pipeline.errors import PipelineError
 
@@ -34,6 +34,7 @@ run.app.command(cls=settings_command("embed"))(embed.embed)
 app.add_typer(run.app, name="run")
 look.register(app)
 app.add_typer(export.app, name="export")
+app.add_typer(imports.app, name="import")
 
 USAGE = 2
 INTERRUPTED = 130

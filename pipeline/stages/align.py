@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 from pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
 from pipeline.stages.align_sessions import new_sessions
 from pipeline.stages.report import Report, ignore
-from pipeline.stages.train import final_metrics, now, only_trainer, prepare_run, run_event, run_key
+from pipeline.stages.train import (
+    final_metrics,
+    now,
+    only_trainer,
+    prepare_run,
+    run_event,
+    run_key,
+    training_trials,
+)
 from pipeline.stores.catalog import add_run, read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_trials
@@ -236,7 +244,8 @@ def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> 
     """Read the sessions; refuse more trials than there are before anything is trained."""
     short = []
     for entry in entries:
-        dataset = read_trials(store_path(work.catalog_path, entry.store)).load()
+        store = store_path(work.catalog_path, entry.store)
+        dataset = training_trials(store, work.parent.config.settings)
         n_train = int((dataset["split"].values.astype(str) == "train").sum())
         if n_train < most:
             short.append(f"{entry.session} has {n_train}")

@@ -21,7 +21,7 @@ from pipeline.stages.report import Report, ignore
 from pipeline.stores.atomic import machine_error
 from pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from pipeline.stores.location import StoreLocation, store_path
-from pipeline.stores.trials import read_attributes, read_trials
+from pipeline.stores.trials import read_attributes, read_continuous, read_trials
 from schemas.catalog import RunEntry
 from schemas.quality import QualityFilter
 from schemas.training import RunConfig, RunSource
@@ -29,6 +29,8 @@ from schemas.training import RunConfig, RunSource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    import xarray as xr
 
     from pipeline.training.loop import FitResult
     from schemas.catalog import SessionEntry
@@ -102,11 +104,8 @@ def train(
     """
     report = report or ignore
     runs = catalog_path.parent / "runs"
-    for given in (resume, run_name):
-        if given is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given):
-            raise SettingsError(
-                f"run name {given!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
-            )
+    check_run_name(resume)
+    check_run_name(run_name)
     if resume is not None:
         entries = _entries_of(catalog_path, _begun(runs, resume))
     else:
@@ -133,6 +132,27 @@ def train(
         add_run(catalog_path, entry)
     report(run_event(entry, "done"))
     return entry
+
+
+def check_run_name(name: str | None) -> None:
+    """Refuse a name that is no safe name of a directory.
+
+    Raises
+    ------
+    SettingsError
+        If it has other characters than letters, digits, ``.``, ``_`` and ``-``.
+
+    Examples
+    --------
+    >>> check_run_name("../runs")
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.SettingsError: run name '../runs': use letters, ...
+    """
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise SettingsError(
+            f"run name {name!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
+        )
 
 
 def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
@@ -191,6 +211,12 @@ def _begun(runs: Path, name: str) -> RunConfig:
         raise SettingsError(
             f"Run {name} is an alignment of {config.alignment.parent}: training all of it would undo that. "
             "Go on with the `pipeline run align` that began it."
+        )
+    if config.imported is not None:
+        raise SettingsError(
+            f"Run {name} was imported from {config.imported.source}, without the state of an "
+            "optimiser to go on from. Train a run of its settings without --resume, or give it new sessions "
+            "with `pipeline run align`."
         )
     return config
 
@@ -334,7 +360,12 @@ def _train(
     from pipeline.training.run_files import write_entry  # noqa: PLC0415
 
     root = catalog_path.parent
-    datasets = {e.session: read_trials(store_path(catalog_path, e.store)).load() for e in entries}
+    datasets = {e.session: training_trials(store_path(catalog_path, e.store), settings) for e in entries}
+    if settings.co_smoothing and not any(d["heldout"].values.any() for d in datasets.values()):
+        raise DataError(
+            f"co_smoothing: no unit of {', '.join(datasets)} is marked as held out. Choose sessions that "
+            "have some, or train without it."
+        )
     feeds = feed_sessions(datasets, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     model = build_model(settings.model, units, seed=settings.seed)
@@ -367,6 +398,16 @@ def _train(
     )
     write_entry(run_dir, entry)
     return entry
+
+
+def training_trials(store: StoreLocation, settings: TrainSettings) -> xr.Dataset:
+    """Return the trials of a store, with the bins after their windows where these are scored too."""
+    trials = read_trials(store).load()
+    if not settings.forward_bins:
+        return trials
+    from pipeline.training.feed import with_forward_bins  # noqa: PLC0415
+
+    return with_forward_bins(trials, read_continuous(store), settings.forward_bins)
 
 
 def final_metrics(result: FitResult) -> dict[str, float]:

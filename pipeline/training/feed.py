@@ -7,7 +7,7 @@ likelihood scores is not. `Scaling` remembers how, so that what a model gives ba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ import torch
 
 from models.data import TrialTensors
 from pipeline.errors import DataError
+from pipeline.stores.export_windows import forward_counts
 from schemas.models import SCALED_LIKELIHOODS
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 MIN_DEVIATION_HZ = 1.0
 """Least deviation a unit is scaled by: about that of a 0.1 Hz unit under a 25 ms Gaussian. Without it, one
 spike of a unit that is silent in the training trials would outweigh all other units."""
+
+
+FORWARD, FORWARD_INPUTS = "forward_counts", "forward_external"
+"""Arrays `with_forward_bins` adds to the trials of a store."""
 
 
 @dataclass(frozen=True)
@@ -136,15 +141,87 @@ def feed_sessions(datasets: Mapping[str, xr.Dataset], settings: TrainSettings) -
     return feeds
 
 
-def session_tensors(name: str, dataset: xr.Dataset, scaling: Scaling, *, signal: Signal) -> TrialTensors:
-    """Return all trials of a dataset as a model sees them, float32 on the CPU."""
-    per_bin = read_signal(dataset, signal)
+def session_tensors(
+    name: str, dataset: xr.Dataset, scaling: Scaling, settings: TrainSettings
+) -> TrialTensors:
+    """Return all trials of a dataset as a model sees them, float32 on the CPU.
+
+    Raises
+    ------
+    DataError
+        If the model has external inputs and the store does not hold as many.
+    """
+    per_bin = read_signal(dataset, settings.signal)
+    y = scaling.to_model(per_bin)
+    target = y if scaling.scaled_target else per_bin
+    if FORWARD in dataset:
+        ahead = dataset[FORWARD].values
+        target = np.concatenate([target, scaling.to_model(ahead) if scaling.scaled_target else ahead], axis=1)
+    if settings.co_smoothing:
+        y = np.where(dataset["heldout"].values.astype(bool), np.float32(np.nan), y)
     return TrialTensors(
         session=name,
-        y=torch.from_numpy(scaling.to_model(per_bin)),
-        target=None if scaling.scaled_target else torch.from_numpy(per_bin),
+        y=torch.from_numpy(y),
+        target=None if target is y else torch.from_numpy(target),
+        ext=_external(name, dataset, getattr(settings.model, "external_inputs", 0)),
         bin_s=scaling.bin_size_s,
     )
+
+
+def with_forward_bins(trials: xr.Dataset, continuous: xr.Dataset, n_bins: int) -> xr.Dataset:
+    """Return the trials with the bins that follow their windows, to be scored but not shown.
+
+    Parameters
+    ----------
+    trials, continuous
+        The groups of a store.
+    n_bins
+        Number of bins.
+
+    Returns
+    -------
+    trials
+        With the array `FORWARD` of spikes per bin, shape ``(trial, forward, unit)``, float32, NaN where
+        nothing was recorded and in windows of trials of another split; and, where there are external inputs,
+        with `FORWARD_INPUTS` of the same bins, 0 where they are not known.
+
+    Raises
+    ------
+    DataError
+        If not one of these bins was recorded for a training trial.
+    """
+    split = trials["split"].values.astype(str)
+    ahead = np.full((trials.sizes["trial"], n_bins, trials.sizes["unit"]), np.nan, np.float32)
+    for name in np.unique(split):
+        rows = np.flatnonzero(split == name)
+        ahead[rows] = forward_counts(trials, continuous, rows=rows, n_bins=n_bins)
+    if not np.isfinite(ahead[split == "train"]).any():
+        raise DataError(
+            f"{trials.attrs['session']}: nothing was recorded in the {n_bins} bins after the windows of its "
+            "training trials, or it belongs to trials of other splits. Use a smaller forward_bins, or leave "
+            "the session out."
+        )
+    out = trials.assign({FORWARD: (("trial", "forward", "unit"), ahead)})
+    if "external" not in trials:
+        return out
+    bins = trials["start_bin"].values.astype(np.int64)[:, None] + trials.sizes["time"] + np.arange(n_bins)
+    known = continuous["external"].values.astype(np.float32)
+    inputs = np.where((bins < len(known))[..., None], known[np.minimum(bins, len(known) - 1)], 0.0)
+    named = (("trial", "forward", "input"), np.nan_to_num(inputs).astype(np.float32))
+    return out.assign({FORWARD_INPUTS: named})
+
+
+def _external(name: str, dataset: xr.Dataset, n_inputs: int) -> torch.Tensor | None:
+    if not n_inputs:
+        return None
+    found = dataset.sizes["input"] if "external" in dataset else 0
+    if found != n_inputs:
+        raise DataError(
+            f"{name}: the model takes {n_inputs} external inputs, the store holds {found}. Set "
+            f"model.external_inputs={found}, or choose sessions that were imported with their inputs."
+        )
+    parts = [dataset[key].values for key in ("external", FORWARD_INPUTS) if key in dataset]
+    return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
 
 def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> SessionFeed:
@@ -157,7 +234,7 @@ def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> Se
         )
     per_bin = read_signal(dataset.isel(trial=rows["train"]), settings.signal)
     scaling = _scaling(per_bin, dataset, settings=settings)
-    tensors = session_tensors(name, dataset, scaling, signal=settings.signal)
+    tensors = session_tensors(name, dataset, scaling, settings)
     return SessionFeed(
         train=tensors.select(torch.from_numpy(rows["train"])),
         val=tensors.select(torch.from_numpy(rows["val"])),
@@ -165,17 +242,23 @@ def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> Se
     )
 
 
-def _scaling(per_bin: NDArray[np.float32], dataset: xr.Dataset, *, settings: TrainSettings) -> Scaling:
-    bin_size_s = float(dataset.attrs["bin_size_s"])
-    n_units = per_bin.shape[2]
-    offset, scale = np.zeros(n_units), np.ones(n_units)
-    if settings.standardise:
-        offset = np.nanmean(per_bin, axis=(0, 1), dtype=np.float64)
-        scale = np.nanstd(per_bin, axis=(0, 1), dtype=np.float64).clip(MIN_DEVIATION_HZ * bin_size_s)
+def unscaled(dataset: xr.Dataset, settings: TrainSettings) -> Scaling:
+    """Return the scaling that changes nothing, of a model that was trained on values as they are."""
+    n_units = dataset.sizes["unit"]
     return Scaling(
-        offset=offset.astype(np.float32),
-        scale=scale.astype(np.float32),
+        offset=np.zeros(n_units, np.float32),
+        scale=np.ones(n_units, np.float32),
         units=dataset["unit"].values.astype(np.int64),
-        bin_size_s=bin_size_s,
+        bin_size_s=float(dataset.attrs["bin_size_s"]),
         scaled_target=settings.model.likelihood in SCALED_LIKELIHOODS,
     )
+
+
+def _scaling(per_bin: NDArray[np.float32], dataset: xr.Dataset, *, settings: TrainSettings) -> Scaling:
+    plain = unscaled(dataset, settings)
+    if not settings.standardise:
+        return plain
+    offset = np.asarray(np.nanmean(per_bin, axis=(0, 1), dtype=np.float64), np.float32)
+    deviation = np.nanstd(per_bin, axis=(0, 1), dtype=np.float64)
+    scale = deviation.clip(MIN_DEVIATION_HZ * plain.bin_size_s)
+    return replace(plain, offset=offset, scale=scale.astype(np.float32))

@@ -319,7 +319,7 @@ class TrainedRun:
             )
         if dataset.sizes["trial"] == 0:
             raise DataError(f"{session}: no trials to run {self.name} on. Choose a split that has trials.")
-        return session_tensors(session, dataset, scaling, signal=self.settings.signal)
+        return session_tensors(session, dataset, scaling, self.settings)
 
     def _embedding(self, tensors: TrialTensors, *, n_bins: int) -> DiagGaussian | None:
         """Aggregate over all trials, however many fit into memory at once."""

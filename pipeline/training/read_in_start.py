@@ -60,7 +60,7 @@ def condition_means(run: TrainedRun, datasets: Mapping[str, xr.Dataset]) -> dict
         return {}
     for session, dataset in datasets.items():
         train = dataset.isel(trial=np.flatnonzero(dataset["split"].values.astype(str) == "train"))
-        tensors = session_tensors(session, train, run.scalings[session], signal=run.settings.signal)
+        tensors = session_tensors(session, train, run.scalings[session], run.settings)
         row = model.names.index([session])
         with torch.no_grad():
             y = tensors.y.nan_to_num()

@@ -177,7 +177,9 @@ def test_the_read_in_starts_at_what_the_conditions_look_like_in_other_sessions(c
     means = read_in_start.condition_means(parent, {s: datasets[s] for s in OLD})
     given = read_config(catalog.parent / entry.path).sessions[NEW].trials
     trials = datasets[NEW].sel(trial=datasets[NEW]["trial"].isin(given)).load()
-    y = session_tensors(NEW, trials, load_run(catalog.parent / entry.path).scalings[NEW], signal="rates").y
+    run = load_run(catalog.parent / entry.path)
+    assert run.settings.signal == "rates"
+    y = session_tensors(NEW, trials, run.scalings[NEW], run.settings).y
     wanted = torch.stack([means[str(c)] for c in trials["condition"].values])
 
     def distance(start):

@@ -55,7 +55,7 @@ def bucket(s3_environment: str) -> StoreLocation:
     return StoreLocation.parse(f"s3://{name}")
 
 
-SIZES = {"trial": 9, "time": 20, "unit": 5, "axis": 2, "candidate": 11}
+SIZES = {"trial": 9, "time": 20, "unit": 5, "axis": 2, "input": 3, "candidate": 11}
 
 
 @pytest.fixture

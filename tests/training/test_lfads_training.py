@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from pipeline.training.inference import TrainedRun
 from pipeline.training.loop import FitResult, fit
 from pipeline.training.run_files import BEST, LAST
 from schemas.masks import MaskSettings
+from schemas.models import LFADSSettings
 from schemas.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -156,3 +159,18 @@ def test_the_model_decides_the_signal_unless_it_is_named() -> None:
 def test_jitter_asks_for_counts_as_they_are() -> None:
     with pytest.raises(ValidationError, match=r"masks\.spike_jitter moves whole spikes"):
         settings_of(masks={"spike_jitter": 1})
+
+
+def test_settings_that_change_nothing_leave_the_digest_of_a_training_as_it_was():
+    plain = TrainSettings(model=LFADSSettings())
+    without = {
+        "masks": True,
+        "co_smoothing": True,
+        "forward_bins": True,
+        "model": {"controller_encoder_dim", "input_bias"},
+    }
+    text = json.dumps(plain.model_dump(mode="json", exclude=without), sort_keys=True, separators=(",", ":"))
+    assert plain.digest() == hashlib.sha256(text.encode()).hexdigest()
+    assert TrainSettings(model=LFADSSettings(), co_smoothing=True).digest() != plain.digest()
+    for changed in (LFADSSettings(input_bias=True), LFADSSettings(controller_encoder_dim=3)):
+        assert TrainSettings(model=changed).digest() != plain.digest()

@@ -1,0 +1,203 @@
+"""``pipeline import lfads-checkpoint``: a model trained by lfads-torch → a run in the catalog."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError, SettingsError
+from pipeline.stages.report import Report, ignore
+from pipeline.stages.train import check_run_name, now, only_trainer, prepare_run, run_event
+from pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_trials
+from schemas.catalog import Imported, RunEntry
+from schemas.imports import IMPORT_VERSION
+from schemas.training import RunConfig, RunSource, TrainSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import xarray as xr
+
+    from models.objective import Model
+    from pipeline.training.lfads_torch_file import LfadsTorchFile
+    from pipeline.training.lfads_torch_weights import SessionUnits
+    from schemas.catalog import SessionEntry
+    from schemas.imports import LfadsCheckpointImport
+
+
+def import_checkpoint(
+    catalog_path: Path,
+    path: Path,
+    settings: LfadsCheckpointImport,
+    *,
+    sessions: Sequence[str],
+    recipe_id: str | None = None,
+    run_name: str | None = None,
+    force: bool = False,
+    report: Report = ignore,
+) -> RunEntry:
+    """Enter a model that lfads-torch trained as a run, to reconstruct, forecast, decode and align with.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file; the run lies in ``runs/<name>/`` beside it.
+    path
+        Checkpoint, a .ckpt file.
+    settings
+        What the file does not say.
+    sessions
+        Session ids, in the order of the data files it was trained on: stores of the same counts, made by
+        `import_lfads` or exported to that file.
+    recipe_id
+        Recipe of the stores, or its beginning; default: that of the first session ingested last.
+    run_name
+        Name of the run; default: ``lfads-`` and the beginning of the run's key.
+    force
+        Throw away what is in the run directory.
+    report
+        Receives one event for the run.
+
+    Returns
+    -------
+    entry
+        The run as entered in the catalog.
+
+    Raises
+    ------
+    DataError
+        If the checkpoint cannot be read or is of a model that there is not here, or the sessions are others.
+    SettingsError
+        If the name is taken by another run.
+    MachineError
+        If the disk refuses.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.imports import LfadsCheckpointImport
+    >>> import_checkpoint(Path("catalog.yaml"), Path("no.ckpt"), LfadsCheckpointImport(), sessions=["a"])
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: no.ckpt: there is no such file. Check the path.
+    """
+    from pipeline.sources.checksums import digest_file  # noqa: PLC0415
+    from pipeline.training.lfads_torch_file import read_lfads_torch  # noqa: PLC0415
+    from pipeline.training.lfads_torch_weights import import_weights, lfads_settings  # noqa: PLC0415
+
+    check_run_name(run_name)
+    file = read_lfads_torch(path)
+    digest = digest_file(path)
+    entries = _entries(catalog_path, sessions, recipe_id)
+    datasets = {e.session: read_trials(store_path(catalog_path, e.store)) for e in entries}
+    units = [_units(name, dataset) for name, dataset in datasets.items()]
+    described = lfads_settings(file, settings, units)
+    _check_bins(file, entries)
+    # Whatever does not fit shows here, before anything is written.
+    model = import_weights(file, described, units)
+    made = TrainSettings(
+        model=described,
+        signal="counts",
+        standardise=False,
+        co_smoothing=any(each.n_encoded < len(each.column) for each in units),
+        max_steps=max(1, file.steps),
+    )
+    key = _key(digest, made, entries)
+    name = run_name or f"lfads-{key[:8]}"
+    run_dir = catalog_path.parent / "runs" / name
+    begun = RunConfig(
+        run=name,
+        run_key=key,
+        recipe_id=entries[0].recipe_id,
+        sessions={e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries},
+        settings=made,
+        created=now(),
+        imported=Imported(program="lfads-torch", source=path.name, source_digest=digest),
+    )
+    with only_trainer(run_dir):
+        done = prepare_run(run_dir, begun, resume=False, force=force)
+        entry = done or _write(catalog_path, run_dir, begun, model, datasets, steps=file.steps)
+        add_run(catalog_path, entry)
+    report(run_event(entry, "skipped" if done else "done"))
+    return entry
+
+
+def _entries(catalog_path: Path, sessions: Sequence[str], recipe_id: str | None) -> list[SessionEntry]:
+    """Return the named sessions in the order they are named in, all of one recipe."""
+    if not sessions:
+        raise SettingsError("No session is named: a checkpoint needs the session it was trained on.")
+    if len(set(sessions)) < len(sessions):
+        raise SettingsError(f"A session is named twice: {', '.join(sessions)}. Name each once.")
+    catalog = read_catalog(catalog_path)
+    entries: list[SessionEntry] = []
+    for session in sessions:
+        chosen = entries[0].recipe_id if entries else recipe_id
+        entries += select_sessions(catalog, (_literal(session),), chosen)
+    return entries
+
+
+def _literal(session: str) -> str:
+    """Return the pattern that matches a session id and nothing else."""
+    return "".join(f"[{c}]" if c in "*?[" else c for c in session)
+
+
+def _units(session: str, dataset: xr.Dataset) -> SessionUnits:
+    import numpy as np  # noqa: PLC0415
+
+    from pipeline.training.lfads_torch_weights import SessionUnits  # noqa: PLC0415
+
+    is_out = dataset["heldout"].values.astype(bool)
+    column = np.concatenate([np.flatnonzero(~is_out), np.flatnonzero(is_out)])
+    return SessionUnits(session=session, column=column, n_encoded=int((~is_out).sum()))
+
+
+def _check_bins(file: LfadsTorchFile, entries: Sequence[SessionEntry]) -> None:
+    n_bins = int(file.number("encod_seq_len"))
+    for entry in entries:
+        if entry.n_bins != n_bins:
+            raise DataError(
+                f"{file.path}: was trained on {n_bins} bins (encod_seq_len), trials of {entry.session} have "
+                f"{entry.n_bins}. Name the session imported from the dataset it was trained on (`pipeline "
+                "import lfads-h5`), and its recipe with --recipe-id."
+            )
+
+
+def _key(digest: str, settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
+    stores = [entry.store_key for entry in entries]
+    parts = ["lfads-torch", digest, settings.digest(), stores, IMPORT_VERSION]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _write(
+    catalog_path: Path,
+    run_dir: Path,
+    config: RunConfig,
+    model: Model,
+    datasets: dict[str, xr.Dataset],
+    *,
+    steps: int,
+) -> RunEntry:
+    from pipeline.training.checkpoint import TrainState, save_checkpoint  # noqa: PLC0415
+    from pipeline.training.feed import unscaled  # noqa: PLC0415
+    from pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
+
+    scalings = {name: unscaled(dataset, config.settings) for name, dataset in datasets.items()}
+    state = TrainState(step=steps, best_step=steps)
+    save_checkpoint(run_dir / BEST, model, state, scalings=scalings)
+    entry = RunEntry(
+        run=config.run,
+        model=config.settings.model.name,
+        path=run_dir.relative_to(catalog_path.parent).as_posix(),
+        run_key=config.run_key,
+        recipe_id=config.recipe_id,
+        sessions=tuple(datasets),
+        steps=steps,
+        created=now(),
+        imported=config.imported,
+    )
+    write_entry(run_dir, entry)
+    return entry

@@ -1,0 +1,454 @@
+"""Models of lfads-torch give here the rates they give there, by equations restated in plain torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from pipeline.errors import DataError, SettingsError
+from pipeline.stages.align import align
+from pipeline.stages.export import export
+from pipeline.stages.import_checkpoint import import_checkpoint
+from pipeline.stages.import_lfads import import_lfads
+from pipeline.stages.train import train
+from pipeline.stores.catalog import read_catalog
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_trials
+from pipeline.training.inference import load_run
+from schemas.align import AlignSettings
+from schemas.export import LfadsExport
+from schemas.imports import LfadsCheckpointImport, LfadsH5Import
+from schemas.training import TrainSettings
+
+T, LAG, CLIP, BIN_S = 7, 2, 0.4, 0.02
+G, IC, F, H_IC, H_CI, K = 6, 3, 4, 5, 3, 5
+
+
+class Reference:
+    """The forward pass of lfads-torch along posterior means, written down anew from its equations."""
+
+    def __init__(self, *, n_in=(5,), n_out=(5,), width=None, n_inferred=2, n_external=0, n_params=1):
+        self.n_in, self.n_out, self.n_params = n_in, n_out, n_params
+        self.C, self.U = n_inferred, n_external
+        P = width or n_in[0]
+        make = torch.Generator().manual_seed(1)
+        self.w: dict[str, torch.Tensor] = {}
+
+        def add(name, *shape):
+            self.w[name] = 0.6 * torch.randn(shape, generator=make)
+
+        def linear(name, n_from, n_to):
+            add(f"{name}.weight", n_to, n_from)
+            add(f"{name}.bias", n_to)
+
+        def cell(name, n_from, n_to):
+            add(f"{name}.weight_ih", 3 * n_to, n_from)
+            add(f"{name}.weight_hh", 3 * n_to, n_to)
+            add(f"{name}.bias_ih", 3 * n_to)
+            add(f"{name}.bias_hh", 3 * n_to)
+
+        for s, (n, m) in enumerate(zip(n_in, n_out, strict=True)):
+            if width:
+                linear(f"readin.{s}", n, width)
+            linear(f"readout.{s}", F, m * n_params)
+        encoders = {"ic": H_IC, "ci": H_CI} if n_inferred else {"ic": H_IC}
+        for name, n in encoders.items():
+            add(f"encoder.{name}_enc_h0", 2, 1, n)
+            for direction in ("fwd", "bwd"):
+                cell(f"encoder.{name}_enc.{direction}_gru.cell", P, n)
+        linear("encoder.ic_linear", 2 * H_IC, 2 * IC)
+        linear("decoder.ic_to_g0", IC, G)
+        add("decoder.con_h0", 1, K)
+        cell("decoder.rnn.cell.gen_cell", n_inferred + n_external, G)
+        add("decoder.rnn.cell.fac_linear.weight", F, G)
+        if n_inferred:
+            cell("decoder.rnn.cell.con_cell", 2 * H_CI + F, K)
+            linear("decoder.rnn.cell.co_linear", K, 2 * n_inferred)
+            add("co_prior.logtaus", n_inferred)
+            add("co_prior.lognvars", n_inferred)
+        add("ic_prior.mean", IC)
+        self.w["ic_prior.logvar"] = torch.full((IC,), 0.1).log()
+
+    def linear(self, name, x):
+        return x @ self.w[f"{name}.weight"].T + self.w[f"{name}.bias"]
+
+    def step(self, name, x, h):
+        of_x = x @ self.w[f"{name}.weight_ih"].T + self.w[f"{name}.bias_ih"]
+        n = h.shape[1]
+        w, b = self.w[f"{name}.weight_hh"], self.w[f"{name}.bias_hh"]
+        of_h = h @ w[: 2 * n].T + b[: 2 * n]
+        update = torch.sigmoid(of_x[:, :n] + of_h[:, :n])
+        reset = torch.sigmoid(of_x[:, n : 2 * n] + of_h[:, n:])
+        candidate = torch.tanh(of_x[:, 2 * n :] + (reset * h) @ w[2 * n :].T + b[2 * n :])
+        return (update * h + (1 - update) * candidate).clamp(-CLIP, CLIP)
+
+    def both_ways(self, name, x):
+        states = []
+        for number, direction in enumerate(("fwd", "bwd")):
+            read = x if number == 0 else x.flip(1)
+            h, out = self.w[f"{name}_h0"][number].expand(len(x), -1), []
+            for t in range(x.shape[1]):
+                h = self.step(f"{name}.{direction}_gru.cell", read[:, t], h)
+                out.append(h)
+            states.append(torch.stack(out, 1))
+        return states[0], states[1].flip(1)
+
+    def params(self, y, session=0, external=None):
+        """Return parameters of all units. Shape ``(trial, time, n_params, unit)``."""
+        x = y[..., : self.n_in[session]]
+        if f"readin.{session}.weight" in self.w:
+            x = self.linear(f"readin.{session}", x)
+        forward, backward = self.both_ways("encoder.ic_enc", x)
+        mean = self.linear("encoder.ic_linear", torch.cat([forward[:, -1], backward[:, 0]], 1))[:, :IC]
+        h = self.linear("decoder.ic_to_g0", mean)
+        to_factors = functional.normalize(self.w["decoder.rnn.cell.fac_linear.weight"], dim=1)
+        factors, k = h @ to_factors.T, self.w["decoder.con_h0"].expand(len(y), -1)
+        if self.C:
+            forward, backward = self.both_ways("encoder.ci_enc", x)
+            zeros = torch.zeros(len(y), LAG, H_CI)
+            seen = torch.cat(
+                [torch.cat([zeros, forward[:, :-LAG]], 1), torch.cat([backward[:, LAG:], zeros], 1)], 2
+            )
+        out = []
+        for t in range(y.shape[1]):
+            drive = [] if external is None else [external[:, t]]
+            if self.C:
+                k = self.step("decoder.rnn.cell.con_cell", torch.cat([seen[:, t], factors], 1), k)
+                drive.insert(0, self.linear("decoder.rnn.cell.co_linear", k)[:, : self.C])
+            h = self.step("decoder.rnn.cell.gen_cell", torch.cat(drive, 1) if drive else h[:, :0], h)
+            factors = h @ to_factors.T
+            out.append(self.linear(f"readout.{session}", factors))
+        return torch.stack(out, 1).unflatten(2, (self.n_params, -1))
+
+    def hyper(self, **changes):
+        return {
+            "encod_seq_len": T, "recon_seq_len": T, "ic_enc_seq_len": 0, "ci_lag": LAG, "cell_clip": CLIP,
+            "ic_post_var_min": 1e-4, "dropout_rate": 0.1, "kl_ic_scale": 1e-3, "kl_co_scale": 2e-3,
+            "recon_reduce_mean": True, "variational": True, "lr_init": 4e-3,
+        } | changes  # fmt: skip
+
+    def save(self, path, *, weights=None, **hyper):
+        content = {
+            "state_dict": weights or self.w, "hyper_parameters": self.hyper(**hyper), "global_step": 70,
+            "epoch": 3, "optimizer_states": [], "pytorch-lightning_version": "1.5.0",
+        }  # fmt: skip
+        torch.save(content, path)
+        return path
+
+
+class Place:
+    """A catalog with stores that fit a reference."""
+
+    def __init__(self, folder, reference, *, n_trials=9):
+        self.folder, self.catalog, self.reference = folder, folder / "catalog.yaml", reference
+        rng = np.random.default_rng(3)
+        self.names = []
+        for number, (n_in, n_out) in enumerate(zip(reference.n_in, reference.n_out, strict=True)):
+            with h5py.File(folder / f"data{number}.h5", "w") as h5:
+                for part in ("train", "valid"):
+                    counts = rng.poisson(1.5, (n_trials, T, n_out))
+                    h5[f"{part}_recon_data"], h5[f"{part}_encod_data"] = counts, counts[..., :n_in]
+                    if reference.U:
+                        h5[f"{part}_ext_input"] = rng.normal(size=(n_trials, T, reference.U))
+            (entry,) = import_lfads(
+                self.catalog, [folder / f"data{number}.h5"], LfadsH5Import(bin_ms=BIN_S * 1e3)
+            )
+            self.names.append(entry.session)
+
+    def trials(self, session):
+        entries = read_catalog(self.catalog).sessions.values()
+        (entry,) = [e for e in entries if e.session == session]
+        return read_trials(store_path(self.catalog, entry.store)).load()
+
+    def bring(self, path, *, sessions=None, run_name=None, **settings):
+        return import_checkpoint(
+            self.catalog,
+            path,
+            LfadsCheckpointImport(**settings),
+            sessions=self.names if sessions is None else sessions,
+            run_name=run_name,
+        )
+
+
+VARIANTS = {
+    "controller": {},
+    "autonomous": {"n_inferred": 0},
+    "read-in": {"width": 4},
+    "held-out units": {"n_in": (4,), "n_out": (7,)},
+    "held-out units behind a read-in": {"n_in": (4,), "n_out": (7,), "width": 3},
+    "stitched": {"n_in": (5, 3), "n_out": (5, 6), "width": 4},
+    "external inputs": {"n_external": 2},
+    "external inputs alone": {"n_inferred": 0, "n_external": 1},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_rates_are_those_of_lfads_torch(tmp_path, variant):
+    reference = Reference(**variant)
+    place = Place(tmp_path, reference)
+    entry = place.bring(reference.save(tmp_path / "best.ckpt"))
+    run = load_run(tmp_path / entry.path, device="cpu")
+    assert run.settings.co_smoothing == (reference.n_in != reference.n_out)
+    for number, session in enumerate(place.names):
+        trials = place.trials(session)
+        external = torch.tensor(trials["external"].values) if reference.U else None
+        y = torch.from_numpy(trials["counts"].values.astype(np.float32))
+        expected = reference.params(y, number, external).exp()[..., 0, :].numpy() / BIN_S
+        assert expected.std() > 1.0
+        assert run.reconstruct(session, trials) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
+    tmp_path, recording, enter_recording
+):
+    catalog = tmp_path / "catalog.yaml"
+    n_units = len(recording.units.ids)
+    heldout = np.arange(n_units) % 3 == 1
+    marked = replace(recording, units=replace(recording.units, heldout=heldout))
+    entry = enter_recording(catalog, marked)
+    (exported,) = export(catalog, LfadsExport())
+    trials = read_trials(store_path(catalog, entry.store)).load()
+    with h5py.File(exported.path) as h5:
+        column = [trials["unit"].values.tolist().index(u) for u in h5["recon_unit"][()]]
+        n_in, first = h5["train_encod_data"].shape[2], torch.from_numpy(h5["train_encod_data"][()])
+        row = trials["trial"].values.tolist().index(h5["train_trial"][0])
+    assert column != sorted(column)
+    reference = Reference(n_in=(n_in,), n_out=(len(column),), width=4)
+    path = reference.save(tmp_path / "best.ckpt", encod_seq_len=entry.n_bins)
+    made = import_checkpoint(catalog, path, LfadsCheckpointImport(), sessions=[entry.session])
+    rates = load_run(tmp_path / made.path, device="cpu").reconstruct(entry.session, trials)
+    expected = reference.params(first[:1]).exp()[0, :, 0] / BIN_S
+    assert rates[row][:, column] == pytest.approx(expected.numpy(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "n_params", "mean"),
+    [("mse", 1, lambda p: p[..., 0, :]), ("gamma", 2, lambda p: (p[..., 0, :] - p[..., 1, :]).exp())],
+)
+def test_other_likelihoods(tmp_path, likelihood, n_params, mean):
+    reference = Reference(n_params=n_params)
+    place = Place(tmp_path, reference)
+    entry = place.bring(reference.save(tmp_path / "best.ckpt"), likelihood=likelihood)
+    run, trials = load_run(tmp_path / entry.path, device="cpu"), place.trials(place.names[0])
+    expected = mean(reference.params(torch.from_numpy(trials["counts"].values.astype(np.float32))))
+    # Shapes and rates of a gamma distribution here are at least 1e-5.
+    tolerance = 1e-5 if likelihood == "mse" else 1e-3
+    assert run.reconstruct(place.names[0], trials) == pytest.approx(expected / BIN_S, rel=tolerance, abs=1e-4)
+
+
+@pytest.mark.parametrize("prior", ["normal", "student_t", "none"])
+def test_the_prior_of_the_inputs_is_told_by_its_weights(tmp_path, prior):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    weights = {name: value for name, value in reference.w.items() if not name.startswith("co_prior")}
+    two = torch.tensor([0.3, -0.2])
+    if prior == "normal":
+        weights |= {"co_prior.mean": two, "co_prior.logvar": two}
+    if prior == "student_t":
+        weights |= {"co_prior.loc": two, "co_prior.logscale": two}
+    if prior == "none":
+        weights = {name: value for name, value in weights.items() if not name.startswith("ic_prior")}
+    path = reference.save(tmp_path / "best.ckpt", weights=weights)
+    if prior == "student_t":
+        with pytest.raises(DataError, match=r"Student-t prior, whose degrees of freedom .* input_prior_df=5"):
+            place.bring(path)
+    entry = place.bring(path, **({"input_prior_df": 4.0} if prior == "student_t" else {}))
+    model = load_run(tmp_path / entry.path, device="cpu").model
+    assert model.settings.input_prior == prior
+    if prior != "none":
+        assert torch.allclose(model.input_prior.prior.mean, two)
+    if prior == "normal":
+        assert torch.allclose(model.input_prior.prior.distribution().var, two.exp())
+
+
+def test_priors_and_penalties_are_carried_over(tmp_path):
+    reference = Reference(n_in=(4,), n_out=(6,))
+    place = Place(tmp_path, reference)
+    entry = place.bring(reference.save(tmp_path / "best.ckpt", l2_gen_scale=0.5))
+    model = load_run(tmp_path / entry.path, device="cpu").model
+    assert torch.equal(model.input_prior.log_tau, reference.w["co_prior.logtaus"])
+    assert torch.equal(model.input_prior.log_variance, reference.w["co_prior.lognvars"])
+    assert torch.equal(model.ic_prior.mean, reference.w["ic_prior.mean"])
+    assert model.ic_prior.distribution().var.tolist() == pytest.approx([0.1] * IC)
+    # A mean over 7 bins and 6 units there is a sum here.
+    assert model.settings.kl_initial_weight == pytest.approx(42 * 1e-3)
+    assert model.settings.kl_input_weight == pytest.approx(42 * 2e-3)
+    assert (model.settings.l2_generator, model.settings.l2_controller) == (pytest.approx(21.0), 0)
+
+
+def test_the_run_is_in_the_catalog_and_is_imported_once(tmp_path):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    path = reference.save(tmp_path / "best.ckpt")
+    entry = place.bring(path)
+    assert read_catalog(place.catalog).runs[entry.run] == entry
+    assert (entry.steps, entry.sessions, entry.imported.source) == (70, tuple(place.names), "best.ckpt")
+    assert place.bring(path) == entry
+    with pytest.raises(SettingsError, match=r"The name mine is taken"):
+        [
+            place.bring(p, run_name="mine")
+            for p in (path, reference.save(tmp_path / "b.ckpt", dropout_rate=0.2))
+        ]
+    with pytest.raises(SettingsError, match=r"was imported from best\.ckpt.*pipeline run align"):
+        train(place.catalog, TrainSettings(), resume=entry.run)
+
+
+def test_a_run_that_was_imported_can_be_aligned_to_a_new_session(tmp_path):
+    reference = Reference(n_in=(5, 4), n_out=(5, 4), width=3)
+    place = Place(tmp_path, reference)
+    old, new = place.names
+    alone = {name: value for name, value in reference.w.items() if ".1." not in name}
+    entry = place.bring(reference.save(tmp_path / "best.ckpt", weights=alone), sessions=[old])
+    few = AlignSettings(max_steps=2, device="cpu")
+    (aligned,) = align(place.catalog, few, run=entry.run, sessions=[new], trials=[4])
+    model = load_run(tmp_path / aligned.path, device="cpu").model
+    assert torch.equal(model.decoder.read, reference.w["decoder.rnn.cell.fac_linear.weight"])
+
+
+def without(name):
+    return lambda w: {key: value for key, value in w.items() if key != name}
+
+
+BAD = {
+    "unknown weight": (
+        lambda w: w | {"decoder.rnn.cell.gate.weight": torch.zeros(2, 3)}, {},
+        r"no place for decoder\.rnn\.cell\.gate\.weight of shape \(2, 3\)",
+    ),
+    "weight missing": (without("decoder.ic_to_g0.bias"), {}, r"state_dict has no 'decoder\.ic_to_g0\.bias'"),
+    "other shape": (
+        lambda w: w | {"decoder.con_h0": torch.zeros(1, 9)}, {},
+        r"decoder\.con_h0 of shape \(1, 9\): does not fit decoder\.controller_start of shape \(5,\)",
+    ),
+    "not finite": (lambda w: w | {"ic_prior.mean": torch.full((3,), np.nan)}, {}, "ic_prior.mean: holds NaN"),
+    "own segment": (lambda w: w, {"ic_enc_seq_len": 2}, r"first 2 bins \(ic_enc_seq_len\) are shown"),
+    "other bins": (lambda w: w, {"encod_seq_len": 35}, "was trained on 35 bins .* have 7"),
+    "no clip": (lambda w: w, {"cell_clip": "5"}, "hyper_parameters has no number 'cell_clip'"),
+    "calcium": (lambda w: w | {"recon.0.scale": torch.ones(2, 5)}, {}, "zero-inflated gamma"),
+    "counter": (
+        lambda w: w | {"steps": torch.tensor([3])}, {}, r"no place for steps of shape \(1,\)"
+    ),
+    "two parameters": (
+        lambda w: w | {"readout.0.weight": torch.zeros(10, F), "readout.0.bias": torch.zeros(10)}, {},
+        "has 10 outputs; .* 5 held-in of 5 units, which needs 5 outputs with the likelihood poisson",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "hyper", "message"), BAD.values(), ids=BAD)
+def test_what_there_is_no_place_for_is_an_error_and_nothing_is_left(tmp_path, change, hyper, message):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    path = reference.save(tmp_path / "bad.ckpt", weights=change(dict(reference.w)), **hyper)
+    with pytest.raises(DataError, match=rf"bad\.ckpt: .*{message}"):
+        place.bring(path)
+    assert not (tmp_path / "runs").exists()
+    assert not read_catalog(place.catalog).runs
+
+
+def test_the_sessions_are_those_of_the_checkpoint(tmp_path):
+    reference = Reference(n_in=(5, 4), n_out=(5, 4), width=3)
+    place = Place(tmp_path, reference)
+    path = reference.save(tmp_path / "best.ckpt")
+    with pytest.raises(DataError, match=r"holds 2 sessions .*, 1 were named"):
+        place.bring(path, sessions=place.names[:1])
+    with pytest.raises(DataError, match=r"session 0 encodes 5 units .* has 4 held-in of 4 units"):
+        place.bring(path, sessions=place.names[::-1])
+    with pytest.raises(SettingsError, match="named twice"):
+        place.bring(path, sessions=place.names[:1] * 2)
+    with pytest.raises(DataError, match="No session matches"):
+        place.bring(path, sessions=["sub-X", place.names[1]])
+
+
+@pytest.fixture
+def lfads_torch(monkeypatch):
+    """Return a module that pretends to be lfads-torch, as long as it is there."""
+    module = ModuleType("lfads_torch_stand_in")
+
+    class StudentPrior(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.loc = nn.Parameter(torch.zeros(2))
+            self.df = 7
+
+    class Stack:
+        def __init__(self):
+            self.transforms = [torch.distributions.Bernoulli(0.7), {1, 2}]
+
+    for kind in (StudentPrior, Stack):
+        kind.__module__, kind.__qualname__ = module.__name__, kind.__name__
+        setattr(module, kind.__name__, kind)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+def test_objects_of_lfads_torch_in_the_file_are_not_needed(tmp_path, lfads_torch, monkeypatch):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    weights = {name: value for name, value in reference.w.items() if not name.startswith("co_prior")}
+    weights |= {"co_prior.loc": torch.zeros(2), "co_prior.logscale": torch.zeros(2)}
+    objects = {"train_aug_stack": lfads_torch.Stack(), "co_prior": lfads_torch.StudentPrior()}
+    path = reference.save(tmp_path / "best.ckpt", weights=weights, **objects)
+    monkeypatch.delitem(sys.modules, lfads_torch.__name__)
+    entry = place.bring(path)
+    assert load_run(tmp_path / entry.path, device="cpu").model.settings.input_prior_df == 7
+
+
+class Hostile:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, function, *words):
+        self.call = (function, words)
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_nothing_in_a_checkpoint_is_run(tmp_path):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    mark = tmp_path / "was-run"
+    for function, words in ((os.system, (f"touch {mark}",)), (subprocess.getoutput, (f"touch {mark}",))):
+        path = reference.save(tmp_path / "bad.ckpt", augmentation=Hostile(function, *words))
+        try:
+            place.bring(path)
+        except DataError as error:
+            assert "cannot be loaded as weights alone" in str(error)  # noqa: PT017
+        assert not mark.exists()
+    torch.load(path, weights_only=False)
+    assert mark.exists()
+
+
+def test_what_the_manual_shows_saves_a_file_that_can_be_imported(tmp_path, monkeypatch, lfads_torch):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    reference.save(tmp_path / "model.ckpt", train_aug_stack=lfads_torch.Stack())
+    page = Path(__file__).resolve().parents[2] / "docs" / "imports.md"
+    (shown,) = re.findall(r"^```py\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(shown, str(page), "exec"), {})
+    plain = torch.load(tmp_path / "plain.ckpt", weights_only=True)
+    assert plain["hyper_parameters"].keys() == reference.hyper().keys()
+    assert place.bring(tmp_path / "plain.ckpt").steps == 70
+
+
+def test_a_file_that_is_no_checkpoint_says_so(tmp_path):
+    place = Place(tmp_path, Reference())
+    path = tmp_path / "bad.ckpt"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(DataError, match=r"bad\.ckpt: cannot be loaded as weights alone"):
+        place.bring(path)
+    torch.save({"model": 1}, path)
+    with pytest.raises(DataError, match="expected state_dict and hyper_parameters, found model"):
+        place.bring(path)
