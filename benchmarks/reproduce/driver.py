@@ -31,8 +31,8 @@ def main(plans: dict[str, Plan], table: Table, methods: tuple[str, ...] = METHOD
     parser.add_argument("--steps", type=int, help="training steps of everything, to try the experiment out")
     parser.add_argument("--objective", choices=("cut", "paper"), default="cut",
                         help="'paper': the encoders always see whole trials")  # fmt: skip
-    parser.add_argument("--noise", choices=("dt", "sqrt_dt"), default="dt",
-                        help="process noise of a step: sigma times this")  # fmt: skip
+    parser.add_argument("--noise", choices=("dt", "sqrt_dt"),
+                        help="process noise, sigma times this; None: as the experiment has it")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("reproduce"), help="folder for the results")
     parser.add_argument("--table", action="store_true", help="run nothing: the table of what is there")
     options = parser.parse_args()
@@ -54,7 +54,8 @@ def main(plans: dict[str, Plan], table: Table, methods: tuple[str, ...] = METHOD
 
 
 def _chosen(plan: Plan, options: argparse.Namespace) -> Plan:
-    plan = replace(plan, recipe=replace(plan.recipe, noise_scaling=options.noise))
+    if options.noise:
+        plan = replace(plan, recipe=replace(plan.recipe, noise_scaling=options.noise))
     if options.objective == "paper":
         plan = replace(plan, model=plan.model | {"cut_probability": 0.0})
     if options.steps:

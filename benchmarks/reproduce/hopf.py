@@ -35,12 +35,13 @@ PLANS = {
     "small": Plan(
         name="hopf", title="Hopf systems", pretrain=hopf_systems(np.linspace(-1.5, 1.5, 9)),
         held_out=hopf_systems(HELD_OUT), t0=50, horizon=40, steps=1200, single_steps=1000, model=MODEL,
-        recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}),
+        recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}, noise_scaling="dt"),
     ),
     "full": Plan(
         name="hopf", title="Hopf systems", pretrain=hopf_systems(np.linspace(-1.5, 1.5, 21)),
         held_out=hopf_systems(HELD_OUT), t0=100, horizon=50, steps=3000, align_steps=600, single_steps=2000,
-        model=MODEL, recipe=Recipe(n_bins=300, n_trials={"train": 128, "val": 0, "test": 64}),
+        model=MODEL,
+        recipe=Recipe(n_bins=300, n_trials={"train": 128, "val": 0, "test": 64}, noise_scaling="dt"),
     ),
 }  # fmt: skip
 

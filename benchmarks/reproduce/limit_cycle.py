@@ -30,7 +30,7 @@ PLANS = {
         title="Limit cycles",
         pretrain=limit_cycles(np.linspace(0.5, 5, 8)),
         held_out={},
-        recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}),
+        recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}, noise_scaling="dt"),
         t0=50,
         horizon=40,
         steps=steps,
