@@ -20,16 +20,6 @@ class ReadInSettings(Frozen):
     layernorm: bool = Field(default=True, description="Normalise after the shared head.")
 
 
-class MDSSMReadInSettings(ReadInSettings):
-    """Read-in of the meta-dynamical state-space model."""
-
-    start: Literal["random", "principal"] = Field(
-        "random",
-        description="Where the per-session maps start: at random as in the paper, or 'principal': read-in "
-        "and read-out at the session's principal components, turned to slow features.",
-    )
-
-
 class MDSSMSettings(Frozen):
     """Meta-dynamical state-space model (Vermani et al., ICLR 2025, equations 8-18)."""
 
@@ -48,7 +38,12 @@ class MDSSMSettings(Frozen):
         default=True, description="Embedding encoder reads in both directions."
     )
     state_bidirectional: bool = Field(default=True, description="State encoder reads in both directions.")
-    read_in: MDSSMReadInSettings = Field(default_factory=MDSSMReadInSettings, description="Read-in.")
+    read_in: ReadInSettings = Field(default_factory=ReadInSettings, description="Read-in.")
+    start: Literal["random", "principal"] = Field(
+        "random",
+        description="Where read-in and read-out of a session start: at random as in the paper, or "
+        "'principal': at its principal components, turned to slow features.",
+    )
     likelihood: Literal["gaussian", "poisson"] = Field(
         "gaussian", description="Gaussian for smoothed rates (the paper), Poisson for spike counts."
     )
@@ -105,10 +100,10 @@ class MDSSMSettings(Frozen):
 
     @model_validator(mode="after")
     def _frames_need_real_values(self) -> Self:
-        if self.read_in.start == "principal" and self.likelihood != "gaussian":
+        if self.start == "principal" and self.likelihood != "gaussian":
             raise ValueError(
-                "read_in.start: 'principal' starts a linear read-out of real values, and the likelihood is "
-                f"{self.likelihood}. Use likelihood gaussian, or read_in.start random."
+                "start: 'principal' starts a linear read-out of real values, and the likelihood is "
+                f"{self.likelihood}. Use likelihood gaussian, or start random."
             )
         return self
 

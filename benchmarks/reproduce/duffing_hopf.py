@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import main
-from benchmarks.reproduce.experiment import Plan
+from benchmarks.reproduce.experiment import COMMON, Plan
 from benchmarks.reproduce.hopf import few_shot_table
 from models.synthetic.datasets import Recipe, duffing_systems, hopf_systems
 from models.synthetic.systems import Duffing, System
@@ -32,17 +32,7 @@ HELD_OUT: dict[str, System] = {
     "duffing_two_wells": Duffing(-0.5, -0.9),
 } | hopf_systems([1.1])
 
-MODEL = {
-    "embedding_dim": 2,
-    "hyper_width": 64,
-    "cut_probability": 0.85,
-    "embedding_kl": "trial",
-    "embedding_pooling": "mean",
-    "embedding_start_variance": 0.01,
-    "read_in": {"hidden": 64, "width": 8, "start": "principal"},
-}
-"""What RESULTS.md found to matter; every method has the same. The hypernetwork is as wide as in the authors'
-code: with 16 the two wells are not learnt as well."""
+MODEL = {**COMMON, "embedding_dim": 2}
 
 PLANS = {
     "small": Plan(

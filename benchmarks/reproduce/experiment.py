@@ -45,6 +45,17 @@ CONDITIONERS = {
 }
 SINGLE = "Single-Session"
 METHODS = ("MDSSM", "Linear-Adapter", SINGLE, "Shared-Dynamics", "Embedding-Input")
+COMMON: dict[str, Any] = {
+    "hyper_width": 64,
+    "cut_probability": 0.85,
+    "embedding_kl": "trial",
+    "embedding_pooling": "mean",
+    "embedding_start_variance": 0.01,
+    "start": "principal",
+}
+"""What the few-shot experiments were found to need (RESULTS.md), the same for every method. The
+hypernetwork is as wide as in the authors' code."""
+
 NEVER = 10**6
 TRIALS_PER_STEP = 8
 FEW_SHOT_PARTS = ("read_in.weight", "read_in.bias", "read_out.", "likelihood.", "state_noise.")
@@ -204,7 +215,7 @@ def _align(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.add_sessions({name: feed.train.y.shape[2] for name, feed in feeds.items()})
-    if model.settings.read_in.start == "principal":
+    if model.settings.start == "principal":
         for several in tries.values():
             model.start_at(_turned_frames(several, feeds, model.settings.latent_dim), entry)
     settings = _training(plan, plan.align_steps, plan.align_lr, seed, len(feeds))

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import main
-from benchmarks.reproduce.experiment import METHODS, Plan
+from benchmarks.reproduce.experiment import COMMON, METHODS, Plan
 from models.synthetic.datasets import Recipe, hopf_systems
 
 HELD_OUT = [-0.8, 1.1]
@@ -28,13 +28,13 @@ PAPER = {  # reconstruction and forecast (k = 20), each at the smaller and the l
     "Embedding-Input": (".86 ± .049", ".89 ± .04", ".61 ± .09", ".56 ± .11"),
 }
 
-MODEL = {"hyper_width": 64}
-"""The hypernetwork is as wide as in the authors' code."""
+MODEL = {**COMMON, "embedding_dim": 1}
 
 PLANS = {
     "small": Plan(
         name="hopf", title="Hopf systems", pretrain=hopf_systems(np.linspace(-1.5, 1.5, 9)),
-        held_out=hopf_systems(HELD_OUT), t0=50, horizon=40, steps=1200, single_steps=1000, model=MODEL,
+        held_out=hopf_systems(HELD_OUT), t0=50, horizon=40, steps=1200, single_steps=1000, restarts=4,
+        model=MODEL,
         recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}, noise_scaling="dt"),
     ),
     "full": Plan(

@@ -90,7 +90,7 @@ def start_in_frames(
     done
         False where the maps start at random.
     """
-    if not isinstance(model, MDSSM) or model.settings.read_in.start != "principal":
+    if not isinstance(model, MDSSM) or model.settings.start != "principal":
         return False
     dim = model.settings.latent_dim
     frames = {name: principal_frame(feed.train.y, dim) for name, feed in feeds.items()}
