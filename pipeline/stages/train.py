@@ -103,15 +103,13 @@ def train(
     report = report or ignore
     runs = catalog_path.parent / "runs"
     for given in (resume, run_name):
-        if given is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", given):
-            raise SettingsError(
-                f"run name {given!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
-            )
+        if given is not None:
+            require_run_name(given)
     if resume is not None:
         entries = _entries_of(catalog_path, _begun(runs, resume))
     else:
         entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
-        entries = _good_enough(catalog_path, entries, settings.select, report)
+        entries = good_enough(catalog_path, entries, settings.select, report)
     key = run_key(settings, entries)
     name = resume or run_name or f"{settings.model.name}-{key[:8]}"
     with only_trainer(runs / name):
@@ -133,6 +131,24 @@ def train(
         add_run(catalog_path, entry)
     report(run_event(entry, "done"))
     return entry
+
+
+def require_run_name(name: str) -> None:
+    """Refuse names that are no plain name of a folder.
+
+    Raises
+    ------
+    SettingsError
+        If it has other characters than letters, digits, '.', '_' and '-'.
+
+    Examples
+    --------
+    >>> require_run_name("mdssm-first")
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise SettingsError(
+            f"run name {name!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
+        )
 
 
 def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
@@ -181,7 +197,7 @@ def only_trainer(run_dir: Path) -> Iterator[None]:
 
 
 def _begun(runs: Path, name: str) -> RunConfig:
-    from pipeline.training.run_files import CONFIG, read_config  # noqa: PLC0415
+    from pipeline.training.run_files import CONFIG, read_config, read_entry  # noqa: PLC0415
 
     config = read_config(runs / name)
     if config is None:
@@ -192,13 +208,28 @@ def _begun(runs: Path, name: str) -> RunConfig:
             f"Run {name} is an alignment of {config.alignment.parent}: training all of it would undo that. "
             "Go on with the `pipeline run align` that began it."
         )
+    if config.sweep is not None and read_entry(runs / name) is None:
+        raise SettingsError(
+            f"Run {name} is a sweep that is not complete. Go on with the `pipeline run sweep` that began it."
+        )
     return config
 
 
-def _good_enough(
-    catalog_path: Path, entries: Sequence[SessionEntry], asked: QualityFilter, report: Report
+def good_enough(
+    catalog_path: Path,
+    entries: Sequence[SessionEntry],
+    asked: QualityFilter,
+    report: Report,
+    *,
+    stage: str = "train",
 ) -> list[SessionEntry]:
-    """Return the sessions whose quality is what is asked; report each that is left out, with the reason."""
+    """Return the sessions whose quality is what is asked; report each that is left out, with the reason.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
     from pipeline.signals.quality import objections  # noqa: PLC0415
 
     if asked.is_off:
@@ -214,7 +245,7 @@ def _good_enough(
         report(
             {
                 "event": "note",
-                "stage": "train",
+                "stage": stage,
                 "session": entry.session,
                 "status": "left out",
                 "reason": "; ".join(found),
@@ -326,18 +357,13 @@ def _train(
     key: str,
     report: Report,
 ) -> RunEntry:
-    from models.registry import build_model  # noqa: PLC0415
-    from pipeline.training.feed import feed_sessions  # noqa: PLC0415
+    from pipeline.training.begin import begin  # noqa: PLC0415
     from pipeline.training.loop import fit  # noqa: PLC0415
-    from pipeline.training.regression_start import start_by_regression  # noqa: PLC0415
     from pipeline.training.run_files import write_entry  # noqa: PLC0415
 
     root = catalog_path.parent
     datasets = {e.session: read_trials(store_path(catalog_path, e.store)).load() for e in entries}
-    feeds = feed_sessions(datasets, settings)
-    units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
-    model = build_model(settings.model, units, seed=settings.seed)
-    start_by_regression(model, feeds, datasets)
+    model, feeds = begin(datasets, settings)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         report(
@@ -358,7 +384,7 @@ def _train(
         path=run_dir.relative_to(root).as_posix(),
         run_key=key,
         recipe_id=entries[0].recipe_id,
-        sessions=tuple(units),
+        sessions=tuple(feeds),
         steps=result.steps,
         metrics=final_metrics(result),
         created=now(),

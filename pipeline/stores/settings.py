@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -173,13 +173,18 @@ def _fields_at(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
 def _at(schema: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | None:
     """Return the model that a location lies in; None where there is no single one."""
     current: type[BaseModel] | None = schema
+    in_mapping = False
     for k, part in enumerate(location):
         members = _members(schema, location[:k])
         if members:
             current = members.get(part)
             continue
+        if in_mapping:
+            in_mapping = False
+            continue
         field = current.model_fields.get(part) if current else None
         current = next(iter(_models_in(field.annotation)), None) if field else None
+        in_mapping = field is not None and get_origin(field.annotation) is dict
     return current
 
 
