@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from pipeline.errors import MachineError, PipelineError
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
 
 RETRIES = 3
 """Times a task is begun again after its process died."""
@@ -70,10 +73,13 @@ class RayWorkers:
         Tasks done at once, at most.
     gpu_share
         GPUs each task gets; 0: it runs on the CPU.
+    report
+        Told of every task that is begun again.
     """
 
     n: int
     gpu_share: float
+    report: Callable[[dict[str, object]], None]
 
     def each(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
         """Do every task, and yield each with its result as it is done.
@@ -83,7 +89,7 @@ class RayWorkers:
         work
             Function of a module. Its process may die at any point and the task be begun again.
         tasks
-            Small enough to be sent.
+            Small enough to be sent; their text names them.
 
         Raises
         ------
@@ -94,21 +100,38 @@ class RayWorkers:
         """
         import ray  # noqa: PLC0415
 
-        remote: Any = ray.remote(num_cpus=1, num_gpus=self.gpu_share, max_retries=RETRIES)(work)
-        waiting = list(tasks)[::-1]
-        running: dict[Any, Task] = {}
+        # Ray would begin a task again itself, but nobody would be told.
+        remote: Any = ray.remote(num_cpus=1, num_gpus=self.gpu_share, max_retries=0)(work)
+        waiting = [(task, 0) for task in reversed(tasks)]
+        running: dict[Any, tuple[Task, int]] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < self.n:
-                    task = waiting.pop()
-                    running[remote.remote(task)] = task
+                    task, deaths = waiting.pop()
+                    running[remote.remote(task)] = (task, deaths)
                 done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
                 for reference in done:
-                    yield running.pop(reference), _result(reference)
+                    task, deaths = running.pop(reference)
+                    try:
+                        result = _result(reference)
+                    except _WorkerDiedError as death:
+                        waiting.append((task, deaths + 1))
+                        self._tell(task, deaths + 1, death)
+                    else:
+                        yield task, result
         finally:
             for reference in running:
                 with suppress(Exception):
                     ray.cancel(reference, force=True)
+
+    def _tell(self, task: object, deaths: int, death: _WorkerDiedError) -> None:
+        if deaths > RETRIES:
+            raise MachineError(
+                f"{task}: its worker process died {deaths} times ({death}): it was killed, or ran out of "
+                "memory. Use fewer --workers or a smaller model; the same command goes on where it was."
+            ) from death
+        text = f"{task}: its worker process died, begun again ({deaths} of {RETRIES}; {death})"
+        self.report({"event": "note", "status": "begun again", "reason": str(death), "text": text})
 
 
 @contextmanager
@@ -156,7 +179,8 @@ def ray_workers(
         where = "" if address == "local" else f" of {address}"
         on = f", {n_gpus} GPUs, {share:g} of one each" if share else ""
         report({"event": "note", "text": f"{workers} workers{where}{on}"})
-        yield RayWorkers(workers, share)
+        with _no_output_of_other_threads():
+            yield RayWorkers(workers, share, report)
     finally:
         ray.shutdown()
 
@@ -172,6 +196,43 @@ def _own_signals() -> Iterator[None]:
             signal.signal(signal.SIGTERM, mine)
 
 
+@contextmanager
+def _no_output_of_other_threads() -> Iterator[None]:
+    """Keep standard output to what this thread writes: a thread of Ray prints there what went wrong.
+
+    What went wrong with a task is reported; ``--json`` promises that nothing else is on standard output.
+    """
+    before = sys.stdout
+    guarded = _OfOneThread(before, threading.get_ident())
+    sys.stdout = guarded
+    try:
+        yield
+    finally:
+        if sys.stdout is guarded:
+            sys.stdout = before
+
+
+class _OfOneThread:
+    """A stream that passes on what one thread writes, and is otherwise the stream it stands before."""
+
+    def __init__(self, stream: TextIO, thread: int) -> None:
+        self._stream = stream
+        self._thread = thread
+
+    def write(self, text: str) -> int:
+        if threading.get_ident() == self._thread:
+            return self._stream.write(text)
+        _log.debug("%s", text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class _WorkerDiedError(Exception):
+    """The process of a task is gone, its result with it."""
+
+
 def _result(reference: Any) -> Any:
     import ray  # noqa: PLC0415
 
@@ -182,10 +243,9 @@ def _result(reference: Any) -> Any:
         if isinstance(cause, PipelineError):
             raise cause from error
         raise
-    except ray.exceptions.WorkerCrashedError as error:
-        raise MachineError(
-            f"A worker process died {RETRIES + 1} times over the same member: it was killed, or ran out of "
-            "memory. Use fewer --workers or a smaller model; the same command goes on where it was."
-        ) from error
+    except ray.exceptions.OutOfMemoryError as error:
+        raise _WorkerDiedError("out of memory") from error
+    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+        raise _WorkerDiedError("killed from outside, or a crash") from error
     except ray.exceptions.RayError as error:
         raise MachineError(f"Ray lost a task: {error}. The same command goes on where it was.") from error

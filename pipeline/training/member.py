@@ -72,6 +72,10 @@ class MemberTask:
     metric: str
     smoothing: float
 
+    def __str__(self) -> str:
+        """Return the words it is named with to people."""
+        return f"member {self.member}"
+
 
 def member_settings(sweep: SweepSettings, values: dict[str, float], *, device: Device) -> TrainSettings:
     """Return the settings of a member's training.
