@@ -16,8 +16,6 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from pipeline.cluster.ray_workers import ray_workers, require_ray
 from pipeline.errors import DataError, MachineError
 from pipeline.machine import available_cores
@@ -26,6 +24,7 @@ from pipeline.stages.train import good_enough, now, only_trainer, prepare_run, r
 from pipeline.stores.atomic import machine_error, write_bytes, write_text
 from pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from pipeline.stores.location import store_path
+from pipeline.stores.settings import read_record
 from schemas.catalog import RunEntry
 from schemas.quality import QualityFilter
 from schemas.sweep import MemberRecord, SweepState
@@ -165,14 +164,9 @@ def sweep_key(settings: SweepSettings, entries: Sequence[SessionEntry]) -> str:
 def _state(work: _Sweep, key: str) -> SweepState:
     """Return where the search stands: what the file says, or its beginning."""
     path = work.run_dir / STATE
-    try:
-        return SweepState.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        pass
-    except ValidationError as error:
-        raise DataError(f"{path}: not the state of a sweep ({error}). Search again with --force.") from error
-    except OSError as error:
-        raise machine_error(error, path, doing="read the state of the sweep") from error
+    found = read_record(SweepState, path, remedy="Search again with --force.")
+    if found is not None:
+        return found
     held_back = work.settings.train.masks.sample_validation
     state = SweepState(
         run=work.run_dir.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import SettingsError
+from pipeline.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,33 @@ def validate(schema: type[Settings], content: Mapping[str, Any], *, where: str) 
     except ValidationError as error:
         faults = [_describe(schema, fault) for fault in error.errors()]
         raise SettingsError(f"{where}: " + "; ".join(faults)) from error
+
+
+def read_record(schema: type[Settings], path: Path, *, remedy: str) -> Settings | None:
+    """Return what a JSON file of the program holds, or None where there is no such file.
+
+    Parameters
+    ----------
+    schema
+        The pydantic model.
+    path
+        JSON file.
+    remedy
+        What to do about a damaged file.
+
+    Raises
+    ------
+    DataError
+        If it is no JSON or does not fit the schema.
+    """
+    try:
+        return validate(schema, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}. {remedy}") from error
+    except SettingsError as error:
+        raise DataError(f"{error}. {remedy}") from error
 
 
 def load(

@@ -13,10 +13,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from pipeline.errors import DataError, MachineError
 from pipeline.stores.atomic import machine_error, write_bytes, write_text
+from pipeline.stores.settings import read_record
 from pipeline.stores.trials import read_trials
 from pipeline.training.begin import begin
 from pipeline.training.loop import DivergedError, fit
@@ -148,15 +148,7 @@ def read_outcome(folder: Path) -> MemberOutcome | None:
     DataError
         If the file does not fit the schema.
     """
-    path = folder / OUTCOME
-    try:
-        return MemberOutcome.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise DataError(
-            f"{path}: not the outcome of a member ({error}). Delete the file to train it again."
-        ) from error
+    return read_record(MemberOutcome, folder / OUTCOME, remedy="Delete the file to train the member again.")
 
 
 def _train(task: MemberTask) -> MemberOutcome:
