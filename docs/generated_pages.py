@@ -18,6 +18,7 @@ from schemas import SCHEMAS, schema_class
 from schemas.masks import MaskSettings
 from schemas.models import LFADSReadInSettings, LFADSSettings, MDSSMSettings, ReadInSettings
 from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
+from schemas.sweep import HyperParameter, SweepSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,6 +56,8 @@ def write_pages() -> None:
         "lfads.md": "\n".join(_fields(LFADSSettings)),
         "lfads_read_in.md": "\n".join(_fields(LFADSReadInSettings)),
         "masks.md": "\n".join(_fields(MaskSettings)),
+        "sweep.md": "\n".join(_fields(SweepSettings)),
+        "hyper_parameter.md": "\n".join(_fields(HyperParameter)),
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
         "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),
         "events.md": "\n".join(_arrays(EVENTS_ARRAYS)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -30,6 +32,13 @@ def test_the_default_space_is_the_table_of_autolfads() -> None:
     of_sums = space["model.kl_initial_weight"].times(35 * 137)
     assert of_sums.low < 1 < of_sums.high
     assert (of_sums.low, of_sums.high) == pytest.approx((1e-6 * 4795, 1e-3 * 4795))
+
+
+def test_the_example_of_the_manual_is_autolfads() -> None:
+    example = load(SweepSettings, file=Path(__file__).parents[2] / "docs" / "examples" / "autolfads.yaml")
+    assert example.space == SweepSettings().space
+    assert (example.strategy, example.population, example.min_improvement) == ("pbt", 20, 5e-4)
+    assert example.train.masks.sample_validation == 0.2
 
 
 @pytest.mark.parametrize(
