@@ -171,7 +171,7 @@ def ray_workers(
         except Exception as error:
             raise MachineError(
                 f"Ray does not start (address {address}): {error}. Check the machine's memory and /tmp, or "
-                "the address in RAY_ADDRESS."
+                "the address in RAY_ADDRESS and the token the cluster asks for (RAY_AUTH_TOKEN)."
             ) from error
     try:
         n_gpus = int(ray.cluster_resources().get("GPU", 0)) if gpus else 0

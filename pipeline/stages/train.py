@@ -105,8 +105,11 @@ def train(
     for given in (resume, run_name):
         if given is not None:
             require_run_name(given)
+    searched = None
     if resume is not None:
-        entries = _entries_of(catalog_path, _begun(runs, resume))
+        before = _begun(runs, resume)
+        searched = before.sweep
+        entries = _entries_of(catalog_path, before)
     else:
         entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
         entries = good_enough(catalog_path, entries, settings.select, report)
@@ -121,6 +124,7 @@ def train(
             sessions=sources,
             settings=settings,
             created=now(),
+            sweep=searched,
         )
         done = prepare_run(runs / name, begun, resume=resume is not None, force=force)
         if done is not None:

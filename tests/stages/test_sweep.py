@@ -272,6 +272,9 @@ def test_a_complete_sweep_is_trained_on_like_any_run(catalog: Path, use: Any) ->
     assert config is not None
     longer = config.settings.model_copy(update={"max_steps": entry.steps + 6})
     assert train(catalog, longer, resume="mine").steps == entry.steps + 6
+    again = read_config(catalog.parent / entry.path)
+    assert again is not None
+    assert again.sweep == "pbt"
 
 
 def test_a_kill_after_the_last_file_leaves_a_complete_run(
