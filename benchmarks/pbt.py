@@ -1,9 +1,9 @@
 """Population-based training against random search at equal budget, on a small simulated session.
 
 ``python benchmarks/pbt.py`` simulates one session of few trials, and runs `pipeline run sweep` with either
-strategy: the same members, steps, space and seeds. It prints what each search found: the loss on held-back
-samples of validation trials, which the search goes by, and R² of the reconstruction of test trials against
-the rates the spikes were drawn from, which it never sees.
+strategy, and with PBT in which nothing is copied: the same members, steps, space and seeds. It prints what
+each search found: the loss on held-back samples of validation trials, which the search goes by, and R² of the
+reconstruction of test trials against the rates the spikes were drawn from, which it never sees.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ MODEL = {
     "name": "lfads", "generator_dim": 32, "ic_dim": 16, "factor_dim": 12, "encoder_dim": 24,
     "controller_dim": 24, "read_in": {"hidden": 16, "width": 16},
 }  # fmt: skip
+NEVER = 10**9
+WAYS = ("random", "pbt, nothing copied", "pbt")
+"""The second tells what copies buy from what the fixed starts and the constant learning rate buy."""
 
 
 def main() -> None:
@@ -55,14 +58,15 @@ def main() -> None:
         print("| seed | strategy | held-back nll, nats per trial | rate R², test trials | steps | s |")
         print("|---|---|---|---|---|---|")
         for seed in range(given.seeds):
-            for strategy in ("random", "pbt"):
-                print(row(catalog, settings(given, strategy, seed), seed=seed), flush=True)
+            for way in WAYS:
+                print(row(catalog, settings(given, way, seed), way=way, seed=seed), flush=True)
 
 
-def settings(given: argparse.Namespace, strategy: str, seed: int) -> SweepSettings:
+def settings(given: argparse.Namespace, way: str, seed: int) -> SweepSettings:
     ramp = 2 * given.generation_steps
     content: dict[str, Any] = {
-        "strategy": strategy,
+        "strategy": "random" if way == "random" else "pbt",
+        **({"burn_in_steps": NEVER} if way == "pbt, nothing copied" else {}),
         "population": given.population,
         "generations": given.generations,
         "generation_steps": given.generation_steps,
@@ -81,7 +85,7 @@ def settings(given: argparse.Namespace, strategy: str, seed: int) -> SweepSettin
     return SweepSettings.model_validate(content)
 
 
-def row(catalog: Path, chosen: SweepSettings, *, seed: int) -> str:
+def row(catalog: Path, chosen: SweepSettings, *, way: str, seed: int) -> str:
     started = time.perf_counter()
     entry = sweep(catalog, chosen)
     seconds = time.perf_counter() - started
@@ -89,7 +93,7 @@ def row(catalog: Path, chosen: SweepSettings, *, seed: int) -> str:
     state = SweepState.model_validate_json((run_dir / "sweep.json").read_text())
     least = min(record.metric for record in state.history if record.metric is not None)
     score = rate_r2(catalog, run_dir)
-    return f"| {seed} | {chosen.strategy} | {least:.2f} | {score:.3f} | {entry.steps} | {seconds:.0f} |"
+    return f"| {seed} | {way} | {least:.2f} | {score:.3f} | {entry.steps} | {seconds:.0f} |"
 
 
 def rate_r2(catalog: Path, run_dir: Path) -> float:
