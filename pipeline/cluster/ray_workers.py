@@ -8,12 +8,13 @@ imported and the sessions read, stay from one generation to the next.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -158,6 +159,7 @@ def ray_workers(
     # Ray reads these when it is imported.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     import ray  # noqa: PLC0415
 
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -173,16 +175,19 @@ def ray_workers(
                 f"Ray does not start (address {address}): {error}. Check the machine's memory and /tmp, or "
                 "the address in RAY_ADDRESS and the token the cluster asks for (RAY_AUTH_TOKEN)."
             ) from error
-    try:
-        n_gpus = int(ray.cluster_resources().get("GPU", 0)) if gpus else 0
-        share = share_of_gpu(workers, n_gpus)
-        where = "" if address == "local" else f" of {address}"
-        on = f", {n_gpus} GPUs, {share:g} of one each" if share else ""
-        report({"event": "note", "text": f"{workers} workers{where}{on}"})
-        with _no_output_of_other_threads():
+    # What Ray has to say of a worker may come as late as its own end.
+    with _no_output_of_other_threads():
+        try:
+            n_gpus = int(ray.cluster_resources().get("GPU", 0)) if gpus else 0
+            share = share_of_gpu(workers, n_gpus)
+            where = "" if address == "local" else f" of {address}"
+            on = f", {n_gpus} GPUs, {share:g} of one each" if share else ""
+            report({"event": "note", "text": f"{workers} workers{where}{on}"})
             yield RayWorkers(workers, share, report)
-    finally:
-        ray.shutdown()
+        finally:
+            # It prints what it held back of such messages.
+            with redirect_stdout(io.StringIO()):
+                ray.shutdown()
 
 
 @contextmanager

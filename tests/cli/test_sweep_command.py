@@ -52,7 +52,7 @@ def begin(folder, *words):
     )  # fmt: skip
 
 
-def wait_for(condition, *, process, seconds=60):
+def wait_for(condition, *, process, seconds=150):
     """Return what `condition` returns once it is true, while the program runs."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and process.poll() is None:
