@@ -19,6 +19,7 @@ from schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from schemas.masks import MaskSettings
 from schemas.models import LFADSReadInSettings, LFADSSettings, MDSSMSettings, ReadInSettings
 from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
+from schemas.sweep import HyperParameter, SweepSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,6 +59,8 @@ def write_pages() -> None:
         "import_lfads_h5.md": "\n".join(_fields(LfadsH5Import)),
         "import_lfads_checkpoint.md": "\n".join(_fields(LfadsCheckpointImport)),
         "masks.md": "\n".join(_fields(MaskSettings)),
+        "sweep.md": "\n".join(_fields(SweepSettings)),
+        "hyper_parameter.md": "\n".join(_fields(HyperParameter)),
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
         "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),
         "events.md": "\n".join(_arrays(EVENTS_ARRAYS)),

@@ -19,6 +19,8 @@ SCHEMAS: dict[str, str] = {
     "store": "schemas.store:StoreAttributes",
     "align": "schemas.align:AlignSettings",
     "train": "schemas.training:TrainSettings",
+    "sweep": "schemas.sweep:SweepSettings",
+    "sweep_state": "schemas.sweep:SweepState",
     "mdssm": "schemas.models:MDSSMSettings",
     "lfads": "schemas.models:LFADSSettings",
     "decode": "schemas.decoding:DecodeSettings",

@@ -112,6 +112,8 @@ class Output:
             )
         elif kind == "run":
             self._line(_run_line(event))
+        elif kind == "generation":
+            self._line(_generation_line(event))
         elif kind == "source":
             self._line(f"{event['source']}: {event['status']} ({event['reason']})")
         elif kind in QUIET_EVENTS:
@@ -215,6 +217,16 @@ def _run_line(event: dict[str, Any]) -> str:
     ]
     words.append(str(event.get("reason") or ""))
     return f"run {event.get('run')}: " + ", ".join(w for w in words if w)
+
+
+def _generation_line(event: dict[str, Any]) -> str:
+    words = [f"best {event['metric']} {event['value']:.5g} (member {event['member']})"]
+    if event["best_generation"] != event["generation"]:
+        words.append(f"lowest so far {event['best_value']:.5g} in generation {event['best_generation']}")
+    words += [f"{event[what]} {what}" for what in ("copied", "diverged") if event[what]]
+    if event["stopped"]:
+        words.append(f"ends: {event['stopped']}" if event["stopped"] != "generations" else "ends")
+    return f"generation {event['generation']}/{event['generations']}: " + ", ".join(words)
 
 
 def _finite(value: Any) -> Any:

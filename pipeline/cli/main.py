@@ -15,7 +15,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from pipeline.cli import embed, export, forecast, imports, look, realign, run
+from pipeline.cli import embed, export, forecast, imports, look, realign, run, sweep
 from pipeline.cli.options import settings_command
 from pipeline.errors import PipelineError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 run.app.command(cls=settings_command("recipe", takes=realign.takes))(realign.realign)
 run.app.command(cls=settings_command("forecast"))(forecast.forecast)
 run.app.command(cls=settings_command("embed"))(embed.embed)
+run.app.command(cls=settings_command("sweep"))(sweep.sweep)
 app.add_typer(run.app, name="run")
 look.register(app)
 app.add_typer(export.app, name="export")

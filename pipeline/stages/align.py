@@ -22,7 +22,6 @@ from pipeline.stages.train import (
     prepare_run,
     run_event,
     run_key,
-    training_trials,
 )
 from pipeline.stores.catalog import add_run, read_catalog
 from pipeline.stores.location import store_path
@@ -242,10 +241,12 @@ def _alignable() -> list[str]:
 
 def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> None:
     """Read the sessions; refuse more trials than there are before anything is trained."""
+    from pipeline.training.begin import training_trials  # noqa: PLC0415
+
     short = []
     for entry in entries:
         store = store_path(work.catalog_path, entry.store)
-        dataset = training_trials(store, work.parent.config.settings)
+        dataset = training_trials(store, work.parent.config.settings.forward_bins)
         n_train = int((dataset["split"].values.astype(str) == "train").sum())
         if n_train < most:
             short.append(f"{entry.session} has {n_train}")

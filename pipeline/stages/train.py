@@ -21,7 +21,7 @@ from pipeline.stages.report import Report, ignore
 from pipeline.stores.atomic import machine_error
 from pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from pipeline.stores.location import StoreLocation, store_path
-from pipeline.stores.trials import read_attributes, read_continuous, read_trials
+from pipeline.stores.trials import read_attributes
 from schemas.catalog import RunEntry
 from schemas.quality import QualityFilter
 from schemas.training import RunConfig, RunSource
@@ -29,8 +29,6 @@ from schemas.training import RunConfig, RunSource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import xarray as xr
 
     from pipeline.training.loop import FitResult
     from schemas.catalog import SessionEntry
@@ -106,11 +104,14 @@ def train(
     runs = catalog_path.parent / "runs"
     check_run_name(resume)
     check_run_name(run_name)
+    searched = None
     if resume is not None:
-        entries = _entries_of(catalog_path, _begun(runs, resume))
+        before = _begun(runs, resume)
+        searched = before.sweep
+        entries = _entries_of(catalog_path, before)
     else:
         entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
-        entries = _good_enough(catalog_path, entries, settings.select, report)
+        entries = good_enough(catalog_path, entries, settings.select, report)
     key = run_key(settings, entries)
     name = resume or run_name or f"{settings.model.name}-{key[:8]}"
     with only_trainer(runs / name):
@@ -122,6 +123,7 @@ def train(
             sessions=sources,
             settings=settings,
             created=now(),
+            sweep=searched,
         )
         done = prepare_run(runs / name, begun, resume=resume is not None, force=force)
         if done is not None:
@@ -201,7 +203,7 @@ def only_trainer(run_dir: Path) -> Iterator[None]:
 
 
 def _begun(runs: Path, name: str) -> RunConfig:
-    from pipeline.training.run_files import CONFIG, read_config  # noqa: PLC0415
+    from pipeline.training.run_files import CONFIG, read_config, read_entry  # noqa: PLC0415
 
     config = read_config(runs / name)
     if config is None:
@@ -218,13 +220,28 @@ def _begun(runs: Path, name: str) -> RunConfig:
             "optimiser to go on from. Train a run of its settings without --resume, or give it new sessions "
             "with `pipeline run align`."
         )
+    if config.sweep is not None and read_entry(runs / name) is None:
+        raise SettingsError(
+            f"Run {name} is a sweep that is not complete. Go on with the `pipeline run sweep` that began it."
+        )
     return config
 
 
-def _good_enough(
-    catalog_path: Path, entries: Sequence[SessionEntry], asked: QualityFilter, report: Report
+def good_enough(
+    catalog_path: Path,
+    entries: Sequence[SessionEntry],
+    asked: QualityFilter,
+    report: Report,
+    *,
+    stage: str = "train",
 ) -> list[SessionEntry]:
-    """Return the sessions whose quality is what is asked; report each that is left out, with the reason."""
+    """Return the sessions whose quality is what is asked; report each that is left out, with the reason.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
     from pipeline.signals.quality import objections  # noqa: PLC0415
 
     if asked.is_off:
@@ -240,7 +257,7 @@ def _good_enough(
         report(
             {
                 "event": "note",
-                "stage": "train",
+                "stage": stage,
                 "session": entry.session,
                 "status": "left out",
                 "reason": "; ".join(found),
@@ -352,25 +369,15 @@ def _train(
     key: str,
     report: Report,
 ) -> RunEntry:
-    from models.registry import build_model  # noqa: PLC0415
-    from pipeline.training.feed import feed_sessions  # noqa: PLC0415
+    from pipeline.training.begin import begin, training_trials  # noqa: PLC0415
     from pipeline.training.loop import fit  # noqa: PLC0415
-    from pipeline.training.read_in_start import start_in_frames  # noqa: PLC0415
-    from pipeline.training.regression_start import start_by_regression  # noqa: PLC0415
     from pipeline.training.run_files import write_entry  # noqa: PLC0415
 
     root = catalog_path.parent
-    datasets = {e.session: training_trials(store_path(catalog_path, e.store), settings) for e in entries}
-    if settings.co_smoothing and not any(d["heldout"].values.any() for d in datasets.values()):
-        raise DataError(
-            f"co_smoothing: no unit of {', '.join(datasets)} is marked as held out. Choose sessions that "
-            "have some, or train without it."
-        )
-    feeds = feed_sessions(datasets, settings)
-    units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
-    model = build_model(settings.model, units, seed=settings.seed)
-    start_by_regression(model, feeds, datasets)
-    start_in_frames(model, feeds)
+    datasets = {
+        e.session: training_trials(store_path(catalog_path, e.store), settings.forward_bins) for e in entries
+    }
+    model, feeds = begin(datasets, settings)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         report(
@@ -391,23 +398,13 @@ def _train(
         path=run_dir.relative_to(root).as_posix(),
         run_key=key,
         recipe_id=entries[0].recipe_id,
-        sessions=tuple(units),
+        sessions=tuple(feeds),
         steps=result.steps,
         metrics=final_metrics(result),
         created=now(),
     )
     write_entry(run_dir, entry)
     return entry
-
-
-def training_trials(store: StoreLocation, settings: TrainSettings) -> xr.Dataset:
-    """Return the trials of a store, with the bins after their windows where these are scored too."""
-    trials = read_trials(store).load()
-    if not settings.forward_bins:
-        return trials
-    from pipeline.training.feed import with_forward_bins  # noqa: PLC0415
-
-    return with_forward_bins(trials, read_continuous(store), settings.forward_bins)
 
 
 def final_metrics(result: FitResult) -> dict[str, float]:

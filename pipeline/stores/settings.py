@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import SettingsError
+from pipeline.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +74,33 @@ def validate(schema: type[Settings], content: Mapping[str, Any], *, where: str) 
     except ValidationError as error:
         faults = [_describe(schema, fault) for fault in error.errors()]
         raise SettingsError(f"{where}: " + "; ".join(faults)) from error
+
+
+def read_record(schema: type[Settings], path: Path, *, remedy: str) -> Settings | None:
+    """Return what a JSON file of the program holds, or None where there is no such file.
+
+    Parameters
+    ----------
+    schema
+        The pydantic model.
+    path
+        JSON file.
+    remedy
+        What to do about a damaged file.
+
+    Raises
+    ------
+    DataError
+        If it is no JSON or does not fit the schema.
+    """
+    try:
+        return validate(schema, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}. {remedy}") from error
+    except SettingsError as error:
+        raise DataError(f"{error}. {remedy}") from error
 
 
 def load(
@@ -173,13 +201,18 @@ def _fields_at(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
 def _at(schema: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | None:
     """Return the model that a location lies in; None where there is no single one."""
     current: type[BaseModel] | None = schema
+    in_mapping = False
     for k, part in enumerate(location):
         members = _members(schema, location[:k])
         if members:
             current = members.get(part)
             continue
+        if in_mapping:
+            in_mapping = False
+            continue
         field = current.model_fields.get(part) if current else None
         current = next(iter(_models_in(field.annotation)), None) if field else None
+        in_mapping = field is not None and get_origin(field.annotation) is dict
     return current
 
 

@@ -44,6 +44,10 @@ FINAL = 10**9
 """Step at which every warm-up is over: validation losses of all steps are weighed alike."""
 
 
+class DivergedError(DataError):
+    """A loss or gradient that is no longer finite."""
+
+
 @dataclass(frozen=True)
 class FitResult:
     """What came of a training.
@@ -55,7 +59,7 @@ class FitResult:
     best_step
         Step of the best checkpoint.
     stopped
-        Why training ended: ``"max_steps"`` or ``"patience"``.
+        Why training ended: ``"max_steps"``, ``"patience"`` or ``"stop_at"``.
     metrics
         Last metrics; losses are nats per trial, averaged over sessions.
     """
@@ -79,6 +83,7 @@ class _Training:
     run_dir: Path
     masker: Masker
     lr: Schedule
+    last_step: int
     state: TrainState = field(default_factory=TrainState)
     resumable: bool = True
     left_out: int = 0
@@ -97,6 +102,8 @@ def fit(
     *,
     progress: Progress | None = None,
     resume: bool = False,
+    start: Path | None = None,
+    stop_at: int | None = None,
     trainable: Callable[[str], bool] | None = None,
     masker: Masker | None = None,
 ) -> FitResult:
@@ -116,6 +123,13 @@ def fit(
         Called with step, most steps and metrics.
     resume
         Go on from the last checkpoint in `run_dir`, where there is one.
+    start
+        Checkpoint of a training of the same model and sessions, whatever its other settings, to start from
+        where `run_dir` has none to go on from: its weights, its optimiser and its step. What was best there
+        is not taken over, since other settings may weigh the loss in another way.
+    stop_at
+        Step to stop at before ``settings.max_steps``, which the learning rate is planned for; the training
+        is validated there.
     trainable
         Which parameters learn, by name; None: all of them.
     masker
@@ -129,18 +143,25 @@ def fit(
 
     Raises
     ------
+    DivergedError
+        If the loss is no longer finite (the last good checkpoint stays).
     DataError
-        If the loss is no longer finite (the last good checkpoint stays), or a checkpoint does not fit.
+        If a checkpoint does not fit.
     MachineError
         If the device is not there or out of memory, or the disk refuses.
     """
     sessions = {name: _masked_once(feed, settings) for name, feed in sessions.items()}
     masker = masker or training_masker(settings.masks)
     training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=masker)
+    if stop_at is not None:
+        training.last_step = min(stop_at, settings.max_steps)
     if resume and (run_dir / LAST).exists():
         training.state, _ = load_checkpoint(
             run_dir / LAST, training.bare, optimiser=training.optimiser.optimizer
         )
+    elif start is not None:
+        begun, _ = load_checkpoint(start, training.bare, optimiser=training.optimiser.optimizer)
+        training.state = TrainState(step=begun.step)
     else:
         model.start_from(
             {name: feed.train.scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
@@ -167,6 +188,8 @@ def fit(
     else:
         metrics["best_val_loss"] = state.best_loss
     stopped = "max_steps" if state.step >= settings.max_steps else "patience"
+    if stopped == "patience" and state.step >= training.last_step:
+        stopped = "stop_at"
     return FitResult(steps=state.step, best_step=state.best_step, stopped=stopped, metrics=metrics)
 
 
@@ -204,7 +227,9 @@ def _prepare(
     )
     wrapped, optimiser = fabric.setup(model, optimiser)
     lr = warmup_cosine(options.lr, settings.max_steps, warmup=options.warmup_steps, final=options.final_lr)
-    return _Training(fabric, model, wrapped, optimiser, sessions, settings, run_dir, masker, lr)
+    return _Training(
+        fabric, model, wrapped, optimiser, sessions, settings, run_dir, masker, lr, settings.max_steps
+    )
 
 
 def _train(training: _Training, log: MetricsLog, progress: Progress | None) -> dict[str, float]:
@@ -212,9 +237,9 @@ def _train(training: _Training, log: MetricsLog, progress: Progress | None) -> d
     tensors = {name: feed.train for name, feed in training.sessions.items()}
     metrics = dict(log.last)
     started, first = time.perf_counter(), state.step
-    while state.step < settings.max_steps and state.since_best < settings.patience:
+    while state.step < training.last_step and state.since_best < settings.patience:
         values = _step(training, draw_batches(tensors, _plan(settings), seed=settings.seed, step=state.step))
-        last = state.step == settings.max_steps
+        last = state.step == training.last_step
         validating = state.step % settings.validate_every == 0 or last
         if state.step % LOG_EVERY == 0 or validating:
             metrics |= values
@@ -336,7 +361,7 @@ def _check_finite(training: _Training, value: float, what: str) -> None:
         return
     settings = training.settings
     kept = training.run_dir / LAST
-    raise DataError(
+    raise DivergedError(
         f"{training.run_dir}: the {what} is {value} at step {training.state.step}. Lower the learning rate "
         f"(--set optimiser.lr={settings.optimiser.lr / 3:.2g}) or the clipping norm "
         f"(--set optimiser.clip_norm={settings.optimiser.clip_norm / 10:g}). "

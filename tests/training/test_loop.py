@@ -267,3 +267,59 @@ def test_validation_losses_do_not_rise_with_a_warm_up(
         losses.append(_fit(datasets, settings, tmp_path / str(warmup))[0].metrics)
     assert losses[0]["val_loss"] == pytest.approx(losses[1]["val_loss"], rel=1e-5)
     assert losses[0]["loss"] > losses[1]["loss"]
+
+
+def test_a_training_starts_from_a_checkpoint_of_other_settings(
+    datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path
+) -> None:
+    before = make_settings(max_steps=20, optimiser={"lr": 5e-3, "final_lr": 5e-3})
+    _fit(datasets, before, tmp_path / "first", stop_at=10)
+    after = make_settings(max_steps=20, optimiser={"lr": 1e-3, "final_lr": 1e-3, "weight_decay": 0.1})
+    result, _, _ = _fit(datasets, after, tmp_path / "second", start=tmp_path / "first" / LAST)
+    assert result.steps == 20
+    rows = [json.loads(line) for line in (tmp_path / "second" / METRICS).read_text().splitlines()]
+    assert {row["lr"] for row in rows} == {1e-3}
+    assert [row["step"] for row in rows] == [15, 20]
+    assert result.best_step in {15, 20}
+
+    # With the same settings it is the training it starts from, optimiser included, bit for bit.
+    _fit(datasets, before, tmp_path / "same", start=tmp_path / "first" / LAST)
+    _fit(datasets, before, tmp_path / "whole")
+    assert (tmp_path / "same" / LAST).read_bytes() != (tmp_path / "second" / LAST).read_bytes()
+    for one, other in zip(*(_tensors(tmp_path / part / LAST) for part in ("same", "whole")), strict=True):
+        assert one[0] == other[0]
+        assert torch.equal(one[1], other[1]), one[0]
+
+
+def _tensors(path: Path) -> list[tuple[str, torch.Tensor]]:
+    from safetensors.torch import load_file
+
+    return sorted(load_file(path).items())
+
+
+def test_what_is_in_the_run_directory_goes_before_a_checkpoint_to_start_from(
+    datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path
+) -> None:
+    settings = make_settings(max_steps=20)
+    _fit(datasets, settings, tmp_path / "first", stop_at=5)
+    start = tmp_path / "first" / LAST
+    _fit(datasets, settings, tmp_path / "parts", start=start, resume=True, stop_at=10)
+    start.write_bytes(b"not looked at")
+    _fit(datasets, settings, tmp_path / "parts", start=start, resume=True)
+    _fit(datasets, settings, tmp_path / "whole")
+    for one, other in zip(*(_tensors(tmp_path / part / LAST) for part in ("parts", "whole")), strict=True):
+        assert torch.equal(one[1], other[1]), one[0]
+
+
+def test_a_training_stops_where_it_is_told_and_is_validated_there(
+    datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path
+) -> None:
+    settings = make_settings(max_steps=20, validate_every=5)
+    result, _, _ = _fit(datasets, settings, tmp_path, stop_at=7)
+    assert (result.steps, result.stopped) == (7, "stop_at")
+    rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
+    assert "val_loss" in rows[-1]
+    assert rows[-1]["step"] == 7
+    # The learning rate is that of all 20 steps.
+    assert rows[-1]["lr"] > 0.5 * settings.optimiser.lr
+    assert _fit(datasets, settings, tmp_path, resume=True)[0].stopped == "max_steps"

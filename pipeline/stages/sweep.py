@@ -1,0 +1,373 @@
+"""``pipeline run sweep``: catalog → a population of trainings, generation by generation → the best as a run.
+
+A synchronous loop: every member trains one generation, then all decisions are taken at once from a file that
+holds what was measured, and is replaced whole. A killed worker costs the steps since a member's last
+checkpoint; a killed program costs the members that were under way the same. Either way the search goes on to
+the same members, since decisions depend on the seed and on that file alone, not on who finished first.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.cluster.ray_workers import ray_workers, require_ray
+from pipeline.errors import DataError, MachineError
+from pipeline.machine import available_cores
+from pipeline.stages.report import Report, ignore
+from pipeline.stages.train import check_run_name, good_enough, now, only_trainer, prepare_run, run_event
+from pipeline.stores.atomic import machine_error, write_bytes, write_text
+from pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from pipeline.stores.location import store_path
+from pipeline.stores.settings import read_record
+from schemas.catalog import RunEntry
+from schemas.quality import QualityFilter
+from schemas.sweep import MemberRecord, SweepState
+from schemas.training import RunConfig, RunSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pipeline.cluster.ray_workers import RayWorkers
+    from pipeline.training.member import MemberTask
+    from pipeline.training.population import Plan
+    from schemas.catalog import SessionEntry
+    from schemas.sweep import HyperParameter, MemberOutcome, SweepSettings
+    from schemas.training import Device
+
+STATE, TABLE, PICTURE, MEMBERS = "sweep.json", "sweep.csv", "sweep.png", "members"
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    catalog_path: Path
+    run_dir: Path
+    settings: SweepSettings
+    entries: tuple[SessionEntry, ...]
+    report: Report
+
+    def folder(self, generation: int, member: int) -> Path:
+        """Return where one generation of a member is trained."""
+        return self.run_dir / MEMBERS / f"generation-{generation:04d}" / f"member-{member:03d}"
+
+
+def sweep(
+    catalog_path: Path,
+    settings: SweepSettings,
+    *,
+    sessions: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    run_name: str | None = None,
+    force: bool = False,
+    report: Report | None = None,
+) -> RunEntry:
+    """Search over settings of a training; the best member becomes a run like any other.
+
+    The run lies in ``runs/<name>/`` beside the catalog, with ``sweep.json``, ``sweep.csv`` and ``sweep.png``
+    beside its weights. A complete sweep of the same settings and stores is returned as it is; an unfinished
+    one goes on where it was.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        What is searched, by which rules, over which training.
+    sessions
+        Shell patterns for session ids.
+    recipe_id
+        Recipe of the stores, or its beginning; default: that of the matching session ingested last.
+    run_name
+        Name of the run; default: model, strategy and the beginning of the sweep's key.
+    force
+        Throw away what is in the run directory and search anew.
+    report
+        Called with progress, every generation and, at the end, the run.
+
+    Returns
+    -------
+    entry
+        The best member as entered in the catalog.
+
+    Raises
+    ------
+    DataError
+        If no session matches or none has validation trials, a store or checkpoint cannot be used, or every
+        member diverged.
+    SettingsError
+        If the name is taken by a run of other settings.
+    MachineError
+        If Ray is missing, a worker dies again and again, the disk refuses, or another process has this run.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.sweep import SweepSettings
+    >>> sweep(Path("nowhere/catalog.yaml"), SweepSettings())
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    """
+    report = report or ignore
+    check_run_name(run_name)
+    entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+    entries = good_enough(catalog_path, entries, settings.train.select, report, stage="sweep")
+    require_ray()
+    key = sweep_key(settings, entries)
+    name = run_name or f"{settings.train.model.name}-{settings.strategy}-{key[:8]}"
+    run_dir = catalog_path.parent / "runs" / name
+    with only_trainer(run_dir):
+        begun = RunConfig(
+            run=name,
+            run_key=key,
+            recipe_id=entries[0].recipe_id,
+            sessions={e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries},
+            settings=settings.train,
+            created=now(),
+            sweep=settings.strategy,
+        )
+        done = prepare_run(run_dir, begun, resume=False, force=force)
+        work = _Sweep(catalog_path, run_dir, settings, tuple(entries), report)
+        entry = done or _register(work, _search(work, _state(work, key)))
+        shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
+        add_run(catalog_path, entry)
+    report({**run_event(entry, "skipped" if done else "done"), "strategy": settings.strategy})
+    return entry
+
+
+def sweep_key(settings: SweepSettings, entries: Sequence[SessionEntry]) -> str:
+    """Return the SHA-256 of the settings and the keys of the stores, in hexadecimal.
+
+    Left out is what does not decide the outcome: device, workers, and what chose the stores.
+
+    Examples
+    --------
+    >>> from schemas.sweep import SweepSettings
+    >>> sweep_key(SweepSettings(), []) == sweep_key(SweepSettings(workers=3), [])
+    True
+    """
+    train = settings.train.model_copy(
+        update={"device": "auto", "devices": 1, "checkpoint_every": 1, "select": QualityFilter()}
+    )
+    decisive = settings.model_copy(update={"train": train})
+    stores = sorted(entry.store_key for entry in entries)
+    return hashlib.sha256(json.dumps(["sweep", decisive.digest(), stores]).encode()).hexdigest()
+
+
+def _state(work: _Sweep, key: str) -> SweepState:
+    """Return where the search stands: what the file says, or its beginning."""
+    path = work.run_dir / STATE
+    found = read_record(SweepState, path, remedy="Search again with --force.")
+    if found is not None:
+        return found
+    held_back = work.settings.train.masks.sample_validation
+    state = SweepState(
+        run=work.run_dir.name,
+        run_key=key,
+        settings=work.settings,
+        space=_space_of(work.settings, work.entries),
+        metric="val_held_nll" if held_back else "val_nll",
+    )
+    write_text(path, state.model_dump_json(indent=1) + "\n")
+    return state
+
+
+def _space_of(settings: SweepSettings, entries: Sequence[SessionEntry]) -> dict[str, HyperParameter]:
+    """Return the ranges for losses that are sums over the bins and units of these sessions."""
+    elements = sum(entry.n_bins * entry.n_units for entry in entries) / len(entries)
+    return {name: wanted.times(elements) for name, wanted in settings.space.items()}
+
+
+def _search(work: _Sweep, state: SweepState) -> SweepState:
+    if state.stopped is not None:
+        return state
+    settings = work.settings
+    wanted = settings.train.device
+    n = min(settings.workers or available_cores(), settings.population)
+    with ray_workers(n, gpus=wanted != "cpu", report=work.report) as workers:
+        if wanted == "cuda" and not workers.gpu_share:
+            raise MachineError("device cuda was asked for, but Ray finds no GPU. Use --device auto or cpu.")
+        while True:
+            state = _generation(work, state, workers)
+            if state.stopped is not None:
+                return state
+
+
+def _generation(work: _Sweep, state: SweepState, workers: RayWorkers) -> SweepState:
+    """Train one generation of every member, and write down what came of it."""
+    from pipeline.training.member import train_member  # noqa: PLC0415
+    from pipeline.training.population import is_standing_still, plan_generation  # noqa: PLC0415
+
+    settings = work.settings
+    number = state.history[-1].generation + 1 if state.history else 0
+    _prune(work, state, upcoming=number)
+    plans = {plan.member: plan for plan in plan_generation(settings, state.space, state.history)}
+    device: Device = "cuda" if workers.gpu_share else "cpu"
+    tasks = [_task(work, state, plan, number, device=device) for plan in plans.values()]
+    found: dict[int, MemberOutcome] = {}
+    total = settings.generations * settings.population
+    for task, outcome in workers.each(train_member, tasks):
+        found[task.member] = outcome
+        step = {"step": number * settings.population + len(found), "total": total}
+        work.report({"event": "progress", "stage": "sweep", "run": work.run_dir.name, **step})
+    records = tuple(_record(plans[m], number, found[m]) for m in sorted(found))
+    if all(record.metric is None for record in records):
+        raise DataError(
+            f"{work.run_dir}: every member diverged in generation {number}. Lower the largest learning rate, "
+            f"e.g. --set space.optimiser.lr.high=1e-3. The last said: {records[-1].reason}"
+        )
+    history = (*state.history, *records)
+    stopped = None
+    if number + 1 == settings.generations:
+        stopped = "generations"
+    elif is_standing_still(settings, history):
+        stopped = "no improvement"
+    state = state.model_copy(update={"history": history, "stopped": stopped})
+    write_text(work.run_dir / STATE, state.model_dump_json(indent=1) + "\n")
+    _report_generation(work, state, records)
+    return state
+
+
+def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: Device) -> MemberTask:
+    from pipeline.training.member import MemberTask, member_settings  # noqa: PLC0415
+
+    return MemberTask(
+        member=plan.member,
+        folder=work.folder(number, plan.member).absolute(),
+        parent=None if plan.parent is None else work.folder(number - 1, plan.parent).absolute(),
+        settings=member_settings(work.settings, plan.values, device=device),
+        stop_at=(number + 1) * work.settings.generation_steps,
+        stores=tuple((e.session, store_path(work.catalog_path.absolute(), e.store)) for e in work.entries),
+        metric=state.metric,
+        smoothing=work.settings.smoothing,
+    )
+
+
+def _record(plan: Plan, number: int, outcome: MemberOutcome) -> MemberRecord:
+    return MemberRecord(
+        generation=number,
+        member=plan.member,
+        parent=plan.parent,
+        step=outcome.step,
+        metric=outcome.metric,
+        last=outcome.last,
+        values=plan.values,
+        reason=outcome.reason,
+    )
+
+
+def _prune(work: _Sweep, state: SweepState, *, upcoming: int) -> None:
+    """Keep the generation under way, the one before, and the best member so far."""
+    from pipeline.training.population import best_record  # noqa: PLC0415
+
+    if not state.history:
+        return
+    best = best_record(state.history)
+    kept = {work.folder(best.generation, best.member)}
+    for generation in (work.run_dir / MEMBERS).glob("generation-*"):
+        if int(generation.name.rpartition("-")[2]) >= upcoming - 1:
+            continue
+        for folder in generation.iterdir():
+            if folder not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _report_generation(work: _Sweep, state: SweepState, records: Sequence[MemberRecord]) -> None:
+    from pipeline.training.population import best_record  # noqa: PLC0415
+
+    best, so_far = best_record(records), best_record(state.history)
+    work.report(
+        {
+            "event": "generation",
+            "run": work.run_dir.name,
+            "generation": best.generation + 1,
+            "generations": work.settings.generations,
+            "step": max(record.step for record in records),
+            "member": best.member,
+            "metric": state.metric,
+            "value": best.metric,
+            "best_value": so_far.metric,
+            "best_generation": so_far.generation + 1,
+            "copied": sum(r.parent not in {None, r.member} for r in records),
+            "diverged": sum(r.metric is None for r in records),
+            "values": best.values,
+            "stopped": state.stopped,
+        }
+    )
+
+
+def _register(work: _Sweep, state: SweepState) -> RunEntry:
+    """Make the best member the run, the history of the search beside it; ``run.json`` comes last."""
+    from pipeline.evaluation.sweep_figures import draw_schedule  # noqa: PLC0415
+    from pipeline.training.member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
+    from pipeline.training.population import best_record, lineage  # noqa: PLC0415
+    from pipeline.training.run_files import (  # noqa: PLC0415
+        BEST,
+        LAST,
+        METRICS,
+        read_config,
+        write_config,
+        write_entry,
+    )
+
+    run_dir, train = work.run_dir, work.settings.train
+    best = best_record(state.history)
+    folder = work.folder(best.generation, best.member)
+    outcome = read_outcome(folder)
+    begun = read_config(run_dir)
+    if outcome is None or begun is None:
+        raise DataError(f"{folder}: the best member of the sweep is gone. Search again with --force.")
+    try:
+        for name in (BEST, LAST, METRICS):
+            write_bytes(run_dir / name, (folder / name).read_bytes())
+        shutil.rmtree(run_dir / TENSORBOARD, ignore_errors=True)
+        shutil.copytree(folder / TENSORBOARD, run_dir / TENSORBOARD)
+    except OSError as error:
+        raise machine_error(error, folder, doing="copy the best member") from error
+    line = lineage(state.history, best)
+    write_text(run_dir / TABLE, _table(state, line))
+    draw_schedule(
+        run_dir / PICTURE,
+        state.history,
+        line,
+        space=state.space,
+        metric=state.metric,
+        title=f"{state.run}: lineage of the best of {work.settings.population} members (grey: all)",
+    )
+    found = member_settings(work.settings, best.values, device=train.device)
+    kept = {name: getattr(train, name) for name in ("patience", "validate_every", "checkpoint_every")}
+    write_config(run_dir, begun.model_copy(update={"settings": found.model_copy(update=kept)}))
+    told = {name: value for name, value in outcome.metrics.items() if name not in {"lr", "gradient_norm"}}
+    entry = RunEntry(
+        run=run_dir.name,
+        model=train.model.name,
+        path=run_dir.relative_to(work.catalog_path.parent).as_posix(),
+        run_key=state.run_key,
+        recipe_id=begun.recipe_id,
+        sessions=tuple(begun.sessions),
+        steps=outcome.step,
+        metrics={**told, "best_step": float(outcome.best_step)},
+        created=now(),
+    )
+    write_entry(run_dir, entry)
+    return entry
+
+
+def _table(state: SweepState, line: Sequence[MemberRecord]) -> str:
+    """Return the history as CSV: one line for each generation of each member."""
+    names = sorted(state.space)
+    of_best = {(record.generation, record.member) for record in line}
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["generation", "member", "parent", "step", "metric", "last", "in_best_lineage", *names])
+    for r in state.history:
+        plain = [r.generation, r.member, r.parent, r.step, r.metric, r.last]
+        is_of_best = int((r.generation, r.member) in of_best)
+        rows.writerow([*("" if v is None else v for v in plain), is_of_best, *(r.values[n] for n in names)])
+    return text.getvalue()
