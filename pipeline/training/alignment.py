@@ -105,12 +105,13 @@ def few_shot_settings(parent: TrainSettings, settings: AlignSettings, *, from_sc
     7
     """
     steps = settings.scratch if from_scratch else settings
-    given = {"mask_probability": settings.mask_probability}
-    masked = {name: value for name, value in given.items() if name in type(parent.model).model_fields}
+    model = parent.model
+    if model.name == "mdssm":
+        model = model.model_copy(update={"mask_probability": settings.mask_probability})
     batch = parent.batch.model_copy(update={"trials_per_session": settings.trials_per_step})
     return parent.model_copy(
         update={
-            "model": parent.model.model_copy(update=masked),
+            "model": model,
             "batch": batch,
             "optimiser": OptimiserSettings(**steps.optimiser.model_dump()),
             "max_steps": steps.max_steps,
