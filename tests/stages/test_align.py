@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.mdssm import MDSSM
+from models.mdssm import MDSSM, mean_entry
 from models.objective import Model
 from pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
 from pipeline.stages.align import align
@@ -196,6 +196,17 @@ def test_without_the_stores_of_the_run_the_read_in_starts_at_random(catalog):
     events = []
     align(catalog, settings(), run="mine", sessions=[NEW], trials=[2], report=events.append)
     assert [e["status"] for e in events if e["event"] == "note"] == ["random start"]
+
+
+def test_a_session_of_a_run_that_began_in_frames_begins_in_its_own(catalog):
+    train(catalog, train_settings(start="principal"), sessions=OLD, run_name="framed")
+    still = settings(max_steps=1, optimiser={"lr": 1e-12}, start="random")
+    (entry,) = align(catalog, still, run="framed", sessions=[NEW], trials=[8])
+    start = weights(catalog, entry.run)
+    read_out = start["read_out.weight.blocks.0"][0, :, 0]
+    assert (read_out.square().sum(0) - len(read_out) / 3).abs().max() < 1e-4  # axes of a frame
+    unit_by_unit = read_out * (3 / len(read_out)) @ mean_entry(weights(catalog, "framed")).weight
+    torch.testing.assert_close(start["read_in.weight.blocks.0"][0], unit_by_unit, atol=1e-5, rtol=1e-4)
 
 
 def test_one_trial_is_enough(catalog):
