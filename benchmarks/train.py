@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from lfads import compare as compare_lfads
 from plain_mdssm import Noise, PlainMDSSM
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -271,6 +272,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--shapes", type=int, nargs="*", default=list(range(len(SHAPES))), help="by number")
     parser.add_argument("--curves", type=int, nargs="*", default=[8, 64], help="trials per session")
+    parser.add_argument("--lfads", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rate = gemm_rate()
@@ -281,6 +283,8 @@ def main() -> None:
         sys.stdout.flush()
     for n_trials in options.curves:
         curve(n_trials, max(1, options.rounds // 2))
+    if options.lfads:
+        compare_lfads(6 * options.rounds)
 
 
 if __name__ == "__main__":
