@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -65,11 +66,17 @@ def wait_for(condition, *, process, seconds=150):
 
 
 def workers_of(process):
-    """Return the processes that are training for a program."""
-    helpers = psutil.Process(process.pid).children(recursive=True)
-    found = [helper for helper in helpers if "ray::train_member" in " ".join(helper.cmdline())]
-    assert found, helpers
-    return found
+    """Return the processes that are training for a program; between two tasks they are called idle."""
+
+    def training():
+        found = []
+        for helper in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "ray::train_member" in " ".join(helper.cmdline()):
+                    found.append(helper)
+        return found
+
+    return wait_for(training, process=process)
 
 
 def table(folder):
