@@ -107,6 +107,16 @@ class MDSSMSettings(Frozen):
             )
         return self
 
+    def _undigested(self) -> set[str]:
+        """Choices that came later, where they are what there was before: runs keep their keys."""
+        before = {
+            "start": "random",
+            "embedding_pooling": "last",
+            "embedding_start_variance": None,
+            "embedding_kl": "session",
+        }
+        return {name for name, value in before.items() if getattr(self, name) == value}
+
     @property
     def kl_warmup(self) -> int:
         """Steps over which the weight of the KL terms rises, the default resolved."""

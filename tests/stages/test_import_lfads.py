@@ -12,10 +12,11 @@ from pipeline.errors import DataError, PartialFailure
 from pipeline.stages.decode import decode
 from pipeline.stages.export import export
 from pipeline.stages.import_lfads import import_lfads
-from pipeline.stages.train import train, training_trials
+from pipeline.stages.train import train
 from pipeline.stores.catalog import read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from pipeline.training.begin import training_trials
 from pipeline.training.feed import feed_sessions
 from pipeline.training.inference import load_run
 from schemas.decoding import DecodeSettings
@@ -143,7 +144,7 @@ def test_a_model_is_trained_on_what_is_encoded_and_scored_on_what_is_reconstruct
     settings = TrainSettings(
         model=SMALL, max_steps=2, device="cpu", co_smoothing=True, forward_bins=N_FORWARD, standardise=False
     )
-    ahead = training_trials(store_path(catalog, entry.store), settings)
+    ahead = training_trials(store_path(catalog, entry.store), settings.forward_bins)
     feed = feed_sessions({entry.session: ahead}, settings)[entry.session]
     for part, split in (("train", feed.train), ("valid", feed.val)):
         # Trials lie in the store in the order of their ids.

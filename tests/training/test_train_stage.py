@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
-import pipeline.stages.train as stage
 from pipeline.errors import DataError, MachineError, SettingsError
 from pipeline.stages.train import train
 from pipeline.stores.catalog import add_session, read_catalog
+from pipeline.training import begin
 from pipeline.training.inference import load_run
 from schemas.catalog import SessionEntry
 from schemas.training import TrainSettings
@@ -51,7 +51,7 @@ def catalog(tmp_path: Path, datasets: dict[str, xr.Dataset], monkeypatch: pytest
     path = tmp_path / "catalog.yaml"
     for name, dataset in datasets.items():
         _enter(path, name, dataset)
-    monkeypatch.setattr(stage, "read_trials", lambda store: datasets[store.name])
+    monkeypatch.setattr(begin, "read_trials", lambda store: datasets[store.name])
     return path
 
 
