@@ -83,7 +83,7 @@ def principal_frame(y: Tensor, dim: int) -> Frame:
     mean = y.nanmean((0, 1)).nan_to_num()
     x = torch.where(y.isnan(), 0.0, y - mean).double()
     flat = x.reshape(-1, n_units)
-    _, vectors = torch.linalg.eigh(flat.T @ flat / max(1, len(flat)))
+    _, vectors = torch.linalg.eigh(flat.T @ flat)
     axes = vectors.flip(-1)[:, :dim]
     axes = axes @ _slow_axes(x @ axes)
     z = x @ axes

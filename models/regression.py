@@ -74,13 +74,33 @@ def principal_regression(
     components = u[:, :width] * s[:width]
     maps = {}
     for name, x in centred.items():
-        weight = _ridge(x, components, ridge)
+        weight = ridge_weights(x, components, ridge)
         bias = -means[name].double().mean(0) @ weight
-        maps[name] = RegressedMap(weight, bias, _ridge(components, x, ridge).T)
+        maps[name] = RegressedMap(weight, bias, ridge_weights(components, x, ridge).T)
     return maps
 
 
-def _ridge(x: Tensor, y: Tensor, penalty: float) -> Tensor:
+def ridge_weights(x: Tensor, y: Tensor, penalty: float) -> Tensor:
+    """Return the weights of a ridge regression of centred values.
+
+    Parameters
+    ----------
+    x, y
+        Centred, finite. Shapes ``(sample, n_in)`` and ``(sample, n_out)``.
+    penalty
+        On the squared weights, in units of `x` squared.
+
+    Returns
+    -------
+    weights
+        ``x weights ≈ y``. Shape ``(n_in, n_out)``.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[-1.0], [0.0], [1.0]])
+    >>> ridge_weights(x, 3 * x, 0.0).tolist()
+    [[3.0]]
+    """
     gram = x.T @ x + penalty * torch.eye(x.shape[1], dtype=x.dtype)
     solved: Tensor = torch.linalg.solve(gram, x.T @ y)
     return solved

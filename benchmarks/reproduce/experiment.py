@@ -211,11 +211,12 @@ def _align(
         for name, recording in held_out.items()
     }
     feeds = {one.name: _feed(one, n) for (n, _), several in tries.items() for one in several}
-    entry = mean_entry(model.state_dict())
+    known = model.state_dict()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.add_sessions({name: feed.train.y.shape[2] for name, feed in feeds.items()})
     if model.settings.start == "principal":
+        entry = mean_entry(known)
         for several in tries.values():
             model.start_at(_turned_frames(several, feeds, model.settings.latent_dim), entry)
     settings = _training(plan, plan.align_steps, plan.align_lr, seed, len(feeds))

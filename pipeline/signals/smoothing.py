@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -112,5 +111,5 @@ def smooth_counts(
         rates[lo:hi] = (wide[:, lo - first : hi - first] * scale[lo:hi]).T
 
     with ThreadPoolExecutor(min(_MAX_THREADS, available_cores())) as threads:
-        deque(threads.map(smooth, range(0, n_bins, _BLOCK)), maxlen=0)
+        list(threads.map(smooth, range(0, n_bins, _BLOCK)))
     return rates

@@ -349,7 +349,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
         recipe_id=begun.recipe_id,
         sessions=tuple(units),
         steps=result.steps,
-        metrics=final_metrics(result),
+        metrics=final_metrics(result.metrics, result.best_step),
         created=now(),
         alignment=begun.alignment,
     )

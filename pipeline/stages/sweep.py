@@ -20,7 +20,15 @@ from pipeline.cluster.ray_workers import ray_workers, require_ray
 from pipeline.errors import DataError, MachineError
 from pipeline.machine import available_cores
 from pipeline.stages.report import Report, ignore
-from pipeline.stages.train import check_run_name, good_enough, now, only_trainer, prepare_run, run_event
+from pipeline.stages.train import (
+    check_run_name,
+    final_metrics,
+    good_enough,
+    now,
+    only_trainer,
+    prepare_run,
+    run_event,
+)
 from pipeline.stores.atomic import machine_error, write_bytes, write_text
 from pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from pipeline.stores.location import store_path
@@ -343,7 +351,6 @@ def _register(work: _Sweep, state: SweepState) -> RunEntry:
     found = member_settings(work.settings, best.values, device=train.device)
     kept = {name: getattr(train, name) for name in ("patience", "validate_every", "checkpoint_every")}
     write_config(run_dir, begun.model_copy(update={"settings": found.model_copy(update=kept)}))
-    told = {name: value for name, value in outcome.metrics.items() if name not in {"lr", "gradient_norm"}}
     entry = RunEntry(
         run=run_dir.name,
         model=train.model.name,
@@ -352,7 +359,7 @@ def _register(work: _Sweep, state: SweepState) -> RunEntry:
         recipe_id=begun.recipe_id,
         sessions=tuple(begun.sessions),
         steps=outcome.step,
-        metrics={**told, "best_step": float(outcome.best_step)},
+        metrics=final_metrics(outcome.metrics, outcome.best_step),
         created=now(),
     )
     write_entry(run_dir, entry)

@@ -27,10 +27,9 @@ from schemas.quality import QualityFilter
 from schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipeline.training.loop import FitResult
     from schemas.catalog import SessionEntry
     from schemas.training import TrainSettings
 
@@ -400,17 +399,23 @@ def _train(
         recipe_id=entries[0].recipe_id,
         sessions=tuple(feeds),
         steps=result.steps,
-        metrics=final_metrics(result),
+        metrics=final_metrics(result.metrics, result.best_step),
         created=now(),
     )
     write_entry(run_dir, entry)
     return entry
 
 
-def final_metrics(result: FitResult) -> dict[str, float]:
-    """Return the metrics that are kept in the catalog."""
-    told = {name: value for name, value in result.metrics.items() if name not in {"lr", "gradient_norm"}}
-    return {**told, "best_step": float(result.best_step)}
+def final_metrics(metrics: Mapping[str, float], best_step: int) -> dict[str, float]:
+    """Return the metrics that are kept in the catalog.
+
+    Examples
+    --------
+    >>> final_metrics({"loss": 2.0, "lr": 1e-3}, 40)
+    {'loss': 2.0, 'best_step': 40.0}
+    """
+    told = {name: value for name, value in metrics.items() if name not in {"lr", "gradient_norm"}}
+    return {**told, "best_step": float(best_step)}
 
 
 def run_event(entry: RunEntry, status: str) -> dict[str, object]:

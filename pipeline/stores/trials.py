@@ -246,13 +246,12 @@ def _write_groups(target: Any, groups: Mapping[str, xr.Dataset], *, where: str) 
                 # zarr takes a missing chunk for one of fill values; without any, a missing one is a fault.
                 write_empty_chunks=True,
             )
-    for group in groups:
-        with _quiet_zarr():
+        for group in groups:
             # Metadata is all that is asked for here: no index is built, and no text read.
             written = xr.open_zarr(
                 target, group=group, consolidated=True, chunks=None, create_default_indexes=False
             )
-        check_group(written, group, where=where)
+            check_group(written, group, where=where)
 
 
 def _upload(

@@ -87,6 +87,7 @@ class _Training:
     state: TrainState = field(default_factory=TrainState)
     resumable: bool = True
     left_out: int = 0
+    left_out_in_a_row: int = 0
 
     @property
     def device(self) -> torch.device:
@@ -287,8 +288,9 @@ def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
         error_if_nonfinite=False,
     )
     overflown = not math.isfinite(float(norm))
-    training.left_out = training.left_out + 1 if overflown else 0
-    if training.left_out > MOST_LEFT_OUT:
+    training.left_out += overflown
+    training.left_out_in_a_row = training.left_out_in_a_row + 1 if overflown else 0
+    if training.left_out_in_a_row > MOST_LEFT_OUT:
         _check_finite(training, float(norm), "gradient")
     training.resumable = False
     # Along a long rollout a gradient can grow beyond all numbers: such a step is left out. Half precision
@@ -297,8 +299,11 @@ def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
         training.optimiser.step()
     state.step += 1
     metrics = _summary(outputs, batches, state.step - 1)
-    told = {} if overflown else {"gradient_norm": float(norm)}
-    return metrics | told | {"lr": training.lr(state.step - 1)}
+    if not overflown:
+        metrics["gradient_norm"] = float(norm)
+    if training.left_out:
+        metrics["steps_left_out"] = float(training.left_out)
+    return metrics | {"lr": training.lr(state.step - 1)}
 
 
 def _forward(training: _Training, batch: Batch, generator: torch.Generator, masker: Masker) -> Output:

@@ -17,6 +17,7 @@ from models.distributions import inverse_positive
 from models.frames import principal_frame
 from models.likelihoods import Gaussian
 from models.mdssm import MDSSM, mean_entry
+from models.regression import ridge_weights
 from pipeline.training.feed import session_tensors
 
 if TYPE_CHECKING:
@@ -151,6 +152,5 @@ def _start_read_out(model: MDSSM, feed: SessionFeed, dtype: torch.dtype) -> None
 def _ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
     """Return weight and bias of ``y ≈ x weight + bias``; the penalty is per sample."""
     mean_x, mean_y = x.mean(0), y.mean(0)
-    gram = (x - mean_x).T @ (x - mean_x) + penalty * len(x) * torch.eye(x.shape[1], dtype=x.dtype)
-    weight = torch.linalg.solve(gram, (x - mean_x).T @ (y - mean_y))
+    weight = ridge_weights(x - mean_x, y - mean_y, penalty * len(x))
     return weight, mean_y - mean_x @ weight

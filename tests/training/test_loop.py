@@ -65,7 +65,8 @@ def test_steps_whose_gradient_overflows_are_left_out(
     datasets: dict[str, xr.Dataset], make_settings: Make, tmp_path: Path
 ) -> None:
     settings = make_settings(max_steps=8)
-    _, model, feeds = _fit(datasets, settings, tmp_path, masker=_Overflowing(range(8)))
+    result, model, feeds = _fit(datasets, settings, tmp_path, masker=_Overflowing(range(8)))
+    assert result.metrics["steps_left_out"] == 8
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     fresh = build_model(settings.model, units, seed=settings.seed).state_dict()
     for name, value in model.state_dict().items():
