@@ -58,6 +58,9 @@ hypernetwork is as wide as in the authors' code."""
 
 NEVER = 10**6
 TRIALS_PER_STEP = 8
+FUTURES = 300
+"""Noisy futures from the true state that are averaged for the ceiling of a forecast."""
+
 FEW_SHOT_PARTS = ("read_in.weight", "read_in.bias", "read_out.", "likelihood.", "state_noise.")
 
 Show = Callable[[str], None]
@@ -86,6 +89,8 @@ class Plan:
         trials is kept.
     sessions_per_step
         Recordings of a step of pre-training, at most.
+    warmup_steps
+        Steps over which the learning rate of a training from random weights rises.
     model
         Changes of the model's settings.
     """
@@ -104,6 +109,7 @@ class Plan:
     restarts: int = 8
     sessions_per_step: int = 100
     lr: float = 5e-3
+    warmup_steps: int = 0
     align_lr: float = 1e-2
     model: dict[str, Any] = field(default_factory=dict)
 
@@ -132,7 +138,7 @@ def run_job(plan: Plan, method: str, seed: int, show: Show) -> dict[str, Any]:
     feeds = {name: _feed(recording) for name, recording in recordings.items()}
     start_in_frames(model, feeds)
     per_step = min(plan.sessions_per_step, len(feeds))
-    _fit(model, feeds, _training(plan, plan.steps, plan.lr, seed, per_step), f"{method} {seed}", show)
+    _fit(model, feeds, _training(plan, plan.steps, seed, per_step), f"{method} {seed}", show)
     result["seconds_per_step"] = (time.perf_counter() - started) / plan.steps
     result["pretrain"] = {name: score(model, recording, plan) for name, recording in recordings.items()}
     result["identifiability"] = identifiability(model, recordings)
@@ -156,7 +162,8 @@ def score(model: Any, recording: Recording, plan: Plan) -> dict[str, Any]:
         forecast = model.forecast(batch, plan.t0, horizon).mean[0].numpy()
         q_e = model.embed(batch)
     curve = kstep_r2(observed, forecast, t0=plan.t0)
-    ceiling = kstep_r2(observed, recording.best_forecast("test", plan.t0, horizon), t0=plan.t0)
+    best = recording.best_forecast("test", plan.t0, horizon, n_futures=FUTURES)
+    ceiling = kstep_r2(observed, best, t0=plan.t0)
     held = kstep_r2(observed, hold_last(observed[:, : plan.t0], n_bins=horizon, otherwise=np.nan), t0=plan.t0)
     return {
         "reconstruction": r2(observed, reconstruction, definition="r2_pooled"),
@@ -219,7 +226,7 @@ def _align(
         entry = mean_entry(known)
         for several in tries.values():
             model.start_at(_turned_frames(several, feeds, model.settings.latent_dim), entry)
-    settings = _training(plan, plan.align_steps, plan.align_lr, seed, len(feeds))
+    settings = _training(plan, plan.align_steps, seed, len(feeds), aligning=True)
     _fit(model, feeds, settings, f"align {seed}", show, trainable=few_shot_parameters)
     found: dict[str, Any] = {str(n): {} for n in plan.shots}
     for (n, name), several in tries.items():
@@ -249,7 +256,7 @@ def _training_loss(model: MDSSM, trials: TrialTensors, n_draws: int = 20) -> flo
 
 def _single(plan: Plan, recording: Recording, n: int, seed: int, show: Show) -> dict[str, Any]:
     model = build_model(_model_settings(plan, SINGLE), {recording.name: recording.n_units}, seed=seed)
-    settings = _training(plan, plan.single_steps, plan.lr, seed, 1)
+    settings = _training(plan, plan.single_steps, seed, 1)
     feeds = {recording.name: _feed(recording, n)}
     start_in_frames(model, feeds)
     _fit(model, feeds, settings, f"{SINGLE} {seed} n={n}", show)
@@ -309,12 +316,13 @@ def _model_settings(plan: Plan, method: str) -> MDSSMSettings:
     return MDSSMSettings(**(sizes | plan.model))
 
 
-def _training(plan: Plan, steps: int, lr: float, seed: int, n_sessions: int) -> TrainSettings:
+def _training(plan: Plan, steps: int, seed: int, n_sessions: int, *, aligning: bool = False) -> TrainSettings:
+    lr, warmup = (plan.align_lr, 0) if aligning else (plan.lr, plan.warmup_steps)
     return TrainSettings(
         batch=BatchSettings(
             trials_per_session=TRIALS_PER_STEP, sessions_per_step=n_sessions, sessions_per_block=n_sessions
         ),
-        optimiser=OptimiserSettings(lr=lr, weight_decay=1e-3),
+        optimiser=OptimiserSettings(lr=lr, weight_decay=1e-3, warmup_steps=warmup),
         max_steps=steps,
         validate_every=NEVER,
         checkpoint_every=NEVER,

@@ -64,7 +64,7 @@ def table(plan: Plan, results: list[dict[str, Any]]) -> str:
         recon = tables.mean_sem(scores(results, method, "reconstruction"))
         rows.append([method, tables.seeds_of(results, method), recon, *cells, tables.mean_sem(accuracy)])
     some = next((result["method"] for result in results), "MDSSM")
-    for name, what in (("hold last", "hold_last"), ("true map, true state", "ceiling")):
+    for name, what in (("hold last", "hold_last"), ("best possible", "ceiling")):
         rows.append([name, "–", "–", *(tables.mean_sem(scores(results, some, what, k)) for k in ks), "–"])
     header = ["method", "seeds", "reconstruction", *(f"k={k}" for k in ks), "nearest-mean accuracy of e"]
     body = tables.markdown(f"{plan.title}: {plan.steps} steps, test trials", header, rows)

@@ -69,5 +69,5 @@ def leaks(results: list[Result]) -> str:
         if score["leaked_steps"]
     ]
     if not found:
-        return "No forecast is more than 0.03 ahead of the true map from the true state."
-    return "Ahead of the true map from the true state by more than 0.03: " + "; ".join(found) + "."
+        return "No forecast is more than 0.03 ahead of the best possible one."
+    return "Ahead of the best possible forecast by more than 0.03: " + "; ".join(found) + "."

@@ -20,6 +20,7 @@ from models.synthetic.systems import (
     LimitCycle,
     NoiseScaling,
     System,
+    noise_per_step,
     simulate_latents,
 )
 
@@ -92,11 +93,12 @@ class Recording:
         """Number of units."""
         return len(self.read_out)
 
-    def best_forecast(self, split: str, t0: int, k: int) -> FloatArray:
-        """Forecast bins ``t0 … t0 + k − 1`` from the true state of the bin before, along the true map.
+    def best_forecast(self, split: str, t0: int, k: int, *, n_futures: int = 0, seed: int = 0) -> FloatArray:
+        """Forecast bins ``t0 … t0 + k − 1`` from the true state of the bin before.
 
-        Nothing that sees the recording alone does better in the mean, except for what the curvature of the
-        map makes of the process noise: a model ahead of this by more than a little has seen the answer.
+        Nothing that sees the recording alone does better in the mean than the mean over many noisy futures.
+        Along the true map without noise the forecast stays as sure of the phase as it was, and a model that
+        has learnt how unsure it is may be ahead.
 
         Parameters
         ----------
@@ -106,6 +108,10 @@ class Recording:
             Bins seen.
         k
             Bins forecast; they may go beyond the trial.
+        n_futures
+            Noisy futures of each trial that are averaged; 0: the one without noise.
+        seed
+            Seed of the futures.
 
         Returns
         -------
@@ -115,7 +121,7 @@ class Recording:
         Raises
         ------
         ValueError
-            If `t0` is not between 1 and the number of bins, or `k` is below 1.
+            If `t0` is not between 1 and the number of bins, `k` is below 1 or `n_futures` below 0.
 
         Examples
         --------
@@ -124,14 +130,19 @@ class Recording:
         (3, 5, 4)
         """
         latents = self.latents[split]
-        if not 1 <= t0 <= latents.shape[1] or k < 1:
+        if not 1 <= t0 <= latents.shape[1] or k < 1 or n_futures < 0:
             raise ValueError(
-                f"a forecast of {k} bins after {t0} seen bins of trials with {latents.shape[1]} bins"
+                f"a forecast of {k} bins after {t0} seen bins ({n_futures} futures) of trials with "
+                f"{latents.shape[1]} bins"
             )
-        z, path = latents[:, t0 - 1], []
+        # (future, trial, state); one future is enough where nothing differs between them
+        z, path = np.repeat(latents[None, :, t0 - 1], max(n_futures, 1), axis=0), []
+        sigma = self.recipe.sigma if n_futures else 0.0
+        noise = noise_per_step(self.system.dt, sigma=sigma, scaling=self.recipe.noise_scaling)
+        rng = np.random.default_rng(seed)
         for _ in range(k):
-            z = self.system.advance(z)
-            path.append(z)
+            z = self.system.advance(z) + noise * rng.standard_normal(z.shape)
+            path.append(z.mean(axis=0))
         forecast: FloatArray = np.stack(path, 1) @ self.read_out.T
         return forecast
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,24 @@ def test_a_forecast_from_no_bin_is_refused() -> None:
     recording = simulate_recording("a", LimitCycle(2.0), FEW, seed=0)
     with pytest.raises(ValueError, match="after 0 seen bins"):
         recording.best_forecast("test", 0, 5)
+
+
+def test_the_mean_of_noisy_futures_forecasts_better_than_the_future_without_noise() -> None:
+    recipe = Recipe(n_bins=120, n_trials={"train": 0, "val": 0, "test": 200})
+    recording = simulate_recording("a", HopfVanDerPol(1.0), recipe, seed=0)
+    observed = recording.observations["test"]
+    sure, unsure = (
+        kstep_r2(observed, recording.best_forecast("test", 40, 80, n_futures=n), t0=40) for n in (0, 200)
+    )
+    assert unsure[-1] > sure[-1] + 0.05
+    assert (unsure > sure - 0.01).all()
+
+
+def test_without_noise_all_futures_are_one() -> None:
+    still = replace(FEW, sigma=0.0)
+    recording = simulate_recording("a", LimitCycle(2.0), still, seed=0)
+    one, many = (recording.best_forecast("test", 20, 10, n_futures=n) for n in (0, 3))
+    np.testing.assert_allclose(one, many, atol=1e-12)
 
 
 @pytest.mark.parametrize(
