@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from schemas.base import Frozen
 from schemas.catalog import Alignment, Imported
 from schemas.masks import MaskSettings
-from schemas.models import MDSSMSettings, ModelSettings
+from schemas.models import MODELS, MDSSMSettings, ModelSettings
 from schemas.quality import QualityFilter
 
 Signal = Literal["rates", "counts"]
@@ -54,7 +54,7 @@ class TrainSettings(Frozen):
     signal: Signal = Field(
         "rates",
         description="Shown to the model and scored: smoothed rates or spike counts; by default counts "
-        "for lfads with a Poisson likelihood.",
+        "for models of spikes with a Poisson likelihood (all but mdssm).",
     )
     standardise: bool = Field(
         default=True,
@@ -70,7 +70,7 @@ class TrainSettings(Frozen):
         0,
         ge=0,
         description="Bins after each trial's window that are scored but not shown to the encoders, where "
-        "they were recorded; for lfads on spike counts.",
+        "they were recorded; on spike counts, for models that can (lfads).",
     )
     masks: MaskSettings = Field(default_factory=MaskSettings, description="What training hides.")
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")
@@ -97,9 +97,11 @@ class TrainSettings(Frozen):
             model = {"name": "mdssm", **model}
             content = {**content, "model": model}
         described = model.model_dump() if isinstance(model, Frozen) else model or {}
-        is_lfads = isinstance(described, dict) and described.get("name") == "lfads"
-        if is_lfads and described.get("likelihood", "poisson") == "poisson":
-            content = {"signal": "counts", **content}
+        kind = MODELS.get(described.get("name", "")) if isinstance(described, dict) else None
+        if kind is not None and kind.reads_counts:
+            likelihood = described.get("likelihood", kind.model_fields["likelihood"].default)
+            if likelihood == "poisson":
+                content = {"signal": "counts", **content}
         return content
 
     @model_validator(mode="after")
@@ -112,9 +114,10 @@ class TrainSettings(Frozen):
 
     @model_validator(mode="after")
     def _forward_bins_are_counts(self) -> Self:
-        if self.forward_bins and (self.signal != "counts" or self.model.name != "lfads"):
+        if self.forward_bins and (self.signal != "counts" or not self.model.scores_forward_bins):
+            able = " or ".join(name for name, kind in MODELS.items() if kind.scores_forward_bins)
             raise ValueError(
-                "forward_bins needs signal: counts and the model lfads, found "
+                f"forward_bins needs signal: counts and the model {able}, found "
                 f"{self.signal} and {self.model.name}"
             )
         return self
