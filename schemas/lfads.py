@@ -1,0 +1,132 @@
+"""Settings of LFADS and its variants."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+from schemas.mdssm import ReadInSettings
+
+
+class LFADSReadInSettings(ReadInSettings):
+    """From the units of one session to the width all sessions share, both maps linear."""
+
+    hidden: int = Field(32, ge=1, description="Width of the per-session linear map (P0).")
+    layernorm: bool = Field(default=False, description="Normalise after the shared head.")
+    start: Literal["random", "pcr"] = Field(
+        "random",
+        description="Where the per-session maps start: 'pcr' by principal-component regression on the mean "
+        "activity of the conditions all sessions have in common.",
+    )
+    learned: bool = Field(
+        default=True, description="Whether the per-session maps are trained, or stay where they start."
+    )
+
+
+LFADSLikelihood = Literal["poisson", "gaussian", "mse", "gamma", "zero_inflated_gamma"]
+
+
+class LFADSSettings(Frozen):
+    """Latent factor analysis via dynamical systems (LFADS; Pandarinath et al., Nature Methods 2018)."""
+
+    reads_counts: ClassVar[bool] = True
+    scores_forward_bins: ClassVar[bool] = True
+
+    name: Literal["lfads"] = Field("lfads", description="Name of the model.")
+    generator_dim: int = Field(
+        64, ge=1, description="State of the generator (G); 200 in the original code and for maze reaches."
+    )
+    ic_dim: int = Field(32, ge=1, description="Dimension of the initial condition g_0; 64 in the original.")
+    factor_dim: int = Field(
+        32, ge=1, description="Factors (F); 50 in the original code, 100 in lfads-torch for maze reaches."
+    )
+    encoder_dim: int = Field(
+        64, ge=1, description="State of each encoder, per direction; 128 in the original, 64 in lfads-torch."
+    )
+    controller_encoder_dim: int | None = Field(
+        None, ge=1, description="State of the controller's encoder, per direction; none: encoder_dim."
+    )
+    controller_dim: int = Field(
+        64,
+        ge=0,
+        description="State of the controller (K); 128 in the original, 64 in lfads-torch. 0: autonomous.",
+    )
+    input_dim: int = Field(
+        2, ge=0, description="Inferred inputs u_t (C); 0 to 4 in the publications. 0: autonomous."
+    )
+    input_bias: bool = Field(
+        default=False,
+        description="Mean and log variance of the inferred inputs have a bias, as in lfads-torch; in the "
+        "original code they have none.",
+    )
+    external_inputs: int = Field(0, ge=0, description="Known inputs beside the inferred ones (U).")
+    controller_lag: int = Field(
+        1, ge=0, description="Bins the controller's view of the past and of the future is set back by."
+    )
+    causal_controller: bool = Field(
+        default=False,
+        description="The controller sees the past only, and not the factors of the bin before.",
+    )
+    clip: float = Field(5.0, gt=0, description="Largest absolute value of a recurrent state.")
+    dropout: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Dropout; 0.05 in the original code, 0.3 in lfads-torch for maze reaches.",
+    )
+    read_in: LFADSReadInSettings = Field(default_factory=LFADSReadInSettings, description="Read-in.")
+    likelihood: LFADSLikelihood = Field(
+        "poisson",
+        description="Poisson for spike counts, gamma for rectified EMG, zero-inflated gamma for deconvolved "
+        "calcium events, Gaussian or squared error for smoothed rates.",
+    )
+    ic_prior: Literal["normal", "none"] = Field(
+        "normal",
+        description="Prior of the initial condition: normal with learned mean, or none: a plain autoencoder.",
+    )
+    ic_prior_variance: float = Field(0.1, gt=0, description="Variance of that prior, which is not learned.")
+    ic_min_variance: float = Field(1e-4, gt=0, description="Least variance of the posterior of g_0.")
+    input_prior: Literal["ar1", "normal", "student_t", "none"] = Field(
+        "ar1",
+        description="Prior of inferred inputs: autoregressive, normal or Student-t per bin, or none.",
+    )
+    input_prior_tau: float = Field(10.0, gt=0, description="Time constant the AR(1) prior starts with, bins.")
+    input_prior_variance: float = Field(
+        0.1, gt=0, description="Variance a prior of inputs starts with; of an AR(1) that of its innovations."
+    )
+    input_prior_df: float = Field(5.0, gt=0, description="Degrees of freedom of the Student-t prior.")
+    kl_initial_weight: float = Field(
+        1.0,
+        ge=0,
+        description="Weight of the KL of g_0; lfads-torch averages the loss over bins and units, which makes "
+        "its weights smaller by their number.",
+    )
+    kl_input_weight: float = Field(1.0, ge=0, description="Weight of the KL of the inferred inputs.")
+    kl_warmup_steps: int = Field(
+        400, ge=0, description="Steps over which the KL weights rise from 0; 2000 in the original code."
+    )
+    l2_generator: float = Field(
+        2000.0,
+        ge=0,
+        description="Weight of half the mean square of the recurrent weights; 2000 in the original code.",
+    )
+    l2_controller: float = Field(0.0, ge=0, description="The same of the controller; 0 in the original code.")
+    l2_warmup_steps: int = Field(
+        400, ge=0, description="Steps over which the L2 weights rise from 0; 2000 in the original code."
+    )
+
+    @property
+    def n_inferred(self) -> int:
+        """Inferred inputs; 0 of an autonomous generator."""
+        return self.input_dim if self.controller_dim else 0
+
+    @property
+    def controller_encoder_width(self) -> int:
+        """State of the controller's encoder, per direction, the default resolved."""
+        return self.controller_encoder_dim or self.encoder_dim
+
+    def _undigested(self) -> set[str]:
+        plain = {"controller_encoder_dim": None, "input_bias": False}
+        return {name for name, value in plain.items() if getattr(self, name) == value}
