@@ -39,14 +39,14 @@ PLANS = {
         name="duffing_hopf", title="Duffing and Hopf systems",
         pretrain=duffing_systems(2, 4) | hopf_systems(np.linspace(-1.5, 1.5, 5)),
         held_out=HELD_OUT, t0=50, horizon=40, steps=1600, single_steps=1000, restarts=4,
-        model=MODEL, warmup_steps=200,
+        model=MODEL,
         recipe=Recipe(n_bins=100, n_trials={"train": 128, "val": 0, "test": 64}),
     ),
     "full": Plan(
         name="duffing_hopf", title="Duffing and Hopf systems",
         pretrain=duffing_systems() | hopf_systems(np.linspace(-1.5, 1.5, 11)),
         held_out=HELD_OUT, t0=100, horizon=50, steps=3000, align_steps=600, single_steps=2000,
-        model=MODEL, warmup_steps=200,
+        model=MODEL,
         recipe=Recipe(n_bins=300, n_trials={"train": 128, "val": 0, "test": 64}),
     ),
 }  # fmt: skip
