@@ -6,12 +6,15 @@ ready made, and gradients of weights are one product each after the loop; within
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from models.gru_loops import Trace, acts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Cell(NamedTuple):
@@ -38,10 +41,6 @@ class Cell(NamedTuple):
     def n_beside(self) -> int:
         """Width of what comes in beside the state."""
         return self.w_candidate.shape[1] - self.w_candidate.shape[0]
-
-    def transposed(self) -> tuple[Tensor, Tensor]:
-        """Return the weights as a step takes them."""
-        return self.w_gates.T[None], self.w_candidate.T[None]
 
 
 class Posterior(NamedTuple):
@@ -90,7 +89,7 @@ class Driven(NamedTuple):
     inputs
         Shape ``(time, sequence, C)``.
     factors
-        Shape ``(time, sequence, F)``; None without feedback.
+        Shape ``(time, sequence, F)``; None without feedback, or where nothing needs a gradient.
     """
 
     states: Tensor
@@ -137,7 +136,7 @@ def run_controlled(
     ((7, 2, 5), (7, 2, 1))
     """
     made = ControlledLoop.apply(  # type: ignore[no-untyped-call]
-        *controller, *generator, *posterior, *(feedback or (None, None, None)), clip
+        *controller, *generator, *posterior, *(feedback or (None, None, None)), clip, torch.is_grad_enabled()
     )
     return Driven(*cast("tuple[Tensor, ...]", made))
 
@@ -149,38 +148,36 @@ class ControlledLoop(torch.autograd.Function):
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
         """Return the fields of `Driven`."""
-        controller, generator, posterior, feedback, clip = _named(arguments)
+        *fields, clip, recorded = arguments
+        controller, generator, posterior, feedback = _named(fields)
         T, M, _ = controller.given.shape
-        kept = any(ctx.needs_input_grad)
+        kept = recorded and any(ctx.needs_input_grad)
         k = Trace.blank(controller.h0[None], T, n_beside=controller.n_beside, kept=kept)
         g = Trace.blank(generator.h0[None], T, n_beside=generator.n_beside, kept=kept)
         moments = k.read.new_empty(1, T, M, len(posterior.weight))
         links = _Links(k, g, posterior, feedback, moments=moments)
-        k_weights, g_weights = controller.transposed(), generator.transposed()
-        given = zip(*k.parted(controller.given[None]), *g.parted(generator.given[None]), strict=True)
-        for t, (k_gates, k_candidate, g_gates, g_candidate) in enumerate(given):
+        k_steps, g_steps = (
+            trace.steps(cell.given[None], cell.w_gates.T[None], cell.w_candidate.T[None], clip=clip)
+            for trace, cell in ((k, controller), (g, generator))
+        )
+        for t in range(T):
             links.feed_back(t)
-            k.step(t, k_gates, k_candidate, *k_weights)
-            if acts(clip, t):
-                k.state[t + 1].clamp_(-clip, clip)
+            next(k_steps)
             links.draw(t)
-            g.step(t, g_gates, g_candidate, *g_weights)
-            if acts(clip, t):
-                g.state[t + 1].clamp_(-clip, clip)
+            next(g_steps)
         links.feed_back(T)
-        links.finish()
-        ctx.save_for_backward(*arguments[:-1], links.moments, links.factors, *k.tensors, *g.tensors)
+        ctx.save_for_backward(*fields, links.moments, links.factors, *k.tensors, *g.tensors)
         ctx.set_materialize_grads(False)
         ctx.clip = clip
         factors = None if links.factors is None else links.factors[0, 1:]
-        return g.states[0], links.moments[0], links.inputs[0], factors
+        return g.states[0], *links.drawn(), factors
 
     @staticmethod
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         """Return the gradients of the arguments of `forward`."""
-        *arguments, moments, factors = ctx.saved_tensors[:-6]
-        controller, generator, posterior, feedback, clip = _named((*arguments, ctx.clip))
+        *fields, moments, factors = ctx.saved_tensors[:-6]
+        controller, generator, posterior, feedback = _named(fields)
         k, g = Trace(*ctx.saved_tensors[-6:-3]), Trace(*ctx.saved_tensors[-3:])
         links = _Links(k, g, posterior, feedback, moments=moments, factors=factors)
         T, M = k.n_bins, k.read.shape[2]
@@ -195,15 +192,15 @@ class ControlledLoop(torch.autograd.Function):
             if d_states is not None:
                 dh.add_(d_states[:, t])
             links.feed_back_back(t + 1, dh)
-            if acts(clip, t):
-                dh.masked_fill_(g.state[t + 1].abs() >= clip, 0)
+            if acts(ctx.clip, t):
+                dh.masked_fill_(g.state[t + 1].abs() >= ctx.clip, 0)
             flow = g.step_back(t, dh, g_given[:, t], *g_weights)
             du, dh = flow[..., g.n_hidden : -g.n_hidden], flow[..., -g.n_hidden :]
             if d_inputs is not None:
                 du.add_(d_inputs[:, t])
             links.draw_back(t, du, dk)
-            if acts(clip, t):
-                dk.masked_fill_(k.state[t + 1].abs() >= clip, 0)
+            if acts(ctx.clip, t):
+                dk.masked_fill_(k.state[t + 1].abs() >= ctx.clip, 0)
             flow = k.step_back(t, dk, k_given[:, t], *k_weights)
             dk = flow[..., -k.n_hidden :]
             links.take_feedback(t, flow[..., k.n_hidden : -k.n_hidden])
@@ -213,7 +210,7 @@ class ControlledLoop(torch.autograd.Function):
             k_given[0], dk[0], *_weight_gradients(k, k_given, wanted=needs[2] or needs[3]),
             g_given[0], dh[0], *_weight_gradients(g, g_given, wanted=needs[6] or needs[7]),
             *links.weight_gradients(),
-            None,
+            None, None,
         )  # fmt: skip
 
 
@@ -230,10 +227,9 @@ class _Links:
         moments: Tensor,
         factors: Tensor | None = None,
     ) -> None:
-        H = g.n_hidden
-        C = g.read.shape[-1] - 2 * H
+        C, kept = g.read.shape[-1] - 2 * g.n_hidden, g.read.stride(1) > 0
         self.k, self.g, self.posterior, self.feedback = k, g, posterior, feedback
-        self.moments, self.inputs = moments, g.read[:, :-1, :, H : H + C]
+        self.moments, self.n_inputs = moments, C
         self.weight, self.bias = posterior.weight[None], posterior.bias
         self._moments = moments.unbind(1)
         if posterior.noise is None:
@@ -242,16 +238,18 @@ class _Links:
             self._noise = posterior.noise[None].unbind(1)
             self._means, self._logs = moments[..., :C].unbind(1), moments[..., C:].unbind(1)
             self._spread = torch.empty_like(self._means[0])
-        self.factors = None
-        if feedback is not None:
-            K = k.n_hidden
-            if factors is not None:
-                self.factors = factors
-            elif feedback.keep_factors is None:
-                self.factors = k.read[..., K:-K]
-            else:
-                self.factors = k.read.new_empty(*k.read.shape[:3], len(feedback.rows))
-            self._factors, self._rows = self.factors.unbind(1), feedback.rows[None]
+        self.factors, self._factors = factors, k.beside
+        if feedback is None:
+            return
+        self._rows = feedback.rows[None]
+        self._columns = self._rows.transpose(1, 2)
+        if kept and self.factors is None:
+            K, F = k.n_hidden, len(feedback.rows)
+            self.factors = k.read[..., K:-K]
+            if feedback.keep_factors is not None:
+                self.factors = k.read.new_empty(*k.read.shape[:3], F)
+        if self.factors is not None:
+            self._factors = self.factors.unbind(1)
 
     def feed_back(self, t: int) -> None:
         """Show the controller, in bin `t`, the factors of the bin before."""
@@ -259,7 +257,7 @@ class _Links:
             return
         _, keep_state, keep_factors = self.feedback
         h = self.g.state[t] if keep_state is None else self.g.state[t] * keep_state[t]
-        torch.bmm(h, self._rows.transpose(1, 2), out=self._factors[t])
+        torch.bmm(h, self._columns, out=self._factors[t])
         if keep_factors is not None and t < self.k.n_bins:
             torch.mul(self._factors[t], keep_factors[t], out=self.k.beside[t])
 
@@ -273,19 +271,24 @@ class _Links:
         torch.mul(self._logs[t], 0.5, out=self._spread).exp_()
         torch.addcmul(self._means[t], self._spread, self._noise[t], out=u)
 
-    def finish(self) -> None:
-        """Make the moments, where no bin needed them."""
-        if self.posterior.noise is None:
-            torch.add(self.k.states @ self.weight.transpose(1, 2), self.bias, out=self.moments)
+    def drawn(self) -> tuple[Tensor, Tensor]:
+        """Return moments and inputs of all bins."""
+        C, noise = self.n_inputs, self.posterior.noise
+        if noise is None:
+            torch.matmul(self.k.states, self.weight.transpose(1, 2), out=self.moments)
+            moments = self.moments.add_(self.bias)[0]
+            return moments, moments[..., :C].clone()
+        moments = self.moments[0]
+        return moments, torch.addcmul(moments[..., :C], (moments[..., C:] / 2).exp(), noise)
 
     def start_back(self, d_moments: Tensor | None, d_factors: Tensor | None) -> None:
         """Take the gradients that come from outside."""
-        C = self.inputs.shape[-1]
+        C, noise = self.n_inputs, self.posterior.noise
         self.d_moments = torch.zeros_like(self.moments) if d_moments is None else d_moments.clone()
         self._d_means = self.d_moments[..., :C].unbind(1)
-        if self.posterior.noise is not None:
+        if noise is not None:
             # The input moves with the log variance by half of what the noise made of it.
-            self._slopes = ((self.inputs - self.moments[..., :C]) / 2).unbind(1)
+            self._slopes = ((self.moments[..., C:] / 2).exp() * noise / 2).unbind(1)
             self._d_logs = self.d_moments[..., C:].unbind(1)
         if self.factors is not None:
             self.d_factors = torch.zeros_like(self.factors)
@@ -341,6 +344,6 @@ def _weight_gradients(trace: Trace, d_given: Tensor, *, wanted: bool) -> tuple[T
     return of_gates[0].T, of_candidate[0].T
 
 
-def _named(arguments: tuple[Any, ...]) -> tuple[Cell, Cell, Posterior, Feedback | None, float | None]:
-    feedback = None if arguments[11] is None else Feedback(*arguments[11:14])
-    return Cell(*arguments[:4]), Cell(*arguments[4:8]), Posterior(*arguments[8:11]), feedback, arguments[14]
+def _named(fields: Sequence[Any]) -> tuple[Cell, Cell, Posterior, Feedback | None]:
+    feedback = None if fields[11] is None else Feedback(*fields[11:])
+    return Cell(*fields[:4]), Cell(*fields[4:8]), Posterior(*fields[8:11]), feedback

@@ -7,10 +7,13 @@ are used. Of the input only the first `n_free` columns are given a gradient.
 
 from __future__ import annotations
 
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 CACHED_VALUES = 1 << 21
 """Gate values made at a time: 8 MiB in single precision."""
@@ -119,23 +122,31 @@ class ResetBeforeLoop(torch.autograd.Function):
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.float32)  # type: ignore[untyped-decorator]
     def forward(  # noqa: PLR0917
-        ctx: Any, read: Tensor, w_in: Tensor, w_hh: Tensor, h0: Tensor, clip: float | None, n_free: int
+        ctx: Any,
+        read: Tensor,
+        w_in: Tensor,
+        w_hh: Tensor,
+        h0: Tensor,
+        clip: float | None,
+        n_free: int,
+        recorded: bool,  # noqa: FBT001
     ) -> tuple[Tensor, ...]:
-        """Return the last state read in each direction, and the states of all bins of each."""
+        """Return the last state read in each direction, and the states of all bins of each.
+
+        Whether gradients are `recorded` is not known in here.
+        """
         D, T, M, P = read.shape
         H = h0.shape[-1]
-        trace = Trace.blank(h0, T, kept=any(ctx.needs_input_grad))
-        w_gates, w_candidate = w_hh[:, : 2 * H].transpose(1, 2), w_hh[:, 2 * H :].transpose(1, 2)
+        trace = Trace.blank(h0, T, kept=recorded and any(ctx.needs_input_grad))
+        weights = w_hh[:, : 2 * H].transpose(1, 2), w_hh[:, 2 * H :].transpose(1, 2)
         for bins in _chunks(T, 3 * h0.numel()):
             n = bins.stop - bins.start
             if P == 1:
                 given = w_in.transpose(1, 2)[:, None].expand(D, n, M, 3 * H)
             else:
                 given = torch.bmm(read[:, bins].flatten(1, 2), w_in.transpose(1, 2)).view(D, n, M, 3 * H)
-            for t, gates, candidate in zip(range(bins.start, bins.stop), *trace.parted(given), strict=True):
-                trace.step(t, gates, candidate, w_gates, w_candidate)
-                if acts(clip, t):
-                    trace.state[t + 1].clamp_(-clip, clip)
+            for _ in trace.steps(given, *weights, first=bins.start, clip=clip):
+                pass
         ctx.save_for_backward(read, w_in, w_hh, *trace.tensors)
         ctx.set_materialize_grads(False)
         ctx.clip, ctx.n_free = clip, n_free
@@ -171,7 +182,7 @@ class ResetBeforeLoop(torch.autograd.Function):
                 d_w_in.baddbmm_(read[:, bins].flatten(1, 2).transpose(1, 2), flat)
             if of_w_hh:
                 trace.add_weights(d_w_hh[..., : 2 * H], d_w_hh[..., 2 * H :], flat, bins)
-        return d_read, d_w_in.transpose(1, 2), d_w_hh.transpose(1, 2), dh, None, None
+        return d_read, d_w_in.transpose(1, 2), d_w_hh.transpose(1, 2), dh, None, None, None
 
 
 class Trace:
@@ -194,14 +205,15 @@ class Trace:
         H = candidates.shape[-1]
         self.read, self.gates, self.candidates = read, gates, candidates
         self.n_hidden, self.n_bins = H, candidates.shape[1]
-        self.state, self._reset_state = read[..., -H:].unbind(1), read[..., :H].unbind(1)
+        self.state, self._reset_state = by_bin(read[..., -H:]), by_bin(read[..., :H])
         self._for_gates, self._for_candidate = self.state, self._reset_state
         self.beside: tuple[Tensor, ...] = ()
         if read.shape[-1] > 2 * H:
-            self._for_gates, self._for_candidate = read[..., H:].unbind(1), read[..., :-H].unbind(1)
-            self.beside = read[..., H:-H].unbind(1)
+            self._for_gates, self._for_candidate = by_bin(read[..., H:]), by_bin(read[..., :-H])
+            self.beside = by_bin(read[..., H:-H])
         self._gate, self._candidate = by_bin(gates), by_bin(candidates)
         self._r, self._z = by_bin(gates[..., :H]), by_bin(gates[..., H:])
+        self._made: list[Tensor] | None = [] if read.stride(1) == 0 else None
         self._flow: list[Tensor] = []
 
     @classmethod
@@ -215,13 +227,16 @@ class Trace:
         n_bins, n_beside
             Bins, and width P of what comes in beside the state.
         kept
-            Whether gates and candidates of all bins are needed afterwards: for the gradient.
+            Whether the gradient needs everything afterwards; else all bins lie in one place, one after the
+            other, and only the states are put by.
         """
         D, M, H = h0.shape
-        read = h0.new_empty(D, n_bins + 1, M, 2 * H + n_beside)
-        read[:, 0, :, -H:] = h0
-        room = (h0.new_empty(D, n_bins if kept else 1, M, width) for width in (2 * H, H))
-        return cls(read, *(each.expand(-1, n_bins, -1, -1) for each in room))
+        room = [
+            h0.new_empty(D, n if kept else 1, M, width).expand(-1, n, -1, -1)
+            for width, n in ((2 * H + n_beside, n_bins + 1), (2 * H, n_bins), (H, n_bins))
+        ]
+        room[0][:, 0, :, -H:].copy_(h0)
+        return cls(*room)
 
     @property
     def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -231,22 +246,57 @@ class Trace:
     @property
     def states(self) -> Tensor:
         """States of all bins. Shape ``(direction, time, sequence, H)``."""
-        return self.read[:, 1:, :, -self.n_hidden :]
+        return self.read[:, 1:, :, -self.n_hidden :] if self._made is None else torch.stack(self._made, 1)
 
-    def parted(self, given: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Part what is given to gates and candidate, shape ``(direction, time, sequence, 3 H)``, by bins."""
-        n = 2 * self.n_hidden
-        return by_bin(given[..., :n]), by_bin(given[..., n:])
+    def steps(
+        self,
+        given: Tensor,
+        w_gates: Tensor,
+        w_candidate: Tensor,
+        *,
+        first: int = 0,
+        clip: float | None = None,
+    ) -> Iterator[None]:
+        """Make one bin after the other, as they are asked for.
 
-    def step(self, t: int, gates: Tensor, candidate: Tensor, w_gates: Tensor, w_candidate: Tensor) -> None:
-        """Make bin `t` out of what is given to it and the weights of what it reads, transposed."""
-        h, c, gate = self.state[t], self._candidate[t], self._gate[t]
-        torch.baddbmm(gates, self._for_gates[t], w_gates, out=gate)
-        gate.sigmoid_()
-        torch.mul(self._r[t], h, out=self._reset_state[t])
-        torch.baddbmm(candidate, self._for_candidate[t], w_candidate, out=c)
-        _tanh(c)
-        torch.lerp(c, h, self._z[t], out=self.state[t + 1])
+        Parameters
+        ----------
+        given
+            What gates and candidate are given besides, bins from `first` on, biases included. Shape
+            ``(direction, time, sequence, 3 H)``.
+        w_gates, w_candidate
+            Weights of what they read. Shapes ``(direction, P + H, 2 H)`` and ``(direction, H + P, H)``.
+        first
+            Bin to start at.
+        clip
+            Largest absolute value of a state; None: no limit.
+        """
+        t, H, few = first, self.n_hidden, self.candidates[:, 0].numel() < FEW_VALUES
+        bins, after = slice(first, first + given.shape[1]), slice(first + 1, first + given.shape[1] + 1)
+        read = (self._for_gates, self._for_candidate, self._reset_state, self.state)
+        room = (self._gate, self._candidate, self._r, self._z)
+        for gates, candidate, for_gates, for_candidate, reset_state, h, gate, c, r, z, following in zip(
+            by_bin(given[..., : 2 * H]),
+            by_bin(given[..., 2 * H :]),
+            *(part[bins] for part in (*read, *room)),
+            self.state[after],
+            strict=True,
+        ):
+            torch.baddbmm(gates, for_gates, w_gates, out=gate)
+            gate.sigmoid_()
+            torch.mul(r, h, out=reset_state)
+            torch.baddbmm(candidate, for_candidate, w_candidate, out=c)
+            if few:
+                c.tanh_()
+            else:
+                _tanh(c)
+            made = torch.lerp(c, h, z, out=following)
+            if acts(clip, t):
+                made.clamp_(-clip, clip)
+            if self._made is not None:
+                self._made.append(made.clone())
+            t += 1
+            yield
 
     def step_back(self, t: int, dh: Tensor, d_given: Tensor, w_gates: Tensor, w_candidate: Tensor) -> Tensor:
         """Bring the gradient through bin `t`.
@@ -324,10 +374,7 @@ def acts(clip: float | None, t: int) -> TypeGuard[float]:
 
 
 def _tanh(x: Tensor) -> None:
-    """``tanh x`` in place; of many values as ``2 σ(2x) − 1``, three times as fast."""
-    if x.numel() < FEW_VALUES:
-        x.tanh_()
-        return
+    """``tanh x = 2 σ(2x) − 1`` in place; of many values, it is three times as fast."""
     x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 

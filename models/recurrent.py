@@ -195,10 +195,14 @@ def _reset_before(
 ) -> list[tuple[Tensor, Tensor]]:
     """Run layers of as many `directions` each, one after the other in `weights`; None: one layer."""
     n = directions or len(h0)
-    w_in = torch.cat([weights.w_ih, (weights.b_ih + weights.b_hh)[:, :, None]], 2)
-    read = _as_read(pad(x, (0, 1), value=1.0), n).repeat(len(h0) // n, 1, 1, 1)
+    bias = (weights.b_ih + weights.b_hh)[:, :, None]
+    if x.shape[-1]:
+        w_in = torch.cat([weights.w_ih, bias], 2)
+        read = _as_read(pad(x, (0, 1), value=1.0), len(h0))
+    else:
+        w_in, read = bias, x.new_ones(1, 1, 1, 1).expand(len(h0), x.shape[1], len(x), 1)
     last, *states = ResetBeforeLoop.apply(  # type: ignore[no-untyped-call]
-        read, w_in, weights.w_hh, h0, clip, n_free
+        read, w_in, weights.w_hh, h0, clip, n_free, torch.is_grad_enabled()
     )
     made = []
     for first in range(0, len(h0), n):
@@ -212,9 +216,14 @@ def _reset_before(
 
 
 def _as_read(x: Tensor, directions: int) -> Tensor:
-    """Return the input as each direction reads it. Shape ``(direction, time, sequence, P)``."""
+    """Return the input as each direction reads it, every second backwards.
+
+    Shape ``(direction, time, sequence, P)``.
+    """
     time_major = x.transpose(0, 1)
-    return torch.stack([time_major, time_major.flip(0)]) if directions == 2 else time_major[None].contiguous()
+    if directions == 1:
+        return time_major[None].contiguous()
+    return torch.stack([time_major, time_major.flip(0)] * (directions // 2))
 
 
 def gru_step(
