@@ -7,12 +7,13 @@ initial condition. The controller sees the factors of the bin before, so neither
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize, pad
+from torch.nn.functional import linear, normalize
 
+from models.controlled_loop import Cell, Feedback, Posterior, run_controlled
 from models.distributions import DiagGaussian, full_precision
 from models.dynamics import GRUCell
 from models.recurrent import GRUParameters, gru_step
@@ -166,17 +167,85 @@ class ControlledGenerator(nn.Module):
         noise = noise or Noise()
         h0 = self.start(initial)
         if self.n_inputs and seen is not None:
-            drive = _Drive(self, seen, external, noise, prior)
-            path = rollout(self.generator, h0, n_bins + 1, step_hook=drive)
-            factors = torch.stack([*drive.factors[1:], drive.read(n_bins, path.z[..., -1, :])], -2)
-            return Generated(path.z[..., 1:, :], factors, torch.stack(drive.inputs, -2), drive.posterior())
-        inputs = None
-        if external is not None:
-            inputs = pad(external, (0, 0, 1, 0))
-        states = rollout(self.generator, h0, n_bins + 1, inputs=inputs).z[..., 1:, :]
+            if h0.is_cuda or seen.shape[2] < n_bins:
+                return self._stepwise(h0, n_bins, seen, external, noise=noise, prior=prior)
+            return self._at_once(h0, n_bins, seen, external, noise=noise)
+        states = self.generator.run(h0, n_bins, external)
         keep = None if noise.keep_state is None else noise.keep_state[..., 1:, :]
         none = states.new_zeros(*states.shape[:-1], 0)
         return Generated(states, self.factors(states, keep), none, None)
+
+    def _stepwise(
+        self,
+        h0: Tensor,
+        n_bins: int,
+        seen: Tensor,
+        external: Tensor | None,
+        *,
+        noise: Noise,
+        prior: SequencePrior | None = None,
+    ) -> Generated:
+        """Step controller and generator together, on any device and beyond the bins that are seen."""
+        drive = _Drive(self, seen, external, noise, prior)
+        path = rollout(self.generator, h0, n_bins + 1, step_hook=drive)
+        factors = torch.stack([*drive.factors[1:], drive.read(n_bins, path.z[..., -1, :])], -2)
+        return Generated(path.z[..., 1:, :], factors, torch.stack(drive.inputs, -2), drive.posterior())
+
+    def _at_once(
+        self, h0: Tensor, n_bins: int, seen: Tensor, external: Tensor | None, *, noise: Noise
+    ) -> Generated:
+        """Do the same in one loop that has its gradient written out; inputs are inferred in every bin."""
+        lead, C = h0.shape[:2], self.n_inputs
+        feedback = None
+        if self.feedback:
+            keep = noise.keep_controller
+            keep_factors = None if keep is None else _time_major(keep[..., seen.shape[-1] :])
+            feedback = Feedback(self.unit_rows(), _time_major(noise.keep_state), keep_factors)
+        driven = run_controlled(
+            self._controller_cell(seen, noise),
+            self._generator_cell(h0, n_bins, external),
+            self._posterior(noise),
+            feedback,
+            clip=self.clip,
+        )
+
+        def trial_major(x: Tensor) -> Tensor:
+            return x.transpose(0, 1).reshape(*lead, n_bins, -1)
+
+        states, moments = trial_major(driven.states), full_precision(trial_major(driven.moments))
+        if driven.factors is None:
+            keep_state = None if noise.keep_state is None else noise.keep_state[:, :, 1:]
+            factors = self.factors(states, keep_state)
+        else:
+            factors = trial_major(driven.factors)
+        mean = moments[..., :C]
+        var = torch.zeros_like(mean) if self.input_log_variance is None else moments[..., C:].exp()
+        return Generated(states, factors, trial_major(driven.inputs), DiagGaussian(mean, var))
+
+    def _controller_cell(self, seen: Tensor, noise: Noise) -> Cell:
+        n, weights = seen.shape[-1], self.controller()
+        if noise.keep_controller is not None:
+            seen = seen * noise.keep_controller[..., :n]
+        w_seen, w_factors = weights.w_ih[0, :, :n], weights.w_ih[0, :, n:]
+        given = linear(seen, w_seen, weights.b_ih[0] + weights.b_hh[0])
+        start = self.controller_start.expand(seen.shape[0] * seen.shape[1], -1)
+        return _cell(_time_major(given), start, w_factors, weights.w_hh[0])
+
+    def _generator_cell(self, h0: Tensor, n_bins: int, external: Tensor | None) -> Cell:
+        weights, C = self.generator.gru(), self.n_inputs
+        bias, h0 = weights.b_ih[0] + weights.b_hh[0], h0.flatten(0, 1)
+        given = bias.expand(n_bins, len(h0), -1)
+        if external is not None:
+            given = _time_major(linear(external, weights.w_ih[0, :, C:], bias))
+        return _cell(given, h0, weights.w_ih[0, :, :C], weights.w_hh[0])
+
+    def _posterior(self, noise: Noise) -> Posterior:
+        heads = [self.input_mean, *([] if self.input_log_variance is None else [self.input_log_variance])]
+        weight = torch.cat([head.weight for head in heads])
+        bias = weight.new_zeros(len(weight))
+        if self.settings.input_bias:
+            bias = torch.cat([head.bias for head in heads])
+        return Posterior(weight, bias, _time_major(noise.inputs))
 
     def draw(
         self, initial: Tensor, n_bins: int, generator: torch.Generator | None, *, dropout: bool = False
@@ -279,6 +348,24 @@ class _Drive:
         if self.prior is None or not self.inputs:
             return h.new_zeros(*h.shape[:-1], self.owner.n_inputs)
         return self.prior.expected_next(self.inputs[-1])
+
+
+def _cell(given: Tensor, h0: Tensor, w_beside: Tensor, w_hh: Tensor) -> Cell:
+    """Return a unit with recurrent weights `w_hh`, driven from inside the loop through `w_beside`."""
+    n = 2 * h0.shape[-1]
+    w_gates, w_candidate = torch.cat([w_beside[:n], w_hh[:n]], 1), torch.cat([w_hh[n:], w_beside[n:]], 1)
+    return Cell(given, h0, w_gates, w_candidate)
+
+
+@overload
+def _time_major(x: Tensor) -> Tensor: ...
+@overload
+def _time_major(x: None) -> None: ...
+@overload
+def _time_major(x: Tensor | None) -> Tensor | None: ...
+def _time_major(x: Tensor | None) -> Tensor | None:
+    """Turn ``(session, trial, time, ·)`` into ``(time, sequence, ·)``."""
+    return None if x is None else x.flatten(0, 1).transpose(0, 1)
 
 
 def lfads_linear(n_in: int, n_out: int, *, bias: bool = True) -> nn.Linear:

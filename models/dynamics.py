@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.recurrent import GRUParameters, Reset, gru_step
+from models.recurrent import GRUParameters, Reset, gru_sequence, gru_step
 from models.weights import Weights, apply_linear
 
 
@@ -116,6 +116,32 @@ class GRUCell(nn.Module):
         del weights
         inp = z.new_zeros(*z.shape[:-1], self.n_in) if inp is None else inp
         return gru_step(inp, z, self.gru(), reset=self.reset, clip=self.clip)
+
+    def run(self, z0: Tensor, steps: int, inputs: Tensor | None = None) -> Tensor:
+        """Take steps one after the other, as `models.rollout.rollout` would, but in the loop of a sequence.
+
+        Parameters
+        ----------
+        z0
+            State ahead of the first step. Shape ``(session, trial, D)``.
+        steps
+            Number of steps.
+        inputs
+            Input of each step. Shape ``(session, trial, steps, U)``; None: zeros.
+
+        Returns
+        -------
+        states
+            State after each step. Shape ``(session, trial, steps, D)``.
+        """
+        lead, weights = z0.shape[:2], self.gru()
+        if inputs is None:
+            inputs = z0.new_zeros(*lead, steps, 0)
+            weights = weights._replace(w_ih=weights.w_ih[..., :0])
+        states, _ = gru_sequence(
+            inputs.flatten(0, 1), weights, z0.reshape(1, -1, z0.shape[-1]), reset=self.reset, clip=self.clip
+        )
+        return states.reshape(*lead, *states.shape[1:])
 
 
 class RateRNN(nn.Module):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from models.recurrent import GRUParameters, Reset, gru_sequence
+from models.recurrent import GRUParameters, Reset, gru_sequence, gru_sequences
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Encoding(NamedTuple):
@@ -103,6 +106,29 @@ class GRUEncoder(nn.Module):
         h0 = None if self.start is None else self.start.expand(-1, flat.shape[0], -1).contiguous()
         seq, last = gru_sequence(flat, self.gru(), h0, context=shown, reset=self.reset, clip=self.clip)
         return Encoding(seq.reshape(*lead, *seq.shape[-2:]), last.reshape(*lead, -1))
+
+
+def encode_together(encoders: Sequence[GRUEncoder], x: Tensor) -> list[Encoding]:
+    """Encode the same sequences by several encoders, in one time loop where they are alike.
+
+    Parameters
+    ----------
+    encoders
+        Encoders with ``learned_start``, ``reset="before"`` and one `clip`.
+    x
+        Shape ``(..., time, P)``.
+
+    Examples
+    --------
+    >>> encoders = [GRUEncoder(4, 8, learned_start=True, reset="before") for _ in range(2)]
+    >>> [tuple(made.last.shape) for made in encode_together(encoders, torch.zeros(2, 3, 5, 4))]
+    [(2, 3, 16), (2, 3, 16)]
+    """
+    lead = x.shape[:-2]
+    flat = x.reshape(-1, *x.shape[-2:])
+    starts = [each.start.expand(-1, len(flat), -1) for each in encoders if each.start is not None]
+    made = gru_sequences(flat, [each.gru() for each in encoders], starts, clip=encoders[0].clip)
+    return [Encoding(seq.reshape(*lead, *seq.shape[1:]), last.reshape(*lead, -1)) for seq, last in made]
 
 
 class Identity(nn.Module):

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from models.controlled import ControlledGenerator, Generated, Noise, lfads_linear, start_gru
 from models.distributions import DiagGaussian, full_precision
-from models.encoders import GRUEncoder
+from models.encoders import GRUEncoder, encode_together
 from models.likelihoods import MSE, Gamma, Gaussian, Likelihood, Poisson, ZeroInflatedGamma
 from models.masks import View, observe, weighted
 from models.objective import Model, Output, Term
@@ -294,7 +294,9 @@ class LFADS(Model):
     def _encode(self, x: Tensor, sessions: Tensor) -> tuple[DiagGaussian, Tensor | None]:
         """Posterior of the initial condition, and what the controller sees in each bin."""
         shared = self.read_in(x, sessions)
-        last = self.ic_encoder(shared).last
+        encoders = [self.ic_encoder, *([self.controller_encoder] if self.controller_encoder else [])]
+        encodings = encode_together(encoders, shared)
+        last = encodings[0].last
         mean = full_precision(self.ic_mean(last))
         var = torch.zeros_like(mean)
         if self.ic_log_variance is not None:
@@ -302,7 +304,7 @@ class LFADS(Model):
         q = DiagGaussian(mean, var)
         if self.controller_encoder is None:
             return q, None
-        states = self.controller_encoder(shared).seq
+        states = encodings[1].seq
         T, H, lag = states.shape[2], self.settings.controller_encoder_width, self.settings.controller_lag
         past = pad(states[..., :H], (0, 0, lag, 0))[:, :, :T]
         future = pad(states[..., H:], (0, 0, 0, lag))[:, :, lag:]

@@ -8,13 +8,16 @@ a matter of speed only; they agree in value and gradient (``tests/models/test_re
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from models.gru_loops import ResetAfterLoop, ResetBeforeLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Reset = Literal["before", "after"]
 
@@ -134,12 +137,7 @@ def gru_sequence(
         )
         return cast("Tensor", sequence), cast("Tensor", last)
     if reset == "before" and not x.is_cuda:
-        w_in = torch.cat([weights.w_ih, (weights.b_ih + weights.b_hh)[:, :, None]], 2)
-        read = _as_read(pad(x, (0, 1), value=1.0), D)
-        sequence, last = ResetBeforeLoop.apply(  # type: ignore[no-untyped-call]
-            read, w_in, weights.w_hh, h0, clip, n_free
-        )
-        return cast("Tensor", sequence), cast("Tensor", last)
+        return _reset_before(x, weights, h0, clip=clip, n_free=n_free)[0]
     read = _as_read(x, D)
     gates = torch.baddbmm(weights.b_ih[:, None], read.flatten(1, 2), weights.w_ih.transpose(1, 2))
     states = _stepwise(gates.reshape(*read.shape[:3], -1), weights, h0, reset=reset, clip=clip)
@@ -149,10 +147,83 @@ def gru_sequence(
     return torch.cat([states[0], states[1].flip(0)], -1).transpose(0, 1), last
 
 
+def gru_sequences(
+    x: Tensor, layers: Sequence[GRUWeights], h0: Sequence[Tensor], *, clip: float | None = None
+) -> list[tuple[Tensor, Tensor]]:
+    """Run GRUs with ``reset="before"`` over the same sequences, in one time loop where they are alike.
+
+    Parameters
+    ----------
+    x
+        Input. Shape ``(sequence, time, P)``, finite.
+    layers
+        Weights of each.
+    h0
+        Initial states of each. Shapes ``(direction, sequence, H)``.
+    clip
+        Largest absolute value of a state; None: no limit.
+
+    Returns
+    -------
+    made
+        Sequence and last state of each layer, as of `gru_sequence`.
+
+    Examples
+    --------
+    >>> x, h0 = torch.ones(4, 7, 3), torch.zeros(2, 4, 5)
+    >>> layers = [GRUParameters(3, 5, directions=2)() for _ in range(2)]
+    >>> made = gru_sequences(x, layers, [h0, h0])
+    >>> alone, _ = gru_sequence(x, layers[1], h0, reset="before")
+    >>> torch.allclose(made[1][0], alone, atol=1e-6)
+    True
+    """
+    if x.is_cuda or len({layer.w_hh.shape for layer in layers}) > 1:
+        pairs = zip(layers, h0, strict=True)
+        return [gru_sequence(x, layer, start, reset="before", clip=clip) for layer, start in pairs]
+    joined = GRUWeights(*(torch.cat(parts) for parts in zip(*layers, strict=True)))
+    return _reset_before(x, joined, torch.cat(list(h0)), clip=clip, n_free=x.shape[-1], directions=len(h0[0]))
+
+
+def _reset_before(
+    x: Tensor,
+    weights: GRUWeights,
+    h0: Tensor,
+    *,
+    clip: float | None,
+    n_free: int,
+    directions: int | None = None,
+) -> list[tuple[Tensor, Tensor]]:
+    """Run layers of as many `directions` each, one after the other in `weights`; None: one layer."""
+    n = directions or len(h0)
+    bias = (weights.b_ih + weights.b_hh)[:, :, None]
+    if x.shape[-1]:
+        w_in = torch.cat([weights.w_ih, bias], 2)
+        read = _as_read(pad(x, (0, 1), value=1.0), len(h0))
+    else:
+        w_in, read = bias, x.new_ones(1, 1, 1, 1).expand(len(h0), x.shape[1], len(x), 1)
+    last, *states = ResetBeforeLoop.apply(  # type: ignore[no-untyped-call]
+        read, w_in, weights.w_hh, h0, clip, n_free, torch.is_grad_enabled()
+    )
+    made = []
+    for first in range(0, len(h0), n):
+        sides = [
+            states[first].transpose(0, 1),
+            *(side.flip(0).transpose(0, 1) for side in states[first + 1 : first + n]),
+        ]
+        sequence = torch.cat(sides, -1) if n == 2 else sides[0]
+        made.append((sequence, last[first : first + n].transpose(0, 1).reshape(x.shape[0], -1)))
+    return made
+
+
 def _as_read(x: Tensor, directions: int) -> Tensor:
-    """Return the input as each direction reads it. Shape ``(direction, time, sequence, P)``."""
+    """Return the input as each direction reads it, every second backwards.
+
+    Shape ``(direction, time, sequence, P)``.
+    """
     time_major = x.transpose(0, 1)
-    return torch.stack([time_major, time_major.flip(0)]) if directions == 2 else time_major[None].contiguous()
+    if directions == 1:
+        return time_major[None].contiguous()
+    return torch.stack([time_major, time_major.flip(0)] * (directions // 2))
 
 
 def gru_step(

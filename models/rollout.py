@@ -1,7 +1,9 @@
-"""The only loop over time of the package.
+"""The loop over time that every model is defined by.
 
 ``z_t`` is the teacher's where there is one for bin ``t``, otherwise what the dynamics make of
-``z_{t−1}``. Free runs, masked training, forecasts and inferred inputs are all this loop.
+``z_{t−1}``. Free runs, masked training, forecasts and inferred inputs are all this loop. Gated recurrent
+units have faster ones for what is never taught, `models.dynamics.GRUCell.run` and `models.controlled_loop`,
+which are held against it.
 """
 
 from __future__ import annotations

@@ -258,7 +258,7 @@ def test_posterior_averaging_is_the_mean_of_single_passes(changes, monkeypatch) 
 
 def test_the_encoders_run_once_for_all_samples() -> None:
     model, calls = small(), []
-    model.ic_encoder.register_forward_hook(lambda *_: calls.append(1))
+    model.read_in.register_forward_hook(lambda *_: calls.append(1))
     model.predict(pack(trials()), n_samples=20, generator=rng())
     assert calls == [1]
 

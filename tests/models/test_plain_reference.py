@@ -11,7 +11,7 @@ from models.data import TrialTensors, pack
 from models.masks import observe
 from models.objective import total_loss
 from models.registry import build_model
-from schemas.models import MDSSMSettings, ReadInSettings
+from schemas.models import LFADSSettings, MDSSMSettings, ReadInSettings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 UNITS = {"a": 5, "b": 9, "c": 7}
@@ -58,6 +58,36 @@ def test_loss_and_gradients_are_those_of_a_loop(monkeypatch: pytest.MonkeyPatch,
     for packed, looped in pairs:
         assert looped.abs().max() > 0
         torch.testing.assert_close(packed, looped, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("n_inputs", [2, 0])
+def test_loss_and_gradients_of_lfads_are_those_of_cells_in_a_loop(
+    monkeypatch: pytest.MonkeyPatch, n_inputs: int
+) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from plain_lfads import PlainLFADS
+
+    settings = LFADSSettings(
+        generator_dim=6, ic_dim=4, factor_dim=3, encoder_dim=5, controller_dim=5, input_dim=n_inputs,
+        dropout=0.0, l2_controller=1.0,
+    )  # fmt: skip
+    model = build_model(settings, {"a": 5}, seed=0).double()
+    plain = PlainLFADS(model)
+    y = torch.poisson(torch.full((4, 9, 5), 0.8), generator=_generator()).double()
+    batch = pack([TrialTensors("a", y)])
+    output = model(batch, observe(batch), 10**6, _generator())
+    noise = model.decoder.draw(output.aux["ic_mean"], 9, _generator())
+    loss, expected = total_loss(output, 10**6), plain.loss(y, noise)
+    # The variance of the prior of g_0 was rounded to single precision when the model was built.
+    torch.testing.assert_close(loss, expected, rtol=1e-7, atol=0)
+    loss.backward()
+    expected.backward()
+    compared = [(p.grad, plain.of(name).grad) for name, p in model.named_parameters() if p.grad is not None]
+    assert len(compared) > 15
+    for mine, theirs in compared:
+        torch.testing.assert_close(
+            mine, torch.zeros_like(mine) if theirs is None else theirs, rtol=1e-6, atol=1e-6
+        )
 
 
 def _generator() -> torch.Generator:

@@ -35,13 +35,13 @@ def _naive(x: Tensor, w: GRUWeights, h0: Tensor, *, reset: str, clip: float | No
 
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize(
-    ("reset", "clip"), [("after", None), ("before", None), ("before", 0.2), ("after", 0.2)]
+    ("reset", "clip"), [("after", None), ("before", None), ("before", 0.2), ("before", 1.5), ("after", 0.2)]
 )
 def test_value_and_gradient_equal_the_equations(directions: int, reset: str, clip: float | None) -> None:
     torch.manual_seed(0)
     parameters = GRUParameters(3, 4, directions=directions).double()
     x = torch.randn(5, 6, 3, dtype=torch.float64, requires_grad=True)
-    h0 = torch.randn(directions, 5, 4, dtype=torch.float64, requires_grad=True)
+    h0 = (3 * torch.randn(directions, 5, 4, dtype=torch.float64)).requires_grad_()
     weigh = torch.randn(5, 6, 4 * directions, dtype=torch.float64)
     wanted = [x, h0, *parameters.parameters()]
 
