@@ -148,7 +148,7 @@ class HNET(Model):
         view
             What is shown and scored.
         step
-            Training step: decides how many bins are run.
+            Training step: decides how many bins are run; outside training all are.
         generator
             Source of the process noise; None: no noise.
 
@@ -161,7 +161,7 @@ class HNET(Model):
         settings = self.settings
         sessions = self.names.index(batch.sessions, batch.y.device)
         n_bins = view.target.shape[2]
-        if settings.horizon_every:
+        if settings.horizon_every and self.training:
             n_bins = int(horizon(settings.horizon_block, settings.horizon_every, longest=n_bins)(step))
         e = self._embedding(sessions)
         weights = self.hyper(e)

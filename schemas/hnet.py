@@ -38,18 +38,18 @@ class HNETSettings(Frozen):
     hyper_width: int = Field(128, ge=1, description="Width of the hypernetwork's two hidden layers.")
     dt_over_tau: float = Field(0.2, gt=0, le=1, description="Bin width over the network's time constant.")
     start_bins: int = Field(
-        5, ge=1, description="Bins the state of the first of them is read from; with observed: units, 1."
+        13, ge=1, description="Bins the state of the first of them is read from; with observed: units, 1."
     )
     read_in: HNETReadInSettings = Field(default_factory=HNETReadInSettings, description="Read-in.")
     likelihood: Literal["mse"] = Field("mse", description="Squared error, of a network that runs freely.")
     process_noise: float = Field(
-        0.0, ge=0, description="Deviation of the noise added to the state of each bin of a training step."
+        0.1, ge=0, description="Deviation of the noise added to the state of each bin of a training step."
     )
     horizon_block: int = Field(
         5, ge=1, description="Bins by which the part of the trial that is run and scored grows."
     )
     horizon_every: int = Field(
-        60, ge=0, description="Training steps after which it grows; 0: whole trials from the start."
+        50, ge=0, description="Training steps after which it grows; 0: whole trials from the start."
     )
     embedding_penalty: float = Field(1e-3, ge=0, description="Weight of the squared norm of the embedding.")
     weight_penalty: float = Field(

@@ -70,7 +70,7 @@ def model_settings(*, rank: int, steps: int) -> HNETSettings:
     every = max(steps // 2 // (BINS // 10), 1)
     return HNETSettings(
         observed="units", start_bins=1, embedding_dim=2, rank=rank, hyper_width=64,
-        dt_over_tau=DT_S / TAU_S, horizon_block=10, horizon_every=every,
+        dt_over_tau=DT_S / TAU_S, process_noise=0.0, horizon_block=10, horizon_every=every,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ SMALL = {
     "rank": 2,
     "hyper_width": 8,
     "start_bins": 2,
+    "process_noise": 0.0,
     "read_in": {"hidden": 4, "width": 3},
 }
 OWN = {"observed": "units", "start_bins": 1}
@@ -114,6 +115,8 @@ def test_the_scored_part_of_the_trial_grows() -> None:
         assert target.grad is not None
         touched = target.grad.abs().sum((0, 1, 3)) > 0
         assert touched.tolist() == [t < n_scored for t in range(N_BINS)]
+    model.eval()
+    assert model(batch, observe(batch), 0).mean.shape[2] == N_BINS
 
 
 def test_alignment_trains_what_belongs_to_the_new_session() -> None:
@@ -134,7 +137,7 @@ def test_sessions_of_different_units_are_refused_where_units_are_the_network() -
 
 
 def test_a_second_bin_to_start_from_is_refused_where_units_are_the_network() -> None:
-    with pytest.raises(ValueError, match="set start_bins to 1, found 5"):
+    with pytest.raises(ValueError, match="set start_bins to 1, found 13"):
         HNETSettings(observed="units")
 
 
