@@ -98,6 +98,8 @@ class LowRankHyper(Conditioner):
         E, R and the width of the two hidden layers.
     mode
         ``"add"`` changes the shared weight, ``"replace"`` stands in for it (HNET).
+    gain
+        Factor of the product ``u vᵀ``.
 
     Examples
     --------
@@ -115,10 +117,11 @@ class LowRankHyper(Conditioner):
         rank: int,
         width: int,
         mode: Literal["add", "replace"] = "add",
+        gain: float = 1.0,
     ) -> None:
         super().__init__()
         self.layers = dict(layers)
-        self.rank = rank
+        self.rank, self.gain = rank, gain
         self.replace = mode == "replace"
         self.trunk = nn.Sequential(
             nn.Linear(embedding_dim, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh()
@@ -133,5 +136,6 @@ class LowRankHyper(Conditioner):
         weights = {}
         for name, (n_out, _) in self.layers.items():
             raw = self.heads[name](hidden).reshape(embedding.shape[0], -1, self.rank)
-            weights[name] = LowRank(raw[:, :n_out], raw[:, n_out:], replace=self.replace)
+            u = raw[:, :n_out] if self.gain == 1 else self.gain * raw[:, :n_out]
+            weights[name] = LowRank(u, raw[:, n_out:], replace=self.replace)
         return weights

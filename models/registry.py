@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from models.hnet import HNET
 from models.lfads import LFADS
 from models.mdssm import MDSSM
 from models.objective import Model
-from schemas.models import LFADSSettings, MDSSMSettings
+from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ class ModelEntry:
 MODELS: dict[str, ModelEntry] = {
     "mdssm": ModelEntry(MDSSMSettings, MDSSM),
     "lfads": ModelEntry(LFADSSettings, LFADS),
+    "hnet": ModelEntry(HNETSettings, HNET),
 }
 
 
@@ -47,7 +49,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm', 'lfads']
+    ['mdssm', 'lfads', 'hnet']
     """
     refuses = Model.alignable_parameters
     return [

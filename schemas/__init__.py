@@ -23,6 +23,7 @@ SCHEMAS: dict[str, str] = {
     "sweep_state": "schemas.sweep:SweepState",
     "mdssm": "schemas.models:MDSSMSettings",
     "lfads": "schemas.models:LFADSSettings",
+    "hnet": "schemas.models:HNETSettings",
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
     "forecast_result": "schemas.forecasting:SessionForecast",

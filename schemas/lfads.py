@@ -127,6 +127,11 @@ class LFADSSettings(Frozen):
         """State of the controller's encoder, per direction, the default resolved."""
         return self.controller_encoder_dim or self.encoder_dim
 
+    @property
+    def ramp_steps(self) -> int:
+        """Steps until every weight of the loss is what it stays."""
+        return max(self.kl_warmup_steps, self.l2_warmup_steps)
+
     def _undigested(self) -> set[str]:
         plain = {"controller_encoder_dim": None, "input_bias": False}
         return {name for name, value in plain.items() if getattr(self, name) == value}

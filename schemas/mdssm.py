@@ -126,3 +126,8 @@ class MDSSMSettings(Frozen):
         if self.kl_warmup_steps is not None:
             return self.kl_warmup_steps
         return 400 if self.likelihood == "poisson" else 0
+
+    @property
+    def ramp_steps(self) -> int:
+        """Steps until every weight of the loss is what it stays."""
+        return self.kl_warmup

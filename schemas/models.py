@@ -6,12 +6,15 @@ likelihood is Poisson, and ``scores_forward_bins``, whether it can score bins af
 
 from __future__ import annotations
 
+from schemas.hnet import HNETReadInSettings, HNETSettings
 from schemas.lfads import LFADSReadInSettings, LFADSSettings
 from schemas.mdssm import MDSSMSettings, ReadInSettings
 
 __all__ = [
     "MODELS",
     "SCALED_LIKELIHOODS",
+    "HNETReadInSettings",
+    "HNETSettings",
     "LFADSReadInSettings",
     "LFADSSettings",
     "MDSSMSettings",
@@ -19,9 +22,13 @@ __all__ = [
     "ReadInSettings",
 ]
 
-ModelSettings = MDSSMSettings | LFADSSettings
+ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings
 
-MODELS: dict[str, type[ModelSettings]] = {"mdssm": MDSSMSettings, "lfads": LFADSSettings}
+MODELS: dict[str, type[ModelSettings]] = {
+    "mdssm": MDSSMSettings,
+    "lfads": LFADSSettings,
+    "hnet": HNETSettings,
+}
 """Settings class of every model, by name; the first line of its docstring presents it."""
 
 SCALED_LIKELIHOODS = frozenset({"gaussian", "mse"})

@@ -220,10 +220,7 @@ class SweepSettings(Frozen):
         """Step from which on members copy others."""
         if self.burn_in_steps is not None:
             return self.burn_in_steps
-        model = self.train.model
-        if model.name == "mdssm":
-            return model.kl_warmup + self.generation_steps
-        return max(model.kl_warmup_steps, model.l2_warmup_steps) + self.generation_steps
+        return self.train.model.ramp_steps + self.generation_steps
 
     def _undigested(self) -> set[str]:
         # How many are trained at once does not change what comes out.
