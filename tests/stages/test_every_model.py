@@ -1,0 +1,95 @@
+"""Every model goes through the same stages: train, resume, decode, forecast, align."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.stages.align import align
+from pipeline.stages.decode import decode
+from pipeline.stages.forecast import forecast
+from pipeline.stages.train import train
+from pipeline.stores.catalog import read_catalog, select_sessions
+from pipeline.stores.settings import load
+from pipeline.stores.trials import read_trials
+from pipeline.training import loop
+from pipeline.training.inference import load_run
+from schemas.align import AlignSettings, ScratchSettings
+from schemas.decoding import DecodeSettings
+from schemas.forecasting import ForecastSettings
+from schemas.models import MODELS
+from schemas.training import TrainSettings
+
+KNOWN, NEW = ("sub-A_ses-CO-1", "sub-B_ses-CO-1"), "sub-C_ses-CO-1"
+SMALL = {
+    "mdssm": {"latent_dim": 3, "rank": 1, "dynamics_width": 8, "hyper_width": 8, "encoder_width": 8},
+    "lfads": {"generator_dim": 8, "ic_dim": 4, "factor_dim": 4, "encoder_dim": 6, "controller_dim": 4},
+    "hnet": {"recurrent_dim": 8, "rank": 2, "hyper_width": 8},
+}
+EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.yaml"))
+
+
+@pytest.fixture
+def catalog(tmp_path, make_reaches, as_recording, enter_recording):
+    path = tmp_path / "catalog.yaml"
+    for number, subject in enumerate("ABC"):
+        recording = as_recording(make_reaches(n_trials=30, n_units=6 + number, seed=number))
+        enter_recording(path, recording, subject=subject)
+    return path
+
+
+def settings_of(name, max_steps):
+    return TrainSettings.model_validate({
+        "model": {"name": name, **SMALL[name]}, "batch": {"trials_per_session": 8}, "device": "cpu",
+        "max_steps": max_steps, "validate_every": 2, "checkpoint_every": 2,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_goes_through_all_stages(name, catalog):
+    entry = train(catalog, settings_of(name, 4), sessions=KNOWN, run_name="mine")
+    assert entry.model == name
+    assert math.isfinite(entry.metrics["val_nll"])
+    run = load_run(catalog.parent / "runs" / "mine", device="cpu")
+    (stored,) = select_sessions(read_catalog(catalog), KNOWN[:1])
+    trials = read_trials(catalog.parent / stored.store)
+    found = run.reconstruct(KNOWN[0], trials)
+    assert found.shape == trials["rates"].shape
+    assert np.isfinite(found).all()
+    scores = decode(catalog, DecodeSettings(), runs=("mine",), sessions=KNOWN, device="cpu")
+    sources = {(score.session, score.source) for score in scores}
+    assert sources == {(s, kind) for s in KNOWN for kind in ("rates", "reconstruction", "forecast")}
+    assert forecast(catalog, ForecastSettings(folds=3, linear_alphas=(1e2, 1e4)), device="cpu")
+    brief = AlignSettings(max_steps=3, scratch=ScratchSettings(max_steps=3), device="cpu")
+    (aligned,) = align(catalog, brief, run="mine", sessions=(NEW,), trials=(8,))
+    assert (aligned.model, aligned.sessions) == (name, (NEW,))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_that_was_stopped_ends_where_one_that_was_not_does(name, catalog, monkeypatch):
+    whole = train(catalog, settings_of(name, 6), sessions=KNOWN, run_name="whole")
+    steps_taken = []
+    original = loop.draw_batches
+
+    def interrupted(*arguments, step, **options):
+        steps_taken.append(step)
+        if len(steps_taken) == 5:
+            raise KeyboardInterrupt
+        return original(*arguments, step=step, **options)
+
+    monkeypatch.setattr(loop, "draw_batches", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(catalog, settings_of(name, 6), sessions=KNOWN, run_name="part")
+    again = train(catalog, settings_of(name, 6), sessions=KNOWN, run_name="part")
+    assert steps_taken == [0, 1, 2, 3, 4, 4, 5]
+    assert again.metrics["val_nll"] == whole.metrics["val_nll"]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_name_settings_that_there_are(path):
+    if path.stem in {"autolfads", "demo_simulation"}:
+        pytest.skip("not settings of a training; tested where they belong")
+    assert load(TrainSettings, file=path).model.name in MODELS
