@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -46,12 +46,13 @@ COLUMNS = {
     "smoothed_r2": "Gaussian smoothing, 50 ms",
     "found": f"pulses within {NEAR_BINS} bins",
     "median_off": "median distance, bins",
+    "median_late": "median delay, bins",
 }
 LEAST_R2, LEAST_GAIN, LEAST_FOUND = 0.75, 0.15, 0.8
 
 
-def lfads(n_inputs: int) -> LFADSSettings:
-    """Return the small model, with the given number of inferred inputs."""
+def lfads(n_inputs: int, prior: Literal["ar1", "student_t"] = "ar1") -> LFADSSettings:
+    """Return the small model, with the given number of inferred inputs and their prior."""
     return LFADSSettings(
         generator_dim=64,
         ic_dim=64,
@@ -59,6 +60,7 @@ def lfads(n_inputs: int) -> LFADSSettings:
         encoder_dim=64,
         controller_dim=64 if n_inputs else 0,
         input_dim=n_inputs,
+        input_prior=prior,
         read_in=LFADSReadInSettings(hidden=50, width=50),
     )
 
@@ -74,10 +76,11 @@ class Row:
 
 ROWS = {
     "no pulse, C = 0": Row(ChaoticRecipe(), lfads(0)),
-    "pulse, C = 1": Row(ChaoticRecipe(pulse=20.0), lfads(1)),
+    "pulse, C = 1, Student-t prior": Row(ChaoticRecipe(pulse=20.0), lfads(1, "student_t")),
+    "pulse, C = 1, AR(1) prior": Row(ChaoticRecipe(pulse=20.0), lfads(1)),
     "pulse, C = 0": Row(ChaoticRecipe(pulse=20.0), lfads(0)),
 }
-ALONE, FINDS, BLIND = ROWS
+ALONE, FINDS, _, BLIND = ROWS
 
 
 def run(row: Row, seed: int, show: Show) -> Result:
@@ -88,13 +91,14 @@ def run(row: Row, seed: int, show: Show) -> Result:
     output = reconstruct(model, fed.val)
     result = {"rate_r2": rate_r2(val, output), "smoothed_r2": smoothed_r2(val), "metrics": metrics}
     if val.pulse_bin is not None and row.model.n_inferred:
-        off = pulse_errors(output.aux["inputs"][0].double().numpy(), val.pulse_bin)
-        result |= {"found": float((off <= NEAR_BINS).mean()), "median_off": float(np.median(off))}
+        late = pulse_errors(output.aux["inputs"][0].double().numpy(), val.pulse_bin)
+        found = {"found": float((np.abs(late) <= NEAR_BINS).mean()), "median_late": float(np.median(late))}
+        result |= found | {"median_off": float(np.median(np.abs(late)))}
     return result
 
 
 def pulse_errors(inputs: np.ndarray, pulse_bin: np.ndarray) -> np.ndarray:
-    """Return how far from its pulse each trial's inferred inputs deviate most from their median, bins.
+    """Return how long after its pulse each trial's inferred inputs deviate most from their median, bins.
 
     Parameters
     ----------
@@ -111,8 +115,8 @@ def pulse_errors(inputs: np.ndarray, pulse_bin: np.ndarray) -> np.ndarray:
     [2]
     """
     deviation = np.linalg.norm(inputs - np.median(inputs, axis=1, keepdims=True), axis=2)
-    off: np.ndarray = np.abs(deviation.argmax(1) - pulse_bin)
-    return off
+    late: np.ndarray = deviation.argmax(1) - pulse_bin
+    return late
 
 
 def smoothed_r2(trials: SpikingTrials) -> float:

@@ -36,7 +36,7 @@ from schemas.models import LFADSReadInSettings, LFADSSettings
 if TYPE_CHECKING:
     from models.synthetic.spiking import SpikingTrials
 
-N_TRAIN, N_VAL = 6, 4
+N_TRAIN, N_VAL = 2, 4
 """Trials of each condition and session."""
 
 RECIPE = ChaoticRecipe(n_conditions=10, n_repeats=2 * (N_TRAIN + N_VAL))
@@ -61,7 +61,7 @@ class Row:
     recipe: ChaoticRecipe = RECIPE
     n_train: int = N_TRAIN
     model: LFADSSettings = SMALL
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=1000, lr=5e-3, trials_per_step=30))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=400, lr=5e-3, trials_per_step=20))
 
 
 ROWS = {"stitched": Row(BOTH), "first alone": Row(BOTH[:1]), "second alone": Row(BOTH[1:])}
