@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.reproduce.experiment import METHODS, Plan, run_job
+from benchmarks.reproduce.experiment import METHODS, Plan, Show, run_job
 from pipeline.stores.atomic import write_text
 
 Table = Callable[[Plan, list[dict[str, Any]]], str]
+Job = Callable[[str, int, Show], dict[str, Any]]
+"""``(row, seed, show) -> result``, ready for JSON."""
 
 
 def main(plans: dict[str, Plan], table: Table, methods: tuple[str, ...] = METHODS) -> None:
@@ -45,7 +48,7 @@ def main(plans: dict[str, Plan], table: Table, methods: tuple[str, ...] = METHOD
         for method in options.methods
     }
     if not options.table:
-        _run(plan, files, options.processes)
+        run_missing(files, partial(run_job, plan), name=plan.name, processes=options.processes)
     results = [json.loads(path.read_text()) for path in files.values() if path.exists()]
     text = table(plan, results)
     (folder / "table.md").write_text(text)
@@ -68,22 +71,34 @@ def _fingerprint(plan: Plan) -> str:
     return hashlib.sha256(json.dumps(asdict(plan), sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _run(plan: Plan, files: dict[tuple[str, int], Path], processes: int) -> None:
-    """Run the jobs without a result yet; each one's is written as soon as it is there."""
-    missing = [job for job, path in files.items() if not path.exists()]
+def run_missing(files: dict[tuple[str, int], Path], job: Job, *, name: str, processes: int) -> None:
+    """Run the jobs without a result yet; each one's is written as soon as it is there.
+
+    Parameters
+    ----------
+    files
+        ``(row, seed)`` → file of its result.
+    job
+        What makes a result; it goes to other processes.
+    name
+        Name of the experiment.
+    processes
+        Jobs at a time, one thread each.
+    """
+    missing = [key for key, path in files.items() if not path.exists()]
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the new processes when they import torch
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=processes, mp_context=context) as pool:
-        futures = {pool.submit(_job, plan, job): job for job in missing}
+        futures = {pool.submit(_timed, job, key): key for key in missing}
         for done, future in enumerate(as_completed(futures), 1):
-            job = futures[future]
-            write_text(files[job], json.dumps(future.result(), indent=1))
-            _show(f"{plan.name}: {job[0]}, seed {job[1]} done ({done} of {len(missing)})")
+            row, seed = futures[future]
+            write_text(files[row, seed], json.dumps(future.result(), indent=1))
+            _show(f"{name}: {row}, seed {seed} done ({done} of {len(missing)})")
 
 
-def _job(plan: Plan, job: tuple[str, int]) -> dict[str, Any]:
+def _timed(job: Job, key: tuple[str, int]) -> dict[str, Any]:
     started = time.perf_counter()
-    result = run_job(plan, *job, _show)
+    result = job(*key, _show)
     return result | {"seconds": time.perf_counter() - started}
 
 

@@ -47,9 +47,9 @@ def mean_sem(values: list[float]) -> str:
     return f"{fmean(finite):.2f} ± {stdev(finite) / math.sqrt(len(finite)):.3f}"
 
 
-def seeds_of(results: list[Result], method: str) -> str:
-    """Return the seeds a method has results of, as a table's cell."""
-    return ", ".join(str(seed) for seed in sorted(r["seed"] for r in results if r["method"] == method)) or "–"
+def seeds_of(results: list[Result], name: str, *, by: str = "method") -> str:
+    """Return the seeds a method, or a row, has results of, as a table's cell."""
+    return ", ".join(str(seed) for seed in sorted(r["seed"] for r in results if r[by] == name)) or "–"
 
 
 def markdown(title: str, header: list[str], rows: list[list[str]]) -> str:
