@@ -138,6 +138,7 @@ class RayWorkers:
             callbacks=[Deaths(self.report)],
             storage_path=str(folder.parent.absolute()),
             name=folder.name,
+            trial_dirname_creator=lambda trial: trial.trial_id,
             verbose=0,
         )
         if not asked.is_over:  # SIGUSR1: Tune stops and says nothing
