@@ -164,7 +164,7 @@ def table(results: list[Result]) -> str:
 
 def _gates(results: list[Result]) -> str:
     def mean(name: str, what: str) -> float:
-        return fmean([r[what] for r in results if r["row"] == name] or [math.nan])
+        return fmean([r[what] for r in results if r["row"] == name and what in r] or [math.nan])
 
     rates, found = mean(ALONE, "rate_r2"), mean(FINDS, "sampled_found")
     gain = rates - mean(ALONE, "smoothed_r2")
