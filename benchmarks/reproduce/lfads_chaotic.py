@@ -21,6 +21,7 @@ from benchmarks.reproduce.known_rates import (
     Result,
     Schedule,
     Show,
+    cell,
     feed,
     gate,
     main,
@@ -79,10 +80,9 @@ class Row:
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=1200, lr=1e-2))
 
 
-LONGER = Schedule(steps=2000, lr=1e-2)
 ROWS = {
     "no pulse, C = 0": Row(ChaoticRecipe(), lfads(0)),
-    "pulse, C = 1, Student-t prior": Row(ChaoticRecipe(pulse=20.0), lfads(1, "student_t"), LONGER),
+    "pulse, C = 1, Student-t prior": Row(ChaoticRecipe(pulse=20.0), lfads(1, "student_t")),
     "pulse, C = 1, AR(1) prior": Row(ChaoticRecipe(pulse=20.0), lfads(1)),
     "pulse, C = 0": Row(ChaoticRecipe(pulse=20.0), lfads(0)),
 }
@@ -155,7 +155,7 @@ def table(results: list[Result]) -> str:
     for name, row in ROWS.items():
         cells = [[r[what] for r in results if r["row"] == name and what in r] for what in COLUMNS]
         seeds = tables.seeds_of(results, name, by="row")
-        rows.append([name, str(row.schedule.steps), seeds, *map(tables.mean_sem, cells)])
+        rows.append([name, str(row.schedule.steps), seeds, *map(cell, cells)])
     body = tables.markdown(
         "Chaotic network: validation trials", ["trials, model", "steps", "seeds", *COLUMNS.values()], rows
     )
@@ -164,16 +164,17 @@ def table(results: list[Result]) -> str:
 
 def _gates(results: list[Result]) -> str:
     def mean(name: str, what: str) -> float:
-        return fmean([r[what] for r in results if r["row"] == name] or [math.nan])
+        return fmean([r[what] for r in results if r["row"] == name and what in r] or [math.nan])
 
-    rates, found = mean(ALONE, "rate_r2"), mean(FINDS, "found")
+    rates, found = mean(ALONE, "rate_r2"), mean(FINDS, "sampled_found")
     gain = rates - mean(ALONE, "smoothed_r2")
-    loss = mean(FINDS, "rate_r2") - mean(BLIND, "rate_r2")
+    loss = mean(FINDS, "sampled_r2") - mean(BLIND, "sampled_r2")
+    found_name = f"pulses found within {NEAR_BINS} bins, averages of samples, ≥ {LEAST_FOUND}"
     return "\n".join([
         gate(f"rate R² without pulses ≥ {LEAST_R2}", rates, met=rates >= LEAST_R2),
         gate(f"ahead of Gaussian smoothing by ≥ {LEAST_GAIN}", gain, met=gain >= LEAST_GAIN),
-        gate(f"pulses found within {NEAR_BINS} bins ≥ {LEAST_FOUND}", found, met=found >= LEAST_FOUND),
-        gate("rate R² under pulses falls without the inferred input by > 0", loss, met=loss > 0),
+        gate(found_name, found, met=found >= LEAST_FOUND),
+        gate("rate R² under pulses, averages of samples, C = 1 less C = 0 > 0", loss, met=loss > 0),
     ])  # fmt: skip
 
 
