@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from models.schedules import Schedule
     from schemas.models import LFADSSettings
 
+RATE_SAMPLES = 50
+"""Samples whose rates are averaged, as in the publications."""
+
 SAMPLED_VALUES = 1 << 24
 """Values of the largest array in one pass of posterior averaging: 64 MiB in single precision."""
 
@@ -90,6 +93,12 @@ class LFADS(Model):
         self.decoder = ControlledGenerator(settings, n_seen=n_seen)
         self.likelihood = _likelihood(settings, n_units)
         self.read_out = ReadOut(n_units, n_factors=settings.factor_dim, n_params=self.likelihood.n_params)
+
+    @property
+    def rate_samples(self) -> int:
+        """50 as in the publications, and none of a plain autoencoder, which has nothing to sample."""
+        inferred = self.settings.n_inferred and self.settings.input_prior != "none"
+        return RATE_SAMPLES if inferred or self.settings.ic_prior != "none" else 0
 
     def add_sessions(self, units: Mapping[str, int]) -> None:
         """Make room for further sessions; see `Model.add_sessions`."""

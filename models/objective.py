@@ -106,6 +106,11 @@ class Model(nn.Module, ABC):
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
         """Return bins ``t0 … t0 + k − 1`` from a model that was shown only the first `t0` bins."""
 
+    @property
+    def rate_samples(self) -> int:
+        """Samples of the posterior whose average are the model's rates; 0: those along the posterior mean."""
+        return 0
+
     def embed(self, batch: Batch) -> DiagGaussian | None:
         """Return the embedding of each session, shapes ``(session, E)``; None where there is none."""
         del batch

@@ -68,7 +68,7 @@ class TrainedRun:
         return tuple(self.scalings)
 
     def reconstruct(
-        self, session: str, dataset: xr.Dataset, *, n_samples: int = 0, seed: int = 0
+        self, session: str, dataset: xr.Dataset, *, n_samples: int | None = None, seed: int = 0
     ) -> NDArray[np.float32]:
         """Return the rates the model infers from whole trials.
 
@@ -81,8 +81,8 @@ class TrainedRun:
         dataset
             Trials of that session, any of them (`schemas.store.TRIALS_ARRAYS`).
         n_samples
-            Samples of the posterior whose rates are averaged (50 in the publications of LFADS); 0: the rates
-            along the posterior mean.
+            Samples of the posterior whose rates are averaged; 0: the rates along the posterior mean. Default:
+            what the model's publications have, 50 for LFADS, 0 for the others.
         seed
             Of the samples.
 
@@ -98,6 +98,7 @@ class TrainedRun:
             If the model does not know the session, or the dataset has other units or bins, or no trials.
         """
         tensors = self._tensors(session, dataset)
+        n_samples = self.model.rate_samples if n_samples is None else n_samples
         with torch.inference_mode():
             embedding = self._embedding(tensors, n_bins=tensors.y.shape[1])
             parts = []
