@@ -168,6 +168,33 @@ def attractor_path(name: AttractorName, n_paths: int, n_bins: int, *, seed: int)
     return every[:, BURN_IN:]
 
 
+def attractor_trials(name: AttractorName, recipe: AttractorRecipe, *, seed: int) -> FloatArray:
+    """Return the states `simulate_attractor` makes trials of, in the coordinates of the flow.
+
+    Parameters
+    ----------
+    name
+        System.
+    recipe
+        Sizes.
+    seed
+        Decides everything.
+
+    Returns
+    -------
+    states
+        Shape ``(n_trials, n_bins, 3)``, float64.
+
+    Examples
+    --------
+    >>> attractor_trials("arneodo", AttractorRecipe(n_trials=5, n_paths=2), seed=0).shape
+    (5, 70, 3)
+    """
+    per_path = -(-recipe.n_trials // recipe.n_paths)
+    path = attractor_path(name, recipe.n_paths, per_path * recipe.n_bins, seed=seed)
+    return path.reshape(-1, recipe.n_bins, 3)[: recipe.n_trials]
+
+
 def simulate_attractor(name: AttractorName, recipe: AttractorRecipe, *, seed: int) -> SpikingTrials:
     """Simulate units whose log rates are linear in an attractor's state.
 
@@ -198,9 +225,7 @@ def simulate_attractor(name: AttractorName, recipe: AttractorRecipe, *, seed: in
     >>> simulate_attractor("arneodo", AttractorRecipe(n_trials=5, n_paths=2), seed=0).counts.shape
     (5, 70, 10)
     """
-    per_path = -(-recipe.n_trials // recipe.n_paths)
-    path = attractor_path(name, recipe.n_paths, per_path * recipe.n_bins, seed=seed)
-    trials = path.reshape(-1, recipe.n_bins, 3)[: recipe.n_trials]
+    trials = attractor_trials(name, recipe, seed=seed)
     latents = (trials - trials.mean((0, 1))) / trials.std((0, 1))
     rng = np.random.default_rng([seed, 1])
     weights = rng.uniform(-0.5, 0.5, (3, recipe.n_units))
