@@ -19,10 +19,12 @@ class NODESAEReadInSettings(ReadInSettings):
 
 
 class NODESAESettings(Frozen):
-    """Neural ODE sequential autoencoder (NODE-SAE; Sedler, Versteeg and Pandarinath 2023)."""
+    """Neural ODE sequential autoencoder: a vector field runs on from the first state an encoder infers."""
 
     reads_counts: ClassVar[bool] = True
     scores_forward_bins: ClassVar[bool] = True
+    paper: ClassVar[str] = "Sedler, Versteeg and Pandarinath, NBDT 2023"
+    main_settings: ClassVar[tuple[str, ...]] = ("dynamics", "latent_dim", "field_width", "horizon_every")
 
     name: Literal["node_sae"] = Field("node_sae", description="Name of the model.")
     dynamics: Literal["node_euler", "node_rk4", "node_adaptive", "gru"] = Field(
