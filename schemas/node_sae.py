@@ -23,7 +23,7 @@ class NODESAESettings(Frozen):
 
     reads_counts: ClassVar[bool] = True
     scores_forward_bins: ClassVar[bool] = True
-    paper: ClassVar[str] = "Sedler, Versteeg and Pandarinath, NBDT 2023"
+    paper: ClassVar[str] = "Sedler et al., arXiv 2212.03771, 2023"
     main_settings: ClassVar[tuple[str, ...]] = ("dynamics", "latent_dim", "field_width", "horizon_every")
 
     name: Literal["node_sae"] = Field("node_sae", description="Name of the model.")
