@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from itertools import pairwise
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from models.integrators import runge_kutta_step
 from models.recurrent import GRUParameters, Reset, gru_sequence, gru_step
 from models.weights import Weights, apply_linear
 
@@ -142,6 +144,113 @@ class GRUCell(nn.Module):
             inputs.flatten(0, 1), weights, z0.reshape(1, -1, z0.shape[-1]), reset=self.reset, clip=self.clip
         )
         return states.reshape(*lead, *states.shape[1:])
+
+
+class Euler(nn.Module):
+    """Euler step ``z + Δt f(z)`` of a neural differential equation.
+
+    Parameters
+    ----------
+    field
+        ``f``: velocity of states, a map as `Dynamics` has them; it may change with the session.
+    dt
+        Time between two bins, in the field's own unit.
+
+    Examples
+    --------
+    >>> flow = Euler(MLPMap(3, 8, residual=False), 0.1)
+    >>> tuple(flow(torch.zeros(2, 5, 3), None, None).shape)
+    (2, 5, 3)
+    """
+
+    def __init__(self, field: Dynamics, dt: float) -> None:
+        super().__init__()
+        self.field, self.dt = field, dt
+
+    def forward(self, z: Tensor, inp: Tensor | None, weights: Weights | None) -> Tensor:
+        """Return the next state; shapes as in `Dynamics`."""
+        return torch.add(z, self.field(z, inp, weights), alpha=self.dt)
+
+
+class RK4(nn.Module):
+    """Classical Runge-Kutta step of a neural differential equation; inputs are constant within a bin.
+
+    Parameters
+    ----------
+    field, dt
+        As of `Euler`.
+
+    Examples
+    --------
+    >>> flow = RK4(MLPMap(3, 8, residual=False), 0.1)
+    >>> tuple(flow(torch.zeros(2, 5, 3), None, None).shape)
+    (2, 5, 3)
+    """
+
+    def __init__(self, field: Dynamics, dt: float) -> None:
+        super().__init__()
+        self.field, self.dt = field, dt
+
+    def forward(self, z: Tensor, inp: Tensor | None, weights: Weights | None) -> Tensor:
+        """Return the next state; shapes as in `Dynamics`."""
+        return runge_kutta_step(lambda state: self.field(state, inp, weights), z, self.dt)
+
+
+class Adaptive(nn.Module):
+    """Solution of a neural differential equation to a tolerance (Dormand and Prince, by torchdiffeq).
+
+    Parameters
+    ----------
+    field, dt
+        As of `Euler`.
+    tolerance
+        Of the error of a step of the solver, both relative and absolute.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If the package torchdiffeq is not installed.
+    """
+
+    def __init__(self, field: Dynamics, dt: float, *, tolerance: float = 1e-5) -> None:
+        super().__init__()
+        try:
+            self._solve = import_module("torchdiffeq").odeint
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "the package torchdiffeq is not installed, which the adaptive solver needs. Install it with "
+                "pip install 'nwb-latents[ode]', or solve with fixed steps, e.g. dynamics: node_rk4."
+            ) from error
+        self.field, self.dt, self.tolerance = field, dt, tolerance
+
+    def forward(self, z: Tensor, inp: Tensor | None, weights: Weights | None) -> Tensor:
+        """Return the next state; shapes as in `Dynamics`."""
+        return self._path(z, 1, inp, weights)[1]
+
+    def run(self, z0: Tensor, steps: int) -> Tensor:
+        """Take steps one after the other, as `models.rollout.rollout` would, but solve once.
+
+        Parameters
+        ----------
+        z0
+            State ahead of the first step. Shape ``(session, trial, D)``.
+        steps
+            Number of steps.
+
+        Returns
+        -------
+        states
+            State after each step. Shape ``(session, trial, steps, D)``.
+        """
+        return self._path(z0, steps, None, None)[1:].movedim(0, -2)
+
+    def _path(self, z: Tensor, steps: int, inp: Tensor | None, weights: Weights | None) -> Tensor:
+        times = self.dt * torch.arange(steps + 1, device=z.device, dtype=z.dtype)
+        path: Tensor = self._solve(
+            lambda t, state: self.field(state, inp, weights),
+            z, times, rtol=self.tolerance, atol=self.tolerance, method="dopri5",
+        )  # fmt: skip
+        return path
 
 
 class RateRNN(nn.Module):

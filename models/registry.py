@@ -10,8 +10,9 @@ import torch
 from models.hnet import HNET
 from models.lfads import LFADS
 from models.mdssm import MDSSM
+from models.node_sae import NODESAE
 from models.objective import Model
-from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings
+from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings, NODESAESettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ MODELS: dict[str, ModelEntry] = {
     "mdssm": ModelEntry(MDSSMSettings, MDSSM),
     "lfads": ModelEntry(LFADSSettings, LFADS),
     "hnet": ModelEntry(HNETSettings, HNET),
+    "node_sae": ModelEntry(NODESAESettings, NODESAE),
 }
 
 
@@ -49,7 +51,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm', 'lfads', 'hnet']
+    ['mdssm', 'lfads', 'hnet', 'node_sae']
     """
     refuses = Model.alignable_parameters
     return [

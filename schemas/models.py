@@ -10,6 +10,7 @@ from __future__ import annotations
 from schemas.hnet import HNETReadInSettings, HNETSettings
 from schemas.lfads import LFADSReadInSettings, LFADSSettings
 from schemas.mdssm import MDSSMSettings, ReadInSettings
+from schemas.node_sae import NODESAEReadInSettings, NODESAESettings
 
 __all__ = [
     "MODELS",
@@ -20,15 +21,18 @@ __all__ = [
     "LFADSSettings",
     "MDSSMSettings",
     "ModelSettings",
+    "NODESAEReadInSettings",
+    "NODESAESettings",
     "ReadInSettings",
 ]
 
-ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings
+ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings | NODESAESettings
 
 MODELS: dict[str, type[ModelSettings]] = {
     "mdssm": MDSSMSettings,
     "lfads": LFADSSettings,
     "hnet": HNETSettings,
+    "node_sae": NODESAESettings,
 }
 """Settings class of every model, by name; the first line of its docstring presents it."""
 

@@ -54,7 +54,7 @@ class TrainSettings(Frozen):
     signal: Signal = Field(
         "rates",
         description="Shown to the model and scored: smoothed rates or spike counts; by default counts "
-        "for models of spikes with a Poisson likelihood (all but mdssm).",
+        "for models of spikes with a Poisson likelihood (lfads, node_sae).",
     )
     standardise: bool = Field(
         default=True,
@@ -70,7 +70,7 @@ class TrainSettings(Frozen):
         0,
         ge=0,
         description="Bins after each trial's window that are scored but not shown to the encoders, where "
-        "they were recorded; on spike counts, for models that can (lfads).",
+        "they were recorded; on spike counts, for models that can (lfads, node_sae).",
     )
     masks: MaskSettings = Field(default_factory=MaskSettings, description="What training hides.")
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")

@@ -37,6 +37,7 @@ from schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 if TYPE_CHECKING:
     from models.objective import Model, Output
     from models.synthetic.spiking import SpikingTrials
+    from schemas.models import ModelSettings
 
 NEVER = 10**6
 
@@ -164,7 +165,7 @@ def tensors(name: str, trials: SpikingTrials, scaling: Scaling) -> TrialTensors:
     return TrialTensors(name, shown, target=torch.from_numpy(per_bin), bin_s=trials.bin_s)
 
 
-def train_settings(schedule: Schedule, seed: int, model: LFADSSettings | None = None) -> TrainSettings:
+def train_settings(schedule: Schedule, seed: int, model: ModelSettings | None = None) -> TrainSettings:
     """Return the settings of a training on one processor core."""
     return TrainSettings(
         model=model or LFADSSettings(),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from models.synthetic.flows import flow_path
 from models.synthetic.spiking import SpikingTrials, spiking_trials
 
 if TYPE_CHECKING:
@@ -89,11 +90,7 @@ def lorenz_path(start: FloatArray, n_bins: int, *, dt: float = DT) -> FloatArray
     >>> lorenz_path(np.ones((4, 3)), 10).shape
     (4, 10, 3)
     """
-    path = np.empty((len(start), n_bins, 3))
-    path[:, 0] = start
-    for t in range(1, n_bins):
-        path[:, t] = _advance(path[:, t - 1], dt)
-    return path
+    return flow_path(lorenz_velocity, start, n_bins, dt=dt, substeps=SUBSTEPS)
 
 
 def simulate_lorenz(recipe: LorenzRecipe, *, seed: int) -> SpikingTrials:
@@ -134,14 +131,3 @@ def simulate_lorenz(recipe: LorenzRecipe, *, seed: int) -> SpikingTrials:
     rates = recipe.mean_count * shape / shape.mean((0, 1))
     condition = np.repeat(np.arange(recipe.n_conditions), recipe.n_repeats)
     return spiking_trials(rates[condition], latents[condition], condition, bin_s=recipe.bin_s, rng=rng)
-
-
-def _advance(state: FloatArray, dt: float) -> FloatArray:
-    h = dt / SUBSTEPS
-    for _ in range(SUBSTEPS):
-        k1 = lorenz_velocity(state)
-        k2 = lorenz_velocity(state + h / 2 * k1)
-        k3 = lorenz_velocity(state + h / 2 * k2)
-        k4 = lorenz_velocity(state + h * k3)
-        state = state + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return state

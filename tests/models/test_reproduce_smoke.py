@@ -107,3 +107,53 @@ def test_an_experiment_runs_from_the_command_line_and_is_not_run_twice(tmp_path:
     again = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert "s/step" not in again.stderr
     assert again.stdout == first.stdout
+
+
+@pytest.mark.parametrize("name", ["Arneodo, vector field", "Rössler, GRU"])
+def test_an_attractor_is_learnt_and_its_fixed_points_are_looked_for(name: str) -> None:
+    from benchmarks.reproduce.node_sae import ROWS, run, table
+    from models.synthetic.attractors import AttractorRecipe
+
+    row = ROWS[name]
+    brief = replace(
+        row, recipe=AttractorRecipe(n_trials=15, n_bins=12), schedule=replace(row.schedule, steps=2)
+    )  # fmt: skip
+    result = {"row": name, "seed": 0} | run(brief, 0, lambda line: None)
+    assert result["rate_r2"] < 1
+    assert result["state_r2"] <= 1
+    if row.dynamics == "gru":
+        assert "fixed_points" not in result
+    else:
+        assert [point["true_rates"][0][0] > 0 for point in result["fixed_points"]] == [True] * 3
+    shown = table([result])
+    published = "0.906 / 0.934" if row.dynamics != "gru" else "0.278 / 0.160"
+    assert f"| {name} | 0 | {result['rate_r2']:.2f} |" in shown
+    assert published in shown
+
+
+def test_fixed_points_of_the_true_map_are_found_in_any_coordinates() -> None:
+    import numpy as np
+
+    from benchmarks.reproduce.node_sae import fixed_points
+    from models.synthetic.attractors import ATTRACTORS, AttractorRecipe, attractor_trials
+
+    true = attractor_trials("arneodo", AttractorRecipe(n_trials=40), seed=0)
+    turn = torch.tensor([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.5, 2.0]], dtype=torch.float64)
+    flow = ATTRACTORS["arneodo"]
+
+    class Known:
+        def double(self) -> Known:
+            return self
+
+        def step(self, z: torch.Tensor) -> torch.Tensor:
+            x, y, w = ((z - 1) @ torch.linalg.inv(turn)).unbind(-1)
+            velocity = torch.stack([y, w, 5.5 * x - 4.5 * y - w - x**3], -1) @ turn
+            return z + flow.dt * velocity
+
+    points = fixed_points(Known(), true @ turn.numpy() + 1, true, "arneodo", seed=0)
+    for point, values in zip(points, flow.eigenvalues(), strict=True):
+        assert point["n_found"] == 3
+        assert point["distance"] == pytest.approx(0, abs=1e-3)
+        expected = np.log(1 + flow.dt * values) / flow.dt
+        found = np.array([complex(*rate) for rate in point["rates"]])
+        np.testing.assert_allclose(np.sort_complex(found), np.sort_complex(expected), atol=1e-2)
