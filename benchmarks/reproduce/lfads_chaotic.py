@@ -57,8 +57,10 @@ COLUMNS = {
 LEAST_R2, LEAST_GAIN, LEAST_FOUND = 0.75, 0.15, 0.8
 
 
-def lfads(n_inputs: int, prior: Literal["ar1", "student_t"] = "ar1") -> LFADSSettings:
-    """Return the small model, with the given number of inferred inputs and their prior."""
+def lfads(
+    n_inputs: int, prior: Literal["ar1", "student_t"] = "ar1", *, causal: bool = False
+) -> LFADSSettings:
+    """Return the small model: number of inferred inputs, their prior, whether they see the past only."""
     return LFADSSettings(
         generator_dim=64,
         ic_dim=64,
@@ -67,6 +69,7 @@ def lfads(n_inputs: int, prior: Literal["ar1", "student_t"] = "ar1") -> LFADSSet
         controller_dim=64 if n_inputs else 0,
         input_dim=n_inputs,
         input_prior=prior,
+        causal_controller=causal,
         read_in=LFADSReadInSettings(hidden=50, width=50),
     )
 
@@ -80,13 +83,17 @@ class Row:
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=1200, lr=1e-2))
 
 
+LONGER = Schedule(steps=2500, lr=1e-2)
 ROWS = {
     "no pulse, C = 0": Row(ChaoticRecipe(), lfads(0)),
+    "pulse, C = 1, causal controller, Student-t prior": Row(
+        ChaoticRecipe(pulse=20.0), lfads(1, "student_t", causal=True), LONGER
+    ),
     "pulse, C = 1, Student-t prior": Row(ChaoticRecipe(pulse=20.0), lfads(1, "student_t")),
     "pulse, C = 1, AR(1) prior": Row(ChaoticRecipe(pulse=20.0), lfads(1)),
     "pulse, C = 0": Row(ChaoticRecipe(pulse=20.0), lfads(0)),
 }
-ALONE, FINDS, _, BLIND = ROWS
+ALONE, FINDS, *_, BLIND = ROWS
 
 
 def run(row: Row, seed: int, show: Show) -> Result:
