@@ -86,10 +86,10 @@ class Row:
 LONGER = Schedule(steps=2500, lr=1e-2)
 ROWS = {
     "no pulse, C = 0": Row(ChaoticRecipe(), lfads(0)),
-    "pulse, C = 1, causal controller, Student-t prior": Row(
+    "pulse, C = 1, Student-t prior": Row(ChaoticRecipe(pulse=20.0), lfads(1, "student_t"), LONGER),
+    "pulse, C = 1, Student-t prior, causal controller": Row(
         ChaoticRecipe(pulse=20.0), lfads(1, "student_t", causal=True), LONGER
     ),
-    "pulse, C = 1, Student-t prior": Row(ChaoticRecipe(pulse=20.0), lfads(1, "student_t")),
     "pulse, C = 1, AR(1) prior": Row(ChaoticRecipe(pulse=20.0), lfads(1)),
     "pulse, C = 0": Row(ChaoticRecipe(pulse=20.0), lfads(0)),
 }
