@@ -19,10 +19,12 @@ class HNETReadInSettings(ReadInSettings):
 
 
 class HNETSettings(Frozen):
-    """Hypernetwork recurrent network: an embedding per session writes its recurrent weights (HNET, JEDI)."""
+    """Hypernetwork recurrent network: an embedding per session writes its recurrent weights."""
 
     reads_counts: ClassVar[bool] = False
     scores_forward_bins: ClassVar[bool] = False
+    paper: ClassVar[str] = "HNET, JEDI"
+    main_settings: ClassVar[tuple[str, ...]] = ("recurrent_dim", "embedding_dim", "rank", "start_bins")
 
     name: Literal["hnet"] = Field("hnet", description="Name of the model.")
     observed: Literal["linear", "units"] = Field(

@@ -29,10 +29,12 @@ LFADSLikelihood = Literal["poisson", "gaussian", "mse", "gamma", "zero_inflated_
 
 
 class LFADSSettings(Frozen):
-    """Latent factor analysis via dynamical systems (LFADS; Pandarinath et al., Nature Methods 2018)."""
+    """LFADS: a recurrent generator, its initial condition and its inputs inferred trial by trial."""
 
     reads_counts: ClassVar[bool] = True
     scores_forward_bins: ClassVar[bool] = True
+    paper: ClassVar[str] = "Pandarinath et al., Nature Methods 2018"
+    main_settings: ClassVar[tuple[str, ...]] = ("generator_dim", "factor_dim", "input_dim", "likelihood")
 
     name: Literal["lfads"] = Field("lfads", description="Name of the model.")
     generator_dim: int = Field(

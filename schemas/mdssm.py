@@ -21,10 +21,12 @@ class ReadInSettings(Frozen):
 
 
 class MDSSMSettings(Frozen):
-    """Meta-dynamical state-space model (Vermani et al., ICLR 2025, equations 8-18)."""
+    """Meta-dynamical state-space model: an embedding per session changes shared dynamics at low rank."""
 
     reads_counts: ClassVar[bool] = False
     scores_forward_bins: ClassVar[bool] = False
+    paper: ClassVar[str] = "Vermani et al., ICLR 2025"
+    main_settings: ClassVar[tuple[str, ...]] = ("latent_dim", "embedding_dim", "rank", "conditioner")
 
     name: Literal["mdssm"] = Field("mdssm", description="Name of the model.")
     latent_dim: int = Field(30, ge=1, description="Dimension of the latent state z (D).")

@@ -1,7 +1,8 @@
 """The models by their settings: sizes and choices, no training schedule (that is `schemas.training`).
 
 Beside its fields each class says ``reads_counts``, whether it is trained on spike counts by default where its
-likelihood is Poisson, and ``scores_forward_bins``, whether it can score bins after those it is shown.
+likelihood is Poisson; ``scores_forward_bins``, whether it can score bins after those it is shown; where it
+was published (``paper``); and the settings one looks at first (``main_settings``).
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import run_missing
 from models.data import TrialTensors, pack
 from models.registry import build_model
@@ -246,6 +248,13 @@ def rate_r2(truth: SpikingTrials, output: Output) -> float:
     return r2(truth.rates, output.mean[0].double().numpy(), definition="r2_uniform")
 
 
+def cell(values: list[float]) -> str:
+    """Return mean and standard error over seeds, three digits."""
+    return tables.mean_sem(values, 3)
+
+
 def gate(name: str, value: float, *, met: bool) -> str:
-    """Return the line of a gate."""
+    """Return the line of a gate; without a value it was not run."""
+    if math.isnan(value):
+        return f"- {name}: not run"
     return f"- {name}: {value:.3f}, {'met' if met else 'MISSED'}"

@@ -21,6 +21,7 @@ from benchmarks.reproduce.known_rates import (
     Result,
     Schedule,
     Show,
+    cell,
     feed,
     gate,
     main,
@@ -34,19 +35,24 @@ from pipeline.signals.smoothing import smooth_counts
 from schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
+    from models.objective import Output
     from models.synthetic.spiking import SpikingTrials
 
 SESSION = "chaotic"
 SMOOTHING_S = 0.05
+N_SAMPLES = 50
+"""Samples of the posterior that are averaged, as in the publications."""
+
 NEAR_BINS = 2
 """Bins an inferred pulse may be off."""
 
 COLUMNS = {
     "rate_r2": "rate R²",
+    "sampled_r2": f"of {N_SAMPLES} samples",
     "smoothed_r2": "Gaussian smoothing, 50 ms",
     "found": f"pulses within {NEAR_BINS} bins",
+    "sampled_found": f"of {N_SAMPLES} samples",
     "median_off": "median distance, bins",
-    "median_late": "median delay, bins",
 }
 LEAST_R2, LEAST_GAIN, LEAST_FOUND = 0.75, 0.15, 0.8
 
@@ -88,13 +94,27 @@ def run(row: Row, seed: int, show: Show) -> Result:
     fed = feed(SESSION, train, val)
     label = f"pulse {row.recipe.pulse:g}, C = {row.model.n_inferred}, seed {seed}"
     model, metrics = train_lfads({SESSION: fed}, row.model, row.schedule, seed=seed, label=label, show=show)
-    output = reconstruct(model, fed.val)
-    result = {"rate_r2": rate_r2(val, output), "smoothed_r2": smoothed_r2(val), "metrics": metrics}
+    mean, sampled = (reconstruct(model, fed.val, n_samples=n) for n in (0, N_SAMPLES))
+    result = {
+        "rate_r2": rate_r2(val, mean),
+        "sampled_r2": rate_r2(val, sampled),
+        "smoothed_r2": smoothed_r2(val),
+        "metrics": metrics,
+    }
     if val.pulse_bin is not None and row.model.n_inferred:
-        late = pulse_errors(output.aux["inputs"][0].double().numpy(), val.pulse_bin)
-        found = {"found": float((np.abs(late) <= NEAR_BINS).mean()), "median_late": float(np.median(late))}
-        result |= found | {"median_off": float(np.median(np.abs(late)))}
+        result |= _pulses(mean, val.pulse_bin) | {
+            f"sampled_{name}": value for name, value in _pulses(sampled, val.pulse_bin).items()
+        }
     return result
+
+
+def _pulses(output: Output, pulse_bin: np.ndarray) -> dict[str, float]:
+    late = pulse_errors(output.aux["inputs"][0].double().numpy(), pulse_bin)
+    return {
+        "found": float((np.abs(late) <= NEAR_BINS).mean()),
+        "median_off": float(np.median(np.abs(late))),
+        "median_late": float(np.median(late)),
+    }
 
 
 def pulse_errors(inputs: np.ndarray, pulse_bin: np.ndarray) -> np.ndarray:
@@ -132,27 +152,29 @@ def smoothed_r2(trials: SpikingTrials) -> float:
 
 def table(results: list[Result]) -> str:
     rows = []
-    for name in ROWS:
+    for name, row in ROWS.items():
         cells = [[r[what] for r in results if r["row"] == name and what in r] for what in COLUMNS]
-        rows.append([name, tables.seeds_of(results, name, by="row"), *map(tables.mean_sem, cells)])
+        seeds = tables.seeds_of(results, name, by="row")
+        rows.append([name, str(row.schedule.steps), seeds, *map(cell, cells)])
     body = tables.markdown(
-        "Chaotic network: validation trials", ["trials, model", "seeds", *COLUMNS.values()], rows
+        "Chaotic network: validation trials", ["trials, model", "steps", "seeds", *COLUMNS.values()], rows
     )
     return f"{body}\n{_gates(results)}\n"
 
 
 def _gates(results: list[Result]) -> str:
     def mean(name: str, what: str) -> float:
-        return fmean([r[what] for r in results if r["row"] == name] or [math.nan])
+        return fmean([r[what] for r in results if r["row"] == name and what in r] or [math.nan])
 
-    rates, found = mean(ALONE, "rate_r2"), mean(FINDS, "found")
+    rates, found = mean(ALONE, "rate_r2"), mean(FINDS, "sampled_found")
     gain = rates - mean(ALONE, "smoothed_r2")
-    loss = mean(FINDS, "rate_r2") - mean(BLIND, "rate_r2")
+    loss = mean(FINDS, "sampled_r2") - mean(BLIND, "sampled_r2")
+    found_name = f"pulses found within {NEAR_BINS} bins, averages of samples, ≥ {LEAST_FOUND}"
     return "\n".join([
         gate(f"rate R² without pulses ≥ {LEAST_R2}", rates, met=rates >= LEAST_R2),
         gate(f"ahead of Gaussian smoothing by ≥ {LEAST_GAIN}", gain, met=gain >= LEAST_GAIN),
-        gate(f"pulses found within {NEAR_BINS} bins ≥ {LEAST_FOUND}", found, met=found >= LEAST_FOUND),
-        gate("rate R² under pulses falls without the inferred input by > 0", loss, met=loss > 0),
+        gate(found_name, found, met=found >= LEAST_FOUND),
+        gate("rate R² under pulses, averages of samples, C = 1 less C = 0 > 0", loss, met=loss > 0),
     ])  # fmt: skip
 
 

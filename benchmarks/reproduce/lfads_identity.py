@@ -23,6 +23,7 @@ from benchmarks.reproduce.known_rates import (
     Result,
     Schedule,
     Show,
+    cell,
     feed,
     gate,
     main,
@@ -174,10 +175,10 @@ def table(results: list[Result]) -> str:
     rows = []
     for name in ROWS:
         for step in SNAPSHOTS:
-            cells = [tables.mean_sem(_values(results, name, step, what)) for what in COLUMNS]
+            cells = [cell(_values(results, name, step, what)) for what in COLUMNS]
             rows.append([f"{name}, step {step}", tables.seeds_of(results, name, by="row"), *cells])
     for name, title in (("oracle", "true rates"), ("null", "mean of each unit")):
-        level = tables.mean_sem([r[name] for r in results if r["row"] == NO_CD])
+        level = cell([r[name] for r in results if r["row"] == NO_CD])
         rows.append([title, "–", level, level, "–"])
     header = ["model", "seeds", *COLUMNS.values()]
     body = tables.markdown("Identity overfitting: nats per sample of validation trials", header, rows)

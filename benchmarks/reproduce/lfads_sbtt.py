@@ -26,6 +26,7 @@ from benchmarks.reproduce.known_rates import (
     Result,
     Schedule,
     Show,
+    cell,
     feed,
     gate,
     main,
@@ -124,8 +125,8 @@ def table(results: list[Result]) -> str:
         cells = [[r[what] for r in results if r["row"] == name] for what in ("rate_r2", "calibration")]
         published = "–" if row.zeros else f"{PUBLISHED[row.observed]:.3f}"
         seeds = tables.seeds_of(results, name, by="row")
-        rows.append([name, seeds, *map(tables.mean_sem, cells), published])
-    level = tables.mean_sem([r["shrunk_r2"] for r in results if r["row"] == NAIVE])
+        rows.append([name, seeds, *map(cell, cells), published])
+    level = cell([r["shrunk_r2"] for r in results if r["row"] == NAIVE])
     share = ROWS[NAIVE].observed / RECIPE.n_units
     rows.append([f"true rates times {share:.2f}", "–", level, f"{share:.2f}", "–"])
     header = ["observed in a bin", "seeds", "rate R²", "mean rate / mean count", "published rate R²"]

@@ -22,6 +22,7 @@ from benchmarks.reproduce.known_rates import (
     Result,
     Schedule,
     Show,
+    cell,
     feed,
     gate,
     main,
@@ -109,7 +110,7 @@ def table(results: list[Result]) -> str:
     rows = []
     for name in ROWS:
         of_row = [r["rate_r2"] for r in results if r["row"] == name]
-        cells = [tables.mean_sem([scores[s] for scores in of_row if s in scores]) for s in BOTH]
+        cells = [cell([scores[s] for scores in of_row if s in scores]) for s in BOTH]
         rows.append([name, tables.seeds_of(results, name, by="row"), *cells])
     n_trials = N_TRAIN * RECIPE.n_conditions
     title = f"Two sessions of {n_trials} training trials: rate R² of validation trials"

@@ -31,7 +31,7 @@ def pretrain_scores(results: list[Result], method: str, what: str, k: int = 0) -
     ]
 
 
-def mean_sem(values: list[float]) -> str:
+def mean_sem(values: list[float], digits: int = 2) -> str:
     """Return ``mean ± standard error``; a dash where there is nothing.
 
     Examples
@@ -43,8 +43,8 @@ def mean_sem(values: list[float]) -> str:
     if not finite:
         return "–"
     if len(finite) == 1:
-        return f"{finite[0]:.2f}"
-    return f"{fmean(finite):.2f} ± {stdev(finite) / math.sqrt(len(finite)):.3f}"
+        return f"{finite[0]:.{digits}f}"
+    return f"{fmean(finite):.{digits}f} ± {stdev(finite) / math.sqrt(len(finite)):.3f}"
 
 
 def seeds_of(results: list[Result], name: str, *, by: str = "method") -> str:

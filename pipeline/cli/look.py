@@ -284,16 +284,33 @@ def dandisets(
             show_dandiset(out, name, entries[name])
 
 
-def models(json_lines: JsonOption = False) -> None:
-    """List the models with their settings."""
+def models(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of a model, for all its settings; without one, all are listed.")
+    ] = None,
+    json_lines: JsonOption = False,
+) -> None:
+    """List the models: what each is, where it was published, its main settings."""
     from pipeline.cli.options import settings_text
     from schemas.models import MODELS
 
+    if name is not None and name not in MODELS:
+        raise UsageError(f"models: expected one of {', '.join(MODELS)}, found {name!r}.")
     with Output(json_lines=json_lines) as out:
-        for name, settings in MODELS.items():
-            summary = (settings.__doc__ or "").strip().splitlines()[0]
-            _machine(out, {"event": "model", "model": name, "summary": summary})
-            out.result(f"{name}: {summary}\n\n{settings_text(name)}")
+        rows = []
+        for key, kind in MODELS.items():
+            summary = (kind.__doc__ or "").strip().splitlines()[0]
+            main = {one: kind.model_fields[one].default for one in kind.main_settings}
+            rows.append([key, summary, kind.paper, ", ".join(f"{k} {v}" for k, v in main.items())])
+            if name in {None, key}:
+                described = {"summary": summary, "paper": kind.paper, "main_settings": main}
+                _machine(out, {"event": "model", "model": key, **described})
+        if name is None:
+            out.table("Models", ["model", "what", "paper", "main settings"], rows)
+            out.result("All settings of one: pipeline models NAME")
+        else:
+            _, summary, paper, _ = next(row for row in rows if row[0] == name)
+            out.result(f"{name}: {summary} {paper}.\n\n{settings_text(name)}")
 
 
 def schema(

@@ -80,9 +80,9 @@ def sweep(
 ) -> None:
     """Search over settings of a training; the best member becomes a run like one of `pipeline run train`.
 
-    Needs Ray: pip install 'nwb-latents[sweep]'. The same command goes on where a sweep was stopped and does
-    nothing where it is complete. The schedule found is drawn in the run's folder (sweep.png), the history
-    lies beside it (sweep.csv, sweep.json).
+    Needs Ray Tune: pip install 'nwb-latents[sweep]'. The same command goes on where a sweep was stopped and
+    does nothing where it is complete. The schedule found is drawn in the run's folder (sweep.png), the
+    history lies beside it (sweep.csv, sweep.json).
     """
     from pipeline.stages.sweep import sweep as stage
     from pipeline.stores.settings import load

@@ -16,7 +16,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.cluster.ray_workers import ray_workers, require_ray
+from pipeline.cluster.ray_tune import ray_workers, require_ray
 from pipeline.errors import DataError, MachineError
 from pipeline.machine import available_cores
 from pipeline.stages.report import Report, ignore
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipeline.cluster.ray_workers import RayWorkers
     from pipeline.training.member import MemberTask
     from pipeline.training.population import Plan
     from schemas.catalog import SessionEntry
@@ -111,7 +110,8 @@ def sweep(
     SettingsError
         If the name is taken by a run of other settings.
     MachineError
-        If Ray is missing, a worker dies again and again, the disk refuses, or another process has this run.
+        If Ray Tune is missing, a worker dies again and again, the disk refuses, or another process has this
+        run.
 
     Examples
     --------
@@ -195,51 +195,81 @@ def _space_of(settings: SweepSettings, entries: Sequence[SessionEntry]) -> dict[
 def _search(work: _Sweep, state: SweepState) -> SweepState:
     if state.stopped is not None:
         return state
+    from pipeline.training.member import train_member  # noqa: PLC0415
+
     settings = work.settings
     wanted = settings.train.device
     n = min(settings.workers or available_cores(), settings.population)
     with ray_workers(n, gpus=wanted != "cpu", report=work.report) as workers:
         if wanted == "cuda" and not workers.gpu_share:
             raise MachineError("device cuda was asked for, but Ray finds no GPU. Use --device auto or cpu.")
-        while True:
-            state = _generation(work, state, workers)
-            if state.stopped is not None:
-                return state
+        search = _Generations(work, state, device="cuda" if workers.gpu_share else "cpu")
+        workers.run(train_member, search, folder=work.run_dir / MEMBERS / "tune")
+        return search.state
 
 
-def _generation(work: _Sweep, state: SweepState, workers: RayWorkers) -> SweepState:
-    """Train one generation of every member, and write down what came of it."""
-    from pipeline.training.member import train_member  # noqa: PLC0415
-    from pipeline.training.population import is_standing_still, plan_generation  # noqa: PLC0415
+class _Generations:
+    """Hands out the members of a generation; once the last is back, writes down what came of them."""
 
-    settings = work.settings
-    number = state.history[-1].generation + 1 if state.history else 0
-    _prune(work, state, upcoming=number)
-    plans = {plan.member: plan for plan in plan_generation(settings, state.space, state.history)}
-    device: Device = "cuda" if workers.gpu_share else "cpu"
-    tasks = [_task(work, state, plan, number, device=device) for plan in plans.values()]
-    found: dict[int, MemberOutcome] = {}
-    total = settings.generations * settings.population
-    for task, outcome in workers.each(train_member, tasks):
-        found[task.member] = outcome
-        step = {"step": number * settings.population + len(found), "total": total}
-        work.report({"event": "progress", "stage": "sweep", "run": work.run_dir.name, **step})
-    records = tuple(_record(plans[m], number, found[m]) for m in sorted(found))
-    if all(record.metric is None for record in records):
-        raise DataError(
-            f"{work.run_dir}: every member diverged in generation {number}. Lower the largest learning rate, "
-            f"e.g. --set space.optimiser.lr.high=1e-3. The last said: {records[-1].reason}"
+    def __init__(self, work: _Sweep, state: SweepState, *, device: Device) -> None:
+        self.state = state
+        self._work = work
+        self._device = device
+        self._number = 0
+        self._plans: dict[int, Plan] = {}
+        self._waiting: list[MemberTask] = []
+        self._found: dict[int, MemberOutcome] = {}
+
+    def next_task(self) -> MemberTask | None:
+        if not self._plans and self.state.stopped is None:
+            self._begin()
+        return self._waiting.pop(0) if self._waiting else None
+
+    def done(self, task: MemberTask, outcome: MemberOutcome) -> None:
+        work, settings = self._work, self._work.settings
+        self._found[task.member] = outcome
+        step = self._number * settings.population + len(self._found)
+        total = settings.generations * settings.population
+        work.report(
+            {"event": "progress", "stage": "sweep", "run": work.run_dir.name, "step": step, "total": total}
         )
-    history = (*state.history, *records)
-    stopped = None
-    if number + 1 == settings.generations:
-        stopped = "generations"
-    elif is_standing_still(settings, history):
-        stopped = "no improvement"
-    state = state.model_copy(update={"history": history, "stopped": stopped})
-    write_text(work.run_dir / STATE, state.model_dump_json(indent=1) + "\n")
-    _report_generation(work, state, records)
-    return state
+        if len(self._found) == len(self._plans):
+            self._end()
+
+    def _begin(self) -> None:
+        from pipeline.training.population import plan_generation  # noqa: PLC0415
+
+        work, state = self._work, self.state
+        self._number = number = state.history[-1].generation + 1 if state.history else 0
+        _prune(work, state, upcoming=number)
+        plans = plan_generation(work.settings, state.space, state.history)
+        self._plans = {plan.member: plan for plan in plans}
+        self._waiting = [_task(work, state, plan, number, device=self._device) for plan in plans]
+
+    def _end(self) -> None:
+        from pipeline.training.population import is_standing_still  # noqa: PLC0415
+
+        work, number = self._work, self._number
+        kept = {"step", "metric", "last", "reason"}
+        records = tuple(
+            MemberRecord(generation=number, **vars(self._plans[m]), **self._found[m].model_dump(include=kept))
+            for m in sorted(self._found)
+        )
+        if all(record.metric is None for record in records):
+            raise DataError(
+                f"{work.run_dir}: every member diverged in generation {number}. Lower the largest learning "
+                f"rate, e.g. --set space.optimiser.lr.high=1e-3. The last said: {records[-1].reason}"
+            )
+        history = (*self.state.history, *records)
+        stopped = None
+        if number + 1 == work.settings.generations:
+            stopped = "generations"
+        elif is_standing_still(work.settings, history):
+            stopped = "no improvement"
+        self.state = self.state.model_copy(update={"history": history, "stopped": stopped})
+        write_text(work.run_dir / STATE, self.state.model_dump_json(indent=1) + "\n")
+        _report_generation(work, self.state, records)
+        self._plans, self._found = {}, {}
 
 
 def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: Device) -> MemberTask:
@@ -254,19 +284,6 @@ def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: D
         stores=tuple((e.session, store_path(work.catalog_path.absolute(), e.store)) for e in work.entries),
         metric=state.metric,
         smoothing=work.settings.smoothing,
-    )
-
-
-def _record(plan: Plan, number: int, outcome: MemberOutcome) -> MemberRecord:
-    return MemberRecord(
-        generation=number,
-        member=plan.member,
-        parent=plan.parent,
-        step=outcome.step,
-        metric=outcome.metric,
-        last=outcome.last,
-        values=plan.values,
-        reason=outcome.reason,
     )
 
 

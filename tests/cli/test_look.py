@@ -9,6 +9,7 @@ from pipeline.cli.console import Output
 from pipeline.cli.describe import show_session
 from pipeline.sources.known_dandisets import known_dandisets
 from pipeline.stores.catalog import read_catalog
+from schemas.models import MODELS
 from schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
 from schemas.store import DropCounts, Provenance, StoreAttributes
 
@@ -161,3 +162,27 @@ def test_without_a_ledger_there_is_nothing_to_say_of_failures(pipeline_command, 
         assert shown.returncode == 4
         assert "no ledger" in shown.stderr
         assert "pipeline run ingest" in shown.stderr.replace("\n", " ")
+
+
+def test_models_are_listed_with_what_one_looks_at_first(pipeline_command):
+    result = pipeline_command("models", "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["model"] for event in events] == list(MODELS)
+    for event in events:
+        assert event["summary"]
+        assert event["paper"]
+        defaults = MODELS[event["model"]].model_fields
+        assert event["main_settings"] == {name: defaults[name].default for name in event["main_settings"]}
+
+
+def test_a_model_is_shown_with_all_its_settings(pipeline_command):
+    result = pipeline_command("models", "hnet")
+    assert result.returncode == 0
+    assert "recurrent_dim [64]" in result.stdout
+    assert "generator_dim" not in result.stdout
+
+
+def test_a_model_that_is_not_there_is_a_wrong_use(pipeline_command):
+    result = pipeline_command("models", "gpfa")
+    assert result.returncode == 2
+    assert "expected one of mdssm, lfads" in result.stderr

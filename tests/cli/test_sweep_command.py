@@ -15,7 +15,7 @@ from contextlib import suppress
 import pytest
 import yaml
 
-pytest.importorskip("ray")
+pytest.importorskip("ray.tune")
 psutil = pytest.importorskip("psutil")
 
 from pipeline.stores.catalog import read_catalog  # noqa: E402
@@ -66,13 +66,13 @@ def wait_for(condition, *, process, seconds=150):
 
 
 def workers_of(process):
-    """Return the processes that are training for a program; between two tasks they are called idle."""
+    """Return the processes that are training for a program."""
 
     def training():
         found = []
         for helper in psutil.Process(process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):
-                if "ray::train_member" in " ".join(helper.cmdline()):
+                if "ray::WorkTrial" in " ".join(helper.cmdline()):
                     found.append(helper)
         return found
 
@@ -108,7 +108,7 @@ def whole(ingested, tmp_path_factory):
     """Return a folder in which the sweep ran without a fault, and what it said."""
     folder = shutil.copytree(ingested, tmp_path_factory.mktemp("whole") / "work")
     process = begin(folder, *WORDS, "--json")
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     return folder, said
 
@@ -153,7 +153,7 @@ def test_a_killed_worker_costs_the_steps_since_its_last_checkpoint(whole, folder
     workers = workers_of(process)
     for worker in workers:
         worker.kill()
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert "its worker process died, begun again (1 of 3" in errors
     assert generations(said) == [1, 2, 3]
@@ -190,7 +190,7 @@ def test_a_killed_and_an_interrupted_sweep_go_on_to_the_same_members(whole, fold
     assert refused.returncode == 4
 
     process = begin(folder, *WORDS, "--json")
-    said, errors = process.communicate(timeout=120)
+    said, errors = process.communicate(timeout=240)
     assert process.returncode == 0, errors
     assert generations(said) == [3]
     assert table(folder) == table(whole[0])

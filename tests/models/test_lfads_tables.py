@@ -66,7 +66,7 @@ def test_the_readings_of_identity_overfitting_need_every_row_and_say_what_is_mis
     text = table(results)
     assert text.count(", met") == 5
     assert "MISSED" not in text
-    assert "| no CD, step 150 | 0 | 0.20 | 1.20 | -5.00 |" in text
+    assert "| no CD, step 150 | 0 | 0.200 | 1.200 | -5.000 |" in text
     honest = [result(name, *good) for name in ROWS]
     assert table(honest).count("MISSED") == 3
     assert "need all rows" in table(results[1:])
@@ -81,7 +81,10 @@ def test_units_come_and_go(name: str) -> None:
     assert set(result) == {"rate_r2", "calibration", "shrunk_r2", "metrics", "row", "seed"}
     # The read-out starts at the mean count: of what was observed, or of a third of it.
     assert result["calibration"] == pytest.approx(10 / 29 if row.zeros else 1.0, rel=0.15)
-    assert f"| {name} | 0 |" in table([result])
+    text = table([result])
+    assert f"| {name} | 0 |" in text
+    # The gates of rows that are missing are neither met nor missed.
+    assert text.count("not run") == 5
 
 
 def test_zeros_are_shown_and_scored_as_bins_without_a_spike() -> None:

@@ -24,7 +24,7 @@ from schemas.recipe import IngestRecipe, SplitSettings
 from schemas.sweep import SweepSettings, SweepState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TINY: dict[str, Any] = {
@@ -58,13 +58,15 @@ class Serial:
         self.backwards, self.left = backwards, stop_after
         self.done: list[tuple[int, int]] = []
 
-    def each(self, work: Callable[[Any], Any], tasks: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-        for task in reversed(tasks) if self.backwards else tasks:
-            if self.left == 0:
-                raise KeyboardInterrupt
-            self.left = None if self.left is None else self.left - 1
-            self.done.append((task.stop_at, task.member))
-            yield task, work(task)
+    def run(self, work: Callable[[Any], Any], search: Any, *, folder: Path) -> None:
+        del folder
+        while tasks := list(iter(search.next_task, None)):
+            for task in reversed(tasks) if self.backwards else tasks:
+                if self.left == 0:
+                    raise KeyboardInterrupt
+                self.left = None if self.left is None else self.left - 1
+                self.done.append((task.stop_at, task.member))
+                search.done(task, work(task))
 
 
 @pytest.fixture
@@ -320,7 +322,7 @@ def test_without_validation_trials_members_cannot_be_compared(
 
 
 def test_without_ray_it_says_what_to_install(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.cluster.ray_workers.find_spec", lambda name: None)
+    monkeypatch.setattr("pipeline.cluster.ray_tune.find_spec", lambda name: None)
     with pytest.raises(MachineError, match=r"pip install 'nwb-latents\[sweep\]'"):
         sweep(catalog, tiny())
     assert not (catalog.parent / "runs").exists()

@@ -1,9 +1,9 @@
-"""Worker processes of Ray: tasks side by side, each tried again where its process dies.
+"""Ray Tune: tasks of a search side by side, each tried again where its process dies.
 
-Ray's tasks rather than the trials of Ray Tune: a population needs its decisions on file before the next
-generation begins, and the caller writes that file. Tune keeps a second record of the same experiment, which
-would have to agree with it after a crash, and starts a process per trial, where these processes, with torch
-imported and the sessions read, stay from one generation to the next.
+Each task is a trial, and Tune asks for the next one when there is room. What comes next depends on the
+results so far; the search decides it and writes it down, and goes on from what it wrote if the program was
+killed. Tune's own snapshot is up to ten seconds behind, and `Tuner.restore` begins with a scheduler that
+knows nothing of the population (https://github.com/ray-project/ray/issues/30838).
 """
 
 from __future__ import annotations
@@ -14,24 +14,33 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
-from pipeline.errors import MachineError, PipelineError
+from pipeline.errors import MachineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Result_contra = TypeVar("Result_contra", contravariant=True)
 
 _log = logging.getLogger(__name__)
 
-RETRIES = 3
-"""Times a task is begun again after its process died."""
-POLL_SECONDS = 0.5
+ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+"""Ray prints, sends and catches nothing by itself; it reads some of this when it is imported."""
 OBJECT_STORE_BYTES = 100 << 20
 """Tasks and results are small; Ray would set aside a third of the memory."""
 
@@ -44,9 +53,9 @@ def require_ray() -> None:
     MachineError
         With the command that installs it.
     """
-    if find_spec("ray") is None:
+    if any(find_spec(name) is None for name in ("ray", "pandas", "pyarrow")):
         raise MachineError(
-            "A sweep trains its members on Ray, which is not installed here. Install it with "
+            "A sweep trains its members on Ray Tune, which is not installed here. Install it with "
             "`pip install 'nwb-latents[sweep]'`."
         )
 
@@ -64,75 +73,76 @@ def share_of_gpu(workers: int, n_gpus: int) -> float:
     return 1.0 / -(-workers // n_gpus)
 
 
+class Search(Protocol[Task, Result_contra]):
+    """What is to be done, decided as results come in."""
+
+    def next_task(self) -> Task | None:
+        """Return the next task, or None until another is done; if none is under way, there is no more."""
+
+    def done(self, task: Task, result: Result_contra) -> None:
+        """Take what came of a task."""
+
+
 @dataclass(frozen=True)
 class RayWorkers:
-    """Processes that do tasks; made by `ray_workers`.
+    """Room for trials of Ray Tune; made by `ray_workers`.
 
     Attributes
     ----------
     n
-        Tasks done at once, at most.
+        Trials at once, at most.
     gpu_share
-        GPUs each task gets; 0: it runs on the CPU.
+        GPUs each trial gets; 0: it runs on the CPU.
     report
-        Told of every task that is begun again.
+        Told of every trial that is begun again.
     """
 
     n: int
     gpu_share: float
     report: Callable[[dict[str, object]], None]
 
-    def each(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
-        """Do every task, and yield each with its result as it is done.
+    def run(self, work: Callable[[Task], Result], search: Search[Task, Result], *, folder: Path) -> None:
+        """Do what a search asks for, one trial of Ray Tune for each task, until it asks for no more.
 
         Parameters
         ----------
         work
             Function of a module. Its process may die at any point and the task be begun again.
-        tasks
-            Small enough to be sent; their text names them.
+        search
+            Is asked for the next task whenever there is room, and given every result.
+        folder
+            Tune keeps its files there.
 
         Raises
         ------
-        PipelineError
-            What `work` raised; tasks that were under way are stopped.
+        Exception
+            What `work` or the search raised; trials that were under way are stopped.
         MachineError
-            If the process of a task died more than `RETRIES` times, or Ray is lost.
+            If the process of a trial died again and again.
         """
-        import ray  # noqa: PLC0415
+        from ray import tune  # noqa: PLC0415
 
-        # Ray would begin a task again itself, but nobody would be told.
-        remote: Any = ray.remote(num_cpus=1, num_gpus=self.gpu_share, max_retries=0)(work)
-        waiting = [(task, 0) for task in reversed(tasks)]
-        running: dict[Any, tuple[Task, int]] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < self.n:
-                    task, deaths = waiting.pop()
-                    running[remote.remote(task)] = (task, deaths)
-                done, _ = ray.wait(list(running), timeout=POLL_SECONDS)
-                for reference in done:
-                    task, deaths = running.pop(reference)
-                    try:
-                        result = _result(reference)
-                    except _WorkerDiedError as death:
-                        waiting.append((task, deaths + 1))
-                        self._tell(task, deaths + 1, death)
-                    else:
-                        yield task, result
-        finally:
-            for reference in running:
-                with suppress(Exception):
-                    ray.cancel(reference, force=True)
+        from pipeline.cluster.tune_trials import RETRIES, Deaths, TuneSearch, WorkTrial  # noqa: PLC0415
 
-    def _tell(self, task: object, deaths: int, death: _WorkerDiedError) -> None:
-        if deaths > RETRIES:
-            raise MachineError(
-                f"{task}: its worker process died {deaths} times ({death}): it was killed, or ran out of "
-                "memory. Use fewer --workers or a smaller model; the same command goes on where it was."
-            ) from death
-        text = f"{task}: its worker process died, begun again ({deaths} of {RETRIES}; {death})"
-        self.report({"event": "note", "status": "begun again", "reason": str(death), "text": text})
+        asked = TuneSearch(work, search)
+        # What a Tuner adds to this is a pickled copy of itself for `Tuner.restore`.
+        tune.run(
+            WorkTrial,
+            search_alg=asked,
+            num_samples=-1,
+            max_concurrent_trials=self.n,
+            resources_per_trial={"cpu": 1, "gpu": self.gpu_share},
+            reuse_actors=True,
+            max_failures=RETRIES,
+            raise_on_failed_trial=False,
+            callbacks=[Deaths(self.report)],
+            storage_path=str(folder.parent.absolute()),
+            name=folder.name,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+            verbose=0,
+        )
+        if not asked.is_over:  # SIGUSR1: Tune stops and says nothing
+            raise KeyboardInterrupt
 
 
 @contextmanager
@@ -144,9 +154,9 @@ def ray_workers(
     Parameters
     ----------
     workers
-        Tasks at once, each with one core.
+        Trials at once, each with one core.
     gpus
-        Whether tasks use GPUs where there are any.
+        Whether trials use GPUs where there are any.
     report
         Receives a note with what is used.
 
@@ -156,10 +166,8 @@ def ray_workers(
         If Ray is missing, or does not start or answer.
     """
     require_ray()
-    # Ray reads these when it is imported.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     import ray  # noqa: PLC0415
 
     address = os.environ.get("RAY_ADDRESS", "local")
@@ -205,7 +213,7 @@ def _own_signals() -> Iterator[None]:
 def _no_output_of_other_threads() -> Iterator[None]:
     """Keep standard output to what this thread writes: a thread of Ray prints there what went wrong.
 
-    What went wrong with a task is reported; ``--json`` promises that nothing else is on standard output.
+    What went wrong with a trial is reported; ``--json`` promises that nothing else is on standard output.
     """
     before = sys.stdout
     guarded = _OfOneThread(before, threading.get_ident())
@@ -232,25 +240,3 @@ class _OfOneThread:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
-
-
-class _WorkerDiedError(Exception):
-    """The process of a task is gone, its result with it."""
-
-
-def _result(reference: Any) -> Any:
-    import ray  # noqa: PLC0415
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        cause = error.cause
-        if isinstance(cause, PipelineError):
-            raise cause from error
-        raise
-    except ray.exceptions.OutOfMemoryError as error:
-        raise _WorkerDiedError("out of memory") from error
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
-        raise _WorkerDiedError("killed from outside, or a crash") from error
-    except ray.exceptions.RayError as error:
-        raise MachineError(f"Ray lost a task: {error}. The same command goes on where it was.") from error
