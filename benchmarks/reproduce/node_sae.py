@@ -30,6 +30,7 @@ from benchmarks.reproduce.known_rates import (
     Result,
     Schedule,
     Show,
+    cell,
     feed,
     gate,
     main,
@@ -198,9 +199,7 @@ def table(results: list[Result]) -> str:
     rows = []
     for name, row in ROWS.items():
         of_row = [r for r in results if r["row"] == name]
-        cells = [
-            tables.mean_sem([r[what] for r in of_row]) for what in ("rate_r2", "state_r2", "wrong_way_r2")
-        ]
+        cells = [cell([r[what] for r in of_row]) for what in ("rate_r2", "state_r2", "wrong_way_r2")]
         published = PUBLISHED.get((row.system, row.dynamics)) if row.latent_dim == 3 else None
         shown = "–" if published is None else f"{published[0]:.3f} / {published[1]:.3f}"
         seconds = f"{fmean(r['cpu_seconds'] for r in of_row):.0f}" if of_row else "–"

@@ -127,7 +127,7 @@ def test_an_attractor_is_learnt_and_its_fixed_points_are_looked_for(name: str) -
         assert [point["true_rates"][0][0] > 0 for point in result["fixed_points"]] == [True] * 3
     shown = table([result])
     published = "0.906 / 0.934" if row.dynamics != "gru" else "0.278 / 0.160"
-    assert f"| {name} | 0 | {result['rate_r2']:.2f} |" in shown
+    assert f"| {name} | 0 | {result['rate_r2']:.3f} |" in shown
     assert published in shown
 
 
