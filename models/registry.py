@@ -10,8 +10,9 @@ import torch
 from models.hnet import HNET
 from models.lfads import LFADS
 from models.mdssm import MDSSM
+from models.ndt import NDT
 from models.objective import Model
-from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings
+from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings, NDTSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ MODELS: dict[str, ModelEntry] = {
     "mdssm": ModelEntry(MDSSMSettings, MDSSM),
     "lfads": ModelEntry(LFADSSettings, LFADS),
     "hnet": ModelEntry(HNETSettings, HNET),
+    "ndt": ModelEntry(NDTSettings, NDT),
 }
 
 
@@ -49,7 +51,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm', 'lfads', 'hnet']
+    ['mdssm', 'lfads', 'hnet', 'ndt']
     """
     refuses = Model.alignable_parameters
     return [

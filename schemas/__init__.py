@@ -24,6 +24,7 @@ SCHEMAS: dict[str, str] = {
     "mdssm": "schemas.models:MDSSMSettings",
     "lfads": "schemas.models:LFADSSettings",
     "hnet": "schemas.models:HNETSettings",
+    "ndt": "schemas.models:NDTSettings",
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
     "forecast_result": "schemas.forecasting:SessionForecast",

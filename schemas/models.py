@@ -9,6 +9,7 @@ from __future__ import annotations
 from schemas.hnet import HNETReadInSettings, HNETSettings
 from schemas.lfads import LFADSReadInSettings, LFADSSettings
 from schemas.mdssm import MDSSMSettings, ReadInSettings
+from schemas.ndt import NDTMaskSettings, NDTReadInSettings, NDTSettings
 
 __all__ = [
     "MODELS",
@@ -19,15 +20,19 @@ __all__ = [
     "LFADSSettings",
     "MDSSMSettings",
     "ModelSettings",
+    "NDTMaskSettings",
+    "NDTReadInSettings",
+    "NDTSettings",
     "ReadInSettings",
 ]
 
-ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings
+ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings | NDTSettings
 
 MODELS: dict[str, type[ModelSettings]] = {
     "mdssm": MDSSMSettings,
     "lfads": LFADSSettings,
     "hnet": HNETSettings,
+    "ndt": NDTSettings,
 }
 """Settings class of every model, by name; the first line of its docstring presents it."""
 
