@@ -62,6 +62,7 @@ class NDT(Model):
         n_units = checked_units(units)
         self.settings = settings
         self.names = SessionNames(list(units))
+        self.units = dict(units)
         width = settings.read_in.width
         self.read_in = ReadIn(n_units, settings.read_in)
         self.encoder = TransformerEncoder(
@@ -91,6 +92,7 @@ class NDT(Model):
         """Make room for further sessions; see `Model.add_sessions`."""
         n_units = checked_units(units)
         self.names.add(list(units))
+        self.units |= units
         self.read_in.add_sessions(n_units)
         self.read_out.add_sessions(n_units)
 

@@ -230,6 +230,10 @@ class TransformerEncoder(nn.Module):
         return Encoding(seq.reshape(*lead, T, self.width), seq[:, -1].reshape(*lead, self.width))
 
     def embed(self, x: Tensor, first: int = 0) -> Tensor:
-        """Return what the first layer is given, of bins ``(..., time, n_in)`` from bin `first` on."""
+        """Return what the first layer is given, of bins ``(..., time, n_in)`` from bin `first` on.
+
+        Input that is scaled by √width, as in the original, outweighs in the sum of all layers what they add,
+        and so makes masked bins unlike the others.
+        """
         shown: Tensor = self.project(x)
-        return shown * math.sqrt(self.width) + self.position[first : first + x.shape[-2]]
+        return shown + self.position[first : first + x.shape[-2]]

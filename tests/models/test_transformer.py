@@ -53,7 +53,7 @@ def test_it_computes_what_the_layers_of_torch_compute(limits) -> None:
             state[f"self_attn.in_proj_{key}"] = value
         layer.load_state_dict(state)
     x = torch.randn(3, N_BINS, 5, dtype=torch.float64)
-    shown = made.project(x) * math.sqrt(8) + made.position
+    shown = made.project(x) + made.position
     torch.testing.assert_close(made(x).seq, theirs(shown, mask=~made.mask), atol=1e-12, rtol=0)
 
 
