@@ -34,12 +34,31 @@ def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor
     >>> thinned.unique().tolist(), round(float(thinned.mean()), 1)
     ([0.0, 2.0], 1.0)
     """
+    factors = _factors(x, rate, generator)
+    return x if factors is None else x * factors
+
+
+def add_dropped(x: Tensor, y: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Return ``x + dropout(y)`` in one pass; the parameters are those of `dropout`.
+
+    Examples
+    --------
+    >>> one = torch.ones(10_000)
+    >>> add_dropped(one, one, 0.5, torch.Generator().manual_seed(0)).unique().tolist()
+    [1.0, 3.0]
+    """
+    factors = _factors(y, rate, generator)
+    return x + y if factors is None else torch.addcmul(x, y, factors)
+
+
+def _factors(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor | None:
+    """Draw 0 or the scale for every element; None where nothing is dropped."""
     if generator is None or rate == 0:
-        return x
+        return None
     n = x.numel()
     bits = torch.empty(-(-n // 4), dtype=torch.int64, device=generator.device)
     bits.random_(-(1 << 63), None, generator=generator)
     dropped = round(rate * STEPS)
     keep = torch.empty(x.shape, dtype=x.dtype, device=generator.device)
     torch.ge(bits.view(torch.int16)[:n].view(x.shape), dropped - STEPS // 2, out=keep)
-    return x * keep.mul_(STEPS / (STEPS - dropped)).to(x.device)
+    return keep.mul_(STEPS / (STEPS - dropped)).to(x.device)

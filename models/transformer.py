@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, relu, scaled_dot_product_attention
 
-from models.dropout import dropout
+from models.dropout import add_dropped, dropout
 from models.encoders import Encoding, with_context
 
 TFIXUP = 0.67
 """Initial weights are this times ``layers ** -0.25`` times Xavier's (Huang et al. 2020, for encoders)."""
+
+LONG = 256
+"""Bins from which on the fused kernel computes attention, whose memory does not grow with their square."""
 
 
 def context_mask(n_bins: int, back: int | None, forward: int | None) -> Tensor:
@@ -62,6 +65,40 @@ def sinusoids(n_bins: int, width: int) -> Tensor:
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)[:, :width]
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return values averaged by ``softmax(query · key / √width)`` over the bins that `mask` allows.
+
+    Short sequences on a processor are three products where a gradient is wanted: the fused kernel's backward
+    pass takes several times as long.
+
+    Parameters
+    ----------
+    query, key, value
+        Shape ``(sequence, head, time, width)``.
+    mask
+        As in `context_mask`; None: all bins.
+
+    Returns
+    -------
+    found
+        Shape of `query`.
+
+    Examples
+    --------
+    >>> x = torch.randn(2, 3, 5, 4)
+    >>> torch.allclose(attend(x, x, x, context_mask(5, 0, 0)), x)
+    True
+    """
+    if not query.requires_grad or query.device.type != "cpu" or query.shape[-2] > LONG:
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    q, k, v = (each.flatten(0, 1) for each in (query, key, value))
+    bias = q.new_zeros(1, q.shape[1], q.shape[1])
+    if mask is not None:
+        bias.masked_fill_(~mask, -math.inf)
+    scores = torch.baddbmm(bias, q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+    return torch.bmm(scores.softmax(-1), v).view(query.shape)
+
+
 class TransformerLayer(nn.Module):
     """Attention, then a network of one hidden layer, each on normalised input and added to it.
 
@@ -105,8 +142,8 @@ class TransformerLayer(nn.Module):
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values of bins ``(..., time, width)``: ``(..., head, time, part)``."""
         three = self.query_key_value(self.attention_norm(x))
-        apart = three.unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-3, -2)
-        return apart[0], apart[1], apart[2]
+        query, key, value = three.unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        return query.transpose(-3, -2), key.transpose(-3, -2), value.transpose(-3, -2)
 
     def forward(
         self, x: Tensor, mask: Tensor | None, rate: float = 0.0, generator: torch.Generator | None = None
@@ -122,10 +159,9 @@ class TransformerLayer(nn.Module):
         rate, generator
             As in `dropout`; of what attention and network add, and of the hidden layer.
         """
-        query, key, value = self.split(x)
-        found = scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(-3, -2).flatten(-2)
-        x = x + dropout(self.mix(found), rate, generator)
-        return x + dropout(self.network(x, rate, generator), rate, generator)
+        found = attend(*self.split(x), mask).transpose(-3, -2).flatten(-2)
+        x = add_dropped(x, self.mix(found), rate, generator)
+        return add_dropped(x, self.network(x, rate, generator), rate, generator)
 
     def network(self, x: Tensor, rate: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         """Return what the network adds to bins ``(..., width)``."""

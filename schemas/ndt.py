@@ -35,9 +35,18 @@ class NDTMaskSettings(Frozen):
     span_ramp_steps: int = Field(
         500, ge=0, description="Steps over which the share of batches masked in runs rises from 0 to 1."
     )
-    zero: float = Field(1.0, ge=0, le=1, description="Share of the masked samples that are shown as 0.")
+    zero: float = Field(
+        0.8,
+        ge=0,
+        le=1,
+        description="Share of the masked samples that are shown as 0; searched from 0.5 to 1 originally.",
+    )
     random: float = Field(
-        0.5, ge=0, le=1, description="Share of the other masked samples that are shown as a random count."
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the other masked samples that are shown as a random count, the rest as they "
+        "are; searched from 0.6 to 1 in the original.",
     )
 
 

@@ -26,7 +26,7 @@ SMALL = {
     "input_dropout": 0.0,
     "dropout": 0.0,
     "rate_dropout": 0.0,
-    "mask": {"ratio": 0.3},
+    "mask": {"ratio": 0.3, "zero": 1.0},
 }
 
 
@@ -157,7 +157,7 @@ def test_masked_samples_are_zero_random_or_as_they_were_by_their_shares() -> Non
 
 
 def test_what_grows_with_the_step_does_not_outside_training() -> None:
-    model = small(mask={"max_span": 5, "span_ramp_start": 100})
+    model = small(mask={"max_span": 5, "span_ramp_start": 100, "zero": 1.0})
     model.eval()
     batch = batch_of({"a": 4, "b": 2})
     losses = {

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.dropout import STEPS, dropout
-from models.transformer import TFIXUP, TransformerEncoder, TransformerLayer
+from models.transformer import TFIXUP, TransformerEncoder, TransformerLayer, attend, context_mask
 
 N_BINS = 12
 
@@ -55,6 +55,16 @@ def test_it_computes_what_the_layers_of_torch_compute(limits) -> None:
     x = torch.randn(3, N_BINS, 5, dtype=torch.float64)
     shown = made.project(x) + made.position
     torch.testing.assert_close(made(x).seq, theirs(shown, mask=~made.mask), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("mask", [None, context_mask(N_BINS, 3, 1)])
+def test_attention_with_a_gradient_is_that_without(mask) -> None:
+    parts = torch.randn(3, 2, 4, N_BINS, 5, dtype=torch.float64)
+    live = parts.clone().requires_grad_()
+    torch.testing.assert_close(attend(*live, mask), attend(*parts, mask), atol=1e-12, rtol=0)
+    assert torch.autograd.gradcheck(
+        lambda each: attend(*each, mask), parts[:, :1, :1].clone().requires_grad_()
+    )
 
 
 def test_initial_weights_shrink_with_the_number_of_layers() -> None:
