@@ -61,10 +61,10 @@ class NDTSettings(Frozen):
     heads: int = Field(2, ge=1, description="Heads of the attention; the width is a multiple of them.")
     hidden: int = Field(128, ge=1, description="Width of the hidden layer within each layer.")
     context_back: int | None = Field(
-        None, ge=0, description="Bins before a bin that it attends to in each layer; none: all."
+        10, ge=0, description="Bins before a bin that it attends to in each layer; none: all."
     )
     context_forward: int | None = Field(
-        None,
+        10,
         ge=0,
         description="Bins after it; none: all. 0: causal, as a streaming decoder needs it.",
     )

@@ -49,7 +49,7 @@ def test_a_model_that_looks_ahead_is_refused() -> None:
     with pytest.raises(ValueError, match=r"attends to 2 bins after a bin.*context_forward: 0"):
         RateStream(SessionRates(small(context_forward=2), "a"))
     with pytest.raises(ValueError, match="attends to all bins after a bin"):
-        RateStream(SessionRates(small(), "a"))
+        RateStream(SessionRates(small(context_forward=None), "a"))
 
 
 def test_a_stream_longer_than_the_positions_is_refused() -> None:
@@ -71,7 +71,9 @@ def test_one_session_by_itself_is_the_session_within_the_model(read_in) -> None:
         torch.testing.assert_close(SessionRates(model, name)(y[name]), whole[row, :, :, :n])
 
 
-@pytest.mark.parametrize("context", [{}, {"context_back": 4, "context_forward": 0}])
+@pytest.mark.parametrize(
+    "context", [{"context_back": None, "context_forward": None}, {"context_back": 4, "context_forward": 0}]
+)
 def test_the_exported_program_computes_the_same_for_any_number_of_trials_and_bins(context, tmp_path) -> None:
     rates = SessionRates(small(**context), "a")
     sizes = {0: torch.export.Dim("trial", min=1, max=64), 1: torch.export.Dim("time", min=2, max=15)}
