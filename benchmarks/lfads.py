@@ -133,9 +133,9 @@ def averaging(how: str) -> tuple[Callable[[], None], Callable[[], None]]:
     return serial, together
 
 
-def timed(ways: tuple[Callable[[], None], Callable[[], None]], rounds: int) -> list[list[float]]:
-    """Time both in turn. Seconds of every round, after three to warm up."""
-    taken: list[list[float]] = [[], []]
+def timed(ways: tuple[Callable[[], None], ...], rounds: int) -> list[list[float]]:
+    """Time all in turn. Seconds of every round, after three to warm up."""
+    taken: list[list[float]] = [[] for _ in ways]
     for k in range(rounds + 3):
         for way, seconds in zip(ways, taken, strict=True):
             begin = time.perf_counter()

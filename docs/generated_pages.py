@@ -21,6 +21,8 @@ from schemas.models import (
     MODELS,
     HNETReadInSettings,
     LFADSReadInSettings,
+    NDTMaskSettings,
+    NDTReadInSettings,
     NODESAEReadInSettings,
     ReadInSettings,
 )
@@ -63,6 +65,8 @@ def write_pages() -> None:
         "lfads_read_in.md": "\n".join(_fields(LFADSReadInSettings)),
         "hnet_read_in.md": "\n".join(_fields(HNETReadInSettings)),
         "node_sae_read_in.md": "\n".join(_fields(NODESAEReadInSettings)),
+        "ndt_read_in.md": "\n".join(_fields(NDTReadInSettings)),
+        "ndt_mask.md": "\n".join(_fields(NDTMaskSettings)),
         "import_lfads_h5.md": "\n".join(_fields(LfadsH5Import)),
         "import_lfads_checkpoint.md": "\n".join(_fields(LfadsCheckpointImport)),
         "masks.md": "\n".join(_fields(MaskSettings)),

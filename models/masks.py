@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from models.data import Batch
+
+if TYPE_CHECKING:
+    from models.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,89 @@ def hold_out(n_units: int, n_bins: int) -> Change:
         return View(x=x, target=view.target, weight=view.weight, sg=view.sg)
 
     return change
+
+
+def mask_bins(
+    ratio: float,
+    *,
+    max_span: int = 1,
+    expand: Schedule | None = None,
+    zero: float = 1.0,
+    random: float = 0.5,
+) -> Change:
+    """Hide whole bins from the input and score only those: masked modelling (Ye and Pandarinath 2021).
+
+    What is never shown, held-out units and forward bins, is always scored.
+
+    Parameters
+    ----------
+    ratio
+        Share of the bins of every trial that is masked; a little less where runs overlap.
+    max_span
+        Longest run of bins masked as one. The length of a batch is drawn evenly from 1 to this.
+    expand
+        Step → probability that a batch is masked in runs; None: every batch is.
+    zero
+        Share of the masked samples that are shown as 0.
+    random
+        Share of the other masked samples that are shown as a random value of the session: its least value
+        and a whole number more, below its largest. The rest is shown as it is.
+
+    Examples
+    --------
+    >>> from models.data import TrialTensors, pack
+    >>> masker = compose(observe, mask_bins(0.5))
+    >>> view = masker(pack([TrialTensors("a", torch.ones(1, 6, 2))]), torch.Generator().manual_seed(0), 0)
+    >>> bool((view.x + view.weight == 1).all())
+    True
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        if generator is None:
+            return view
+        span = _span(max_span, 1.0 if expand is None else expand(step), generator)
+        hidden = _hidden_bins(view.x.shape[:3], ratio, span, generator)
+        x = torch.where(hidden, 0.0, view.x)
+        if zero < 1:
+            share = torch.rand(view.x.shape, generator=generator, device=view.x.device)
+            kept = hidden & (share >= zero)
+            x = torch.where(kept, view.x, x)
+            drawn = kept & (share < zero + random * (1 - zero))
+            x = torch.where(drawn, _random_values(view.x, generator), x)
+        T = batch.y.shape[2]
+        scored = _on_target(hidden[:, :, :T] | ~batch.y.isfinite(), view, outside=True)
+        return View(
+            x=x,
+            target=view.target,
+            weight=view.weight * scored,
+            sg=None if view.sg is None else view.sg * scored,
+        )
+
+    return change
+
+
+def _span(longest: int, probability: float, generator: torch.Generator) -> int:
+    """Draw the length of the runs of a batch."""
+    if longest == 1:
+        return 1
+    expanded, length = torch.rand(2, generator=generator, device=generator.device).tolist()
+    return 1 + int(length * longest) if expanded < probability else 1
+
+
+def _hidden_bins(shape: tuple[int, ...], ratio: float, span: int, generator: torch.Generator) -> Tensor:
+    """Draw runs of `span` bins, some begun before the trial. Shape ``(session, trial, time, 1)``."""
+    S, B, T = shape
+    draw = torch.rand(S, B, T + span - 1, generator=generator, device=generator.device)
+    seeds = (draw < ratio / span).float()
+    runs: Tensor = torch.nn.functional.max_pool1d(seeds, span, stride=1)
+    return runs[..., None] > 0
+
+
+def _random_values(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw whole steps from the least value of each session, evenly below its largest. Shape of `x`."""
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    draw = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return low + (draw * (high - low)).floor()
 
 
 def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:

@@ -10,9 +10,10 @@ import torch
 from models.hnet import HNET
 from models.lfads import LFADS
 from models.mdssm import MDSSM
+from models.ndt import NDT
 from models.node_sae import NODESAE
 from models.objective import Model
-from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings, NODESAESettings
+from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings, NDTSettings, NODESAESettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ MODELS: dict[str, ModelEntry] = {
     "lfads": ModelEntry(LFADSSettings, LFADS),
     "hnet": ModelEntry(HNETSettings, HNET),
     "node_sae": ModelEntry(NODESAESettings, NODESAE),
+    "ndt": ModelEntry(NDTSettings, NDT),
 }
 
 
@@ -51,7 +53,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm', 'lfads', 'hnet', 'node_sae']
+    ['mdssm', 'lfads', 'hnet', 'node_sae', 'ndt']
     """
     refuses = Model.alignable_parameters
     return [

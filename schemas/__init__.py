@@ -25,6 +25,7 @@ SCHEMAS: dict[str, str] = {
     "lfads": "schemas.models:LFADSSettings",
     "hnet": "schemas.models:HNETSettings",
     "node_sae": "schemas.models:NODESAESettings",
+    "ndt": "schemas.models:NDTSettings",
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
     "forecast_result": "schemas.forecasting:SessionForecast",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from schemas.hnet import HNETReadInSettings, HNETSettings
 from schemas.lfads import LFADSReadInSettings, LFADSSettings
 from schemas.mdssm import MDSSMSettings, ReadInSettings
+from schemas.ndt import NDTMaskSettings, NDTReadInSettings, NDTSettings
 from schemas.node_sae import NODESAEReadInSettings, NODESAESettings
 
 __all__ = [
@@ -21,18 +22,22 @@ __all__ = [
     "LFADSSettings",
     "MDSSMSettings",
     "ModelSettings",
+    "NDTMaskSettings",
+    "NDTReadInSettings",
+    "NDTSettings",
     "NODESAEReadInSettings",
     "NODESAESettings",
     "ReadInSettings",
 ]
 
-ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings | NODESAESettings
+ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings | NODESAESettings | NDTSettings
 
 MODELS: dict[str, type[ModelSettings]] = {
     "mdssm": MDSSMSettings,
     "lfads": LFADSSettings,
     "hnet": HNETSettings,
     "node_sae": NODESAESettings,
+    "ndt": NDTSettings,
 }
 """Settings class of every model, by name; the first line of its docstring presents it."""
 

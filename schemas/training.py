@@ -70,7 +70,7 @@ class TrainSettings(Frozen):
         0,
         ge=0,
         description="Bins after each trial's window that are scored but not shown to the encoders, where "
-        "they were recorded; on spike counts, for models that can (lfads, node_sae).",
+        "they were recorded; on spike counts, for models that can (lfads, node_sae, ndt).",
     )
     masks: MaskSettings = Field(default_factory=MaskSettings, description="What training hides.")
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")

@@ -19,7 +19,17 @@ from models.dynamics import GRUCell, MLPMap, RateRNN
 from models.embedding import Table
 from models.encoders import Encoding, GRUEncoder, Identity
 from models.likelihoods import MSE, Poisson
-from models.masks import Masker, View, compose, coordinated_dropout, hold_out, masked_mean, observe, weighted
+from models.masks import (
+    Masker,
+    View,
+    compose,
+    coordinated_dropout,
+    hold_out,
+    mask_bins,
+    masked_mean,
+    observe,
+    weighted,
+)
 from models.objective import Model, Output, Term, total_loss
 from models.priors import Learned, Null, PriorContext
 from models.recurrent import GRUParameters, gru_step
@@ -121,16 +131,6 @@ class TransformerEncoder(nn.Module):
     def forward(self, x: Tensor, ctx: Tensor | None = None) -> Encoding:
         seq = self.layers(x.reshape(-1, *x.shape[-2:])).reshape(x.shape)
         return Encoding(seq, seq[..., -1, :])
-
-
-def mask_bins(ratio: float):
-    """Hide whole bins from the input and score only those: masked modelling as a change of the view."""
-
-    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
-        hidden = torch.rand(*view.x.shape[:3], 1, generator=generator) < ratio
-        return View(x=view.x * ~hidden, target=view.target, weight=view.weight * hidden)
-
-    return change
 
 
 class NDTLike(Composition):

@@ -29,6 +29,7 @@ SMALL = {
     "lfads": {"generator_dim": 8, "ic_dim": 4, "factor_dim": 4, "encoder_dim": 6, "controller_dim": 4},
     "hnet": {"recurrent_dim": 8, "rank": 2, "hyper_width": 8},
     "node_sae": {"field_width": 8, "encoder_dim": 6},
+    "ndt": {"layers": 2, "hidden": 8, "read_in": {"hidden": 8, "width": 8}, "mask": {"max_span": 3}},
 }
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.yaml"))
 
