@@ -51,7 +51,7 @@ class NDTMaskSettings(Frozen):
 
 
 class NDTSettings(Frozen):
-    """Neural data transformer, rates of all bins at once by masked modelling (Ye and Pandarinath 2021)."""
+    """Neural data transformer: rates of all bins at once, by masked modelling of spike counts."""
 
     reads_counts: ClassVar[bool] = True
     scores_forward_bins: ClassVar[bool] = True
