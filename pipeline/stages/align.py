@@ -300,8 +300,8 @@ def _make(work: _Work, task: _Task) -> RunEntry:
 def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> RunEntry:
     import numpy as np  # noqa: PLC0415
 
-    from models.registry import build_model  # noqa: PLC0415
     from pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
+    from pipeline.training.build import built_model  # noqa: PLC0415
     from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
     from pipeline.training.feed import feed_sessions  # noqa: PLC0415
     from pipeline.training.loop import fit  # noqa: PLC0415
@@ -316,7 +316,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
     scratch = begun.alignment is not None and begun.alignment.from_scratch
     trainable: frozenset[str] = frozenset()
     if scratch:
-        model = build_model(settings.model, units, seed=settings.seed)
+        model = built_model(settings.model, units, seed=settings.seed)
         start_in_frames(model, feeds)
     else:
         model, trainable = aligned_model(settings, units, pretrained)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.registry import build_model
 from pipeline.errors import DataError, SettingsError
+from pipeline.training.build import built_model
 from schemas.training import OptimiserSettings
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def aligned_model(
     SettingsError
         If a model of this name cannot be aligned.
     """
-    model = build_model(settings.model, units, seed=settings.seed)
+    model = built_model(settings.model, units, seed=settings.seed)
     try:
         trainable = model.alignable_parameters(tuple(units))
         # A run in double precision is taken over with all its bits.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.registry import build_model
 from pipeline.errors import DataError
 from pipeline.stores.trials import read_continuous, read_trials
+from pipeline.training.build import built_model
 from pipeline.training.feed import feed_sessions, with_forward_bins
 from pipeline.training.read_in_start import start_in_frames
 from pipeline.training.regression_start import start_by_regression
@@ -46,7 +46,7 @@ def begin(
         )
     feeds = feed_sessions(datasets, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
-    model = build_model(settings.model, units, seed=settings.seed)
+    model = built_model(settings.model, units, seed=settings.seed)
     start_by_regression(model, feeds, datasets)
     start_in_frames(model, feeds)
     return model, feeds

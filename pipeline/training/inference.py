@@ -15,8 +15,8 @@ from models.distributions import DiagGaussian
 from models.generation import generate
 from models.mdssm import MDSSM
 from models.randomness import derived_generator
-from models.registry import build_model
 from pipeline.errors import DataError
+from pipeline.training.build import built_model
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import resolve_device
 from pipeline.training.feed import Scaling, session_tensors
@@ -375,7 +375,7 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
             f"{run_dir}: this run is not complete. Go on with `pipeline run train --resume {run_dir.name}`."
         )
     units = {session: source.n_units for session, source in config.sessions.items()}
-    model = build_model(config.settings.model, units, seed=config.settings.seed)
+    model = built_model(config.settings.model, units, seed=config.settings.seed)
     _, scalings = load_checkpoint(run_dir / BEST, model)
     target = resolve_device(device)
     model.eval().to(target)

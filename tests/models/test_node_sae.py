@@ -17,6 +17,8 @@ from models.node_sae import NODESAE
 from models.objective import total_loss
 from models.registry import build_model
 from models.rollout import rollout
+from pipeline.errors import MachineError
+from pipeline.training.build import built_model
 from schemas.models import NODESAESettings
 
 UNITS = {"a": 5, "b": 3}
@@ -87,8 +89,11 @@ def test_the_adaptive_solver_agrees_with_fine_runge_kutta_steps() -> None:
 
 def test_the_adaptive_solver_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchdiffeq", None)
+    settings = NODESAESettings(dynamics="node_adaptive")
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'nwb-latents\[ode\]'"):
-        small(dynamics="node_adaptive")
+        build_model(settings, UNITS, seed=0)
+    with pytest.raises(MachineError, match="model node_sae: the package torchdiffeq is not installed"):
+        built_model(settings, UNITS, seed=0)
 
 
 def test_rates_are_the_equations_written_out() -> None:
