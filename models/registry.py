@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from models.gnocchi import GNOCCHI
 from models.hnet import HNET
 from models.lfads import LFADS
 from models.mdssm import MDSSM
 from models.objective import Model
-from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings
+from schemas.models import GNOCCHISettings, HNETSettings, LFADSSettings, MDSSMSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +41,7 @@ MODELS: dict[str, ModelEntry] = {
     "mdssm": ModelEntry(MDSSMSettings, MDSSM),
     "lfads": ModelEntry(LFADSSettings, LFADS),
     "hnet": ModelEntry(HNETSettings, HNET),
+    "gnocchi": ModelEntry(GNOCCHISettings, GNOCCHI),
 }
 
 
@@ -49,7 +51,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm', 'lfads', 'hnet']
+    ['mdssm', 'lfads', 'hnet', 'gnocchi']
     """
     refuses = Model.alignable_parameters
     return [

@@ -24,6 +24,7 @@ SCHEMAS: dict[str, str] = {
     "mdssm": "schemas.models:MDSSMSettings",
     "lfads": "schemas.models:LFADSSettings",
     "hnet": "schemas.models:HNETSettings",
+    "gnocchi": "schemas.models:GNOCCHISettings",
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
     "forecast_result": "schemas.forecasting:SessionForecast",

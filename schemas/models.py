@@ -7,6 +7,7 @@ was published (``paper``); and the settings one looks at first (``main_settings`
 
 from __future__ import annotations
 
+from schemas.gnocchi import GNOCCHIReadInSettings, GNOCCHISettings
 from schemas.hnet import HNETReadInSettings, HNETSettings
 from schemas.lfads import LFADSReadInSettings, LFADSSettings
 from schemas.mdssm import MDSSMSettings, ReadInSettings
@@ -14,6 +15,8 @@ from schemas.mdssm import MDSSMSettings, ReadInSettings
 __all__ = [
     "MODELS",
     "SCALED_LIKELIHOODS",
+    "GNOCCHIReadInSettings",
+    "GNOCCHISettings",
     "HNETReadInSettings",
     "HNETSettings",
     "LFADSReadInSettings",
@@ -23,12 +26,13 @@ __all__ = [
     "ReadInSettings",
 ]
 
-ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings
+ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings | GNOCCHISettings
 
 MODELS: dict[str, type[ModelSettings]] = {
     "mdssm": MDSSMSettings,
     "lfads": LFADSSettings,
     "hnet": HNETSettings,
+    "gnocchi": GNOCCHISettings,
 }
 """Settings class of every model, by name; the first line of its docstring presents it."""
 
