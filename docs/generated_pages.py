@@ -17,7 +17,13 @@ from pipeline.cli.main import app
 from schemas import SCHEMAS, schema_class
 from schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from schemas.masks import MaskSettings
-from schemas.models import MODELS, HNETReadInSettings, LFADSReadInSettings, ReadInSettings
+from schemas.models import (
+    MODELS,
+    GNOCCHIReadInSettings,
+    HNETReadInSettings,
+    LFADSReadInSettings,
+    ReadInSettings,
+)
 from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
 from schemas.sweep import HyperParameter, SweepSettings
 
@@ -56,6 +62,7 @@ def write_pages() -> None:
         "read_in.md": "\n".join(_fields(ReadInSettings)),
         "lfads_read_in.md": "\n".join(_fields(LFADSReadInSettings)),
         "hnet_read_in.md": "\n".join(_fields(HNETReadInSettings)),
+        "gnocchi_read_in.md": "\n".join(_fields(GNOCCHIReadInSettings)),
         "import_lfads_h5.md": "\n".join(_fields(LfadsH5Import)),
         "import_lfads_checkpoint.md": "\n".join(_fields(LfadsCheckpointImport)),
         "masks.md": "\n".join(_fields(MaskSettings)),
