@@ -4,6 +4,7 @@
 the table; without ``--row``, all rows:
 
 - *x0*: the default, estimating the data; reaches to a sector of 45° are in no training.
+- *x0-weak*: the same with a prior of weight .02.
 - *eps*, *eps-strong*: estimating the noise, with the prior's weight .1 and 10, which empties the code.
 - *lfads*: an autonomous LFADS whose initial condition has as many dimensions as the code.
 
@@ -101,7 +102,9 @@ ROWS: dict[str, ModelSettings] = {
     name: GNOCCHISettings(
         code_dim=CODE_DIM, encoder_width=32, channels=32, predict=predict, mmd_weight=weight
     )
-    for name, predict, weight in (("x0", "x0", 0.1), ("eps", "eps", 0.1), ("eps-strong", "eps", 10.0))
+    for name, predict, weight in (
+        ("x0", "x0", 0.1), ("x0-weak", "x0", 0.02), ("eps", "eps", 0.1), ("eps-strong", "eps", 10.0),
+    )
 } | {
     "lfads": LFADSSettings(
         generator_dim=64, ic_dim=CODE_DIM, factor_dim=16, encoder_dim=32, controller_dim=0, input_dim=0,
