@@ -19,6 +19,7 @@ from schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from schemas.masks import MaskSettings
 from schemas.models import (
     MODELS,
+    GNOCCHIReadInSettings,
     HNETReadInSettings,
     LFADSReadInSettings,
     NDTMaskSettings,
@@ -67,6 +68,7 @@ def write_pages() -> None:
         "node_sae_read_in.md": "\n".join(_fields(NODESAEReadInSettings)),
         "ndt_read_in.md": "\n".join(_fields(NDTReadInSettings)),
         "ndt_mask.md": "\n".join(_fields(NDTMaskSettings)),
+        "gnocchi_read_in.md": "\n".join(_fields(GNOCCHIReadInSettings)),
         "import_lfads_h5.md": "\n".join(_fields(LfadsH5Import)),
         "import_lfads_checkpoint.md": "\n".join(_fields(LfadsCheckpointImport)),
         "masks.md": "\n".join(_fields(MaskSettings)),

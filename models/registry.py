@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from models.gnocchi import GNOCCHI
 from models.hnet import HNET
 from models.lfads import LFADS
 from models.mdssm import MDSSM
 from models.ndt import NDT
 from models.node_sae import NODESAE
 from models.objective import Model
-from schemas.models import HNETSettings, LFADSSettings, MDSSMSettings, NDTSettings, NODESAESettings
+from schemas.models import (
+    GNOCCHISettings,
+    HNETSettings,
+    LFADSSettings,
+    MDSSMSettings,
+    NDTSettings,
+    NODESAESettings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +52,7 @@ MODELS: dict[str, ModelEntry] = {
     "hnet": ModelEntry(HNETSettings, HNET),
     "node_sae": ModelEntry(NODESAESettings, NODESAE),
     "ndt": ModelEntry(NDTSettings, NDT),
+    "gnocchi": ModelEntry(GNOCCHISettings, GNOCCHI),
 }
 
 
@@ -53,7 +62,7 @@ def alignable_models() -> list[str]:
     Examples
     --------
     >>> alignable_models()
-    ['mdssm', 'lfads', 'hnet', 'node_sae', 'ndt']
+    ['mdssm', 'lfads', 'hnet', 'node_sae', 'ndt', 'gnocchi']
     """
     refuses = Model.alignable_parameters
     return [

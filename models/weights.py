@@ -78,6 +78,17 @@ class FiLM:
         """Return zeros: no weight changes. Shape ``(session,)``."""
         return self.scale.new_zeros(self.scale.shape[0])
 
+    def on(self, y: Tensor) -> Tensor:
+        """Return ``y (1 + scale) + shift``, the axes `y` has in between lifted. Shape of `y`.
+
+        Examples
+        --------
+        >>> FiLM(torch.ones(1, 2), torch.full((1, 2), 3.0)).on(torch.ones(1, 4, 2))[0, 0].tolist()
+        [5.0, 5.0]
+        """
+        lift = (slice(None),) * (self.scale.ndim - 1) + (None,) * (y.ndim - self.scale.ndim)
+        return y * (1 + self.scale[lift]) + self.shift[lift]
+
 
 Delta = LowRank | Full | Concat | FiLM
 Weights = Mapping[str, Delta]
@@ -111,9 +122,7 @@ def apply_linear(x: Tensor, weight: Tensor, bias: Tensor | None, delta: Delta | 
     if delta is None:
         return linear(x, weight, bias)
     if isinstance(delta, FiLM):
-        y = linear(x, weight, bias)
-        lift = (slice(None),) * (delta.scale.ndim - 1) + (None,) * (y.ndim - delta.scale.ndim)
-        return y * (1 + delta.scale[lift]) + delta.shift[lift]
+        return delta.on(linear(x, weight, bias))
     S, n_in = x.shape[0], x.shape[-1]
     flat = x.reshape(S, -1, n_in)
     if isinstance(delta, Concat):

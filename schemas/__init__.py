@@ -26,6 +26,7 @@ SCHEMAS: dict[str, str] = {
     "hnet": "schemas.models:HNETSettings",
     "node_sae": "schemas.models:NODESAESettings",
     "ndt": "schemas.models:NDTSettings",
+    "gnocchi": "schemas.models:GNOCCHISettings",
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
     "forecast_result": "schemas.forecasting:SessionForecast",

@@ -7,6 +7,7 @@ was published (``paper``); and the settings one looks at first (``main_settings`
 
 from __future__ import annotations
 
+from schemas.gnocchi import GNOCCHIReadInSettings, GNOCCHISettings
 from schemas.hnet import HNETReadInSettings, HNETSettings
 from schemas.lfads import LFADSReadInSettings, LFADSSettings
 from schemas.mdssm import MDSSMSettings, ReadInSettings
@@ -16,6 +17,8 @@ from schemas.node_sae import NODESAEReadInSettings, NODESAESettings
 __all__ = [
     "MODELS",
     "SCALED_LIKELIHOODS",
+    "GNOCCHIReadInSettings",
+    "GNOCCHISettings",
     "HNETReadInSettings",
     "HNETSettings",
     "LFADSReadInSettings",
@@ -30,7 +33,7 @@ __all__ = [
     "ReadInSettings",
 ]
 
-ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings | NODESAESettings | NDTSettings
+ModelSettings = MDSSMSettings | LFADSSettings | HNETSettings | NODESAESettings | NDTSettings | GNOCCHISettings
 
 MODELS: dict[str, type[ModelSettings]] = {
     "mdssm": MDSSMSettings,
@@ -38,6 +41,7 @@ MODELS: dict[str, type[ModelSettings]] = {
     "hnet": HNETSettings,
     "node_sae": NODESAESettings,
     "ndt": NDTSettings,
+    "gnocchi": GNOCCHISettings,
 }
 """Settings class of every model, by name; the first line of its docstring presents it."""
 

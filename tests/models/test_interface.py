@@ -31,7 +31,7 @@ from models.masks import (
     weighted,
 )
 from models.objective import Model, Output, Term, total_loss
-from models.priors import Learned, Null, PriorContext
+from models.priors import MMD, Learned, Null, PriorContext
 from models.recurrent import GRUParameters, gru_step
 from models.rollout import rollout
 from models.schedules import horizon, linear_ramp
@@ -180,20 +180,6 @@ class NODELike(Composition):
         return Output(params, self.likelihood.mean(params), z, z, (Term("nll", nll),))
 
 
-class MMD:
-    """A prior over all codes of a batch: maximum mean discrepancy to the standard normal."""
-
-    def penalty(self, q: DiagGaussian, sample: Tensor, ctx: PriorContext) -> Tensor:
-        codes = sample.reshape(-1, sample.shape[-1])
-        prior = torch.randn(codes.shape, generator=torch.Generator().manual_seed(0), dtype=codes.dtype)
-
-        def kernel(a: Tensor, b: Tensor) -> Tensor:
-            return torch.exp(-torch.cdist(a, b).square() / codes.shape[1] ** 2).mean()
-
-        value = kernel(codes, codes) + kernel(prior, prior) - 2 * kernel(codes, prior)
-        return value.expand(sample.shape[:-1])
-
-
 class CodeLike(Composition):
     """A code per trial conditions a denoiser through scale and shift; no time loop."""
 
@@ -203,7 +189,7 @@ class CodeLike(Composition):
         self.read_in = ReadIn(n, ReadInSettings(hidden=6, width=4))
         self.encoder, self.code = GRUEncoder(4, 5), nn.Linear(10, 2)
         self.layer, self.film = nn.Linear(4, 6), nn.Linear(2, 12)
-        self.prior, self.likelihood = MMD(), MSE()
+        self.prior, self.likelihood = MMD(2), MSE()
         self.read_out = ReadOut(n, n_factors=6)
 
     def forward(

@@ -157,3 +157,29 @@ def test_fixed_points_of_the_true_map_are_found_in_any_coordinates() -> None:
         expected = np.log(1 + flow.dt * values) / flow.dt
         found = np.array([complex(*rate) for rate in point["rates"]])
         np.testing.assert_allclose(np.sort_complex(found), np.sort_complex(expected), atol=1e-2)
+
+
+@pytest.mark.parametrize("row", ["x0", "lfads"])
+def test_a_row_of_the_diffusion_table_is_trained_without_the_sector_left_out(
+    row: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.reproduce import gnocchi
+
+    monkeypatch.setattr(gnocchi, "TRAIN", 80)
+    monkeypatch.setattr(gnocchi, "TEST", 60)
+    shown = []
+    original = gnocchi._fit
+
+    def watched(model: object, reaches: gnocchi.Reaches, *arguments: object, **options: object) -> None:
+        shown.append(reaches)
+        original(model, reaches, *arguments, **options)
+
+    monkeypatch.setattr(gnocchi, "_fit", watched)
+    lines: list[str] = []
+    found = gnocchi.measure(row, seed=0, steps=2, show=lines.append)
+    assert lines[0].startswith(f"{row}: step 2/2")
+    train, _ = gnocchi.simulate(0)
+    assert not shown[0].in_sector.any()
+    assert len(shown[0].observed) == 80 - train.in_sector.sum() < 80
+    assert found["dci"].importance.shape == (gnocchi.CODE_DIM, 3)
+    assert gnocchi.line(found).count("|") == gnocchi.HEADER.splitlines()[0].count("|")

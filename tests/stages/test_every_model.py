@@ -30,6 +30,7 @@ SMALL = {
     "hnet": {"recurrent_dim": 8, "rank": 2, "hyper_width": 8},
     "node_sae": {"field_width": 8, "encoder_dim": 6},
     "ndt": {"layers": 2, "hidden": 8, "read_in": {"hidden": 8, "width": 8}, "mask": {"max_span": 3}},
+    "gnocchi": {"code_dim": 3, "encoder_width": 6, "channels": 8, "blocks": 2, "sampling_steps": 4},
 }
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.yaml"))
 
