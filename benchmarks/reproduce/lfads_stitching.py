@@ -62,7 +62,7 @@ class Row:
     recipe: ChaoticRecipe = RECIPE
     n_train: int = N_TRAIN
     model: LFADSSettings = SMALL
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=400, lr=5e-3, trials_per_step=20))
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=800, lr=5e-3, trials_per_step=20))
 
 
 ROWS = {"stitched": Row(BOTH), "first alone": Row(BOTH[:1]), "second alone": Row(BOTH[1:])}
