@@ -48,7 +48,7 @@ class GNOCCHISettings(Frozen):
     predict: Literal["x0", "eps"] = Field(
         "x0",
         description="What the denoiser estimates and is scored on: the data, or the noise as in "
-        "InfoDiffusion, which leaves the code empty unless trained far longer.",
+        "InfoDiffusion, which leaves the code less to say.",
     )
     mmd_weight: float = Field(
         0.1, ge=0, description="Weight of the discrepancy between the codes and a standard normal (ζ)."
