@@ -18,11 +18,11 @@ from models.distributions import DiagGaussian, full_precision
 from models.encoders import GRUEncoder
 from models.likelihoods import MSE
 from models.masks import View, observe, weighted
-from models.objective import Model, Output, Term
-from models.per_session import load_shared, names_of_sessions, per_session_parts
+from models.objective import Output, Term
 from models.priors import MMD, PriorContext
 from models.schedules import constant
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from models.stitched import StitchedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class Seen(NamedTuple):
     is_seen: Tensor
 
 
-class GNOCCHI(Model):
+class GNOCCHI(StitchedModel):
     """Code encoder and conditional denoiser, between a read-in and a read-out per session.
 
     Parameters
@@ -93,26 +93,10 @@ class GNOCCHI(Model):
         self.prior = MMD(settings.code_dim, bandwidth=settings.mmd_bandwidth)
         self.likelihood = MSE()
 
-    def add_sessions(self, units: Mapping[str, int]) -> None:
-        """Make room for further sessions; see `Model.add_sessions`."""
-        n_units = checked_units(units)
-        self.names.add(list(units))
-        self.read_in.add_sessions(n_units)
-        self.read_out.add_sessions(n_units)
-
-    def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
-        """Return read-in and read-out of the sessions; encoder and denoiser stay as they are."""
-        return names_of_sessions(per_session_parts(self), self.names.index(sessions).tolist())
-
-    def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
-        """Take over encoder and denoiser."""
-        load_shared(self, pretrained, per_session_parts(self))
-
     def start_from(self, means: Mapping[str, Tensor]) -> None:
         """Let every unit start at its mean where the read-out gives data; noise has mean 0."""
         if self.settings.predict == "x0":
-            for name, mean in means.items():
-                self.read_out.bias.set_row(self.names.position[name], self.likelihood.bias(mean))
+            super().start_from(means)
 
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None

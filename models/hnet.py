@@ -18,7 +18,7 @@ from models.distributions import DiagGaussian
 from models.dynamics import RateRNN
 from models.embedding import Table
 from models.likelihoods import MSE
-from models.masks import View, observe, weighted
+from models.masks import View, observe, session_means
 from models.objective import Model, Output, Term
 from models.per_session import load_shared, names_of_sessions, per_session_parts
 from models.rollout import rollout
@@ -174,16 +174,10 @@ class HNET(Model):
         first = self._first(view.x[:, :, : settings.start_bins], sessions)
         states = rollout(self.dynamics, first, n_bins, weights=weights, noise=noise).z
         params = self._read(states, sessions, view.target.shape[-1])
-        scored = replace(
-            view,
-            target=view.target[:, :, :n_bins],
-            weight=view.weight[:, :, :n_bins],
-            sg=None if view.sg is None else view.sg[:, :, :n_bins],
-        )
-        counted = scored.weight if scored.sg is None else scored.weight + scored.sg
-        error = weighted(self.likelihood.nll(params, scored.target, sessions), scored).sum((1, 2, 3))
+        scored = view.first_bins(n_bins)
+        nll = session_means(self.likelihood.nll(params, scored.target, sessions), scored)
         terms = (
-            Term("nll", (error / counted.sum((1, 2, 3)).clamp_min(1)).sum()),
+            Term("nll", nll.sum()),
             Term("embedding", e.square().sum(), constant(settings.embedding_penalty)),
             Term("weights", self.hyper.penalty(weights, e).sum(), constant(settings.weight_penalty)),
         )

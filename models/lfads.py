@@ -18,11 +18,11 @@ from models.distributions import DiagGaussian, full_precision
 from models.encoders import GRUEncoder, encode_together
 from models.likelihoods import MSE, Gamma, Gaussian, Likelihood, Poisson, ZeroInflatedGamma
 from models.masks import View, observe, weighted
-from models.objective import Model, Output, Term
-from models.per_session import load_shared, names_of_sessions, per_session_parts
+from models.objective import Output, Term
 from models.priors import AR1, EachBin, Learned, Null, Prior, PriorContext, SequencePrior, StudentT
 from models.schedules import constant, linear_ramp
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from models.stitched import StitchedModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ SAMPLED_VALUES = 1 << 24
 """Values of the largest array in one pass of posterior averaging: 64 MiB in single precision."""
 
 
-class LFADS(Model):
+class LFADS(StitchedModel):
     """Generator, encoders of initial condition and inferred inputs, read-in and read-out per session.
 
     Parameters
@@ -100,28 +100,6 @@ class LFADS(Model):
         inferred = self.settings.n_inferred and self.settings.input_prior != "none"
         return RATE_SAMPLES if inferred or self.settings.ic_prior != "none" else 0
 
-    def add_sessions(self, units: Mapping[str, int]) -> None:
-        """Make room for further sessions; see `Model.add_sessions`."""
-        n_units = checked_units(units)
-        self.names.add(list(units))
-        self.read_in.add_sessions(n_units)
-        self.read_out.add_sessions(n_units)
-        self.likelihood.add_sessions(n_units)
-
-    def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
-        """Return read-in, read-out and likelihood of the sessions; the generator stays as it is.
-
-        References
-        ----------
-        Karpowicz et al. 2022 (NoMAD) keep the dynamics and train what maps a new day onto them; here by the
-        likelihood of the new day's trials.
-        """
-        return names_of_sessions(per_session_parts(self), self.names.index(sessions).tolist())
-
-    def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
-        """Take over encoders, controller, generator and priors."""
-        load_shared(self, pretrained, per_session_parts(self))
-
     def start_maps(self, maps: Mapping[str, RegressedMap]) -> None:
         """Let read-in and read-out start where principal-component regression puts them.
 
@@ -143,11 +121,6 @@ class LFADS(Model):
             self.read_in.bias.set_row(row, found.bias.to(kind))
             if paired:
                 self.read_out.weight.set_row(row, found.back[:, None].to(kind))
-
-    def start_from(self, means: Mapping[str, Tensor]) -> None:
-        """Let every unit start at its mean, which the read-out would be slow to reach."""
-        for name, mean in means.items():
-            self.read_out.bias.set_row(self.names.position[name], self.likelihood.bias(mean))
 
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None

@@ -42,6 +42,11 @@ class View:
     weight: Tensor
     sg: Tensor | None = None
 
+    def first_bins(self, n_bins: int) -> View:
+        """Return the same input with the first `n_bins` bins of what is scored."""
+        sg = None if self.sg is None else self.sg[:, :, :n_bins]
+        return View(self.x, self.target[:, :, :n_bins], self.weight[:, :, :n_bins], sg)
+
 
 Masker = Callable[[Batch, "torch.Generator | None", int], View]
 """``(batch, generator, step) -> View``."""
@@ -293,6 +298,20 @@ def weighted(nll: Tensor, view: View) -> Tensor:
     """Weigh an elementwise loss; elements of ``view.sg`` count without a gradient. Shape of `nll`."""
     loss = nll * view.weight
     return loss if view.sg is None else loss + (nll * view.sg).detach()
+
+
+def session_means(nll: Tensor, view: View) -> Tensor:
+    """Return the mean loss of each session's scored elements. Shape ``(session,)``.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])
+    >>> view = View(x=weight, target=weight, weight=weight)
+    >>> session_means(torch.tensor([[[[3.0, 9.0]]], [[[1.0, 2.0]]]]), view).tolist()
+    [3.0, 1.5]
+    """
+    counted = view.weight if view.sg is None else view.weight + view.sg
+    return weighted(nll, view).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp_min(1)
 
 
 def masked_mean(nll: Tensor, view: View, *, over: Literal["elements", "weights"] = "weights") -> Tensor:

@@ -13,14 +13,14 @@ from torch.nn.functional import pad
 from models.dropout import dropout
 from models.likelihoods import Poisson
 from models.masks import View, mask_bins, observe, weighted
-from models.objective import Model, Output, Term
-from models.per_session import load_shared, names_of_sessions, per_session_parts
+from models.objective import Output, Term
 from models.schedules import linear_ramp
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from models.stitched import StitchedModel
 from models.transformer import TransformerEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import torch
     from torch import Tensor
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from schemas.models import NDTSettings
 
 
-class NDT(Model):
+class NDT(StitchedModel):
     """Read-in of the session, transformer over bins, read-out of the session to log rates.
 
     Parameters
@@ -90,24 +90,8 @@ class NDT(Model):
 
     def add_sessions(self, units: Mapping[str, int]) -> None:
         """Make room for further sessions; see `Model.add_sessions`."""
-        n_units = checked_units(units)
-        self.names.add(list(units))
+        super().add_sessions(units)
         self.units |= units
-        self.read_in.add_sessions(n_units)
-        self.read_out.add_sessions(n_units)
-
-    def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
-        """Return read-in and read-out of the sessions; the transformer stays as it is."""
-        return names_of_sessions(per_session_parts(self), self.names.index(sessions).tolist())
-
-    def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
-        """Take over the transformer and the shared head of the read-in."""
-        load_shared(self, pretrained, per_session_parts(self))
-
-    def start_from(self, means: Mapping[str, Tensor]) -> None:
-        """Let every unit start at its mean."""
-        for name, mean in means.items():
-            self.read_out.bias.set_row(self.names.position[name], self.likelihood.bias(mean))
 
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None

@@ -17,12 +17,12 @@ from models.distributions import full_precision
 from models.dynamics import RK4, Adaptive, Dynamics, Euler, GRUCell, MLPMap
 from models.encoders import GRUEncoder
 from models.likelihoods import MSE, Gaussian, Likelihood, Poisson
-from models.masks import View, observe, weighted
-from models.objective import Model, Output, Term
-from models.per_session import load_shared, names_of_sessions, per_session_parts
+from models.masks import View, observe, session_means
+from models.objective import Output, Term
 from models.rollout import rollout
 from models.schedules import horizon
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from models.stitched import StitchedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from schemas.models import NODESAESettings
 
 
-class NODESAE(Model):
+class NODESAE(StitchedModel):
     """``z_1 = A enc(y)``, ``ż = f(z)``, ``log λ = C z + d``: deterministic, with no prior.
 
     Parameters
@@ -69,27 +69,6 @@ class NODESAE(Model):
         self.likelihood = _likelihood(settings, n_units)
         self.read_out = ReadOut(n_units, n_factors=settings.latent_dim)
 
-    def add_sessions(self, units: Mapping[str, int]) -> None:
-        """Make room for further sessions; see `Model.add_sessions`."""
-        n_units = checked_units(units)
-        self.names.add(list(units))
-        self.read_in.add_sessions(n_units)
-        self.read_out.add_sessions(n_units)
-        self.likelihood.add_sessions(n_units)
-
-    def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
-        """Return read-in, read-out and likelihood of the sessions; the dynamics stay as they are."""
-        return names_of_sessions(per_session_parts(self), self.names.index(sessions).tolist())
-
-    def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
-        """Take over encoder and dynamics."""
-        load_shared(self, pretrained, per_session_parts(self))
-
-    def start_from(self, means: Mapping[str, Tensor]) -> None:
-        """Let every unit start at its mean, which the read-out would be slow to reach."""
-        for name, mean in means.items():
-            self.read_out.bias.set_row(self.names.position[name], self.likelihood.bias(mean))
-
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None
     ) -> Output:
@@ -119,16 +98,9 @@ class NODESAE(Model):
             n_bins = int(horizon(settings.horizon_block, settings.horizon_every, longest=n_bins)(step))
         first = self._first(view.x, sessions, generator if self.training else None)
         output = self._run(first, n_bins, sessions, view.target.shape[-1])
-        scored = replace(
-            view,
-            target=view.target[:, :, :n_bins],
-            weight=view.weight[:, :, :n_bins],
-            sg=None if view.sg is None else view.sg[:, :, :n_bins],
-        )
-        counted = scored.weight if scored.sg is None else scored.weight + scored.sg
-        nll = weighted(self.likelihood.nll(output.params, scored.target, sessions), scored).sum((1, 2, 3))
-        term = Term("nll", (nll / counted.sum((1, 2, 3)).clamp_min(1)).sum())
-        return replace(output, terms=(term,))
+        scored = view.first_bins(n_bins)
+        nll = session_means(self.likelihood.nll(output.params, scored.target, sessions), scored)
+        return replace(output, terms=(Term("nll", nll.sum()),))
 
     def predict(
         self,
