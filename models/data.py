@@ -114,6 +114,18 @@ class Batch:
     ext: Tensor | None = None
     held_back: Tensor | None = None
 
+    def check_forecast(self, t0: int, k: int) -> None:
+        """Raise if `k` bins cannot be forecast from the first `t0` bins.
+
+        Raises
+        ------
+        ValueError
+            If `t0` is not between 1 and the number of bins, or `k` is below 1.
+        """
+        T = self.y.shape[2]
+        if not 1 <= t0 <= T or k < 1:
+            raise ValueError(f"a forecast of {k} bins after {t0} seen bins of trials with {T} bins")
+
     @property
     def n_trials(self) -> Tensor:
         """Real trials of each session, at least 1. Shape ``(session,)``, float of `y`'s dtype."""

@@ -17,7 +17,7 @@ from models.diffusion import NoiseSchedule, ddim_decode, ddim_encode
 from models.distributions import DiagGaussian, full_precision
 from models.encoders import GRUEncoder
 from models.likelihoods import MSE
-from models.masks import View, observe, weighted
+from models.masks import View, observe, session_means
 from models.objective import Output, Term
 from models.priors import MMD, PriorContext
 from models.schedules import constant
@@ -134,11 +134,11 @@ class GNOCCHI(StitchedModel):
         data, wanted = params, view.target
         if self.settings.predict == "eps":
             data, wanted = self.schedule.data_in(noisy, params, level), noise
-        error = weighted(self.likelihood.nll(params, wanted, sessions), view).sum((1, 2, 3))
+        nll = session_means(self.likelihood.nll(params, wanted, sessions), view)
         q = DiagGaussian(code, torch.zeros_like(code))
         apart = self.prior.penalty(q, code, PriorContext(weight=batch.trial_mask))
         terms = (
-            Term("nll", (error / counted.sum((1, 2, 3)).clamp_min(1)).sum()),
+            Term("nll", nll.sum()),
             Term("mmd", apart.sum(), constant(self.settings.mmd_weight)),
         )
         return self._output(data, factors, code, terms=terms)
@@ -257,9 +257,7 @@ class GNOCCHI(StitchedModel):
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
         del embedding
-        T = batch.y.shape[2]
-        if not 1 <= t0 <= T or k < 1:
-            raise ValueError(f"a forecast of {k} bins after {t0} seen bins of trials with {T} bins")
+        batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
         x = observe(batch).x[:, :, :t0]
         code = self._code(x, sessions)

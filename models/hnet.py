@@ -7,7 +7,6 @@ that runs freely from its first state. What tells sessions apart is the embeddin
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -239,14 +238,11 @@ class HNET(Model):
         ValueError
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
-        T, n_start = batch.y.shape[2], self.settings.start_bins
-        if not 1 <= t0 <= T or k < 1:
-            raise ValueError(f"a forecast of {k} bins after {t0} seen bins of trials with {T} bins")
+        batch.check_forecast(t0, k)
+        n_start = self.settings.start_bins
         seen = observe(batch).x[:, :, max(0, t0 - n_start) : t0]
         output = self._run(batch, seen, seen.shape[2] + k, embedding)
-        parts = (output.params, output.mean, output.factors, output.latents)
-        params, mean, factors, latents = (part[:, :, -k:] for part in parts)
-        return replace(output, params=params, mean=mean, factors=factors, latents=latents)
+        return output.from_bin(-k)
 
     def _run(self, batch: Batch, x: Tensor, n_bins: int, embedding: DiagGaussian | None) -> Output:
         sessions = self.names.index(batch.sessions, batch.y.device)

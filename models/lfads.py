@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 from models.controlled import ControlledGenerator, Generated, Noise, lfads_linear, start_gru
 from models.distributions import DiagGaussian, full_precision
 from models.encoders import GRUEncoder, encode_together
-from models.likelihoods import MSE, Gamma, Gaussian, Likelihood, Poisson, ZeroInflatedGamma
+from models.likelihoods import likelihood_of
 from models.masks import View, observe, weighted
 from models.objective import Output, Term
 from models.priors import AR1, EachBin, Learned, Null, Prior, PriorContext, SequencePrior, StudentT
@@ -25,7 +25,7 @@ from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
 from models.stitched import StitchedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from models.data import Batch
     from models.regression import RegressedMap
@@ -91,7 +91,7 @@ class LFADS(StitchedModel):
             self.input_prior = _input_prior(settings)
         n_seen = self.controller_encoder.width if self.controller_encoder else 0
         self.decoder = ControlledGenerator(settings, n_seen=n_seen)
-        self.likelihood = _likelihood(settings, n_units)
+        self.likelihood = likelihood_of(settings.likelihood, n_units)
         self.read_out = ReadOut(n_units, n_factors=settings.factor_dim, n_params=self.likelihood.n_params)
 
     @property
@@ -260,9 +260,7 @@ class LFADS(StitchedModel):
             If `t0` is not between 1 and the number of bins, `k` is below 1, or external inputs do not reach.
         """
         del embedding
-        T = batch.y.shape[2]
-        if not 1 <= t0 <= T or k < 1:
-            raise ValueError(f"a forecast of {k} bins after {t0} seen bins of trials with {T} bins")
+        batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
         q, seen = self._encode(observe(batch).x[:, :, :t0], sessions)
         made = self.decoder(
@@ -378,13 +376,3 @@ def _input_prior(settings: LFADSSettings) -> SequencePrior:
     if settings.input_prior == "student_t":
         return EachBin(StudentT(C, df=settings.input_prior_df, scale=variance**0.5))
     return EachBin(Null())
-
-
-def _likelihood(settings: LFADSSettings, n_units: Sequence[int]) -> Likelihood:
-    plain: dict[str, Callable[[], Likelihood]] = {
-        "poisson": Poisson,
-        "mse": MSE,
-        "gamma": Gamma,
-        "zero_inflated_gamma": ZeroInflatedGamma,
-    }
-    return Gaussian(n_units) if settings.likelihood == "gaussian" else plain[settings.likelihood]()

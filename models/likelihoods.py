@@ -16,7 +16,7 @@ from models.distributions import inverse_positive, positive
 from models.per_session import PerSession
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 MIN_MEAN = 1e-3
@@ -274,3 +274,34 @@ def _gamma_nll(log_shape: Tensor, log_rate: Tensor, value: Tensor) -> Tensor:
 
 def _gamma_mean(log_shape: Tensor, log_rate: Tensor) -> Tensor:
     return (log_shape.exp() + MIN_POSITIVE) / (log_rate.exp() + MIN_POSITIVE)
+
+
+def likelihood_of(name: str, n_units: Sequence[int]) -> Likelihood:
+    """Return a likelihood by its name among the settings.
+
+    Parameters
+    ----------
+    name
+        One of ``"gaussian"``, ``"poisson"``, ``"mse"``, ``"gamma"``, ``"zero_inflated_gamma"``.
+    n_units
+        Units of each session, whose variances a Gaussian learns.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> type(likelihood_of("mse", [3, 5])).__name__
+    'MSE'
+    """
+    if name == "gaussian":
+        return Gaussian(n_units)
+    plain: dict[str, Callable[[], Likelihood]] = {
+        "poisson": Poisson,
+        "mse": MSE,
+        "gamma": Gamma,
+        "zero_inflated_gamma": ZeroInflatedGamma,
+    }
+    return plain[name]()

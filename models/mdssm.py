@@ -311,9 +311,7 @@ class MDSSM(Model):
         ValueError
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
-        T = batch.y.shape[2]
-        if not 1 <= t0 <= T or k < 1:
-            raise ValueError(f"a forecast of {k} bins after {t0} seen bins of trials with {T} bins")
+        batch.check_forecast(t0, k)
         seen = replace(
             batch, y=batch.y[:, :, :t0], target=batch.y[:, :, :t0], time_mask=batch.time_mask[:, :, :t0]
         )

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from models.dropout import dropout
 from models.likelihoods import Poisson
-from models.masks import View, mask_bins, observe, weighted
+from models.masks import View, mask_bins, observe, session_means
 from models.objective import Output, Term
 from models.schedules import linear_ramp
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
@@ -123,9 +123,8 @@ class NDT(StitchedModel):
         view = self.mask(view, batch, generator, step)
         T, N = view.target.shape[2:]
         output = self._run(view.x, sessions, T, N, generator if self.training else None)
-        counted = view.weight if view.sg is None else view.weight + view.sg
-        nll = weighted(self.likelihood.nll(output.params, view.target, sessions), view).sum((1, 2, 3))
-        term = Term("nll", (nll / counted.sum((1, 2, 3)).clamp_min(1)).sum())
+        nll = session_means(self.likelihood.nll(output.params, view.target, sessions), view)
+        term = Term("nll", nll.sum())
         return Output(output.params, output.mean, output.factors, output.latents, (term,))
 
     def predict(
@@ -186,15 +185,10 @@ class NDT(StitchedModel):
             than ``max_bins``.
         """
         del embedding
-        n_seen = batch.y.shape[2]
-        if not 1 <= t0 <= n_seen or k < 1:
-            raise ValueError(f"a forecast of {k} bins after {t0} seen bins of trials with {n_seen} bins")
+        batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
         made = self._run(observe(batch).x[:, :, :t0], sessions, t0 + k, batch.target.shape[-1])
-        params, mean, factors, latents = (
-            part[:, :, t0:] for part in (made.params, made.mean, made.factors, made.latents)
-        )
-        return Output(params=params, mean=mean, factors=factors, latents=latents)
+        return made.from_bin(t0)
 
     def _run(
         self,

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from models.distributions import full_precision
+from models.dropout import dropout
 from models.dynamics import RK4, Adaptive, Dynamics, Euler, GRUCell, MLPMap
 from models.encoders import GRUEncoder
-from models.likelihoods import MSE, Gaussian, Likelihood, Poisson
+from models.likelihoods import likelihood_of
 from models.masks import View, observe, session_means
 from models.objective import Output, Term
 from models.rollout import rollout
@@ -25,7 +26,7 @@ from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
 from models.stitched import StitchedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from models.data import Batch
     from models.distributions import DiagGaussian
@@ -66,7 +67,7 @@ class NODESAE(StitchedModel):
         self.encoder = GRUEncoder(settings.read_in.width, settings.encoder_dim)
         self.start = nn.Linear(self.encoder.width, settings.latent_dim)
         self.dynamics = _dynamics(settings)
-        self.likelihood = _likelihood(settings, n_units)
+        self.likelihood = likelihood_of(settings.likelihood, n_units)
         self.read_out = ReadOut(n_units, n_factors=settings.latent_dim)
 
     def forward(
@@ -156,9 +157,7 @@ class NODESAE(StitchedModel):
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
         del embedding
-        T = batch.y.shape[2]
-        if not 1 <= t0 <= T or k < 1:
-            raise ValueError(f"a forecast of {k} bins after {t0} seen bins of trials with {T} bins")
+        batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
         first = self._first(observe(batch).x[:, :, :t0], sessions, None)
         return self._run(first, t0 + k, sessions, batch.target.shape[-1], skip=t0)
@@ -182,11 +181,7 @@ class NODESAE(StitchedModel):
     def _first(self, x: Tensor, sessions: Tensor, generator: torch.Generator | None) -> Tensor:
         """State of the first bin. Shape ``(session, trial, D)``."""
         last = self.encoder(self.read_in(x, sessions)).last
-        p = self.settings.dropout
-        if generator is not None and p:
-            draw = torch.rand(last.shape, generator=generator, device=generator.device).to(last.device)
-            last = last * (draw >= p) / (1 - p)
-        return full_precision(self.start(last))
+        return full_precision(self.start(dropout(last, self.settings.dropout, generator)))
 
     def _run(self, first: Tensor, n_bins: int, sessions: Tensor, n_units: int, *, skip: int = 0) -> Output:
         """Run `n_bins` bins from their first state and read all but the first `skip` of them out."""
@@ -210,9 +205,3 @@ def _dynamics(settings: NODESAESettings) -> Dynamics:
     if settings.dynamics == "node_rk4":
         return RK4(field, settings.bin_time)
     return Adaptive(field, settings.bin_time, tolerance=settings.tolerance)
-
-
-def _likelihood(settings: NODESAESettings, n_units: Sequence[int]) -> Likelihood:
-    if settings.likelihood == "gaussian":
-        return Gaussian(n_units)
-    return MSE() if settings.likelihood == "mse" else Poisson()

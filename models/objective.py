@@ -65,6 +65,16 @@ class Output:
     terms: tuple[Term, ...] = ()
     aux: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def from_bin(self, t0: int) -> Output:
+        """Return what was made of bin `t0` (negative: counted from the end) and later ones, without terms."""
+        return Output(
+            params=self.params[:, :, t0:],
+            mean=self.mean[:, :, t0:],
+            factors=self.factors[:, :, t0:],
+            latents=self.latents[:, :, t0:],
+            aux=self.aux,
+        )
+
 
 def total_loss(output: Output, step: int) -> Tensor:
     """Return ``Σ weight(step) · value``, a scalar.

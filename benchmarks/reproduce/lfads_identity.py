@@ -98,7 +98,7 @@ class CopyingAutoencoder(Model):
 
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
         """Refuse: it has no dynamics."""
-        raise NotImplementedError("a model without dynamics does not forecast")
+        raise ValueError("a model without dynamics does not forecast")
 
     def start_from(self, means: Mapping[str, torch.Tensor]) -> None:
         """Let every unit start at its mean."""
