@@ -66,6 +66,13 @@ class TrainSettings(Frozen):
         description="Hide the units a store marks as held out from the encoders and score them all the "
         "same: their rates are then inferred from the other units.",
     )
+    heldout_fraction: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="With co_smoothing: share of the units that is hidden where a store marks none itself, "
+        "drawn by the session id: the same in every run and in `pipeline run evaluate`.",
+    )
     forward_bins: int = Field(
         0,
         ge=0,
@@ -113,6 +120,14 @@ class TrainSettings(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _hides_to_co_smooth(self) -> Self:
+        if self.heldout_fraction and not self.co_smoothing:
+            raise ValueError(
+                "heldout_fraction says which units co_smoothing hides; set co_smoothing: true too"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _forward_bins_are_counts(self) -> Self:
         if self.forward_bins and (self.signal != "counts" or not self.model.scores_forward_bins):
             able = " or ".join(name for name, kind in MODELS.items() if kind.scores_forward_bins)
@@ -123,7 +138,7 @@ class TrainSettings(Frozen):
         return self
 
     def _undigested(self) -> set[str]:
-        plain = {"masks": MaskSettings(), "co_smoothing": False, "forward_bins": 0}
+        plain = {"masks": MaskSettings(), "co_smoothing": False, "heldout_fraction": 0.0, "forward_bins": 0}
         return {name for name, value in plain.items() if getattr(self, name) == value}
 
 

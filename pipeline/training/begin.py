@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import DataError
 from pipeline.stores.trials import read_continuous, read_trials
 from pipeline.training.build import built_model
-from pipeline.training.feed import feed_sessions, with_forward_bins
+from pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
 from pipeline.training.read_in_start import start_in_frames
 from pipeline.training.regression_start import start_by_regression
 
@@ -39,10 +39,10 @@ def begin(
     DataError
         If a session has no training trials, or the settings ask for what the sessions do not have.
     """
-    if settings.co_smoothing and not any(d["heldout"].values.any() for d in datasets.values()):
+    if settings.co_smoothing and not any(hidden_units(d, settings).any() for d in datasets.values()):
         raise DataError(
             f"co_smoothing: no unit of {', '.join(datasets)} is marked as held out. Choose sessions that "
-            "have some, or train without it."
+            "have some, have some drawn with --set heldout_fraction=0.25, or train without it."
         )
     feeds = feed_sessions(datasets, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}

@@ -15,7 +15,7 @@ import torch
 
 from models.data import TrialTensors
 from pipeline.errors import DataError
-from pipeline.stores.export_windows import forward_counts
+from pipeline.stores.export_windows import forward_counts, heldout_units
 from schemas.models import SCALED_LIKELIHOODS
 
 if TYPE_CHECKING:
@@ -141,6 +141,26 @@ def feed_sessions(datasets: Mapping[str, xr.Dataset], settings: TrainSettings) -
     return feeds
 
 
+def hidden_units(dataset: xr.Dataset, settings: TrainSettings) -> NDArray[np.bool_]:
+    """Return the units a model is not shown: those co-smoothing holds out.
+
+    Parameters
+    ----------
+    dataset
+        Trials of one session.
+    settings
+        Whether units are hidden, and how many where the store marks none.
+
+    Returns
+    -------
+    hidden
+        All False without co-smoothing. Shape ``(unit,)``.
+    """
+    if not settings.co_smoothing:
+        return np.zeros(dataset.sizes["unit"], bool)
+    return heldout_units(dataset, fraction=settings.heldout_fraction, seed=0)
+
+
 def session_tensors(
     name: str, dataset: xr.Dataset, scaling: Scaling, settings: TrainSettings
 ) -> TrialTensors:
@@ -158,7 +178,7 @@ def session_tensors(
         ahead = dataset[FORWARD].values
         target = np.concatenate([target, scaling.to_model(ahead) if scaling.scaled_target else ahead], axis=1)
     if settings.co_smoothing:
-        y = np.where(dataset["heldout"].values.astype(bool), np.float32(np.nan), y)
+        y = np.where(hidden_units(dataset, settings), np.float32(np.nan), y)
     return TrialTensors(
         session=name,
         y=torch.from_numpy(y),

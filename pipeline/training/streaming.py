@@ -13,6 +13,7 @@ from models.streaming import RateStream, SessionRates
 from pipeline.errors import DataError
 from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
 from pipeline.evaluation.velocity import fit_velocity_decoder
+from pipeline.training.feed import hidden_units
 from schemas.decoding import DecodeSettings
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def fit_streaming_decoder(
         If the lag is not a whole number of bins.
     """
     settings = settings or DecodeSettings()
-    hidden = trials["heldout"].values.astype(bool) if run.settings.co_smoothing else None
+    hidden = hidden_units(trials, run.settings)
     StreamingDecoder(run, session, hidden=hidden)  # what cannot be streamed is refused before the fit
     train = trials.isel(trial=np.flatnonzero(trials["split"].values.astype(str) == "train"))
     bin_s = float(trials.attrs["bin_size_s"])

@@ -166,6 +166,7 @@ def test_settings_that_change_nothing_leave_the_digest_of_a_training_as_it_was()
     without = {
         "masks": True,
         "co_smoothing": True,
+        "heldout_fraction": True,
         "forward_bins": True,
         "model": {"controller_encoder_dim", "input_bias"},
     }
