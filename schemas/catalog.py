@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.base import Frozen
-from schemas.results import Score
+from schemas.results import Evaluation, Score
 
 CATALOG_SCHEMA_VERSION = 1
 
@@ -120,3 +120,6 @@ class Catalog(Frozen):
     )
     runs: dict[str, RunEntry] = Field(default_factory=dict, description="Run name → entry.")
     results: tuple[Score, ...] = Field((), description="Scores of all decodings.")
+    evaluations: tuple[Evaluation, ...] = Field(
+        (), description="Metrics of runs and baselines, session by session."
+    )

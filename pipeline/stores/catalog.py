@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from schemas.results import Score
+    from schemas.results import Evaluation, Score
 
 LOCK_SECONDS = 60.0
 
@@ -123,6 +123,17 @@ def add_results(path: Path, scores: Iterable[Score]) -> None:
     def change(catalog: Catalog) -> Catalog:
         merged = {score.key: score for score in catalog.results} | fresh
         return catalog.model_copy(update={"results": tuple(merged.values())})
+
+    update_catalog(path, change)
+
+
+def add_evaluations(path: Path, evaluations: Iterable[Evaluation]) -> None:
+    """Enter evaluations; one of the same source, session, recipe and phase is replaced."""
+    fresh = {each.place: each for each in evaluations}
+
+    def change(catalog: Catalog) -> Catalog:
+        merged = {each.place: each for each in catalog.evaluations} | fresh
+        return catalog.model_copy(update={"evaluations": tuple(merged.values())})
 
     update_catalog(path, change)
 

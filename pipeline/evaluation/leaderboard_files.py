@@ -1,0 +1,191 @@
+"""A leaderboard as CSV, Markdown and a self-contained HTML page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from schemas.evaluation import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipeline.evaluation.leaderboard import Board, Cell
+    from schemas.evaluation import MetricName
+    from schemas.results import Evaluation
+
+NONE = "–"
+
+_COLUMNS = (
+    "dandiset", "session", "recipe_id", "phase", "settings_digest", "source", "label", "group",
+    "is_baseline", "seed", "metric", "unit", "value", "low", "high", "level", "n_trials", "n_units",
+    "n_heldout", "missing",
+)  # fmt: skip
+
+
+def number(value: float, *, signed: bool = False) -> str:
+    """Return a value to three digits, with a true minus sign.
+
+    Examples
+    --------
+    >>> number(-0.01234), number(0.5, signed=True), number(float("nan"))
+    ('−0.012', '+0.500', '–')
+    """
+    if not np.isfinite(value):
+        return NONE
+    return f"{value:+.3f}".replace("-", "−") if signed else f"{value:.3f}".replace("-", "−")
+
+
+def cell_text(cell: Cell | None, *, n_sessions: int) -> str:
+    """Return value, interval over trials, deviation over seeds, and the sessions if not all.
+
+    Examples
+    --------
+    >>> from pipeline.evaluation.leaderboard import Cell
+    >>> cell_text(Cell(0.5, 0.4, 0.6, 0.01, 2), n_sessions=3)
+    '0.500 [0.400, 0.600] ±0.010 (2 of 3)'
+    """
+    if cell is None:
+        return NONE
+    text = number(cell.value)
+    if np.isfinite(cell.low) and np.isfinite(cell.high):
+        text += f" [{number(cell.low)}, {number(cell.high)}]"
+    if np.isfinite(cell.seed_sd):
+        text += f" ±{number(cell.seed_sd)}"
+    return text if cell.n_sessions == n_sessions else f"{text} ({cell.n_sessions} of {n_sessions})"
+
+
+def head(name: MetricName) -> str:
+    """Return the heading of a metric's column.
+
+    Examples
+    --------
+    >>> head("co_bps")
+    'co-smoothing (bits/spike)'
+    """
+    return f"{METRICS[name].title} ({METRICS[name].unit})"
+
+
+def table(board: Board) -> tuple[list[str], list[list[str]]]:
+    """Return the heads and rows of a board as text."""
+    heads = ["model", "seeds", *(head(name) for name in board.metrics)]
+    total = len(board.sessions)
+    rows = [
+        [
+            f"{row.label} *" if row.is_baseline else row.label,
+            NONE if row.is_baseline else str(len(row.sources)),
+            *(cell_text(row.cells.get(name), n_sessions=total) for name in board.metrics),
+        ]
+        for row in board.rows
+    ]
+    return heads, rows
+
+
+def title(board: Board) -> str:
+    """Return what a board is of, in one line."""
+    n = len(board.sessions)
+    sessions = board.sessions[0] if n == 1 else f"{n} sessions"
+    origin = "files" if board.dandiset == "files" else f"dandiset {board.dandiset}"
+    return f"{origin}, {sessions}, recipe {board.recipe_id}, {board.phase} trials"
+
+
+def legend(board: Board) -> list[str]:
+    """Return what the numbers of a board are, a sentence each."""
+    lines = [f"{METRICS[name].title}: {METRICS[name].meaning}" for name in board.metrics]
+    reading = (
+        f"Means over sessions, [{board.level:.0%} interval over trials], ± deviation over seeds; * baseline; "
+        f"ordered by {METRICS[board.ranked_by].title}; more is better."
+    )
+    return [reading, *lines]
+
+
+def as_csv(evaluations: Sequence[Evaluation], *, dandisets: Mapping[tuple[str, str], str]) -> str:
+    """Return one line per session, source and metric, with nothing averaged."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for each in evaluations:
+        known = each.model_dump(mode="json")
+        shared = {name: known[name] for name in _COLUMNS if name in known and name != "missing"}
+        shared["dandiset"] = dandisets.get((each.session, each.recipe_id), "files")
+        for name in METRICS:
+            line = {"metric": name, "unit": METRICS[name].unit, "missing": each.missing.get(name, "")}
+            metric = each.metrics.get(name)
+            if metric is not None:
+                line |= metric.model_dump(mode="json")
+            if metric is not None or name in each.missing:
+                writer.writerow(shared | line)
+    return out.getvalue()
+
+
+def as_markdown(made: Sequence[Board]) -> str:
+    """Return one table per board."""
+    parts = []
+    for board in made:
+        heads, rows = table(board)
+        lines = [heads, ["---"] * len(heads), *rows]
+        grid = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        notes = "\n".join(f"- {line}" for line in legend(board))
+        parts.append(f"## {title(board)}\n\n{grid}\n\n{notes}\n")
+    return "\n".join(parts)
+
+
+def as_html(made: Sequence[Board]) -> str:
+    """Return a page that needs nothing else: tables, and one picture of points and intervals per board."""
+    from jinja2 import Environment  # noqa: PLC0415
+
+    from pipeline.evaluation.leaderboard_figures import draw_board  # noqa: PLC0415
+
+    page = Environment(autoescape=True).from_string(_PAGE)
+    shown = [
+        {
+            "title": title(board),
+            "heads": table(board)[0],
+            "rows": table(board)[1],
+            "legend": legend(board),
+            "picture": draw_board(board),
+        }
+        for board in made
+    ]
+    return page.render(boards=shown)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Leaderboard</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 76rem; padding: 1rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2.5rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+th, td { padding: .3rem .8rem .3rem 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap }
+th { font-weight: 600 } ul { color: #555; padding-left: 1.2rem }
+svg { max-width: 100%; height: auto }
+</style>
+</head>
+<body>
+<h1>Leaderboard</h1>
+{% for board in boards %}
+<section>
+<h2>{{ board.title }}</h2>
+<div class="wide">
+<table>
+<thead><tr>{% for head in board.heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in board.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody>
+</table>
+</div>
+{{ board.picture | safe }}
+<ul>{% for line in board.legend %}<li>{{ line }}</li>{% endfor %}</ul>
+</section>
+{% endfor %}
+</body>
+</html>
+"""

@@ -1,0 +1,285 @@
+"""``pipeline run evaluate``: every metric of runs and baselines, session by session, with intervals.
+
+Catalog → sessions, runs, baselines → rates → metrics into the catalog. What is there already, of the same run,
+store and settings, is not computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError, MachineError
+from pipeline.stages.report import Report, ignore
+from pipeline.stages.trained_runs import FAILURES, Failures, choose, each_session, load_runs
+from pipeline.stores.catalog import add_evaluations, read_catalog
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_continuous, read_trials
+from schemas.results import Evaluation, MetricValue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import xarray as xr
+
+    from pipeline.evaluation.resampling import Interval
+    from pipeline.evaluation.yardstick import Scored, Yardstick
+    from pipeline.sources.simulator.truth import Truth
+    from pipeline.training.inference import TrainedRun
+    from schemas.catalog import RunEntry, SessionEntry
+    from schemas.evaluation import BaselineName, EvaluateSettings
+    from schemas.training import Device
+
+EVALUATION_VERSION = 1
+"""Raised when the same run, store and settings give other numbers than before."""
+
+
+@dataclass
+class _Work:
+    """What the stage was asked to do, and what came of it."""
+
+    catalog_path: Path
+    settings: EvaluateSettings
+    sessions: list[SessionEntry]
+    runs: list[RunEntry]
+    truth: Path | None
+    force: bool
+    report: Report
+    trained: dict[str, TrainedRun] = field(default_factory=dict)
+    known: dict[tuple[str, bool, str, str, str], Evaluation] = field(default_factory=dict)
+    done: list[Evaluation] = field(default_factory=list)
+    failures: Failures = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.report)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A run or a baseline, on one session."""
+
+    name: str
+    is_baseline: bool
+    label: str
+    group: str
+    seed: int | None
+    key: str
+    score: Callable[[Yardstick, xr.Dataset], Scored]
+
+
+def evaluate(
+    catalog_path: Path,
+    settings: EvaluateSettings,
+    *,
+    runs: Sequence[str] = (),
+    sessions: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    truth: Path | None = None,
+    force: bool = False,
+    device: Device = "auto",
+    report: Report | None = None,
+) -> list[Evaluation]:
+    """Measure runs and baselines on sessions, with intervals over trials.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Metrics, baselines, phase, units held out, bins ahead, resamples.
+    runs
+        Names of runs; default: all runs of the recipe that were trained on a chosen session.
+    sessions
+        Shell patterns for session ids.
+    recipe_id
+        Recipe of the stores, or its beginning; default: that of `runs`, else that of the matching session
+        ingested last.
+    truth
+        Folder of the simulated files, with the truth beside them; without it there is no oracle, no rate R²
+        and no state R².
+    force
+        Measure again what the catalog holds.
+    device
+        Where the models run; auto: a GPU if there is one.
+    report
+        Called with one event per evaluation, session and failure.
+
+    Returns
+    -------
+    evaluations
+        Those asked for, in order of session; runs before baselines. Those that were up to date included.
+
+    Raises
+    ------
+    DataError
+        If no session matches, a run is not in the catalog, or `truth` holds none of the sessions.
+    SettingsError
+        If a time is not a whole number of bins.
+    MachineError
+        If the device is not there or the disk refuses.
+    PartialFailure
+        If some sessions or sources failed; it carries the evaluations of the others, which are in the catalog.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.evaluation import EvaluateSettings
+    >>> evaluate(Path("nowhere/catalog.yaml"), EvaluateSettings())
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    """
+    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+
+    catalog = read_catalog(catalog_path)
+    entries, chosen = choose(catalog, runs, sessions, recipe_id)
+    for entry in entries:
+        lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+    work = _Work(catalog_path, settings, entries, chosen, truth, force, report or ignore)
+    work.known = {each.place: each for each in catalog.evaluations}
+    if truth is not None and not any(_truth_file(truth, entry) for entry in entries):
+        raise DataError(
+            f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the folder "
+            "`pipeline simulate` wrote. Name that, or leave --truth out."
+        )
+    _say_what_is_missing(work)
+    work.trained = load_runs(catalog_path, _outdated_runs(work), device=device, failures=work.failures)
+    each_session(
+        work.sessions, lambda entry: _evaluate_session(work, entry), stage="evaluate", failures=work.failures
+    )
+    if work.failures.found:
+        summary = f"{len(work.failures.found)} evaluations failed, {len(work.done)} are in the catalog."
+        raise work.failures.error(summary, work.done)
+    return work.done
+
+
+def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
+    from pipeline.evaluation.yardstick import prepare_yardstick  # noqa: PLC0415
+
+    truth_file = None if work.truth is None else _truth_file(work.truth, entry)
+    sources = [
+        *(_of_run(work, run, entry) for run in work.runs if entry.session in run.sessions),
+        *(_of_baseline(work, name, entry, truth_file) for name in _baselines(work, truth_file)),
+    ]
+    fresh = [source for source in sources if work.force or not _is_known(work, source, entry)]
+    made: dict[str, Evaluation] = {}
+    if fresh:
+        store = store_path(work.catalog_path, entry.store)
+        trials = read_trials(store).load()
+        yardstick = prepare_yardstick(
+            trials, read_continuous(store), work.settings, truth=_read_truth(truth_file)
+        )
+        for source in fresh:
+            evaluation = _measure(work, source, entry, yardstick, trials)
+            if evaluation is not None:
+                made[source.key] = evaluation
+        add_evaluations(work.catalog_path, made.values())
+    for source in sources:
+        evaluation = made.get(source.key) or work.known.get(_place(work, source, entry))
+        if evaluation is None or evaluation.key != source.key:
+            continue
+        work.done.append(evaluation)
+        status = "done" if source.key in made else "skipped"
+        work.report({"event": "evaluation", "status": status, **evaluation.model_dump(mode="json")})
+    return {"n_trials": entry.n_trials, "n_units": entry.n_units}
+
+
+def _measure(
+    work: _Work, source: _Source, entry: SessionEntry, yardstick: Yardstick, trials: xr.Dataset
+) -> Evaluation | None:
+    try:
+        scored = source.score(yardstick, trials)
+    except MachineError:
+        raise
+    except FAILURES as error:
+        event: dict[str, object] = {"event": "evaluation", "source": source.name, "session": entry.session}
+        work.failures.add(error, event=event, name=f"{source.name} on {entry.session}")
+        return None
+    return Evaluation(
+        source=source.name,
+        is_baseline=source.is_baseline,
+        label=source.label,
+        group=source.group,
+        seed=source.seed,
+        session=entry.session,
+        recipe_id=entry.recipe_id,
+        phase=work.settings.phase,
+        settings_digest=_settings_digest(work.settings),
+        key=source.key,
+        n_trials=yardstick.n_trials,
+        n_units=entry.n_units,
+        n_heldout=yardstick.n_heldout,
+        level=work.settings.level,
+        metrics={name: _metric(found) for name, found in scored.metrics.items()},
+        missing=dict(scored.missing),
+    )
+
+
+def _metric(found: Interval) -> MetricValue:
+    import math  # noqa: PLC0415
+
+    ends = [None if math.isnan(end) else end for end in (found.value, found.low, found.high)]
+    return MetricValue(value=ends[0], low=ends[1], high=ends[2])
+
+
+def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
+    from pipeline.training.run_files import read_config  # noqa: PLC0415
+
+    config = read_config(work.catalog_path.parent / run.path)
+    settings = config.settings if config is not None else None
+    seed = run.alignment.seed if run.alignment else settings.seed if settings else None
+    label, kind = run.model, "" if settings is None else settings.model_copy(update={"seed": 0}).digest()
+    if run.alignment:
+        how = "from scratch" if run.alignment.from_scratch else "aligned"
+        label = f"{run.model}, {how}, {run.alignment.n_trials} trials"
+        kind += f"{run.alignment.parent}/{how}/{run.alignment.n_trials}"
+    elif run.imported:
+        label = f"{run.model} ({run.imported.program})"
+        kind += run.run
+
+    def score(yardstick: Yardstick, trials: xr.Dataset) -> Scored:
+        if run.run not in work.trained:
+            raise DataError(f"Run {run.run} could not be read.")
+        return _score_run(work, work.trained[run.run], entry.session, yardstick, trials)
+
+    return _Source(
+        name=run.run,
+        is_baseline=False,
+        label=label,
+        group=_hash(kind)[:16],
+        seed=seed,
+        key=_hash("run", run.run_key, entry.store_key, work),
+        score=score,
+    )
+
+
+def _score_run(
+    work: _Work, run: TrainedRun, session: str, yardstick: Yardstick, trials: xr.Dataset
+) -> Scored:
+    from pipeline.training.rates import forward_rates, hides, predict_rates  # noqa: PLC0415
+
+    settings, answers = work.settings, yardstick.answers
+    n_forward = yardstick.task.n_forward if run.settings.signal == "counts" else 0
+    prediction = predict_rates(run, session, trials, answers, forward_bins=n_forward)
+    del forward_rates
+    co_smooths = hides(run, trials, answers)
+    scored = yardstick.score(prediction, co_smooths=co_smooths)
+    missing = dict(scored.missing)
+    if "co_bps" in missing and not co_smooths:
+        missing["co_bps"] = (
+            "the run was shown the units held out; train with --set co_smoothing=true --set "
+            f"heldout_fraction={settings.heldout_fraction:g}"
+        )
+    metrics = dict(scored.metrics)
+    test = trials.isel(trial=answers.eval_rows)
+    if yardstick.forecasts:
+        ahead = run.forecast(
+            session, test, seen_bins=settings.forecast_seen_bins, n_bins=settings.forecast_bins
+        )
+        metrics |= yardstick.score_forecast(ahead)
+    if yardstick.has_states:
+        parts = [run.states(session, trials.isel(trial=rows)) for rows in (answers.train_rows, answers.eval_rows)]
+        metrics |= yardstick.score_states(*parts)
+    return type(scored)(metrics, missing)
