@@ -30,6 +30,8 @@ SCHEMAS: dict[str, str] = {
     "decode": "schemas.decoding:DecodeSettings",
     "forecast": "schemas.forecasting:ForecastSettings",
     "forecast_result": "schemas.forecasting:SessionForecast",
+    "evaluate": "schemas.evaluation:EvaluateSettings",
+    "evaluation": "schemas.results:Evaluation",
     "embed": "schemas.embedding:EmbedSettings",
     "export_nlb": "schemas.export:NlbExport",
     "export_lfads": "schemas.export:LfadsExport",

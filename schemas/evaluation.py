@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Frozen
+from schemas.baselines import BaselineSettings
 
 MetricName = Literal[
     "co_bps",
@@ -75,6 +76,12 @@ METRICS: dict[MetricName, MetricInfo] = {
 }
 """Every metric, in the order of tables. More is better in all of them."""
 
+OF_THE_TRUTH: tuple[MetricName, ...] = ("rate_r2", "state_r2")
+"""Metrics that only simulated sessions have."""
+
+OF_FORECASTS: tuple[MetricName, ...] = ("forecast_velocity_r2", "forecast_rates_r2")
+"""Metrics of bins of the window that a model was not shown."""
+
 BaselineName = Literal[
     "null",
     "condition_mean",
@@ -111,6 +118,9 @@ class EvaluateSettings(Frozen):
         ),
         description="Baselines; the oracle where the truth of simulated sessions is at hand, GPFA where "
         "elephant is installed.",
+    )
+    baseline: BaselineSettings = Field(
+        default_factory=BaselineSettings, description="What the baselines choose from."
     )
     phase: Literal["test", "val"] = Field(
         "test",

@@ -15,7 +15,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from pipeline.cli import embed, export, forecast, imports, look, realign, run, sweep
+from pipeline.cli import embed, evaluate, export, forecast, imports, look, realign, run, sweep
 from pipeline.cli.options import settings_command
 from pipeline.errors import PipelineError
 
@@ -30,10 +30,12 @@ app = typer.Typer(
 )
 run.app.command(cls=settings_command("recipe", takes=realign.takes))(realign.realign)
 run.app.command(cls=settings_command("forecast"))(forecast.forecast)
+run.app.command(cls=settings_command("evaluate"))(evaluate.evaluate)
 run.app.command(cls=settings_command("embed"))(embed.embed)
 run.app.command(cls=settings_command("sweep"))(sweep.sweep)
 app.add_typer(run.app, name="run")
 look.register(app)
+app.command()(evaluate.leaderboard)
 app.add_typer(export.app, name="export")
 app.add_typer(imports.app, name="import")
 

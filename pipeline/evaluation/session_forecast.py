@@ -98,20 +98,34 @@ class ForecastTask:
     of_velocity: _Fitted | None
     bin_size_s: float
 
-    def baselines(self) -> list[ForecastCurve]:
-        """Return the curves of everything that needs no model, velocity first."""
+    def guesses(self) -> dict[ForecastQuantity, dict[ForecastSource, FloatArray]]:
+        """Return the forecasts of everything that needs no model, velocity first.
+
+        Returns
+        -------
+        guesses
+            Quantity → source → cm/s or Hz. Shapes ``(n_test, bins, axis)`` and ``(n_test, bins, unit)``.
+        """
         seen, n_bins = self.settings.seen_bins, self.settings.bins
         window = slice(seen, seen + n_bins)
         shown = self.rates[:, :seen]
-        curves = []
+        made: dict[ForecastQuantity, dict[ForecastSource, FloatArray]] = {}
         if self.velocity is not None and self.ridge is not None and self.of_velocity is not None:
-            guesses = _guesses(self.of_velocity, shown, self.velocity[:, :seen], self.condition, window)
-            guesses["recorded"] = self.ridge.predict(self.rates[:, window])
-            curves += [
-                self._velocity_curve(self.velocity, source, guess) for source, guess in guesses.items()
-            ]
-        guesses = _guesses(self.of_rates, shown, shown, self.condition, window)
-        return curves + [self._rates_curve(source, guess) for source, guess in guesses.items()]
+            found = _guesses(self.of_velocity, shown, self.velocity[:, :seen], self.condition, window)
+            made["velocity"] = found | {"recorded": self.ridge.predict(self.rates[:, window])}
+        made["rates"] = _guesses(self.of_rates, shown, shown, self.condition, window)
+        return made
+
+    def baselines(self) -> list[ForecastCurve]:
+        """Return the curves of everything that needs no model, velocity first."""
+        curves = []
+        for quantity, guesses in self.guesses().items():
+            for source, guess in guesses.items():
+                if quantity == "rates":
+                    curves.append(self._rates_curve(source, guess))
+                elif self.velocity is not None:
+                    curves.append(self._velocity_curve(self.velocity, source, guess))
+        return curves
 
     def model(self, rates: ArrayLike) -> list[ForecastCurve]:
         """Return the curves of a model, velocity first.

@@ -53,6 +53,30 @@ def affine_map(true: ArrayLike, inferred: ArrayLike) -> FloatArray:
     return np.asarray(weights, dtype=np.float64)
 
 
+def mapped_states(true: ArrayLike, weights: ArrayLike) -> FloatArray:
+    """Return true states in the space of inferred ones.
+
+    Parameters
+    ----------
+    true
+        Shape ``(…, D)``.
+    weights
+        Made by `affine_map`. Shape ``(D + 1, D')``.
+
+    Returns
+    -------
+    states
+        Shape ``(…, D')``, float64.
+
+    Examples
+    --------
+    >>> mapped_states([[3.0]], [[2.0], [1.0]]).tolist()
+    [[7.0]]
+    """
+    mapped: FloatArray = _with_one(np.asarray(true, dtype=np.float64)) @ np.asarray(weights, dtype=np.float64)
+    return mapped
+
+
 def state_r2(
     true: ArrayLike, inferred: ArrayLike, *, fitted_on: tuple[ArrayLike, ArrayLike] | None = None
 ) -> float:
@@ -97,7 +121,7 @@ def state_r2(
             f"state R²: the map was fitted on {weights.shape[0] - 1} true and {weights.shape[1]} inferred "
             f"dimensions, found {source.shape[-1]} and {found.shape[-1]} to score"
         )
-    value = r2(found, _with_one(source) @ weights, definition="r2_uniform")
+    value = r2(found, mapped_states(source, weights), definition="r2_uniform")
     return value if np.isnan(value) else max(FLOOR, value)
 
 

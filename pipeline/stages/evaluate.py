@@ -1,13 +1,16 @@
 """``pipeline run evaluate``: every metric of runs and baselines, session by session, with intervals.
 
-Catalog → sessions, runs, baselines → rates → metrics into the catalog. What is there already, of the same run,
-store and settings, is not computed again.
+Catalog → sessions, runs, baselines → rates → metrics into the catalog. What is there already, of the same
+run, store and settings, is not computed again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, MachineError
@@ -16,10 +19,11 @@ from pipeline.stages.trained_runs import FAILURES, Failures, choose, each_sessio
 from pipeline.stores.catalog import add_evaluations, read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
+from schemas.evaluation import FORECAST_BASELINES, OF_FORECASTS, OF_THE_TRUTH
 from schemas.results import Evaluation, MetricValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import xarray as xr
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from pipeline.sources.simulator.truth import Truth
     from pipeline.training.inference import TrainedRun
     from schemas.catalog import RunEntry, SessionEntry
-    from schemas.evaluation import BaselineName, EvaluateSettings
+    from schemas.evaluation import BaselineName, EvaluateSettings, MetricName
     from schemas.training import Device
 
 EVALUATION_VERSION = 1
@@ -120,7 +124,8 @@ def evaluate(
     MachineError
         If the device is not there or the disk refuses.
     PartialFailure
-        If some sessions or sources failed; it carries the evaluations of the others, which are in the catalog.
+        If some sessions or sources failed; it carries the evaluations of the others, which are in the
+        catalog.
 
     Examples
     --------
@@ -141,8 +146,8 @@ def evaluate(
     work.known = {each.place: each for each in catalog.evaluations}
     if truth is not None and not any(_truth_file(truth, entry) for entry in entries):
         raise DataError(
-            f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the folder "
-            "`pipeline simulate` wrote. Name that, or leave --truth out."
+            f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
+            "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
     _say_what_is_missing(work)
     work.trained = load_runs(catalog_path, _outdated_runs(work), device=device, failures=work.failures)
@@ -157,11 +162,13 @@ def evaluate(
 
 def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
     from pipeline.evaluation.yardstick import prepare_yardstick  # noqa: PLC0415
+    from pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
     truth_file = None if work.truth is None else _truth_file(work.truth, entry)
+    truth = None if truth_file is None else read_truth(truth_file)
     sources = [
         *(_of_run(work, run, entry) for run in work.runs if entry.session in run.sessions),
-        *(_of_baseline(work, name, entry, truth_file) for name in _baselines(work, truth_file)),
+        *(_of_baseline(work, name, entry, truth) for name in _baselines(work, truth)),
     ]
     fresh = [source for source in sources if work.force or not _is_known(work, source, entry)]
     made: dict[str, Evaluation] = {}
@@ -169,12 +176,12 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
         store = store_path(work.catalog_path, entry.store)
         trials = read_trials(store).load()
         yardstick = prepare_yardstick(
-            trials, read_continuous(store), work.settings, truth=_read_truth(truth_file)
+            trials, read_continuous(store), work.settings, metrics=_asked(work, entry), truth=truth
         )
         for source in fresh:
             evaluation = _measure(work, source, entry, yardstick, trials)
             if evaluation is not None:
-                made[source.key] = evaluation
+                made[source.key] = _with_earlier(work.known.get(evaluation.place), evaluation)
         add_evaluations(work.catalog_path, made.values())
     for source in sources:
         evaluation = made.get(source.key) or work.known.get(_place(work, source, entry))
@@ -206,7 +213,7 @@ def _measure(
         session=entry.session,
         recipe_id=entry.recipe_id,
         phase=work.settings.phase,
-        settings_digest=_settings_digest(work.settings),
+        settings_digest=_settings_digest(work),
         key=source.key,
         n_trials=yardstick.n_trials,
         n_units=entry.n_units,
@@ -217,9 +224,17 @@ def _measure(
     )
 
 
-def _metric(found: Interval) -> MetricValue:
-    import math  # noqa: PLC0415
+def _with_earlier(earlier: Evaluation | None, fresh: Evaluation) -> Evaluation:
+    """Keep the metrics measured before of the same run, store and settings, and not asked for now."""
+    if earlier is None or earlier.key != fresh.key:
+        return fresh
+    missing = {name: why for name, why in earlier.missing.items() if name not in fresh.metrics}
+    return fresh.model_copy(
+        update={"metrics": {**earlier.metrics, **fresh.metrics}, "missing": {**missing, **fresh.missing}}
+    )
 
+
+def _metric(found: Interval) -> MetricValue:
     ends = [None if math.isnan(end) else end for end in (found.value, found.low, found.high)]
     return MetricValue(value=ends[0], low=ends[1], high=ends[2])
 
@@ -250,7 +265,7 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
         label=label,
         group=_hash(kind)[:16],
         seed=seed,
-        key=_hash("run", run.run_key, entry.store_key, work),
+        key=_hash("run", run.run_key, entry.store_key, _settings_digest(work)),
         score=score,
     )
 
@@ -258,28 +273,145 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
 def _score_run(
     work: _Work, run: TrainedRun, session: str, yardstick: Yardstick, trials: xr.Dataset
 ) -> Scored:
-    from pipeline.training.rates import forward_rates, hides, predict_rates  # noqa: PLC0415
+    from pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
+    from pipeline.training.rates import hides, predict_rates  # noqa: PLC0415
 
     settings, answers = work.settings, yardstick.answers
-    n_forward = yardstick.task.n_forward if run.settings.signal == "counts" else 0
-    prediction = predict_rates(run, session, trials, answers, forward_bins=n_forward)
-    del forward_rates
-    co_smooths = hides(run, trials, answers)
-    scored = yardstick.score(prediction, co_smooths=co_smooths)
-    missing = dict(scored.missing)
-    if "co_bps" in missing and not co_smooths:
-        missing["co_bps"] = (
+    hidden: dict[MetricName, str] = {}
+    if not hides(run, trials, answers):
+        hidden["co_bps"] = (
             "the run was shown the units held out; train with --set co_smoothing=true --set "
             f"heldout_fraction={settings.heldout_fraction:g}"
         )
-    metrics = dict(scored.metrics)
-    test = trials.isel(trial=answers.eval_rows)
-    if yardstick.forecasts:
+    n_forward = yardstick.task.n_forward
+    if n_forward and run.settings.signal != "counts":
+        hidden["fp_bps"] = "the run is shown smoothed rates, which hold spikes of later bins; train on counts"
+        n_forward = 0
+    prediction = predict_rates(run, session, trials, answers, forward_bins=n_forward)
+    parts = [yardstick.score(prediction, without=hidden)]
+    if yardstick.forecast is not None:
         ahead = run.forecast(
-            session, test, seen_bins=settings.forecast_seen_bins, n_bins=settings.forecast_bins
+            session,
+            trials.isel(trial=answers.eval_rows),
+            seen_bins=settings.forecast_seen_bins,
+            n_bins=settings.forecast_bins,
         )
-        metrics |= yardstick.score_forecast(ahead)
-    if yardstick.has_states:
-        parts = [run.states(session, trials.isel(trial=rows)) for rows in (answers.train_rows, answers.eval_rows)]
-        metrics |= yardstick.score_states(*parts)
-    return type(scored)(metrics, missing)
+        parts.append(yardstick.score_forecast(ahead))
+    if yardstick.wants_states:
+        rows = (answers.train_rows, answers.eval_rows)
+        parts.append(yardstick.score_states(*(run.states(session, trials.isel(trial=r)) for r in rows)))
+    return Scored.join(parts)
+
+
+def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry, truth: Truth | None) -> _Source:
+    def score(yardstick: Yardstick, trials: xr.Dataset) -> Scored:
+        return _score_baseline(work, name, yardstick, trials, truth)
+
+    return _Source(
+        name=name,
+        is_baseline=True,
+        label=name.replace("_", " "),
+        group=name,
+        seed=None,
+        key=_hash("baseline", name, entry.store_key, work.settings.baseline.digest(), _settings_digest(work)),
+        score=score,
+    )
+
+
+def _score_baseline(
+    work: _Work, name: BaselineName, yardstick: Yardstick, trials: xr.Dataset, truth: Truth | None
+) -> Scored:
+    from pipeline.evaluation.rate_baselines import BASELINES, oracle  # noqa: PLC0415
+    from pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
+
+    parts = []
+    if name == "oracle" and truth is not None:
+        parts.append(
+            yardstick.score(oracle(truth, trials, yardstick.answers, n_forward=yardstick.task.n_forward))
+        )
+    elif name in BASELINES:
+        parts.append(yardstick.score(BASELINES[name](yardstick.task, work.settings.baseline)))
+    if name in FORECAST_BASELINES and yardstick.forecast is not None:
+        parts.append(yardstick.score_forecast_baseline(name))
+    return Scored.join(parts)
+
+
+def _baselines(work: _Work, truth: Truth | None) -> list[BaselineName]:
+    """Return the baselines that can be had."""
+    names = list(work.settings.baselines)
+    if truth is None and "oracle" in names:
+        names.remove("oracle")
+    if "gpfa" in names and find_spec("elephant") is None:
+        names.remove("gpfa")
+    return names
+
+
+def _say_what_is_missing(work: _Work) -> None:
+    asked = work.settings.baselines
+    if "gpfa" in asked and find_spec("elephant") is None:
+        reason = "elephant is not installed; install it with the extra gpfa"
+        work.report({"event": "source", "source": "gpfa", "status": "skipped", "reason": reason})
+    if "oracle" in asked and work.truth is None and "baselines" in work.settings.model_fields_set:
+        reason = "the true rates are not known; name the folder of the simulated sessions with --truth"
+        work.report({"event": "source", "source": "oracle", "status": "skipped", "reason": reason})
+    n_bins = min(entry.n_bins for entry in work.sessions)
+    needed = work.settings.forecast_seen_bins + work.settings.forecast_bins
+    if needed > n_bins:
+        reason = (
+            f"{needed} bins seen and forecast are more than the {n_bins} of a trial; lower "
+            "forecast_seen_bins or forecast_bins"
+        )
+        work.report({"event": "source", "source": "forecast", "status": "skipped", "reason": reason})
+
+
+def _outdated_runs(work: _Work) -> list[RunEntry]:
+    """Return the runs that have to be loaded."""
+    return [
+        run
+        for run in work.runs
+        if any(
+            entry.session in run.sessions
+            and (work.force or not _is_known(work, _of_run(work, run, entry), entry))
+            for entry in work.sessions
+        )
+    ]
+
+
+def _is_known(work: _Work, source: _Source, entry: SessionEntry) -> bool:
+    """Whether the catalog holds what is asked for, of the same run, store and settings."""
+    found = work.known.get(_place(work, source, entry))
+    if found is None or found.key != source.key:
+        return False
+    return set(_asked(work, entry)) <= {*found.metrics, *found.missing}
+
+
+def _asked(work: _Work, entry: SessionEntry) -> tuple[MetricName, ...]:
+    """Return the metrics that can be had of a session, whatever the source."""
+    has_truth = work.truth is not None and _truth_file(work.truth, entry) is not None
+    fits = work.settings.forecast_seen_bins + work.settings.forecast_bins <= entry.n_bins
+    without = {name for name in OF_THE_TRUTH if not has_truth} | {name for name in OF_FORECASTS if not fits}
+    return tuple(name for name in work.settings.metrics if name not in without)
+
+
+def _place(work: _Work, source: _Source, entry: SessionEntry) -> tuple[str, bool, str, str, str]:
+    return (source.name, source.is_baseline, entry.session, entry.recipe_id, work.settings.phase)
+
+
+def _truth_file(folder: Path, entry: SessionEntry) -> Path | None:
+    """Return the truth beside the simulated file of a session."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from pipeline.sources.simulator.truth import truth_path  # noqa: PLC0415
+
+    name = truth_path(Path(Path(entry.source).name)).name
+    return next(iter(sorted(folder.rglob(name))), None)
+
+
+def _settings_digest(work: _Work) -> str:
+    """Return what has to agree for two numbers to be comparable: all but the choice of what is measured."""
+    shared = work.settings.model_dump(mode="json", exclude={"metrics", "baselines", "baseline", "phase"})
+    return _hash(json.dumps(shared, sort_keys=True), str(EVALUATION_VERSION))[:16]
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

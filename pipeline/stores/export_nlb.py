@@ -97,7 +97,7 @@ def nlb_arrays(
     arrays["time"] = trials["time"].values.astype(np.float64)
     if settings.psth:
         order = np.concatenate([units["heldin"], units["heldout"]])
-        arrays |= _psth(trials, continuous, rows, order=order, sigma_ms=settings.psth_sigma_ms)
+        arrays |= condition_psths(trials, continuous, rows, order=order, sigma_ms=settings.psth_sigma_ms)
     return arrays
 
 
@@ -119,7 +119,7 @@ def write_nlb(
     write_arrays(path, arrays, attributes=export_attributes(settings, attributes), group=group)
 
 
-def _psth(
+def condition_psths(
     trials: xr.Dataset,
     continuous: xr.Dataset,
     rows: dict[str, NDArray[np.int64]],
@@ -131,6 +131,23 @@ def _psth(
 
     As in nlb_tools, trials of both parts are averaged, in spikes per bin: the PSTH is the target of a score,
     not something to train on.
+
+    Parameters
+    ----------
+    trials, continuous
+        The groups of a store.
+    rows
+        Rows of the ``train`` and the ``eval`` trials.
+    order
+        Units wanted, in this order. Shape ``(unit,)``.
+    sigma_ms
+        Standard deviation of the Gaussian laid over the spikes first, ms.
+
+    Returns
+    -------
+    arrays
+        ``psth`` of shape ``(condition, time, unit)``, float32, ``psth_condition``, and for each condition its
+        rows among ``train_cond_idx`` and ``eval_cond_idx``; empty with fewer than two conditions.
     """
     condition = trials["condition"].values.astype(str)
     evaluated = set(condition[rows["eval"]]) - {"", "unknown"}
