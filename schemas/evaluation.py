@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from schemas.base import Frozen
 from schemas.baselines import BaselineSettings
+
+if TYPE_CHECKING:
+    from schemas.forecasting import ForecastSource
 
 MetricName = Literal[
     "co_bps",
@@ -64,12 +67,12 @@ METRICS: dict[MetricName, MetricInfo] = {
         meaning="Forecast against smoothed rates, all bins ahead, around the mean of each trial.",
     ),
     "rate_r2": MetricInfo(
-        title="rates",
+        title="true rates",
         unit="r2_uniform",
         meaning="Rates against the true ones of a simulated session.",
     ),
     "state_r2": MetricInfo(
-        title="states",
+        title="true states",
         unit="r2_uniform",
         meaning="Latent states explained by the true ones of a simulated session, up to an affine map.",
     ),
@@ -94,8 +97,12 @@ BaselineName = Literal[
     "oracle",
 ]
 
-FORECAST_BASELINES: tuple[BaselineName, ...] = ("condition_mean", "hold_last", "linear_forecast")
-"""Baselines that forecast, and their names there are the names here."""
+FORECAST_BASELINES: dict[BaselineName, ForecastSource] = {
+    "condition_mean": "condition_mean",
+    "hold_last": "hold_last",
+    "linear_forecast": "linear",
+}
+"""Baselines that forecast, and what `pipeline run forecast` calls them."""
 
 
 class EvaluateSettings(Frozen):

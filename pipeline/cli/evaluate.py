@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -78,7 +79,7 @@ def evaluate(
 
     overrides = [
         *given(phase=phase, lag_ms=lag_ms),
-        *(f"{key}=[{','.join(words)}]" for key, words in _lists(metric, baseline)),
+        *(f"{key}={json.dumps(words)}" for key, words in _lists(metric, baseline)),
     ]
     chosen = load(EvaluateSettings, file=config, overrides=[*overrides, *(settings or ())])
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
@@ -176,6 +177,6 @@ def _print(out: Output, made: Any) -> None:
     from pipeline.evaluation.leaderboard_files import legend, table, title
 
     for board in made:
-        out.table(title(board), *table(board))
-        for line in legend(board):
+        out.table(title(board), *table(board, is_short=True))
+        for line in legend(board, is_short=True):
             out.result(f"  {line}")

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from schemas.results import Evaluation, MetricValue
 
 
+FALLBACK: MetricName = "velocity_r2"
+"""Orders a board without any metric."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A metric of one row: mean over sessions of the mean over seeds.
@@ -158,7 +162,7 @@ def _board(
     rows = [_row(labels[group], mine) for group, mine in groups.items()]
     metrics = tuple(name for name in METRICS if any(name in row.cells for row in rows))
     of_runs = [name for name in metrics if any(name in row.cells for row in rows if not row.is_baseline)]
-    order: MetricName = ranked_by or next(iter(of_runs or metrics), "velocity_r2")
+    order = next(iter(of_runs or metrics), FALLBACK) if ranked_by is None else ranked_by
     sessions = tuple(sorted({each.session for each in evaluations}))
 
     def rank(row: Row) -> tuple[bool, bool, float]:

@@ -58,6 +58,22 @@ def cell_text(cell: Cell | None, *, n_sessions: int) -> str:
     return text if cell.n_sessions == n_sessions else f"{text} ({cell.n_sessions} of {n_sessions})"
 
 
+def short_text(cell: Cell | None, *, n_sessions: int) -> str:
+    """Return value and half of the interval over trials, for a terminal.
+
+    Examples
+    --------
+    >>> from pipeline.evaluation.leaderboard import Cell
+    >>> short_text(Cell(0.5, 0.4, 0.62, 0.01, 3), n_sessions=3)
+    '0.500 ±0.110'
+    """
+    if cell is None:
+        return NONE
+    half = (cell.high - cell.low) / 2
+    text = f"{number(cell.value)} ±{number(half)}" if np.isfinite(half) else number(cell.value)
+    return text if cell.n_sessions == n_sessions else f"{text} ({cell.n_sessions})"
+
+
 def head(name: MetricName) -> str:
     """Return the heading of a metric's column.
 
@@ -69,15 +85,23 @@ def head(name: MetricName) -> str:
     return f"{METRICS[name].title} ({METRICS[name].unit})"
 
 
-def table(board: Board) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of a board as text."""
-    heads = ["model", "seeds", *(head(name) for name in board.metrics)]
-    total = len(board.sessions)
+def table(board: Board, *, is_short: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Return the heads and rows of a board as text.
+
+    Parameters
+    ----------
+    board
+        What to show.
+    is_short
+        For a terminal: no units, and half of the interval in place of its ends.
+    """
+    heads = ["model", "seeds", *(METRICS[name].title if is_short else head(name) for name in board.metrics)]
+    text = short_text if is_short else cell_text
     rows = [
         [
             f"{row.label} *" if row.is_baseline else row.label,
             NONE if row.is_baseline else str(len(row.sources)),
-            *(cell_text(row.cells.get(name), n_sessions=total) for name in board.metrics),
+            *(text(row.cells.get(name), n_sessions=len(board.sessions)) for name in board.metrics),
         ]
         for row in board.rows
     ]
@@ -92,13 +116,14 @@ def title(board: Board) -> str:
     return f"{origin}, {sessions}, recipe {board.recipe_id}, {board.phase} trials"
 
 
-def legend(board: Board) -> list[str]:
+def legend(board: Board, *, is_short: bool = False) -> list[str]:
     """Return what the numbers of a board are, a sentence each."""
-    lines = [f"{METRICS[name].title}: {METRICS[name].meaning}" for name in board.metrics]
-    reading = (
-        f"Means over sessions, [{board.level:.0%} interval over trials], ± deviation over seeds; * baseline; "
-        f"ordered by {METRICS[board.ranked_by].title}; more is better."
-    )
+    lines = [
+        f"{METRICS[name].title} ({METRICS[name].unit}): {METRICS[name].meaning}" for name in board.metrics
+    ]
+    interval = f"{board.level:.0%} interval over trials"
+    spread = f"± half of the {interval}" if is_short else f"[{interval}] ± deviation over seeds"
+    reading = f"Means over sessions {spread}; * baseline; ordered by {METRICS[board.ranked_by].title}; more is better."
     return [reading, *lines]
 
 

@@ -55,19 +55,21 @@ def binned_truth(
         raise DataError(f"the truth of {truth.session} was given for {session}; name the right folder")
     time = np.asarray(truth.latent_time_s, dtype=np.float64)
     known = np.asarray(values, dtype=np.float64)
-    step = np.diff(time, append=time[-1] + (time[-1] - time[-2]))
-    edges = np.append(time, time[-1] + step[-1])
-    integral = np.concatenate([np.zeros((1, known.shape[1])), np.cumsum(known * step[:, None], axis=0)])
     bins = trials["start_bin"].values.astype(np.int64)[:, None] + first_bin + np.arange(n_bins)
-    left = float(continuous["time"].values[0]) + width * bins
+    left: FloatArray = float(continuous["time"].values[0]) + width * bins
 
-    def until(moment: FloatArray) -> FloatArray:
-        within = np.clip(moment, edges[0], edges[-1])
-        row = np.minimum(np.searchsorted(edges, within, side="right") - 1, len(known) - 1)
-        inside: FloatArray = integral[row] + known[row] * (within - edges[row])[..., None]
-        return inside + known[-1] * (moment - within)[..., None]
+    after, before = (_integral(time, known, moment) for moment in (left + width, left))
+    binned: FloatArray = (after - before) / width
+    return binned
 
-    return (until(left + width) - until(left)) / width
+
+def _integral(time: FloatArray, values: FloatArray, until: FloatArray) -> FloatArray:
+    """Integrate values that hold until the next from the first of `time` on. Shape ``(*until, k)``."""
+    step = np.diff(time)
+    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values[:-1] * step[:, None], axis=0)])
+    row = np.clip(np.searchsorted(time, until, side="right") - 1, 0, len(time) - 1)
+    integral: FloatArray = total[row] + values[row] * (until - time[row])[..., None]
+    return integral
 
 
 def unit_columns(truth: Truth, units: ArrayLike) -> NDArray[np.int64]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.evaluation.nlb_velocity import fit_nlb_decoder
+from pipeline.evaluation.oracle_rates import oracle_rates
 from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
 from pipeline.evaluation.psth import PsthSums
 from pipeline.evaluation.r2 import R2Sums
@@ -21,6 +22,7 @@ from pipeline.evaluation.session_forecast import prepare_forecast
 from pipeline.evaluation.spike_scores import SpikeSums
 from pipeline.evaluation.spike_task import SPLITS, spike_task
 from pipeline.evaluation.state_r2 import affine_map, mapped_states
+from pipeline.evaluation.truth_bins import binned_truth
 from pipeline.stores.export_nlb import condition_psths
 from pipeline.stores.export_windows import forward_bins, heldout_units
 from schemas.evaluation import OF_FORECASTS
@@ -128,9 +130,8 @@ class Yardstick:
         None with fewer than two conditions.
     forecast
         Decoder and baselines of the forecasts; None where they are not asked for or do not fit.
-    true_rates
-        Expected spikes per bin of the scored trials, held-in units first; None where not known.
-        Shape ``(eval trial, time, unit)``.
+    oracle
+        The rates the spikes were drawn from; None where not known.
     true_states
         True states of training and scored trials; None where not known. Shapes ``(trial, time, D)``.
     """
@@ -142,7 +143,7 @@ class Yardstick:
     velocity: tuple[FloatArray, FloatArray] | None
     psth: Psth | None
     forecast: ForecastTask | None
-    true_rates: FloatArray | None
+    oracle: RatePrediction | None
     true_states: tuple[FloatArray, FloatArray] | None
 
     @property
@@ -200,11 +201,11 @@ class Yardstick:
         velocity = None if task.ridge is None else task.ridge.predict(guess)
         return self._forecast_scores(velocity, guess)
 
-    def score_forecast_baseline(self, name: ForecastSource) -> Scored:
+    def score_forecast_baseline(self, source: ForecastSource) -> Scored:
         """Score a forecast that needs no model."""
         guesses = self._forecast().guesses()
-        velocity = guesses.get("velocity", {}).get(name)
-        return self._forecast_scores(velocity, guesses["rates"][name])
+        velocity = guesses.get("velocity", {}).get(source)
+        return self._forecast_scores(velocity, guesses["rates"][source])
 
     def score_states(self, train: ArrayLike, scored: ArrayLike) -> Scored:
         """Score latent states: explained by the true ones, up to an affine map fitted on training trials.
@@ -252,9 +253,9 @@ class Yardstick:
         return PsthSums.of(rates.eval[..., self.psth.units], self.psth.condition, self.psth.psth)
 
     def _true_rates(self, rates: RatePrediction) -> Statistic | str:
-        if self.true_rates is None:
+        if self.oracle is None:
             return "the true rates are not known"
-        return R2Sums.of(self.true_rates, rates.eval, definition="r2_uniform")
+        return R2Sums.of(self.oracle.eval, rates.eval, definition="r2_uniform")
 
     def _velocity(self, rates: RatePrediction) -> Statistic | str:
         if self.velocity is None:
@@ -342,9 +343,18 @@ def prepare_yardstick(
         velocity=velocity,
         psth=_psth(trials, continuous, answers, settings) if "psth_r2" in wanted else None,
         forecast=_forecast_task(trials, continuous, settings) if set(wanted) & set(OF_FORECASTS) else None,
-        true_rates=None,
-        true_states=None,
+        oracle=None if truth is None else oracle_rates(truth, trials, continuous, answers),
+        true_states=_true_states(truth, trials, continuous, answers) if "state_r2" in wanted else None,
     )
+
+
+def _true_states(
+    truth: Truth | None, trials: xr.Dataset, continuous: xr.Dataset, answers: SpikeAnswers
+) -> tuple[FloatArray, FloatArray] | None:
+    if truth is None:
+        return None
+    states = binned_truth(truth, truth.latents, trials, continuous, n_bins=trials.sizes["time"])
+    return states[answers.train_rows], states[answers.eval_rows]
 
 
 def _psth(

@@ -168,7 +168,7 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
     truth = None if truth_file is None else read_truth(truth_file)
     sources = [
         *(_of_run(work, run, entry) for run in work.runs if entry.session in run.sessions),
-        *(_of_baseline(work, name, entry, truth) for name in _baselines(work, truth)),
+        *(_of_baseline(work, name, entry) for name in _baselines(work, truth)),
     ]
     fresh = [source for source in sources if work.force or not _is_known(work, source, entry)]
     made: dict[str, Evaluation] = {}
@@ -303,9 +303,10 @@ def _score_run(
     return Scored.join(parts)
 
 
-def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry, truth: Truth | None) -> _Source:
+def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry) -> _Source:
     def score(yardstick: Yardstick, trials: xr.Dataset) -> Scored:
-        return _score_baseline(work, name, yardstick, trials, truth)
+        del trials
+        return _score_baseline(work, name, yardstick)
 
     return _Source(
         name=name,
@@ -318,21 +319,17 @@ def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry, truth: Tr
     )
 
 
-def _score_baseline(
-    work: _Work, name: BaselineName, yardstick: Yardstick, trials: xr.Dataset, truth: Truth | None
-) -> Scored:
-    from pipeline.evaluation.rate_baselines import BASELINES, oracle  # noqa: PLC0415
+def _score_baseline(work: _Work, name: BaselineName, yardstick: Yardstick) -> Scored:
+    from pipeline.evaluation.rate_baselines import BASELINES  # noqa: PLC0415
     from pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
 
     parts = []
-    if name == "oracle" and truth is not None:
-        parts.append(
-            yardstick.score(oracle(truth, trials, yardstick.answers, n_forward=yardstick.task.n_forward))
-        )
+    if name == "oracle":
+        parts += [] if yardstick.oracle is None else [yardstick.score(yardstick.oracle)]
     elif name in BASELINES:
         parts.append(yardstick.score(BASELINES[name](yardstick.task, work.settings.baseline)))
     if name in FORECAST_BASELINES and yardstick.forecast is not None:
-        parts.append(yardstick.score_forecast_baseline(name))
+        parts.append(yardstick.score_forecast_baseline(FORECAST_BASELINES[name]))
     return Scored.join(parts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ import xarray as xr
 from pipeline.errors import DataError
 from pipeline.evaluation.truth_bins import binned_truth, unit_columns
 from pipeline.sources.simulator import simulate_session
-from pipeline.sources.simulator.truth import Truth
 from schemas.simulation import SimulateSettings
+
+if TYPE_CHECKING:
+    from pipeline.sources.simulator.truth import Truth
 
 
 @pytest.fixture(scope="module")
