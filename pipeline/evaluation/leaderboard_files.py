@@ -123,7 +123,8 @@ def legend(board: Board, *, is_short: bool = False) -> list[str]:
     ]
     interval = f"{board.level:.0%} interval over trials"
     spread = f"± half of the {interval}" if is_short else f"[{interval}] ± deviation over seeds"
-    reading = f"Means over sessions {spread}; * baseline; ordered by {METRICS[board.ranked_by].title}; more is better."
+    order = METRICS[board.ranked_by].title
+    reading = f"Means over sessions {spread}; * baseline; ordered by {order}; more is better."
     return [reading, *lines]
 
 

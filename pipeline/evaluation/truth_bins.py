@@ -1,7 +1,8 @@
-"""The truth of a simulated session in the bins of a trial store."""
+"""What is known of a simulated session at all times, in the bins of its trials."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,70 +10,98 @@ import numpy as np
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
     from pipeline.sources.simulator.truth import Truth
 
     FloatArray = NDArray[np.float64]
+    IntArray = NDArray[np.int64]
+
+_ROUNDING_S = 1e-6
 
 
-def binned_truth(
-    truth: Truth,
-    values: ArrayLike,
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
-    *,
-    first_bin: int = 0,
-    n_bins: int,
-) -> FloatArray:
-    """Return means over the bins of trials of something that is known of all times.
+@dataclass(frozen=True)
+class Course:
+    """Values over a session, such as true rates or states, and their integral from its start.
 
-    Parameters
+    Attributes
     ----------
-    truth
-        Truth of the session.
+    session
+        Session id.
+    time_s
+        Times the values are known at. Shape ``(n_times,)``.
     values
-        One of its arrays over ``latent_time_s``, such as ``latents`` or ``rates_hz``. Each value holds until
-        the next. Shape ``(n_times, k)``.
-    trials, continuous
-        The groups of the session's store.
-    first_bin, n_bins
-        Bins wanted, counted from the start of the window; they may lie beyond its end.
-
-    Returns
-    -------
-    binned
-        Shape ``(trial, n_bins, k)``, float64; the last known value beyond the end of the session.
-
-    Raises
-    ------
-    DataError
-        If the truth is of another session.
+        Shape ``(n_times, k)``.
+    integral
+        Integral up to each time. Shape ``(n_times, k)``.
+    is_constant
+        Whether a value holds until the next, as in the bins of a system; else it is linear in between.
     """
-    session, width = str(trials.attrs["session"]), float(trials.attrs["bin_size_s"])
-    if truth.session != session:
-        raise DataError(f"the truth of {truth.session} was given for {session}; name the right folder")
-    time = np.asarray(truth.latent_time_s, dtype=np.float64)
-    known = np.asarray(values, dtype=np.float64)
-    bins = trials["start_bin"].values.astype(np.int64)[:, None] + first_bin + np.arange(n_bins)
-    left: FloatArray = float(continuous["time"].values[0]) + width * bins
 
-    after, before = (_integral(time, known, moment) for moment in (left + width, left))
-    binned: FloatArray = (after - before) / width
-    return binned
+    session: str
+    time_s: FloatArray
+    values: FloatArray
+    integral: FloatArray
+    is_constant: bool
+
+    @classmethod
+    def of(cls, truth: Truth, values: ArrayLike) -> Course:
+        """Take values known at ``truth.latent_time_s``. Shape ``(n_times, k)``."""
+        time, known = truth.latent_time_s, np.asarray(values, dtype=np.float64)
+        is_constant = truth.system is not None
+        between = known[:-1] if is_constant else 0.5 * (known[:-1] + known[1:])
+        integral = np.zeros_like(known)
+        np.cumsum(between * np.diff(time)[:, None], axis=0, out=integral[1:])
+        return cls(truth.session, time, known, integral, is_constant)
+
+    def means(self, start_s: ArrayLike, *, bin_size_s: float, n_bins: int, n_ahead: int = 0) -> FloatArray:
+        """Return the mean of each bin.
+
+        Parameters
+        ----------
+        start_s
+            Start of each window, s. Shape ``(trial,)``.
+        bin_size_s
+            Width of a bin, s.
+        n_bins, n_ahead
+            Bins of the window and after it.
+
+        Returns
+        -------
+        means
+            Bins after the session's end have the last values. Shape ``(trial, n_bins + n_ahead, k)``.
+
+        Raises
+        ------
+        DataError
+            If a window, without the bins after it, is not within the session.
+        """
+        start = np.asarray(start_s, dtype=np.float64)
+        end = start + n_bins * bin_size_s
+        last = self.time_s[-1] + (self.time_s[-1] - self.time_s[-2] if self.is_constant else 0.0)
+        outside = int(((start < self.time_s[0] - _ROUNDING_S) | (end > last + _ROUNDING_S)).sum())
+        if outside:
+            raise DataError(
+                f"{self.session}: {outside} of {len(start)} windows are not within the truth, "
+                f"{self.time_s[0]:g} to {last:g} s. The store is not of this simulation: ingest the session "
+                "again."
+            )
+        edges = start[:, None] + np.arange(n_bins + n_ahead + 1) * bin_size_s
+        means: FloatArray = np.diff(self._before(edges), axis=1) / bin_size_s
+        return means
+
+    def _before(self, at_s: FloatArray) -> FloatArray:
+        index = np.clip(np.searchsorted(self.time_s, at_s, side="right") - 1, 0, len(self.time_s) - 1)
+        following = np.minimum(index + 1, len(self.time_s) - 1)
+        past = (at_s - self.time_s[index])[..., None]
+        integral: FloatArray = self.integral[index] + past * self.values[index]
+        if not self.is_constant:
+            step = np.maximum(self.time_s[following] - self.time_s[index], _ROUNDING_S)[..., None]
+            integral += np.square(past) / (2 * step) * (self.values[following] - self.values[index])
+        return integral
 
 
-def _integral(time: FloatArray, values: FloatArray, until: FloatArray) -> FloatArray:
-    """Integrate values that hold until the next from the first of `time` on. Shape ``(*until, k)``."""
-    step = np.diff(time)
-    total = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values[:-1] * step[:, None], axis=0)])
-    row = np.clip(np.searchsorted(time, until, side="right") - 1, 0, len(time) - 1)
-    integral: FloatArray = total[row] + values[row] * (until - time[row])[..., None]
-    return integral
-
-
-def unit_columns(truth: Truth, units: ArrayLike) -> NDArray[np.int64]:
+def unit_columns(truth: Truth, units: ArrayLike) -> IntArray:
     """Return the columns of the truth's rates that are of these units.
 
     Raises
@@ -80,13 +109,12 @@ def unit_columns(truth: Truth, units: ArrayLike) -> NDArray[np.int64]:
     DataError
         If the truth does not have one of them.
     """
-    ids = np.asarray(truth.unit_ids)
-    order = np.argsort(ids)
-    wanted = np.asarray(units)
-    place = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
-    if not np.array_equal(ids[place], wanted):
-        absent = wanted[ids[place] != wanted]
+    at = {int(unit): column for column, unit in enumerate(truth.unit_ids)}
+    wanted = [int(unit) for unit in np.asarray(units)]
+    missing = [unit for unit in wanted if unit not in at]
+    if missing:
         raise DataError(
-            f"{truth.session}: the truth has no unit {absent[0]}; the store was made from another file"
+            f"{truth.session}: {len(missing)} of {len(wanted)} units of the store, such as {missing[0]}, are "
+            "not in the truth. The store is not of this simulation: ingest the session again."
         )
-    return place.astype(np.int64)
+    return np.array([at[unit] for unit in wanted], dtype=np.int64)

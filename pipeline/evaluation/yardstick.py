@@ -22,7 +22,7 @@ from pipeline.evaluation.session_forecast import prepare_forecast
 from pipeline.evaluation.spike_scores import SpikeSums
 from pipeline.evaluation.spike_task import SPLITS, spike_task
 from pipeline.evaluation.state_r2 import affine_map, mapped_states
-from pipeline.evaluation.truth_bins import binned_truth
+from pipeline.evaluation.truth_bins import Course
 from pipeline.stores.export_nlb import condition_psths
 from pipeline.stores.export_windows import forward_bins, heldout_units
 from schemas.evaluation import OF_FORECASTS
@@ -353,7 +353,9 @@ def _true_states(
 ) -> tuple[FloatArray, FloatArray] | None:
     if truth is None:
         return None
-    states = binned_truth(truth, truth.latents, trials, continuous, n_bins=trials.sizes["time"])
+    course, width = Course.of(truth, truth.latents), float(trials.attrs["bin_size_s"])
+    first = continuous["time"].values[trials["start_bin"].values.astype(np.int64)]
+    states = course.means(first, bin_size_s=width, n_bins=trials.sizes["time"])
     return states[answers.train_rows], states[answers.eval_rows]
 
 
