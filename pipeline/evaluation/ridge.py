@@ -216,19 +216,71 @@ def fit_ridge_cv(
     >>> fit_ridge_cv(x, 2 * x, groups=np.arange(12) // 2, alphas=(1e-3, 1e3), folds=3).alpha
     0.001
     """
-    x, y = _checked(features, targets)
+    [fit] = fit_ridge_cv_each(features, [targets], groups=groups, alphas=alphas, folds=folds, seed=seed)
+    return fit
+
+
+def fit_ridge_cv_each(
+    features: ArrayLike,
+    target_sets: Sequence[ArrayLike],
+    *,
+    groups: ArrayLike,
+    alphas: Sequence[float],
+    folds: int = 5,
+    seed: int = 0,
+) -> tuple[Ridge, ...]:
+    """Fit several sets of targets to the same features, each with a penalty of its own.
+
+    The same as `fit_ridge_cv` for each set, but the features are decomposed once for all of them.
+
+    Parameters
+    ----------
+    features
+        As for `fit_ridge`.
+    target_sets
+        Sets of targets, at least one, all of one shape; each as for `fit_ridge`.
+    groups, alphas, folds, seed
+        As for `fit_ridge_cv`.
+
+    Returns
+    -------
+    fits
+        One for each set of targets.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As for `fit_ridge_cv`.
+
+    Examples
+    --------
+    >>> x = np.arange(12.0)[:, None]
+    >>> fits = fit_ridge_cv_each(x, [2 * x, -x], groups=np.arange(12) // 2, alphas=(1e-9,), folds=3)
+    >>> [fit.coefficients.round(6).item() for fit in fits]
+    [2.0, -1.0]
+    """
+    checked = [_checked(features, targets) for targets in target_sets]
+    x, n_outputs = checked[0][0], checked[0][1].shape[1]
+    y = np.concatenate([targets for _, targets in checked], axis=1)
     penalties = np.unique(_checked_alphas(alphas))
     fold_of = group_folds(groups, folds=folds, seed=seed)
     scores = np.stack([_fold_scores(x, y, fold_of == fold, penalties) for fold in range(folds)])
-    defined = np.isfinite(scores)
-    if not defined.any():
-        msg = "cross-validation: the targets do not vary in any fold, so no penalty has an R²; check them"
-        raise DataError(msg)
-    number = defined.sum(axis=(0, 2))
-    mean = np.where(defined, scores, 0.0).sum(axis=(0, 2)) / number
-    best = len(penalties) - 1 - int(np.argmax(mean[::-1]))
-    fit = fit_ridge(x, y, alpha=float(penalties[best]))
-    return Ridge(fit.coefficients, fit.feature_mean, fit.target_mean, fit.alpha, cv_r2=tuple(mean.tolist()))
+    factors = _factorise(x, y)
+    solved = factors.coefficients(penalties)
+    fits = []
+    for number in range(len(checked)):
+        mine = slice(number * n_outputs, (number + 1) * n_outputs)
+        best, mean = _best_penalty(scores[..., mine])
+        fits.append(
+            Ridge(
+                coefficients=solved[best][:, mine],
+                feature_mean=factors.feature_mean,
+                target_mean=factors.target_mean[mine],
+                alpha=float(penalties[best]),
+                cv_r2=tuple(mean.tolist()),
+            )
+        )
+    return tuple(fits)
 
 
 def group_folds(groups: ArrayLike, *, folds: int, seed: int) -> IntArray:
@@ -270,6 +322,19 @@ def group_folds(groups: ArrayLike, *, folds: int, seed: int) -> IntArray:
     fold_of_group[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % folds
     fold: IntArray = fold_of_group[member]
     return fold
+
+
+def _best_penalty(scores: FloatArray) -> tuple[int, FloatArray]:
+    """Return the index of the best penalty, of equals the largest, and the mean R² of each.
+
+    `scores` has the shape ``(fold, penalty, output)``.
+    """
+    defined = np.isfinite(scores)
+    if not defined.any():
+        msg = "cross-validation: the targets do not vary in any fold, so no penalty has an R²; check them"
+        raise DataError(msg)
+    mean = np.where(defined, scores, 0.0).sum(axis=(0, 2)) / defined.sum(axis=(0, 2))
+    return len(mean) - 1 - int(np.argmax(mean[::-1])), mean
 
 
 def _fold_scores(x: FloatArray, y: FloatArray, left_out: NDArray[np.bool_], alphas: FloatArray) -> FloatArray:
