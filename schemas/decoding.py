@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
 
 from schemas.base import Frozen
-from schemas.results import DecodeSource
+from schemas.results import DecoderName, DecodeSource
 
 
 class DecodeSettings(Frozen):
-    """A ridge decoder from neural activity at t to hand velocity at t + lag."""
+    """Linear decoders from neural activity up to t to hand velocity at t + lag."""
 
     lag_ms: float = Field(
         100.0, description="Velocity is read this long after the neural activity, ms; a whole number of bins."
@@ -19,6 +21,12 @@ class DecodeSettings(Frozen):
         min_length=1,
         description="Signals decoded: smoothed rates, the model's reconstruction, the model's forecast.",
     )
+    decoders: tuple[DecoderName, ...] = Field(
+        ("ridge",),
+        min_length=1,
+        description="Decoders: ridge, of the bin at t; wiener, of the last history_bins bins up to t.",
+    )
+    history_bins: int = Field(5, ge=2, description="Bins the Wiener decoder reads, that at t included.")
     alphas: tuple[float, ...] = Field(
         (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4),
         min_length=1,
@@ -27,7 +35,18 @@ class DecodeSettings(Frozen):
     folds: int = Field(5, ge=2, description="Folds of that cross-validation; whole trials stay together.")
     forecast_seen_bins: int = Field(13, ge=1, description="Bins the model sees before it forecasts.")
     forecast_bins: int = Field(20, ge=1, description="Bins forecast and scored.")
-    seed: int = Field(0, ge=0, description="Seed of the fold assignment.")
+    lag_scan_ms: tuple[float, ...] = Field(
+        (),
+        description="Lags compared with each other, ms, whole numbers of bins; none: no comparison.",
+    )
+    transfer: bool = Field(
+        default=False,
+        description="Also decode the latent states of each session with decoders of the other sessions.",
+    )
+    n_permutations: int = Field(
+        200, ge=0, description="Permutations of the test trials behind each p-value; 0: no p-values."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the fold assignment and of the permutations.")
 
     @field_validator("alphas")
     @classmethod
@@ -36,3 +55,38 @@ class DecodeSettings(Frozen):
             msg = f"must all be above 0, found {list(alphas)}"
             raise ValueError(msg)
         return alphas
+
+    @field_validator("decoders")
+    @classmethod
+    def _each_once(cls, decoders: tuple[DecoderName, ...]) -> tuple[DecoderName, ...]:
+        return tuple(dict.fromkeys(decoders))
+
+    @field_validator("lag_scan_ms")
+    @classmethod
+    def _lags_to_compare(cls, lags: tuple[float, ...]) -> tuple[float, ...]:
+        distinct = tuple(sorted(set(lags)))
+        if len(distinct) == 1:
+            msg = f"needs at least two lags to compare, found {list(lags)}; lag_ms is the place for one"
+            raise ValueError(msg)
+        return distinct
+
+    @model_validator(mode="after")
+    def _forecast_has_history(self) -> Self:
+        reads_forecast = "wiener" in self.decoders and "forecast" in self.sources
+        if reads_forecast and self.forecast_bins < self.history_bins:
+            msg = (
+                f"history_bins {self.history_bins}: no bin of a forecast of {self.forecast_bins} bins has "
+                f"that much history; use history_bins of at most {self.forecast_bins}"
+            )
+            raise ValueError(msg)
+        return self
+
+    def _undigested(self) -> set[str]:
+        plain = {
+            "decoders": ("ridge",),
+            "history_bins": 5,
+            "lag_scan_ms": (),
+            "transfer": False,
+            "n_permutations": 200,
+        }
+        return {name for name, value in plain.items() if getattr(self, name) == value}

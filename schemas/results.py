@@ -10,6 +10,8 @@ from schemas.base import Frozen
 
 R2Definition = Literal["r2_uniform", "r2_pooled", "r2_pearson", "r2_trialmean"]
 DecodeSource = Literal["rates", "reconstruction", "forecast"]
+ScoreSource = Literal["rates", "reconstruction", "forecast", "latents"]
+DecoderName = Literal["ridge", "wiener"]
 
 
 class Score(Frozen):
@@ -19,7 +21,13 @@ class Score(Frozen):
     session: str = Field(description="Session id.")
     recipe_id: str = Field(description="Recipe of the store.")
     metric: str = Field(description="Name of the metric, e.g. velocity_r2.")
-    source: DecodeSource = Field(description="Signal decoded: smoothed rates, reconstruction or forecast.")
+    source: ScoreSource = Field(
+        description="Signal decoded: smoothed rates, reconstruction, forecast or latent states."
+    )
+    decoder: DecoderName = Field("ridge", description="Decoder: ridge, of one bin; wiener, of several bins.")
+    trained_on: tuple[str, ...] = Field(
+        (), description="Sessions the decoder was fitted on; none: the session decoded."
+    )
     lag_ms: float = Field(description="Behaviour after neural activity by this much, ms.")
     value: float | None = Field(description="Value of the metric; none where it is not defined.")
     definition: R2Definition = Field(description="Which R² this is (docs, R² definitions).")
@@ -30,11 +38,18 @@ class Score(Frozen):
     per_axis: tuple[float | None, ...] = Field(
         (), description="R² of each axis; none where it is not defined."
     )
+    p_value: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of permutations of whole trials that score as high; none: not tested.",
+    )
 
     @property
-    def key(self) -> tuple[str | None, str, str, str, str, float, str]:
+    def key(self) -> tuple[str | None, str, str, str, str, float, str, str, tuple[str, ...]]:
         """What makes two scores the same measurement: a later one replaces an earlier."""
-        return (self.run, self.session, self.recipe_id, self.metric, self.source, self.lag_ms, self.split)
+        where = (self.run, self.session, self.recipe_id, self.metric, self.source, self.lag_ms, self.split)
+        return (*where, self.decoder, self.trained_on)
 
 
 class MetricValue(Frozen):

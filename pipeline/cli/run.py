@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.cli.align import align
 from pipeline.cli.console import Output
+from pipeline.cli.decode import decode
 from pipeline.cli.ingest import (
     MAIN_ARCHIVE,
     DandisetOption,
@@ -21,21 +21,17 @@ from pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
-    DeviceOption,
     ForceOption,
     JsonOption,
-    LagOption,
     QuietOption,
     RecipeIdOption,
-    RunsOption,
     SessionOption,
     SetOption,
     VerboseOption,
-    device_of,
     given,
     settings_command,
 )
-from pipeline.errors import PartialFailure, UsageError
+from pipeline.errors import UsageError
 
 app = typer.Typer(
     help="Run a stage; without a name, ingest, train and decode in order.",
@@ -151,56 +147,7 @@ def train(
 app.command(cls=settings_command("align"))(align)
 
 
-@app.command(cls=settings_command("decode"))
-def decode(
-    run: RunsOption = None,
-    session: SessionOption = None,
-    recipe_id: RecipeIdOption = None,
-    lag_ms: LagOption = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--source",
-            help="Comma-separated: rates, reconstruction, forecast; default: all three.",
-            metavar="LIST",
-        ),
-    ] = None,
-    device: DeviceOption = "auto",
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    catalog: CatalogOption = CATALOG,
-    json_lines: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Decode hand velocity linearly, from smoothed rates, a model's reconstruction and its forecast.
-
-    Fit on training trials, scored on test trials. Scores go to the catalog, pictures to results/decode/
-    beside it.
-    """
-    from pipeline.stages.decode import decode as stage
-    from pipeline.stores.settings import load
-    from schemas.decoding import DecodeSettings
-
-    overrides = given(lag_ms=lag_ms)
-    if source is not None:
-        overrides.append(f"sources=[{source}]")
-    chosen = load(DecodeSettings, file=config, overrides=[*overrides, *(settings or ())])
-    with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
-        try:
-            scores = stage(
-                catalog,
-                chosen,
-                runs=tuple(run or ()),
-                sessions=tuple(session or ("*",)),
-                recipe_id=recipe_id,
-                device=device_of(device),
-                report=out,
-            )
-        except PartialFailure as failure:
-            _scores_table(out, failure.results, catalog)
-            raise
-        _scores_table(out, scores, catalog)
+app.command(cls=settings_command("decode"))(decode)
 
 
 def _by_stage(settings: list[str]) -> dict[str, list[str]]:
@@ -211,32 +158,3 @@ def _by_stage(settings: list[str]) -> dict[str, list[str]]:
             raise UsageError(f"--set {word}: expected the stage first: ingest.KEY=VALUE, train.… or decode.…")
         out[stage].append(rest)
     return out
-
-
-def _scores_table(out: Output, scores: Any, catalog: Path) -> None:
-    if not scores:
-        return
-    sources = [
-        s for s in ("rates", "reconstruction", "forecast") if any(score.source == s for score in scores)
-    ]
-    first = scores[0]
-    by_row: dict[tuple[str, str], dict[str, Any]] = {}
-    data = {score.session: score for score in scores if score.run is None}
-    runs = list(dict.fromkeys(score.run for score in scores if score.run is not None))
-    for score in scores:
-        for name in [score.run] if score.run else (runs or ["-"]):
-            by_row.setdefault((score.session, str(name)), {})[score.source] = score
-    rows = []
-    for (session, run), found in sorted(by_row.items()):
-        cells = [_r2(found.get(source)) for source in sources]
-        tested = next(iter(found.values())).n_trials
-        rows.append([session, run, *cells, str(tested)])
-    title = f"Velocity R² on test trials ({first.definition}, lag {first.lag_ms:g} ms)"
-    out.table(title, ["session", "run", *sources, "test trials"], rows)
-    if data:
-        folder = catalog.parent / "results" / "decode" / first.recipe_id
-        out.result(f"Scores: {catalog}   Pictures: {folder}")
-
-
-def _r2(score: Any) -> str:
-    return "-" if score is None else "undefined" if score.value is None else f"{score.value:.3f}"

@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
-    from schemas.results import DecodeSource, Score
+    from schemas.results import DecoderName, Score, ScoreSource
 
     FloatArray = NDArray[np.float64]
 
-COLOURS: dict[DecodeSource, str] = {"rates": "#0072b2", "reconstruction": "#d55e00", "forecast": "#009e73"}
+COLOURS: dict[ScoreSource, str] = {
+    "rates": "#0072b2",
+    "reconstruction": "#d55e00",
+    "forecast": "#009e73",
+    "latents": "#cc79a7",
+}
 """Colour-blind-safe, one for each source."""
 
 LEAST_R2_SHOWN = -0.5
@@ -86,7 +91,8 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
     """Draw hand paths of the test trials, recorded and decoded, in the colour of their condition.
 
     Paths are the running sum of velocity over the bins scored: displacement from the first of them. Trials
-    with a bin that was not recorded are left out. With one axis, displacement is drawn against time.
+    with a bin that was not recorded or not decoded are left out. With one axis, displacement is drawn
+    against time.
 
     Parameters
     ----------
@@ -124,7 +130,7 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
 
 
 def draw_summary(path: Path, scores: Sequence[Score]) -> None:
-    """Draw the R² of every session, source and run.
+    """Draw the R² of every session, source, run and decoder; filled: ridge, open: wiener.
 
     Parameters
     ----------
@@ -147,19 +153,20 @@ def draw_summary(path: Path, scores: Sequence[Score]) -> None:
         raise DataError(f"{path}: no scores to draw; decode at least one session first")
     sessions = sorted({score.session for score in scores})
     row_of = {session: row for row, session in enumerate(reversed(sessions))}
-    series = sorted({(score.run or "", score.source) for score in scores}, key=_series_order)
-    runs = sorted({run for run, _ in series if run})
+    series = sorted({_series(score) for score in scores}, key=_series_order)
+    runs = sorted({run for run, _, _ in series if run})
     offsets = np.linspace(0.25, -0.25, len(series)) if len(series) > 1 else np.zeros(1)
     with mpl.rc_context(STYLE):
         height = 1.1 + (0.2 + 0.1 * len(series)) * len(sessions) + 0.17 * len(series)
         figure, grid = new_figure(rows=1, columns=1, size=(6.0, min(max(height, 2.0), TALLEST_INCHES)))
         panel = grid[0, 0]
-        for (run, source), offset in zip(series, offsets, strict=True):
-            mine = [s for s in scores if (s.run or "", s.source) == (run, source) and s.value is not None]
+        for (run, source, decoder), offset in zip(series, offsets, strict=True):
+            mine = [s for s in scores if _series(s) == (run, source, decoder) and s.value is not None]
             marker = MARKERS[(runs.index(run) + 1) % len(MARKERS)] if run else MARKERS[0]
-            label = f"{source} of {run}" if run else source
+            label = signal_label(source, run, decoder)
             rows = np.array([row_of[s.session] + offset for s in mine])
-            _draw_scores(panel, mine, rows, colour=COLOURS[source], marker=marker, label=label)
+            filled = decoder == "ridge"
+            _draw_scores(panel, mine, rows, colour=COLOURS[source], marker=marker, label=label, filled=filled)
         panel.set_xlim(min(0.0, _least(scores)) - 0.02, 1.02)
         panel.axvline(0.0, color="0.6", linewidth=0.6, zorder=0)
         if len(sessions) <= MOST_SESSIONS_NAMED:
@@ -188,8 +195,9 @@ def _title(decoded: Decoded) -> str:
     numbers = sorted({signal.score.n_trials for signal in decoded.signals})
     trials = " to ".join(str(n) for n in (numbers[0], numbers[-1])[: len(numbers)])
     run = next((s.score.run for s in decoded.signals if s.score.run), None)
+    bins = f", Wiener decoder of {decoder.history.bins} bins" if decoder.name == "wiener" else ""
     return (
-        f"{decoder.session}{f', run {run}' if run else ''}\n{trials} test trials, "
+        f"{decoder.session}{f', run {run}' if run else ''}{bins}\n{trials} test trials, "
         f"{decoded.signals[0].score.definition}, velocity {decoder.lag_ms:g} ms after the activity"
     )
 
@@ -251,7 +259,7 @@ def _draw_paths(
 ) -> int:
     window = slice(signal.first_bin, signal.first_bin + signal.velocity.shape[1])
     true = decoder.velocity[:, window]
-    whole = np.flatnonzero(np.isfinite(true).all(axis=(1, 2)))
+    whole = np.flatnonzero(np.isfinite(true).all(axis=(1, 2)) & np.isfinite(signal.velocity).all(axis=(1, 2)))
     velocity = true if recorded else signal.velocity
     steps = velocity * decoder.bin_size_s
     paths = np.concatenate([np.zeros_like(steps[:, :1]), np.cumsum(steps, axis=1)], axis=1)
@@ -312,8 +320,26 @@ def _condition_legend(figure: Any, names: dict[str, Any]) -> None:
     figure.legend(handles=handles, loc="outside right upper", title="condition")
 
 
-def _series_order(series: tuple[str, DecodeSource]) -> tuple[str, int]:
-    return series[0], list(COLOURS).index(series[1])
+def signal_label(source: ScoreSource, run: str | None, decoder: DecoderName) -> str:
+    """Return what a legend calls a signal.
+
+    Examples
+    --------
+    >>> signal_label("forecast", "mdssm-1", "wiener")
+    'forecast of mdssm-1, wiener'
+    >>> signal_label("rates", None, "ridge")
+    'rates'
+    """
+    words = f"{source} of {run}" if run else source
+    return words if decoder == "ridge" else f"{words}, {decoder}"
+
+
+def _series(score: Score) -> tuple[str, ScoreSource, DecoderName]:
+    return score.run or "", score.source, score.decoder
+
+
+def _series_order(series: tuple[str, ScoreSource, DecoderName]) -> tuple[str, int, str]:
+    return series[0], list(COLOURS).index(series[1]), series[2]
 
 
 def _least(scores: Sequence[Score]) -> float:
@@ -321,11 +347,19 @@ def _least(scores: Sequence[Score]) -> float:
 
 
 def _draw_scores(
-    panel: Any, scores: Sequence[Score], rows: FloatArray, *, colour: str, marker: str, label: str
+    panel: Any,
+    scores: Sequence[Score],
+    rows: FloatArray,
+    *,
+    colour: str,
+    marker: str,
+    label: str,
+    filled: bool,
 ) -> None:
     values = np.array([s.value for s in scores], dtype=np.float64)
     drawn = np.maximum(values, LEAST_R2_SHOWN)
-    panel.plot(drawn, rows, linestyle="none", marker=marker, markersize=4, color=colour, label=label)
+    style = {"marker": marker, "markersize": 4, "markerfacecolor": colour if filled else "white"}
+    panel.plot(drawn, rows, linestyle="none", color=colour, label=label, **style)
     for value, row in zip(values, rows, strict=True):
         if value < LEAST_R2_SHOWN:
             panel.annotate(

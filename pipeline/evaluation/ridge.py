@@ -273,7 +273,55 @@ def fit_ridge_cv(
     >>> fit_ridge_cv(x, 2 * x, groups=np.arange(12) // 2, alphas=(1e-3, 1e3), folds=3).alpha
     0.001
     """
-    x, y = _checked(features, targets)
+    [fit] = fit_ridge_cv_each(
+        features, [targets], groups=groups, alphas=alphas, folds=folds, seed=seed, standardise=standardise
+    )
+    return fit
+
+
+def fit_ridge_cv_each(
+    features: ArrayLike,
+    target_sets: Sequence[ArrayLike],
+    *,
+    groups: ArrayLike | None,
+    alphas: Sequence[float],
+    folds: int = 5,
+    seed: int = 0,
+    standardise: bool = True,
+) -> tuple[Ridge, ...]:
+    """Fit several sets of targets to the same features, each with a penalty of its own.
+
+    The same as `fit_ridge_cv` for each set, but the features are decomposed once for all of them.
+
+    Parameters
+    ----------
+    features
+        As for `fit_ridge`.
+    target_sets
+        Sets of targets, at least one, all of one shape; each as for `fit_ridge`.
+    groups, alphas, folds, seed, standardise
+        As for `fit_ridge_cv`.
+
+    Returns
+    -------
+    fits
+        One for each set of targets.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As for `fit_ridge_cv`.
+
+    Examples
+    --------
+    >>> x = np.arange(12.0)[:, None]
+    >>> fits = fit_ridge_cv_each(x, [2 * x, -x], groups=np.arange(12) // 2, alphas=(1e-9,), folds=3)
+    >>> [fit.coefficients.round(6).item() for fit in fits]
+    [2.0, -1.0]
+    """
+    checked = [_checked(features, targets) for targets in target_sets]
+    x, n_outputs = checked[0][0], checked[0][1].shape[1]
+    y = np.concatenate([targets for _, targets in checked], axis=1)
     penalties = np.unique(_checked_alphas(alphas))
     if groups is None:
         fold_of = contiguous_folds(len(x), folds=folds)
@@ -283,15 +331,22 @@ def fit_ridge_cv(
     scores = np.stack(
         [_fold_scores(parts, fold, penalties, standardise=standardise) for fold in range(folds)]
     )
-    defined = np.isfinite(scores)
-    if not defined.any():
-        msg = "cross-validation: the targets do not vary in any fold, so no penalty has an R²; check them"
-        raise DataError(msg)
-    number = defined.sum(axis=(0, 2))
-    mean = np.where(defined, scores, 0.0).sum(axis=(0, 2)) / number
-    best = len(penalties) - 1 - int(np.argmax(mean[::-1]))
     whole = _Samples.joined(parts)
-    return whole.ridge(float(penalties[best]), standardise=standardise, cv_r2=tuple(mean.tolist()))
+    solved = whole.fit(penalties, standardise=standardise)
+    fits = []
+    for number in range(len(checked)):
+        mine = slice(number * n_outputs, (number + 1) * n_outputs)
+        best, mean = _best_penalty(scores[..., mine])
+        fits.append(
+            Ridge(
+                coefficients=solved[best][:, mine],
+                feature_mean=whole.mean[: whole.n_features],
+                target_mean=whole.mean[whole.n_features :][mine],
+                alpha=float(penalties[best]),
+                cv_r2=tuple(mean.tolist()),
+            )
+        )
+    return tuple(fits)
 
 
 def group_folds(groups: ArrayLike, *, folds: int, seed: int) -> IntArray:
@@ -368,6 +423,19 @@ def contiguous_folds(n_samples: int, *, folds: int) -> IntArray:
     length = n_samples // folds + (np.arange(folds) < n_samples % folds)
     fold: IntArray = np.repeat(np.arange(folds), length)
     return fold
+
+
+def _best_penalty(scores: FloatArray) -> tuple[int, FloatArray]:
+    """Return the index of the best penalty, of equals the largest, and the mean R² of each.
+
+    `scores` has the shape ``(fold, penalty, output)``.
+    """
+    defined = np.isfinite(scores)
+    if not defined.any():
+        msg = "cross-validation: the targets do not vary in any fold, so no penalty has an R²; check them"
+        raise DataError(msg)
+    mean = np.where(defined, scores, 0.0).sum(axis=(0, 2)) / defined.sum(axis=(0, 2))
+    return len(mean) - 1 - int(np.argmax(mean[::-1])), mean
 
 
 def _fold_scores(

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.evaluation.r2 import r2, r2_per_output
-from pipeline.evaluation.ridge import Ridge, fit_ridge_cv
+from pipeline.evaluation.ridge import Ridge, fit_ridge_cv_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +88,47 @@ def fit_velocity_decoder(
     >>> np.abs(decoder.coefficients - [[1, 0], [0, 1], [-1, 0], [0, -1]]).max() < 1e-3
     np.True_
     """
-    x, y = _paired(rates, velocity)
-    valid = _is_known(y)
+    [decoder] = fit_velocity_decoders(rates, [velocity], alphas=alphas, folds=folds, seed=seed)
+    return decoder
+
+
+def fit_velocity_decoders(
+    rates: ArrayLike,
+    velocities: Sequence[ArrayLike],
+    *,
+    alphas: Sequence[float],
+    folds: int = 5,
+    seed: int = 0,
+) -> tuple[Ridge, ...]:
+    """Fit one decoder for each of several velocities, such as those at several lags, on the same bins.
+
+    Parameters
+    ----------
+    rates, alphas, folds, seed
+        As for `fit_velocity_decoder`.
+    velocities
+        Each as for `fit_velocity_decoder`; a bin that is not known in one of them is left out of all.
+
+    Returns
+    -------
+    decoders
+        One for each velocity.
+
+    Raises
+    ------
+    DataError
+        As for `fit_velocity_decoder`.
+
+    Examples
+    --------
+    >>> rates = np.random.default_rng(0).gamma(2.0, 5.0, size=(20, 30, 2))
+    >>> fits = fit_velocity_decoders(rates, [rates, -rates], alphas=(1e-6,))
+    >>> [fit.coefficients.round(3).diagonal().tolist() for fit in fits]
+    [[1.0, 1.0], [-1.0, -1.0]]
+    """
+    x, first = _paired(rates, velocities[0])
+    sets = [first, *(_paired(rates, velocity)[1] for velocity in velocities[1:])]
+    valid = np.logical_and.reduce([_is_known(y) for y in sets])
     n_trials = int(valid.any(axis=1).sum())
     if n_trials == 0:
         msg = (
@@ -105,7 +144,9 @@ def fit_velocity_decoder(
         )
         raise DataError(msg)
     trial = np.broadcast_to(np.arange(len(x))[:, None], valid.shape)
-    return fit_ridge_cv(x[valid], y[valid], groups=trial[valid], alphas=alphas, folds=folds, seed=seed)
+    return fit_ridge_cv_each(
+        x[valid], [y[valid] for y in sets], groups=trial[valid], alphas=alphas, folds=folds, seed=seed
+    )
 
 
 def hand_velocity_r2(decoder: Ridge, rates: ArrayLike, velocity: ArrayLike) -> VelocityR2:

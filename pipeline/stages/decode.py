@@ -1,6 +1,7 @@
 """``pipeline run decode``: hand velocity from rates, reconstructions and forecasts, scored and drawn.
 
-Catalog → sessions and runs → one decoder per session → scores into the catalog, pictures beside it.
+Catalog → sessions and runs → decoders of each session → scores into the catalog, pictures and the table of
+their parts beside it. Decoders carried from session to session: `pipeline.stages.decode_transfer`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, SettingsError
+from pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from pipeline.stages.report import Report, ignore
 from pipeline.stages.trained_runs import (
     FAILURES,
@@ -18,6 +20,7 @@ from pipeline.stages.trained_runs import (
     file_name,
     load_runs,
 )
+from pipeline.stores.atomic import write_bytes
 from pipeline.stores.catalog import add_results, read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
@@ -26,14 +29,33 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import numpy as np
     import xarray as xr
+    from numpy.typing import NDArray
 
-    from pipeline.evaluation.session import DecodedSignal, SessionDecoder
+    from pipeline.evaluation.lag_scan import LagScan
+    from pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
     from pipeline.training.inference import TrainedRun
     from schemas.catalog import RunEntry, SessionEntry
     from schemas.decoding import DecodeSettings
     from schemas.results import DecodeSource, Score
     from schemas.training import Device
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """Rates of the test trials of one session, Hz, from bin `first_bin` of the window on."""
+
+    rates: NDArray[np.float32]
+    source: DecodeSource
+    run: str | None = None
+    first_bin: int = 0
+
+    def decoded(self, decoder: SessionDecoder) -> DecodedSignal:
+        return decoder.decode(self.rates, source=self.source, run=self.run, first_bin=self.first_bin)
+
+    def scanned(self, scan: LagScan) -> list[Score]:
+        return scan.decode(self.rates, source=self.source, run=self.run, first_bin=self.first_bin)
 
 
 @dataclass
@@ -57,6 +79,13 @@ class _Work:
     def recipe_id(self) -> str:
         return self.sessions[0].recipe_id
 
+    def keep(self, scores: list[Score]) -> None:
+        """Enter scores into the catalog and report them."""
+        add_results(self.catalog_path, scores)
+        self.scores.extend(scores)
+        for score in scores:
+            self.report({"event": "score", **score.model_dump(mode="json")})
+
 
 def decode(
     catalog_path: Path,
@@ -70,14 +99,15 @@ def decode(
 ) -> list[Score]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
 
-    Scores go into the catalog session by session; pictures into ``results/decode/<recipe>/`` beside it.
+    Scores go into the catalog session by session; pictures, and the R² of every time bin and condition, into
+    ``results/decode/<recipe>/`` beside it.
 
     Parameters
     ----------
     catalog_path
         Catalog file.
     settings
-        Lag, sources, penalties, folds, forecast window.
+        Lag, sources, decoders, penalties, folds, forecast window, lags to compare, transfer, permutations.
     runs
         Names of the runs to decode; default: all runs of the recipe that were trained on a chosen session.
     sessions
@@ -93,14 +123,16 @@ def decode(
     Returns
     -------
     scores
-        In order of session, then run.
+        In order of session, then run; at last those of each run's transfer.
 
     Raises
     ------
     DataError
-        If no session matches, a run is not in the catalog, or there is nothing to decode.
+        If no session matches, a run is not in the catalog, there is nothing to decode, or no run was trained
+        on two of the sessions and transfer is asked for.
     SettingsError
-        If the lag is not a whole number of bins, or the forecast was asked for and does not fit the window.
+        If a lag is not a whole number of bins, the forecast was asked for and does not fit the window, or the
+        history of the Wiener decoder is longer than the trials.
     MachineError
         If the device is not there or the disk refuses.
     PartialFailure
@@ -124,6 +156,9 @@ def decode(
         work.sessions, lambda entry: _decode_session(work, entry), stage="decode", failures=work.failures
     )
     _summarise(work)
+    if settings.transfer:
+        for run in work.runs:
+            _transfer(work, run)
     if work.failures.found:
         summary = (
             f"{len(work.failures.found)} decodings failed, {len(work.scores)} scores are in the catalog."
@@ -141,18 +176,24 @@ def _plan(
     recipe_id: str | None,
     report: Report,
 ) -> _Work:
+    from pipeline.evaluation.history import check_history  # noqa: PLC0415
     from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
     for entry in entries:
-        lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+        for lag_ms in (settings.lag_ms, *settings.lag_scan_ms):
+            lag_in_bins(lag_ms, bin_size_s=entry.bin_size_s)
+        if "wiener" in settings.decoders:
+            check_history(settings.history_bins, entry.n_bins, where=entry.session)
+    if settings.transfer:
+        needs_two_sessions(entries, chosen)
     sources = _possible_sources(settings, entries, chosen, report=report)
     return _Work(
         catalog_path=catalog_path,
         settings=settings,
         sources=sources,
         sessions=entries,
-        runs=chosen if set(sources) - {"rates"} else [],
+        runs=chosen if settings.transfer or set(sources) - {"rates"} else [],
         report=report,
     )
 
@@ -190,56 +231,109 @@ def _possible_sources(
 
 
 def _decode_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    from pipeline.evaluation.session import fit_session_decoder  # noqa: PLC0415
+    from pipeline.evaluation.lag_scan import scan_lags  # noqa: PLC0415
+    from pipeline.evaluation.session import Decoded, fit_session_decoder  # noqa: PLC0415
 
-    store = store_path(work.catalog_path, entry.store)
-    trials = read_trials(store).load()
-    decoder = fit_session_decoder(trials, read_continuous(store), work.settings)
-    rates = decoder.decode(trials["rates"].values[decoder.test], source="rates")
-    of_data = [rates] if "rates" in work.sources else []
-    of_runs: dict[str, list[DecodedSignal]] = {}
-    test = trials.isel(trial=decoder.test)
+    store, settings = store_path(work.catalog_path, entry.store), work.settings
+    trials, continuous = read_trials(store).load(), read_continuous(store)
+    decoders = [fit_session_decoder(trials, continuous, settings, decoder=one) for one in settings.decoders]
+    scans = []
+    if settings.lag_scan_ms:
+        scans = [scan_lags(trials, continuous, settings, decoder=one) for one in settings.decoders]
+    test = trials.isel(trial=decoders[0].test)
+    of_data = _Signal(test["rates"].values, "rates")
+    rates = [of_data.decoded(decoder) for decoder in decoders]
+    fresh = [signal.score for signal in rates if "rates" in work.sources]
+    scanned = [score for scan in scans for score in scan.training_scores()]
+    if "rates" in work.sources:
+        scanned += [score for scan in scans for score in of_data.scanned(scan)]
+    of_runs: dict[str, list[Decoded]] = {}
     for run in work.runs:
-        if run.run not in work.trained or entry.session not in run.sessions:
+        if run.run not in work.trained or entry.session not in run.sessions or not _model_sources(work):
             continue
         try:
-            of_runs[run.run] = _decode_run(work, decoder, test, run=run.run)
+            signals = _signals_of(work, entry.session, test, run=run.run)
+            made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
+            at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
         except FAILURES as error:
             event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
-    fresh = [signal.score for signals in (of_data, *of_runs.values()) for signal in signals]
-    add_results(work.catalog_path, fresh)
-    work.scores.extend(fresh)
-    for score in fresh:
-        work.report({"event": "score", **score.model_dump(mode="json")})
-    _draw(work, decoder, rates, of_runs)
+            continue
+        of_runs[run.run] = [
+            Decoded(decoder, (of_rates, *of_model))
+            for decoder, of_rates, of_model in zip(decoders, rates, made, strict=True)
+        ]
+        fresh += [signal.score for of_model in made for signal in of_model]
+        scanned += at_lags
+    work.keep([*fresh, *scanned])
+    drawn = of_runs or {
+        "": [Decoded(*pair) for pair in zip(decoders, ((one,) for one in rates), strict=True)]
+    }
+    for name, decoded in drawn.items():
+        _draw(work, decoded, run=name)
+    if scans:
+        _draw_scan(work, scans, scanned)
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
 
 
-def _decode_run(work: _Work, decoder: SessionDecoder, test: xr.Dataset, *, run: str) -> list[DecodedSignal]:
+def _model_sources(work: _Work) -> bool:
+    return bool(set(work.sources) - {"rates"})
+
+
+def _signals_of(work: _Work, session: str, test: xr.Dataset, *, run: str) -> list[_Signal]:
     model, settings, signals = work.trained[run], work.settings, []
     if "reconstruction" in work.sources:
-        rebuilt = model.reconstruct(decoder.session, test)
-        signals.append(decoder.decode(rebuilt, source="reconstruction", run=run))
+        signals.append(_Signal(model.reconstruct(session, test), "reconstruction", run))
     if "forecast" in work.sources:
         seen, ahead = settings.forecast_seen_bins, settings.forecast_bins
-        foreseen = model.forecast(decoder.session, test, seen_bins=seen, n_bins=ahead)
-        signals.append(decoder.decode(foreseen, source="forecast", run=run, first_bin=seen))
+        foreseen = model.forecast(session, test, seen_bins=seen, n_bins=ahead)
+        signals.append(_Signal(foreseen, "forecast", run, seen))
     return signals
 
 
-def _draw(
-    work: _Work, decoder: SessionDecoder, rates: DecodedSignal, of_runs: dict[str, list[DecodedSignal]]
-) -> None:
+def _draw(work: _Work, decoded: list[Decoded], *, run: str) -> None:
+    from pipeline.evaluation.decode_figures import draw_parts  # noqa: PLC0415
     from pipeline.evaluation.figures import draw_trajectories, draw_velocity  # noqa: PLC0415
-    from pipeline.evaluation.session import Decoded  # noqa: PLC0415
+    from pipeline.evaluation.session_parts import parts_table  # noqa: PLC0415
 
     folder = _folder(work)
-    for run, signals in of_runs.items() or {"": []}.items():
-        stem = "_".join(file_name(part) for part in (decoder.session, run) if part)
-        decoded = Decoded(decoder=decoder, signals=(rates, *signals))
-        draw_velocity(folder / f"{stem}_velocity.png", decoded)
-        draw_trajectories(folder / f"{stem}_trajectories.png", decoded)
+    stem = "_".join(file_name(part) for part in (decoded[0].decoder.session, run) if part)
+    for one in decoded:
+        name = stem if one.decoder.name == "ridge" else f"{stem}_{one.decoder.name}"
+        draw_velocity(folder / f"{name}_velocity.png", one)
+        draw_trajectories(folder / f"{name}_trajectories.png", one)
+    table = parts_table(decoded)
+    write_bytes(folder / f"{stem}_parts.nc", bytes(table.to_netcdf(engine="scipy")))
+    draw_parts(folder / f"{stem}_parts.png", table)
+
+
+def _draw_scan(work: _Work, scans: list[LagScan], scores: list[Score]) -> None:
+    from pipeline.evaluation.decode_figures import draw_lag_scan  # noqa: PLC0415
+
+    session = scans[0].session
+    for scan in scans:
+        best = {"event": "lag", "session": session, "decoder": scan.name, "lag_ms": scan.best_lag_ms}
+        work.report({**best, "value": max(scan.cv_r2)})
+    draw_lag_scan(_folder(work) / f"{file_name(session)}_lags.png", scans, scores)
+
+
+def _transfer(work: _Work, run: RunEntry) -> None:
+    """Carry decoders between the sessions of a run; what fails is a failure of that run."""
+    if run.run not in work.trained:
+        return
+    event: dict[str, object] = {"event": "run", "run": run.run, "model": run.model}
+    try:
+        work.keep(
+            transfer_run(
+                work.catalog_path,
+                work.trained[run.run],
+                [entry for entry in work.sessions if entry.session in run.sessions],
+                work.settings,
+                folder=_folder(work),
+            )
+        )
+    except FAILURES as error:
+        work.failures.add(error, event=event, name=f"transfer of {run.run}")
 
 
 def _summarise(work: _Work) -> None:

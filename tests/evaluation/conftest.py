@@ -64,7 +64,11 @@ def _build(
         attrs=attrs,
     )
     continuous = xr.Dataset(
-        {"velocity": (("time", "axis"), velocity), "observed": ("time", np.ones(n_time, dtype=bool))},
+        {
+            "rates": (("time", "unit"), rates.astype(np.float32)),
+            "velocity": (("time", "axis"), velocity),
+            "observed": ("time", np.ones(n_time, dtype=bool)),
+        },
         coords={"time": np.arange(n_time) * recipe.bin_size_s, "axis": np.array(["x", "y"], dtype=object)},
         attrs=attrs,
     )

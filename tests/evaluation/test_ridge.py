@@ -11,7 +11,13 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.errors import DataError, SettingsError
 from pipeline.evaluation.r2 import r2
-from pipeline.evaluation.ridge import contiguous_folds, fit_ridge, fit_ridge_cv, group_folds
+from pipeline.evaluation.ridge import (
+    contiguous_folds,
+    fit_ridge,
+    fit_ridge_cv,
+    fit_ridge_cv_each,
+    group_folds,
+)
 
 ALPHAS = (1e-2, 1e0, 1e2, 1e4)
 
@@ -196,3 +202,23 @@ def test_more_samples_than_a_piece_holds_equal_scikit_learn(n_samples, standardi
     assert fit.alpha == search.best_params_["ridge__alpha"]
     assert fit.cv_r2 == pytest.approx(search.cv_results_["mean_test_score"], abs=1e-9)
     assert fit.predict(x) - y == pytest.approx(search.predict(x) - y, abs=1e-8)
+
+
+def test_several_sets_of_targets_are_fitted_as_if_each_were_alone(data):
+    x, y = data
+    noise = np.random.default_rng(1).normal(size=y.shape) * 50
+    sets = [y, y + noise, noise]
+    groups = np.arange(len(x)) // 10
+    together = fit_ridge_cv_each(x, sets, groups=groups, alphas=ALPHAS)
+    assert len({fit.alpha for fit in together}) > 1
+    for fit, targets in zip(together, sets, strict=True):
+        alone = fit_ridge_cv(x, targets, groups=groups, alphas=ALPHAS)
+        assert fit.alpha == alone.alpha
+        assert fit.cv_r2 == pytest.approx(alone.cv_r2, abs=1e-12)
+        assert fit.predict(x) == pytest.approx(alone.predict(x), abs=1e-9)
+
+
+def test_one_of_several_sets_without_variance_is_refused(data):
+    x, y = data
+    with pytest.raises(DataError, match="do not vary"):
+        fit_ridge_cv_each(x, [y, np.zeros_like(y)], groups=np.arange(len(x)) // 10, alphas=ALPHAS)

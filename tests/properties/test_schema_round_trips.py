@@ -76,7 +76,9 @@ def catalogs(draw):
         st.lists(
             st.builds(
                 Score, run=st.none() | words, session=words, recipe_id=words, metric=words,
-                source=st.sampled_from(["rates", "forecast"]), lag_ms=positive, value=st.none() | shares,
+                source=st.sampled_from(["rates", "latents"]), decoder=st.sampled_from(["ridge", "wiener"]),
+                trained_on=st.lists(words, max_size=2).map(tuple), p_value=st.none() | st.floats(0.001, 1),
+                lag_ms=positive, value=st.none() | shares,
                 definition=st.just("r2_uniform"), split=st.just("test"), n_trials=st.integers(0, 9),
                 n_samples=st.integers(0, 9), alpha=positive, per_axis=st.lists(shares, max_size=2).map(tuple),
             ),

@@ -8,6 +8,7 @@ import types
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
 from pipeline.stages.decode import decode
@@ -20,6 +21,11 @@ from schemas.store import DropCounts, Provenance, StoreAttributes
 
 RECIPE = IngestRecipe()
 N_TRIALS, N_UNITS, GAP = 30, 8, 20
+DRAWING = {
+    "figures": ("draw_velocity", "draw_trajectories", "draw_summary"),
+    "decode_figures": ("draw_parts", "draw_lag_scan", "draw_transfer"),
+}
+SIGNALS = (("rates", None), ("reconstruction", "echo"), ("forecast", "echo"))
 PER_TRIAL = (
     "event_time",
     "event_offset",
@@ -72,12 +78,14 @@ def build_arrays(seed, *, velocity_known=True):
     return trials, continuous
 
 
-def add_store(catalog, session, *, seed=0, velocity_known=True):
+def add_store(catalog, session, *, seed=0, velocity_known=True, subject="A", axes=("x", "y")):
     trials, continuous = build_arrays(seed, velocity_known=velocity_known)
+    for arrays in (trials, continuous):
+        arrays["axis"] = np.array(axes, dtype=object)
     attributes = StoreAttributes(
         store_key=f"key-{session}",
         session=session,
-        subject="A",
+        subject=subject,
         task="CO",
         bin_size_s=RECIPE.bin_size_s,
         n_event_bins=13,
@@ -93,7 +101,7 @@ def add_store(catalog, session, *, seed=0, velocity_known=True):
     )
     entry = SessionEntry(
         session=session,
-        subject="A",
+        subject=subject,
         task="CO",
         recipe_id=RECIPE.recipe_id,
         store=store,
@@ -139,6 +147,14 @@ class Echo:
     def forecast(self, session, dataset, *, seen_bins, n_bins):
         return np.repeat(dataset["rates"].values[:, seen_bins - 1 : seen_bins], n_bins, axis=1)
 
+    def states(self, session, dataset):
+        self.asked.append((session, "states", set(dataset["split"].values.tolist())))
+        return np.roll(dataset["velocity"].values, -5, axis=1)
+
+    @property
+    def name(self):
+        return "echo"
+
 
 @pytest.fixture(scope="module")
 def two_sessions(tmp_path_factory):
@@ -176,11 +192,20 @@ def pictures():
     )
 
 
+@pytest.fixture
+def drawn():
+    """Names of the pictures that tests without `pictures` would have drawn."""
+    return set()
+
+
 @pytest.fixture(autouse=True)
-def _draw_only_if_looked_at(request, monkeypatch):
+def _draw_only_if_looked_at(request, drawn, monkeypatch):
     if "pictures" not in request.fixturenames:
-        for name in ("draw_velocity", "draw_trajectories", "draw_summary"):
-            monkeypatch.setattr(f"pipeline.evaluation.figures.{name}", lambda *args, **kwargs: None)
+        for module, names in DRAWING.items():
+            for name in names:
+                monkeypatch.setattr(
+                    f"pipeline.evaluation.{module}.{name}", lambda path, *args: drawn.add(path.name)
+                )
 
 
 def test_without_runs_the_rates_of_every_session_are_scored(catalog, pictures):
@@ -196,8 +221,12 @@ def test_without_runs_the_rates_of_every_session_are_scored(catalog, pictures):
     assert [e["status"] for e in events if e["event"] == "session"] == ["done", "done"]
     assert pictures(catalog) == [
         "r2_summary.png",
+        "sub-A_ses-1_parts.nc",
+        "sub-A_ses-1_parts.png",
         "sub-A_ses-1_trajectories.png",
         "sub-A_ses-1_velocity.png",
+        "sub-A_ses-2_parts.nc",
+        "sub-A_ses-2_parts.png",
         "sub-A_ses-2_trajectories.png",
         "sub-A_ses-2_velocity.png",
     ]
@@ -355,3 +384,97 @@ def test_names_cannot_lead_pictures_out_of_the_folder(catalog, models, pictures)
     models["evil"] = Echo()
     decode(catalog, DecodeSettings(), sessions=["*ses-3"])
     assert "sub-A_ses-3_evil_velocity.png" in pictures(catalog)
+
+
+def test_both_decoders_are_scored_beside_each_other(catalog, models, drawn):
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    models["echo"] = Echo()
+    alone = decode(catalog, DecodeSettings(), sessions=["*ses-1"])
+    scores = decode(catalog, DecodeSettings(decoders=("ridge", "wiener")), sessions=["*ses-1"])
+    assert [s for s in scores if s.decoder == "ridge"] == alone
+    assert [(s.source, s.n_samples) for s in scores if s.decoder == "wiener"] == [
+        ("rates", 6 * 36),
+        ("reconstruction", 6 * 32),
+        ("forecast", 6 * 16),
+    ]
+    assert set(read_catalog(catalog).results) == set(scores)
+    assert {"sub-A_ses-1_echo_velocity.png", "sub-A_ses-1_echo_wiener_velocity.png"} <= drawn
+    with xr.open_dataset(
+        catalog.parent / "results/decode" / RECIPE.recipe_id / "sub-A_ses-1_echo_parts.nc"
+    ) as table:
+        assert table["decoder"].values.tolist() == ["ridge"] * 3 + ["wiener"] * 3
+        assert table["r2"].values[0] == alone[0].value
+
+
+def test_a_history_that_does_not_fit_is_refused_before_anything_is_done(catalog):
+    with pytest.raises(SettingsError, match="history_bins 40 is more than the 36 bins"):
+        decode(catalog, DecodeSettings(decoders=("wiener",), history_bins=40, sources=("rates",)))
+    with pytest.raises(ValueError, match="history_bins of at most 20"):
+        DecodeSettings(decoders=("wiener",), history_bins=21)
+    assert not (catalog.parent / "results").exists()
+
+
+def test_lags_are_compared_for_every_signal(catalog, models, drawn):
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    models["echo"] = Echo()
+    lags, events = (0.0, 60.0, 100.0, 140.0), []
+    scores = decode(catalog, DecodeSettings(lag_scan_ms=lags), sessions=["*ses-1"], report=events.append)
+    by_metric = {}
+    for score in scores:
+        by_metric.setdefault((score.metric, score.source, score.run), []).append(score)
+    assert set(by_metric) == {
+        *(("velocity_r2", source, run) for source, run in SIGNALS),
+        *(("lag_scan_velocity_r2", source, run) for source, run in SIGNALS),
+        ("lag_scan_cv_velocity_r2", "rates", None),
+    }
+    for (metric, _, _), found in by_metric.items():
+        if metric != "velocity_r2":
+            assert [s.lag_ms for s in found] == list(lags)
+            assert max(found, key=lambda s: s.value).lag_ms == 100.0 or found[0].source == "forecast"
+    assert set(read_catalog(catalog).results) == set(scores)
+    [event] = [e for e in events if e["event"] == "lag"]
+    assert (event["session"], event["lag_ms"], event["decoder"]) == ("sub-A_ses-1", 100.0, "ridge")
+    assert "sub-A_ses-1_lags.png" in drawn
+
+
+def test_every_lag_is_checked_before_anything_is_done(catalog):
+    with pytest.raises(SettingsError, match="80 and 100"):
+        decode(catalog, DecodeSettings(lag_scan_ms=(0.0, 90.0)))
+    assert not (catalog.parent / "results").exists()
+
+
+def test_decoders_are_carried_between_the_sessions_of_a_run(catalog, models, drawn):
+    add_store(catalog, "sub-B_ses-1", seed=3, subject="B")
+    known = ("sub-A_ses-1", "sub-A_ses-2", "sub-B_ses-1")
+    enter_run(catalog, "echo", known)
+    models["echo"] = Echo()
+    settings = DecodeSettings(sources=("rates",), transfer=True, n_permutations=19)
+    scores = decode(catalog, settings)
+    carried = [s for s in scores if s.metric == "transfer_velocity_r2"]
+    assert len(carried) == 9 + 3
+    assert {(s.trained_on, s.session) for s in carried} >= {((a,), b) for a in known for b in known}
+    assert all(s.value > 0.6 and s.p_value == 1 / 20 and s.run == "echo" for s in carried)
+    assert [asked[1:] for asked in models["echo"].asked] == [("states", {"train"}), ("states", {"test"})] * 3
+    assert set(read_catalog(catalog).results) == set(scores)
+    assert "echo_transfer.png" in drawn
+
+
+def test_sessions_of_other_axes_fail_their_run_only(catalog, models):
+    add_store(catalog, "sub-B_ses-1", seed=3, axes=("x", "z"))
+    enter_run(catalog, "echo", ("sub-A_ses-1", "sub-B_ses-1"))
+    enter_run(catalog, "whole", ("sub-A_ses-1", "sub-A_ses-2"))
+    models.update(echo=Echo(), whole=Echo())
+    with pytest.raises(
+        PartialFailure, match=r"transfer of echo: .*x \(cm/s\), z \(cm/s\) in sub-B_ses-1"
+    ) as caught:
+        decode(catalog, DecodeSettings(sources=("rates",), transfer=True))
+    assert len([s for s in caught.value.results if s.metric == "transfer_velocity_r2"]) == 4
+
+
+def test_transfer_without_a_run_of_two_sessions_is_refused(catalog, models):
+    with pytest.raises(DataError, match="there is no run"):
+        decode(catalog, DecodeSettings(transfer=True))
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    with pytest.raises(DataError, match=r"echo knows sub-A_ses-1.*leave --transfer out"):
+        decode(catalog, DecodeSettings(transfer=True))
+    assert not (catalog.parent / "results").exists()

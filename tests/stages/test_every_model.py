@@ -62,9 +62,11 @@ def test_a_model_goes_through_all_stages(name, catalog):
     found = run.reconstruct(KNOWN[0], trials)
     assert found.shape == trials["rates"].shape
     assert np.isfinite(found).all()
-    scores = decode(catalog, DecodeSettings(), runs=("mine",), sessions=KNOWN, device="cpu")
+    scores = decode(catalog, DecodeSettings(transfer=True), runs=("mine",), sessions=KNOWN, device="cpu")
     sources = {(score.session, score.source) for score in scores}
-    assert sources == {(s, kind) for s in KNOWN for kind in ("rates", "reconstruction", "forecast")}
+    assert sources == {
+        (s, kind) for s in KNOWN for kind in ("rates", "reconstruction", "forecast", "latents")
+    }
     assert forecast(catalog, ForecastSettings(folds=3, linear_alphas=(1e2, 1e4)), device="cpu")
     brief = AlignSettings(max_steps=3, scratch=ScratchSettings(max_steps=3), device="cpu")
     (aligned,) = align(catalog, brief, run="mine", sessions=(NEW,), trials=(8,))

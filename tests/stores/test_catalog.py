@@ -72,6 +72,28 @@ def test_a_score_of_the_same_measurement_replaces_the_earlier(tmp_path):
     assert sorted(s.value for s in read_catalog(path).results) == [0.2, 0.3]
 
 
+def test_scores_of_other_decoders_and_of_other_sessions_decoders_stand_beside_it(tmp_path):
+    path = tmp_path / "catalog.yaml"
+    wiener = score(0.2).model_copy(update={"decoder": "wiener"})
+    carried = score(0.3).model_copy(update={"trained_on": ("b",), "source": "latents", "p_value": 0.005})
+    from_two = carried.model_copy(update={"trained_on": ("b", "c")})
+    add_results(path, [score(0.1), wiener, carried, from_two])
+    assert read_catalog(path).results == (score(0.1), wiener, carried, from_two)
+
+
+def test_scores_written_before_there_were_decoders_are_those_of_the_ridge(tmp_path):
+    path = tmp_path / "catalog.yaml"
+    path.write_text(
+        "schema_version: 1\nresults:\n- {session: a, recipe_id: 20ms-a, metric: velocity_r2, source: rates, "
+        "lag_ms: 100.0, value: 0.4, definition: r2_uniform, split: test, n_trials: 3, n_samples: 30, "
+        "alpha: 1.0, per_axis: [0.4]}\n"
+    )
+    [old] = read_catalog(path).results
+    assert (old.decoder, old.trained_on, old.p_value) == ("ridge", (), None)
+    add_results(path, [score(0.3)])
+    assert read_catalog(path).results == (score(0.3),)
+
+
 def test_selection_by_pattern_and_by_the_recipe_ingested_last(tmp_path):
     path = tmp_path / "catalog.yaml"
     for one in (entry("sub-A_ses-1"), entry("sub-B_ses-1"), entry("sub-A_ses-1", "50ms-b")):

@@ -1,0 +1,224 @@
+"""``pipeline run decode``: hand velocity from rates and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.console import Output
+from pipeline.cli.options import (
+    CATALOG,
+    CatalogOption,
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    LagOption,
+    QuietOption,
+    RecipeIdOption,
+    RunsOption,
+    SessionOption,
+    SetOption,
+    VerboseOption,
+    device_of,
+    given,
+)
+from pipeline.errors import PartialFailure, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from schemas.results import Score, ScoreSource
+
+SOURCES: tuple[ScoreSource, ...] = ("rates", "reconstruction", "forecast")
+
+
+def decode(
+    run: RunsOption = None,
+    session: SessionOption = None,
+    recipe_id: RecipeIdOption = None,
+    lag_ms: LagOption = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            help="Comma-separated: rates, reconstruction, forecast; default: all three.",
+            metavar="LIST",
+        ),
+    ] = None,
+    decoder: Annotated[
+        str | None,
+        typer.Option("--decoder", help="Comma-separated: ridge, wiener; default: ridge.", metavar="LIST"),
+    ] = None,
+    lag_scan: Annotated[
+        str | None,
+        typer.Option(
+            "--lag-scan",
+            help="Also compare these lags, ms: FIRST:LAST:STEP or a comma-separated list, e.g. 0:200:20.",
+            metavar="LAGS",
+        ),
+    ] = None,
+    transfer: Annotated[
+        bool, typer.Option("--transfer", help="Also carry decoders of latent states from session to session.")
+    ] = False,
+    device: DeviceOption = "auto",
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Decode hand velocity linearly, from smoothed rates, a model's reconstruction and its forecast.
+
+    Fit on training trials, scored on test trials. Scores go to the catalog, pictures and the R² of every time
+    bin and condition to results/decode/ beside it.
+    """
+    from pipeline.stages.decode import decode as stage
+    from pipeline.stores.settings import load
+    from schemas.decoding import DecodeSettings
+
+    overrides = given(lag_ms=lag_ms)
+    if source is not None:
+        overrides.append(f"sources=[{source}]")
+    if decoder is not None:
+        overrides.append(f"decoders=[{decoder}]")
+    if lag_scan is not None:
+        overrides.append(f"lag_scan_ms={lags_of(lag_scan)}")
+    if transfer:
+        overrides.append("transfer=true")
+    chosen = load(DecodeSettings, file=config, overrides=[*overrides, *(settings or ())])
+    with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
+        try:
+            scores = stage(
+                catalog,
+                chosen,
+                runs=tuple(run or ()),
+                sessions=tuple(session or ("*",)),
+                recipe_id=recipe_id,
+                device=device_of(device),
+                report=out,
+            )
+        except PartialFailure as failure:
+            _tables(out, failure.results, catalog)  # type: ignore[arg-type]
+            raise
+        _tables(out, scores, catalog)
+
+
+def lags_of(text: str) -> list[float]:
+    """Return the lags of ``FIRST:LAST:STEP``, the last included, or of a comma-separated list.
+
+    Raises
+    ------
+    SettingsError
+        If it is neither.
+
+    Examples
+    --------
+    >>> lags_of("0:60:20")
+    [0.0, 20.0, 40.0, 60.0]
+    >>> lags_of("-20,0,100")
+    [-20.0, 0.0, 100.0]
+    """
+    wrong = SettingsError(f"--lag-scan {text}: expected FIRST:LAST:STEP in ms, such as 0:200:20, or a list.")
+    try:
+        if ":" not in text:
+            return [float(word) for word in text.split(",")]
+        first, last, step = (float(word) for word in text.split(":"))
+        number = int((last - first) / step + 1e-9)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        raise wrong from error
+    if not (step > 0 and number > 0):
+        raise wrong
+    return [first + step * index for index in range(number + 1)]
+
+
+def _tables(out: Output, scores: Sequence[Score], catalog: Path) -> None:
+    from pipeline.evaluation.lag_scan import TEST_METRIC, TRAINING_METRIC
+    from pipeline.evaluation.transfer import METRIC
+
+    by_metric: dict[str, list[Score]] = {}
+    for score in scores:
+        by_metric.setdefault(score.metric, []).append(score)
+    _scores_table(out, by_metric.get("velocity_r2", []))
+    _lags_table(out, by_metric.get(TRAINING_METRIC, []), by_metric.get(TEST_METRIC, []))
+    _transfer_table(out, by_metric.get(METRIC, []), catalog)
+    if any(score.run is None for score in scores):
+        folder = catalog.parent / "results" / "decode" / scores[0].recipe_id
+        out.result(f"Scores: {catalog}   Pictures: {folder}")
+
+
+def _scores_table(out: Output, scores: Sequence[Score]) -> None:
+    if not scores:
+        return
+    decoders = list(dict.fromkeys(score.decoder for score in scores))
+    kinds = [
+        (source, decoder)
+        for source in SOURCES
+        for decoder in decoders
+        if any((score.source, score.decoder) == (source, decoder) for score in scores)
+    ]
+    first = scores[0]
+    by_row: dict[tuple[str, str], dict[Any, Score]] = {}
+    runs = list(dict.fromkeys(score.run for score in scores if score.run is not None))
+    for score in scores:
+        for name in [score.run] if score.run else (runs or ["-"]):
+            by_row.setdefault((score.session, str(name)), {})[score.source, score.decoder] = score
+    rows = []
+    for (session, run), found in sorted(by_row.items()):
+        cells = [_r2(found.get(kind)) for kind in kinds]
+        tested = next(iter(found.values())).n_trials
+        rows.append([session, run, *cells, str(tested)])
+    title = f"Velocity R² on test trials ({first.definition}, lag {first.lag_ms:g} ms{_chance(scores)})"
+    heads = [source if decoder == "ridge" else f"{source}, {decoder}" for source, decoder in kinds]
+    out.table(title, ["session", "run", *heads, "test trials"], rows)
+
+
+def _chance(scores: Sequence[Score]) -> str:
+    """Return how the scores stand to those of trials dealt out anew."""
+    tested = [score.p_value for score in scores if score.p_value is not None]
+    return f"; p at most {max(tested):.3g}" if tested else ""
+
+
+def _lags_table(out: Output, training: Sequence[Score], test: Sequence[Score]) -> None:
+    """Show the lag chosen on training trials, and the R² of test trials there."""
+    curves: dict[tuple[str, str], list[Score]] = {}
+    for score in training:
+        curves.setdefault((score.session, score.decoder), []).append(score)
+    rows = []
+    for (session, decoder), curve in curves.items():
+        best = max(curve, key=lambda score: (score.value or 0.0, -score.lag_ms))
+        there = [s for s in test if (s.session, s.decoder, s.lag_ms) == (session, decoder, best.lag_ms)]
+        about = [session, decoder, f"{best.lag_ms:g}", _r2(best)]
+        for run in list(dict.fromkeys(s.run for s in there if s.run)) or ["-"]:
+            found = {s.source: s for s in there if s.run in {None, run}}
+            rows.append([*about, run, *(_r2(found.get(source)) for source in SOURCES)])
+    if rows:
+        lags = sorted({score.lag_ms for score in training})
+        span = f"{len(lags)} lags from {lags[0]:g} to {lags[-1]:g} ms"
+        title = f"Best of {span}, and velocity R² on test trials there"
+        columns = ["session", "decoder", "lag (ms)", "training, cross-validated", "run", *SOURCES]
+        out.table(title, columns, rows)
+
+
+def _transfer_table(out: Output, scores: Sequence[Score], catalog: Path) -> None:
+    from pipeline.evaluation.transfer import RELATIONS, mean_by_relation
+    from pipeline.stores.catalog import read_catalog
+
+    if not scores:
+        return
+    entries = read_catalog(catalog).sessions.values()
+    subjects = {entry.session: entry.subject for entry in entries if entry.recipe_id == scores[0].recipe_id}
+    rows = []
+    for run, decoder in dict.fromkeys((score.run, score.decoder) for score in scores):
+        mine = [score for score in scores if (score.run, score.decoder) == (run, decoder)]
+        means = mean_by_relation(mine, subjects)
+        cells = [f"{means[name][0]:.3f} ({means[name][1]})" if name in means else "-" for name in RELATIONS]
+        rows.append([str(run), decoder, *cells])
+    title = "Velocity R² from latent states, by where the decoder was fitted (mean, number of scores)"
+    out.table(title, ["run", "decoder", *RELATIONS], rows)
+
+
+def _r2(score: Score | None) -> str:
+    return "-" if score is None else "undefined" if score.value is None else f"{score.value:.3f}"

@@ -1,0 +1,98 @@
+"""Decoders carried from session to session: what ``pipeline run decode`` does with several at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError
+from pipeline.stages.trained_runs import file_name
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_continuous, read_trials
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pipeline.training.inference import TrainedRun
+    from schemas.catalog import RunEntry, SessionEntry
+    from schemas.decoding import DecodeSettings
+    from schemas.results import Score
+
+
+def needs_two_sessions(entries: Sequence[SessionEntry], runs: Sequence[RunEntry]) -> None:
+    """Refuse sessions of which no run knows two.
+
+    Raises
+    ------
+    DataError
+        If there is nothing a decoder could be carried to.
+    """
+    ids = {entry.session for entry in entries}
+    if not any(len(ids & set(run.sessions)) > 1 for run in runs):
+        known = "; ".join(f"{run.run} knows {', '.join(run.sessions)}" for run in runs) or "there is no run"
+        msg = (
+            f"A decoder is carried from one session to another through the latent states of a run that was "
+            f"trained on both, and no run was trained on two of the chosen sessions ({known}). Train one on "
+            f"several sessions, or leave --transfer out."
+        )
+        raise DataError(msg)
+
+
+def transfer_run(
+    catalog_path: Path,
+    model: TrainedRun,
+    entries: Sequence[SessionEntry],
+    settings: DecodeSettings,
+    *,
+    folder: Path,
+) -> list[Score]:
+    """Score and draw the transfer of decoders between sessions of one run.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    model
+        The run.
+    entries
+        Sessions it was trained on; with fewer than two, nothing is done.
+    settings
+        Decoders, lag, penalties, folds, seed, permutations.
+    folder
+        Where the pictures go.
+
+    Returns
+    -------
+    scores
+        ``transfer_velocity_r2`` of every pair.
+
+    Raises
+    ------
+    DataError
+        If the axes of the sessions differ, or a session lacks test trials or velocity.
+    """
+    from pipeline.evaluation.decode_figures import draw_transfer  # noqa: PLC0415
+    from pipeline.evaluation.transfer import SessionStates, session_states, transfer_scores  # noqa: PLC0415
+
+    if len(entries) < 2:
+        return []
+
+    def of(entry: SessionEntry) -> SessionStates:
+        store = store_path(catalog_path, entry.store)
+        return session_states(
+            read_trials(store).load(),
+            read_continuous(store),
+            settings,
+            subject=entry.subject,
+            states=lambda trials: model.states(entry.session, trials),
+        )
+
+    sessions = [of(entry) for entry in entries]
+    subjects = {entry.session: entry.subject for entry in entries}
+    scores = []
+    for decoder in settings.decoders:
+        found = transfer_scores(sessions, settings, run=model.name, decoder=decoder)
+        name = file_name(model.name) if decoder == "ridge" else f"{file_name(model.name)}_{decoder}"
+        draw_transfer(folder / f"{name}_transfer.png", found, subjects)
+        scores += found
+    return scores
