@@ -200,7 +200,7 @@ def build() -> Path:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             reason = done.stderr.strip() or f"exit code {done.returncode}"
-            raise RuntimeError(f"{shlex.join(words)} failed: {reason}")
+            raise RuntimeError(f"{shlex.join(words)} failed (gcc 12 or clang is needed): {reason}")
         made.replace(library)
     _built.cache_clear()
     return library

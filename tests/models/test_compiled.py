@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -233,7 +235,8 @@ def test_a_damaged_library_is_left_alone(empty: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("compiler", "told"), [("no-such-cc", "looked for no-such-cc"), ("false -x", "exit code 1")]
+    ("compiler", "told"),
+    [("no-such-cc", "looked for no-such-cc"), (f"{shlex.quote(sys.executable)} -c 'exit(3)'", "exit code 3")],
 )
 def test_a_compiler_that_fails_is_named(
     empty: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, told: str
