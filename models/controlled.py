@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear
 
 from models.controlled_loop import Cell, Feedback, Posterior, run_controlled
 from models.distributions import DiagGaussian, full_precision
@@ -129,7 +129,8 @@ class ControlledGenerator(nn.Module):
 
     def unit_rows(self) -> Tensor:
         """Return the matrix of the factors. Shape ``(F, G)``."""
-        return normalize(self.read, dim=1)
+        length: Tensor = torch.linalg.vector_norm(self.read, dim=1, keepdim=True)
+        return self.read / length.clamp_min(1e-12)
 
     def forward(
         self,
