@@ -2,7 +2,8 @@
 
 ``python benchmarks/lfads.py`` (also run by ``benchmarks/train.py``) times a training step (forward,
 backward, clipping, AdamW), the inference of a single trial, and posterior averaging over 50 samples against
-50 passes of one sample. All are timed in turn; the medians over rounds and their ratios are printed.
+50 passes of one sample. All are timed in turn; the medians over rounds and their ratios are printed. A single
+trial is timed a second time where the compiled loops have been built (``pipeline doctor --build-kernels``).
 
 First the two are shown to have the same loss and the same gradients, on the same trials and noise.
 """
@@ -10,6 +11,7 @@ First the two are shown to have the same loss and the same gradients, on the sam
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ import numpy as np
 import torch
 from plain_lfads import PlainLFADS
 
+from models.compiled import SWITCH, library_file
 from models.controlled import Noise
 from models.data import TrialTensors, pack
 from models.masks import observe
@@ -37,10 +40,15 @@ SIZES = {
     "input_dim": 4, "dropout": 0.0, "read_in": {"hidden": UNITS, "width": UNITS}, "l2_controller": 1.0,
 }  # fmt: skip
 AFTER_RAMPS = 10**6
-WORDS = {"step": "training step", "single": "single trial", "average": f"{SAMPLES} samples"}
+WORDS = {
+    "step": "training step",
+    "single": "single trial",
+    "compiled": "  compiled",
+    "average": f"{SAMPLES} samples",
+}
 TARGETS = {
-    "with controller": {"step": 1.65, "single": 4.0, "average": 5.0},
-    "without controller": {"step": 1.6, "single": 4.0, "average": 5.0},
+    "with controller": {"step": 1.65, "single": 4.0, "compiled": 4.0, "average": 5.0},
+    "without controller": {"step": 1.6, "single": 4.0, "compiled": 4.0, "average": 5.0},
 }
 
 
@@ -146,13 +154,18 @@ def timed(ways: tuple[Callable[[], None], ...], rounds: int) -> list[list[float]
 
 
 def compare(rounds: int = 30) -> None:
+    built = library_file().is_file()
+    if not built:
+        print("the compiled loops are not built: pipeline doctor --build-kernels")
     for how, targets in TARGETS.items():
         same(how)
         for what, make, n in (
             ("step", training, rounds),
             ("single", inference, 10 * rounds),
+            *([("compiled", inference, 10 * rounds)] if built else []),
             ("average", averaging, max(5, rounds // 3)),
         ):
+            os.environ[SWITCH] = "on" if what == "compiled" else "off"
             plain, ours = timed(make(how), n)
             ratio = statistics.median(plain) / statistics.median(ours)
             print(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, normalize
+from torch.nn.functional import linear
 
 from models.controlled_loop import Cell, Feedback, Posterior, run_controlled
 from models.distributions import DiagGaussian, full_precision
@@ -129,7 +129,8 @@ class ControlledGenerator(nn.Module):
 
     def unit_rows(self) -> Tensor:
         """Return the matrix of the factors. Shape ``(F, G)``."""
-        return normalize(self.read, dim=1)
+        length: Tensor = torch.linalg.vector_norm(self.read, dim=1, keepdim=True)
+        return self.read / length.clamp_min(1e-12)
 
     def forward(
         self,
@@ -229,7 +230,7 @@ class ControlledGenerator(nn.Module):
         w_seen, w_factors = weights.w_ih[0, :, :n], weights.w_ih[0, :, n:]
         given = linear(seen, w_seen, weights.b_ih[0] + weights.b_hh[0])
         start = self.controller_start.expand(seen.shape[0] * seen.shape[1], -1)
-        return _cell(_time_major(given), start, w_factors, weights.w_hh[0])
+        return Cell(_time_major(given), start, w_factors, weights.w_hh[0])
 
     def _generator_cell(self, h0: Tensor, n_bins: int, external: Tensor | None) -> Cell:
         weights, C = self.generator.gru(), self.n_inputs
@@ -237,7 +238,7 @@ class ControlledGenerator(nn.Module):
         given = bias.expand(n_bins, len(h0), -1)
         if external is not None:
             given = _time_major(linear(external, weights.w_ih[0, :, C:], bias))
-        return _cell(given, h0, weights.w_ih[0, :, :C], weights.w_hh[0])
+        return Cell(given, h0, weights.w_ih[0, :, :C], weights.w_hh[0])
 
     def _posterior(self, noise: Noise) -> Posterior:
         heads = [self.input_mean, *([] if self.input_log_variance is None else [self.input_log_variance])]
@@ -348,13 +349,6 @@ class _Drive:
         if self.prior is None or not self.inputs:
             return h.new_zeros(*h.shape[:-1], self.owner.n_inputs)
         return self.prior.expected_next(self.inputs[-1])
-
-
-def _cell(given: Tensor, h0: Tensor, w_beside: Tensor, w_hh: Tensor) -> Cell:
-    """Return a unit with recurrent weights `w_hh`, driven from inside the loop through `w_beside`."""
-    n = 2 * h0.shape[-1]
-    w_gates, w_candidate = torch.cat([w_beside[:n], w_hh[:n]], 1), torch.cat([w_hh[n:], w_beside[n:]], 1)
-    return Cell(given, h0, w_gates, w_candidate)
 
 
 @overload

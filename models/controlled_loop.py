@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
+from models.compiled import kernels_for
 from models.gru_loops import Trace, acts
 
 if TYPE_CHECKING:
@@ -27,20 +28,26 @@ class Cell(NamedTuple):
         biases included. Shape ``(time, sequence, 3 H)``.
     h0
         State ahead of the first bin. Shape ``(sequence, H)``.
-    w_gates, w_candidate
-        Weights of what comes from inside the loop beside the state, P wide, and of the state: in this order
-        those of the gates, in the other those of the candidate. Shapes ``(2 H, P + H)`` and ``(H, H + P)``.
+    w_beside, w_hh
+        Weights of what comes from inside the loop beside the state, P wide, and of the state. Shapes
+        ``(3 H, P)`` and ``(3 H, H)``.
     """
 
     given: Tensor
     h0: Tensor
-    w_gates: Tensor
-    w_candidate: Tensor
+    w_beside: Tensor
+    w_hh: Tensor
 
-    @property
-    def n_beside(self) -> int:
-        """Width of what comes in beside the state."""
-        return self.w_candidate.shape[1] - self.w_candidate.shape[0]
+    def joined(self) -> tuple[Tensor, Tensor]:
+        """Return the weights as the bins are read: of the gates, beside first, and of the candidate, last.
+
+        Shapes ``(2 H, P + H)`` and ``(H, H + P)``.
+        """
+        n = 2 * self.h0.shape[-1]
+        return (
+            torch.cat([self.w_beside[:n], self.w_hh[:n]], 1),
+            torch.cat([self.w_hh[n:], self.w_beside[n:]], 1),
+        )
 
 
 class Posterior(NamedTuple):
@@ -89,7 +96,7 @@ class Driven(NamedTuple):
     inputs
         Shape ``(time, sequence, C)``.
     factors
-        Shape ``(time, sequence, F)``; None without feedback, or where nothing needs a gradient.
+        Shape ``(time, sequence, F)``; None where they were not kept on the way.
     """
 
     states: Tensor
@@ -129,12 +136,18 @@ def run_controlled(
 
     Examples
     --------
-    >>> controller = Cell(torch.zeros(7, 2, 9), torch.zeros(2, 3), torch.zeros(6, 3), torch.zeros(3, 3))
-    >>> generator = Cell(torch.zeros(7, 2, 15), torch.zeros(2, 5), torch.zeros(10, 6), torch.zeros(5, 6))
+    >>> controller = Cell(torch.zeros(7, 2, 9), torch.zeros(2, 3), torch.zeros(9, 0), torch.zeros(9, 3))
+    >>> generator = Cell(torch.zeros(7, 2, 15), torch.zeros(2, 5), torch.zeros(15, 1), torch.zeros(15, 5))
     >>> driven = run_controlled(controller, generator, Posterior(torch.zeros(2, 3), torch.zeros(2), None))
     >>> tuple(driven.states.shape), tuple(driven.inputs.shape)
     ((7, 2, 5), (7, 2, 1))
     """
+    drops = feedback is not None and (feedback.keep_state is not None or feedback.keep_factors is not None)
+    if not drops:
+        rows = None if feedback is None else feedback.rows
+        kernels = kernels_for(len(controller.h0), *controller, *generator, *posterior, rows)
+        if kernels is not None:
+            return Driven(*kernels.controlled(controller, generator, posterior, feedback, clip=clip))
     made = ControlledLoop.apply(  # type: ignore[no-untyped-call]
         *controller, *generator, *posterior, *(feedback or (None, None, None)), clip, torch.is_grad_enabled()
     )
@@ -152,12 +165,14 @@ class ControlledLoop(torch.autograd.Function):
         controller, generator, posterior, feedback = _named(fields)
         T, M, _ = controller.given.shape
         kept = recorded and any(ctx.needs_input_grad)
-        k = Trace.blank(controller.h0[None], T, n_beside=controller.n_beside, kept=kept)
-        g = Trace.blank(generator.h0[None], T, n_beside=generator.n_beside, kept=kept)
+        k, g = (
+            Trace.blank(cell.h0[None], T, n_beside=cell.w_beside.shape[1], kept=kept)
+            for cell in (controller, generator)
+        )
         moments = k.read.new_empty(1, T, M, len(posterior.weight))
         links = _Links(k, g, posterior, feedback, moments=moments)
         k_steps, g_steps = (
-            trace.steps(cell.given[None], cell.w_gates.T[None], cell.w_candidate.T[None], clip=clip)
+            trace.steps(cell.given[None], *(w.T[None] for w in cell.joined()), clip=clip)
             for trace, cell in ((k, controller), (g, generator))
         )
         for t in range(T):
@@ -184,9 +199,7 @@ class ControlledLoop(torch.autograd.Function):
         d_states, d_moments, d_inputs, d_factors = (None if d is None else d[None] for d in upstream)
         links.start_back(d_moments, d_factors)
         k_given, g_given = (each.read.new_empty(1, T, M, 3 * each.n_hidden) for each in (k, g))
-        k_weights, g_weights = (
-            (each.w_gates[None], each.w_candidate[None]) for each in (controller, generator)
-        )
+        k_weights, g_weights = ([w[None] for w in cell.joined()] for cell in (controller, generator))
         dk, dh = torch.zeros_like(k.state[0]), torch.zeros_like(g.state[0])
         for t in range(T - 1, -1, -1):
             if d_states is not None:
@@ -336,12 +349,15 @@ class _Links:
 
 
 def _weight_gradients(trace: Trace, d_given: Tensor, *, wanted: bool) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of the weights of what comes beside the state, and of the state."""
     if not wanted:
         return None, None
     H, width = trace.n_hidden, trace.read.shape[-1] - trace.n_hidden
     of_gates, of_candidate = d_given.new_zeros(1, width, 2 * H), d_given.new_zeros(1, width, H)
     trace.add_weights(of_gates, of_candidate, d_given.flatten(1, 2), slice(trace.n_bins))
-    return of_gates[0].T, of_candidate[0].T
+    gates, candidate = of_gates[0].T, of_candidate[0].T
+    beside = torch.cat([gates[:, :-H], candidate[:, H:]])
+    return beside, torch.cat([gates[:, -H:], candidate[:, :H]])
 
 
 def _named(fields: Sequence[Any]) -> tuple[Cell, Cell, Posterior, Feedback | None]:

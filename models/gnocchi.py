@@ -17,7 +17,7 @@ from models.diffusion import NoiseSchedule, ddim_decode, ddim_encode
 from models.distributions import DiagGaussian, full_precision
 from models.encoders import GRUEncoder
 from models.likelihoods import MSE
-from models.masks import View, observe, session_means
+from models.masks import View, encoder_input, observe, session_means
 from models.objective import Output, Term
 from models.priors import MMD, PriorContext
 from models.schedules import constant
@@ -145,7 +145,7 @@ class GNOCCHI(StitchedModel):
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the codes of trials. Shape ``(session, trial, L)``."""
-        return self._code(observe(batch).x, self.names.index(batch.sessions, batch.y.device))
+        return self._code(encoder_input(batch), self.names.index(batch.sessions, batch.y.device))
 
     def encode_noise(self, batch: Batch, code: Tensor) -> Tensor:
         """Return the noise `decode` makes the trials of: what of them the code does not say.
@@ -259,7 +259,7 @@ class GNOCCHI(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        x = observe(batch).x[:, :, :t0]
+        x = encoder_input(batch)[:, :, :t0]
         code = self._code(x, sessions)
         data = x.new_zeros(*x.shape[:2], t0 + k, batch.target.shape[-1])
         data[:, :, :t0, : x.shape[-1]] = x

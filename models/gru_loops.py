@@ -228,12 +228,16 @@ class Trace:
             Bins, and width P of what comes in beside the state.
         kept
             Whether the gradient needs everything afterwards; else all bins lie in one place, one after the
-            other, and only the states are put by.
+            other, and only the states are put by, unless a bin is so small that copies cost more than room.
         """
         D, M, H = h0.shape
         room = [
-            h0.new_empty(D, n if kept else 1, M, width).expand(-1, n, -1, -1)
-            for width, n in ((2 * H + n_beside, n_bins + 1), (2 * H, n_bins), (H, n_bins))
+            h0.new_empty(D, n if in_full else 1, M, width).expand(-1, n, -1, -1)
+            for width, n, in_full in (
+                (2 * H + n_beside, n_bins + 1, kept or h0.numel() < FEW_VALUES),
+                (2 * H, n_bins, kept),
+                (H, n_bins, kept),
+            )
         ]
         room[0][:, 0, :, -H:].copy_(h0)
         return cls(*room)

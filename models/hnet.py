@@ -17,7 +17,7 @@ from models.distributions import DiagGaussian
 from models.dynamics import RateRNN
 from models.embedding import Table
 from models.likelihoods import MSE
-from models.masks import View, observe, session_means
+from models.masks import View, encoder_input, session_means
 from models.objective import Model, Output, Term
 from models.per_session import load_shared, names_of_sessions, per_session_parts
 from models.rollout import rollout
@@ -212,7 +212,7 @@ class HNET(Model):
             No terms.
         """
         del n_samples, generator
-        return self._run(batch, observe(batch).x, batch.target.shape[2], embedding)
+        return self._run(batch, encoder_input(batch), batch.target.shape[2], embedding)
 
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
         """Forecast bins ``t0 … t0 + k − 1`` from the last ``start_bins`` bins before them.
@@ -240,7 +240,7 @@ class HNET(Model):
         """
         batch.check_forecast(t0, k)
         n_start = self.settings.start_bins
-        seen = observe(batch).x[:, :, max(0, t0 - n_start) : t0]
+        seen = encoder_input(batch)[:, :, max(0, t0 - n_start) : t0]
         output = self._run(batch, seen, seen.shape[2] + k, embedding)
         return output.from_bin(-k)
 

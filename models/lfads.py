@@ -17,7 +17,7 @@ from models.controlled import ControlledGenerator, Generated, Noise, lfads_linea
 from models.distributions import DiagGaussian, full_precision
 from models.encoders import GRUEncoder, encode_together
 from models.likelihoods import likelihood_of
-from models.masks import View, observe, weighted
+from models.masks import View, encoder_input, weighted
 from models.objective import Output, Term
 from models.priors import AR1, EachBin, Learned, Null, Prior, PriorContext, SequencePrior, StudentT
 from models.schedules import constant, linear_ramp
@@ -214,7 +214,7 @@ class LFADS(StitchedModel):
         del embedding
         sessions = self.names.index(batch.sessions, batch.y.device)
         n_bins, n_units = batch.target.shape[2:]
-        q, seen = self._encode(observe(batch).x, sessions)
+        q, seen = self._encode(encoder_input(batch), sessions)
         if seen is not None:
             seen = pad(seen, (0, 0, 0, n_bins - seen.shape[2]))
         external = self._external(batch, n_bins)
@@ -262,7 +262,7 @@ class LFADS(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        q, seen = self._encode(observe(batch).x[:, :, :t0], sessions)
+        q, seen = self._encode(encoder_input(batch)[:, :, :t0], sessions)
         made = self.decoder(
             q.mean, t0 + k, seen=seen, external=self._external(batch, t0 + k), prior=self.input_prior
         )

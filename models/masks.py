@@ -77,6 +77,18 @@ def observe(batch: Batch, generator: torch.Generator | None = None, step: int = 
     return View(x=torch.where(shown, batch.y, 0.0), target=target, weight=finite.to(target.dtype))
 
 
+def encoder_input(batch: Batch) -> Tensor:
+    """Return the encoder input of `observe` alone, where nothing is scored. Shape of ``batch.y``.
+
+    Examples
+    --------
+    >>> from models.data import TrialTensors, pack
+    >>> encoder_input(pack([TrialTensors("a", torch.tensor([[[1.0, float("nan")]]]))])).flatten().tolist()
+    [1.0, 0.0]
+    """
+    return torch.nan_to_num(batch.y, nan=0.0, posinf=0.0, neginf=0.0)
+
+
 def hold_out(n_units: int, n_bins: int) -> Change:
     """Pad the input with zeros for `n_units` held-out units and `n_bins` forward bins that are scored.
 

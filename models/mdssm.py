@@ -19,7 +19,7 @@ from models.dynamics import MLPMap
 from models.embedding import Encoded, Fixed
 from models.encoders import GRUEncoder
 from models.likelihoods import Gaussian, Poisson
-from models.masks import View, observe, weighted
+from models.masks import View, encoder_input, observe, weighted
 from models.objective import Model, Output, Term
 from models.per_session import PerSession, load_shared, names_of_sessions, per_session_parts
 from models.priors import DynamicsPrior, Learned, PriorContext, Standard
@@ -246,7 +246,7 @@ class MDSSM(Model):
             return None
         sessions = self.names.index(batch.sessions, batch.y.device)
         q_e: DiagGaussian = self.embedding(
-            self.read_in(observe(batch).x, sessions), batch.trial_mask, sessions
+            self.read_in(encoder_input(batch), sessions), batch.trial_mask, sessions
         )
         return q_e
 
@@ -277,7 +277,7 @@ class MDSSM(Model):
             No terms.
         """
         sessions = self.names.index(batch.sessions, batch.y.device)
-        shared = self.read_in(observe(batch).x, sessions)
+        shared = self.read_in(encoder_input(batch), sessions)
         q_e = embedding or self.embedding(shared, batch.trial_mask, sessions)
         q_z = self._encode(shared, q_e.mean)
         n_units = batch.target.shape[-1]

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from models.dropout import dropout
 from models.likelihoods import Poisson
-from models.masks import View, mask_bins, observe, session_means
+from models.masks import View, encoder_input, mask_bins, session_means
 from models.objective import Output, Term
 from models.schedules import linear_ramp
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
@@ -157,7 +157,7 @@ class NDT(StitchedModel):
         del n_samples, generator, embedding
         sessions = self.names.index(batch.sessions, batch.y.device)
         T, N = batch.target.shape[2:]
-        return self._run(observe(batch).x, sessions, T, N)
+        return self._run(encoder_input(batch), sessions, T, N)
 
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
         """Infer bins ``t0 … t0 + k − 1`` as if they were masked, from the first `t0` bins.
@@ -187,7 +187,7 @@ class NDT(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        made = self._run(observe(batch).x[:, :, :t0], sessions, t0 + k, batch.target.shape[-1])
+        made = self._run(encoder_input(batch)[:, :, :t0], sessions, t0 + k, batch.target.shape[-1])
         return made.from_bin(t0)
 
     def _run(

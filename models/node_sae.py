@@ -18,7 +18,7 @@ from models.dropout import dropout
 from models.dynamics import RK4, Adaptive, Dynamics, Euler, GRUCell, MLPMap
 from models.encoders import GRUEncoder
 from models.likelihoods import likelihood_of
-from models.masks import View, observe, session_means
+from models.masks import View, encoder_input, session_means
 from models.objective import Output, Term
 from models.rollout import rollout
 from models.schedules import horizon
@@ -130,7 +130,7 @@ class NODESAE(StitchedModel):
         del n_samples, generator, embedding
         sessions = self.names.index(batch.sessions, batch.y.device)
         n_bins, n_units = batch.target.shape[2:]
-        return self._run(self._first(observe(batch).x, sessions, None), n_bins, sessions, n_units)
+        return self._run(self._first(encoder_input(batch), sessions, None), n_bins, sessions, n_units)
 
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
         """Forecast bins ``t0 … t0 + k − 1``: encode the first `t0` bins and let the dynamics run on.
@@ -159,7 +159,7 @@ class NODESAE(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        first = self._first(observe(batch).x[:, :, :t0], sessions, None)
+        first = self._first(encoder_input(batch)[:, :, :t0], sessions, None)
         return self._run(first, t0 + k, sessions, batch.target.shape[-1], skip=t0)
 
     def step(self, z: Tensor) -> Tensor:

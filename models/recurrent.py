@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from models.compiled import kernels_for
 from models.gru_loops import ResetAfterLoop, ResetBeforeLoop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from models.compiled import Kernels
 
 Reset = Literal["before", "after"]
 
@@ -137,6 +140,9 @@ def gru_sequence(
         )
         return cast("Tensor", sequence), cast("Tensor", last)
     if reset == "before" and not x.is_cuda:
+        kernels = kernels_for(len(x), x, *weights, h0)
+        if kernels is not None and x.shape[1]:
+            return _compiled(kernels, x, weights, h0, clip=clip)
         return _reset_before(x, weights, h0, clip=clip, n_free=n_free)[0]
     read = _as_read(x, D)
     gates = torch.baddbmm(weights.b_ih[:, None], read.flatten(1, 2), weights.w_ih.transpose(1, 2))
@@ -177,10 +183,13 @@ def gru_sequences(
     >>> torch.allclose(made[1][0], alone, atol=1e-6)
     True
     """
-    if x.is_cuda or len({layer.w_hh.shape for layer in layers}) > 1:
+    alike = len({layer.w_hh.shape for layer in layers}) == 1
+    if x.is_cuda or not alike or kernels_for(len(x), x):
         pairs = zip(layers, h0, strict=True)
         return [gru_sequence(x, layer, start, reset="before", clip=clip) for layer, start in pairs]
-    joined = GRUWeights(*(torch.cat(parts) for parts in zip(*layers, strict=True)))
+    joined = layers[0]
+    if len(layers) > 1:
+        joined = GRUWeights(*(torch.cat(parts) for parts in zip(*layers, strict=True)))
     return _reset_before(x, joined, torch.cat(list(h0)), clip=clip, n_free=x.shape[-1], directions=len(h0[0]))
 
 
@@ -213,6 +222,22 @@ def _reset_before(
         sequence = torch.cat(sides, -1) if n == 2 else sides[0]
         made.append((sequence, last[first : first + n].transpose(0, 1).reshape(x.shape[0], -1)))
     return made
+
+
+def _compiled(
+    kernels: Kernels, x: Tensor, weights: GRUWeights, h0: Tensor, *, clip: float | None
+) -> tuple[Tensor, Tensor]:
+    (M, T, P), (D, _, H) = x.shape, weights.w_hh.shape
+    bias = (weights.b_ih + weights.b_hh).flatten()
+    given = nn.functional.linear(x, weights.w_ih.flatten(0, 1), bias) if P else bias.expand(M, T, -1)
+    sequence = x.new_empty(M, T, D * H)
+    for d, (shown, w_hh, start, out) in enumerate(
+        zip(given.chunk(D, -1), weights.w_hh, h0, sequence.chunk(D, -1), strict=True)
+    ):
+        kernels.gru(shown, w_hh, start, out, clip=clip, backwards=d == 1)
+    if D == 1:
+        return sequence, sequence[:, -1].clone()
+    return sequence, torch.cat([sequence[:, -1, :H], sequence[:, 0, H:]], -1)
 
 
 def _as_read(x: Tensor, directions: int) -> Tensor:

@@ -329,12 +329,23 @@ def schema(
     sys.stdout.write(json.dumps(schema_class(name).model_json_schema(), indent=2, ensure_ascii=False) + "\n")
 
 
-def doctor(json_lines: JsonOption = False) -> None:
-    """Say what this machine offers: Python, packages, processors, memory, GPU, free disk."""
-    from pipeline.stages.doctor import examine
+def doctor(
+    build_kernels: Annotated[
+        bool,
+        typer.Option(
+            "--build-kernels",
+            help="Compile the loops that infer single trials faster; takes a second and a C compiler.",
+        ),
+    ] = False,
+    json_lines: JsonOption = False,
+) -> None:
+    """Say what this machine offers: Python, packages, processors, memory, GPU, free disk, kernels."""
+    from pipeline.stages import doctor as stage
 
     with Output(json_lines=json_lines) as out:
-        findings = examine()
+        if build_kernels:
+            stage.build_kernels()
+        findings = stage.examine()
         for finding in findings:
             _machine(out, {"event": "check", **finding})
         out.table("This machine", ["what", "found"], [[str(f["name"]), str(f["found"])] for f in findings])

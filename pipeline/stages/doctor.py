@@ -8,6 +8,7 @@ import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pipeline.errors import MachineError
 from pipeline.machine import available_cores
 
 PACKAGES = (
@@ -25,7 +26,7 @@ PACKAGES = (
 
 
 def examine(folder: Path | None = None) -> list[dict[str, str]]:
-    """Look at Python, packages, processors, GPU and disk.
+    """Look at Python, packages, processors, GPU, disk and compiled kernels.
 
     Parameters
     ----------
@@ -44,6 +45,12 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
     """
     import torch  # noqa: PLC0415
 
+    from models.compiled import SWITCH, library_file  # noqa: PLC0415
+
+    library = library_file()
+    kernels = str(library) if library.is_file() else "not built (pipeline doctor --build-kernels)"
+    if os.environ.get(SWITCH) == "off":
+        kernels = f"switched off by {SWITCH}"
     gpu = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"
     free = shutil.disk_usage(folder or Path.cwd()).free
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
@@ -53,6 +60,7 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
         "memory": f"{memory / 1e9:.1f} GB" if memory else "unknown",
         "gpu": gpu,
         "free disk": f"{free / 1e9:.1f} GB",
+        "kernels": kernels,
     }
     for name in PACKAGES:
         try:
@@ -60,3 +68,24 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
         except PackageNotFoundError:
             findings[name] = "not installed"
     return [{"name": name, "found": found} for name, found in findings.items()]
+
+
+def build_kernels() -> Path:
+    """Build the compiled loops of `models.compiled`, which infer single trials faster.
+
+    Returns
+    -------
+    library
+        Where they lie. Every later process of this machine finds them there.
+
+    Raises
+    ------
+    MachineError
+        If there is no compiler, or it fails.
+    """
+    from models.compiled import build  # noqa: PLC0415
+
+    try:
+        return build()
+    except (OSError, RuntimeError) as error:
+        raise MachineError(f"the compiled loops were not built: {error}") from error

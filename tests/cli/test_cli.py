@@ -154,3 +154,10 @@ def test_known_dandisets_are_listed_with_their_pins(pipeline_command):
     entries = {e["dandiset"]: e for e in map(json.loads, shown.stdout.splitlines())}
     assert entries["000688"]["version"] == "0.250122.1735"
     assert entries["000070"]["version"] == "draft"
+
+
+def test_kernels_that_cannot_be_built_are_the_machines_fault(pipeline_command, tmp_path):
+    env = {"CC": "no-such-cc", "XDG_CACHE_HOME": str(tmp_path)}
+    done = pipeline_command("doctor", "--build-kernels", env=env)
+    assert done.returncode == 5
+    assert "no C compiler found (looked for no-such-cc)" in done.stderr

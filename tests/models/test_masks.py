@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from models.data import Batch, TrialTensors, pack
-from models.masks import compose, coordinated_dropout, masked_mean, observe, weighted
+from models.masks import compose, coordinated_dropout, encoder_input, masked_mean, observe, weighted
 from models.objective import total_loss
 
 if TYPE_CHECKING:
@@ -23,6 +23,18 @@ def test_missing_samples_are_zero_in_the_input_and_not_scored() -> None:
     assert view.x[0, 1, 2].tolist() == [0.0, 1.0]
     assert view.weight[0, 1, 2].tolist() == [0.0, 1.0]
     assert view.weight.sum() == 11
+
+
+def test_the_encoder_input_alone_is_that_of_observe() -> None:
+    y = torch.tensor([1.0, torch.nan, torch.inf, -torch.inf, -2.0, 0.0]).reshape(1, 2, 3)
+    longer = TrialTensors("b", torch.ones(3, 2, 4), target=torch.ones(3, 5, 6))
+    for trials in (
+        [TrialTensors("a", y)],
+        [TrialTensors("a", y), TrialTensors("b", torch.ones(3, 2, 4))],
+        [TrialTensors("a", y, target=torch.zeros(1, 5, 4)), longer],
+    ):
+        batch = pack(trials)
+        torch.testing.assert_close(encoder_input(batch), observe(batch).x, rtol=0, atol=0)
 
 
 def test_missing_samples_leave_a_finite_gradient(small: Callable[..., MDSSM], batch: Batch) -> None:
