@@ -156,10 +156,10 @@ class _Samples:
         solved: FloatArray = right.T @ shrunk / scale[:, None]
         return solved
 
-    def ridge(self, alpha: float, *, standardise: bool, cv_r2: tuple[float, ...] = ()) -> Ridge:
+    def ridge(self, alpha: float, *, standardise: bool) -> Ridge:
         n, mean = self.n_features, self.origin + self.mean
         coefficients = self.fit(np.array([alpha]), standardise=standardise)[0]
-        return Ridge(coefficients, mean[:n], mean[n:], alpha, cv_r2)
+        return Ridge(coefficients, mean[:n], mean[n:], alpha)
 
     def r2(self, coefficients: FloatArray, mean: FloatArray) -> FloatArray:
         """R² of a fit on other samples, whose mean was `mean`. Shape ``(n_alphas, n_outputs)``.
@@ -340,7 +340,7 @@ def fit_ridge_cv_each(
         [_fold_scores(parts, fold, penalties, standardise=standardise) for fold in range(folds)]
     )
     whole = _Samples.joined(parts)
-    solved = whole.fit(penalties, standardise=standardise)
+    solved, centre = whole.fit(penalties, standardise=standardise), whole.origin + whole.mean
     fits = []
     for number in range(len(checked)):
         mine = slice(number * n_outputs, (number + 1) * n_outputs)
@@ -348,8 +348,8 @@ def fit_ridge_cv_each(
         fits.append(
             Ridge(
                 coefficients=solved[best][:, mine],
-                feature_mean=whole.mean[: whole.n_features],
-                target_mean=whole.mean[whole.n_features :][mine],
+                feature_mean=centre[: whole.n_features],
+                target_mean=centre[whole.n_features :][mine],
                 alpha=float(penalties[best]),
                 cv_r2=tuple(mean.tolist()),
             )
