@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import warnings
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
 
 EVALUATION_VERSION = 1
 """Raised when the same run, store and settings give other numbers than before."""
+
+
+_REASONS: dict[MetricName, str] = {
+    "forecast_velocity_r2": "it does not forecast",
+    "forecast_rates_r2": "it does not forecast",
+    "state_r2": "it has no states",
+}
+"""Why a source does not have a metric, where nothing else is known about it."""
 
 
 @dataclass
@@ -197,11 +206,17 @@ def _measure(
     work: _Work, source: _Source, entry: SessionEntry, yardstick: Yardstick, trials: xr.Dataset
 ) -> Evaluation | None:
     try:
-        scored = source.score(yardstick, trials)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UserWarning)
+            scored = source.score(yardstick, trials)
+        for warning in caught:
+            text = f"{source.name} on {entry.session}: {warning.message}"
+            work.report({"event": "note", "session": entry.session, "text": text})
     except MachineError:
         raise
     except FAILURES as error:
-        event: dict[str, object] = {"event": "evaluation", "source": source.name, "session": entry.session}
+        kind = "source" if source.is_baseline else "run"
+        event: dict[str, object] = {"event": kind, kind: source.name, "session": entry.session}
         work.failures.add(error, event=event, name=f"{source.name} on {entry.session}")
         return None
     return Evaluation(
@@ -220,7 +235,11 @@ def _measure(
         n_heldout=yardstick.n_heldout,
         level=work.settings.level,
         metrics={name: _metric(found) for name, found in scored.metrics.items()},
-        missing=dict(scored.missing),
+        missing={
+            name: scored.missing.get(name, _REASONS.get(name, "it only forecasts"))
+            for name in _asked(work, entry)
+            if name not in scored.metrics
+        },
     )
 
 
