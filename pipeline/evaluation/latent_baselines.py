@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from sklearn.decomposition import PCA, FactorAnalysis
 
-from pipeline.evaluation.rate_regression import choose, fit_rates, forward_rates, predict_rates
+from pipeline.evaluation.rate_regression import choose, feature_scale, fit_rates, forward_rates, predict_rates
 from pipeline.evaluation.spike_task import RatePrediction
 from pipeline.signals.smoothing import smooth_trials
 
@@ -160,7 +160,8 @@ def _predict(
 def _learn_latents(fit: Callable[[FloatArray, int], _Model], sigma_bins: float, latents: int) -> Learn:
     def learn(counts: FloatArray) -> Transform:
         smoothed = smooth_trials(np.sqrt(counts), sigma_bins=sigma_bins)
-        mean = np.nan_to_num(np.nanmean(smoothed, axis=(0, 1)))
+        number = np.isfinite(smoothed).sum(axis=(0, 1))
+        mean = np.nansum(smoothed, axis=(0, 1)) / np.maximum(number, 1)
 
         def rows_of(roots: FloatArray) -> FloatArray:
             centred: FloatArray = np.nan_to_num(roots - mean).reshape(-1, len(mean))
@@ -168,13 +169,11 @@ def _learn_latents(fit: Callable[[FloatArray, int], _Model], sigma_bins: float, 
 
         rows = rows_of(smoothed)
         model = fit(rows, latents)
-        found = model.transform(rows)
-        deviation = found.std(axis=0)
-        deviation[deviation == 0.0] = 1.0
+        scale = feature_scale(model.transform(rows)[None])
 
         def transform(trials: FloatArray) -> FloatArray:
             roots = smooth_trials(np.sqrt(trials), sigma_bins=sigma_bins)
-            scaled: FloatArray = model.transform(rows_of(roots)) / deviation
+            scaled: FloatArray = model.transform(rows_of(roots)) / scale
             return scaled.reshape(*trials.shape[:2], -1)
 
         return transform
