@@ -2,8 +2,8 @@
 
 Square roots of the held-in counts, whose variance depends little on the rate, are smoothed within the trial.
 The latent variables of every bin, divided by their standard deviations, are mapped to the rates of all units
-by Poisson regression. Width of the Gaussian, number of latent dimensions and penalty are those that predict
-held-out units of training trials left out best.
+by Poisson regression. Width of the Gaussian (or none), number of latent dimensions and penalty are those that
+predict held-out units of training trials left out best.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+_UNSMOOTHED_MS = 1e-3
+"""Tried beside the widths of the settings: units can share what lasts no longer than a bin."""
 _GAIN = 1e-5
 """Log-likelihood per bin an iteration of factor analysis has to gain to be followed by another."""
 
@@ -145,7 +147,8 @@ def _choose(
     def learner(sigma_ms: float, number: int) -> Learn:
         return _learn_latents(fit, sigma_ms / 1e3 / task.bin_size_s, number)
 
-    return choose(learner, task, settings, latents=latents)
+    widths = (_UNSMOOTHED_MS, *settings.sigmas_ms)
+    return choose(learner, task, settings.model_copy(update={"sigmas_ms": widths}), latents=latents)
 
 
 def _predict(
