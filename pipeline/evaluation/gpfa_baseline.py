@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.errors import DataError, MachineError
 from pipeline.evaluation.latent_baselines import choose_factors, rates_of_latents
-from pipeline.evaluation.rate_regression import draw_trials
+from pipeline.evaluation.rate_regression import draw_trials, feature_scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,9 +113,8 @@ def _infer(task: SpikeTask, settings: BaselineSettings, *, latents: int) -> tupl
 
     # Apart, so that no rounding of one part depends on the other.
     train, new = infer(trains), infer(_spike_trains(task.eval_heldin, bin_ms))
-    deviation = train.std(axis=(0, 1))
-    deviation[deviation == 0.0] = 1.0
-    return train / deviation, new / deviation
+    scale = feature_scale(train)
+    return train / scale, new / scale
 
 
 def _spike_trains(counts: FloatArray, bin_ms: float) -> list[list[Any]]:

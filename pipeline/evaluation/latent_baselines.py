@@ -2,8 +2,8 @@
 
 Square roots of the held-in counts, whose variance depends little on the rate, are smoothed within the trial.
 The latent variables of every bin, divided by their standard deviations, are mapped to the rates of all units
-by Poisson regression. Width of the Gaussian, number of latent dimensions and penalty are those that predict
-held-out units of training trials left out best.
+by Poisson regression. Width of the Gaussian (or none), number of latent dimensions and penalty are those that
+predict held-out units of training trials left out best.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from sklearn.decomposition import PCA, FactorAnalysis
 
-from pipeline.evaluation.rate_regression import choose, fit_rates, forward_rates, predict_rates
+from pipeline.evaluation.rate_regression import choose, feature_scale, fit_rates, forward_rates, predict_rates
 from pipeline.evaluation.spike_task import RatePrediction
 from pipeline.signals.smoothing import smooth_trials
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+_UNSMOOTHED_MS = 1e-3
+"""Tried beside the widths of the settings: units can share what lasts no longer than a bin."""
 _GAIN = 1e-5
 """Log-likelihood per bin an iteration of factor analysis has to gain to be followed by another."""
 
@@ -145,7 +147,8 @@ def _choose(
     def learner(sigma_ms: float, number: int) -> Learn:
         return _learn_latents(fit, sigma_ms / 1e3 / task.bin_size_s, number)
 
-    return choose(learner, task, settings, latents=latents)
+    widths = (_UNSMOOTHED_MS, *settings.sigmas_ms)
+    return choose(learner, task, settings.model_copy(update={"sigmas_ms": widths}), latents=latents)
 
 
 def _predict(
@@ -160,7 +163,8 @@ def _predict(
 def _learn_latents(fit: Callable[[FloatArray, int], _Model], sigma_bins: float, latents: int) -> Learn:
     def learn(counts: FloatArray) -> Transform:
         smoothed = smooth_trials(np.sqrt(counts), sigma_bins=sigma_bins)
-        mean = np.nan_to_num(np.nanmean(smoothed, axis=(0, 1)))
+        number = np.isfinite(smoothed).sum(axis=(0, 1))
+        mean = np.nansum(smoothed, axis=(0, 1)) / np.maximum(number, 1)
 
         def rows_of(roots: FloatArray) -> FloatArray:
             centred: FloatArray = np.nan_to_num(roots - mean).reshape(-1, len(mean))
@@ -168,13 +172,11 @@ def _learn_latents(fit: Callable[[FloatArray, int], _Model], sigma_bins: float, 
 
         rows = rows_of(smoothed)
         model = fit(rows, latents)
-        found = model.transform(rows)
-        deviation = found.std(axis=0)
-        deviation[deviation == 0.0] = 1.0
+        scale = feature_scale(model.transform(rows)[None])
 
         def transform(trials: FloatArray) -> FloatArray:
             roots = smooth_trials(np.sqrt(trials), sigma_bins=sigma_bins)
-            scaled: FloatArray = model.transform(rows_of(roots)) / deviation
+            scaled: FloatArray = model.transform(rows_of(roots)) / scale
             return scaled.reshape(*trials.shape[:2], -1)
 
         return transform

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import DataError
 from pipeline.evaluation.poisson_regression import fit_poisson
-from pipeline.evaluation.ridge import group_folds
+from pipeline.evaluation.ridge import CONSTANT_BELOW, group_folds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +79,8 @@ def choose(
     settings
         What is tried.
     latents
-        Numbers of latent dimensions tried; those that are not below the number of units are left out.
+        Numbers of latent dimensions tried; those that are not below the number of units are left out, and if
+        none is left, the one just below it is taken.
 
     Raises
     ------
@@ -90,7 +91,8 @@ def choose(
     rows = draw_trials(len(shown), settings.choice_trials, seed=settings.seed)
     shown, wanted = shown[rows], wanted[rows]
     fold_of = group_folds(np.arange(len(rows)), folds=settings.folds, seed=settings.seed)
-    possible = [number for number in latents if number < shown.shape[2]] or [min(1, *latents)]
+    n_units = shown.shape[2]
+    possible = [number for number in latents if number < n_units] or [max(1, n_units - 1)]
     latest: dict[int, tuple[tuple[float, int], tuple[FloatArray, FloatArray]]] = {}
 
     def features(choice: Choice, fold: int) -> tuple[FloatArray, FloatArray]:
@@ -210,6 +212,18 @@ def mean_counts(counts: FloatArray) -> FloatArray:
     number = np.maximum(known.sum(axis=(0, 1)), 1)
     mean: FloatArray = np.where(known, counts, 0.0).sum(axis=(0, 1)) / number
     return np.maximum(mean, RATE_FLOOR)
+
+
+def feature_scale(features: FloatArray) -> FloatArray:
+    """Return the standard deviation of each feature; 1 where a feature is constant but for rounding.
+
+    Examples
+    --------
+    >>> feature_scale(np.array([[[0.0, 3.0], [4.0, 3.0]]])).tolist()
+    [2.0, 1.0]
+    """
+    deviation = features.std(axis=(0, 1))
+    return np.where(deviation > CONSTANT_BELOW * np.max(deviation, initial=0.0), deviation, 1.0)
 
 
 def forward_mean(task: SpikeTask) -> FloatArray:

@@ -33,6 +33,7 @@ def task():
     )
 
 
+@pytest.mark.filterwarnings("ignore:The 'copy' argument in Quantity")
 def test_elephant_finds_the_counts_in_the_bins_they_came_from(task):
     conversion, ms = pytest.importorskip("elephant.conversion"), pytest.importorskip("quantities").ms
     for bin_ms in (20.0, 5.0, 1000 / 60):

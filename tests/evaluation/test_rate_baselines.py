@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.evaluation.poisson_regression import fit_poisson
 from pipeline.evaluation.rate_baselines import BASELINES
-from pipeline.evaluation.rate_regression import choose
+from pipeline.evaluation.rate_regression import choose, feature_scale, forward_rates
 from pipeline.evaluation.spike_task import RatePrediction, SpikeTask
 from schemas.baselines import BaselineSettings
 
@@ -178,6 +178,37 @@ def test_silent_units_and_bins_not_recorded_leave_predictions_finite(made, name)
     assert found.eval[..., N_IN].max() < 0.01
 
 
+def test_bins_ahead_are_regressed_on_the_last_bin_of_the_window(made):
+    rng = np.random.default_rng(2)
+    train, new = rng.normal(size=(120, 4, 3)), rng.normal(size=(9, 4, 3))
+    ahead = rng.poisson(np.exp(train[:, -1:, :2] - 1.0), size=(120, 2, 2)).astype(float)
+    ahead[:, 1, 0] = 0.0
+    task = replace(
+        made.task,
+        train_heldin=np.ones((120, 4, 1)),
+        train_heldout=np.ones((120, 4, 1)),
+        train_forward=ahead,
+    )
+    found = forward_rates(train, new, task, BaselineSettings(penalties=(0.01, 10.0)))
+    mean = ahead.mean(axis=(0, 1))
+    fit = fit_poisson(
+        np.concatenate([train[:, -1], train[:, -1].mean(axis=0)[None]]),
+        np.concatenate([ahead.reshape(120, 4), np.tile(mean, 2)[None]]),
+        penalty=0.01,
+    )
+    np.testing.assert_allclose(found, fit.predict(new[:, -1]).reshape(9, 2, 2), rtol=1e-2)
+    # A unit that never fired in a bin is not taken to be unable to: one trial in 121 has its mean.
+    assert found[:, 1, 0].mean() == pytest.approx(mean[0] / 121, rel=0.2)
+
+
+def test_latent_variables_that_are_rounding_alone_are_not_blown_up():
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(5, 40, 3)) * [2.0, 1e-16, 0.0]
+    scale = feature_scale(features)
+    assert scale[0] == pytest.approx(2.0, rel=0.1)
+    assert scale[1:].tolist() == [1.0, 1.0]
+
+
 def test_the_null_model_is_the_mean_of_each_unit(made, predicted):
     mean = made.task.train.mean(axis=(0, 1))
     np.testing.assert_allclose(predicted["null"].eval, np.broadcast_to(mean, (60, N_TIME, 32)))
@@ -240,6 +271,21 @@ def test_what_is_chosen_predicts_trials_left_out_best(made):
     assert (choice.sigma_ms, choice.latents) == (40.0, 6)
     assert {number for _, number, _ in tried} == {6, 7}  # not below the number of units: 24
     assert {n_trials for _, _, n_trials in tried} == {40}
+
+
+@pytest.mark.parametrize("name", ["factor_analysis", "pca"])
+def test_there_are_fewer_latent_dimensions_than_units(made, name):
+    few = replace(
+        made.task,
+        train_heldin=made.task.train_heldin[..., :4],
+        eval_heldin=made.task.eval_heldin[..., :4],
+        train_forward=None,
+    )
+    three, many = (
+        BASELINES[name](few, SETTINGS.model_copy(update={"latents": latents})).eval
+        for latents in ((3,), (24, 32))
+    )
+    assert np.array_equal(three, many)
 
 
 def test_a_single_unit_cannot_be_predicted_from_others(made):
