@@ -101,9 +101,9 @@ def decode(
                 report=out,
             )
         except PartialFailure as failure:
-            _tables(out, failure.results, catalog)  # type: ignore[arg-type]
+            show_decoded(out, failure.results, catalog)  # type: ignore[arg-type]
             raise
-        _tables(out, scores, catalog)
+        show_decoded(out, scores, catalog)
 
 
 def lags_of(text: str) -> list[float]:
@@ -131,10 +131,11 @@ def lags_of(text: str) -> list[float]:
         raise wrong from error
     if not (step > 0 and number > 0):
         raise wrong
-    return [first + step * index for index in range(number + 1)]
+    return [round(first + step * index, 9) for index in range(number + 1)]
 
 
-def _tables(out: Output, scores: Sequence[Score], catalog: Path) -> None:
+def show_decoded(out: Output, scores: Sequence[Score], catalog: Path) -> None:
+    """Show scores of one decoding: velocity, the comparison of lags, the transfer."""
     from pipeline.evaluation.lag_scan import TEST_METRIC, TRAINING_METRIC
     from pipeline.evaluation.transfer import METRIC
 

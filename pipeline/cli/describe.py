@@ -260,13 +260,31 @@ def _recipe_words(attributes: StoreAttributes) -> str:
 
 
 def _show_scores(out: Output, scores: Sequence[Score]) -> None:
-    columns = ["run", "session", "metric", "source", "lag_ms", "split", "value", "n_trials"]
-    rows = [
-        [_words(getattr(score, name)) if getattr(score, name) is not None else "" for name in columns]
-        for score in scores
+    if not scores:
+        return
+    columns = [
+        "run",
+        "session",
+        "metric",
+        "source",
+        "decoder",
+        "lag_ms",
+        "split",
+        "value",
+        "p_value",
+        "n_trials",
     ]
-    if rows:
-        out.table("Scores", columns, rows)
+    if any(score.trained_on for score in scores):
+        columns.insert(5, "trained_on")
+    rows = [[_of_score(score, name) for name in columns] for score in scores]
+    out.table("Scores", columns, rows)
+
+
+def _of_score(score: Score, name: str) -> str:
+    value = getattr(score, name)
+    if name == "trained_on":
+        return f"{len(value)} sessions" if len(value) > 1 else "".join(value)
+    return "" if value is None else _words(value)
 
 
 def _extent(entry: DandisetEntry) -> tuple[int | None, int | None]:
