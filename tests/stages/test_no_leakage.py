@@ -1,0 +1,184 @@
+"""What is held out has no influence on anything that is fitted or chosen: perturb it, and no bit changes.
+
+Held out are test trials (counts, rates, velocity), held-out units of trials that are scored, and the bins
+after windows of trials that are scored. Every test also perturbs what is *not* held out, and sees a change:
+a comparison that could not fail would show nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.evaluation.lag_scan import scan_lags
+from pipeline.evaluation.nlb_velocity import fit_nlb_decoder
+from pipeline.evaluation.rate_baselines import BASELINES
+from pipeline.evaluation.session import fit_session_decoder
+from pipeline.evaluation.spike_task import spike_task
+from pipeline.evaluation.yardstick import prepare_yardstick
+from pipeline.stores.export_windows import heldout_units
+from pipeline.stores.trials import read_continuous, read_trials
+from pipeline.training.begin import begin
+from pipeline.training.feed import with_forward_bins
+from pipeline.training.loop import fit
+from schemas.baselines import BaselineSettings
+from schemas.decoding import DecodeSettings
+from schemas.evaluation import EvaluateSettings
+from schemas.training import TrainSettings
+
+N_FORWARD = 5
+LAG = 5
+FAST = BaselineSettings(sigmas_ms=(30.0, 60.0), latents=(2, 4), penalties=(1e-3, 1e-1), folds=3)
+SMALL = {
+    "mdssm": {"latent_dim": 3, "rank": 1, "dynamics_width": 8, "hyper_width": 8, "encoder_width": 8},
+    "lfads": {"generator_dim": 8, "ic_dim": 4, "factor_dim": 4, "encoder_dim": 6, "controller_dim": 4},
+    "ndt": {"layers": 1, "hidden": 8, "read_in": {"hidden": 8, "width": 8}, "mask": {"max_span": 3}},
+}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory, make_reaches, as_recording, enter_recording):
+    """Return the groups of a store of forty trials that lie apart from each other."""
+    path = tmp_path_factory.mktemp("leakage") / "catalog.yaml"
+    entry = enter_recording(path, as_recording(make_reaches(n_trials=40, n_units=10, seed=3)))
+    store = path.parent / entry.store
+    return read_trials(store).load(), read_continuous(store).load()
+
+
+def perturbed(session, *, split="test", units=None, ahead_only=False):
+    """Return the session with other values in the trials of a split and in the bins after them.
+
+    Also what the bins hold in the continuous recording is changed, but for bins of other trials.
+    """
+    trials, continuous = (group.copy(deep=True) for group in session)
+    rng = np.random.default_rng(1)
+    length, rows = trials.sizes["time"], np.flatnonzero(trials["split"].values == split)
+    start = trials["start_bin"].values.astype(int)
+    bins = start[rows, None] + np.arange(length + N_FORWARD + LAG)
+    others = np.setdiff1d(np.arange(len(start)), rows)
+    taken = (start[others, None] + np.arange(-LAG, length + N_FORWARD + LAG)).ravel()
+    if ahead_only:
+        bins = bins[:, length:]
+    free = np.setdiff1d(bins.ravel(), taken)
+    columns = np.arange(10) if units is None else np.flatnonzero(units)
+    for name, noise in (("counts", rng.integers(1, 9, 10)), ("rates", rng.uniform(5, 50, 10))):
+        whole, cut = continuous[name].values, trials[name].values
+        whole[np.ix_(free, columns)] += noise[columns].astype(whole.dtype)
+        if not ahead_only:
+            cut[np.ix_(rows, np.arange(length), columns)] += noise[columns].astype(cut.dtype)
+    if units is None:
+        continuous["velocity"].values[free] += rng.normal(size=(len(free), 2)) * 30
+        if not ahead_only:
+            trials["velocity"].values[rows] += 30.0
+    return trials, continuous
+
+
+def same_bits(one, other):
+    """Whether two results hold the same numbers, whatever they are made of."""
+    if is_dataclass(one):
+        return all(same_bits(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same_bits(one[key], other[key]) for key in one)
+    if isinstance(one, tuple | list):
+        return len(one) == len(other) and all(map(same_bits, one, other))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, np.ndarray) and one.dtype.kind == "f":
+        return np.array_equal(one, other, equal_nan=True)
+    return np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("decoder", ["ridge", "wiener"])
+def test_velocity_decoders_do_not_see_test_trials(session, decoder):
+    settings = DecodeSettings(lag_scan_ms=(0.0, 60.0, 100.0), decoders=(decoder,))
+
+    def fitted(groups):
+        scan = scan_lags(*groups, settings, decoder=decoder)
+        return fit_session_decoder(*groups, settings, decoder=decoder).ridge, scan.ridges, scan.best_lag_ms
+
+    assert same_bits(fitted(session), fitted(perturbed(session)))
+    assert not same_bits(fitted(session), fitted(perturbed(session, split="train")))
+
+
+def trained(groups, name, tmp_path, **changes):
+    trials, continuous = groups
+    settings = TrainSettings.model_validate({
+        "model": {"name": name, **SMALL[name]}, "signal": "counts", "device": "cpu", "max_steps": 4,
+        "validate_every": 2, "checkpoint_every": 4, "batch": {"trials_per_session": 8}, **changes,
+    })  # fmt: skip
+    if settings.forward_bins:
+        trials = with_forward_bins(trials, continuous, settings.forward_bins)
+    datasets = {str(trials.attrs["session"]): trials}
+    model, feeds = begin(datasets, settings)
+    fit(model, feeds, settings, tmp_path / str(len(list(tmp_path.iterdir()))))
+    scaling = next(iter(feeds.values())).scaling
+    return dict(model.state_dict()), scaling.offset, scaling.scale
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_training_does_not_see_test_trials(session, name, tmp_path):
+    asked = {"co_smoothing": True, "heldout_fraction": 0.3}
+    if name != "mdssm":
+        asked["forward_bins"] = N_FORWARD
+    first = trained(session, name, tmp_path, **asked)
+    assert same_bits(first, trained(perturbed(session), name, tmp_path, **asked))
+    assert not same_bits(first, trained(perturbed(session, split="train"), name, tmp_path, **asked))
+
+
+def test_training_in_a_common_frame_does_not_see_test_trials(session, tmp_path):
+    asked = {"model": {"name": "mdssm", **SMALL["mdssm"], "start": "principal"}, "signal": "rates"}
+    first = trained(session, "mdssm", tmp_path, **asked)
+    assert same_bits(first, trained(perturbed(session), "mdssm", tmp_path, **asked))
+    assert not same_bits(first, trained(perturbed(session, split="train"), "mdssm", tmp_path, **asked))
+
+
+@pytest.mark.filterwarnings("ignore:.*GPFA has not converged")
+@pytest.mark.parametrize("name", BASELINES)
+def test_baselines_do_not_see_what_they_predict(session, name):
+    if name == "gpfa":
+        pytest.importorskip("elephant", reason="GPFA NOT TESTED: elephant is not installed")
+    heldout = heldout_units(session[0], fraction=0.3, seed=0)
+    settings = FAST.model_copy(update={"gpfa_iterations": 5, "gpfa_latents": 2})
+
+    def predicted(groups):
+        task, _ = spike_task(*groups, heldout=heldout, forward_bins=N_FORWARD)
+        with np.errstate(all="ignore"):
+            return BASELINES[name](task, settings)
+
+    first = predicted(session)
+    for hidden in (
+        perturbed(session, units=heldout),
+        perturbed(session, ahead_only=True),
+    ):
+        assert same_bits(first, predicted(hidden))
+    # Held-in counts of the trials to predict are seen, but change neither parameters nor choices.
+    assert same_bits(first.train, predicted(perturbed(session)).train)
+    assert not same_bits(first.train, predicted(perturbed(session, split="train")).train)
+
+
+def test_the_yardstick_fits_its_decoders_to_training_trials(session):
+    settings = EvaluateSettings(baseline=FAST, heldout_fraction=0.3, forward_ms=100.0)
+
+    def fitted(groups):
+        yardstick = prepare_yardstick(*groups, settings)
+        train = yardstick.task.train
+        task = yardstick.forecast
+        decoder = fit_nlb_decoder(train, yardstick.velocity[0], folds=settings.folds)
+        return yardstick.task.train_forward, decoder.ridges, task.ridge, task.of_rates, task.of_velocity
+
+    assert same_bits(fitted(session), fitted(perturbed(session)))
+    assert not same_bits(fitted(session), fitted(perturbed(session, split="train")))
+
+
+def test_the_validation_phase_does_not_look_at_test_trials(session):
+    settings = EvaluateSettings(heldout_fraction=0.3, forward_ms=100.0, phase="val")
+
+    def laid_ready(groups):
+        yardstick = prepare_yardstick(*groups, settings)
+        return yardstick.task, yardstick.answers, yardstick.velocity
+
+    assert same_bits(laid_ready(session), laid_ready(perturbed(session)))
+    assert not same_bits(laid_ready(session), laid_ready(perturbed(session, split="val")))
