@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.evaluation.rate_regression import RATE_FLOOR
 from pipeline.evaluation.spike_task import RatePrediction
 from pipeline.training.feed import FORWARD, FORWARD_INPUTS, hidden_units
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from pipeline.training.inference import TrainedRun
 
     FloatArray = NDArray[np.float64]
-
-LEAST_PER_BIN = 1e-9
-"""Rates are at least this: a Gaussian likelihood may give values below 0, under which no spike can be."""
 
 
 def predict_rates(
@@ -44,7 +42,8 @@ def predict_rates(
     Returns
     -------
     prediction
-        Expected spikes per bin, at least `LEAST_PER_BIN`. Units a run trained with ``co_smoothing`` hides are
+        Expected spikes per bin, at least `RATE_FLOOR`, as that of baselines: a Gaussian likelihood may give
+        values below 0, under which no spike can be. Units a run trained with ``co_smoothing`` hides are
         inferred from the others; every other run is shown all units, held-out ones too
         (`hides`).
 
@@ -60,7 +59,7 @@ def predict_rates(
     width = float(trials.attrs["bin_size_s"])
 
     def ordered(hertz: NDArray[np.float32]) -> FloatArray:
-        per_bin: FloatArray = np.maximum(hertz.astype(np.float64) * width, LEAST_PER_BIN)[..., answers.order]
+        per_bin: FloatArray = np.maximum(hertz.astype(np.float64) * width, RATE_FLOOR)[..., answers.order]
         return per_bin
 
     found = {name: ordered(run.reconstruct(session, part)) for name, part in parts.items()}

@@ -1,0 +1,150 @@
+"""What it costs to evaluate 44 sessions with three models, and what scoring costs done plainly.
+
+``python benchmarks/evaluate.py`` simulates and ingests 44 sessions (60 to 190 units, 200 trials), trains
+three models for a few steps (time does not depend on how good they are), and times `pipeline run evaluate`
+for decoding and bits per spike, with 1000 bootstrap resamples: the whole stage, and what of it is inference
+of rates. Beside it, for a few sessions, the same scores by scikit-learn's ``GridSearchCV(Ridge())`` and a
+loop over units, without intervals; both agree to 1e-9.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+
+from pipeline.evaluation.nlb_velocity import NLB_ALPHAS
+from pipeline.evaluation.yardstick import prepare_yardstick
+from pipeline.sources.folder import FolderSource
+from pipeline.sources.simulator import simulate_dandiset
+from pipeline.stages.evaluate import evaluate
+from pipeline.stages.ingest import ingest
+from pipeline.stages.train import train
+from pipeline.stores.catalog import read_catalog
+from pipeline.stores.location import store_path
+from pipeline.stores.trials import read_continuous, read_trials
+from pipeline.training import rates
+from pipeline.training.inference import load_run
+from schemas.evaluation import EvaluateSettings
+from schemas.recipe import IngestRecipe
+from schemas.simulation import SimulateSettings
+from schemas.training import TrainSettings
+
+TARGET_S = 60.0
+MODELS = ("mdssm", "ndt", "node_sae")
+PLAIN_SESSIONS = 4
+SETTINGS = EvaluateSettings(metrics=("velocity_r2", "co_bps"), baselines=())
+
+
+def prepare(folder: Path, n_sessions: int) -> Path:
+    """Make the catalog: sessions and runs."""
+    simulated = SimulateSettings(
+        n_subjects=4, n_sessions=math.ceil(n_sessions / 4), n_units=(60, 190), n_trials=200, waveforms=False
+    )
+    files = simulate_dandiset(folder / "nwb", simulated)
+    for extra in files[n_sessions:]:
+        extra.unlink()
+    catalog = folder / "catalog.yaml"
+    ingest(catalog, FolderSource([folder / "nwb"]), IngestRecipe())
+    for name in MODELS:
+        settings = TrainSettings.model_validate({
+            "model": {"name": name}, "co_smoothing": True, "heldout_fraction": 0.25, "signal": "counts",
+            "batch": {"trials_per_session": 8, "sessions_per_step": 8}, "max_steps": 5, "validate_every": 5,
+            "checkpoint_every": 5, "device": "cpu",
+        })  # fmt: skip
+        train(catalog, settings, run_name=name)
+    return catalog
+
+
+def plain_scores(prediction: Any, yardstick: Any) -> tuple[float, float]:
+    """Score as a user would with scikit-learn and a loop over units."""
+    velocity = [part.reshape(-1, 2) for part in yardstick.velocity]
+    known = [np.isfinite(part).all(axis=1) for part in velocity]
+    features = [part.reshape(-1, part.shape[2]) for part in (prediction.train, prediction.eval)]
+    search = GridSearchCV(Ridge(), {"alpha": NLB_ALPHAS}).fit(features[0][known[0]], velocity[0][known[0]])
+    r2 = search.score(features[1][known[1]], velocity[1][known[1]])
+    n_in = yardstick.answers.eval_heldin.shape[2]
+    gain = spikes = 0.0
+    for unit in range(yardstick.n_heldout):
+        n, rate = yardstick.answers.eval_heldout[..., unit], prediction.eval[..., n_in + unit]
+        null = n.mean()
+        gain += ((null - n * np.log(null)) - (rate - n * np.log(rate))).sum()
+        spikes += n.sum()
+    return r2, gain / spikes / np.log(2)
+
+
+def beside_plain(catalog: Path) -> tuple[float, float]:
+    """Time both ways on the same rates, in turn. Returns seconds of each."""
+    entries = list(read_catalog(catalog).sessions.values())[:PLAIN_SESSIONS]
+    run = load_run(catalog.parent / "runs" / "ndt", device="cpu")
+    plain = ours = 0.0
+    for entry in entries:
+        store = store_path(catalog, entry.store)
+        trials = read_trials(store).load()
+        yardstick = prepare_yardstick(trials, read_continuous(store), SETTINGS)
+        prediction = rates.predict_rates(run, entry.session, trials, yardstick.answers)
+        for _ in range(2):
+            begun = time.perf_counter()
+            found = plain_scores(prediction, yardstick)
+            plain += time.perf_counter() - begun
+            begun = time.perf_counter()
+            scored = yardstick.score(prediction).metrics
+            ours += time.perf_counter() - begun
+        values = scored["velocity_r2"].value, scored["co_bps"].value
+        assert np.allclose(found, values, rtol=0, atol=1e-9), (found, values)
+    return plain, ours
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    words.add_argument("--sessions", type=int, default=44)
+    words.add_argument("--threads", type=int, default=2)
+    words.add_argument("--folder", type=Path, help="Keep what is made here, and use what is there.")
+    asked = words.parse_args()
+    torch.set_num_threads(asked.threads)
+    warnings.simplefilter("ignore")
+    folder = asked.folder or Path(tempfile.mkdtemp())
+    catalog = folder / "catalog.yaml"
+    if not catalog.exists():
+        prepare(folder, asked.sessions)
+    inference = 0.0
+    original = rates.predict_rates
+
+    def timed(*given: Any, **words: Any) -> Any:
+        nonlocal inference
+        begun = time.perf_counter()
+        found = original(*given, **words)
+        inference += time.perf_counter() - begun
+        return found
+
+    rates.predict_rates = timed
+    begun = time.perf_counter()
+    done = evaluate(catalog, SETTINGS, force=True, device="cpu")
+    seconds = time.perf_counter() - begun
+    rates.predict_rates = original
+    units = [entry.n_units for entry in read_catalog(catalog).sessions.values()]
+    print(
+        f"{len(units)} sessions of {min(units)} to {max(units)} units, {len(MODELS)} models, {len(done)} "
+        f"evaluations, {torch.get_num_threads()} threads"
+    )
+    verdict = "met" if seconds < TARGET_S else "MISSED"
+    print(f"pipeline run evaluate        {seconds:7.1f} s   {verdict} (< {TARGET_S:g} s)")
+    print(f"  of it inference of rates   {inference:7.1f} s")
+    plain, ours = beside_plain(catalog)
+    print(
+        f"scores of {PLAIN_SESSIONS} sessions, twice: plain {plain:.2f} s, ours with intervals {ours:.2f} s"
+    )
+    print(f"plain / ours                 {plain / ours:7.2f}")
+
+
+if __name__ == "__main__":
+    main()
