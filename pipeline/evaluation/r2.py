@@ -17,11 +17,12 @@ A definition whose denominator is zero, or that has no sample left, is undefined
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
+from pipeline.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
     BoolArray = NDArray[np.bool_]
+
+ROUNDING_SHARE = 1e-12
+"""A variance smaller than this share of the mean square it is the rest of is none but for rounding."""
 
 
 def r2(
@@ -115,6 +119,106 @@ def r2_per_output(true: ArrayLike, predicted: ArrayLike, *, mask: ArrayLike | No
     [1.0, 0.0]
     """
     return _per_output(*_checked(true, predicted, mask))
+
+
+@dataclass(frozen=True)
+class R2Sums:
+    """An R² as a `pipeline.evaluation.resampling.Statistic`, from sums over each trial.
+
+    ``r2_uniform`` and ``r2_pooled`` of a resample take the variance around the mean of that resample.
+
+    Attributes
+    ----------
+    definition
+        ``"r2_uniform"``, ``"r2_pooled"`` or ``"r2_trialmean"``.
+    squared_error
+        Of each output. Shape ``(trial, output)``.
+    number
+        Values that count. Shape ``(trial, output)``.
+    first, second
+        Sums of the true values and of their squares, taken from the mean over all trials; for
+        ``r2_trialmean`` from each trial's own mean, so that `first` is 0. Shape ``(trial, output)``.
+    """
+
+    definition: R2Definition
+    squared_error: FloatArray
+    number: FloatArray
+    first: FloatArray
+    second: FloatArray
+
+    @classmethod
+    def of(
+        cls, true: ArrayLike, predicted: ArrayLike, *, definition: R2Definition, mask: ArrayLike | None = None
+    ) -> R2Sums:
+        """Sum over each trial.
+
+        Parameters
+        ----------
+        true, predicted, mask
+            As for `r2`. Shape ``(trial, time, output)``; a mask may lack the last dimension. A trial without
+            a value that counts is fine.
+        definition
+            ``"r2_uniform"``, ``"r2_pooled"`` or ``"r2_trialmean"``; a correlation is no ratio of sums.
+
+        Raises
+        ------
+        DataError
+            If the shapes do not fit, or a value that counts is not finite.
+        SettingsError
+            If `definition` is another one.
+
+        Examples
+        --------
+        >>> sums = R2Sums.of([[[1.0]], [[3.0]]], [[[1.0]], [[2.0]]], definition="r2_pooled")
+        >>> sums.value(np.array([[1.0, 1.0], [2.0, 1.0], [2.0, 0.0]])).tolist()
+        [0.5, 0.625, nan]
+        """
+        if definition == "r2_pearson":
+            raise SettingsError(
+                "R² over resampled trials: r2_pearson is not a ratio of sums; use r2_uniform, r2_pooled or "
+                "r2_trialmean"
+            )
+        truth, guess, kept = _checked(true, predicted, mask)
+        if truth.ndim != 3:
+            raise DataError(f"R² over resampled trials: shape {truth.shape}; expected (trial, time, output)")
+        around = (1,) if definition == "r2_trialmean" else (0, 1)
+        deviation = _deviation(truth, kept, axes=around)
+        first = np.zeros((len(truth), truth.shape[2])) if around == (1,) else deviation.sum(axis=1)
+        return cls(
+            definition=definition,
+            squared_error=np.square(truth - guess).sum(axis=1),
+            number=kept.sum(axis=1, dtype=np.float64),
+            first=first,
+            second=np.square(deviation).sum(axis=1),
+        )
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return len(self.number)
+
+    def value(self, weights: FloatArray) -> FloatArray:
+        """Return the R² with each trial counted `weight` times.
+
+        Parameters
+        ----------
+        weights
+            At least 0. Shape ``(resample, trial)``.
+
+        Returns
+        -------
+        values
+            Shape ``(resample,)``, at most 1; NaN where not defined, as for `r2`.
+        """
+        number, first, second = (weights @ sums for sums in (self.number, self.first, self.second))
+        shift = np.divide(np.square(first), number, out=np.zeros_like(first), where=number > 0)
+        total = np.where(second - shift > ROUNDING_SHARE * second, second - shift, 0.0)
+        error = weights @ self.squared_error
+        if self.definition != "r2_uniform":
+            error, total = error.sum(axis=1, keepdims=True), total.sum(axis=1, keepdims=True)
+        ratio = np.divide(error, total, out=np.full(total.shape, np.nan), where=total > 0)
+        values: FloatArray = 1.0 - ratio.mean(axis=1)
+        return values
 
 
 def _per_output(truth: FloatArray, guess: FloatArray, kept: BoolArray) -> FloatArray:

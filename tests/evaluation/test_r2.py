@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import r2, r2_per_output
+from pipeline.errors import DataError, SettingsError
+from pipeline.evaluation.r2 import R2Sums, r2, r2_per_output
 
 DEFINITIONS = ("r2_uniform", "r2_pooled", "r2_pearson", "r2_trialmean")
 
@@ -127,3 +128,58 @@ def test_shapes_that_do_not_fit_are_refused(signals):
         r2(true, predicted, definition="r2_pooled", mask=np.ones(4, dtype=bool))
     with pytest.raises(DataError, match="r2_trialmean needs"):
         r2(true[0], predicted[0], definition="r2_trialmean")
+
+
+SUMMED = ("r2_uniform", "r2_pooled", "r2_trialmean")
+
+
+@pytest.mark.parametrize("definition", SUMMED)
+def test_sums_over_trials_give_the_r2_of_any_selection(definition):
+    rng = np.random.default_rng(5)
+    true = rng.normal(size=(9, 11, 3)) * [1.0, 5.0, 0.2] + rng.normal(size=(9, 1, 3)) + [0.0, 1e4, -3.0]
+    predicted = true + rng.normal(size=true.shape) * [0.3, 2.0, 0.5]
+    mask = rng.random((9, 11)) > 0.2
+    true[~mask] = np.nan
+    sums = R2Sums.of(true, predicted, definition=definition, mask=mask)
+    drawn = rng.integers(9, size=(50, 9))
+    weights = np.stack([np.bincount(row, minlength=9) for row in drawn]).astype(float)
+    expected = [r2(true[row], predicted[row], definition=definition, mask=mask[row]) for row in drawn]
+    assert sums.value(weights) == pytest.approx(expected, abs=1e-9)
+    whole = r2(true, predicted, definition=definition, mask=mask)
+    assert sums.value(np.ones((1, 9)))[0] == pytest.approx(whole, abs=1e-12)
+
+
+def test_sums_equal_scikit_learn(signals):
+    true, predicted = signals
+    flat = [values.reshape(-1, 3) for values in signals]
+    found = R2Sums.of(true, predicted, definition="r2_uniform").value(np.ones((1, 4)))[0]
+    assert found == pytest.approx(r2_score(*flat), abs=1e-12)
+    pooled = R2Sums.of(true, predicted, definition="r2_pooled").value(np.ones((1, 4)))[0]
+    assert pooled == pytest.approx(r2_score(*flat, multioutput="variance_weighted"), abs=1e-12)
+
+
+@pytest.mark.parametrize("definition", SUMMED)
+@pytest.mark.parametrize("level", [0.1, 1e8])
+def test_a_resample_without_variance_is_undefined(definition, level):
+    # The first two trials hold one value only.
+    true = np.full((3, 4, 1), level)
+    true[2, :, 0] = np.arange(4) + level
+    sums = R2Sums.of(true, true + 1, definition=definition)
+    values = sums.value(np.array([[1.0, 1.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, 1.0]]))
+    assert np.isnan(values).tolist() == [True, True, True, False]
+    assert values[3] == pytest.approx(r2(true, true + 1, definition=definition), abs=1e-9)
+
+
+def test_one_output_without_variance_leaves_the_uniform_mean_undefined():
+    true = np.random.default_rng(0).normal(size=(3, 5, 2))
+    true[..., 1] = 7.0
+    ones = np.ones((1, 3))
+    assert np.isnan(R2Sums.of(true, true, definition="r2_uniform").value(ones)[0])
+    assert R2Sums.of(true, true, definition="r2_pooled").value(ones)[0] == 1.0
+
+
+def test_what_has_no_sums_is_refused(signals):
+    with pytest.raises(SettingsError, match="r2_pearson"):
+        R2Sums.of(*signals, definition="r2_pearson")
+    with pytest.raises(DataError, match=r"expected \(trial, time, output\)"):
+        R2Sums.of(signals[0][0], signals[1][0], definition="r2_pooled")
