@@ -1,8 +1,8 @@
 """Ridge regression with an intercept, its penalty chosen by cross-validation over whole trials.
 
 Minimises ``Σ‖y − ȳ − (x − x̄)/s · w‖² + α‖w‖²`` with x̄ and s the mean and the standard deviation of each
-feature over the samples of the fit, so that α means the same for quiet and busy units. One decomposition
-of the features serves every α.
+feature over the samples of the fit, so that α means the same for quiet and busy units; with
+``standardise=False`` all s are 1. One decomposition of the features serves every α.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Ridge:
     target_mean
         Mean of the targets the fit saw. Shape ``(n_outputs,)``, float64.
     alpha
-        Penalty, on standardised features.
+        Penalty, on standardised features unless the fit says otherwise.
     cv_r2
         Cross-validated R² of each penalty tried, ascending in the penalty; empty if none was compared.
     """
@@ -84,7 +84,7 @@ class Ridge:
 
 @dataclass(frozen=True)
 class _Factorised:
-    """Standardised features ``U·diag(s)·Vᵀ`` without U, which no solution needs."""
+    """Scaled features ``U·diag(s)·Vᵀ`` without U, which no solution needs."""
 
     feature_mean: FloatArray
     scale: FloatArray
@@ -100,12 +100,12 @@ class _Factorised:
         return solved
 
 
-def _factorise(features: FloatArray, targets: FloatArray) -> _Factorised:
+def _factorise(features: FloatArray, targets: FloatArray, *, standardise: bool) -> _Factorised:
     mean = features.mean(axis=0)
     centred = features - mean
     deviation = np.sqrt(np.square(centred).mean(axis=0))
     constant = deviation <= CONSTANT_BELOW * np.abs(features).max(axis=0)
-    scale = np.where(constant, 1.0, deviation)
+    scale = np.where(constant, 1.0, deviation) if standardise else np.ones_like(deviation)
     centred /= scale
     centred[:, constant] = 0.0
     target_mean = targets.mean(axis=0)
@@ -123,7 +123,7 @@ def _factorise(features: FloatArray, targets: FloatArray) -> _Factorised:
     )
 
 
-def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float) -> Ridge:
+def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float, standardise: bool = True) -> Ridge:
     """Fit with a given penalty.
 
     Parameters
@@ -134,6 +134,9 @@ def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float) -> Ridge
         Finite. Shape ``(n_samples, n_outputs)``.
     alpha
         Penalty on the coefficients of the standardised features; above 0.
+    standardise
+        Whether features are divided by their standard deviation; if not, `alpha` is a penalty on the
+        coefficients of the features as they are.
 
     Returns
     -------
@@ -160,7 +163,7 @@ def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float) -> Ridge
     """
     x, y = _checked(features, targets)
     penalties = _checked_alphas([alpha])
-    factors = _factorise(x, y)
+    factors = _factorise(x, y, standardise=standardise)
     return Ridge(
         coefficients=factors.coefficients(penalties)[0],
         feature_mean=factors.feature_mean,
@@ -173,15 +176,16 @@ def fit_ridge_cv(
     features: ArrayLike,
     targets: ArrayLike,
     *,
-    groups: ArrayLike,
+    groups: ArrayLike | None,
     alphas: Sequence[float],
     folds: int = 5,
     seed: int = 0,
+    standardise: bool = True,
 ) -> Ridge:
     """Choose the penalty by cross-validation, then fit with it on all samples.
 
-    Each fold leaves out whole groups (trials), standardises by the samples it keeps, and takes the R² of
-    each output on the samples left out. The penalty with the highest mean over folds and outputs wins, of
+    Each fold leaves out whole groups (trials), centres and scales by the samples it keeps, and takes the R²
+    of each output on the samples left out. The penalty with the highest mean over folds and outputs wins, of
     equals the larger. Outputs that do not vary within a fold have no R² there and do not count; with all
     defined, the mean is that of ``r2_uniform``.
 
@@ -190,13 +194,16 @@ def fit_ridge_cv(
     features, targets
         As for `fit_ridge`.
     groups
-        Trial each sample belongs to. Shape ``(n_samples,)``.
+        Trial each sample belongs to. Shape ``(n_samples,)``. None: each fold leaves out one stretch of
+        samples in the order they are in (`contiguous_folds`), as scikit-learn does unless told otherwise.
     alphas
         Penalties to try, above 0.
     folds
         Number of folds.
     seed
         Seed of the assignment of groups to folds.
+    standardise
+        As for `fit_ridge`.
 
     Returns
     -------
@@ -206,7 +213,8 @@ def fit_ridge_cv(
     Raises
     ------
     DataError
-        As for `fit_ridge`, and if there are fewer groups than folds or the targets vary in no fold.
+        As for `fit_ridge`, and if there are fewer groups (or samples) than folds or the targets vary in no
+        fold.
     SettingsError
         If a penalty is not above 0.
 
@@ -218,8 +226,13 @@ def fit_ridge_cv(
     """
     x, y = _checked(features, targets)
     penalties = np.unique(_checked_alphas(alphas))
-    fold_of = group_folds(groups, folds=folds, seed=seed)
-    scores = np.stack([_fold_scores(x, y, fold_of == fold, penalties) for fold in range(folds)])
+    if groups is None:
+        fold_of = contiguous_folds(len(x), folds=folds)
+    else:
+        fold_of = group_folds(groups, folds=folds, seed=seed)
+    scores = np.stack(
+        [_fold_scores(x, y, fold_of == fold, penalties, standardise=standardise) for fold in range(folds)]
+    )
     defined = np.isfinite(scores)
     if not defined.any():
         msg = "cross-validation: the targets do not vary in any fold, so no penalty has an R²; check them"
@@ -227,7 +240,7 @@ def fit_ridge_cv(
     number = defined.sum(axis=(0, 2))
     mean = np.where(defined, scores, 0.0).sum(axis=(0, 2)) / number
     best = len(penalties) - 1 - int(np.argmax(mean[::-1]))
-    fit = fit_ridge(x, y, alpha=float(penalties[best]))
+    fit = fit_ridge(x, y, alpha=float(penalties[best]), standardise=standardise)
     return Ridge(fit.coefficients, fit.feature_mean, fit.target_mean, fit.alpha, cv_r2=tuple(mean.tolist()))
 
 
@@ -272,9 +285,46 @@ def group_folds(groups: ArrayLike, *, folds: int, seed: int) -> IntArray:
     return fold
 
 
-def _fold_scores(x: FloatArray, y: FloatArray, left_out: NDArray[np.bool_], alphas: FloatArray) -> FloatArray:
+def contiguous_folds(n_samples: int, *, folds: int) -> IntArray:
+    """Return the fold of each sample: stretches of neighbours, the first ones longer by one where needed.
+
+    Parameters
+    ----------
+    n_samples
+        Number of samples.
+    folds
+        Number of folds, at least 2.
+
+    Returns
+    -------
+    fold
+        In ``[0, folds)``, ascending. Shape ``(n_samples,)``, int64.
+
+    Raises
+    ------
+    DataError
+        If there are fewer samples than folds.
+
+    Examples
+    --------
+    >>> contiguous_folds(5, folds=2).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    if n_samples < folds:
+        raise DataError(
+            f"{n_samples} samples cannot be shared out over {folds} folds; use at most {n_samples} folds or "
+            "more samples"
+        )
+    length = n_samples // folds + (np.arange(folds) < n_samples % folds)
+    fold: IntArray = np.repeat(np.arange(folds), length)
+    return fold
+
+
+def _fold_scores(
+    x: FloatArray, y: FloatArray, left_out: NDArray[np.bool_], alphas: FloatArray, *, standardise: bool
+) -> FloatArray:
     """R² on the samples left out. Shape ``(n_alphas, n_outputs)``."""
-    factors = _factorise(x[~left_out], y[~left_out])
+    factors = _factorise(x[~left_out], y[~left_out], standardise=standardise)
     predicted = (x[left_out] - factors.feature_mean) @ factors.coefficients(alphas) + factors.target_mean
     return np.stack([r2_per_output(y[left_out], guess) for guess in predicted])
 

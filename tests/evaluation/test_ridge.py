@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import sklearn.linear_model
+from sklearn.model_selection import KFold
 
 from pipeline.errors import DataError, SettingsError
 from pipeline.evaluation.r2 import r2
-from pipeline.evaluation.ridge import fit_ridge, fit_ridge_cv, group_folds
+from pipeline.evaluation.ridge import contiguous_folds, fit_ridge, fit_ridge_cv, group_folds
 
 ALPHAS = (1e-2, 1e0, 1e2, 1e4)
 
@@ -155,3 +157,25 @@ def test_what_cannot_be_fitted_is_refused(data):
         fit_ridge(x[:0], y[:0], alpha=1.0)
     with pytest.raises(SettingsError, match="above 0"):
         fit_ridge(x, y, alpha=0.0)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 1.0, 1e3])
+def test_unscaled_features_equal_scikit_learn(data, alpha):
+    x, y = data
+    fit = fit_ridge(x, y, alpha=alpha, standardise=False)
+    theirs = sklearn.linear_model.Ridge(alpha=alpha).fit(x, y)
+    assert fit.predict(x) == pytest.approx(theirs.predict(x), abs=1e-9)
+    assert fit.coefficients == pytest.approx(theirs.coef_.T, abs=1e-9)
+    assert fit.intercept == pytest.approx(theirs.intercept_, abs=1e-9)
+
+
+@pytest.mark.parametrize("n_samples", [10, 11, 14, 299])
+def test_contiguous_folds_are_those_of_scikit_learn(n_samples):
+    folds = contiguous_folds(n_samples, folds=5)
+    for fold, (_, left_out) in enumerate(KFold(5).split(np.zeros(n_samples))):
+        assert np.flatnonzero(folds == fold).tolist() == left_out.tolist()
+
+
+def test_fewer_samples_than_folds_are_refused(data):
+    with pytest.raises(DataError, match="4 samples cannot be shared out over 5 folds"):
+        fit_ridge_cv(data[0][:4], data[1][:4], groups=None, alphas=ALPHAS)
