@@ -2,7 +2,8 @@
 
 Minimises ``Σ‖y − ȳ − (x − x̄)/s · w‖² + α‖w‖²`` with x̄ and s the mean and the standard deviation of each
 feature over the samples of the fit, so that α means the same for quiet and busy units; with
-``standardise=False`` all s are 1. One decomposition of the features serves every α.
+``standardise=False`` all s are 1. One decomposition of the samples of a fold serves every α, and every fit
+and score the fold takes part in.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.r2 import r2_per_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 CONSTANT_BELOW = 1e-12
 """A feature whose deviation is smaller than this share of its largest value is constant but for rounding."""
+
+PIECE = 2048
+"""Samples in a piece of a decomposition: about 3 MiB at 200 features."""
 
 
 @dataclass(frozen=True)
@@ -83,44 +86,96 @@ class Ridge:
 
 
 @dataclass(frozen=True)
-class _Factorised:
-    """Scaled features ``U·diag(s)·Vᵀ`` without U, which no solution needs."""
+class _Samples:
+    """Samples as far as a linear fit or its score needs to know them.
 
-    feature_mean: FloatArray
-    scale: FloatArray
-    target_mean: FloatArray
-    right: FloatArray
-    squared_singular: FloatArray
-    projected: FloatArray
+    Features and targets side by side, minus their means, are ``Q·triangle``. The triangle of a QR has the
+    singular values of the features at a fraction of the cost of their SVD, and without the squared condition
+    number of the normal equations; those of parts of the samples make up that of the whole.
+    """
 
-    def coefficients(self, alphas: FloatArray) -> FloatArray:
+    number: int
+    n_features: int
+    mean: FloatArray
+    triangle: FloatArray
+    largest: FloatArray
+
+    @classmethod
+    def of(cls, features: FloatArray, targets: FloatArray) -> _Samples:
+        values = np.concatenate([features, targets], axis=1)
+        mean = values.mean(axis=0)
+        # The rounded mean of equal values is not that value: without this a constant target would vary.
+        varies = values.max(axis=0) > values.min(axis=0)
+        return cls(
+            number=len(values),
+            n_features=features.shape[1],
+            mean=mean,
+            triangle=_triangle(np.where(varies, values - mean, 0.0)),
+            largest=np.abs(values).max(axis=0),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Samples]) -> _Samples:
+        number = np.array([part.number for part in parts], dtype=np.float64)[:, None]
+        means = np.stack([part.mean for part in parts])
+        mean = (number * means).sum(axis=0) / number.sum()
+        between = np.sqrt(number) * (means - mean)
+        return cls(
+            number=int(number.sum()),
+            n_features=parts[0].n_features,
+            mean=mean,
+            triangle=_triangle(np.concatenate([*(part.triangle for part in parts), between])),
+            largest=np.max([part.largest for part in parts], axis=0),
+        )
+
+    @property
+    def features(self) -> FloatArray:
+        return self.triangle[:, : self.n_features]
+
+    @property
+    def targets(self) -> FloatArray:
+        return self.triangle[:, self.n_features :]
+
+    def fit(self, alphas: FloatArray, *, standardise: bool) -> FloatArray:
         """Coefficients of every penalty. Shape ``(n_alphas, n_features, n_outputs)``."""
-        shrunk = self.projected / (self.squared_singular[:, None] + alphas[:, None, None])
-        solved: FloatArray = self.right @ shrunk / self.scale[:, None]
+        deviation = np.sqrt(np.square(self.features).sum(axis=0) / self.number)
+        constant = deviation <= CONSTANT_BELOW * self.largest[: self.n_features]
+        scale = np.where(constant, 1.0, deviation) if standardise else np.ones_like(deviation)
+        left, singular, right = np.linalg.svd(
+            np.where(constant, 0.0, self.features / scale), full_matrices=False
+        )
+        projected = singular[:, None] * (left.T @ self.targets)
+        shrunk = projected / (np.square(singular)[:, None] + alphas[:, None, None])
+        solved: FloatArray = right.T @ shrunk / scale[:, None]
         return solved
 
+    def ridge(self, alpha: float, *, standardise: bool, cv_r2: tuple[float, ...] = ()) -> Ridge:
+        n = self.n_features
+        coefficients = self.fit(np.array([alpha]), standardise=standardise)[0]
+        return Ridge(coefficients, self.mean[:n], self.mean[n:], alpha, cv_r2)
 
-def _factorise(features: FloatArray, targets: FloatArray, *, standardise: bool) -> _Factorised:
-    mean = features.mean(axis=0)
-    centred = features - mean
-    deviation = np.sqrt(np.square(centred).mean(axis=0))
-    constant = deviation <= CONSTANT_BELOW * np.abs(features).max(axis=0)
-    scale = np.where(constant, 1.0, deviation) if standardise else np.ones_like(deviation)
-    centred /= scale
-    centred[:, constant] = 0.0
-    target_mean = targets.mean(axis=0)
-    # The triangle of a QR has the singular values and right vectors of the features at a fraction of the
-    # cost of their SVD, and without the squared condition number of the normal equations.
-    triangle = np.linalg.qr(centred, mode="r")
-    _, singular, right = np.linalg.svd(triangle, full_matrices=False)
-    return _Factorised(
-        feature_mean=mean,
-        scale=scale,
-        target_mean=target_mean,
-        right=right.T,
-        squared_singular=np.square(singular),
-        projected=right @ (centred.T @ (targets - target_mean)),
-    )
+    def r2(self, coefficients: FloatArray, mean: FloatArray) -> FloatArray:
+        """R² of a fit on other samples, whose mean was `mean`. Shape ``(n_alphas, n_outputs)``.
+
+        NaN for an output that does not vary here.
+        """
+        apart = self.mean - mean
+        offset = apart[self.n_features :] - apart[: self.n_features] @ coefficients
+        within = np.square(self.targets - self.features @ coefficients).sum(axis=1)
+        total = np.broadcast_to(np.square(self.targets).sum(axis=0), within.shape)
+        ratio = np.full(within.shape, np.nan)
+        np.divide(within + self.number * np.square(offset), total, out=ratio, where=total > 0)
+        return 1.0 - ratio
+
+
+def _triangle(values: FloatArray) -> FloatArray:
+    """Triangle of the QR of a tall matrix, by way of those of pieces that fit into the cache."""
+    n_whole = len(values) // PIECE
+    if n_whole > 1 and values.shape[1] < PIECE:
+        pieces = values[: n_whole * PIECE].reshape(n_whole, PIECE, -1)
+        of_pieces = np.asarray(np.linalg.qr(pieces, mode="r")).reshape(-1, values.shape[1])
+        values = np.concatenate([of_pieces, values[n_whole * PIECE :]])
+    return np.asarray(np.linalg.qr(values, mode="r"), dtype=np.float64)
 
 
 def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float, standardise: bool = True) -> Ridge:
@@ -163,13 +218,7 @@ def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float, standard
     """
     x, y = _checked(features, targets)
     penalties = _checked_alphas([alpha])
-    factors = _factorise(x, y, standardise=standardise)
-    return Ridge(
-        coefficients=factors.coefficients(penalties)[0],
-        feature_mean=factors.feature_mean,
-        target_mean=factors.target_mean,
-        alpha=float(alpha),
-    )
+    return _Samples.of(x, y).ridge(float(penalties[0]), standardise=standardise)
 
 
 def fit_ridge_cv(
@@ -230,8 +279,9 @@ def fit_ridge_cv(
         fold_of = contiguous_folds(len(x), folds=folds)
     else:
         fold_of = group_folds(groups, folds=folds, seed=seed)
+    parts = [_Samples.of(x[fold_of == fold], y[fold_of == fold]) for fold in range(folds)]
     scores = np.stack(
-        [_fold_scores(x, y, fold_of == fold, penalties, standardise=standardise) for fold in range(folds)]
+        [_fold_scores(parts, fold, penalties, standardise=standardise) for fold in range(folds)]
     )
     defined = np.isfinite(scores)
     if not defined.any():
@@ -240,8 +290,8 @@ def fit_ridge_cv(
     number = defined.sum(axis=(0, 2))
     mean = np.where(defined, scores, 0.0).sum(axis=(0, 2)) / number
     best = len(penalties) - 1 - int(np.argmax(mean[::-1]))
-    fit = fit_ridge(x, y, alpha=float(penalties[best]), standardise=standardise)
-    return Ridge(fit.coefficients, fit.feature_mean, fit.target_mean, fit.alpha, cv_r2=tuple(mean.tolist()))
+    whole = _Samples.joined(parts)
+    return whole.ridge(float(penalties[best]), standardise=standardise, cv_r2=tuple(mean.tolist()))
 
 
 def group_folds(groups: ArrayLike, *, folds: int, seed: int) -> IntArray:
@@ -321,12 +371,11 @@ def contiguous_folds(n_samples: int, *, folds: int) -> IntArray:
 
 
 def _fold_scores(
-    x: FloatArray, y: FloatArray, left_out: NDArray[np.bool_], alphas: FloatArray, *, standardise: bool
+    parts: Sequence[_Samples], fold: int, alphas: FloatArray, *, standardise: bool
 ) -> FloatArray:
     """R² on the samples left out. Shape ``(n_alphas, n_outputs)``."""
-    factors = _factorise(x[~left_out], y[~left_out], standardise=standardise)
-    predicted = (x[left_out] - factors.feature_mean) @ factors.coefficients(alphas) + factors.target_mean
-    return np.stack([r2_per_output(y[left_out], guess) for guess in predicted])
+    kept = _Samples.joined([part for number, part in enumerate(parts) if number != fold])
+    return parts[fold].r2(kept.fit(alphas, standardise=standardise), kept.mean)
 
 
 def _checked_alphas(alphas: Sequence[float]) -> FloatArray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.linear_model
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from pipeline.errors import DataError, SettingsError
 from pipeline.evaluation.r2 import r2
@@ -95,7 +97,7 @@ def test_cross_validation_equals_a_plain_loop(data):
     fit = fit_ridge_cv(x, y, groups=groups, alphas=ALPHAS, folds=5, seed=4)
     assert fit.cv_r2 == pytest.approx(expected, abs=1e-9)
     assert fit.alpha == ALPHAS[int(np.argmax(expected))]
-    assert (fit.coefficients == fit_ridge(x, y, alpha=fit.alpha).coefficients).all()
+    assert fit.coefficients == pytest.approx(fit_ridge(x, y, alpha=fit.alpha).coefficients, rel=1e-9)
 
 
 def test_noise_gets_the_larger_penalty():
@@ -179,3 +181,18 @@ def test_contiguous_folds_are_those_of_scikit_learn(n_samples):
 def test_fewer_samples_than_folds_are_refused(data):
     with pytest.raises(DataError, match="4 samples cannot be shared out over 5 folds"):
         fit_ridge_cv(data[0][:4], data[1][:4], groups=None, alphas=ALPHAS)
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+@pytest.mark.parametrize("n_samples", [4096, 7000])
+def test_more_samples_than_a_piece_holds_equal_scikit_learn(n_samples, standardise):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(n_samples, 4)) * [1.0, 1e3, 1e-2, 5.0] + [0.0, 1e6, 1.0, -3.0]
+    y = x @ rng.normal(size=(4, 2)) + rng.normal(size=(n_samples, 2))
+    scaler = StandardScaler(with_std=standardise)
+    theirs = make_pipeline(scaler, sklearn.linear_model.Ridge())
+    search = GridSearchCV(theirs, {"ridge__alpha": ALPHAS}).fit(x, y)
+    fit = fit_ridge_cv(x, y, groups=None, alphas=ALPHAS, standardise=standardise)
+    assert fit.alpha == search.best_params_["ridge__alpha"]
+    assert fit.cv_r2 == pytest.approx(search.cv_results_["mean_test_score"], abs=1e-9)
+    assert fit.predict(x) - y == pytest.approx(search.predict(x) - y, abs=1e-8)
