@@ -1,4 +1,4 @@
-"""Gaussian smoothing of counts into rates, on the continuous series and aware of gaps."""
+"""Gaussian smoothing of counts into rates, on the continuous series or within trials, aware of gaps."""
 
 from __future__ import annotations
 
@@ -113,3 +113,40 @@ def smooth_counts(
     with ThreadPoolExecutor(min(_MAX_THREADS, available_cores())) as threads:
         list(threads.map(smooth, range(0, n_bins, _BLOCK)))
     return rates
+
+
+def smooth_trials(counts: FloatArray, *, sigma_bins: float) -> FloatArray:
+    """Smooth every trial on its own: nothing of another trial, or of the time around it, comes in.
+
+    Each bin is the mean of the known bins of its trial, weighted by the whole Gaussian: a constant stays
+    constant at the edges of the window and beside gaps.
+
+    Parameters
+    ----------
+    counts
+        Shape ``(trial, time, unit)``; NaN where not known.
+    sigma_bins
+        Standard deviation of the Gaussian in bins, above 0.
+
+    Returns
+    -------
+    smoothed
+        In the unit of `counts`, bins that are not known filled in; NaN where a trial knows no bin of a unit.
+        Shape ``(trial, time, unit)``, float64.
+
+    Examples
+    --------
+    >>> counts = np.array([[[2.0], [2.0], [np.nan]], [[0.0], [0.0], [5.0]]])
+    >>> smooth_trials(counts, sigma_bins=0.1)[..., 0].round(9)
+    array([[2., 2., 2.],
+           [0., 0., 5.]])
+    """
+    at = np.arange(counts.shape[1]) / sigma_bins
+    # Far from all that is known every weight would be 0; with the smallest number, such a bin has a mean too.
+    kernel = np.maximum(np.exp(-0.5 * np.square(at[:, None] - at)), np.finfo(np.float64).tiny)
+    known = np.isfinite(counts)
+    if known.all():
+        smoothed: FloatArray = kernel / kernel.sum(axis=1, keepdims=True) @ counts
+        return smoothed
+    with np.errstate(invalid="ignore"):
+        return np.asarray((kernel @ np.where(known, counts, 0.0)) / (kernel @ known.astype(np.float64)))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.signals.smoothing import gaussian_kernel, smooth_counts
+from pipeline.signals.smoothing import gaussian_kernel, smooth_counts, smooth_trials
 
 
 @given(arrays(bool, st.integers(1, 200)), st.integers(1, 9), st.sampled_from([0.0, 0.01, 0.025, 0.08]))
@@ -50,3 +50,26 @@ def test_kernels_are_odd_symmetric_and_sum_to_one(sigma):
     assert len(kernel) % 2 == 1
     assert kernel == pytest.approx(kernel[::-1])
     assert kernel.sum() == pytest.approx(1.0)
+
+
+@given(arrays(bool, (3, 30, 2)), st.sampled_from([0.1, 1.0, 5.0]))
+def test_a_constant_stays_constant_within_trials_wherever_it_is_known(is_known, sigma):
+    smoothed = smooth_trials(np.where(is_known, 4.0, np.nan), sigma_bins=sigma)
+    known_at_all = np.broadcast_to(is_known.any(axis=1, keepdims=True), smoothed.shape)
+    assert smoothed[known_at_all] == pytest.approx(4.0)
+    assert np.isnan(smoothed[~known_at_all]).all()
+
+
+def test_trials_and_units_are_smoothed_without_their_neighbours():
+    counts = np.random.default_rng(2).poisson(1.0, (4, 20, 3)).astype(float)
+    whole = smooth_trials(counts, sigma_bins=2.0)
+    assert np.array_equal(whole[1:2], smooth_trials(counts[1:2], sigma_bins=2.0))
+    other = counts.copy()
+    other[0], other[..., 0] = 9.0, 7.0
+    assert smooth_trials(other, sigma_bins=2.0)[1:, :, 1:] == pytest.approx(whole[1:, :, 1:])
+
+
+def test_away_from_edges_trials_have_scipys_gaussian():
+    counts = np.random.default_rng(3).poisson(0.4, (2, 60, 3)).astype(float)
+    theirs = gaussian_filter1d(counts, 1.5, axis=1, truncate=8)
+    assert smooth_trials(counts, sigma_bins=1.5)[:, 14:-14] == pytest.approx(theirs[:, 14:-14])

@@ -1,0 +1,58 @@
+"""Settings of `pipeline run evaluate`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from schemas.base import Frozen
+
+BaselineName = Literal["null", "condition_mean", "smoothing", "factor_analysis", "pca", "gpfa"]
+
+
+class BaselineSettings(Frozen):
+    """What the rates a run is held against are chosen from; every choice sees training trials alone."""
+
+    sigmas_ms: tuple[float, ...] = Field(
+        (20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 100.0),
+        min_length=1,
+        description="Standard deviations tried for the Gaussian the counts are smoothed with, ms.",
+    )
+    penalties: tuple[float, ...] = Field(
+        (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0),
+        min_length=1,
+        description="Penalties tried for the Poisson regressions, on the mean over bins as in scikit-learn.",
+    )
+    latents: tuple[int, ...] = Field(
+        (2, 4, 8, 12, 16, 24, 32),
+        min_length=1,
+        description="Numbers of latent dimensions tried for factor analysis and principal components; those "
+        "that are not below the number of held-in units are left out.",
+    )
+    folds: int = Field(5, ge=2, description="Folds of the cross-validation; whole trials stay together.")
+    choice_trials: int = Field(
+        200,
+        ge=2,
+        description="Most trials that cross-validation looks at, drawn at random; the fit sees all.",
+    )
+    gpfa_latents: int | None = Field(
+        None,
+        ge=1,
+        description="Latent dimensions of GPFA. Default: as many as factor analysis is best with.",
+    )
+    gpfa_trials: int = Field(
+        100, ge=2, description="Most trials the parameters of GPFA are learnt from, drawn at random."
+    )
+    gpfa_iterations: int = Field(
+        100, ge=1, description="Most iterations of expectation maximisation of GPFA."
+    )
+    seed: int = Field(0, ge=0, description="Seed of folds, draws of trials and random starts.")
+
+    @field_validator("sigmas_ms", "penalties", "latents")
+    @classmethod
+    def _positive(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not value > 0 for value in values):
+            msg = f"must all be above 0, found {list(values)}"
+            raise ValueError(msg)
+        return tuple(sorted(set(values)))
