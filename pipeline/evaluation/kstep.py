@@ -7,11 +7,13 @@ bin ``t0 + k − 1`` counted from 0.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.evaluation.r2 import R2Sums
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -54,25 +56,53 @@ def kstep_r2(observed: ArrayLike, forecast: ArrayLike, *, t0: int) -> FloatArray
     >>> kstep_r2(observed, [[[2.0], [3.0]]], t0=1).tolist()
     [nan, 0.75]
     """
-    truth = np.asarray(observed, dtype=np.float64)
-    guess = np.asarray(forecast, dtype=np.float64)
-    truth, guess = _aligned(truth, guess, t0=t0)
-    kept = np.isfinite(truth)
-    scored = kept[:, t0 : t0 + guess.shape[1]]
-    bad = int((scored & ~np.isfinite(guess)).sum())
-    if bad:
-        raise DataError(
-            f"k-step R²: {bad} of {int(scored.sum())} forecast values are not finite. A model whose dynamics "
-            "diverge has no forecast: lower its learning rate, or forecast fewer bins."
-        )
-    number = np.maximum(kept.sum(1, keepdims=True), 1)
-    mean = np.where(kept, truth, 0.0).sum(1, keepdims=True) / number
-    ahead = truth[:, t0 : t0 + guess.shape[1]]
-    error = np.square(np.where(scored, ahead - guess, 0.0)).sum((0, 2))
-    total = np.square(np.where(scored, ahead - mean, 0.0)).sum((0, 2))
+    differences = _Differences.of(observed, forecast, t0=t0)
+    error, total = (np.square(part).sum((0, 2)) for part in (differences.error, differences.deviation))
     curve = np.full(total.shape, np.nan)
     np.divide(error, total, out=curve, where=total > 0)
     return 1.0 - curve
+
+
+def kstep_sums(observed: ArrayLike, forecast: ArrayLike, *, t0: int, step: int | None = None) -> R2Sums:
+    """Return the R² of a forecast as a `pipeline.evaluation.resampling.Statistic`.
+
+    Parameters
+    ----------
+    observed, forecast, t0
+        As for `kstep_r2`.
+    step
+        Bins ahead, from 1: the statistic is the value of `kstep_r2` there. None: one ratio over all steps.
+
+    Returns
+    -------
+    sums
+        ``r2_trialmean``; the trial's mean is over all its bins, those before the forecast too.
+
+    Raises
+    ------
+    DataError
+        As for `kstep_r2`, and if the forecast has no such step.
+
+    Examples
+    --------
+    >>> observed = [[[0.0], [2.0], [4.0]], [[0.0], [3.0], [3.0]]]
+    >>> sums = kstep_sums(observed, [[[2.0], [3.0]], [[3.0], [2.0]]], t0=1)
+    >>> sums.value(np.array([[1.0, 1.0], [1.0, 0.0]])).round(4).tolist()
+    [0.6667, 0.75]
+    """
+    differences = _Differences.of(observed, forecast, t0=t0)
+    n_steps = differences.error.shape[1]
+    if step is not None and not 1 <= step <= n_steps:
+        raise DataError(f"k-step R²: step {step} of a forecast of {n_steps} bins; expected 1 to {n_steps}")
+    steps = slice(None) if step is None else slice(step - 1, step)
+    second = np.square(differences.deviation[:, steps]).sum(1)
+    return R2Sums(
+        definition="r2_trialmean",
+        squared_error=np.square(differences.error[:, steps]).sum(1),
+        number=differences.scored[:, steps].sum(1, dtype=np.float64),
+        first=np.zeros_like(second),
+        second=second,
+    )
 
 
 def leaked_steps(curve: ArrayLike, ceiling: ArrayLike, *, tolerance: float = LEAK_TOLERANCE) -> list[int]:
@@ -99,6 +129,37 @@ def leaked_steps(curve: ArrayLike, ceiling: ArrayLike, *, tolerance: float = LEA
     """
     ahead = np.asarray(curve, dtype=np.float64) - np.asarray(ceiling, dtype=np.float64)
     return [int(step) + 1 for step in np.flatnonzero(ahead > tolerance)]
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """Observed bins ahead minus their forecast, and minus the mean of their trial; 0 where not recorded."""
+
+    error: FloatArray
+    deviation: FloatArray
+    scored: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, observed: ArrayLike, forecast: ArrayLike, *, t0: int) -> _Differences:
+        truth = np.asarray(observed, dtype=np.float64)
+        guess = np.asarray(forecast, dtype=np.float64)
+        truth, guess = _aligned(truth, guess, t0=t0)
+        kept = np.isfinite(truth)
+        scored = kept[:, t0 : t0 + guess.shape[1]]
+        bad = int((scored & ~np.isfinite(guess)).sum())
+        if bad:
+            raise DataError(
+                f"k-step R²: {bad} of {int(scored.sum())} forecast values are not finite. A model whose "
+                "dynamics diverge has no forecast: lower its learning rate, or forecast fewer bins."
+            )
+        number = np.maximum(kept.sum(1, keepdims=True), 1)
+        mean = np.where(kept, truth, 0.0).sum(1, keepdims=True) / number
+        ahead = truth[:, t0 : t0 + guess.shape[1]]
+        return cls(
+            error=np.where(scored, ahead - guess, 0.0),
+            deviation=np.where(scored, ahead - mean, 0.0),
+            scored=scored,
+        )
 
 
 def _aligned(truth: FloatArray, guess: FloatArray, *, t0: int) -> tuple[FloatArray, FloatArray]:

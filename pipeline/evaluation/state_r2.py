@@ -58,6 +58,9 @@ def state_r2(
 ) -> float:
     """Return R² of inferred states regressed on true ones, averaged over inferred dimensions.
 
+    ``r2_uniform`` of the map's output, no lower than `FLOOR`: a map fitted on other trials can be arbitrarily
+    far off.
+
     Parameters
     ----------
     true

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError
-from pipeline.evaluation.kstep import kstep_r2, leaked_steps
+from pipeline.evaluation.kstep import kstep_r2, kstep_sums, leaked_steps
 from pipeline.evaluation.r2 import r2
 
 
@@ -74,3 +74,28 @@ def test_the_leak_detector_finds_what_is_too_good_to_be_true() -> None:
     ceiling = np.array([0.9, 0.8, 0.7, np.nan])
     assert leaked_steps(ceiling + np.array([0.02, -0.5, 0.029, 1.0]), ceiling) == []
     assert leaked_steps(ceiling + np.array([0.02, 0.04, 0.2, 1.0]), ceiling) == [2, 3]
+
+
+@pytest.mark.parametrize("step", [None, 1, 4])
+def test_sums_over_trials_give_the_metric_of_any_selection(step):
+    rng = np.random.default_rng(2)
+    observed = rng.normal(size=(8, 11, 3)) + 5 * rng.normal(size=(8, 1, 3))
+    observed[rng.random(observed.shape) < 0.1] = np.nan
+    forecast = np.nan_to_num(observed[:, 6:]) + 0.5 * rng.normal(size=(8, 5, 3))
+    sums = kstep_sums(observed, forecast, t0=6, step=step)
+    drawn = rng.integers(8, size=(30, 8))
+    weights = np.stack([np.bincount(row, minlength=8) for row in drawn]).astype(float)
+    mean = np.nanmean(observed, axis=1, keepdims=True)
+    steps = slice(None) if step is None else slice(step - 1, step)
+    error = np.square(observed[:, 6:] - forecast)[:, steps]
+    total = np.square(observed[:, 6:] - mean)[:, steps]
+    expected = [1 - np.nansum(error[row]) / np.nansum(total[row]) for row in drawn]
+    assert sums.value(weights) == pytest.approx(expected, abs=1e-9)
+    if step is not None:
+        alone = kstep_r2(observed, forecast, t0=6)[step - 1]
+        assert sums.value(np.ones((1, 8)))[0] == pytest.approx(alone, abs=1e-12)
+
+
+def test_a_step_the_forecast_does_not_have_is_refused():
+    with pytest.raises(DataError, match="step 3 of a forecast of 2 bins"):
+        kstep_sums(np.zeros((1, 5, 1)), np.zeros((1, 2, 1)), t0=1, step=3)
