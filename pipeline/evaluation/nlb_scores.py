@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.errors import DataError
 from pipeline.evaluation.nlb_files import read_submission
 from pipeline.evaluation.nlb_velocity import nlb_velocity_r2
+from pipeline.evaluation.psth import psth_r2
 from pipeline.evaluation.spike_scores import bits_per_spike
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
     -------
     scores
         ``co_bps`` of the held-out units, ``fp_bps`` of all units in the bins after the window,
-        ``velocity_r2``.
+        ``velocity_r2``, and ``psth_r2`` of the units whose PSTH varies.
 
     Raises
     ------
@@ -98,7 +99,17 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
         after = np.concatenate([np.asarray(targets[name], dtype=np.float64) for name in ahead], axis=2)
         scores["fp_bps"] = bits_per_spike(rates.eval_forward, after)
     velocity = _velocity_r2(rates, targets)
-    return scores if velocity is None else scores | {"velocity_r2": velocity}
+    if velocity is not None:
+        scores["velocity_r2"] = velocity
+    if "psth" in targets and "eval_cond_idx" in targets:
+        condition = np.full(len(rates.eval), -1)
+        for number, rows in enumerate(targets["eval_cond_idx"]):
+            condition[np.asarray(rows, dtype=np.int64)] = number
+        psth = np.asarray(targets["psth"], dtype=np.float64)
+        varies = np.nanmax(psth, axis=(0, 1)) > np.nanmin(psth, axis=(0, 1))
+        if varies.any():
+            scores["psth_r2"] = psth_r2(rates.eval[..., varies], condition, psth[..., varies])
+    return scores
 
 
 def read_targets(path: Path) -> dict[str, dict[str, Array]]:
