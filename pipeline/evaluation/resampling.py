@@ -3,6 +3,11 @@
 A metric that can be had from sums over trials need not be computed again for every resample: drawing trials
 with replacement is counting each of them 0, 1, 2, … times, and the sums of all resamples are one matrix
 product of these counts with the sums of the trials. Such a metric is a `Statistic`.
+
+A resample has fewer different trials than there are, about 63 %. A metric of averages over trials, such as
+the R² of condition means, is therefore lower in nearly every resample than it is, and percentiles of the
+resamples need not hold it. Intervals are moved by that much: they say how far the metric would move with as
+many other trials.
 """
 
 from __future__ import annotations
@@ -53,9 +58,11 @@ class Interval:
     value
         The metric of the trials as they are; NaN where not defined.
     low, high
-        Ends of the percentile interval; NaN where fewer than two trials or no resample define it.
+        Ends of the interval, `value` between them; NaN where fewer than two trials or no resample define it.
     level
         Share of the resamples between the ends.
+    bias
+        Median of the resamples minus `value`: by how much the percentiles were moved.
     n_resamples
         Resamples the interval was taken from.
     n_undefined
@@ -66,6 +73,7 @@ class Interval:
     low: float
     high: float
     level: float = 0.95
+    bias: float = np.nan
     n_resamples: int = 0
     n_undefined: int = 0
 
@@ -109,7 +117,9 @@ class MeanOf:
 def bootstrap(
     statistic: Statistic, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Return a metric with its percentile interval over trials drawn with replacement.
+    """Return a metric with its interval over trials drawn with replacement.
+
+    The ends are percentiles of the resamples, moved so that their median is the metric.
 
     Statistics of the same number of trials see the same resamples if the seed is the same.
 
@@ -127,7 +137,7 @@ def bootstrap(
     Returns
     -------
     interval
-        Around the metric, though not with it in the middle.
+        Holds the metric, though not in the middle.
 
     Raises
     ------
@@ -164,8 +174,9 @@ def bootstrap(
     n_undefined = n_resamples - len(defined)
     if len(defined) == 0:
         return Interval(value, np.nan, np.nan, level=level, n_undefined=n_undefined)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), level, len(defined), n_undefined)
+    low, median, high = np.quantile(defined, [(1 - level) / 2, 0.5, (1 + level) / 2])
+    bias = float(median) - value
+    return Interval(value, float(low) - bias, float(high) - bias, level, bias, len(defined), n_undefined)
 
 
 def _draws(n_trials: int, *, n_resamples: int, seed: int) -> FloatArray:

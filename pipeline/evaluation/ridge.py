@@ -89,29 +89,35 @@ class Ridge:
 class _Samples:
     """Samples as far as a linear fit or its score needs to know them.
 
-    Features and targets side by side, minus their means, are ``Q·triangle``. The triangle of a QR has the
-    singular values of the features at a fraction of the cost of their SVD, and without the squared condition
-    number of the normal equations; those of parts of the samples make up that of the whole.
+    Features and targets side by side, minus `origin` and `mean`, are ``Q·triangle``. The triangle of a QR has
+    the singular values of the features at a fraction of the cost of their SVD, and without the squared
+    condition number of the normal equations; those of parts of the samples make up that of the whole.
     """
 
     number: int
     n_features: int
+    origin: FloatArray
     mean: FloatArray
     triangle: FloatArray
     largest: FloatArray
 
     @classmethod
-    def of(cls, features: FloatArray, targets: FloatArray) -> _Samples:
+    def of(cls, features: FloatArray, targets: FloatArray, *, origin: FloatArray | None = None) -> _Samples:
+        """Condense; samples that are to be joined need the same `origin`, near all of them."""
         values = np.concatenate([features, targets], axis=1)
+        largest = np.abs(values).max(axis=0)
+        origin = values.mean(axis=0) if origin is None else origin
+        values -= origin
         mean = values.mean(axis=0)
         # The rounded mean of equal values is not that value: without this a constant target would vary.
         varies = values.max(axis=0) > values.min(axis=0)
         return cls(
             number=len(values),
             n_features=features.shape[1],
+            origin=origin,
             mean=mean,
             triangle=_triangle(np.where(varies, values - mean, 0.0)),
-            largest=np.abs(values).max(axis=0),
+            largest=largest,
         )
 
     @classmethod
@@ -123,6 +129,7 @@ class _Samples:
         return cls(
             number=int(number.sum()),
             n_features=parts[0].n_features,
+            origin=parts[0].origin,
             mean=mean,
             triangle=_triangle(np.concatenate([*(part.triangle for part in parts), between])),
             largest=np.max([part.largest for part in parts], axis=0),
@@ -150,9 +157,9 @@ class _Samples:
         return solved
 
     def ridge(self, alpha: float, *, standardise: bool, cv_r2: tuple[float, ...] = ()) -> Ridge:
-        n = self.n_features
+        n, mean = self.n_features, self.origin + self.mean
         coefficients = self.fit(np.array([alpha]), standardise=standardise)[0]
-        return Ridge(coefficients, self.mean[:n], self.mean[n:], alpha, cv_r2)
+        return Ridge(coefficients, mean[:n], mean[n:], alpha, cv_r2)
 
     def r2(self, coefficients: FloatArray, mean: FloatArray) -> FloatArray:
         """R² of a fit on other samples, whose mean was `mean`. Shape ``(n_alphas, n_outputs)``.
@@ -279,7 +286,8 @@ def fit_ridge_cv(
         fold_of = contiguous_folds(len(x), folds=folds)
     else:
         fold_of = group_folds(groups, folds=folds, seed=seed)
-    parts = [_Samples.of(x[fold_of == fold], y[fold_of == fold]) for fold in range(folds)]
+    origin = np.concatenate([x.mean(axis=0), y.mean(axis=0)])
+    parts = [_Samples.of(x[fold_of == fold], y[fold_of == fold], origin=origin) for fold in range(folds)]
     scores = np.stack(
         [_fold_scores(parts, fold, penalties, standardise=standardise) for fold in range(folds)]
     )

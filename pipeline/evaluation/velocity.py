@@ -77,8 +77,8 @@ def fit_velocity_decoder(
     References
     ----------
     Pei et al. 2021, "Neural Latents Benchmark '21", velocity decoding: ridge regression with a
-    cross-validated penalty from the rates of all units. There the features are not scaled; here they are
-    standardised by the training trials.
+    cross-validated penalty from the rates of all units. There the features are not scaled
+    (`pipeline.evaluation.nlb_velocity`); here they are standardised by the training trials.
 
     Examples
     --------

@@ -128,7 +128,8 @@ def test_many_resamples_are_no_different_from_few(data, monkeypatch):
 
 def test_the_interval_holds_the_value(data):
     found = bootstrap(PsthSums.of(*data), n_resamples=300)
-    assert found.low < found.high
+    assert found.low < found.value < found.high
+    assert found.bias < 0
     assert found.n_undefined == 0
     assert found.value == pytest.approx(psth_r2(*data))
 

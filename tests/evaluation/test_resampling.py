@@ -30,6 +30,21 @@ class Mean:
 
 
 @dataclass(frozen=True)
+class SquaredMean:
+    """Minus the squared length of the weighted mean of vectors."""
+
+    vectors: np.ndarray
+
+    @property
+    def n_trials(self):
+        return len(self.vectors)
+
+    def value(self, weights):
+        share = weights / weights.sum(axis=1, keepdims=True)
+        return -np.square(share @ self.vectors).sum(axis=1)
+
+
+@dataclass(frozen=True)
 class Recorded:
     """Keeps the weights it is asked for."""
 
@@ -53,11 +68,16 @@ def test_every_resample_counts_as_many_trials_as_there_are():
     assert seen[1].var() == pytest.approx(6 / 7, abs=0.1)
 
 
-def test_the_interval_is_that_of_the_percentiles_of_the_resamples():
+def test_the_interval_is_that_of_the_percentiles_moved_onto_the_value():
+    numbers = Mean(np.random.default_rng(1).exponential(size=20))
+    found = bootstrap(numbers, n_resamples=300, level=0.8, seed=1)
     seen = []
-    found = bootstrap(Recorded(5, seen), n_resamples=300, level=0.8, seed=1)
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(seen[1][:, 0], [10, 90])))
-    assert (found.value, found.level, found.n_resamples, found.n_undefined) == (1.0, 0.8, 300, 0)
+    bootstrap(Recorded(20, seen), n_resamples=300, seed=1)
+    low, median, high = np.percentile(numbers.value(seen[1]), [10, 50, 90])
+    assert found.bias == pytest.approx(median - found.value)
+    assert (found.low, found.high) == pytest.approx((low - found.bias, high - found.bias))
+    assert (found.value, found.level) == (numbers.numbers.mean(), 0.8)
+    assert (found.n_resamples, found.n_undefined) == (300, 0)
 
 
 def test_half_the_width_of_the_interval_of_a_mean_is_two_standard_errors():
@@ -74,6 +94,18 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
     found = [bootstrap(Mean(rng.exponential(size=80)), n_resamples=300, level=0.9) for _ in range(300)]
     covered = np.mean([one.low <= 1.0 <= one.high for one in found])
     assert 0.83 < covered < 0.95
+
+
+def test_intervals_of_a_metric_that_every_resample_lowers_cover_it():
+    # The squared length of a mean of noise: twice as long in a resample as it is.
+    rng = np.random.default_rng(5)
+    found = [
+        bootstrap(SquaredMean(rng.normal(size=(25, 40))), n_resamples=200, level=0.9) for _ in range(200)
+    ]
+    assert np.mean([one.bias for one in found]) == pytest.approx(-40 / 25, rel=0.1)
+    assert all(one.low <= one.value <= one.high for one in found)
+    assert np.mean([one.low <= -40 / 25 <= one.high for one in found]) > 0.9
+    assert np.mean([one.low + one.bias <= -40 / 25 <= one.high + one.bias for one in found]) < 0.3
 
 
 def test_the_seed_decides_and_metrics_of_the_same_trials_share_their_draws():
