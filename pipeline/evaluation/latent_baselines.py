@@ -59,9 +59,7 @@ def factor_analysis(task: SpikeTask, settings: BaselineSettings) -> RatePredicti
     Yu et al. 2009, "Gaussian-process factor analysis for low-dimensional single-trial analysis of neural
     population activity", section "Two-stage methods".
     """
-    choice = choose_factors(task, settings, latents=settings.latents)
-    learn = _learn_latents(fit_factors, choice.sigma_ms / 1e3 / task.bin_size_s, choice.latents)
-    return rates_of_latents(learn(task.train_heldin), task, settings, penalty=choice.penalty)
+    return _predict(fit_factors, choose_factors(task, settings, latents=settings.latents), task, settings)
 
 
 def pca(task: SpikeTask, settings: BaselineSettings) -> RatePrediction:
@@ -70,8 +68,7 @@ def pca(task: SpikeTask, settings: BaselineSettings) -> RatePrediction:
     Parameters and errors are those of `factor_analysis`.
     """
     choice = _choose(_fit_components, task, settings, latents=settings.latents)
-    learn = _learn_latents(_fit_components, choice.sigma_ms / 1e3 / task.bin_size_s, choice.latents)
-    return rates_of_latents(learn(task.train_heldin), task, settings, penalty=choice.penalty)
+    return _predict(_fit_components, choice, task, settings)
 
 
 def choose_factors(task: SpikeTask, settings: BaselineSettings, *, latents: tuple[int, ...]) -> Choice:
@@ -80,22 +77,21 @@ def choose_factors(task: SpikeTask, settings: BaselineSettings, *, latents: tupl
 
 
 def rates_of_latents(
-    transform: Transform, task: SpikeTask, settings: BaselineSettings, *, penalty: float
+    train: FloatArray, new: FloatArray, task: SpikeTask, settings: BaselineSettings, *, penalty: float
 ) -> RatePrediction:
     """Map latent variables to the rates of all units.
 
     Parameters
     ----------
-    transform
-        Held-in counts to latent variables, learnt from the training trials.
+    train, new
+        Latent variables of the training trials and of those to predict. Shapes ``(trial, time, latent)``.
     task
-        What may be seen.
+        Only its training trials are looked at.
     settings
         Penalties tried for the bins ahead, folds and seed.
     penalty
         Of the regression within the window.
     """
-    train, new = transform(task.train_heldin), transform(task.eval_heldin)
     fit = fit_rates(train, task.train, penalty=penalty)
     return RatePrediction(
         predict_rates(fit, train), predict_rates(fit, new), forward_rates(train, new, task, settings)
@@ -150,6 +146,15 @@ def _choose(
         return _learn_latents(fit, sigma_ms / 1e3 / task.bin_size_s, number)
 
     return choose(learner, task, settings, latents=latents)
+
+
+def _predict(
+    fit: Callable[[FloatArray, int], _Model], choice: Choice, task: SpikeTask, settings: BaselineSettings
+) -> RatePrediction:
+    learn = _learn_latents(fit, choice.sigma_ms / 1e3 / task.bin_size_s, choice.latents)
+    transform = learn(task.train_heldin)
+    train, new = transform(task.train_heldin), transform(task.eval_heldin)
+    return rates_of_latents(train, new, task, settings, penalty=choice.penalty)
 
 
 def _learn_latents(fit: Callable[[FloatArray, int], _Model], sigma_bins: float, latents: int) -> Learn:

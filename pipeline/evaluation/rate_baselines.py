@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.evaluation.gpfa_baseline import gpfa
 from pipeline.evaluation.latent_baselines import factor_analysis, pca
 from pipeline.evaluation.rate_regression import (
     RATE_FLOOR,
@@ -155,6 +156,7 @@ BASELINES: Mapping[BaselineName, Baseline] = {
     "smoothing": smoothing,
     "factor_analysis": factor_analysis,
     "pca": pca,
+    "gpfa": gpfa,
 }
 """All baselines by name."""
 

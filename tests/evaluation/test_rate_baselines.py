@@ -1,6 +1,7 @@
 """Rates without a trained model: blind to what is scored, and in the order they are known to come in."""
 
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ SETTINGS = BaselineSettings(
     choice_trials=60,
     gpfa_latents=3,
     gpfa_trials=30,
-    gpfa_iterations=30,
+    gpfa_iterations=100,
 )
 
 
@@ -72,13 +73,16 @@ def made():
     return draw_population()
 
 
+INSTALLED = sorted(set(BASELINES) - ({"gpfa"} if find_spec("elephant") is None else set()))
+
+
 @pytest.fixture(scope="module")
 def predicted(made):
     """Return what every baseline predicts."""
-    return {name: baseline(made.task, SETTINGS) for name, baseline in BASELINES.items()}
+    return {name: BASELINES[name](made.task, SETTINGS) for name in INSTALLED}
 
 
-@pytest.fixture(params=sorted(BASELINES))
+@pytest.fixture(params=INSTALLED)
 def name(request):
     return request.param
 
@@ -98,7 +102,8 @@ def test_held_out_units_are_predicted_in_the_order_that_is_known(made, predicted
     bits = {name: bits_per_spike(found.eval[..., N_IN:], made.heldout) for name, found in predicted.items()}
     best = bits_per_spike(made.truth.eval[..., N_IN:], made.heldout)
     assert best > bits["factor_analysis"] > bits["smoothing"] > bits["condition_mean"] > bits["null"]
-    assert best > bits["pca"] > bits["smoothing"]
+    for name in {"pca", "gpfa"} & set(bits):
+        assert best > bits[name] > bits["smoothing"], name
     assert 0.3 * best < bits["smoothing"] < 0.8 * best
     assert -0.02 < bits["null"] <= 0.0
 
@@ -157,7 +162,7 @@ def test_a_session_without_held_out_units_is_predicted(made, name):
 
 def test_silent_units_and_bins_not_recorded_leave_predictions_finite(made, name):
     if name == "gpfa":
-        pytest.skip("whole trials are needed; a test of its own says so")
+        pytest.skip("GPFA needs whole trials")
     heldin, heldout = made.task.train_heldin.copy(), made.task.train_heldout.copy()
     ahead, new = made.task.train_forward.copy(), made.task.eval_heldin.copy()
     heldin[..., 0] = heldout[..., 0] = ahead[..., 0] = ahead[..., N_IN] = 0.0
