@@ -69,9 +69,7 @@ MODEL = LFADSSettings(
     input_dim=0,
     read_in=LFADSReadInSettings(hidden=40, width=40),
 )
-SMOOTHING = BaselineSettings(
-    sigmas_ms=(30.0, 50.0, 70.0, 100.0), penalties=(1e-3, 1e-2, 1e-1, 1.0), folds=3, choice_trials=120
-)
+SMOOTHING = BaselineSettings(folds=3, choice_trials=120)
 NULL, TRUE, LFADS = "mean of the scored spikes", "true rates", "LFADS"
 COMPARED = {"smoothing": "smoothing", "condition_mean": "mean of the condition", "null": "mean of the fitted"}
 ROW_NAMES = (TRUE, LFADS, *COMPARED.values(), NULL)
@@ -93,7 +91,7 @@ class Row:
 
 ROWS = {
     "20 ms": Row(20),
-    "5 ms": Row(5, schedule=Schedule(steps=400, lr=1e-2, masks={"coordinated_dropout": 0.2})),
+    "5 ms": Row(5, schedule=Schedule(steps=800, lr=1e-2, masks={"coordinated_dropout": 0.2})),
 }
 
 
