@@ -181,6 +181,20 @@ def test_the_command_says_each_fault_in_a_line(pipeline_command, catalog: Path, 
         assert "Traceback" not in shown.stderr
 
 
+def test_a_recipe_of_the_benchmark_has_a_name(pipeline_command, catalog: Path, tmp_path: Path) -> None:
+    words = ("run", "ingest", "--path", catalog.parent / "nwb", "--dry-run", "--json")
+    words = (*words, "--catalog", tmp_path / "catalog.yaml", "--recipe")
+    shown = pipeline_command(*words, "nlb:mc_maze_20", "--set", "split.seed=3")
+    assert shown.returncode == 0, shown.stderr
+    plan = json.loads(shown.stdout.splitlines()[0])
+    recipe = nlb_recipe("mc_maze", bin_size_ms=20)
+    changed = recipe.model_copy(update={"split": recipe.split.model_copy(update={"seed": 3})})
+    assert plan["recipe"] == changed.recipe_id != recipe.recipe_id
+    shown = pipeline_command(*words, "nlb:mc_mace")
+    assert shown.returncode == 4
+    assert "no dataset 'mc_mace'; it has mc_maze, mc_rtt" in shown.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
