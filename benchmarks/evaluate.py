@@ -32,7 +32,7 @@ from pipeline.stages.train import train
 from pipeline.stores.catalog import read_catalog
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
-from pipeline.training import rates
+from pipeline.training import spike_rates
 from pipeline.training.inference import load_run
 from schemas.evaluation import EvaluateSettings
 from schemas.recipe import IngestRecipe
@@ -90,8 +90,9 @@ def beside_plain(catalog: Path) -> tuple[float, float]:
     for entry in entries:
         store = store_path(catalog, entry.store)
         trials = read_trials(store).load()
-        yardstick = prepare_yardstick(trials, read_continuous(store), SETTINGS)
-        prediction = rates.predict_rates(run, entry.session, trials, yardstick.answers)
+        continuous = read_continuous(store)
+        yardstick = prepare_yardstick(trials, continuous, SETTINGS)
+        prediction, _ = spike_rates.run_rates(run, trials, continuous, yardstick.answers)
         for _ in range(2):
             begun = time.perf_counter()
             found = plain_scores(prediction, yardstick)
@@ -117,7 +118,7 @@ def main() -> None:
     if not catalog.exists():
         prepare(folder, asked.sessions)
     inference = 0.0
-    original = rates.predict_rates
+    original = spike_rates.run_rates
 
     def timed(*given: Any, **words: Any) -> Any:
         nonlocal inference
@@ -126,11 +127,11 @@ def main() -> None:
         inference += time.perf_counter() - begun
         return found
 
-    rates.predict_rates = timed
+    spike_rates.run_rates = timed
     begun = time.perf_counter()
     done = evaluate(catalog, SETTINGS, force=True, device="cpu")
     seconds = time.perf_counter() - begun
-    rates.predict_rates = original
+    spike_rates.run_rates = original
     units = [entry.n_units for entry in read_catalog(catalog).sessions.values()]
     print(
         f"{len(units)} sessions of {min(units)} to {max(units)} units, {len(MODELS)} models, {len(done)} "

@@ -27,6 +27,7 @@ from schemas.models import (
     NODESAEReadInSettings,
     ReadInSettings,
 )
+from schemas.nlb import NLB_DATASETS
 from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
 from schemas.sweep import HyperParameter, SweepSettings
 
@@ -72,6 +73,8 @@ def write_pages() -> None:
         "import_lfads_h5.md": "\n".join(_fields(LfadsH5Import)),
         "import_lfads_checkpoint.md": "\n".join(_fields(LfadsCheckpointImport)),
         "masks.md": "\n".join(_fields(MaskSettings)),
+        "nlb_windows.md": "\n".join(_benchmark_windows()),
+        "nlb_behaviour.md": "\n".join(_benchmark_behaviour()),
         "sweep.md": "\n".join(_fields(SweepSettings)),
         "hyper_parameter.md": "\n".join(_fields(HyperParameter)),
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
@@ -199,3 +202,39 @@ def _arrays(arrays: Mapping[str, ArraySpec]) -> Iterator[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
+
+
+def _benchmark_windows() -> Iterator[str]:
+    yield "| key | dandiset | event | window, ms | bins of 5 ms | trials, test phase | val phase | units |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for key, dataset in NLB_DATASETS.items():
+        first, last = dataset.window_ms
+        trials = (f"{fitted} and {scored}" for fitted, scored in (dataset.trials[p] for p in ("test", "val")))
+        bins = f"{dataset.n_bins(5)} + {dataset.n_forward(5)}"
+        units = f"{dataset.n_heldin} and {dataset.n_heldout}"
+        cells = (
+            key,
+            dataset.dandiset,
+            f"`{dataset.align_column}`",
+            f"{first} to {last}",
+            bins,
+            *trials,
+            units,
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _benchmark_behaviour() -> Iterator[str]:
+    yield "| key | behaviour | lag, ms | decoders | PSTH conditions | PSTH kernel, ms | not in a store |"
+    yield "|---|---|---|---|---|---|---|"
+    for key, dataset in NLB_DATASETS.items():
+        cells = (
+            key,
+            dataset.behaviour,
+            "–" if dataset.lag_ms is None else str(dataset.lag_ms),
+            ", ".join(dataset.decoder_groups) or "one",
+            ", ".join(dataset.psth_columns) or "–",
+            "–" if dataset.psth_sigma_ms is None else str(dataset.psth_sigma_ms),
+            "; ".join(dataset.not_expressed) or "–",
+        )
+        yield f"| {' | '.join(cells)} |"

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from schemas.base import Frozen
 
-EXPORT_VERSION = 1
+EXPORT_VERSION = 2
 """Raised when the same store and settings give another file than before."""
 
 

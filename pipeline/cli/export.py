@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.cli.console import Output
+from pipeline.cli.nlb_submission import nlb_submission
 from pipeline.cli.options import (
     CATALOG,
     CatalogOption,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from schemas.export import ExportSettings
 
 app = typer.Typer(
-    help="Write trial stores as files of other programs: nlb, lfads, nwb.",
+    help="Write trial stores as files of other programs: nlb, lfads, nwb; and a run's rates: nlb-submission.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -79,6 +80,9 @@ def _add_command(name: str, about: str) -> None:
 
 for _name, _about in FORMATS.items():
     _add_command(_name, _about)
+
+
+app.command("nlb-submission", cls=settings_command("export_nlb"))(nlb_submission)
 
 
 def _export(

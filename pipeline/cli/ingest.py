@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.sources.asset import Mode, Source
 
 MAIN_ARCHIVE = "dandi"
+BENCHMARK = "nlb:"
 
 PathOption = Annotated[
     list[Path] | None,
@@ -106,7 +107,14 @@ def ingest(
         ),
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", "--config", help="YAML file of the recipe.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--recipe",
+            "--config",
+            help="YAML file of the recipe, or nlb:KEY, nlb:KEY_20: that of a dataset of the Neural Latents "
+            "Benchmark, e.g. nlb:mc_maze_20.",
+            metavar="FILE",
+        ),
     ] = None,
     settings: SetOption = None,
     cluster: Annotated[
@@ -148,7 +156,7 @@ def ingest(
 
     if bool(path) == bool(dandiset):
         raise UsageError("Give either --path FOLDER or --dandiset ID (one of them).")
-    chosen = load(IngestRecipe, file=recipe, overrides=settings or ())
+    chosen = load(IngestRecipe, **_recipe_base(recipe), overrides=settings or ())
     selection = Selection(
         tuple(session or ("*",)),
         subject,
@@ -178,6 +186,17 @@ def ingest(
             raise
         if not dry_run:
             _sessions_table(out, entries, catalog)
+
+
+def _recipe_base(recipe: Path | None) -> dict[str, Any]:
+    """Return what settings given one by one are laid over: a file, or a recipe of the benchmark."""
+    word = str(recipe or "")
+    if not word.startswith(BENCHMARK):
+        return {"file": recipe}
+    from pipeline.stores.nlb_settings import nlb_group_key, nlb_recipe
+
+    dataset, width = nlb_group_key(word.removeprefix(BENCHMARK))
+    return {"base": nlb_recipe(dataset.key, bin_size_ms=width).model_dump()}
 
 
 def _mode(*, stream: bool, download: bool, auto: bool) -> Mode:

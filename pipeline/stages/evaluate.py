@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from schemas.evaluation import BaselineName, EvaluateSettings, MetricName
     from schemas.training import Device
 
+    Groups = tuple[xr.Dataset, xr.Dataset]
+    """The groups ``trials`` and ``continuous`` of a store."""
+
 EVALUATION_VERSION = 1
 """Raised when the same run, store and settings give other numbers than before."""
 
@@ -79,7 +82,7 @@ class _Source:
     group: str
     seed: int | None
     key: str
-    score: Callable[[Yardstick, xr.Dataset], Scored]
+    score: Callable[[Yardstick, Groups], Scored]
 
 
 def evaluate(
@@ -183,12 +186,10 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
     made: dict[str, Evaluation] = {}
     if fresh:
         store = store_path(work.catalog_path, entry.store)
-        trials = read_trials(store).load()
-        yardstick = prepare_yardstick(
-            trials, read_continuous(store), work.settings, metrics=_asked(work, entry), truth=truth
-        )
+        groups = read_trials(store).load(), read_continuous(store)
+        yardstick = prepare_yardstick(*groups, work.settings, metrics=_asked(work, entry), truth=truth)
         for source in fresh:
-            evaluation = _measure(work, source, entry, yardstick, trials)
+            evaluation = _measure(work, source, entry, yardstick, groups)
             if evaluation is not None:
                 made[source.key] = _with_earlier(work.known.get(evaluation.place), evaluation)
         add_evaluations(work.catalog_path, made.values())
@@ -203,12 +204,12 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
 
 
 def _measure(
-    work: _Work, source: _Source, entry: SessionEntry, yardstick: Yardstick, trials: xr.Dataset
+    work: _Work, source: _Source, entry: SessionEntry, yardstick: Yardstick, groups: Groups
 ) -> Evaluation | None:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            scored = source.score(yardstick, trials)
+            scored = source.score(yardstick, groups)
         for warning in caught:
             text = f"{source.name} on {entry.session}: {warning.message}"
             work.report({"event": "note", "session": entry.session, "text": text})
@@ -273,10 +274,10 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
         label = f"{run.model} ({run.imported.program})"
         kind += run.run
 
-    def score(yardstick: Yardstick, trials: xr.Dataset) -> Scored:
+    def score(yardstick: Yardstick, groups: Groups) -> Scored:
         if run.run not in work.trained:
             raise DataError(f"Run {run.run} could not be read.")
-        return _score_run(work, work.trained[run.run], entry.session, yardstick, trials)
+        return _score_run(work, work.trained[run.run], yardstick, groups)
 
     return _Source(
         name=run.run,
@@ -289,24 +290,25 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
     )
 
 
-def _score_run(
-    work: _Work, run: TrainedRun, session: str, yardstick: Yardstick, trials: xr.Dataset
-) -> Scored:
+def _score_run(work: _Work, run: TrainedRun, yardstick: Yardstick, groups: Groups) -> Scored:
+    from pipeline.evaluation.rate_regression import RATE_FLOOR  # noqa: PLC0415
     from pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
-    from pipeline.training.rates import hides, predict_rates  # noqa: PLC0415
+    from pipeline.training.spike_rates import hides, run_rates, why_no_forward  # noqa: PLC0415
 
+    (trials, continuous), session = groups, yardstick.task.session
     settings, answers = work.settings, yardstick.answers
     hidden: dict[MetricName, str] = {}
-    if not hides(run, trials, answers):
+    if not hides(run, trials, answers.heldout):
         hidden["co_bps"] = (
             "the run was shown the units held out; train with --set co_smoothing=true --set "
             f"heldout_fraction={settings.heldout_fraction:g}"
         )
-    n_forward = yardstick.task.n_forward
-    if n_forward and run.settings.signal != "counts":
-        hidden["fp_bps"] = "the run is shown smoothed rates, which hold spikes of later bins; train on counts"
-        n_forward = 0
-    prediction = predict_rates(run, session, trials, answers, forward_bins=n_forward)
+    reason, n_forward = why_no_forward(run), yardstick.task.n_forward
+    if reason:
+        hidden["fp_bps"], n_forward = reason, 0
+    prediction, _ = run_rates(
+        run, trials, continuous, answers, forward_bins=n_forward, floor=RATE_FLOOR, seed=settings.seed
+    )
     parts = [yardstick.score(prediction, without=hidden)]
     if yardstick.forecast is not None:
         ahead = run.forecast(
@@ -323,8 +325,8 @@ def _score_run(
 
 
 def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry) -> _Source:
-    def score(yardstick: Yardstick, trials: xr.Dataset) -> Scored:
-        del trials
+    def score(yardstick: Yardstick, groups: Groups) -> Scored:
+        del groups
         return _score_baseline(work, name, yardstick)
 
     return _Source(

@@ -121,7 +121,7 @@ def export(
             "n_trials": entry.n_trials, "n_units": entry.n_units,
         }  # fmt: skip
         try:
-            made = _export_session(catalog_path, entry, settings, folder=folder, force=force)
+            made = _export_session(catalog_path, entry, settings, folder=folder, force=force, report=report)
         except _FAILURES as error:
             _log.debug("%s failed", entry.session, exc_info=error)
             is_known = isinstance(error, PipelineError)
@@ -140,7 +140,13 @@ def export(
 
 
 def _export_session(
-    catalog_path: Path, entry: SessionEntry, settings: ExportSettings, *, folder: Path, force: bool
+    catalog_path: Path,
+    entry: SessionEntry,
+    settings: ExportSettings,
+    *,
+    folder: Path,
+    force: bool,
+    report: Report,
 ) -> Exported:
     from pipeline.stores.export_files import export_key, is_up_to_date  # noqa: PLC0415
     from pipeline.stores.location import store_path  # noqa: PLC0415
@@ -156,23 +162,30 @@ def _export_session(
     path = folder / f"{store.stem}.{'nwb' if format_of(settings) == 'nwb' else 'h5'}"
     if not force and is_up_to_date(path, export_key(settings, attributes.store_key)):
         return Exported(entry, path, "skipped")
-    _write(store, path, settings, attributes=attributes)
+    _write(store, path, settings, attributes=attributes, report=report)
     return Exported(entry, path, "done")
 
 
 def _write(
-    store: StoreLocation, path: Path, settings: ExportSettings, *, attributes: StoreAttributes
+    store: StoreLocation,
+    path: Path,
+    settings: ExportSettings,
+    *,
+    attributes: StoreAttributes,
+    report: Report,
 ) -> None:
     from pipeline.stores.trials import read_continuous, read_trials  # noqa: PLC0415
 
     trials, continuous = read_trials(store).load(), read_continuous(store)
     if isinstance(settings, NlbExport):
         from pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-        from pipeline.stores.export_nlb import nlb_arrays, write_nlb  # noqa: PLC0415
+        from pipeline.stores.export_nlb import differences, nlb_arrays, write_nlb  # noqa: PLC0415
 
         lag = lag_in_bins(settings.lag_ms, bin_size_s=attributes.bin_size_s)
         paired = pair_velocity(trials, continuous, lag_bins=lag)
         arrays = nlb_arrays(trials, continuous, settings, behaviour=paired.velocity)
+        for text in differences(arrays, settings, bin_size_s=attributes.bin_size_s):
+            report({"event": "note", "session": attributes.session, "text": text})
         write_nlb(path, arrays, settings, attributes=attributes)
     elif isinstance(settings, LfadsExport):
         from pipeline.stores.export_lfads import lfads_arrays, write_lfads  # noqa: PLC0415

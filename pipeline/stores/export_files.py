@@ -14,7 +14,7 @@ from pipeline.stores.atomic import leftovers, machine_error, temporary_name
 from schemas.export import EXPORT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -146,13 +146,52 @@ def write_arrays(
     ...         print(h5["s_20/x"][()], h5.attrs["session"])
     [0 1 2] s
     """
+    write_groups(path, [(group, arrays, {})], attributes=attributes)
+
+
+def write_groups(
+    path: Path,
+    groups: Iterable[tuple[str, Mapping[str, Array], Mapping[str, str | float]]],
+    *,
+    attributes: Mapping[str, str | float],
+) -> None:
+    """Write several groups into one HDF5 file, whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Final path.
+    groups
+        Name, arrays (as in `write_arrays`) and attributes of each; made one by one as they are written.
+    attributes
+        Attributes of the file's root.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses; nothing is left behind.
+
+    Examples
+    --------
+    >>> import h5py
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "two.h5"
+    ...     write_groups(path, [(name, {"x": np.arange(2)}, {}) for name in "ab"], attributes={})
+    ...     with h5py.File(path) as h5:
+    ...         print(list(h5))
+    ['a', 'b']
+    """
     import h5py  # noqa: PLC0415
 
     with whole_file(path) as temporary, h5py.File(temporary, "w") as h5:
         h5.attrs.update(attributes)
-        target = h5.require_group(group)
-        for name, values in arrays.items():
-            _write(target, name, values)
+        for group, arrays, about in groups:
+            target = h5.require_group(group)
+            target.attrs.update(about)
+            for name, values in arrays.items():
+                _write(target, name, values)
 
 
 def _write(group: object, name: str, values: Array) -> None:

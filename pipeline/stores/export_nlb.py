@@ -13,6 +13,8 @@ import numpy as np
 from pipeline.signals.smoothing import smooth_counts
 from pipeline.stores.export_files import export_attributes, write_arrays
 from pipeline.stores.export_windows import forward_bins, forward_counts, heldout_units, rows_of, with_split
+from pipeline.stores.nlb_settings import differences_from_benchmark
+from schemas.nlb import NLB_DATASETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from schemas.store import StoreAttributes
 
 NATIVE_BIN_MS = 5
+
+_LARGEST = (("train", "heldin"), ("eval", "heldout"))
 
 
 def nlb_group(session: str, *, bin_size_s: float, key: str | None = None) -> str:
@@ -61,7 +65,9 @@ def nlb_arrays(
         ``{train,eval}_spikes_{heldin,heldout}`` of shape ``(trial, time, unit)``, the same with ``_forward``
         of shape ``(trial, forward bin, unit)``, ``{train,eval}_behavior``, ``psth`` of shape
         ``(condition, time, unit)`` with held-in units first, all float32; ``{train,eval}_cond_idx``, for each
-        condition its rows in the train and eval tensors. ``{train,eval}_trial`` and
+        condition its rows in the train and eval tensors; ``{train,eval}_decode_mask`` of shape
+        ``(trial, decoder)``, where the benchmark decodes groups of trials of `settings.key` each by itself.
+        ``{train,eval}_trial`` and
         ``{train,eval}_start_bin`` lead back to the store, ``heldin_unit`` and ``heldout_unit`` to the NWB
         file.
 
@@ -95,10 +101,40 @@ def nlb_arrays(
     for kind, columns in units.items():
         arrays[f"{kind}_unit"] = trials["unit"].values[columns].astype(np.int64)
     arrays["time"] = trials["time"].values.astype(np.float64)
+    arrays |= _decoder_masks(trials, rows, key=settings.key)
     if settings.psth:
         order = np.concatenate([units["heldin"], units["heldout"]])
         arrays |= condition_psths(trials, continuous, rows, order=order, sigma_ms=settings.psth_sigma_ms)
     return arrays
+
+
+def differences(arrays: dict[str, Array], settings: NlbExport, *, bin_size_s: float) -> list[str]:
+    """Say where tensors are not as many as the benchmark has under the key of the settings.
+
+    Parameters
+    ----------
+    arrays
+        Of `nlb_arrays`.
+    settings
+        Key.
+    bin_size_s
+        Width of a bin, s.
+
+    Returns
+    -------
+    differences
+        One sentence each, expected against observed; empty where the key is no dataset of the benchmark.
+    """
+    train, scored = (np.shape(arrays[f"{part}_spikes_{kind}"]) for part, kind in _LARGEST)
+    return differences_from_benchmark(
+        settings.key,
+        n_train=train[0],
+        n_eval=scored[0],
+        n_heldin=train[2],
+        n_heldout=scored[2],
+        n_bins=train[1],
+        bin_size_s=bin_size_s,
+    )
 
 
 def write_nlb(
@@ -117,6 +153,18 @@ def write_nlb(
     """
     group = nlb_group(attributes.session, bin_size_s=attributes.bin_size_s, key=settings.key)
     write_arrays(path, arrays, attributes=export_attributes(settings, attributes), group=group)
+
+
+def _decoder_masks(
+    trials: xr.Dataset, rows: dict[str, NDArray[np.int64]], *, key: str | None
+) -> dict[str, Array]:
+    """Which trials each decoder is for, by the beginnings of their conditions."""
+    groups = NLB_DATASETS[key].decoder_groups if key in NLB_DATASETS else ()
+    if not groups:
+        return {}
+    condition = trials["condition"].values.astype(str)
+    mine = np.stack([np.char.startswith(condition, f"{group}-") for group in groups], axis=1)
+    return {f"{part}_decode_mask": mine[kept] for part, kept in rows.items()}
 
 
 def condition_psths(

@@ -19,7 +19,7 @@ from pipeline.errors import DataError
 from pipeline.training.build import built_model
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.device import resolve_device
-from pipeline.training.feed import Scaling, session_tensors
+from pipeline.training.feed import FORWARD, Scaling, session_tensors
 from pipeline.training.run_files import BEST, CONFIG, read_config, read_entry
 
 if TYPE_CHECKING:
@@ -152,6 +152,59 @@ class TrainedRun:
                 output = self.model.forecast(batch, seen_bins, n_bins, embedding=embedding)
                 parts.append(output.mean[0].cpu().numpy())
         return self.scalings[session].to_hz(np.concatenate(parts))
+
+    def forward(
+        self,
+        session: str,
+        dataset: xr.Dataset,
+        *,
+        n_bins: int,
+        n_samples: int | None = None,
+        seed: int = 0,
+    ) -> NDArray[np.float32]:
+        """Return the rates of the bins that follow the window, from whole windows.
+
+        A run that was trained with ``forward_bins`` gives them as it was taught to: as further bins of the
+        reconstruction. Any other run forecasts them.
+
+        Parameters
+        ----------
+        session, dataset
+            As in `reconstruct`. Where the model has external inputs, with those of the bins that follow
+            (`pipeline.training.feed.with_forward_bins`). Spikes after the window are not looked at.
+        n_bins
+            Bins after the window.
+        n_samples, seed
+            As in `reconstruct`; a forecast is not sampled.
+
+        Returns
+        -------
+        rates
+            Hz. Shape ``(trial, n_bins, unit)``, float32.
+
+        Raises
+        ------
+        DataError
+            As in `reconstruct`, or if the model cannot go on for as many bins.
+        """
+        if n_bins < 1:
+            raise DataError(f"{session}: {n_bins} bins after the window; ask for at least 1.")
+        length = dataset.sizes["time"]
+        shape = (dataset.sizes["trial"], n_bins, dataset.sizes["unit"])
+        nothing = np.full(shape, np.nan, np.float32)
+        unseen = dataset.drop_vars(FORWARD, errors="ignore").assign(
+            {FORWARD: (("trial", "forward", "unit"), nothing)}
+        )
+        try:
+            if not self.settings.forward_bins:
+                return self.forecast(session, unseen, seen_bins=length, n_bins=n_bins)
+            rates = self.reconstruct(session, unseen, n_samples=n_samples, seed=seed)
+        except ValueError as error:
+            raise DataError(
+                f"{session}: run {self.name} cannot go on for {n_bins} bins after windows of {length}: "
+                f"{error}. Ask for fewer bins, or for none."
+            ) from error
+        return rates[:, length:]
 
     def embedding(self, session: str, dataset: xr.Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and variance of the session's embedding, inferred from the trials given.

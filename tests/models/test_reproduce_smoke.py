@@ -183,3 +183,29 @@ def test_a_row_of_the_diffusion_table_is_trained_without_the_sector_left_out(
     assert len(shown[0].observed) == 80 - train.in_sector.sum() < 80
     assert found["dci"].importance.shape == (gnocchi.CODE_DIM, 3)
     assert gnocchi.line(found).count("|") == gnocchi.HEADER.splitlines()[0].count("|")
+
+
+def test_a_session_of_known_rates_is_submitted_checked_and_scored() -> None:
+    from benchmarks.reproduce.nlb import NULL, ROW_NAMES, ROWS, TRUE, run, simulate, table
+    from schemas.baselines import BaselineSettings
+
+    row = ROWS["20 ms"]
+    brief = replace(
+        row, n_samples=0,
+        network=replace(row.network, n_conditions=4), schedule=replace(row.schedule, steps=2),
+        smoothing=BaselineSettings(sigmas_ms=(60.0,), penalties=(1.0,), folds=2),
+    )  # fmt: skip
+    made = simulate(brief, 0)
+    assert made.task.train.shape == (32, 35, 182)
+    assert made.task.train_heldout.shape[2] == 45
+    fine = simulate(replace(brief, bin_size_ms=5), 0)
+    summed = fine.rates.reshape(*made.rates.shape[:2], 4, 182).sum(2)
+    assert abs(summed - made.rates).max() < 1e-9
+    result = {"row": "20 ms", "seed": 0} | run(brief, 0, lambda line: None)
+    assert result["apart"] < 1e-9
+    assert set(result["scores"]) == set(ROW_NAMES)
+    assert result["scores"][NULL] == {"co_bps": 0, "fp_bps": 0}
+    assert result["scores"][TRUE]["co_bps"] > 0.2
+    shown = table([result])
+    assert f"| 20 ms | true rates | 0 | {result['scores'][TRUE]['co_bps']:.3f} |" in shown
+    assert "- the null is 0, greatest distance: 0.000, met" in shown

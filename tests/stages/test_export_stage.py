@@ -104,7 +104,9 @@ def test_the_command_writes_json_lines_and_says_where_the_files_are(pipeline_com
     words = ("--catalog", catalog, "--session", "sub-A*")
     shown = pipeline_command("export", "nlb", *words, "--set", "key=mc_maze", "--json")
     assert shown.returncode == 0, shown.stderr
-    (event,) = [json.loads(line) for line in shown.stdout.splitlines()]
+    *notes, event = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [note["event"] for note in notes] == ["note"] * 3
+    assert notes[0]["text"] == "mc_maze: 9 units held in and 3 held out; the benchmark has 137 and 45"
     assert (event["event"], event["status"], event["format"]) == ("session", "done", "nlb")
     with h5py.File(event["path"]) as h5:
         assert list(h5) == ["mc_maze_20"]

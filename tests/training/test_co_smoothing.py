@@ -14,20 +14,16 @@ from models.data import TrialTensors, pack
 from models.masking import held_back_masker, mask_once, training_masker
 from models.registry import build_model
 from pipeline.errors import DataError
-from pipeline.evaluation.spike_task import spike_task
 from pipeline.stores.export_windows import heldout_units
 from pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
 from pipeline.training.inference import TrainedRun
 from pipeline.training.loop import fit
-from pipeline.training.rates import forward_rates, hides, predict_rates
 from schemas.masks import MaskSettings
 from schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    from pipeline.evaluation.spike_task import RatePrediction
 
 NAME = "sub-A_ses-1"
 HELD = [False, True, False, False, True, False]
@@ -198,48 +194,3 @@ def test_a_share_of_the_units_is_hidden_where_none_is_marked(dataset: xr.Dataset
     assert settings.digest() != lfads(co_smoothing=True).digest()
     with pytest.raises(ValidationError, match="set co_smoothing: true too"):
         lfads(heldout_fraction=0.25)
-
-
-@pytest.mark.parametrize("forward_bins", [0, 2])
-def test_predicted_rates_depend_on_nothing_that_is_asked_for(
-    session: tuple[xr.Dataset, xr.Dataset], forward_bins: int
-) -> None:
-    trials, continuous = session
-    trials = trials.assign_coords(condition=("trial", ["a"] * 20))
-    settings = lfads(co_smoothing=True, signal="counts", forward_bins=forward_bins)
-    net = build_model(settings.model, {NAME: 6}, seed=0).eval()
-    feeds = feed_sessions({NAME: trials}, settings.model_copy(update={"forward_bins": 0}))
-    run = TrainedRun("r", settings, net, {NAME: feeds[NAME].scaling}, torch.device("cpu"))
-
-    def predicted(of: xr.Dataset, whole: xr.Dataset) -> RatePrediction:
-        _, answers = spike_task(of, whole, heldout=HELD, forward_bins=2)
-        assert hides(run, of, answers)
-        return predict_rates(run, NAME, of, answers, forward_bins=2)
-
-    rates = predicted(trials, continuous)
-    assert rates.eval.shape == (4, 10, 6)
-    assert rates.eval_forward is not None
-    assert rates.eval_forward.shape == (4, 2, 6)
-    width = float(trials.attrs["bin_size_s"])
-    order = [0, 2, 3, 5, 1, 4]
-    test = trials.isel(trial=np.flatnonzero(trials["split"] == "test"))
-    assert np.allclose(rates.eval, run.reconstruct(NAME, test)[..., order] * width, rtol=1e-6)
-    other = trials.copy(deep=True)
-    other["counts"].values[..., HELD] += 7
-    changed = predicted(other, continuous + 3)
-    for part in ("train", "eval", "eval_forward"):
-        assert np.array_equal(getattr(rates, part), getattr(changed, part))
-    other["counts"].values[..., 0] += 7
-    assert not np.array_equal(rates.eval, predicted(other, continuous).eval)
-
-
-def test_bins_after_smoothed_rates_are_refused(
-    session: tuple[xr.Dataset, xr.Dataset], make_settings: Callable[..., TrainSettings]
-) -> None:
-    trials, _ = session
-    settings = make_settings()
-    net = build_model(settings.model, {NAME: 6}, seed=0).eval()
-    feeds = feed_sessions({NAME: trials}, settings)
-    run = TrainedRun("r", settings, net, {NAME: feeds[NAME].scaling}, torch.device("cpu"))
-    with pytest.raises(DataError, match="signal=counts"):
-        forward_rates(run, NAME, trials, n_bins=2)

@@ -42,6 +42,11 @@ def benchmark_trials(
     return replace(table, valid=table.valid & np.array([str(s) != "none" for s in split], dtype=bool))
 
 
+def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
+    # Of a test file the edges of its trials are all there is, and so of the pieces of 000129.
+    return benchmark_trials(file, events, edges_suffice=True)
+
+
 def _area_of(_file: NwbFile, ids: IntArray) -> NDArray[np.object_] | None:
     thousands = ids // 1000
     if not np.isin(thousands, list(_AREA_OF_THOUSAND)).all():
@@ -59,6 +64,6 @@ LAYOUT = Layout(
     unit="mm",
     n_axes=2,
     area_of=_area_of,
-    trials=benchmark_trials,
+    trials=_trials,
     task=lambda _: "maze",
 )

@@ -140,6 +140,19 @@ def test_bins_of_5_ms_and_a_key_give_the_benchmarks_own_group(store_of, recordin
     assert export(fine, tmp_path, key="mc_maze")[0] == "mc_maze"
 
 
+def test_active_and_passive_trials_of_the_benchmark_have_a_decoder_each(store, tmp_path):
+    kind = np.where(np.arange(store.trials.sizes["trial"]) % 3 == 0, "passive-90", "active-0")
+    kind[1] = "unknown"
+    named = dataclasses.replace(
+        store, trials=store.trials.assign_coords(condition=("trial", kind.astype(object)))
+    )
+    _, found, _ = export(named, tmp_path, key="area2_bump")
+    for part, rows in (("train", store.rows("train", "val")), ("eval", store.rows("test"))):
+        expected = [[name == "active-0", name == "passive-90"] for name in kind[rows]]
+        assert found[f"{part}_decode_mask"].tolist() == expected
+    assert "eval_decode_mask" not in export(named, tmp_path, key="mc_maze")[1]
+
+
 def test_a_file_with_other_settings_or_another_store_is_not_up_to_date(store, tmp_path):
     _, _, attributes = export(store, tmp_path)
     assert is_up_to_date(tmp_path / "session.h5", attributes["export_key"])

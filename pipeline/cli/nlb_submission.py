@@ -1,0 +1,157 @@
+"""``pipeline export nlb-submission``: rates of a run for the Neural Latents Benchmark, and their check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+
+from pipeline.cli.console import Output
+from pipeline.cli.options import (
+    CATALOG,
+    CatalogOption,
+    ConfigOption,
+    DeviceOption,
+    ForceOption,
+    JsonOption,
+    QuietOption,
+    SessionOption,
+    SetOption,
+    VerboseOption,
+    device_of,
+    given,
+)
+from pipeline.errors import DataError, SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from schemas.nlb import NlbPhase
+
+RunOption = Annotated[
+    str | None,
+    typer.Option("--run", help="Run trained with co_smoothing; required unless --check.", metavar="RUN"),
+]
+PhaseOption = Annotated[
+    str | None,
+    typer.Option("--phase", help="What is scored: test or val; default: test.", metavar="test|val"),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        help="Name of the dataset, e.g. mc_maze; takes over its lag, forward time and PSTH kernel. Default: "
+        "the session id.",
+        metavar="KEY",
+    ),
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", help="Folder of the files; default: exports/nlb-submission/RECIPE/ by the catalog."
+    ),
+]
+CheckOption = Annotated[
+    Path | None,
+    typer.Option("--check", help="Write nothing: say what is wrong with this submission.", metavar="FILE"),
+]
+TargetsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--targets",
+        help="With --check: targets to hold it against, and to score it on if nothing is wrong; repeatable.",
+        metavar="FILE",
+    ),
+]
+
+
+def nlb_submission(
+    run: RunOption = None,
+    phase: PhaseOption = None,
+    key: KeyOption = None,
+    session: SessionOption = None,
+    out: FolderOption = None,
+    device: DeviceOption = "auto",
+    check: CheckOption = None,
+    targets: TargetsOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    force: ForceOption = False,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Write a run's rates as a submission to the Neural Latents Benchmark, and its targets beside it.
+
+    With --check FILE: name every fault of a submission, and with --targets score it.
+    """
+    say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
+    with say:
+        if check is not None:
+            if run is not None:
+                raise UsageError("Give either --run, to write a submission, or --check FILE (one of them).")
+            _check(say, check, targets or [], phase)
+            return
+        if run is None:
+            raise UsageError("Give --run RUN, or --check FILE.")
+        if targets:
+            raise UsageError("--targets goes with --check; a run's own targets are written beside its rates.")
+        from pipeline.stages.nlb_submission import submit
+        from pipeline.stores.nlb_settings import nlb_export_defaults
+        from pipeline.stores.settings import load
+        from schemas.export import NlbExport
+
+        chosen = load(
+            NlbExport,
+            file=config,
+            base=nlb_export_defaults(key) if key else None,
+            overrides=[*given(phase=phase), *(settings or ())],
+        )
+        done = submit(
+            catalog, chosen, run=run, sessions=tuple(session or ("*",)), out=out,
+            device=device_of(device), force=force, report=say,
+        )  # fmt: skip
+        say({
+            "event": "submission", "run": run, "status": done.status, "path": str(done.path),
+            "targets": str(done.targets), "sessions": list(done.sessions),
+        })  # fmt: skip
+        say.result(f"Submission: {done.path} ({done.status})\nTargets: {done.targets}")
+
+
+def _check(say: Output, path: Path, targets: list[Path], phase: str | None) -> None:
+    from pipeline.evaluation.nlb_submission import check_submission
+
+    problems = check_submission(path, targets, phase=_phase_of(phase))
+    for problem in problems:
+        say({"event": "problem", "kind": problem.kind, "where": problem.where, "text": problem.text})
+        say.result(str(problem))
+    if problems:
+        raise DataError(
+            f"{path}: {len(problems)} faults. Mend them and check again; nothing was scored."
+            if len(problems) > 1
+            else f"{path}: one fault. Mend it and check again; nothing was scored."
+        )
+    say.result(f"{path}: nothing is wrong")
+    if targets:
+        _score(say, path, targets)
+
+
+def _phase_of(word: str | None) -> NlbPhase | None:
+    from schemas.nlb import NlbPhase
+
+    if word is not None and word not in get_args(NlbPhase):
+        raise SettingsError(f"--phase: expected test or val, found {word!r}.")
+    return cast("NlbPhase | None", word)
+
+
+def _score(say: Output, path: Path, targets: list[Path]) -> None:
+    from pipeline.evaluation.nlb_scores import score_submission
+
+    found = score_submission(path, targets)
+    names = list(dict.fromkeys(name for scores in found.values() for name in scores))
+    rows: list[list[str]] = []
+    for group, scores in found.items():
+        event: dict[str, Any] = {"event": "submission_scores", "group": group, **scores}
+        say(event)
+        rows.append([group, *(f"{scores[name]:.4f}" if name in scores else "–" for name in names)])
+    say.table("Scores", ["group", *names], rows)

@@ -1,0 +1,263 @@
+"""``pipeline export nlb-submission``: a trained run's rates as a file for the Neural Latents Benchmark.
+
+Beside the submission lies the file of targets it is scored against: the tensors of ``pipeline export nlb``
+of the same trials and units, in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError, SettingsError
+from pipeline.stages.report import Report, ignore
+from pipeline.stages.trained_runs import FAILURES, choose, file_name
+from pipeline.stores.catalog import read_catalog
+from pipeline.stores.location import store_path
+from schemas.export import EXPORT_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import xarray as xr
+
+    from pipeline.stores.export_files import Array
+    from pipeline.training.inference import TrainedRun
+    from schemas.catalog import RunEntry, SessionEntry
+    from schemas.export import NlbExport
+    from schemas.store import StoreAttributes
+    from schemas.training import Device
+
+    Group = tuple[str, Mapping[str, Array], Mapping[str, str | float]]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """A submission and its targets.
+
+    Attributes
+    ----------
+    path
+        The submission.
+    targets
+        What it is scored against.
+    run
+        Name of the run.
+    sessions
+        Sessions in it, one group each.
+    status
+        ``done``, or ``skipped`` where both files were up to date.
+    """
+
+    path: Path
+    targets: Path
+    run: str
+    sessions: tuple[str, ...]
+    status: str
+
+
+@dataclass(frozen=True)
+class _Work:
+    catalog_path: Path
+    settings: NlbExport
+    run: RunEntry
+    entries: tuple[SessionEntry, ...]
+    report: Report
+
+    @property
+    def key(self) -> str:
+        """Equal keys mean equal content."""
+        stores = [entry.store_key for entry in self.entries]
+        parts = [self.settings.digest(), self.run.run_key, stores, EXPORT_VERSION]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def attributes(self) -> dict[str, str | float]:
+        return {
+            "export_key": self.key,
+            "export_settings": self.settings.model_dump_json(),
+            "run": self.run.run,
+            "run_key": self.run.run_key,
+        }
+
+
+def submit(
+    catalog_path: Path,
+    settings: NlbExport,
+    *,
+    run: str,
+    sessions: Sequence[str] = ("*",),
+    out: Path | None = None,
+    device: Device = "auto",
+    force: bool = False,
+    report: Report = ignore,
+) -> Submitted:
+    """Write the rates a run infers of held-in and held-out units, and the targets beside them.
+
+    Trials, units and their order are those of `pipeline.stages.export.export` with the same settings. The
+    submission is checked against its targets before this returns.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Phase, forward time, key; what does not concern rates decides the targets.
+    run
+        Name of a run that was trained with ``co_smoothing``.
+    sessions
+        Shell patterns for session ids; of those that match, the ones the run was trained on are taken.
+    out
+        Folder of the files; default ``exports/nlb-submission/<recipe id>/`` beside the catalog.
+    device
+        Where the model runs; auto: a GPU if there is one.
+    force
+        Write files again that are up to date.
+    report
+        Receives one event per session, and notes.
+
+    Returns
+    -------
+    submitted
+        Where the files are.
+
+    Raises
+    ------
+    DataError
+        If no session matches, the run is not there, or it was shown the units it is to predict.
+    SettingsError
+        If one key is given to several sessions, or another split than the run's own is asked for.
+    MachineError
+        If the device is not there or the disk refuses.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from schemas.export import NlbExport
+    >>> submit(Path("nowhere/catalog.yaml"), NlbExport(), run="lfads-0")
+    Traceback (most recent call last):
+        ...
+    pipeline.errors.DataError: No run is called lfads-0. ...
+    """
+    from pipeline.evaluation.nlb_files import write_submission  # noqa: PLC0415
+    from pipeline.evaluation.nlb_submission import check_submission  # noqa: PLC0415
+    from pipeline.stores.export_files import is_up_to_date, write_groups  # noqa: PLC0415
+    from pipeline.training.inference import load_run  # noqa: PLC0415
+
+    work = _plan(catalog_path, settings, run, sessions=sessions, report=report)
+    folder = out or catalog_path.parent / "exports" / "nlb-submission" / work.run.recipe_id
+    stem = f"{file_name(run)}_{settings.phase}"
+    path, targets = folder / f"{stem}.h5", folder / f"{stem}_targets.h5"
+    done = Submitted(path, targets, run, tuple(entry.session for entry in work.entries), "done")
+    if not force and all(is_up_to_date(file, work.key) for file in (path, targets)):
+        return Submitted(path, targets, run, done.sessions, "skipped")
+    trained = load_run(catalog_path.parent / work.run.path, device=device)
+    write_groups(targets, _target_groups(work, trained), attributes=work.attributes())
+    write_submission(path, _rate_groups(work, trained), attributes=work.attributes())
+    problems = check_submission(path, targets)
+    if problems:
+        raise DataError(
+            f"{path}: what run {run} predicts is no submission: " + "; ".join(map(str, problems[:3]))
+        )
+    return done
+
+
+def _plan(
+    catalog_path: Path, settings: NlbExport, run: str, *, sessions: Sequence[str], report: Report
+) -> _Work:
+    entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None)
+    known = tuple(entry for entry in entries if entry.session in chosen.sessions)
+    if settings.key is not None and len(known) > 1:
+        raise SettingsError(
+            f"key {settings.key} would name the groups of {len(known)} sessions: "
+            f"{', '.join(entry.session for entry in known[:3])}. Choose one with "
+            "--session, or leave the key out."
+        )
+    if settings.split is not None:
+        raise SettingsError(
+            f"split {settings.split}: run {run} was fitted to the recipe's own split and may have seen what "
+            "another one scores. Leave the split out."
+        )
+    return _Work(catalog_path, settings, chosen, known, report)
+
+
+def _loaded(work: _Work, entry: SessionEntry) -> tuple[xr.Dataset, xr.Dataset, StoreAttributes]:
+    from pipeline.stores.trials import read_attributes, read_continuous, read_trials  # noqa: PLC0415
+
+    store = store_path(work.catalog_path, entry.store)
+    attributes = read_attributes(store)
+    if attributes is None:
+        raise DataError(f"{store}: no complete trial store here. Run `pipeline run ingest` again.")
+    return read_trials(store).load(), read_continuous(store), attributes
+
+
+def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
+    from pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
+    from pipeline.stores.export_nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
+    from pipeline.stores.export_windows import heldout_units  # noqa: PLC0415
+    from pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
+
+    settings = work.settings
+    for entry in work.entries:
+        trials, continuous, attributes = _loaded(work, entry)
+        heldout = heldout_units(trials, fraction=settings.heldout_fraction, seed=settings.seed)
+        refuse_shown_units(run, trials, heldout)
+        lag = lag_in_bins(settings.lag_ms, bin_size_s=attributes.bin_size_s)
+        paired = pair_velocity(trials, continuous, lag_bins=lag)
+        arrays = nlb_arrays(trials, continuous, settings, behaviour=paired.velocity)
+        for text in differences(arrays, settings, bin_size_s=attributes.bin_size_s):
+            work.report({"event": "note", "session": entry.session, "text": text})
+        name = nlb_group(entry.session, bin_size_s=attributes.bin_size_s, key=settings.key)
+        yield name, arrays, _origin(attributes)
+
+
+def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
+    from pipeline.evaluation.nlb_files import submission_arrays  # noqa: PLC0415
+    from pipeline.evaluation.nlb_submission import trials_digest  # noqa: PLC0415
+    from pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415
+    from pipeline.stores.export_nlb import nlb_group  # noqa: PLC0415
+    from pipeline.stores.export_windows import forward_bins, heldout_units  # noqa: PLC0415
+    from pipeline.training.spike_rates import run_rates, why_no_forward  # noqa: PLC0415
+
+    reason = why_no_forward(run) if work.settings.forward_ms else ""
+    if reason:
+        work.report({"event": "note", "text": f"no forward bins: {reason}"})
+    for entry in work.entries:
+        began = time.perf_counter()
+        trials, continuous, attributes = _loaded(work, entry)
+        heldout = heldout_units(trials, fraction=work.settings.heldout_fraction, seed=work.settings.seed)
+        _, answers = spike_task(trials, continuous, heldout=heldout, phase=work.settings.phase)
+        n_forward = 0 if reason else forward_bins(trials, work.settings.forward_ms)
+        try:
+            rates, n_raised = run_rates(run, trials, continuous, answers, forward_bins=n_forward)
+        except FAILURES as error:
+            error.add_note(f"in session {entry.session}")
+            raise
+        if n_raised:
+            text = f"{entry.session}: {n_raised} rates below 1e-9 spikes per bin were raised to it"
+            work.report({"event": "note", "session": entry.session, "text": text})
+        ids = trials["trial"].values
+        about = _origin(attributes) | {
+            "train_trials": trials_digest(ids[answers.train_rows]),
+            "eval_trials": trials_digest(ids[answers.eval_rows]),
+        }
+        name = nlb_group(entry.session, bin_size_s=attributes.bin_size_s, key=work.settings.key)
+        yield name, submission_arrays(rates, n_heldin=int((~heldout).sum())), about
+        work.report({
+            "event": "session", "session": entry.session, "format": "nlb-submission", "status": "done",
+            "n_trials": len(answers.train_rows) + len(answers.eval_rows), "n_units": len(heldout),
+            "group": name, "seconds": round(time.perf_counter() - began, 3), "reason": "",
+        })  # fmt: skip
+
+
+def _origin(attributes: StoreAttributes) -> dict[str, str | float]:
+    return {
+        "session": attributes.session,
+        "bin_size_s": attributes.bin_size_s,
+        "store_key": attributes.store_key,
+        "source": attributes.provenance.source,
+        "source_digest": attributes.provenance.asset_digest,
+    }

@@ -1,0 +1,183 @@
+"""Recipes and export settings of the Neural Latents Benchmark, made of its table of datasets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.errors import SettingsError
+from schemas.nlb import NLB_BIN_MS, NLB_DATASETS
+from schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
+
+if TYPE_CHECKING:
+    from schemas.nlb import NlbDataset
+
+ANY_DURATION_S = 3600.0
+"""Trials of the benchmark are taken whatever their length."""
+
+EVALUATED = 0.25
+"""Share of the trials to test where a file does not say which; the benchmark's files do."""
+
+STOPPING = 0.2
+"""Share of the trials to fit on that decide when training stops."""
+
+
+def nlb_group_key(name: str) -> tuple[NlbDataset, int]:
+    """Return the dataset and the width of bins, ms, that the name of a group stands for.
+
+    Parameters
+    ----------
+    name
+        Name of a group, ``KEY`` at 5 ms or ``KEY_20`` at 20 ms.
+
+    Raises
+    ------
+    SettingsError
+        If the benchmark has no such group; the message names its datasets.
+
+    Examples
+    --------
+    >>> dataset, width = nlb_group_key("mc_maze_20")
+    >>> dataset.key, width
+    ('mc_maze', 20)
+    """
+    for width in NLB_BIN_MS:
+        key = name if width == NLB_BIN_MS[0] else name.removesuffix(f"_{width}")
+        if key in NLB_DATASETS and (width == NLB_BIN_MS[0] or key != name):
+            return NLB_DATASETS[key], width
+    raise SettingsError(
+        f"The Neural Latents Benchmark has no dataset {name!r}; it has {', '.join(NLB_DATASETS)}, with "
+        "_20 after the name for bins of 20 ms."
+    )
+
+
+def nlb_recipe(key: str, *, bin_size_ms: int = 5) -> IngestRecipe:
+    """Return the recipe whose stores hold a dataset's windows.
+
+    All units and all trials of the benchmark are kept, and which of them are scored is what the file says:
+    its ``val`` trials become the split ``test``, a fifth of its ``train`` trials the split ``val``. Bins lie
+    on one grid of the session, so a window starts at the bin edge that is nearest to the benchmark's on
+    average. What a recipe cannot say is listed in ``NlbDataset.not_expressed``.
+
+    Parameters
+    ----------
+    key
+        Name of the dataset.
+    bin_size_ms
+        Width of a bin: 5 or 20.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such dataset or no track of such bins.
+
+    Examples
+    --------
+    >>> nlb_recipe("mc_maze").window_s, nlb_recipe("mc_maze", bin_size_ms=20).window_s
+    ((-0.25, 0.45), (-0.24, 0.46))
+    """
+    if bin_size_ms not in NLB_BIN_MS:
+        raise SettingsError(f"The benchmark has tracks of 5 and 20 ms bins, found {bin_size_ms:g} ms.")
+    if key not in NLB_DATASETS:
+        raise SettingsError(
+            f"The Neural Latents Benchmark has no dataset {key!r}; it has {', '.join(NLB_DATASETS)}."
+        )
+    dataset = NLB_DATASETS[key]
+    # An event lies half a bin behind the edge of its bin, on average.
+    first = -(-dataset.window_ms[0] // bin_size_ms)
+    window = (first * bin_size_ms / 1e3, (first + dataset.n_bins(bin_size_ms)) * bin_size_ms / 1e3)
+    rest = 1.0 - EVALUATED
+    return IngestRecipe(
+        bin_size_s=bin_size_ms / 1e3,
+        min_rate_hz=0.0,
+        align_to=dataset.align_to,
+        window_s=window,
+        onset=OnsetSettings(method="column" if dataset.align_to == "move_onset" else "auto"),
+        trials=TrialSelection(
+            success_only=False, max_duration_s=ANY_DURATION_S, check_reaction_time=False, guard_s=0.0
+        ),
+        split=SplitSettings(train=rest * (1 - STOPPING), val=rest * STOPPING, test=EVALUATED),
+        layout=dataset.layout,
+        position_series=dataset.position_series,
+        velocity_series=dataset.velocity_series,
+    )
+
+
+def nlb_export_defaults(key: str) -> dict[str, object]:
+    """Return the settings of an export that the benchmark prescribes for a dataset.
+
+    Parameters
+    ----------
+    key
+        Name of a group.
+
+    Returns
+    -------
+    settings
+        Values of `schemas.export.NlbExport`; only the key where it is no dataset of the benchmark.
+
+    Examples
+    --------
+    >>> nlb_export_defaults("area2_bump")["lag_ms"], nlb_export_defaults("mine")
+    (-20.0, {'key': 'mine'})
+    """
+    dataset = NLB_DATASETS.get(key)
+    if dataset is None:
+        return {"key": key}
+    chosen: dict[str, object] = {"key": key, "forward_ms": float(dataset.forward_ms)}
+    if dataset.lag_ms is not None:
+        chosen["lag_ms"] = float(dataset.lag_ms)
+    if dataset.psth_sigma_ms is None:
+        chosen["psth"] = False
+    else:
+        chosen["psth_sigma_ms"] = float(dataset.psth_sigma_ms)
+    return chosen
+
+
+def differences_from_benchmark(
+    key: str | None,
+    *,
+    n_train: int,
+    n_eval: int,
+    n_heldin: int,
+    n_heldout: int,
+    n_bins: int,
+    bin_size_s: float,
+) -> list[str]:
+    """Say where an export is not what the benchmark has under the same name.
+
+    Parameters
+    ----------
+    key
+        Name the export goes by; what is no dataset of the benchmark has nothing to differ from.
+    n_train, n_eval, n_heldin, n_heldout, n_bins
+        What was found: trials, units, bins.
+    bin_size_s
+        Width of a bin, s.
+
+    Returns
+    -------
+    differences
+        One sentence each, expected against observed; empty where there is none.
+
+    Examples
+    --------
+    >>> found = {"n_train": 75, "n_eval": 25, "n_heldin": 107, "n_heldout": 30, "n_bins": 35}
+    >>> differences_from_benchmark("mc_maze_small", **found, bin_size_s=0.02)
+    ['mc_maze_small: 107 units held in and 30 held out; the benchmark has 107 and 35']
+    """
+    dataset = NLB_DATASETS.get(key or "")
+    if dataset is None:
+        return []
+    found = []
+    if (n_heldin, n_heldout) != (dataset.n_heldin, dataset.n_heldout):
+        found.append(
+            f"{key}: {n_heldin} units held in and {n_heldout} held out; the benchmark has "
+            f"{dataset.n_heldin} and {dataset.n_heldout}"
+        )
+    if (n_train, n_eval) not in dataset.trials.values():
+        phases = " or ".join(f"{a} and {b} ({phase} phase)" for phase, (a, b) in dataset.trials.items())
+        found.append(f"{key}: {n_train} trials fitted and {n_eval} scored; the benchmark has {phases}")
+    expected = (dataset.window_ms[1] - dataset.window_ms[0]) / 1e3 / bin_size_s
+    if abs(n_bins - expected) > 1e-6:
+        found.append(f"{key}: {n_bins} bins of {bin_size_s * 1e3:g} ms; the benchmark has {expected:g}")
+    return found

@@ -1,0 +1,129 @@
+"""What a trained run predicts of the spikes of a session: held-out units, and bins after the window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import DataError
+from pipeline.evaluation.nlb_files import raised
+from pipeline.evaluation.spike_scores import LEAST_RATE
+from pipeline.evaluation.spike_task import RatePrediction
+from pipeline.training.feed import hidden_units, with_forward_bins
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from pipeline.evaluation.spike_task import SpikeAnswers
+    from pipeline.training.inference import TrainedRun
+
+
+def run_rates(
+    run: TrainedRun,
+    trials: xr.Dataset,
+    continuous: xr.Dataset,
+    answers: SpikeAnswers,
+    *,
+    forward_bins: int = 0,
+    floor: float = LEAST_RATE,
+    seed: int = 0,
+) -> tuple[RatePrediction, int]:
+    """Return the rates a run infers of all units, held-in ones first.
+
+    Trials that are fitted and trials that are scored are given to the run each by themselves. Units a run
+    trained with ``co_smoothing`` hides are inferred from the others; any other run is shown all units, those
+    that are held out too (`hides`).
+
+    Parameters
+    ----------
+    run
+        Knows the session.
+    trials, continuous
+        The groups of the session's store.
+    answers
+        Whose rows and units are predicted, as from `pipeline.evaluation.spike_task.spike_task`.
+    forward_bins
+        Bins after each window to be predicted; not for a run of which `why_no_forward` has something to say.
+    floor
+        Spikes per bin to which lower rates are raised: a Gaussian likelihood may give rates below 0.
+    seed
+        Of the samples of the posterior.
+
+    Returns
+    -------
+    prediction
+        Expected spikes per bin, at least `floor`.
+    n_raised
+        How many were raised to it.
+
+    Raises
+    ------
+    DataError
+        If the run does not know the session, or the store holds other units or bins.
+    """
+    session = str(trials.attrs["session"])
+    width = float(trials.attrs["bin_size_s"])
+
+    def per_bin(rates: NDArray[np.float32]) -> tuple[NDArray[np.float64], int]:
+        return raised(rates.astype(np.float64)[..., answers.order] * width, floor=floor)
+
+    parts = [trials.isel(trial=rows) for rows in (answers.train_rows, answers.eval_rows)]
+    train, eval_ = (per_bin(run.reconstruct(session, part, seed=seed)) for part in parts)
+    ahead = None
+    if forward_bins:
+        ready = with_forward_bins(trials, continuous, forward_bins) if "external" in trials else trials
+        scored = ready.isel(trial=answers.eval_rows)
+        ahead = per_bin(run.forward(session, scored, n_bins=forward_bins, seed=seed))
+    n_raised = train[1] + eval_[1] + (ahead[1] if ahead else 0)
+    return RatePrediction(train[0], eval_[0], ahead[0] if ahead else None), n_raised
+
+
+def why_no_forward(run: TrainedRun) -> str:
+    """Say why a run cannot predict bins it has not seen; empty where it can."""
+    if run.settings.signal == "rates":
+        return (
+            f"run {run.name} is shown smoothed rates, which hold spikes of the bins after the window; train "
+            "it with signal: counts to predict these"
+        )
+    return ""
+
+
+def hides(run: TrainedRun, trials: xr.Dataset, heldout: NDArray[np.bool_]) -> bool:
+    """Return whether these units, at least one, are those the run was not shown. Shape ``(unit,)``, bool."""
+    return bool(heldout.any()) and bool(np.array_equal(hidden_units(trials, run.settings), heldout))
+
+
+def refuse_shown_units(run: TrainedRun, trials: xr.Dataset, heldout: NDArray[np.bool_]) -> None:
+    """Raise if a run has seen what it is to predict.
+
+    Parameters
+    ----------
+    run
+        The run.
+    trials
+        Group ``trials`` of the store.
+    heldout
+        Units to be predicted. Shape ``(unit,)``, bool.
+
+    Raises
+    ------
+    DataError
+        If the run was not trained with ``co_smoothing``, or other units than those it hides are to be
+        predicted.
+    """
+    session = str(trials.attrs["session"])
+    if not run.settings.co_smoothing:
+        raise DataError(
+            f"Run {run.name} was shown the units it is to predict. Train one with `pipeline run train "
+            "--set co_smoothing=true`, which hides the units a store marks as held out, or with "
+            "heldout_fraction a share of them."
+        )
+    if not hides(run, trials, heldout):
+        hidden = int(hidden_units(trials, run.settings).sum())
+        raise DataError(
+            f"{session}: {int(heldout.sum())} units are to be predicted, run {run.name} was not shown {hidden}, "
+            "and they are not the same. Choose a session whose file marks held-out units (column heldout of "
+            "its units), or give the same heldout_fraction, and seed 0, as in training."
+        )
