@@ -9,6 +9,7 @@ import typer
 from pipeline.cli.align import align
 from pipeline.cli.console import Output
 from pipeline.cli.decode import decode
+from pipeline.cli.evaluate import evaluate
 from pipeline.cli.ingest import (
     MAIN_ARCHIVE,
     DandisetOption,
@@ -34,7 +35,7 @@ from pipeline.cli.options import (
 from pipeline.errors import UsageError
 
 app = typer.Typer(
-    help="Run a stage; without a name, ingest, train and decode in order.",
+    help="Run a stage; without a name, ingest, train, decode and evaluate in order.",
     rich_markup_mode=None,
 )
 
@@ -67,7 +68,7 @@ def everything(
 ) -> None:
     """Run a stage, or without a name all of them in order, each doing only what is not up to date.
 
-    Without --path and --dandiset, the sessions already in the catalog are trained on and decoded.
+    Without --path and --dandiset, the sessions already in the catalog are trained on, decoded and evaluated.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -83,6 +84,7 @@ def everything(
         ingest(**origin, settings=by_stage["ingest"], **say)
     train(model=model, settings=by_stage["train"], **say)
     decode(settings=by_stage["decode"], **say)
+    evaluate(settings=by_stage["evaluate"], **say)
 
 
 @app.command(cls=settings_command("train"))
@@ -151,10 +153,12 @@ app.command(cls=settings_command("decode"))(decode)
 
 
 def _by_stage(settings: list[str]) -> dict[str, list[str]]:
-    out: dict[str, list[str]] = {"ingest": [], "train": [], "decode": []}
+    out: dict[str, list[str]] = {"ingest": [], "train": [], "decode": [], "evaluate": []}
     for word in settings:
         stage, dot, rest = word.partition(".")
         if stage not in out or not dot:
-            raise UsageError(f"--set {word}: expected the stage first: ingest.KEY=VALUE, train.… or decode.…")
+            raise UsageError(
+                f"--set {word}: expected the stage first: ingest.KEY=VALUE, train.…, decode.… or evaluate.…"
+            )
         out[stage].append(rest)
     return out

@@ -123,7 +123,7 @@ def refuse_shown_units(run: TrainedRun, trials: xr.Dataset, heldout: NDArray[np.
     if not hides(run, trials, heldout):
         hidden = int(hidden_units(trials, run.settings).sum())
         raise DataError(
-            f"{session}: {int(heldout.sum())} units are to be predicted, run {run.name} was not shown {hidden}, "
-            "and they are not the same. Choose a session whose file marks held-out units (column heldout of "
-            "its units), or give the same heldout_fraction, and seed 0, as in training."
+            f"{session}: {int(heldout.sum())} units are to be predicted, run {run.name} was not shown "
+            f"{hidden}, and they are not the same. Choose a session whose file marks held-out units (column "
+            "heldout of its units), or give the same heldout_fraction, and seed 0, as in training."
         )

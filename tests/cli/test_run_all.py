@@ -8,6 +8,7 @@ TINY = {
     "train.model.latent_dim": 3, "train.model.encoder_width": 8, "train.model.dynamics_width": 8,
     "train.model.hyper_width": 8, "train.model.read_in.hidden": 8, "train.model.read_in.width": 4,
     "train.model.rank": 1, "train.max_steps": 20, "train.validate_every": 10, "train.device": "cpu",
+    "evaluate.baselines": '["null","hold_last"]',
 }  # fmt: skip
 
 
@@ -21,18 +22,33 @@ def test_all_stages_run_in_order_and_nothing_twice(pipeline_command, small_nwb):
     assert [r["status"] for r in runs] == ["done"]
     sources = [e["source"] for e in events if e["event"] == "score"]
     assert sources == ["rates", "reconstruction", "forecast"]
+    measured = [(e["label"], e["status"]) for e in events if e["event"] == "evaluation"]
+    assert measured == [("mdssm", "done"), ("null", "done"), ("hold last", "done")]
 
     again = pipeline_command("run", "--path", small_nwb.parent, "--json", *words)
     assert again.returncode == 0, again.stderr
     events = [json.loads(line) for line in again.stdout.splitlines()]
     assert next(e["status"] for e in events if e["event"] == "session") == "skipped"
     assert [e["status"] for e in events if e["event"] == "run"] == ["skipped"]
+    assert {e["status"] for e in events if e["event"] == "evaluation"} == {"skipped"}
+    board = pipeline_command("leaderboard", "--json")
+    assert board.returncode == 0, board.stderr
+    rows = [json.loads(line) for line in board.stdout.splitlines()]
+    assert {row["label"] for row in rows} == {"mdssm", "null", "hold last"}
+    shown = pipeline_command("leaderboard", "--by", "velocity_r2")
+    assert "Means over sessions" in shown.stdout
+    assert pipeline_command("leaderboard", "--by", "speed").returncode == 2
+    assert pipeline_command("leaderboard", "--output", "board.pdf").returncode == 2
+    wrong = pipeline_command("run", "evaluate", "--metric", "co_bits")
+    assert wrong.returncode == 2
+    assert "expected one of co_bps" in wrong.stderr
 
 
 LFADS = {
     "train.model.generator_dim": 8, "train.model.ic_dim": 4, "train.model.encoder_dim": 6,
     "train.model.controller_dim": 5, "train.max_steps": 10, "train.validate_every": 5, "train.device": "cpu",
     "train.masks.coordinated_dropout": 0.3, "train.masks.sample_validation": 0.2,
+    "evaluate.baselines": "[]",
 }  # fmt: skip
 
 
