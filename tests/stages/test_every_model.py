@@ -1,4 +1,4 @@
-"""Every model goes through the same stages: train, resume, decode, forecast, align."""
+"""Every model goes through the same stages: train, resume, decode, forecast, evaluate, align."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.stages.align import align
 from pipeline.stages.decode import decode
+from pipeline.stages.evaluate import evaluate
 from pipeline.stages.forecast import forecast
 from pipeline.stages.train import train
 from pipeline.stores.catalog import read_catalog, select_sessions
@@ -19,6 +20,7 @@ from pipeline.training import loop
 from pipeline.training.inference import load_run
 from schemas.align import AlignSettings, ScratchSettings
 from schemas.decoding import DecodeSettings
+from schemas.evaluation import EvaluateSettings
 from schemas.forecasting import ForecastSettings
 from schemas.models import MODELS
 from schemas.training import TrainSettings
@@ -44,16 +46,17 @@ def catalog(tmp_path, make_reaches, as_recording, enter_recording):
     return path
 
 
-def settings_of(name, max_steps):
+def settings_of(name, max_steps, **more):
     return TrainSettings.model_validate({
         "model": {"name": name, **SMALL[name]}, "batch": {"trials_per_session": 8}, "device": "cpu",
-        "max_steps": max_steps, "validate_every": 2, "checkpoint_every": 2,
+        "max_steps": max_steps, "validate_every": 2, "checkpoint_every": 2, **more,
     })  # fmt: skip
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_goes_through_all_stages(name, catalog):
-    entry = train(catalog, settings_of(name, 4), sessions=KNOWN, run_name="mine")
+    hidden = {"co_smoothing": True, "heldout_fraction": 0.3}
+    entry = train(catalog, settings_of(name, 4, **hidden), sessions=KNOWN, run_name="mine")
     assert entry.model == name
     assert math.isfinite(entry.metrics["val_nll"])
     run = load_run(catalog.parent / "runs" / "mine", device="cpu")
@@ -68,6 +71,11 @@ def test_a_model_goes_through_all_stages(name, catalog):
         (s, kind) for s in KNOWN for kind in ("rates", "reconstruction", "forecast", "latents")
     }
     assert forecast(catalog, ForecastSettings(folds=3, linear_alphas=(1e2, 1e4)), device="cpu")
+    asked = EvaluateSettings(baselines=("null",), heldout_fraction=0.3, n_resamples=20)
+    mine, null = evaluate(catalog, asked, runs=("mine",), sessions=KNOWN[:1], device="cpu")
+    assert {"co_bps", "velocity_r2", "psth_r2", "forecast_velocity_r2"} <= mine.metrics.keys()
+    assert ("fp_bps" in mine.metrics) == (run.settings.signal == "counts")
+    assert all(metric.value is not None for metric in (*mine.metrics.values(), *null.metrics.values()))
     brief = AlignSettings(max_steps=3, scratch=ScratchSettings(max_steps=3), device="cpu")
     (aligned,) = align(catalog, brief, run="mine", sessions=(NEW,), trials=(8,))
     assert (aligned.model, aligned.sessions) == (name, (NEW,))
