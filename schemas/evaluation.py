@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
@@ -112,17 +112,7 @@ class EvaluateSettings(Frozen):
         tuple(METRICS), min_length=1, description="Metrics; those a source cannot have are left out."
     )
     baselines: tuple[BaselineName, ...] = Field(
-        (
-            "null",
-            "condition_mean",
-            "smoothing",
-            "factor_analysis",
-            "pca",
-            "gpfa",
-            "hold_last",
-            "linear_forecast",
-            "oracle",
-        ),
+        get_args(BaselineName),
         description="Baselines; the oracle where the truth of simulated sessions is at hand, GPFA where "
         "elephant is installed.",
     )
