@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from schemas.models import GNOCCHISettings
 
 
+NEARLY_NOISE = 0.1
+"""Share of the data's variance that is left at a step, below which a trial counts as noise."""
+
+
 class Seen(NamedTuple):
     """Bins that are not made of noise but given.
 
@@ -180,7 +184,7 @@ class GNOCCHI(StitchedModel):
         code
             Shape ``(session, trial, L)``.
         noise
-            ``x_S``; standard normal, or 0 for the mean of the noise. Shape ``(session, trial, time, unit)``.
+            ``x_S``, standard normal. Shape ``(session, trial, time, unit)``.
         seen
             Bins that are given; None: none.
 
@@ -191,6 +195,34 @@ class GNOCCHI(StitchedModel):
         """
         denoise = _Denoise(self, code, self.names.index(list(sessions), code.device), seen)
         data = ddim_decode(self.schedule, denoise, noise, n_steps=self.settings.sampling_steps)
+        return self._output(data, denoise.factors, code)
+
+    def expected(self, sessions: Sequence[str], code: Tensor, like: Tensor) -> Output:
+        """Return the mean of the trials of each code, in one call of the denoiser where that is enough.
+
+        At the last step a trial is nearly all noise, and the estimate of the data is what the code alone
+        says. Further steps would be shown trials with less noise than there ever was at them in training, and
+        overshoot. All steps are taken from the mean of the noise where the last one holds more than
+        `NEARLY_NOISE` of the data, and with ``predict: eps``, where an error of the noise counts many times.
+
+        Parameters
+        ----------
+        sessions
+            Session whose read-in and read-out each row uses.
+        code
+            Shape ``(session, trial, L)``.
+        like
+            Of the trials wanted, only shape and kind. Shape ``(session, trial, time, unit)``.
+
+        Returns
+        -------
+        output
+            No terms.
+        """
+        at_once = self.settings.predict == "x0" and float(self.schedule.kept[-1]) < NEARLY_NOISE
+        n_steps = 1 if at_once else self.settings.sampling_steps
+        denoise = _Denoise(self, code, self.names.index(list(sessions), code.device))
+        data = ddim_decode(self.schedule, denoise, torch.zeros_like(like), n_steps=n_steps)
         return self._output(data, denoise.factors, code)
 
     def predict(
@@ -208,7 +240,7 @@ class GNOCCHI(StitchedModel):
         batch
             What to reconstruct; only ``batch.y`` is read.
         n_samples
-            Draws of the noise whose trials are averaged; 0: the trial made of the mean of the noise.
+            Draws of the noise whose trials are averaged; 0: the mean of the trials of the code (`expected`).
         generator
             Source of the noise.
         embedding
@@ -222,7 +254,7 @@ class GNOCCHI(StitchedModel):
         del embedding
         code = self.encode(batch)
         if not n_samples or generator is None:
-            return self.decode(batch.sessions, code, torch.zeros_like(batch.target))
+            return self.expected(batch.sessions, code, batch.target)
         noise = (self._noise(batch.target, generator) * batch.real() for _ in range(n_samples))
         made = [self.decode(batch.sessions, code, drawn) for drawn in noise]
         data = torch.stack([each.mean for each in made]).mean(0)

@@ -62,8 +62,8 @@ def generate_trials(
     n_bins
         Bins of a trial.
     n_samples
-        Draws of the noise that are averaged for each trial, the same draws for all trials; 0: the trial made
-        of the mean of the noise.
+        Draws of the noise that are averaged for each trial, the same draws for all trials; 0: the mean of the
+        trials of a code, estimated at once (`GNOCCHI.expected`).
     seed
         Of the draws.
 
@@ -92,15 +92,14 @@ def generate_trials(
         )
     n_units, kind = len(run.scalings[session].units), next(model.parameters()).dtype
     source = derived_generator(seed, "generate", session)
-    drawn = torch.randn(max(n_samples, 1), n_bins, n_units, generator=source)
-    noises = (drawn if n_samples else 0 * drawn).to(run.device, kind)
+    noises = torch.randn(n_samples, n_bins, n_units, generator=source).to(run.device, kind)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(given), CHUNK_TRIALS):
             code = torch.as_tensor(given[start : start + CHUNK_TRIALS], dtype=kind, device=run.device)[None]
-            made = [
-                model.decode([session], code, noise.expand(1, code.shape[1], -1, -1)).mean for noise in noises
-            ]
+            like = code.new_empty(1, code.shape[1], n_bins, n_units)
+            made = [model.decode([session], code, noise.expand_as(like)).mean for noise in noises]
+            made = made or [model.expected([session], code, like).mean]
             parts.append(torch.stack(made).mean(0)[0].cpu().numpy())
     stacked = np.concatenate(parts) if parts else np.zeros((0, n_bins, n_units), np.float32)
     return run.scalings[session].to_hz(stacked)

@@ -123,12 +123,29 @@ def test_a_trial_made_of_its_own_noise_is_the_trial_again_and_of_another_code_an
     assert float((back - batch.y).norm()) < 0.1 * float((other - batch.y).norm())
 
 
-def test_a_prediction_reads_nothing_but_the_code() -> None:
+def test_where_the_last_step_holds_data_a_prediction_takes_all_steps() -> None:
     model = small({"a": 5})
     batch = batch_of({"a": 3}, {"a": 5})
     made = model.decode(["a"], model.encode(batch), torch.zeros_like(batch.y))
     torch.testing.assert_close(model.predict(batch).mean, made.mean)
     torch.testing.assert_close(model.predict(batch).latents[:, :, 4], model.encode(batch))
+
+
+def test_where_the_last_step_is_noise_a_prediction_is_its_estimate_of_the_data() -> None:
+    model = small({"a": 5}, last_noise=0.5)
+    batch = batch_of({"a": 3}, {"a": 5})
+    calls = []
+    model.denoiser.register_forward_hook(lambda _, given, __: calls.append(given[1].unique().tolist()))
+    made = model.predict(batch).mean
+    assert calls == [[20]]
+    code, nothing = model.encode(batch), torch.zeros_like(batch.y)
+    model.settings = model.settings.model_copy(update={"sampling_steps": 1})
+    torch.testing.assert_close(made, model.decode(["a"], code, nothing).mean)
+    other = small({"a": 5}, last_noise=0.5, predict="eps")
+    other.denoiser.register_forward_hook(lambda _, given, __: calls.append(given[1].unique().tolist()))
+    calls.clear()
+    other.predict(batch)
+    assert len(calls) == SMALL["sampling_steps"]
 
 
 def test_a_prediction_from_samples_is_their_average() -> None:

@@ -209,3 +209,42 @@ def test_a_session_of_known_rates_is_submitted_checked_and_scored() -> None:
     shown = table([result])
     assert f"| 20 ms | true rates | 0 | {result['scores'][TRUE]['co_bps']:.3f} |" in shown
     assert "- the null is 0, greatest distance: 0.000, met" in shown
+
+
+@pytest.mark.slow
+def test_codes_of_simulated_sessions_are_learnt_without_the_target_left_out() -> None:
+    import numpy as np
+
+    from benchmarks.reproduce import gnocchi_sessions as sessions
+
+    results = []
+    for name in ("GNOCCHI", "LFADS, 32"):
+        row = sessions.ROWS[name]
+        brief = replace(row, n_trials=70, n_targets=5, schedule=replace(row.schedule, steps=2))
+        results.append({"row": name, "seed": 0, "seconds": 1.0} | sessions.run(brief, 0, lambda line: None))
+    for session in sessions.record(0, 70, 5, 2).sessions.values():
+        unseen = session.rows(sessions.UNSEEN)
+        assert set(session.target[unseen]) == {2}
+        assert set(session.target[~unseen]) == {0, 1, 3, 4}
+        angle = np.arctan2(session.behaviour[:, 1], session.behaviour[:, 0])
+        np.testing.assert_allclose(np.cos(angle - session.target * 2 * np.pi / 5), 1, atol=1e-6)
+    shown = sessions.table(results)
+    assert shown.count("| LFADS, 32 |") == 1
+    assert shown.count("| GNOCCHI, principal components |") == 1
+
+
+def test_a_radius_is_read_from_products_of_dimensions_and_not_linearly() -> None:
+    import numpy as np
+    import xarray as xr
+
+    from benchmarks.reproduce.gnocchi_sessions import Session, of_code
+
+    rng = np.random.default_rng(0)
+    angle, speed = rng.uniform(-np.pi, np.pi, 300), rng.uniform(0.7, 1.3, 300)
+    behaviour = np.c_[np.cos(angle), np.sin(angle), speed]
+    code = np.c_[behaviour[:, :2] * speed[:, None], rng.normal(size=(300, 2))]
+    split = xr.Dataset({"split": ("trial", np.where(np.arange(300) < 200, "train", "test"))})
+    found = of_code(code, Session(split, behaviour, np.zeros(300, np.int64)), 0)
+    assert found["linear"][0] > 0.9
+    assert found["linear"][2] < 0.1
+    assert found["products"][2] > 0.8
