@@ -219,8 +219,7 @@ class GNOCCHI(StitchedModel):
         output
             No terms.
         """
-        at_once = self.settings.predict == "x0" and float(self.schedule.kept[-1]) < NEARLY_NOISE
-        n_steps = 1 if at_once else self.settings.sampling_steps
+        n_steps = 1 if self._is_made_at_once else self.settings.sampling_steps
         denoise = _Denoise(self, code, self.names.index(list(sessions), code.device))
         data = ddim_decode(self.schedule, denoise, torch.zeros_like(like), n_steps=n_steps)
         return self._output(data, denoise.factors, code)
@@ -263,9 +262,9 @@ class GNOCCHI(StitchedModel):
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
         """Complete trials of which `t0` bins were seen.
 
-        The code is that of the seen bins, and at every step of the diffusion these bins are set to what was
-        seen, at the size it has there. Nothing runs on in time: what the model expects is the trial that fits
-        both.
+        The code is that of the seen bins. Nothing runs on in time: what the model expects is the mean of the
+        trials of that code (`expected`). Where that takes all steps of the diffusion, the seen bins are set
+        to what was seen at every step, at the size it has there.
 
         Parameters
         ----------
@@ -293,12 +292,20 @@ class GNOCCHI(StitchedModel):
         sessions = self.names.index(batch.sessions, batch.y.device)
         x = encoder_input(batch)[:, :, :t0]
         code = self._code(x, sessions)
+        if self._is_made_at_once:
+            like = x.new_zeros(*x.shape[:2], t0 + k, batch.target.shape[-1])
+            return self.expected(batch.sessions, code, like).from_bin(t0)
         data = x.new_zeros(*x.shape[:2], t0 + k, batch.target.shape[-1])
         data[:, :, :t0, : x.shape[-1]] = x
         is_seen = torch.zeros_like(data, dtype=torch.bool)
         is_seen[:, :, :t0, : x.shape[-1]] = batch.y[:, :, :t0].isfinite()
         made = self.decode(batch.sessions, code, torch.zeros_like(data), seen=Seen(data, is_seen))
         return self._output(made.mean[:, :, t0:], made.factors[:, :, t0:], code)
+
+    @property
+    def _is_made_at_once(self) -> bool:
+        """Whether the estimate at the last step is the mean of the trials of a code."""
+        return self.settings.predict == "x0" and float(self.schedule.kept[-1]) < NEARLY_NOISE
 
     def _code(self, x: Tensor, sessions: Tensor) -> Tensor:
         return full_precision(self.code(self.encoder(self.read_in(x, sessions)).last))

@@ -158,8 +158,9 @@ def test_a_prediction_from_samples_is_their_average() -> None:
     torch.testing.assert_close(model.predict(batch, n_samples=3, generator=seeded(1)).mean, expected)
 
 
-def test_a_forecast_reads_only_the_bins_seen() -> None:
-    model = small()
+@pytest.mark.parametrize("last_noise", [0.04, 0.5], ids=["all steps", "at once"])
+def test_a_forecast_reads_only_the_bins_seen(last_noise: float) -> None:
+    model = small(last_noise=last_noise)
     batch = batch_of({"a": 4, "b": 4})
     later = batch.y.clone()
     later[:, :, 5:] += 3
