@@ -25,12 +25,12 @@ def test_it_is_the_product_however_the_weights_lie(layout: str) -> None:
 
 def test_only_large_products_of_single_precision_are_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.products._outruns_mkl", lambda: True)
-    one = torch.ones(1, 1)
-    assert is_faster(LARGE, one, one)
-    assert not is_faster(LARGE - 1, one, one)
-    assert not is_faster(LARGE, one, one.double())
+    one, large = torch.ones(1, 1), LARGE * torch.get_num_threads()
+    assert is_faster(large, one, one)
+    assert not is_faster(large - 1, one, one)
+    assert not is_faster(large, one, one.double())
     monkeypatch.setattr("models.products._outruns_mkl", lambda: False)
-    assert not is_faster(LARGE, one, one)
+    assert not is_faster(large, one, one)
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(7, 5), (5, 7)])
