@@ -2,7 +2,8 @@
 
 Autograd would record a dozen nodes per bin and add up the weight gradient bin by bin. Products of the input
 and of the weight gradient are made for a few bins at a time, so that they are still in the cache when they
-are used. Of the input only the first `n_free` columns are given a gradient.
+are used. Of the input only the first `n_free` columns are given a gradient. Many sequences have a loop of
+their own, `models.gru_wide`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ CACHED_VALUES = 1 << 21
 FEW_VALUES = 1 << 11
 """Below this, the number of operations counts and not what they do."""
 
-_sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-_tanh_backward = torch.ops.aten.tanh_backward.grad_input
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
 class ResetAfterLoop(torch.autograd.Function):
@@ -46,7 +47,7 @@ class ResetAfterLoop(torch.autograd.Function):
         sequence = read.new_empty(M, T, D * H)
         product = read.new_empty(D, M, 3 * H)
         h = h0
-        for bins in _chunks(T, 3 * h0.numel()):
+        for bins in chunks(T, 3 * h0.numel()):
             gates = torch.bmm(read[:, bins].flatten(1, 2), w_in.transpose(1, 2)).view(D, -1, M, 3 * H)
             for t in range(bins.start, bins.stop):
                 torch.bmm(h, w, out=product)
@@ -55,7 +56,7 @@ class ResetAfterLoop(torch.autograd.Function):
                 gate.sigmoid_()
                 torch.add(product[..., 2 * H :], b_candidate, out=inner)
                 torch.addcmul(given[..., :H], gate[..., :H], inner, out=c)
-                _tanh(c)
+                tanh_(c)
                 h = torch.lerp(c, h, gate[..., H:], out=states[:, t])
                 for d, bin_ in enumerate((t, T - 1 - t)[:D]):
                     sequence[:, bin_, d * H : (d + 1) * H] = h[d]
@@ -77,7 +78,7 @@ class ResetAfterLoop(torch.autograd.Function):
         d_bias = states.new_zeros(D, 1, H)
         dh = d_last.reshape(M, D, H).transpose(0, 1).contiguous()
         work, kept = torch.empty_like(dh), torch.empty_like(dh)
-        for bins in reversed(_chunks(T, 4 * h0.numel())):
+        for bins in reversed(chunks(T, 4 * h0.numel())):
             # Side by side: candidate, reset, update of the input product, candidate of the recurrent one.
             d_all = states.new_empty(D, bins.stop - bins.start, M, 4 * H)
             for t in range(bins.stop - 1, bins.start - 1, -1):
@@ -88,10 +89,10 @@ class ResetAfterLoop(torch.autograd.Function):
                 here = d_all[:, t - bins.start]
                 dc, dr, dz, inner = here.split(H, -1)
                 torch.sub(h, c, out=work).mul_(dh)
-                _sigmoid_backward(work, z, grad_input=dz)
+                sigmoid_backward(work, z, grad_input=dz)
                 torch.mul(dh, z, out=kept)
-                _tanh_backward(dh.sub_(kept), c, grad_input=dc)
-                _sigmoid_backward(torch.mul(dc, recurrent[:, t], out=work), r, grad_input=dr)
+                tanh_backward(dh.sub_(kept), c, grad_input=dc)
+                sigmoid_backward(torch.mul(dc, recurrent[:, t], out=work), r, grad_input=dr)
                 torch.mul(dc, r, out=inner)
                 torch.baddbmm(kept, here[..., H:], w_hh, out=dh)
             flat = d_all.flatten(1, 2)
@@ -139,7 +140,7 @@ class ResetBeforeLoop(torch.autograd.Function):
         H = h0.shape[-1]
         trace = Trace.blank(h0, T, kept=recorded and any(ctx.needs_input_grad))
         weights = w_hh[:, : 2 * H].transpose(1, 2), w_hh[:, 2 * H :].transpose(1, 2)
-        for bins in _chunks(T, 3 * h0.numel()):
+        for bins in chunks(T, 3 * h0.numel()):
             n = bins.stop - bins.start
             if P == 1:
                 given = w_in.transpose(1, 2)[:, None].expand(D, n, M, 3 * H)
@@ -166,7 +167,7 @@ class ResetBeforeLoop(torch.autograd.Function):
         d_w_in, d_w_hh = (torch.zeros_like(w.transpose(1, 2)) for w in (w_in, w_hh))
         dh = read.new_zeros(D, M, H) if d_last is None else d_last.clone()
         given = [(d, each) for d, each in enumerate(d_states) if each is not None]
-        for bins in reversed(_chunks(T, 4 * dh.numel())):
+        for bins in reversed(chunks(T, 4 * dh.numel())):
             d_all = read.new_empty(D, bins.stop - bins.start, M, 3 * H)
             for t in range(bins.stop - 1, bins.start - 1, -1):
                 for d, each in given:
@@ -293,7 +294,7 @@ class Trace:
             if few:
                 c.tanh_()
             else:
-                _tanh(c)
+                tanh_(c)
             made = torch.lerp(c, h, z, out=following)
             if acts(clip, t):
                 made.clamp_(-clip, clip)
@@ -330,12 +331,12 @@ class Trace:
         dr, dz, dc = d_given.chunk(3, -1)
         d_reset, kept = flow[..., :H], flow[..., -H:]
         torch.mul(torch.sub(h, c), dh, out=dz)
-        _sigmoid_backward(dz, z, grad_input=dz)
+        sigmoid_backward(dz, z, grad_input=dz)
         torch.mul(dh, z, out=kept)
-        _tanh_backward(dh.sub_(kept), c, grad_input=dc)
+        tanh_backward(dh.sub_(kept), c, grad_input=dc)
         torch.bmm(dc, w_candidate, out=flow[..., :-H])
         torch.mul(d_reset, h, out=dr)
-        _sigmoid_backward(dr, r, grad_input=dr)
+        sigmoid_backward(dr, r, grad_input=dr)
         kept.addcmul_(d_reset, r)
         flow[..., H:].baddbmm_(d_given[..., : 2 * H], w_gates)
         return flow
@@ -377,11 +378,18 @@ def acts(clip: float | None, t: int) -> TypeGuard[float]:
     return clip is not None and (t == 0 or clip < 1)
 
 
-def _tanh(x: Tensor) -> None:
+def tanh_(x: Tensor) -> None:
     """``tanh x = 2 σ(2x) − 1`` in place; of many values, it is three times as fast."""
     x.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
-def _chunks(n_bins: int, values_per_bin: int) -> list[slice]:
+def chunks(n_bins: int, values_per_bin: int) -> list[slice]:
+    """Share bins out into runs of at most `CACHED_VALUES`, or of one bin.
+
+    Examples
+    --------
+    >>> chunks(5, CACHED_VALUES // 2)
+    [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
+    """
     size = max(1, CACHED_VALUES // values_per_bin)
     return [slice(t, min(t + size, n_bins)) for t in range(0, n_bins, size)]

@@ -127,7 +127,7 @@ class Gaussian(nn.Module):
         """Return ``½ [log 2πR + (y − μ)²/R]``."""
         var = positive(self.raw_variance(sessions, params.shape[-1]))
         constant = 0.5 * (var.log() + math.log(2 * math.pi))
-        return torch.addcmul(constant[:, None, None], (target - params).square(), (0.5 / var)[:, None, None])
+        return torch.addcmul(constant[:, None, None], (params - target).square(), (0.5 / var)[:, None, None])
 
     def mean(self, params: Tensor) -> Tensor:
         """Return the parameters, which are the means."""

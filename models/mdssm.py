@@ -23,6 +23,7 @@ from models.masks import View, encoder_input, observe, weighted
 from models.objective import Model, Output, Term
 from models.per_session import PerSession, load_shared, names_of_sessions, per_session_parts
 from models.priors import DynamicsPrior, Learned, PriorContext, Standard
+from models.products import linear
 from models.rollout import Path, rollout
 from models.schedules import constant, linear_ramp
 from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
@@ -326,7 +327,8 @@ class MDSSM(Model):
     def _encode(self, shared: Tensor, e: Tensor) -> DiagGaussian:
         """Posterior of the states, eq. 18."""
         shown = e.detach() if self.settings.detach_embedding else e
-        return from_raw(self.state_head(self.state_encoder(shared, shown[:, None]).seq))
+        read = self.state_encoder(shared, shown[:, None])
+        return from_raw(linear(read.seq, self.state_head.weight, self.state_head.bias))
 
     def _draw_mask(self, n_bins: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
         p = self.settings.mask_probability

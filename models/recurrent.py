@@ -16,6 +16,8 @@ from torch.nn.functional import pad
 
 from models.compiled import kernels_for
 from models.gru_loops import ResetAfterLoop, ResetBeforeLoop
+from models.gru_wide import WideLoop
+from models.products import is_faster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,14 +133,7 @@ def gru_sequence(
     if x.is_cuda and reset == "after" and clip is None:
         return _cudnn(x, weights, h0)
     if reset == "after" and clip is None:
-        # Both biases of the gates in one column of the input product; that of the candidate stays inside.
-        bias = weights.b_ih + pad(weights.b_hh[:, : 2 * H], (0, H))
-        w_in = torch.cat([weights.w_ih, bias[:, :, None]], 2).roll(H, 1)
-        read = _as_read(pad(x, (0, 1), value=1.0), D)
-        sequence, last = ResetAfterLoop.apply(  # type: ignore[no-untyped-call]
-            read, w_in, weights.w_hh, weights.b_hh[:, None, 2 * H :], h0, n_free
-        )
-        return cast("Tensor", sequence), cast("Tensor", last)
+        return _reset_after(x, weights, h0, n_free=n_free)
     if reset == "before" and not x.is_cuda:
         kernels = kernels_for(len(x), x, *weights, h0)
         if kernels is not None and x.shape[1]:
@@ -151,6 +146,21 @@ def gru_sequence(
     if D == 1:
         return states[0].transpose(0, 1), last
     return torch.cat([states[0], states[1].flip(0)], -1).transpose(0, 1), last
+
+
+def _reset_after(x: Tensor, weights: GRUWeights, h0: Tensor, *, n_free: int) -> tuple[Tensor, Tensor]:
+    D, M, H = h0.shape
+    if is_faster(M * 3 * H * H, x, *weights, h0):
+        made = WideLoop.apply(x.transpose(0, 1).contiguous(), *weights, h0, n_free)  # type: ignore[no-untyped-call]
+        return cast("tuple[Tensor, Tensor]", made)
+    # Both biases of the gates in one column of the input product; that of the candidate stays inside.
+    bias = weights.b_ih + pad(weights.b_hh[:, : 2 * H], (0, H))
+    w_in = torch.cat([weights.w_ih, bias[:, :, None]], 2).roll(H, 1)
+    read = _as_read(pad(x, (0, 1), value=1.0), D)
+    made = ResetAfterLoop.apply(  # type: ignore[no-untyped-call]
+        read, w_in, weights.w_hh, weights.b_hh[:, None, 2 * H :], h0, n_free
+    )
+    return cast("tuple[Tensor, Tensor]", made)
 
 
 def gru_sequences(

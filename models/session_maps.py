@@ -15,6 +15,7 @@ from torch.nn.functional import silu
 
 from models.distributions import full_precision
 from models.per_session import PerSession
+from models.products import linear
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +110,7 @@ class ReadIn(nn.Module):
         hidden = torch.baddbmm(bias[:, None], x.reshape(S, B * T, N), weight)
         if self.settings.activation == "silu":
             hidden = silu(hidden)
-        shared: Tensor = self.norm(self.head(hidden))
+        shared: Tensor = self.norm(linear(hidden, self.head.weight, self.head.bias))
         return shared.reshape(S, B, T, -1)
 
     def add_sessions(self, n_units: Sequence[int]) -> None:

@@ -124,3 +124,41 @@ def test_steps_make_the_sequence(reset: str) -> None:
     for t in range(5):
         h = gru_step(x[:, t], h, weights, reset=reset)
         torch.testing.assert_close(h, sequence[:, t])
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("values", [1, 400, 10**9])
+def test_many_sequences_have_the_same_value_and_gradient(
+    monkeypatch: pytest.MonkeyPatch, directions: int, values: int
+) -> None:
+    torch.manual_seed(0)
+    parameters = GRUParameters(5, 4, directions=directions)
+    x, context = torch.randn(6, 7, 3, requires_grad=True), torch.randn(6, 2)
+    h0 = torch.randn(directions, 6, 4, requires_grad=True)
+    weigh = torch.randn(6, 7, 4 * directions)
+    wanted = [x, h0, *parameters.parameters()]
+    monkeypatch.setattr("models.products.LARGE", 0)
+    monkeypatch.setattr("models.gru_loops.CACHED_VALUES", values)
+    made = []
+    for faster in (False, True):
+        monkeypatch.setattr("models.products._outruns_mkl", lambda faster=faster: faster)
+        sequence, last = gru_sequence(x, parameters(), h0, context=context)
+        assert (type(last.grad_fn).__name__ == "WideLoopBackward") == faster
+        losses = (sequence * weigh).sum(), last.square().sum()
+        grads = [torch.autograd.grad(loss, wanted, retain_graph=True) for loss in losses]
+        made.append([sequence, last, *grads[0], *grads[1]])
+    for mine, theirs in zip(*made, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
+def test_many_sequences_are_read_in_by_weights_that_do_not_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameters = GRUParameters(3, 4, directions=2).requires_grad_(requires_grad=False)
+    x = torch.randn(6, 7, 3, requires_grad=True)
+    monkeypatch.setattr("models.products.LARGE", 0)
+    grads = []
+    for faster in (False, True):
+        monkeypatch.setattr("models.products._outruns_mkl", lambda faster=faster: faster)
+        grads.append(torch.autograd.grad(gru_sequence(x, parameters())[0].square().sum(), x)[0])
+    torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)
