@@ -127,7 +127,17 @@ def _outruns_mkl() -> bool:
         return False
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
-    return not _is_intel()
+    return not _is_intel() and _answers()
+
+
+def _answers() -> bool:
+    """Say whether this torch has the products under the names used here, which it does not document."""
+    x, weight = torch.ones(2, 3), torch.ones(4, 3)
+    try:
+        made = added_product(product(x, weight), x, weight)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+    return bool((made == 6).all())
 
 
 def _is_intel() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from models import products
 from models.products import LARGE, added_product, is_faster, linear, product
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
@@ -31,6 +32,16 @@ def test_only_large_products_of_single_precision_are_given_away(monkeypatch: pyt
     assert not is_faster(large, one, one.double())
     monkeypatch.setattr("models.products._outruns_mkl", lambda: False)
     assert not is_faster(large, one, one)
+
+
+def test_a_torch_without_the_other_library_multiplies_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert products._answers()
+
+    def renamed(*given: object) -> None:
+        raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
+
+    monkeypatch.setattr("models.products.product", renamed)
+    assert not products._answers()
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(7, 5), (5, 7)])
