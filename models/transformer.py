@@ -10,10 +10,11 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, relu, scaled_dot_product_attention
+from torch.nn.functional import relu, scaled_dot_product_attention
 
 from models.dropout import add_dropped, dropout
 from models.encoders import Encoding, with_context
+from models.products import linear
 
 TFIXUP = 0.67
 """Initial weights are this times ``layers ** -0.25`` times Xavier's (Huang et al. 2020, for encoders)."""
@@ -141,8 +142,8 @@ class TransformerLayer(nn.Module):
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return queries, keys and values of bins ``(..., time, width)``: ``(..., head, time, part)``."""
-        three = self.query_key_value(self.attention_norm(x))
-        query, key, value = three.unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        three = _apply(self.query_key_value, self.attention_norm(x))
+        query, key, value = three.reshape(*three.shape[:-1], 3, self.heads, -1).unbind(-3)
         return query.transpose(-3, -2), key.transpose(-3, -2), value.transpose(-3, -2)
 
     def forward(
@@ -160,13 +161,17 @@ class TransformerLayer(nn.Module):
             As in `dropout`; of what attention and network add, and of the hidden layer.
         """
         found = attend(*self.split(x), mask).transpose(-3, -2).flatten(-2)
-        x = add_dropped(x, self.mix(found), rate, generator)
+        x = add_dropped(x, _apply(self.mix, found), rate, generator)
         return add_dropped(x, self.network(x, rate, generator), rate, generator)
 
     def network(self, x: Tensor, rate: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         """Return what the network adds to bins ``(..., width)``."""
-        hidden = dropout(relu(self.up(self.network_norm(x))), rate, generator)
-        return linear(hidden, self.down.weight, self.down.bias)
+        hidden = dropout(relu(_apply(self.up, self.network_norm(x))), rate, generator)
+        return _apply(self.down, hidden)
+
+
+def _apply(part: nn.Linear, x: Tensor) -> Tensor:
+    return linear(x, part.weight, part.bias)
 
 
 class TransformerEncoder(nn.Module):
