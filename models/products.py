@@ -36,11 +36,10 @@ def is_faster(n_products: int, *tensors: Tensor) -> bool:
     >>> is_faster(1, torch.zeros(1, 1))
     False
     """
-    if (
-        n_products < LARGE * torch.get_num_threads()
-        or torch.compiler.is_compiling()
-        or not torch.backends.mkldnn.enabled
-    ):
+    # First of all: a comparison of sizes would be a condition of whatever is exported or compiled.
+    if torch.compiler.is_compiling() or not torch.backends.mkldnn.enabled:
+        return False
+    if n_products < LARGE * torch.get_num_threads():
         return False
     if any(x.dtype is not torch.float32 or not x.is_cpu for x in tensors):
         return False
