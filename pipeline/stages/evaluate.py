@@ -18,6 +18,7 @@ from pipeline.errors import DataError, MachineError
 from pipeline.stages.report import Report, ignore
 from pipeline.stages.trained_runs import FAILURES, Failures, choose, each_session, load_runs
 from pipeline.stores.catalog import add_evaluations, read_catalog
+from pipeline.stores.export_windows import whole_bins
 from pipeline.stores.location import store_path
 from pipeline.stores.trials import read_continuous, read_trials
 from schemas.evaluation import FORECAST_BASELINES, OF_FORECASTS, OF_THE_TRUTH
@@ -154,6 +155,7 @@ def evaluate(
     entries, chosen = choose(catalog, runs, sessions, recipe_id)
     for entry in entries:
         lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+        whole_bins(settings.forward_ms, bin_size_s=entry.bin_size_s, name="forward_ms")
     work = _Work(catalog_path, settings, entries, chosen, truth, force, report or ignore)
     work.known = {each.place: each for each in catalog.evaluations}
     if truth is not None and not any(_truth_file(truth, entry) for entry in entries):
