@@ -113,8 +113,7 @@ class EvaluateSettings(Frozen):
     )
     baselines: tuple[BaselineName, ...] = Field(
         get_args(BaselineName),
-        description="Baselines; the oracle where the truth of simulated sessions is at hand, GPFA where "
-        "elephant is installed.",
+        description="Baselines; the oracle where the truth of simulated sessions is at hand.",
     )
     baseline: BaselineSettings = Field(
         default_factory=BaselineSettings, description="What the baselines choose from."

@@ -1,4 +1,4 @@
-"""Rates by Gaussian-process factor analysis, as elephant has it (extra ``gpfa``).
+"""Rates by Gaussian-process factor analysis, as elephant has it.
 
 Elephant is given spike trains, not counts, so every spike is put at the centre of its bin; it takes the
 square root of the counts itself. Parameters are learnt from a draw of the training trials. With them, the
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError, MachineError
+from pipeline.errors import DataError
 from pipeline.evaluation.latent_baselines import choose_factors, rates_of_latents
 from pipeline.evaluation.rate_regression import draw_trials, feature_scale
 
@@ -53,8 +53,6 @@ def gpfa(task: SpikeTask, settings: BaselineSettings) -> RatePrediction:
 
     Raises
     ------
-    MachineError
-        If the package elephant is not installed.
     DataError
         If a held-in bin was not recorded, units repeat one another, or there are fewer training trials than
         folds.
@@ -69,7 +67,6 @@ def gpfa(task: SpikeTask, settings: BaselineSettings) -> RatePrediction:
     Yu et al. 2009, "Gaussian-process factor analysis for low-dimensional single-trial analysis of neural
     population activity".
     """
-    _import_elephant()
     for counts in (task.train_heldin, task.eval_heldin):
         if not np.isfinite(counts).all():
             raise DataError(
@@ -88,7 +85,7 @@ def _infer(task: SpikeTask, settings: BaselineSettings, *, latents: int) -> tupl
 
     bin_ms = task.bin_size_s * 1e3
     rows = draw_trials(len(task.train_heldin), settings.gpfa_trials, seed=settings.seed)
-    model = _import_elephant()(
+    model = import_module("elephant.gpfa").GPFA(
         bin_size=bin_ms * ms, x_dim=latents, em_tol=_GAIN, em_max_iters=settings.gpfa_iterations
     )
     trains = _spike_trains(task.train_heldin, bin_ms)
@@ -136,16 +133,6 @@ def _spike_trains(counts: FloatArray, bin_ms: float) -> list[list[Any]]:
         )
         trials.append(list(trains))
     return trials
-
-
-def _import_elephant() -> Any:
-    try:
-        return import_module("elephant.gpfa").GPFA
-    except ModuleNotFoundError as error:
-        raise MachineError(
-            "baseline gpfa: the package elephant is not installed. Install it with "
-            "pip install 'nwb-latents[gpfa]', or leave the baseline out."
-        ) from error
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import json
 import math
 import warnings
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pipeline.errors import DataError, MachineError
@@ -361,16 +360,11 @@ def _baselines(work: _Work, truth: Truth | None) -> list[BaselineName]:
     names = list(work.settings.baselines)
     if truth is None and "oracle" in names:
         names.remove("oracle")
-    if "gpfa" in names and find_spec("elephant") is None:
-        names.remove("gpfa")
     return names
 
 
 def _say_what_is_missing(work: _Work) -> None:
     asked = work.settings.baselines
-    if "gpfa" in asked and find_spec("elephant") is None:
-        reason = "elephant is not installed; install it with the extra gpfa"
-        work.report({"event": "source", "source": "gpfa", "status": "skipped", "reason": reason})
     if "oracle" in asked and work.truth is None and "baselines" in work.settings.model_fields_set:
         reason = "the true rates are not known; name the folder of the simulated sessions with --truth"
         work.report({"event": "source", "source": "oracle", "status": "skipped", "reason": reason})

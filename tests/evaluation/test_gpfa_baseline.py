@@ -1,13 +1,13 @@
 """GPFA by elephant: given the counts as they are, and refusing what it cannot do."""
 
-import sys
 import warnings
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, MachineError
+from pipeline.errors import DataError
 from pipeline.evaluation.gpfa_baseline import _spike_trains, gpfa
 from pipeline.evaluation.spike_task import SpikeTask
 from schemas.baselines import BaselineSettings
@@ -35,7 +35,7 @@ def task():
 
 @pytest.mark.filterwarnings("ignore:The 'copy' argument in Quantity")
 def test_elephant_finds_the_counts_in_the_bins_they_came_from(task):
-    conversion, ms = pytest.importorskip("elephant.conversion"), pytest.importorskip("quantities").ms
+    conversion, ms = import_module("elephant.conversion"), import_module("quantities").ms
     for bin_ms in (20.0, 5.0, 1000 / 60):
         for trains, counts in zip(_spike_trains(task.eval_heldin, bin_ms), task.eval_heldin, strict=True):
             binned = conversion.BinnedSpikeTrain(trains, bin_size=bin_ms * ms)
@@ -43,7 +43,6 @@ def test_elephant_finds_the_counts_in_the_bins_they_came_from(task):
 
 
 def test_a_silent_unit_changes_nothing(task):
-    pytest.importorskip("elephant")
     silent = np.zeros((40, 45, 1))
     more = replace(
         task,
@@ -55,7 +54,6 @@ def test_a_silent_unit_changes_nothing(task):
 
 
 def test_the_random_state_of_numpy_is_neither_used_nor_changed(task):
-    pytest.importorskip("elephant")
     np.random.seed(1)  # noqa: NPY002
     first = gpfa(task, SETTINGS)
     drawn = np.random.random()  # noqa: NPY002
@@ -66,7 +64,6 @@ def test_the_random_state_of_numpy_is_neither_used_nor_changed(task):
 
 
 def test_as_many_latent_dimensions_as_factor_analysis_is_best_with(task, monkeypatch):
-    pytest.importorskip("elephant")
     seen = []
 
     def rates_of_latents(train, new, *args, **options):
@@ -78,7 +75,6 @@ def test_as_many_latent_dimensions_as_factor_analysis_is_best_with(task, monkeyp
 
 
 def test_parameters_that_did_not_converge_are_spoken_of(task):
-    pytest.importorskip("elephant")
     with pytest.warns(UserWarning, match="made: GPFA has not converged within 2 iterations"):
         gpfa(task, SETTINGS.model_copy(update={"gpfa_iterations": 2}))
     with warnings.catch_warnings():
@@ -87,13 +83,11 @@ def test_parameters_that_did_not_converge_are_spoken_of(task):
 
 
 def test_nothing_is_printed(task, capfd):
-    pytest.importorskip("elephant")
     gpfa(task, SETTINGS)
     assert capfd.readouterr() == ("", "")
 
 
 def test_bins_that_were_not_recorded_are_refused(task):
-    pytest.importorskip("elephant")
     gappy = task.eval_heldin.copy()
     gappy[0, 3:5, 0] = np.nan
     with pytest.raises(DataError, match="made: 2 held-in counts were not recorded"):
@@ -101,15 +95,8 @@ def test_bins_that_were_not_recorded_are_refused(task):
 
 
 def test_units_that_repeat_one_another_are_refused(task):
-    pytest.importorskip("elephant")
     twice = replace(
         task, train_heldin=np.concatenate([task.train_heldin[..., :1], task.train_heldin], axis=2)
     )
     with pytest.raises(DataError, match=r"rank deficient.*units that repeat others"):
         gpfa(twice, SETTINGS)
-
-
-def test_without_elephant_the_error_names_the_extra(task, monkeypatch):
-    monkeypatch.setitem(sys.modules, "elephant.gpfa", None)
-    with pytest.raises(MachineError, match=r"pip install 'nwb-latents\[gpfa\]'"):
-        gpfa(task, SETTINGS)

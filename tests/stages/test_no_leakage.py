@@ -138,8 +138,6 @@ def test_training_in_a_common_frame_does_not_see_test_trials(session, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*GPFA has not converged")
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_do_not_see_what_they_predict(session, name):
-    if name == "gpfa":
-        pytest.importorskip("elephant", reason="GPFA NOT TESTED: elephant is not installed")
     heldout = heldout_units(session[0], fraction=0.3, seed=0)
     settings = FAST.model_copy(update={"gpfa_iterations": 5, "gpfa_latents": 2})
 
