@@ -166,10 +166,11 @@ def _lists(metric: list[str] | None, baseline: list[str] | None) -> list[tuple[s
 
 
 def _tables(out: Output, done: Any, catalog: Path) -> None:
-    from pipeline.evaluation.leaderboard import boards
+    from pipeline.stages.leaderboard import compare
+    from pipeline.stores.catalog import read_catalog
 
     if done:
-        _print(out, boards(done))
+        _print(out, compare(read_catalog(catalog), done))
         out.result(f"All of it is in {catalog}; compare with: pipeline leaderboard --catalog {catalog}")
 
 

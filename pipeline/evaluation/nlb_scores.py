@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.errors import DataError
 from pipeline.evaluation.nlb_files import read_submission
 from pipeline.evaluation.nlb_velocity import nlb_velocity_r2
-from pipeline.evaluation.psth import psth_r2
+from pipeline.evaluation.psth import condition_index, psth_r2, varying_units
 from pipeline.evaluation.spike_scores import bits_per_spike
 
 if TYPE_CHECKING:
@@ -102,13 +102,11 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
     if velocity is not None:
         scores["velocity_r2"] = velocity
     if "psth" in targets and "eval_cond_idx" in targets:
-        condition = np.full(len(rates.eval), -1)
-        for number, rows in enumerate(targets["eval_cond_idx"]):
-            condition[np.asarray(rows, dtype=np.int64)] = number
+        condition = condition_index(targets["eval_cond_idx"], n_trials=len(rates.eval))
         psth = np.asarray(targets["psth"], dtype=np.float64)
-        varies = np.nanmax(psth, axis=(0, 1)) > np.nanmin(psth, axis=(0, 1))
-        if varies.any():
-            scores["psth_r2"] = psth_r2(rates.eval[..., varies], condition, psth[..., varies])
+        units = varying_units(psth)
+        if len(units):
+            scores["psth_r2"] = psth_r2(rates.eval[..., units], condition, psth[..., units])
     return scores
 
 

@@ -7,7 +7,7 @@ spikes of that condition. What trials of the same condition do differently does 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.r2 import ROUNDING_SHARE, r2
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -79,6 +79,48 @@ def psth_r2(
     total = member @ task.rates.reshape(len(task.rates), -1)
     mean = total.reshape(n_conditions, n_bins, n_units) / np.maximum(number, 1.0)[..., None]
     return r2(task.psth, mean, definition="r2_uniform", mask=number > 0)
+
+
+def condition_index(members: Iterable[Any], *, n_trials: int) -> IntArray:
+    """Return the condition of each trial from the trials of each condition.
+
+    Parameters
+    ----------
+    members
+        Rows of the trials of each condition, as ``eval_cond_idx`` of the benchmark has them.
+    n_trials
+        Number of trials.
+
+    Returns
+    -------
+    index
+        −1 where a trial has no condition. Shape ``(trial,)``.
+
+    Examples
+    --------
+    >>> condition_index([[0, 3], [1]], n_trials=4).tolist()
+    [0, 1, -1, 0]
+    """
+    index = np.full(n_trials, -1, dtype=np.int64)
+    for condition, rows in enumerate(members):
+        index[np.asarray(rows, dtype=np.int64)] = condition
+    return index
+
+
+def varying_units(psth: ArrayLike) -> IntArray:
+    """Return the units whose PSTH varies: only of these there is an R². NaN is not looked at.
+
+    Examples
+    --------
+    >>> varying_units([[[0.0, 1.0], [0.0, np.nan], [0.0, 2.0]]]).tolist()
+    [1]
+    """
+    values = np.asarray(psth, dtype=np.float64)
+    highest, lowest = (
+        reduce(values, axis=(0, 1), where=np.isfinite(values), initial=start)
+        for reduce, start in ((np.max, -np.inf), (np.min, np.inf))
+    )
+    return np.flatnonzero(highest > lowest)
 
 
 @dataclass(frozen=True)

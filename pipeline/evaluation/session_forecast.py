@@ -18,7 +18,7 @@ from pipeline.evaluation.baselines import (
     fit_linear_forecast,
     hold_last,
 )
-from pipeline.evaluation.kstep import kstep_r2
+from pipeline.evaluation.kstep import kstep_r2, kstep_sums
 from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
 from pipeline.evaluation.r2 import r2
 from pipeline.evaluation.velocity import fit_velocity_decoder
@@ -222,11 +222,8 @@ def rates_kstep_r2(true: ArrayLike, predicted: ArrayLike, *, first_bin: int) -> 
             f"k-step R²: a forecast of shape {guess.shape} from bin {first_bin} on does not fit into trials "
             f"of shape {y.shape}"
         )
-    error = np.square(window - guess).sum(axis=(0, 2))
-    total = np.square(window - y.mean(axis=1, keepdims=True)).sum(axis=(0, 2))
-    whole = float(total.sum())
-    pooled = 1.0 - float(error.sum()) / whole if whole > 0 else float("nan")
-    return KStep(kstep_r2(y, guess, t0=first_bin), pooled)
+    over_all = kstep_sums(y, guess, t0=first_bin).value(np.ones((1, len(y))))
+    return KStep(kstep_r2(y, guess, t0=first_bin), float(over_all[0]))
 
 
 def velocity_kstep_r2(true: ArrayLike, predicted: ArrayLike) -> KStep:

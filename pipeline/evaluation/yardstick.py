@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import DataError
+from pipeline.evaluation.kstep import kstep_sums
 from pipeline.evaluation.nlb_velocity import fit_nlb_decoder
 from pipeline.evaluation.oracle_rates import oracle_rates
 from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.psth import PsthSums
+from pipeline.evaluation.psth import PsthSums, condition_index, varying_units
 from pipeline.evaluation.r2 import R2Sums
 from pipeline.evaluation.resampling import Interval, bootstrap
 from pipeline.evaluation.session_forecast import prepare_forecast
@@ -65,31 +66,6 @@ class Scored:
         metrics = {name: found for part in parts for name, found in part.metrics.items()}
         missing = {name: why for part in parts for name, why in part.missing.items() if name not in metrics}
         return cls(metrics, missing)
-
-
-@dataclass(frozen=True)
-class RatioSums:
-    """1 − Σ error / Σ total as a statistic of trials; NaN where nothing varies.
-
-    Attributes
-    ----------
-    error, total
-        Shape ``(trial,)``.
-    """
-
-    error: FloatArray
-    total: FloatArray
-
-    @property
-    def n_trials(self) -> int:
-        """Number of trials."""
-        return len(self.error)
-
-    def value(self, weights: FloatArray) -> FloatArray:
-        """Return the ratio with each trial counted `weight` times. Shape ``(resample,)``."""
-        error, total = weights @ self.error, weights @ self.total
-        values: FloatArray = 1.0 - np.divide(error, total, out=np.full(len(total), np.nan), where=total > 0)
-        return values
 
 
 @dataclass(frozen=True)
@@ -250,6 +226,8 @@ class Yardstick:
     def _psth(self, rates: RatePrediction) -> Statistic | str:
         if self.psth is None:
             return "fewer than two conditions"
+        if not len(self.psth.units):
+            return "no unit's PSTH varies"
         return PsthSums.of(rates.eval[..., self.psth.units], self.psth.condition, self.psth.psth)
 
     def _true_rates(self, rates: RatePrediction) -> Statistic | str:
@@ -283,10 +261,8 @@ class Yardstick:
                 sums = R2Sums.of(true, velocity, definition="r2_uniform", mask=known)
                 found["forecast_velocity_r2"] = self._interval(sums)
         if "forecast_rates_r2" in self.metrics:
-            true = task.rates[:, window]
-            error = np.square(true - rates).sum(axis=(1, 2))
-            total = np.square(true - task.rates.mean(axis=1, keepdims=True)).sum(axis=(1, 2))
-            found["forecast_rates_r2"] = self._interval(RatioSums(error, total))
+            sums = kstep_sums(task.rates, rates, t0=task.settings.seen_bins)
+            found["forecast_rates_r2"] = self._interval(sums)
         return Scored(found, missing)
 
     def _interval(self, statistic: Statistic) -> Interval:
@@ -368,11 +344,9 @@ def _psth(
     if not made:
         return None
     psth = np.asarray(made["psth"], dtype=np.float64)
-    units = np.flatnonzero(np.ptp(psth, axis=(0, 1)) > 0)
-    condition = np.full(len(answers.eval_rows), -1, dtype=np.int64)
-    for number, mine in enumerate(made["eval_cond_idx"]):
-        condition[mine] = number
-    return Psth(psth[..., units], condition, units) if len(units) else None
+    units = varying_units(psth)
+    condition = condition_index(made["eval_cond_idx"], n_trials=len(answers.eval_rows))
+    return Psth(psth[..., units], condition, units)
 
 
 def _forecast_task(

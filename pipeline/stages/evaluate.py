@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipeline.training.inference import TrainedRun
     from schemas.catalog import RunEntry, SessionEntry
     from schemas.evaluation import BaselineName, EvaluateSettings, MetricName
-    from schemas.training import Device
+    from schemas.training import Device, RunConfig
 
     Groups = tuple[xr.Dataset, xr.Dataset]
     """The groups ``trials`` and ``continuous`` of a store."""
@@ -54,15 +54,16 @@ _REASONS: dict[MetricName, str] = {
 
 @dataclass
 class _Work:
-    """What the stage was asked to do, and what came of it."""
+    """What the stage was asked to do, and what came of it; `truth` is the file of each session with one."""
 
     catalog_path: Path
     settings: EvaluateSettings
     sessions: list[SessionEntry]
     runs: list[RunEntry]
-    truth: Path | None
+    truth: dict[str, Path]
     force: bool
     report: Report
+    configs: dict[str, RunConfig | None] = field(default_factory=dict)
     trained: dict[str, TrainedRun] = field(default_factory=dict)
     known: dict[tuple[str, bool, str, str, str], Evaluation] = field(default_factory=dict)
     done: list[Evaluation] = field(default_factory=list)
@@ -155,9 +156,11 @@ def evaluate(
     for entry in entries:
         lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
         whole_bins(settings.forward_ms, bin_size_s=entry.bin_size_s, name="forward_ms")
-    work = _Work(catalog_path, settings, entries, chosen, truth, force, report or ignore)
+    truths = {} if truth is None else _truth_files(truth, entries)
+    work = _Work(catalog_path, settings, entries, chosen, truths, force, report or ignore)
     work.known = {each.place: each for each in catalog.evaluations}
-    if truth is not None and not any(_truth_file(truth, entry) for entry in entries):
+    work.configs = {run.run: _config(catalog_path.parent / run.path) for run in chosen}
+    if truth is not None and not truths:
         raise DataError(
             f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
@@ -177,8 +180,7 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
     from pipeline.evaluation.yardstick import prepare_yardstick  # noqa: PLC0415
     from pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
-    truth_file = None if work.truth is None else _truth_file(work.truth, entry)
-    truth = None if truth_file is None else read_truth(truth_file)
+    truth = read_truth(work.truth[entry.session]) if entry.session in work.truth else None
     sources = [
         *(_of_run(work, run, entry) for run in work.runs if entry.session in run.sessions),
         *(_of_baseline(work, name, entry) for name in _baselines(work, truth)),
@@ -261,9 +263,7 @@ def _metric(found: Interval) -> MetricValue:
 
 
 def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
-    from pipeline.training.run_files import read_config  # noqa: PLC0415
-
-    config = read_config(work.catalog_path.parent / run.path)
+    config = work.configs[run.run]
     settings = config.settings if config is not None else None
     seed = run.alignment.seed if run.alignment else settings.seed if settings else None
     label, kind = run.model, "" if settings is None else settings.model_copy(update={"seed": 0}).digest()
@@ -365,7 +365,7 @@ def _baselines(work: _Work, truth: Truth | None) -> list[BaselineName]:
 
 def _say_what_is_missing(work: _Work) -> None:
     asked = work.settings.baselines
-    if "oracle" in asked and work.truth is None and "baselines" in work.settings.model_fields_set:
+    if "oracle" in asked and not work.truth and "baselines" in work.settings.model_fields_set:
         reason = "the true rates are not known; name the folder of the simulated sessions with --truth"
         work.report({"event": "source", "source": "oracle", "status": "skipped", "reason": reason})
     n_bins = min(entry.n_bins for entry in work.sessions)
@@ -376,6 +376,16 @@ def _say_what_is_missing(work: _Work) -> None:
             "forecast_seen_bins or forecast_bins"
         )
         work.report({"event": "source", "source": "forecast", "status": "skipped", "reason": reason})
+
+
+def _config(run_dir: Path) -> RunConfig | None:
+    """Return what a run was made with; None where that cannot be read, and the run not be loaded either."""
+    from pipeline.training.run_files import read_config  # noqa: PLC0415
+
+    try:
+        return read_config(run_dir)
+    except FAILURES:
+        return None
 
 
 def _outdated_runs(work: _Work) -> list[RunEntry]:
@@ -401,7 +411,7 @@ def _is_known(work: _Work, source: _Source, entry: SessionEntry) -> bool:
 
 def _asked(work: _Work, entry: SessionEntry) -> tuple[MetricName, ...]:
     """Return the metrics that can be had of a session, whatever the source."""
-    has_truth = work.truth is not None and _truth_file(work.truth, entry) is not None
+    has_truth = entry.session in work.truth
     fits = work.settings.forecast_seen_bins + work.settings.forecast_bins <= entry.n_bins
     without = {name for name in OF_THE_TRUTH if not has_truth} | {name for name in OF_FORECASTS if not fits}
     return tuple(name for name in work.settings.metrics if name not in without)
@@ -411,14 +421,15 @@ def _place(work: _Work, source: _Source, entry: SessionEntry) -> tuple[str, bool
     return (source.name, source.is_baseline, entry.session, entry.recipe_id, work.settings.phase)
 
 
-def _truth_file(folder: Path, entry: SessionEntry) -> Path | None:
-    """Return the truth beside the simulated file of a session."""
+def _truth_files(folder: Path, entries: Sequence[SessionEntry]) -> dict[str, Path]:
+    """Return the truth beside the simulated file of each session that has one."""
     from pathlib import Path  # noqa: PLC0415
 
-    from pipeline.sources.simulator.truth import truth_path  # noqa: PLC0415
+    from pipeline.sources.simulator.truth import TRUTH_SUFFIX, truth_path  # noqa: PLC0415
 
-    name = truth_path(Path(Path(entry.source).name)).name
-    return next(iter(sorted(folder.rglob(name))), None)
+    there = {path.name: path for path in sorted(folder.rglob(f"*{TRUTH_SUFFIX}"), reverse=True)}
+    names = {entry.session: truth_path(Path(Path(entry.source).name)).name for entry in entries}
+    return {session: there[name] for session, name in names.items() if name in there}
 
 
 def _settings_digest(work: _Work) -> str:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from pipeline.evaluation.leaderboard import Board
+    from schemas.catalog import Catalog
     from schemas.evaluation import MetricName
+    from schemas.results import Evaluation
 
 
 def leaderboard(
@@ -60,7 +62,6 @@ def leaderboard(
     MachineError
         If the file cannot be written.
     """
-    from pipeline.evaluation.leaderboard import boards  # noqa: PLC0415
     from pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown  # noqa: PLC0415
 
     catalog = read_catalog(catalog_path)
@@ -76,19 +77,44 @@ def leaderboard(
             f"None of the {len(catalog.evaluations)} evaluations in {catalog_path} matches. Leave out a "
             "condition, or run `pipeline run evaluate` for these sessions."
         )
-    dandisets = {(e.session, e.recipe_id): e.dandiset or "files" for e in catalog.sessions.values()}
-    made = boards(chosen, dandisets=dandisets, ranked_by=ranked_by)
+    made = compare(catalog, chosen, ranked_by=ranked_by)
     for board in made:
         _report(board, report or ignore)
     if output is not None:
         kind = output.suffix.lstrip(".")
         text = {
-            "csv": lambda: as_csv(chosen, dandisets=dandisets),
+            "csv": lambda: as_csv(chosen, dandisets=_dandisets(catalog)),
             "md": lambda: as_markdown(made),
             "html": lambda: as_html(made),
         }[kind]()
         write_text(output, text)
     return made
+
+
+def compare(
+    catalog: Catalog, evaluations: Sequence[Evaluation], *, ranked_by: MetricName | None = None
+) -> list[Board]:
+    """Put evaluations side by side, by the dandisets their sessions come from.
+
+    Parameters
+    ----------
+    catalog
+        Knows the sessions.
+    evaluations, ranked_by
+        As for `pipeline.evaluation.leaderboard.boards`.
+
+    Raises
+    ------
+    DataError
+        If there are none, or nothing has `ranked_by`.
+    """
+    from pipeline.evaluation.leaderboard import boards  # noqa: PLC0415
+
+    return boards(evaluations, dandisets=_dandisets(catalog), ranked_by=ranked_by)
+
+
+def _dandisets(catalog: Catalog) -> dict[tuple[str, str], str]:
+    return {(e.session, e.recipe_id): e.dandiset or "files" for e in catalog.sessions.values()}
 
 
 def _report(board: Board, report: Report) -> None:

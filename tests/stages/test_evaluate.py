@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import DataError, PartialFailure, SettingsError
+from pipeline.sources.folder import FolderSource
+from pipeline.sources.simulator import simulate_dandiset
 from pipeline.stages.evaluate import evaluate
-from pipeline.stages.leaderboard import leaderboard
+from pipeline.stages.ingest import ingest
+from pipeline.stages.leaderboard import compare, leaderboard
 from pipeline.stages.train import train
 from pipeline.stores.catalog import read_catalog
 from schemas.evaluation import EvaluateSettings
+from schemas.simulation import SimulateSettings
 from schemas.training import TrainSettings
 
 SESSION = "sub-A_ses-CO-1"
@@ -132,6 +136,40 @@ def test_times_that_are_no_whole_bins_are_refused(catalog, changes, message):
 def test_a_folder_without_truth_is_refused(catalog, tmp_path):
     with pytest.raises(DataError, match="no truth of sub-A_ses-CO-1"):
         evaluate(catalog, settings(), truth=tmp_path)
+
+
+def test_simulated_sessions_are_measured_against_the_truth(tmp_path):
+    few = SimulateSettings(
+        layout="nlb", n_subjects=1, n_sessions=2, n_units=(20, 20), n_trials=60, waveforms=False
+    )
+    simulate_dandiset(tmp_path / "nwb", few)
+    catalog = tmp_path / "catalog.yaml"
+    ingest(catalog, FolderSource([tmp_path / "nwb"]))
+    asked = settings(baselines=["null", "oracle"], metrics=["co_bps", "rate_r2", "state_r2"])
+    done = evaluate(catalog, asked, truth=tmp_path / "nwb")
+    assert [each.source for each in done] == ["null", "oracle"] * 2
+    for null, oracle in zip(done[::2], done[1::2], strict=True):
+        assert oracle.metrics["rate_r2"].value == 1
+        assert oracle.metrics["co_bps"].value > null.metrics["co_bps"].value
+        assert null.metrics["rate_r2"].value < 0.01
+        assert oracle.missing == {"state_r2": "it has no states"}
+    (board,) = leaderboard(catalog, ranked_by="rate_r2")
+    assert [row.label for row in board.rows] == ["oracle", "null"]
+    next(iter((tmp_path / "nwb").rglob("*_truth.npz"))).unlink()
+    part = evaluate(catalog, asked, truth=tmp_path / "nwb", force=True)
+    assert [each.source for each in part] in (["null", "null", "oracle"], ["null", "oracle", "null"])
+
+
+def test_evaluations_are_compared_by_dandiset(catalog):
+    done = evaluate(catalog, settings(metrics=["velocity_r2"]), runs=["plain"])
+    known = read_catalog(catalog)
+    moved = {
+        key: entry.model_copy(update={"dandiset": f"00000{number}@draft"})
+        for number, (key, entry) in enumerate(known.sessions.items())
+    }
+    made = compare(known.model_copy(update={"sessions": moved}), done)
+    assert [board.dandiset for board in made] == ["000000@draft", "000001@draft"]
+    assert [board.dandiset for board in compare(known, done)] == ["files"]
 
 
 def test_validation_trials_are_another_board(catalog):
