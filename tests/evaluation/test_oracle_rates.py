@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import DataError
 from pipeline.evaluation.oracle_rates import oracle_rates
 from pipeline.evaluation.rate_baselines import BASELINES
+from pipeline.evaluation.spike_scores import bits_per_spike
 from pipeline.evaluation.spike_task import spike_task
 from pipeline.nwb.read import read_recording
 from pipeline.signals.trials import make_trials
@@ -52,13 +53,6 @@ def reaches(simulated):
 def divide(trials, continuous, forward_bins=4):
     heldout = heldout_units(trials, fraction=0.25, seed=0)
     return spike_task(trials, continuous, heldout=heldout, forward_bins=forward_bins)
-
-
-def bits_per_spike(rates, counts):
-    known = np.isfinite(counts)
-    mean = np.broadcast_to(np.nanmean(counts, axis=(0, 1)), counts.shape)[known]
-    rates, counts = rates[known], counts[known]
-    return (counts * np.log(rates / mean) - rates + mean).sum() / counts.sum() / np.log(2)
 
 
 def test_rates_of_reaches_are_means_over_the_bin(reaches):

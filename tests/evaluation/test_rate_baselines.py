@@ -10,6 +10,7 @@ from pipeline.errors import DataError
 from pipeline.evaluation.poisson_regression import fit_poisson
 from pipeline.evaluation.rate_baselines import BASELINES
 from pipeline.evaluation.rate_regression import choose, feature_scale, forward_rates
+from pipeline.evaluation.spike_scores import bits_per_spike
 from pipeline.evaluation.spike_task import RatePrediction, SpikeTask
 from schemas.baselines import BaselineSettings
 
@@ -61,11 +62,6 @@ def draw_population(n_train=120, n_eval=60):
     )
     truth = RatePrediction(rates[:n_train, :N_TIME], rates[n_train:, :N_TIME], rates[n_train:, N_TIME:])
     return Population(task, new[:, :N_TIME, N_IN:], new[:, N_TIME:], truth)
-
-
-def bits_per_spike(rates, counts):
-    mean = counts.mean(axis=(0, 1))
-    return (counts * np.log(rates / mean) - rates + mean).sum() / counts.sum() / np.log(2)
 
 
 @pytest.fixture(scope="module")
