@@ -22,22 +22,22 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
-from pipeline.evaluation.nlb_velocity import NLB_ALPHAS
-from pipeline.evaluation.yardstick import prepare_yardstick
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.simulator import simulate_dandiset
-from pipeline.stages.evaluate import evaluate
-from pipeline.stages.ingest import ingest
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_continuous, read_trials
-from pipeline.training import spike_rates
-from pipeline.training.inference import load_run
-from schemas.evaluation import EvaluateSettings
-from schemas.recipe import IngestRecipe
-from schemas.simulation import SimulateSettings
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.evaluation.nlb_velocity import NLB_ALPHAS
+from nwb_latents.pipeline.evaluation.yardstick import prepare_yardstick
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.simulator import simulate_dandiset
+from nwb_latents.pipeline.stages.evaluate import evaluate
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.training import spike_rates
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.evaluation import EvaluateSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.training import TrainSettings
 
 TARGET_S = 60.0
 MODELS = ("mdssm", "ndt", "node_sae")

@@ -45,13 +45,13 @@ import zarr
 from recordings import SHAPES, Shape, write_recording
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.cluster.shard import Shard
-from pipeline.nwb.read import read_recording
-from pipeline.signals.trials import make_trials
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.trials import read_continuous, read_trials, to_dataset, write_store
-from schemas.recipe import IngestRecipe
-from schemas.store import Provenance, StoreAttributes
+from nwb_latents.pipeline.cluster.shard import Shard
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials, to_dataset, write_store
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import Provenance, StoreAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

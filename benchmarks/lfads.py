@@ -21,19 +21,19 @@ import numpy as np
 import torch
 from plain_lfads import PlainLFADS
 
-from models import compiled
-from models.controlled import Noise
-from models.data import TrialTensors, pack
-from models.masks import observe
-from models.objective import total_loss
-from models.registry import build_model
-from schemas.models import LFADSSettings
+from nwb_latents.models import compiled
+from nwb_latents.models.controlled import Noise
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.masks import observe
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.models import LFADSSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from models.data import Batch
-    from models.lfads import LFADS
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.lfads import LFADS
 
 TRIALS, BINS, UNITS, SAMPLES = 64, 50, 30, 50
 SIZES = {

@@ -16,19 +16,19 @@ import torch
 from lfads import timed
 from plain_ndt import PlainNDT
 
-from models.data import Batch, TrialTensors, pack
-from models.masks import View, observe
-from models.ndt import NDT
-from models.objective import total_loss
-from models.registry import build_model
-from models.streaming import SessionRates
-from pipeline.evaluation.ridge import Ridge
-from pipeline.training.device import reuse_freed_memory
-from pipeline.training.feed import Scaling
-from pipeline.training.inference import TrainedRun
-from pipeline.training.streaming import StreamingDecoder
-from schemas.models import NDTSettings
-from schemas.training import TrainSettings
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.masks import View, observe
+from nwb_latents.models.ndt import NDT
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.streaming import SessionRates
+from nwb_latents.pipeline.evaluation.ridge import Ridge
+from nwb_latents.pipeline.training.device import reuse_freed_memory
+from nwb_latents.pipeline.training.feed import Scaling
+from nwb_latents.pipeline.training.inference import TrainedRun
+from nwb_latents.pipeline.training.streaming import StreamingDecoder
+from nwb_latents.schemas.models import NDTSettings
+from nwb_latents.schemas.training import TrainSettings
 
 TRIALS, BINS, UNITS = 64, 50, 30
 CONTEXT = {"layers": 6, "context_back": 10, "context_forward": 10}

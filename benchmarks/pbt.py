@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.simulator import read_truth
-from pipeline.stages.ingest import ingest
-from pipeline.stages.simulate import simulate
-from pipeline.stages.sweep import sweep
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_trials
-from pipeline.training.inference import load_run
-from schemas.simulation import SimulateSettings
-from schemas.sweep import SweepSettings, SweepState
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.simulator import read_truth
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.simulate import simulate
+from nwb_latents.pipeline.stages.sweep import sweep
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.sweep import SweepSettings, SweepState
 
 MODEL = {
     "name": "lfads", "generator_dim": 32, "ic_dim": 16, "factor_dim": 12, "encoder_dim": 24,

@@ -3,7 +3,7 @@
 ``python benchmarks/plan.py`` times, for 5,000 sessions: the dry run of a folder of files and of a listing
 with a full catalog, and the writes of the catalog of a run that makes 20 sessions a second. With
 ``--measure`` it prints peak memory and time of ingesting simulated sessions, each in a process of its own:
-the constants of `pipeline.cluster.estimate`.
+the constants of `nwb_latents.pipeline.cluster.estimate`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline.cluster.estimate import estimate_session
-from pipeline.sources.asset import Asset
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.catalog_batch import CatalogBatch
-from pipeline.stages.ingest import ingest
-from pipeline.stores.catalog import read_catalog
-from schemas.catalog import Catalog, SessionEntry
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.cluster.estimate import estimate_session
+from nwb_latents.pipeline.sources.asset import Asset
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.catalog import Catalog, SessionEntry
+from nwb_latents.schemas.recipe import IngestRecipe
 
 TARGET_S = 10.0
 SHAPES = ((20, 50, False), (150, 300, True), (150, 300, False), (250, 900, True), (250, 900, False))
@@ -97,8 +97,8 @@ def catalog_writes(n: int, folder: Path) -> None:
 
 
 def measure() -> None:
-    from pipeline.sources.simulator import simulate_dandiset
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.pipeline.sources.simulator import simulate_dandiset
+    from nwb_latents.schemas.simulation import SimulateSettings
 
     for units, trials, waveforms in SHAPES:
         with tempfile.TemporaryDirectory() as place:

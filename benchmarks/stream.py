@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from archive import LoopbackArchive
 from archive.recordings import with_field_potentials, with_waveforms
 
-from pipeline.nwb.read import read_recording
-from pipeline.sources.dandi_archive import DandiSource
-from pipeline.sources.retry_policy import RetryPolicy
-from pipeline.sources.streaming import RemoteFile
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.sources.dandi_archive import DandiSource
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.sources.streaming import RemoteFile
+from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
 DANDISET, VERSION = "000999", "0.240101.0000"

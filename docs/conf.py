@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pipeline
+import nwb_latents
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 project = "nwb-latents"
 author = "The nwb-latents developers"
 copyright = author
-release = version = pipeline.__version__
+release = version = nwb_latents.__version__
 
 extensions = [
     "generated_pages",

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 import typer
 from pydantic import BaseModel
 
-from pipeline.cli.main import app
-from schemas import SCHEMAS, schema_class
-from schemas.imports import LfadsCheckpointImport, LfadsH5Import
-from schemas.masks import MaskSettings
-from schemas.models import (
+from nwb_latents.pipeline.cli.main import app
+from nwb_latents.schemas import SCHEMAS, schema_class
+from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
+from nwb_latents.schemas.masks import MaskSettings
+from nwb_latents.schemas.models import (
     MODELS,
     GNOCCHIReadInSettings,
     HNETReadInSettings,
@@ -27,9 +27,9 @@ from schemas.models import (
     NODESAEReadInSettings,
     ReadInSettings,
 )
-from schemas.nlb import NLB_DATASETS
-from schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
-from schemas.sweep import HyperParameter, SweepSettings
+from nwb_latents.schemas.nlb import NLB_DATASETS
+from nwb_latents.schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
+from nwb_latents.schemas.sweep import HyperParameter, SweepSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from models.masks import Change, View
+from nwb_latents.models.masks import Change, View
 
 if TYPE_CHECKING:
-    from models.data import Batch
+    from nwb_latents.models.data import Batch
 
 
 def spike_jitter(width: int) -> Change:
@@ -27,8 +27,8 @@ def spike_jitter(width: int) -> Change:
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
-    >>> from models.masks import compose, observe
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.models.masks import compose, observe
     >>> view = compose(observe, spike_jitter(2))(
     ...     pack([TrialTensors("a", torch.ones(1, 9, 4))]), torch.Generator().manual_seed(0), 0)
     >>> view.x.sum(2).flatten().tolist()
@@ -61,8 +61,8 @@ def temporal_shift(deviation: float, most: int) -> Change:
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
-    >>> from models.masks import compose, observe
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.models.masks import compose, observe
     >>> ramp = torch.arange(5.0).reshape(1, 5, 1)
     >>> masker = compose(observe, temporal_shift(9.0, 1))
     >>> masker(pack([TrialTensors("a", ramp)]), torch.Generator().manual_seed(0), 0).x.flatten().tolist()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.data import Batch, TrialTensors, pack
-from models.randomness import derived_generator
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.randomness import derived_generator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 A loop over bins in Python spends more on starting its operations than on what they do. The same loop in C
 (``compiled_gru.c``) is built only when `build` is called (or ``pipeline doctor --build-kernels``), in about a
-second and once for a machine; where there is none, `models.gru_loops` and `models.controlled_loop` do the
+second and once for a machine; where there is none, `nwb_latents.models.gru_loops` and `nwb_latents.models.controlled_loop` do the
 same. They differ by rounding: about 1e-6 of states within ±1.
 """
 
@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from models.controlled_loop import Cell, Feedback, Posterior
+    from nwb_latents.models.controlled_loop import Cell, Feedback, Posterior
 
 SWITCH = "NWB_LATENTS_KERNELS"
 """Environment variable; ``off`` leaves compiled loops alone even where they have been built."""
@@ -104,12 +104,12 @@ class Kernels:
         *,
         clip: float | None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Run a controller and a generator without dropout; see `models.controlled_loop.run_controlled`.
+        """Run a controller and a generator without dropout; see `nwb_latents.models.controlled_loop.run_controlled`.
 
         Returns
         -------
         driven
-            The fields of `models.controlled_loop.Driven`.
+            The fields of `nwb_latents.models.controlled_loop.Driven`.
         """
         T, M, _ = controller.given.shape
         K, G, C = controller.h0.shape[-1], generator.h0.shape[-1], generator.w_beside.shape[-1]

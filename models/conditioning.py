@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from models.weights import Concat, Full, LowRank, Weights
+from nwb_latents.models.weights import Concat, Full, LowRank, Weights
 
 Layers = Mapping[str, tuple[int, int]]
 """Layer name → ``(n_out, n_in)`` of its shared weight."""

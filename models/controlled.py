@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from models.controlled_loop import Cell, Feedback, Posterior, run_controlled
-from models.distributions import DiagGaussian, full_precision
-from models.dynamics import GRUCell
-from models.recurrent import GRUParameters, gru_step
-from models.rollout import rollout
+from nwb_latents.models.controlled_loop import Cell, Feedback, Posterior, run_controlled
+from nwb_latents.models.distributions import DiagGaussian, full_precision
+from nwb_latents.models.dynamics import GRUCell
+from nwb_latents.models.recurrent import GRUParameters, gru_step
+from nwb_latents.models.rollout import rollout
 
 if TYPE_CHECKING:
-    from models.priors import SequencePrior
-    from schemas.models import LFADSSettings
+    from nwb_latents.models.priors import SequencePrior
+    from nwb_latents.schemas.models import LFADSSettings
 
 
 class Noise(NamedTuple):
@@ -78,7 +78,7 @@ class ControlledGenerator(nn.Module):
 
     Examples
     --------
-    >>> from schemas.models import LFADSSettings
+    >>> from nwb_latents.schemas.models import LFADSSettings
     >>> small = LFADSSettings(generator_dim=5, ic_dim=3, factor_dim=4, controller_dim=6, input_dim=2)
     >>> made = ControlledGenerator(small, n_seen=8)(torch.zeros(1, 2, 3), 7, seen=torch.zeros(1, 2, 7, 8))
     >>> tuple(made.factors.shape), tuple(made.inputs.shape)

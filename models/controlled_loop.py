@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from models.compiled import kernels_for
-from models.gru_loops import Trace, acts
+from nwb_latents.models.compiled import kernels_for
+from nwb_latents.models.gru_loops import Trace, acts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from models.weights import FiLM
+from nwb_latents.models.weights import FiLM
 
 SLOWEST_BINS = 1000.0
 """Longest wavelength of the features of time and step, over 2π."""

@@ -1,4 +1,4 @@
-"""Maps from a latent state to the next: what `models.rollout.rollout` iterates."""
+"""Maps from a latent state to the next: what `nwb_latents.models.rollout.rollout` iterates."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.integrators import runge_kutta_step
-from models.recurrent import GRUParameters, Reset, gru_sequence, gru_step
-from models.weights import Weights, apply_linear
+from nwb_latents.models.integrators import runge_kutta_step
+from nwb_latents.models.recurrent import GRUParameters, Reset, gru_sequence, gru_step
+from nwb_latents.models.weights import Weights, apply_linear
 
 
 class Dynamics(Protocol):
@@ -120,7 +120,7 @@ class GRUCell(nn.Module):
         return gru_step(inp, z, self.gru(), reset=self.reset, clip=self.clip)
 
     def run(self, z0: Tensor, steps: int, inputs: Tensor | None = None) -> Tensor:
-        """Take steps one after the other, as `models.rollout.rollout` would, but in the loop of a sequence.
+        """Take steps one after the other, as `nwb_latents.models.rollout.rollout` would, but in the loop of a sequence.
 
         Parameters
         ----------
@@ -228,7 +228,7 @@ class Adaptive(nn.Module):
         return self._path(z, 1, inp, weights)[1]
 
     def run(self, z0: Tensor, steps: int) -> Tensor:
-        """Take steps one after the other, as `models.rollout.rollout` would, but solve once.
+        """Take steps one after the other, as `nwb_latents.models.rollout.rollout` would, but solve once.
 
         Parameters
         ----------

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from models.distributions import DiagGaussian, from_raw, inverse_positive
-from models.per_session import PerSession
+from nwb_latents.models.distributions import DiagGaussian, from_raw, inverse_positive
+from nwb_latents.models.per_session import PerSession
 
 if TYPE_CHECKING:
-    from models.encoders import GRUEncoder
+    from nwb_latents.models.encoders import GRUEncoder
 
 
 class EmbeddingSource(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from models.recurrent import GRUParameters, Reset, gru_sequence, gru_sequences
+from nwb_latents.models.recurrent import GRUParameters, Reset, gru_sequence, gru_sequences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

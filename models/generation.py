@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.objective import Output
-from models.rollout import rollout
+from nwb_latents.models.objective import Output
+from nwb_latents.models.rollout import rollout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from models.mdssm import MDSSM
+    from nwb_latents.models.mdssm import MDSSM
 
 
 def generate(
@@ -47,8 +47,8 @@ def generate(
     Examples
     --------
     >>> import torch
-    >>> from models.mdssm import MDSSM
-    >>> from schemas.models import MDSSMSettings
+    >>> from nwb_latents.models.mdssm import MDSSM
+    >>> from nwb_latents.schemas.models import MDSSMSettings
     >>> model = MDSSM(MDSSMSettings(latent_dim=2, embedding_dim=1, rank=1), {"a": 3})
     >>> e = torch.zeros(4, 1)
     >>> output = generate(model, ["a"] * 4, torch.zeros(4, 5, 2), n_bins=6, embedding=e, n_units=3)

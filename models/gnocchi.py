@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.denoiser import ConditionalDenoiser
-from models.diffusion import NoiseSchedule, ddim_decode, ddim_encode
-from models.distributions import DiagGaussian, full_precision
-from models.encoders import GRUEncoder
-from models.likelihoods import MSE
-from models.masks import View, encoder_input, observe, session_means
-from models.objective import Output, Term
-from models.priors import MMD, PriorContext
-from models.schedules import constant
-from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
-from models.stitched import StitchedModel
+from nwb_latents.models.denoiser import ConditionalDenoiser
+from nwb_latents.models.diffusion import NoiseSchedule, ddim_decode, ddim_encode
+from nwb_latents.models.distributions import DiagGaussian, full_precision
+from nwb_latents.models.encoders import GRUEncoder
+from nwb_latents.models.likelihoods import MSE
+from nwb_latents.models.masks import View, encoder_input, observe, session_means
+from nwb_latents.models.objective import Output, Term
+from nwb_latents.models.priors import MMD, PriorContext
+from nwb_latents.models.schedules import constant
+from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from nwb_latents.models.stitched import StitchedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from models.data import Batch
-    from schemas.models import GNOCCHISettings
+    from nwb_latents.models.data import Batch
+    from nwb_latents.schemas.models import GNOCCHISettings
 
 
 NEARLY_NOISE = 0.1
@@ -66,8 +66,8 @@ class GNOCCHI(StitchedModel):
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
-    >>> from schemas.models import GNOCCHISettings
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.schemas.models import GNOCCHISettings
     >>> model = GNOCCHI(GNOCCHISettings(channels=8, code_dim=2, sampling_steps=3), {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
     >>> tuple(model.predict(batch).mean.shape), tuple(model.encode(batch).shape)

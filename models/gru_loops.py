@@ -3,7 +3,7 @@
 Autograd would record a dozen nodes per bin and add up the weight gradient bin by bin. Products of the input
 and of the weight gradient are made for a few bins at a time, so that they are still in the cache when they
 are used. Of the input only the first `n_free` columns are given a gradient. Many sequences have a loop of
-their own, `models.gru_wide`.
+their own, `nwb_latents.models.gru_wide`.
 """
 
 from __future__ import annotations

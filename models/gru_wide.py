@@ -1,7 +1,7 @@
 """Time loop of gated recurrent units over many sequences, each direction by itself.
 
 Bins of many sequences are large products, for which there may be a faster library than torch's own
-(`models.products`). Everything lies in the order of bins, whichever way a direction reads them.
+(`nwb_latents.models.products`). Everything lies in the order of bins, whichever way a direction reads them.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.gru_loops import chunks, sigmoid_backward, tanh_, tanh_backward
-from models.products import added_product, product
+from nwb_latents.models.gru_loops import chunks, sigmoid_backward, tanh_, tanh_backward
+from nwb_latents.models.products import added_product, product
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ class WideLoop(torch.autograd.Function):
         h0: Tensor,
         n_free: int,
     ) -> tuple[Tensor, Tensor]:
-        """Return what `models.recurrent.gru_sequence` does; `x` has the shape ``(time, sequence, P)``."""
+        """Return what `nwb_latents.models.recurrent.gru_sequence` does; `x` has the shape ``(time, sequence, P)``."""
         (D, M, H), T = h0.shape, len(x)
         sequence, last = x.new_empty(M, T, D * H), x.new_empty(M, D * H)
         kept: list[Tensor] = []

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from models.conditioning import LowRankHyper
-from models.distributions import DiagGaussian
-from models.dynamics import RateRNN
-from models.embedding import Table
-from models.likelihoods import MSE
-from models.masks import View, encoder_input, session_means
-from models.objective import Model, Output, Term
-from models.per_session import load_shared, names_of_sessions, per_session_parts
-from models.rollout import rollout
-from models.schedules import constant, horizon
-from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from nwb_latents.models.conditioning import LowRankHyper
+from nwb_latents.models.distributions import DiagGaussian
+from nwb_latents.models.dynamics import RateRNN
+from nwb_latents.models.embedding import Table
+from nwb_latents.models.likelihoods import MSE
+from nwb_latents.models.masks import View, encoder_input, session_means
+from nwb_latents.models.objective import Model, Output, Term
+from nwb_latents.models.per_session import load_shared, names_of_sessions, per_session_parts
+from nwb_latents.models.rollout import rollout
+from nwb_latents.models.schedules import constant, horizon
+from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from models.data import Batch
-    from models.weights import LowRank
-    from schemas.models import HNETSettings
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.weights import LowRank
+    from nwb_latents.schemas.models import HNETSettings
 
 EMBEDDING_GAIN = 10.0
 """Embeddings are this times their parameters, so that they learn as much faster than all else."""
@@ -55,8 +55,8 @@ class HNET(Model):
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
-    >>> from schemas.models import HNETSettings
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.schemas.models import HNETSettings
     >>> model = HNET(HNETSettings(recurrent_dim=8, rank=2), {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
     >>> tuple(model.predict(batch).mean.shape)

@@ -13,24 +13,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from models.controlled import ControlledGenerator, Generated, Noise, lfads_linear, start_gru
-from models.distributions import DiagGaussian, full_precision
-from models.encoders import GRUEncoder, encode_together
-from models.likelihoods import likelihood_of
-from models.masks import View, encoder_input, weighted
-from models.objective import Output, Term
-from models.priors import AR1, EachBin, Learned, Null, Prior, PriorContext, SequencePrior, StudentT
-from models.schedules import constant, linear_ramp
-from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
-from models.stitched import StitchedModel
+from nwb_latents.models.controlled import ControlledGenerator, Generated, Noise, lfads_linear, start_gru
+from nwb_latents.models.distributions import DiagGaussian, full_precision
+from nwb_latents.models.encoders import GRUEncoder, encode_together
+from nwb_latents.models.likelihoods import likelihood_of
+from nwb_latents.models.masks import View, encoder_input, weighted
+from nwb_latents.models.objective import Output, Term
+from nwb_latents.models.priors import (
+    AR1,
+    EachBin,
+    Learned,
+    Null,
+    Prior,
+    PriorContext,
+    SequencePrior,
+    StudentT,
+)
+from nwb_latents.models.schedules import constant, linear_ramp
+from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from nwb_latents.models.stitched import StitchedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from models.data import Batch
-    from models.regression import RegressedMap
-    from models.schedules import Schedule
-    from schemas.models import LFADSSettings
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.regression import RegressedMap
+    from nwb_latents.models.schedules import Schedule
+    from nwb_latents.schemas.models import LFADSSettings
 
 RATE_SAMPLES = 50
 """Samples whose rates are averaged, as in the publications."""
@@ -55,8 +64,8 @@ class LFADS(StitchedModel):
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
-    >>> from schemas.models import LFADSSettings
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.schemas.models import LFADSSettings
     >>> small = LFADSSettings(generator_dim=8, ic_dim=4, factor_dim=3, encoder_dim=5, controller_dim=5)
     >>> model = LFADS(small, {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])

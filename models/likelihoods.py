@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from models.distributions import inverse_positive, positive
-from models.per_session import PerSession
+from nwb_latents.models.distributions import inverse_positive, positive
+from nwb_latents.models.per_session import PerSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from models.augmentation import spike_jitter, temporal_shift
-from models.masks import (
+from nwb_latents.models.augmentation import spike_jitter, temporal_shift
+from nwb_latents.models.masks import (
     Change,
     Masker,
     compose,
@@ -19,11 +19,11 @@ from models.masks import (
     scale_held_in,
     score_held_back,
 )
-from models.randomness import derived_generator
+from nwb_latents.models.randomness import derived_generator
 
 if TYPE_CHECKING:
-    from models.data import TrialTensors
-    from schemas.masks import MaskSettings
+    from nwb_latents.models.data import TrialTensors
+    from nwb_latents.schemas.masks import MaskSettings
 
 
 def training_masker(settings: MaskSettings) -> Masker:
@@ -34,7 +34,7 @@ def training_masker(settings: MaskSettings) -> Masker:
 
     Examples
     --------
-    >>> from schemas.masks import MaskSettings
+    >>> from nwb_latents.schemas.masks import MaskSettings
     >>> training_masker(MaskSettings()) is observe
     True
     """
@@ -57,7 +57,7 @@ def held_back_masker(settings: MaskSettings) -> Masker | None:
 
     Examples
     --------
-    >>> from schemas.masks import MaskSettings
+    >>> from nwb_latents.schemas.masks import MaskSettings
     >>> held_back_masker(MaskSettings()) is None
     True
     """
@@ -84,8 +84,8 @@ def mask_once(trials: TrialTensors, settings: MaskSettings, *, seed: int, part: 
 
     Examples
     --------
-    >>> from models.data import TrialTensors
-    >>> from schemas.masks import MaskSettings
+    >>> from nwb_latents.models.data import TrialTensors
+    >>> from nwb_latents.schemas.masks import MaskSettings
     >>> trials = TrialTensors("a", torch.ones(2, 5, 10))
     >>> few = mask_once(trials, MaskSettings(observed_share=0.3), seed=0, part="train")
     >>> few.y.isfinite().sum(2).unique().tolist()

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from models.data import Batch
+from nwb_latents.models.data import Batch
 
 if TYPE_CHECKING:
-    from models.schedules import Schedule
+    from nwb_latents.models.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def observe(batch: Batch, generator: torch.Generator | None = None, step: int = 
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
+    >>> from nwb_latents.models.data import TrialTensors, pack
     >>> view = observe(pack([TrialTensors("a", torch.tensor([[[1.0, float("nan")]]]))]))
     >>> view.x.flatten().tolist(), view.weight.flatten().tolist()
     ([1.0, 0.0], [1.0, 0.0])
@@ -82,7 +82,7 @@ def encoder_input(batch: Batch) -> Tensor:
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
+    >>> from nwb_latents.models.data import TrialTensors, pack
     >>> encoder_input(pack([TrialTensors("a", torch.tensor([[[1.0, float("nan")]]]))])).flatten().tolist()
     [1.0, 0.0]
     """
@@ -94,7 +94,7 @@ def hold_out(n_units: int, n_bins: int) -> Change:
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
+    >>> from nwb_latents.models.data import TrialTensors, pack
     >>> batch = pack([TrialTensors("a", torch.ones(1, 3, 2), target=torch.ones(1, 4, 5))])
     >>> view = compose(observe, hold_out(3, 1))(batch, None, 0)
     >>> tuple(view.x.shape), float(view.x.sum())
@@ -137,7 +137,7 @@ def mask_bins(
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
+    >>> from nwb_latents.models.data import TrialTensors, pack
     >>> masker = compose(observe, mask_bins(0.5))
     >>> view = masker(pack([TrialTensors("a", torch.ones(1, 6, 2))]), torch.Generator().manual_seed(0), 0)
     >>> bool((view.x + view.weight == 1).all())
@@ -204,7 +204,7 @@ def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
+    >>> from nwb_latents.models.data import TrialTensors, pack
     >>> masker = compose(observe, coordinated_dropout(0.5))
     >>> view = masker(pack([TrialTensors("a", torch.ones(1, 4, 8))]), torch.Generator().manual_seed(0), 0)
     >>> bool(((view.x > 0) == (view.sg > 0)).all()), bool((view.weight + view.sg == 1).all())

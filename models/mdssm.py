@@ -13,27 +13,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from models.conditioning import ConcatInput, Conditioner, LinearAdapter, LowRankHyper, Shared
-from models.distributions import DiagGaussian, from_raw, inverse_positive, positive
-from models.dynamics import MLPMap
-from models.embedding import Encoded, Fixed
-from models.encoders import GRUEncoder
-from models.likelihoods import Gaussian, Poisson
-from models.masks import View, encoder_input, observe, weighted
-from models.objective import Model, Output, Term
-from models.per_session import PerSession, load_shared, names_of_sessions, per_session_parts
-from models.priors import DynamicsPrior, Learned, PriorContext, Standard
-from models.products import linear
-from models.rollout import Path, rollout
-from models.schedules import constant, linear_ramp
-from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from nwb_latents.models.conditioning import ConcatInput, Conditioner, LinearAdapter, LowRankHyper, Shared
+from nwb_latents.models.distributions import DiagGaussian, from_raw, inverse_positive, positive
+from nwb_latents.models.dynamics import MLPMap
+from nwb_latents.models.embedding import Encoded, Fixed
+from nwb_latents.models.encoders import GRUEncoder
+from nwb_latents.models.likelihoods import Gaussian, Poisson
+from nwb_latents.models.masks import View, encoder_input, observe, weighted
+from nwb_latents.models.objective import Model, Output, Term
+from nwb_latents.models.per_session import PerSession, load_shared, names_of_sessions, per_session_parts
+from nwb_latents.models.priors import DynamicsPrior, Learned, PriorContext, Standard
+from nwb_latents.models.products import linear
+from nwb_latents.models.rollout import Path, rollout
+from nwb_latents.models.schedules import constant, linear_ramp
+from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from models.data import Batch
-    from models.frames import Frame
-    from schemas.models import MDSSMSettings
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.frames import Frame
+    from nwb_latents.schemas.models import MDSSMSettings
 
 INITIAL_STATE_NOISE = 0.1
 ENTRY_GAIN = 2.0
@@ -53,8 +53,8 @@ class MDSSM(Model):
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
-    >>> from schemas.models import MDSSMSettings, ReadInSettings
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
     >>> small = MDSSMSettings(latent_dim=2, dynamics_width=8, hyper_width=8, encoder_width=8,
     ...                       read_in=ReadInSettings(hidden=8, width=4), rank=1, embedding_dim=1)
     >>> model = MDSSM(small, {"a": 3, "b": 5})
@@ -139,7 +139,7 @@ class MDSSM(Model):
         Parameters
         ----------
         frames
-            Session id → frame of `latent_dim` axes (`models.frames.principal_frame`).
+            Session id → frame of `latent_dim` axes (`nwb_latents.models.frames.principal_frame`).
         entry
             How known sessions are read in (`mean_entry`); None: by a random map, the same for all.
         """

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import pad
 
-from models.dropout import dropout
-from models.likelihoods import Poisson
-from models.masks import View, encoder_input, mask_bins, session_means
-from models.objective import Output, Term
-from models.schedules import linear_ramp
-from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
-from models.stitched import StitchedModel
-from models.transformer import TransformerEncoder
+from nwb_latents.models.dropout import dropout
+from nwb_latents.models.likelihoods import Poisson
+from nwb_latents.models.masks import View, encoder_input, mask_bins, session_means
+from nwb_latents.models.objective import Output, Term
+from nwb_latents.models.schedules import linear_ramp
+from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from nwb_latents.models.stitched import StitchedModel
+from nwb_latents.models.transformer import TransformerEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from models.data import Batch
-    from models.distributions import DiagGaussian
-    from schemas.models import NDTSettings
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.distributions import DiagGaussian
+    from nwb_latents.schemas.models import NDTSettings
 
 
 class NDT(StitchedModel):
@@ -48,8 +48,8 @@ class NDT(StitchedModel):
     Examples
     --------
     >>> import torch
-    >>> from models.data import TrialTensors, pack
-    >>> from schemas.models import NDTReadInSettings, NDTSettings
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.schemas.models import NDTReadInSettings, NDTSettings
     >>> small = NDTSettings(layers=2, hidden=8, read_in=NDTReadInSettings(hidden=6, width=4))
     >>> model = NDT(small, {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])

@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from models.distributions import full_precision
-from models.dropout import dropout
-from models.dynamics import RK4, Adaptive, Dynamics, Euler, GRUCell, MLPMap
-from models.encoders import GRUEncoder
-from models.likelihoods import likelihood_of
-from models.masks import View, encoder_input, session_means
-from models.objective import Output, Term
-from models.rollout import rollout
-from models.schedules import horizon
-from models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
-from models.stitched import StitchedModel
+from nwb_latents.models.distributions import full_precision
+from nwb_latents.models.dropout import dropout
+from nwb_latents.models.dynamics import RK4, Adaptive, Dynamics, Euler, GRUCell, MLPMap
+from nwb_latents.models.encoders import GRUEncoder
+from nwb_latents.models.likelihoods import likelihood_of
+from nwb_latents.models.masks import View, encoder_input, session_means
+from nwb_latents.models.objective import Output, Term
+from nwb_latents.models.rollout import rollout
+from nwb_latents.models.schedules import horizon
+from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from nwb_latents.models.stitched import StitchedModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from models.data import Batch
-    from models.distributions import DiagGaussian
-    from schemas.models import NODESAESettings
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.distributions import DiagGaussian
+    from nwb_latents.schemas.models import NODESAESettings
 
 
 class NODESAE(StitchedModel):
@@ -50,8 +50,8 @@ class NODESAE(StitchedModel):
 
     Examples
     --------
-    >>> from models.data import TrialTensors, pack
-    >>> from schemas.models import NODESAESettings
+    >>> from nwb_latents.models.data import TrialTensors, pack
+    >>> from nwb_latents.schemas.models import NODESAESettings
     >>> model = NODESAE(NODESAESettings(field_width=8, encoder_dim=5), {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
     >>> tuple(model.predict(batch).mean.shape)
@@ -172,7 +172,7 @@ class NODESAE(StitchedModel):
 
         Examples
         --------
-        >>> from schemas.models import NODESAESettings
+        >>> from nwb_latents.schemas.models import NODESAESettings
         >>> tuple(NODESAE(NODESAESettings(), {"a": 3}).step(torch.zeros(4, 3)).shape)
         (4, 3)
         """

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from models.schedules import Schedule, constant
+from nwb_latents.models.schedules import Schedule, constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from models.data import Batch
-    from models.distributions import DiagGaussian
-    from models.masks import View
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.distributions import DiagGaussian
+    from nwb_latents.models.masks import View
 
 
 @dataclass(frozen=True)

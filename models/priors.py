@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.distributions import DiagGaussian, inverse_positive, positive
+from nwb_latents.models.distributions import DiagGaussian, inverse_positive, positive
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from models.compiled import kernels_for
-from models.gru_loops import ResetAfterLoop, ResetBeforeLoop
-from models.gru_wide import WideLoop
-from models.products import is_faster
+from nwb_latents.models.compiled import kernels_for
+from nwb_latents.models.gru_loops import ResetAfterLoop, ResetBeforeLoop
+from nwb_latents.models.gru_wide import WideLoop
+from nwb_latents.models.products import is_faster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.compiled import Kernels
+    from nwb_latents.models.compiled import Kernels
 
 Reset = Literal["before", "after"]
 

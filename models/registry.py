@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.gnocchi import GNOCCHI
-from models.hnet import HNET
-from models.lfads import LFADS
-from models.mdssm import MDSSM
-from models.ndt import NDT
-from models.node_sae import NODESAE
-from models.objective import Model
-from schemas.models import (
+from nwb_latents.models.gnocchi import GNOCCHI
+from nwb_latents.models.hnet import HNET
+from nwb_latents.models.lfads import LFADS
+from nwb_latents.models.mdssm import MDSSM
+from nwb_latents.models.ndt import NDT
+from nwb_latents.models.node_sae import NODESAE
+from nwb_latents.models.objective import Model
+from nwb_latents.schemas.models import (
     GNOCCHISettings,
     HNETSettings,
     LFADSSettings,
@@ -26,8 +26,8 @@ from schemas.models import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from schemas.base import Frozen
-    from schemas.models import ModelSettings
+    from nwb_latents.schemas.base import Frozen
+    from nwb_latents.schemas.models import ModelSettings
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 ``z_t`` is the teacher's where there is one for bin ``t``, otherwise what the dynamics make of
 ``z_{t−1}``. Free runs, masked training, forecasts and inferred inputs are all this loop. Gated recurrent
-units have faster ones for what is never taught, `models.dynamics.GRUCell.run` and `models.controlled_loop`,
+units have faster ones for what is never taught, `nwb_latents.models.dynamics.GRUCell.run` and `nwb_latents.models.controlled_loop`,
 which are held against it.
 """
 
@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from models.dynamics import Dynamics
-    from models.weights import Weights
+    from nwb_latents.models.dynamics import Dynamics
+    from nwb_latents.models.weights import Weights
 
 StepHook = Callable[[int, Tensor], "Tensor | None"]
 """``(t, state of bin t − 1) -> input of bin t``: a controller that sees what it drives."""

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from models.distributions import full_precision
-from models.per_session import PerSession
-from models.products import linear
+from nwb_latents.models.distributions import full_precision
+from nwb_latents.models.per_session import PerSession
+from nwb_latents.models.products import linear
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from schemas.models import ReadInSettings
+    from nwb_latents.schemas.models import ReadInSettings
 
 
 class SessionNames:
@@ -74,7 +74,7 @@ class ReadIn(nn.Module):
 
     Examples
     --------
-    >>> from schemas.models import ReadInSettings
+    >>> from nwb_latents.schemas.models import ReadInSettings
     >>> read_in = ReadIn([3, 5], ReadInSettings(hidden=8, width=4))
     >>> tuple(read_in(torch.zeros(1, 2, 6, 3), torch.tensor([0])).shape)
     (1, 2, 6, 4)

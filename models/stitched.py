@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.objective import Model
-from models.per_session import load_shared, names_of_sessions, per_session_parts
-from models.session_maps import checked_units
+from nwb_latents.models.objective import Model
+from nwb_latents.models.per_session import load_shared, names_of_sessions, per_session_parts
+from nwb_latents.models.session_maps import checked_units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-    from models.likelihoods import Likelihood
-    from models.session_maps import ReadIn, ReadOut, SessionNames
+    from nwb_latents.models.likelihoods import Likelihood
+    from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames
 
 
 class StitchedModel(Model):

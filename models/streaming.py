@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention, silu
 
 if TYPE_CHECKING:
-    from models.ndt import NDT
-    from models.transformer import TransformerEncoder, TransformerLayer
+    from nwb_latents.models.ndt import NDT
+    from nwb_latents.models.transformer import TransformerEncoder, TransformerLayer
 
 
 class SessionRates(nn.Module):
@@ -37,8 +37,8 @@ class SessionRates(nn.Module):
 
     Examples
     --------
-    >>> from models.ndt import NDT
-    >>> from schemas.models import NDTSettings
+    >>> from nwb_latents.models.ndt import NDT
+    >>> from nwb_latents.schemas.models import NDTSettings
     >>> rates = SessionRates(NDT(NDTSettings(), {"a": 3, "b": 5}), "a")
     >>> tuple(rates(torch.zeros(2, 7, 3)).shape)
     (2, 7, 3)
@@ -130,8 +130,8 @@ class RateStream:
 
     Examples
     --------
-    >>> from models.ndt import NDT
-    >>> from schemas.models import NDTSettings
+    >>> from nwb_latents.models.ndt import NDT
+    >>> from nwb_latents.schemas.models import NDTSettings
     >>> rates = SessionRates(NDT(NDTSettings(context_forward=0), {"a": 3}), "a")
     >>> stream, trial = RateStream(rates), torch.randn(1, 7, 3)
     >>> one_by_one = torch.stack([stream.step(x) for x in trial[0]])

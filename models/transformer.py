@@ -1,4 +1,4 @@
-"""A transformer encoder with the signature of the other sequence encoders (`models.encoders`).
+"""A transformer encoder with the signature of the other sequence encoders (`nwb_latents.models.encoders`).
 
 Pre-norm layers, attention limited to a context of bins before and after, T-Fixup scaling of the initial
 weights, learned positions, a last normalisation.
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, scaled_dot_product_attention
 
-from models.dropout import add_dropped, dropout
-from models.encoders import Encoding, with_context
-from models.products import linear
+from nwb_latents.models.dropout import add_dropped, dropout
+from nwb_latents.models.encoders import Encoding, with_context
+from nwb_latents.models.products import linear
 
 TFIXUP = 0.67
 """Initial weights are this times ``layers ** -0.25`` times Xavier's (Huang et al. 2020, for encoders)."""

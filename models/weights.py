@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.products import linear
+from nwb_latents.models.products import linear
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class PipelineError(Exception):
     >>> raise DataError("a.nwb: no units table")
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: a.nwb: no units table
+    nwb_latents.pipeline.errors.DataError: a.nwb: no units table
     """
 
     exit_code = 4

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
-from schemas.training import Device, OptimiserSettings
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.training import Device, OptimiserSettings
 
 
 class AlignOptimiserSettings(OptimiserSettings):

@@ -25,7 +25,7 @@ class Frozen(BaseModel):
 
         Examples
         --------
-        >>> from schemas.recipe import IngestRecipe
+        >>> from nwb_latents.schemas.recipe import IngestRecipe
         >>> IngestRecipe().digest() == IngestRecipe(bin_size_s=0.02).digest()
         True
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 
 class BaselineSettings(Frozen):

@@ -10,8 +10,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Frozen
-from schemas.results import Evaluation, Score
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.results import Evaluation, Score
 
 CATALOG_SCHEMA_VERSION = 1
 

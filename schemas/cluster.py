@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 
 class ClusterSettings(Frozen):

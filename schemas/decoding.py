@@ -6,8 +6,8 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.base import Frozen
-from schemas.results import DecoderName, DecodeSource
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.results import DecoderName, DecodeSource
 
 
 class DecodeSettings(Frozen):

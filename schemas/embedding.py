@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 
 class EmbedSettings(Frozen):

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field
 
-from schemas.base import Frozen
-from schemas.baselines import BaselineSettings
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.baselines import BaselineSettings
 
 if TYPE_CHECKING:
-    from schemas.forecasting import ForecastSource
+    from nwb_latents.schemas.forecasting import ForecastSource
 
 MetricName = Literal[
     "co_bps",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 EXPORT_VERSION = 2
 """Raised when the same store and settings give another file than before."""

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from schemas.base import Frozen
-from schemas.results import R2Definition
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.results import R2Definition
 
 ForecastSource = Literal["model", "linear", "condition_mean", "hold_last", "recorded"]
 ForecastQuantity = Literal["velocity", "rates"]

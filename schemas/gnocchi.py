@@ -6,8 +6,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Frozen
-from schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.mdssm import ReadInSettings
 
 
 class GNOCCHIReadInSettings(ReadInSettings):

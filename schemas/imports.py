@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 IMPORT_VERSION = 1
 """Raised when the same file and settings give another store or run than before."""

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
-from schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.mdssm import ReadInSettings
 
 
 class LFADSReadInSettings(ReadInSettings):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 
 class ReadInSettings(Frozen):

@@ -1,4 +1,4 @@
-"""The models by their settings: sizes and choices, no training schedule (that is `schemas.training`).
+"""The models by their settings: sizes and choices, no training schedule (that is `nwb_latents.schemas.training`).
 
 Beside its fields each class says ``reads_counts``, whether it is trained on spike counts by default where its
 likelihood is Poisson; ``scores_forward_bins``, whether it can score bins after those it is shown; where it
@@ -7,12 +7,12 @@ was published (``paper``); and the settings one looks at first (``main_settings`
 
 from __future__ import annotations
 
-from schemas.gnocchi import GNOCCHIReadInSettings, GNOCCHISettings
-from schemas.hnet import HNETReadInSettings, HNETSettings
-from schemas.lfads import LFADSReadInSettings, LFADSSettings
-from schemas.mdssm import MDSSMSettings, ReadInSettings
-from schemas.ndt import NDTMaskSettings, NDTReadInSettings, NDTSettings
-from schemas.node_sae import NODESAEReadInSettings, NODESAESettings
+from nwb_latents.schemas.gnocchi import GNOCCHIReadInSettings, GNOCCHISettings
+from nwb_latents.schemas.hnet import HNETReadInSettings, HNETSettings
+from nwb_latents.schemas.lfads import LFADSReadInSettings, LFADSSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.ndt import NDTMaskSettings, NDTReadInSettings, NDTSettings
+from nwb_latents.schemas.node_sae import NODESAEReadInSettings, NODESAESettings
 
 __all__ = [
     "MODELS",

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
-from schemas.recipe import AlignEvent
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.recipe import AlignEvent
 
 NlbPhase = Literal["test", "val"]
 

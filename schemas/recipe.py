@@ -12,14 +12,14 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from schemas.base import Frozen
-from schemas.quality import QualitySettings
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.quality import QualitySettings
 
 AlignEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
 OnsetMethod = Literal["auto", "column", "peak_fraction", "accel_half_peak", "threshold"]
 
 KINEMATIC_FILTER_BINS = 5
-"""Half width in bins of the anti-alias filter of the kinematics (`pipeline.signals.resample`)."""
+"""Half width in bins of the anti-alias filter of the kinematics (`nwb_latents.pipeline.signals.resample`)."""
 
 
 class OnsetSettings(Frozen):

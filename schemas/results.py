@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 R2Definition = Literal["r2_uniform", "r2_pooled", "r2_pearson", "r2_trialmean"]
 DecodeSource = Literal["rates", "reconstruction", "forecast"]

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen
 
 SimulatedLayout = Literal["000688", "000070", "nlb", "generic"]
 SimulatedTask = Literal["CO", "RT"]

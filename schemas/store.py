@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from schemas.base import Frozen
-from schemas.quality import SessionQuality
-from schemas.recipe import IngestRecipe
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.quality import SessionQuality
+from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from schemas.base import Frozen
-from schemas.training import TrainSettings
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.training import TrainSettings
 
 Strategy = Literal["pbt", "random"]
 

@@ -6,11 +6,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Frozen
-from schemas.catalog import Alignment, Imported
-from schemas.masks import MaskSettings
-from schemas.models import MODELS, MDSSMSettings, ModelSettings
-from schemas.quality import QualityFilter
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.catalog import Alignment, Imported
+from nwb_latents.schemas.masks import MaskSettings
+from nwb_latents.schemas.models import MODELS, MDSSMSettings, ModelSettings
+from nwb_latents.schemas.quality import QualityFilter
 
 Signal = Literal["rates", "counts"]
 Device = Literal["auto", "cpu", "cuda"]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy.integrate import cumulative_trapezoid
 
-from pipeline.signals.recording import Recording, Series, TrialTable, UnitTable
+from nwb_latents.pipeline.signals.recording import Recording, Series, TrialTable, UnitTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,7 +190,7 @@ def pipeline_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProces
         *words: object, cwd: Path | None = None, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "pipeline.cli.main", *map(str, words)],
+            [sys.executable, "-m", "nwb_latents.pipeline.cli.main", *map(str, words)],
             cwd=cwd or tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(env or {})},
             stdin=subprocess.DEVNULL,

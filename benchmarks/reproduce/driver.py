@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.reproduce.experiment import METHODS, Plan, Show, run_job
-from pipeline.stores.atomic import write_text
+from nwb_latents.pipeline.stores.atomic import write_text
 
 Table = Callable[[Plan, list[dict[str, Any]]], str]
 Job = Callable[[str, int, Show], dict[str, Any]]

@@ -17,25 +17,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from models.data import TrialTensors, pack
-from models.frames import Frame, principal_frame
-from models.masks import observe
-from models.mdssm import mean_entry
-from models.objective import total_loss
-from models.registry import build_model
-from models.synthetic.datasets import Recipe, Recording, simulate_recording
-from pipeline.evaluation.baselines import hold_last
-from pipeline.evaluation.kstep import kstep_r2, leaked_steps
-from pipeline.evaluation.r2 import r2
-from pipeline.training.feed import Scaling, SessionFeed
-from pipeline.training.loop import fit
-from pipeline.training.read_in_start import start_in_frames
-from schemas.models import MDSSMSettings, ReadInSettings
-from schemas.training import BatchSettings, OptimiserSettings, TrainSettings
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.frames import Frame, principal_frame
+from nwb_latents.models.masks import observe
+from nwb_latents.models.mdssm import mean_entry
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.synthetic.datasets import Recipe, Recording, simulate_recording
+from nwb_latents.pipeline.evaluation.baselines import hold_last
+from nwb_latents.pipeline.evaluation.kstep import kstep_r2, leaked_steps
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.read_in_start import start_in_frames
+from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from models.mdssm import MDSSM
-    from models.synthetic.systems import System
+    from nwb_latents.models.mdssm import MDSSM
+    from nwb_latents.models.synthetic.systems import System
 
 CONDITIONERS = {
     "MDSSM": "low_rank",

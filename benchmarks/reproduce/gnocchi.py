@@ -23,23 +23,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from models.data import TrialTensors, pack
-from models.randomness import derived_generator
-from models.registry import build_model
-from pipeline.evaluation.disentanglement import auroc_difference, dci
-from pipeline.evaluation.r2 import r2, r2_per_output
-from pipeline.evaluation.ridge import fit_ridge
-from pipeline.training.feed import Scaling, SessionFeed
-from pipeline.training.loop import fit
-from schemas.models import GNOCCHISettings, LFADSSettings
-from schemas.training import BatchSettings, OptimiserSettings, TrainSettings
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.randomness import derived_generator
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.evaluation.disentanglement import auroc_difference, dci
+from nwb_latents.pipeline.evaluation.r2 import r2, r2_per_output
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.schemas.models import GNOCCHISettings, LFADSSettings
+from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from schemas.models import ModelSettings
+    from nwb_latents.schemas.models import ModelSettings
 
     FloatArray = NDArray[np.float64]
 

@@ -29,30 +29,30 @@ import torch
 
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.known_rates import NEVER, Experiment, Result, Schedule, Show, main, progress
-from models.data import pack
-from pipeline.evaluation.disentanglement import auroc_difference, dci
-from pipeline.evaluation.r2 import r2, r2_per_output
-from pipeline.evaluation.ridge import fit_ridge
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.simulator import read_truth
-from pipeline.stages.ingest import ingest
-from pipeline.stages.simulate import simulate
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_continuous, read_events, read_trials, write_store
-from pipeline.training.codes import generate_trials, infer_codes
-from pipeline.training.inference import load_run
-from schemas.models import GNOCCHISettings, LFADSSettings
-from schemas.simulation import SimulateSettings
-from schemas.training import TrainSettings
+from nwb_latents.models.data import pack
+from nwb_latents.pipeline.evaluation.disentanglement import auroc_difference, dci
+from nwb_latents.pipeline.evaluation.r2 import r2, r2_per_output
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.simulator import read_truth
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.simulate import simulate
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials, write_store
+from nwb_latents.pipeline.training.codes import generate_trials, infer_codes
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.models import GNOCCHISettings, LFADSSettings
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.training.inference import TrainedRun
-    from schemas.models import ModelSettings
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.models import ModelSettings
 
     FloatArray = NDArray[np.float64]
 

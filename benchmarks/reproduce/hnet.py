@@ -23,9 +23,9 @@ from scipy.spatial import KDTree
 from scipy.stats import spearmanr
 
 from benchmarks.reproduce import tables
-from models.data import TrialTensors, pack
-from models.registry import build_model
-from models.synthetic.rate_networks import (
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.synthetic.rate_networks import (
     DT_S,
     TAU_S,
     RateNetwork,
@@ -34,18 +34,18 @@ from models.synthetic.rate_networks import (
     rotation,
     simulate_rates,
 )
-from pipeline.evaluation.r2 import r2
-from pipeline.training.feed import Scaling, SessionFeed
-from pipeline.training.loop import fit
-from schemas.models import HNETSettings
-from schemas.training import BatchSettings, OptimiserSettings, TrainSettings
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.schemas.models import HNETSettings
+from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from models.hnet import HNET
+    from nwb_latents.models.hnet import HNET
 
     FloatArray = NDArray[np.float64]
 

@@ -23,21 +23,21 @@ import torch
 
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import run_missing
-from models.data import TrialTensors, pack
-from models.registry import build_model
-from pipeline.evaluation.r2 import r2
-from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.feed import Scaling, SessionFeed
-from pipeline.training.loop import fit
-from pipeline.training.run_files import BEST
-from schemas.masks import MaskSettings
-from schemas.models import LFADSSettings
-from schemas.training import BatchSettings, OptimiserSettings, TrainSettings
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.training.checkpoint import load_checkpoint
+from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.run_files import BEST
+from nwb_latents.schemas.masks import MaskSettings
+from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from models.objective import Model, Output
-    from models.synthetic.spiking import SpikingTrials
-    from schemas.models import ModelSettings
+    from nwb_latents.models.objective import Model, Output
+    from nwb_latents.models.synthetic.spiking import SpikingTrials
+    from nwb_latents.schemas.models import ModelSettings
 
 NEVER = 10**6
 

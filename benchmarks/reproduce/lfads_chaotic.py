@@ -29,14 +29,14 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
-from models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
-from pipeline.evaluation.r2 import r2
-from pipeline.signals.smoothing import smooth_counts
-from schemas.models import LFADSReadInSettings, LFADSSettings
+from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.signals.smoothing import smooth_counts
+from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
-    from models.objective import Output
-    from models.synthetic.spiking import SpikingTrials
+    from nwb_latents.models.objective import Output
+    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "chaotic"
 SMOOTHING_S = 0.05

@@ -32,20 +32,20 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_settings,
 )
-from models.encoders import GRUEncoder
-from models.likelihoods import Poisson
-from models.masks import View, observe, weighted
-from models.objective import Model, Output, Term
-from models.session_maps import ReadOut
-from models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
-from pipeline.training.loop import fit
+from nwb_latents.models.encoders import GRUEncoder
+from nwb_latents.models.likelihoods import Poisson
+from nwb_latents.models.masks import View, observe, weighted
+from nwb_latents.models.objective import Model, Output, Term
+from nwb_latents.models.session_maps import ReadOut
+from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
+from nwb_latents.pipeline.training.loop import fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from models.data import Batch
-    from models.distributions import DiagGaussian
-    from models.synthetic.spiking import SpikingTrials
+    from nwb_latents.models.data import Batch
+    from nwb_latents.models.distributions import DiagGaussian
+    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "lorenz"
 HIDDEN = 64

@@ -34,15 +34,15 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
-from models.masking import mask_once
-from models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
-from pipeline.evaluation.r2 import r2
-from schemas.masks import MaskSettings
-from schemas.models import LFADSReadInSettings, LFADSSettings
+from nwb_latents.models.masking import mask_once
+from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.schemas.masks import MaskSettings
+from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
-    from models.data import TrialTensors
-    from models.synthetic.spiking import SpikingTrials
+    from nwb_latents.models.data import TrialTensors
+    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "lorenz"
 RECIPE = LorenzRecipe(mean_count=0.1)

@@ -30,12 +30,12 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
-from models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
-from pipeline.training.regression_start import start_by_regression
-from schemas.models import LFADSReadInSettings, LFADSSettings
+from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
+from nwb_latents.pipeline.training.regression_start import start_by_regression
+from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
-    from models.synthetic.spiking import SpikingTrials
+    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 N_TRAIN, N_VAL = 2, 4
 """Trials of each condition and session."""

@@ -31,16 +31,16 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_settings,
 )
-from models.registry import build_model
-from models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
-from pipeline.evaluation.r2 import r2
-from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.loop import fit
-from pipeline.training.run_files import BEST
-from schemas.models import NDTSettings
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.training.checkpoint import load_checkpoint
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.run_files import BEST
+from nwb_latents.schemas.models import NDTSettings
 
 if TYPE_CHECKING:
-    from models.synthetic.spiking import SpikingTrials
+    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "lorenz"
 RECIPE = LorenzRecipe(mean_count=0.1)

@@ -39,23 +39,23 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_settings,
 )
-from models.fixed_points import find_fixed_points
-from models.registry import build_model
-from models.synthetic.attractors import (
+from nwb_latents.models.fixed_points import find_fixed_points
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.synthetic.attractors import (
     ATTRACTORS,
     AttractorName,
     AttractorRecipe,
     attractor_trials,
     simulate_attractor,
 )
-from pipeline.evaluation.state_r2 import affine_map, state_r2
-from pipeline.training.loop import fit
-from schemas.models import NODESAEReadInSettings, NODESAESettings
+from nwb_latents.pipeline.evaluation.state_r2 import affine_map, state_r2
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.schemas.models import NODESAEReadInSettings, NODESAESettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from models.node_sae import NODESAE
+    from nwb_latents.models.node_sae import NODESAE
 
     FloatArray = NDArray[np.float64]
 

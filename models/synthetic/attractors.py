@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from models.synthetic.flows import flow_path
-from models.synthetic.lorenz import BETA, BURN_IN, DT, RHO, SUBSTEPS, lorenz_velocity
-from models.synthetic.spiking import SpikingTrials, spiking_trials
+from nwb_latents.models.synthetic.flows import flow_path
+from nwb_latents.models.synthetic.lorenz import BETA, BURN_IN, DT, RHO, SUBSTEPS, lorenz_velocity
+from nwb_latents.models.synthetic.spiking import SpikingTrials, spiking_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.synthetic.systems import (
+from nwb_latents.models.synthetic.systems import (
     DIM,
     SIGMA,
     Duffing,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.synthetic.flows import flow_path
-from models.synthetic.spiking import SpikingTrials, spiking_trials
+from nwb_latents.models.synthetic.flows import flow_path
+from nwb_latents.models.synthetic.spiking import SpikingTrials, spiking_trials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -19,13 +19,13 @@ from pipeline.cli.options import (
     VerboseOption,
     given,
 )
-from pipeline.errors import PartialFailure, UsageError
+from nwb_latents.pipeline.errors import PartialFailure, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.stages.align_scores import Spread
-    from schemas.align import AlignSettings
+    from nwb_latents.pipeline.stages.align_scores import Spread
+    from nwb_latents.schemas.align import AlignSettings
 
 
 def align(
@@ -75,9 +75,9 @@ def align(
     Each session, number of trials and seed makes a run of its own, which `pipeline run decode` takes like any
     other. The same command resumes what was interrupted and does nothing where all runs are complete.
     """
-    from pipeline.stages.align import align as stage
-    from pipeline.stores.settings import load
-    from schemas.align import AlignSettings
+    from nwb_latents.pipeline.stages.align import align as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.align import AlignSettings
 
     overrides = given(seed=seed, device=device)
     chosen = load(AlignSettings, file=config, overrides=[*overrides, *(settings or ())])
@@ -110,8 +110,8 @@ def _numbers(text: str) -> list[int]:
 
 
 def _score(out: Output, entries: Sequence[Any], settings: AlignSettings, catalog: Path) -> None:
-    from pipeline.stages.align_scores import few_shot_table, score_alignments
-    from schemas.decoding import DecodeSettings
+    from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
+    from nwb_latents.schemas.decoding import DecodeSettings
 
     try:
         scores: Any = score_alignments(catalog, entries, DecodeSettings(), device=settings.device, report=out)

@@ -13,13 +13,13 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pipeline.cli.live_table import duration
+from nwb_latents.pipeline.cli.live_table import duration
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from pipeline.cli.live_table import IngestTable
+    from nwb_latents.pipeline.cli.live_table import IngestTable
 
 QUIET_EVENTS = {"progress", "bytes", "phase"}
 LOG_SECONDS = 10.0
@@ -134,7 +134,7 @@ class Output:
             words.append(f"up to {event['memory_bytes'] / 1e9:.1f} GB of memory each")
         self._line(f"{', '.join(words)}; recipe {event['recipe']}, stores in {event['stores']}")
         if event.get("stage") == "ingest" and sys.stderr.isatty():
-            from pipeline.cli.live_table import IngestTable
+            from nwb_latents.pipeline.cli.live_table import IngestTable
 
             self._table = IngestTable(_stderr())
             self._table.plan(event)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -24,12 +24,12 @@ from pipeline.cli.options import (
     device_of,
     given,
 )
-from pipeline.errors import PartialFailure, SettingsError
+from nwb_latents.pipeline.errors import PartialFailure, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schemas.results import Score, ScoreSource
+    from nwb_latents.schemas.results import Score, ScoreSource
 
 SOURCES: tuple[ScoreSource, ...] = ("rates", "reconstruction", "forecast")
 
@@ -75,9 +75,9 @@ def decode(
     Fit on training trials, scored on test trials. Scores go to the catalog, pictures and the R² of every time
     bin and condition to results/decode/ beside it.
     """
-    from pipeline.stages.decode import decode as stage
-    from pipeline.stores.settings import load
-    from schemas.decoding import DecodeSettings
+    from nwb_latents.pipeline.stages.decode import decode as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.decoding import DecodeSettings
 
     overrides = given(lag_ms=lag_ms)
     if source is not None:
@@ -136,8 +136,8 @@ def lags_of(text: str) -> list[float]:
 
 def show_decoded(out: Output, scores: Sequence[Score], catalog: Path) -> None:
     """Show scores of one decoding: velocity, the comparison of lags, the transfer."""
-    from pipeline.evaluation.lag_scan import TEST_METRIC, TRAINING_METRIC
-    from pipeline.evaluation.transfer import METRIC
+    from nwb_latents.pipeline.evaluation.lag_scan import TEST_METRIC, TRAINING_METRIC
+    from nwb_latents.pipeline.evaluation.transfer import METRIC
 
     by_metric: dict[str, list[Score]] = {}
     for score in scores:
@@ -204,8 +204,8 @@ def _lags_table(out: Output, training: Sequence[Score], test: Sequence[Score]) -
 
 
 def _transfer_table(out: Output, scores: Sequence[Score], catalog: Path) -> None:
-    from pipeline.evaluation.transfer import RELATIONS, mean_by_relation
-    from pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.evaluation.transfer import RELATIONS, mean_by_relation
+    from nwb_latents.pipeline.stores.catalog import read_catalog
 
     if not scores:
         return

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipeline.cli.console import Output
-    from pipeline.cluster.ledger import Failure
-    from pipeline.sources.archive_diff import Change, DandisetDiff, FileChange
-    from schemas.catalog import DandisetEntry, RunEntry, SessionEntry
-    from schemas.quality import SessionQuality
-    from schemas.results import Score
-    from schemas.store import StoreAttributes
+    from nwb_latents.pipeline.cli.console import Output
+    from nwb_latents.pipeline.cluster.ledger import Failure
+    from nwb_latents.pipeline.sources.archive_diff import Change, DandisetDiff, FileChange
+    from nwb_latents.schemas.catalog import DandisetEntry, RunEntry, SessionEntry
+    from nwb_latents.schemas.quality import SessionQuality
+    from nwb_latents.schemas.results import Score
+    from nwb_latents.schemas.store import StoreAttributes
 
 FILES_SHOWN = 40
 CHANGES: tuple[Change, ...] = ("added", "removed", "content", "id", "unknown")

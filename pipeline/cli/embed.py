@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -52,9 +52,9 @@ def embed(
 
     Tables (NetCDF) and pictures go to embedding/ in the folder of the run.
     """
-    from pipeline.stages.embed import embed as stage
-    from pipeline.stores.settings import load
-    from schemas.embedding import EmbedSettings
+    from nwb_latents.pipeline.stages.embed import embed as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.embedding import EmbedSettings
 
     overrides = [] if colour_by is None else [f"colour_by=[{colour_by}]"]
     chosen = load(EmbedSettings, file=config, overrides=[*overrides, *(settings or ())])

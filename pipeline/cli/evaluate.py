@@ -8,8 +8,8 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -26,7 +26,7 @@ from pipeline.cli.options import (
     device_of,
     given,
 )
-from pipeline.errors import PartialFailure, UsageError
+from nwb_latents.pipeline.errors import PartialFailure, UsageError
 
 MetricOption = Annotated[
     list[str] | None,
@@ -73,9 +73,9 @@ def evaluate(
     All runs of the sessions' recipe, beside baselines that need no training, with bootstrap intervals over
     trials. What is in the catalog already is not measured again. `pipeline leaderboard` compares.
     """
-    from pipeline.stages.evaluate import evaluate as stage
-    from pipeline.stores.settings import load
-    from schemas.evaluation import EvaluateSettings
+    from nwb_latents.pipeline.stages.evaluate import evaluate as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.evaluation import EvaluateSettings
 
     overrides = [
         *given(phase=phase, lag_ms=lag_ms),
@@ -124,8 +124,8 @@ def leaderboard(
 
     One table per dandiset, recipe and settings. The CSV file holds every session and seed by itself.
     """
-    from pipeline.stages.leaderboard import leaderboard as stage
-    from schemas.evaluation import METRICS
+    from nwb_latents.pipeline.stages.leaderboard import leaderboard as stage
+    from nwb_latents.schemas.evaluation import METRICS
 
     if by is not None and by not in METRICS:
         raise UsageError(f"--by: expected one of {', '.join(METRICS)}, found {by!r}.")
@@ -150,7 +150,7 @@ def leaderboard(
 
 
 def _lists(metric: list[str] | None, baseline: list[str] | None) -> list[tuple[str, list[str]]]:
-    from schemas.evaluation import METRICS, BaselineName
+    from nwb_latents.schemas.evaluation import METRICS, BaselineName
 
     asked = (("metrics", "--metric", metric, tuple(METRICS)), ("baselines", "--baseline", baseline, None))
     found = []
@@ -166,8 +166,8 @@ def _lists(metric: list[str] | None, baseline: list[str] | None) -> list[tuple[s
 
 
 def _tables(out: Output, done: Any, catalog: Path) -> None:
-    from pipeline.stages.leaderboard import compare
-    from pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stages.leaderboard import compare
+    from nwb_latents.pipeline.stores.catalog import read_catalog
 
     if done:
         _print(out, compare(read_catalog(catalog), done))
@@ -175,7 +175,7 @@ def _tables(out: Output, done: Any, catalog: Path) -> None:
 
 
 def _print(out: Output, made: Any) -> None:
-    from pipeline.evaluation.leaderboard_files import legend, table, title
+    from nwb_latents.pipeline.evaluation.leaderboard_files import legend, table, title
 
     for board in made:
         out.table(title(board), *table(board, is_short=True))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.nlb_submission import nlb_submission
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.nlb_submission import nlb_submission
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -22,10 +22,10 @@ from pipeline.cli.options import (
     VerboseOption,
     settings_command,
 )
-from pipeline.errors import PartialFailure
+from nwb_latents.pipeline.errors import PartialFailure
 
 if TYPE_CHECKING:
-    from schemas.export import ExportSettings
+    from nwb_latents.schemas.export import ExportSettings
 
 app = typer.Typer(
     help="Write trial stores as files of other programs: nlb, lfads, nwb; and a run's rates: nlb-submission.",
@@ -70,8 +70,8 @@ def _add_command(name: str, about: str) -> None:
         quiet: QuietOption = False,
         verbose: VerboseOption = False,
     ) -> None:
-        from pipeline.stores.settings import load
-        from schemas import schema_class
+        from nwb_latents.pipeline.stores.settings import load
+        from nwb_latents.schemas import schema_class
 
         chosen: Any = load(schema_class(schema), file=config, overrides=settings or ())
         say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
@@ -94,7 +94,7 @@ def _export(
     out: Path | None,
     force: bool,
 ) -> None:
-    from pipeline.stages.export import export as stage
+    from nwb_latents.pipeline.stages.export import export as stage
 
     with say:
         try:

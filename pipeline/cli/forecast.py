@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -23,7 +23,7 @@ from pipeline.cli.options import (
     device_of,
     given,
 )
-from pipeline.errors import PartialFailure
+from nwb_latents.pipeline.errors import PartialFailure
 
 SHORT = {
     "model": "model",
@@ -59,9 +59,9 @@ def forecast(
     them are fitted on training trials and scored on test trials. Curves and pictures go to forecast/ in the
     folder of the run.
     """
-    from pipeline.stages.forecast import forecast as stage
-    from pipeline.stores.settings import load
-    from schemas.forecasting import ForecastSettings
+    from nwb_latents.pipeline.stages.forecast import forecast as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.forecasting import ForecastSettings
 
     overrides = given(seen_bins=seen_bins, bins=bins, lag_ms=lag_ms)
     chosen = load(ForecastSettings, file=config, overrides=[*overrides, *(settings or ())])
@@ -93,7 +93,7 @@ def _tables(out: Output, forecasts: Any) -> None:
 
 
 def _tables_of(out: Output, forecasts: Any, quantity: Any) -> None:
-    from pipeline.evaluation.forecast_figures import mean_curves
+    from nwb_latents.pipeline.evaluation.forecast_figures import mean_curves
 
     one = forecasts[0]
     means = mean_curves(forecasts, quantity)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -21,12 +21,12 @@ from pipeline.cli.options import (
     given,
     settings_command,
 )
-from pipeline.errors import PartialFailure
+from nwb_latents.pipeline.errors import PartialFailure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from schemas.catalog import SessionEntry
+    from nwb_latents.schemas.catalog import SessionEntry
 
 app = typer.Typer(
     help="Take over datasets and trained models of other programs: lfads-h5, lfads-checkpoint.",
@@ -55,9 +55,9 @@ def lfads_h5(
     verbose: VerboseOption = False,
 ) -> None:
     """Turn HDF5 datasets of lfads-torch into trial stores that can be trained on."""
-    from pipeline.stages.import_lfads import import_lfads
-    from pipeline.stores.settings import load
-    from schemas.imports import LfadsH5Import
+    from nwb_latents.pipeline.stages.import_lfads import import_lfads
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.imports import LfadsH5Import
 
     chosen = load(LfadsH5Import, file=config, overrides=[*(settings or ()), *given(bin_ms=bin_ms)])
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:
@@ -93,9 +93,9 @@ def lfads_checkpoint(
     verbose: VerboseOption = False,
 ) -> None:
     """Turn a model trained by lfads-torch into a run that reconstructs, decodes and is aligned."""
-    from pipeline.stages.import_checkpoint import import_checkpoint
-    from pipeline.stores.settings import load
-    from schemas.imports import LfadsCheckpointImport
+    from nwb_latents.pipeline.stages.import_checkpoint import import_checkpoint
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.imports import LfadsCheckpointImport
 
     chosen = load(LfadsCheckpointImport, file=config, overrides=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:

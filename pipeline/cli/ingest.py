@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ForceOption,
@@ -19,10 +19,10 @@ from pipeline.cli.options import (
     SetOption,
     VerboseOption,
 )
-from pipeline.errors import PartialFailure, UsageError
+from nwb_latents.pipeline.errors import PartialFailure, UsageError
 
 if TYPE_CHECKING:
-    from pipeline.sources.asset import Mode, Source
+    from nwb_latents.pipeline.sources.asset import Mode, Source
 
 MAIN_ARCHIVE = "dandi"
 BENCHMARK = "nlb:"
@@ -129,7 +129,7 @@ def ingest(
         Path | None,
         typer.Option(
             "--cluster-config",
-            help="YAML file: queue, cores, memory, walltime, n_jobs … of the batch jobs (schemas.cluster).",
+            help="YAML file: queue, cores, memory, walltime, n_jobs … of the batch jobs (nwb_latents.schemas.cluster).",
             metavar="FILE",
         ),
     ] = None,
@@ -147,12 +147,12 @@ def ingest(
 
     Sessions that are up to date are left alone. Every store appears in the catalog.
     """
-    from pipeline.cluster.shard import Shard, parse_shard
-    from pipeline.stages.ingest import Selection
-    from pipeline.stages.ingest import ingest as stage
-    from pipeline.stores.settings import load
-    from schemas.cluster import ClusterSettings
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.cluster.shard import Shard, parse_shard
+    from nwb_latents.pipeline.stages.ingest import Selection
+    from nwb_latents.pipeline.stages.ingest import ingest as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.cluster import ClusterSettings
+    from nwb_latents.schemas.recipe import IngestRecipe
 
     if bool(path) == bool(dandiset):
         raise UsageError("Give either --path FOLDER or --dandiset ID (one of them).")
@@ -193,7 +193,7 @@ def _recipe_base(recipe: Path | None) -> dict[str, Any]:
     word = str(recipe or "")
     if not word.startswith(BENCHMARK):
         return {"file": recipe}
-    from pipeline.stores.nlb_settings import nlb_group_key, nlb_recipe
+    from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key, nlb_recipe
 
     dataset, width = nlb_group_key(word.removeprefix(BENCHMARK))
     return {"base": nlb_recipe(dataset.key, bin_size_ms=width).model_dump()}
@@ -214,13 +214,13 @@ def _source(
     download_dir: Path | None,
 ) -> Source:
     if path:
-        from pipeline.sources.folder import FolderSource
+        from nwb_latents.pipeline.sources.folder import FolderSource
 
         # Workers of a cluster have another working directory.
         return FolderSource([p.absolute() for p in path])
-    from pipeline.sources.dandi_archive import DandiSource
-    from pipeline.sources.known_dandisets import known_dandisets
-    from pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.sources.dandi_archive import DandiSource
+    from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
+    from nwb_latents.pipeline.stores.catalog import read_catalog
 
     name = str(dandiset)
     token = os.environ.get(token_env)
@@ -242,6 +242,6 @@ def _sessions_table(out: Output, entries: Any, catalog: Path) -> None:
     ]
     if rows:
         out.table("Trial stores", ["session", "task", "trials", "units", "bins"], rows)
-        from pipeline.stores.location import store_path
+        from nwb_latents.pipeline.stores.location import store_path
 
         out.result(f"Stores: {store_path(catalog, entries[0].store).parent}   Catalog: {catalog}")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -19,10 +19,10 @@ from pipeline.cli.options import (
     SetOption,
     settings_command,
 )
-from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError, UsageError
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError, UsageError
 
 if TYPE_CHECKING:
-    from schemas.catalog import DandisetEntry
+    from nwb_latents.schemas.catalog import DandisetEntry
 
 MAIN_ARCHIVE = "dandi"
 
@@ -55,9 +55,9 @@ def simulate(
     quiet: QuietOption = False,
 ) -> None:
     """Write simulated sessions of reaching or of a dynamical system as NWB files, each with its truth."""
-    from pipeline.stages.simulate import simulate as stage
-    from pipeline.stores.settings import load
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.pipeline.stages.simulate import simulate as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.simulation import SimulateSettings
 
     overrides = [*([] if seed is None else [f"seed={seed}"]), *(settings or ())]
     chosen = load(SimulateSettings, file=config, overrides=overrides)
@@ -69,7 +69,7 @@ def simulate(
 @catalog_app.command("list")
 def list_sessions(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
     """List sessions and runs."""
-    from pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.catalog import read_catalog
 
     _require(catalog)
     content = read_catalog(catalog)
@@ -97,10 +97,10 @@ def show(
     json_lines: JsonOption = False,
 ) -> None:
     """Show all that is known of one session or run: origin, what was left out, quality, scores."""
-    from pipeline.cli.describe import show_run, show_session
-    from pipeline.stores.catalog import read_catalog
-    from pipeline.stores.location import store_path
-    from pipeline.stores.trials import read_attributes
+    from nwb_latents.pipeline.cli.describe import show_run, show_session
+    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.location import store_path
+    from nwb_latents.pipeline.stores.trials import read_attributes
 
     _require(catalog)
     content = read_catalog(catalog)
@@ -134,9 +134,15 @@ def show(
 @catalog_app.command("verify")
 def verify(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
     """Read every store and run of the catalog and report what is missing or damaged (exit code 4)."""
-    from pipeline.stores.catalog import read_catalog
-    from pipeline.stores.location import store_path
-    from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_events, read_trials
+    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.location import store_path
+    from nwb_latents.pipeline.stores.trials import (
+        check_group,
+        read_attributes,
+        read_continuous,
+        read_events,
+        read_trials,
+    )
 
     _require(catalog)
     content = read_catalog(catalog)
@@ -180,8 +186,8 @@ def failures(
     json_lines: JsonOption = False,
 ) -> None:
     """List the sessions whose last ingest failed: when, how often, why, and what to do."""
-    from pipeline.cli.describe import failure_event, failure_line
-    from pipeline.cluster.ledger import ledgers_beside, read_ledger, standing_failures
+    from nwb_latents.pipeline.cli.describe import failure_event, failure_line
+    from nwb_latents.pipeline.cluster.ledger import ledgers_beside, read_ledger, standing_failures
 
     ledgers = [path for path in ledgers_beside(catalog) if path.parent.name.startswith(recipe_id or "")]
     if not ledgers:
@@ -227,8 +233,8 @@ def diff(
     """Say what the archive changed since the dandisets were pinned: newer versions, changed files."""
     import os
 
-    from pipeline.cli.describe import diff_event, show_diffs
-    from pipeline.sources.archive_diff import DandisetDiff, diff_dandiset
+    from nwb_latents.pipeline.cli.describe import diff_event, show_diffs
+    from nwb_latents.pipeline.sources.archive_diff import DandisetDiff, diff_dandiset
 
     entries = _pinned(dandiset or [], catalog, instance)
     found: list[DandisetDiff] = []
@@ -268,7 +274,7 @@ def dandisets(
     json_lines: JsonOption = False,
 ) -> None:
     """List the dandisets this program knows: pinned version, layout, tasks, files, licence, citation."""
-    from pipeline.cli.describe import dandiset_event, show_dandiset, show_dandisets
+    from nwb_latents.pipeline.cli.describe import dandiset_event, show_dandiset, show_dandisets
 
     entries = _known(catalog)
     if name is not None:
@@ -291,8 +297,8 @@ def models(
     json_lines: JsonOption = False,
 ) -> None:
     """List the models: what each is, where it was published, its main settings."""
-    from pipeline.cli.options import settings_text
-    from schemas.models import MODELS
+    from nwb_latents.pipeline.cli.options import settings_text
+    from nwb_latents.schemas.models import MODELS
 
     if name is not None and name not in MODELS:
         raise UsageError(f"models: expected one of {', '.join(MODELS)}, found {name!r}.")
@@ -319,7 +325,7 @@ def schema(
     ] = None,
 ) -> None:
     """Print a JSON schema."""
-    from schemas import SCHEMAS, schema_class
+    from nwb_latents.schemas import SCHEMAS, schema_class
 
     if name is None:
         sys.stdout.write("\n".join(SCHEMAS) + "\n")
@@ -340,7 +346,7 @@ def doctor(
     json_lines: JsonOption = False,
 ) -> None:
     """Say what this machine offers: Python, packages, processors, memory, GPU, free disk, kernels."""
-    from pipeline.stages import doctor as stage
+    from nwb_latents.pipeline.stages import doctor as stage
 
     with Output(json_lines=json_lines) as out:
         if build_kernels:
@@ -352,17 +358,17 @@ def doctor(
 
 
 def _known(catalog: Path) -> dict[str, DandisetEntry]:
-    from pipeline.sources.known_dandisets import known_dandisets
-    from pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
+    from nwb_latents.pipeline.stores.catalog import read_catalog
 
     return {**known_dandisets(), **read_catalog(catalog).dandisets}
 
 
 def _pinned(wanted: list[str], catalog: Path, instance: str) -> dict[str, DandisetEntry]:
     """Return the entries to hold against an archive; the packaged ones speak of the main archive only."""
-    from pipeline.sources.archive_paths import parse_dandiset
-    from pipeline.stores.catalog import read_catalog
-    from schemas.catalog import DandisetEntry
+    from nwb_latents.pipeline.sources.archive_paths import parse_dandiset
+    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.schemas.catalog import DandisetEntry
 
     known = _known(catalog) if instance == MAIN_ARCHIVE else dict(read_catalog(catalog).dandisets)
     if not wanted:

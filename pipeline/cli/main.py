@@ -15,9 +15,9 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from pipeline.cli import embed, evaluate, export, forecast, imports, look, realign, run, sweep
-from pipeline.cli.options import settings_command
-from pipeline.errors import PipelineError
+from nwb_latents.pipeline.cli import embed, evaluate, export, forecast, imports, look, realign, run, sweep
+from nwb_latents.pipeline.cli.options import settings_command
+from nwb_latents.pipeline.errors import PipelineError
 
 app = typer.Typer(
     name="pipeline",

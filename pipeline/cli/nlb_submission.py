@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -22,10 +22,10 @@ from pipeline.cli.options import (
     device_of,
     given,
 )
-from pipeline.errors import DataError, SettingsError, UsageError
+from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from schemas.nlb import NlbPhase
+    from nwb_latents.schemas.nlb import NlbPhase
 
 RunOption = Annotated[
     str | None,
@@ -96,10 +96,10 @@ def nlb_submission(
             raise UsageError("Give --run RUN, or --check FILE.")
         if targets:
             raise UsageError("--targets goes with --check; a run's own targets are written beside its rates.")
-        from pipeline.stages.nlb_submission import submit
-        from pipeline.stores.nlb_settings import nlb_export_defaults
-        from pipeline.stores.settings import load
-        from schemas.export import NlbExport
+        from nwb_latents.pipeline.stages.nlb_submission import submit
+        from nwb_latents.pipeline.stores.nlb_settings import nlb_export_defaults
+        from nwb_latents.pipeline.stores.settings import load
+        from nwb_latents.schemas.export import NlbExport
 
         chosen = load(
             NlbExport,
@@ -119,7 +119,7 @@ def nlb_submission(
 
 
 def _check(say: Output, path: Path, targets: list[Path], phase: str | None) -> None:
-    from pipeline.evaluation.nlb_submission import check_submission
+    from nwb_latents.pipeline.evaluation.nlb_submission import check_submission
 
     problems = check_submission(path, targets, phase=_phase_of(phase))
     for problem in problems:
@@ -137,7 +137,7 @@ def _check(say: Output, path: Path, targets: list[Path], phase: str | None) -> N
 
 
 def _phase_of(word: str | None) -> NlbPhase | None:
-    from schemas.nlb import NlbPhase
+    from nwb_latents.schemas.nlb import NlbPhase
 
     if word is not None and word not in get_args(NlbPhase):
         raise SettingsError(f"--phase: expected test or val, found {word!r}.")
@@ -145,7 +145,7 @@ def _phase_of(word: str | None) -> NlbPhase | None:
 
 
 def _score(say: Output, path: Path, targets: list[Path]) -> None:
-    from pipeline.evaluation.nlb_scores import score_submission
+    from nwb_latents.pipeline.evaluation.nlb_scores import score_submission
 
     found = score_submission(path, targets)
     names = list(dict.fromkeys(name for scores in found.values() for name in scores))

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 from typer.core import TyperCommand
 
-from pipeline.errors import SettingsError
+from nwb_latents.pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from schemas.training import Device
+    from nwb_latents.schemas.training import Device
 
 CATALOG = Path("catalog.yaml")
 """Where the catalog lies unless it is said."""
@@ -77,7 +77,7 @@ def device_of(word: str) -> Device:
     SettingsError
         If there is no such kind of device.
     """
-    from schemas.training import Device
+    from nwb_latents.schemas.training import Device
 
     if word not in get_args(Device):
         raise SettingsError(f"--device: expected auto, cpu or cuda, found {word!r}.")
@@ -106,7 +106,7 @@ def settings_command(schema: str, *, takes: Callable[[str], bool] | None = None)
 
 def settings_text(schema: str, *, takes: Callable[[str], bool] | None = None) -> str:
     """Return the settings of `schema`, or those that are taken, as text: name, default, description."""
-    from schemas import schema_class
+    from nwb_latents.schemas import schema_class
 
     rows = [row for row in _rows(schema_class(schema), "") if takes is None or takes(row[0])]
     width = min(44, max(len(f"{name} [{default}]") for name, default, _ in rows) + 2)

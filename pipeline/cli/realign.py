@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ForceOption,
@@ -17,7 +17,7 @@ from pipeline.cli.options import (
     SetOption,
     VerboseOption,
 )
-from pipeline.errors import PartialFailure, UsageError
+from nwb_latents.pipeline.errors import PartialFailure, UsageError
 
 
 def realign(
@@ -35,7 +35,7 @@ def realign(
     --set changes the recipe the stores were made by, e.g. --set align_to=go_cue --set window_s=[-0.2,0.6].
     The defaults below are those of ingest; what is not set stays as it is in the store.
     """
-    from pipeline.stages.realign import realign as stage
+    from nwb_latents.pipeline.stages.realign import realign as stage
 
     if not settings:
         raise UsageError("realign: give what is to change, e.g. --set align_to=go_cue.")
@@ -57,7 +57,7 @@ def realign(
 
 def takes(key: str) -> bool:
     """Whether a setting of the recipe may be changed here."""
-    from pipeline.stages.realign import is_cut
+    from nwb_latents.pipeline.stages.realign import is_cut
 
     return is_cut(key)
 

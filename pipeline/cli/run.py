@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.align import align
-from pipeline.cli.console import Output
-from pipeline.cli.decode import decode
-from pipeline.cli.evaluate import evaluate
-from pipeline.cli.ingest import (
+from nwb_latents.pipeline.cli.align import align
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.decode import decode
+from nwb_latents.pipeline.cli.evaluate import evaluate
+from nwb_latents.pipeline.cli.ingest import (
     MAIN_ARCHIVE,
     DandisetOption,
     InstanceOption,
@@ -18,7 +18,7 @@ from pipeline.cli.ingest import (
     TokenOption,
     ingest,
 )
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -32,7 +32,7 @@ from pipeline.cli.options import (
     given,
     settings_command,
 )
-from pipeline.errors import UsageError
+from nwb_latents.pipeline.errors import UsageError
 
 app = typer.Typer(
     help="Run a stage; without a name, ingest, train, decode and evaluate in order.",
@@ -125,9 +125,9 @@ def train(
 
     The same command resumes what was interrupted and does nothing where the run is complete.
     """
-    from pipeline.stages.train import train as stage
-    from pipeline.stores.settings import load
-    from schemas.training import TrainSettings
+    from nwb_latents.pipeline.stages.train import train as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.training import TrainSettings
 
     overrides = given(seed=seed, max_steps=max_steps, device=device, devices=devices, precision=precision)
     if model is not None:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.console import Output
-from pipeline.cli.options import (
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
@@ -84,9 +84,9 @@ def sweep(
     does nothing where it is complete. The schedule found is drawn in the run's folder (sweep.png), the
     history lies beside it (sweep.csv, sweep.json).
     """
-    from pipeline.stages.sweep import sweep as stage
-    from pipeline.stores.settings import load
-    from schemas.sweep import SweepSettings
+    from nwb_latents.pipeline.stages.sweep import sweep as stage
+    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.schemas.sweep import SweepSettings
 
     overrides = given(
         strategy=strategy,

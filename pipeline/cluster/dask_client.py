@@ -10,17 +10,17 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cluster.estimate import GIB, memory_share
-from pipeline.cluster.kinds import JOB_QUEUES, ClusterKind
-from pipeline.errors import MachineError, SettingsError, UsageError
-from pipeline.machine import available_cores
+from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
+from nwb_latents.pipeline.cluster.kinds import JOB_QUEUES, ClusterKind
+from nwb_latents.pipeline.errors import MachineError, SettingsError, UsageError
+from nwb_latents.pipeline.machine import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from distributed import Client
 
-    from schemas.cluster import ClusterSettings
+    from nwb_latents.schemas.cluster import ClusterSettings
 
 CONNECT_SECONDS = 30.0
 MOST_JOBS = 10
@@ -150,8 +150,8 @@ def planned_workers(kind: ClusterKind, settings: ClusterSettings, *, memory_byte
 
     Examples
     --------
-    >>> from schemas.cluster import ClusterSettings
-    >>> from pipeline.cluster.kinds import parse_cluster
+    >>> from nwb_latents.schemas.cluster import ClusterSettings
+    >>> from nwb_latents.pipeline.cluster.kinds import parse_cluster
     >>> planned_workers(parse_cluster("pbs"), ClusterSettings(n_jobs=3, cores=4), memory_bytes=[0])
     12
     """
@@ -245,8 +245,8 @@ def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Seq
 
     Examples
     --------
-    >>> from schemas.cluster import ClusterSettings
-    >>> from pipeline.cluster.kinds import parse_cluster
+    >>> from nwb_latents.schemas.cluster import ClusterSettings
+    >>> from nwb_latents.pipeline.cluster.kinds import parse_cluster
     >>> settings = ClusterSettings(queue="short", account="lab", cores=2)
     >>> words = job_words(parse_cluster("slurm"), settings, memory_bytes=[3 * 2**30])
     >>> words["memory"], words["processes"], words["queue"], words["account"]

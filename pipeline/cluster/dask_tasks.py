@@ -13,8 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
-from pipeline.cluster.work import MOST_ATTEMPTS, Attempted, Report, Result, Shared, Task, Work
-from pipeline.errors import MachineError
+from nwb_latents.pipeline.cluster.work import MOST_ATTEMPTS, Attempted, Report, Result, Shared, Task, Work
+from nwb_latents.pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

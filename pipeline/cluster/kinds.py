@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.errors import UsageError
+from nwb_latents.pipeline.errors import UsageError
 
 JOB_QUEUES: dict[str, str] = {
     "slurm": "SLURMCluster",
@@ -59,7 +59,7 @@ def parse_cluster(word: str) -> ClusterKind:
     >>> parse_cluster("locla")
     Traceback (most recent call last):
         ...
-    pipeline.errors.UsageError: --cluster locla: expected serial, local, local:N, tcp://HOST:PORT, slurm, pbs,
+    nwb_latents.pipeline.errors.UsageError: --cluster locla: expected serial, local, local:N, tcp://HOST:PORT, slurm, pbs,
     sge, lsf, oar, moab or htcondor.
     """
     if word == "serial":

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from pipeline.errors import DataError, MachineError
-from pipeline.stores.atomic import machine_error
-from schemas.cluster import Attempt
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.schemas.cluster import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

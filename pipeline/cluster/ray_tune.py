@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
-from pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,7 +122,7 @@ class RayWorkers:
         """
         from ray import tune  # noqa: PLC0415
 
-        from pipeline.cluster.tune_trials import RETRIES, Deaths, TuneSearch, WorkTrial  # noqa: PLC0415
+        from nwb_latents.pipeline.cluster.tune_trials import RETRIES, Deaths, TuneSearch, WorkTrial  # noqa: PLC0415
 
         asked = TuneSearch(work, search)
         # What a Tuner adds to this is a pickled copy of itself for `Tuner.restore`.

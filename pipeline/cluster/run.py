@@ -9,9 +9,9 @@ import os
 import platform
 from typing import TYPE_CHECKING
 
-from pipeline.cluster.kinds import parse_cluster
-from pipeline.cluster.work import Attempted, Report, Result, Shared, Task, Work
-from schemas.cluster import ClusterSettings
+from nwb_latents.pipeline.cluster.kinds import parse_cluster
+from nwb_latents.pipeline.cluster.work import Attempted, Report, Result, Shared, Task, Work
+from nwb_latents.schemas.cluster import ClusterSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,8 +67,8 @@ def run_tasks(
         for task in tasks:
             yield Attempted(task, work.do(work.shared, task, report), 1, True, host, pid)  # noqa: FBT003
         return
-    from pipeline.cluster.dask_client import open_client, planned_workers  # noqa: PLC0415
-    from pipeline.cluster.dask_tasks import DaskTasks  # noqa: PLC0415
+    from nwb_latents.pipeline.cluster.dask_client import open_client, planned_workers  # noqa: PLC0415
+    from nwb_latents.pipeline.cluster.dask_tasks import DaskTasks  # noqa: PLC0415
 
     sizes = memory_bytes or [0] * len(tasks)
     patience_s = settings.worker_patience_s or (None if kind.name == "queue" else PATIENCE_S)

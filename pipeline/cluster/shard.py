@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from pipeline.errors import UsageError
+from nwb_latents.pipeline.errors import UsageError
 
 _WORD = re.compile(r"(\d+)/(\d+)")
 

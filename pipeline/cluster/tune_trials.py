@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from ray.tune import Callback, Trainable
 from ray.tune.search import Searcher
 
-from pipeline.errors import MachineError, PipelineError
+from nwb_latents.pipeline.errors import MachineError, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ray.tune.experiment import Trial
 
-    from pipeline.cluster.ray_tune import Search
+    from nwb_latents.pipeline.cluster.ray_tune import Search
 
 RETRIES = 3
 """Times a trial is begun again after its process died."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.ridge import CONSTANT_BELOW, group_folds
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.ridge import CONSTANT_BELOW, group_folds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Pictures of what a decoding depends on: the lag, the time in the trial, the condition, the session.
 
-PNGs like those of `pipeline.evaluation.figures`: colours are those of the sources, dashes and hatches mean
+PNGs like those of `nwb_latents.pipeline.evaluation.figures`: colours are those of the sources, dashes and hatches mean
 the Wiener decoder, every title says which trials and which R².
 """
 
@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.drawing import MARKERS, STYLE, new_figure, save_figure
-from pipeline.evaluation.figures import COLOURS, LEAST_R2_SHOWN, MOST_CONDITIONS_NAMED, signal_label
-from pipeline.evaluation.lag_scan import TEST_METRIC
-from pipeline.evaluation.transfer import mean_by_relation
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.drawing import MARKERS, STYLE, new_figure, save_figure
+from nwb_latents.pipeline.evaluation.figures import (
+    COLOURS,
+    LEAST_R2_SHOWN,
+    MOST_CONDITIONS_NAMED,
+    signal_label,
+)
+from nwb_latents.pipeline.evaluation.lag_scan import TEST_METRIC
+from nwb_latents.pipeline.evaluation.transfer import mean_by_relation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,8 +29,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.lag_scan import LagScan
-    from schemas.results import Score
+    from nwb_latents.pipeline.evaluation.lag_scan import LagScan
+    from nwb_latents.schemas.results import Score
 
     FloatArray = NDArray[np.float64]
 
@@ -100,7 +105,7 @@ def draw_parts(path: Path, table: xr.Dataset) -> None:
     path
         PNG to write.
     table
-        As `pipeline.evaluation.session_parts.parts_table` makes it.
+        As `nwb_latents.pipeline.evaluation.session_parts.parts_table` makes it.
 
     Raises
     ------
@@ -143,7 +148,7 @@ def draw_transfer(path: Path, scores: Sequence[Score], subjects: Mapping[str, st
     path
         PNG to write.
     scores
-        What `pipeline.evaluation.transfer.transfer_scores` gave for one run and decoder.
+        What `nwb_latents.pipeline.evaluation.transfer.transfer_scores` gave for one run and decoder.
     subjects
         Session id → subject. Sessions of one subject stand side by side, in a frame.
 

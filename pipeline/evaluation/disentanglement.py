@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.ensemble import GradientBoostingRegressor
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import r2_per_output
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import r2_per_output
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from pipeline.stores.atomic import write_bytes
+from nwb_latents.pipeline.stores.atomic import write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.drawing import MARKERS, STYLE, colours_of, new_figure, save_figure
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.drawing import MARKERS, STYLE, colours_of, new_figure, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ def draw_embedding(path: Path, table: xr.Dataset, *, colour_by: Sequence[str] = 
     path
         PNG to write.
     table
-        Made by `pipeline.evaluation.embedding.embedding_table`.
+        Made by `nwb_latents.pipeline.evaluation.embedding.embedding_table`.
     colour_by
         ``subject``, ``task``, or names of numbers in `table`.
 
@@ -98,7 +98,7 @@ def draw_interpolation(path: Path, interpolated: xr.Dataset) -> None:
     path
         PNG to write.
     interpolated
-        Made by `pipeline.evaluation.embedding.interpolate`, with velocity.
+        Made by `nwb_latents.pipeline.evaluation.embedding.interpolate`, with velocity.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def draw_flow(path: Path, fields: Sequence[xr.Dataset], *, conditions: Sequence[
     path
         PNG to write.
     fields
-        Made by `pipeline.evaluation.flow.flow_field`.
+        Made by `nwb_latents.pipeline.evaluation.flow.flow_field`.
     conditions
         Name of each trajectory.
     title

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.drawing import MARKERS, STYLE, new_figure, save_figure
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.drawing import MARKERS, STYLE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
-    from schemas.results import DecoderName, Score, ScoreSource
+    from nwb_latents.pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
+    from nwb_latents.schemas.results import DecoderName, Score, ScoreSource
 
     FloatArray = NDArray[np.float64]
 

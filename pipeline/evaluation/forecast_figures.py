@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.drawing import STYLE, new_figure, save_figure
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.drawing import STYLE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from schemas.forecasting import ForecastQuantity, ForecastSource, SessionForecast
+    from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSource, SessionForecast
 
 LOOKS: dict[ForecastSource, tuple[str, str, str, str]] = {
     "recorded": ("#000000", "--", "", "decoder on the recorded rates"),

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.latent_baselines import choose_factors, rates_of_latents
-from pipeline.evaluation.rate_regression import draw_trials, feature_scale
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.latent_baselines import choose_factors, rates_of_latents
+from nwb_latents.pipeline.evaluation.rate_regression import draw_trials, feature_scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.spike_task import RatePrediction, SpikeTask
-    from schemas.baselines import BaselineSettings
+    from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
+    from nwb_latents.schemas.baselines import BaselineSettings
 
     FloatArray = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import SettingsError
+from nwb_latents.pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     import xarray as xr

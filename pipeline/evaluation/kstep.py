@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import R2Sums
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import R2Sums
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -64,7 +64,7 @@ def kstep_r2(observed: ArrayLike, forecast: ArrayLike, *, t0: int) -> FloatArray
 
 
 def kstep_sums(observed: ArrayLike, forecast: ArrayLike, *, t0: int, step: int | None = None) -> R2Sums:
-    """Return the R² of a forecast as a `pipeline.evaluation.resampling.Statistic`.
+    """Return the R² of a forecast as a `nwb_latents.pipeline.evaluation.resampling.Statistic`.
 
     Parameters
     ----------

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.session import History, checked_signal, history_of, train_and_test
-from pipeline.evaluation.velocity import fit_velocity_decoders, hand_velocity_r2
-from schemas.recipe import IngestRecipe
-from schemas.results import Score
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.session import History, checked_signal, history_of, train_and_test
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoders, hand_velocity_r2
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.results import Score
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.evaluation.ridge import Ridge
-    from schemas.decoding import DecodeSettings
-    from schemas.results import DecoderName, DecodeSource
+    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.results import DecoderName, DecodeSource
 
     FloatArray = NDArray[np.float64]
 
@@ -102,7 +102,7 @@ class LagScan:
         Parameters
         ----------
         rates, source, run, first_bin
-            As in `pipeline.evaluation.session.SessionDecoder.decode`.
+            As in `nwb_latents.pipeline.evaluation.session.SessionDecoder.decode`.
 
         Returns
         -------
@@ -165,7 +165,7 @@ def scan_lags(
     Parameters
     ----------
     trials, continuous
-        Groups of a trial store (`schemas.store`).
+        Groups of a trial store (`nwb_latents.schemas.store`).
     settings
         Lags, penalties, folds, seed, bins of history.
     decoder

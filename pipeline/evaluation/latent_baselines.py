@@ -13,18 +13,24 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from sklearn.decomposition import PCA, FactorAnalysis
 
-from pipeline.evaluation.rate_regression import choose, feature_scale, fit_rates, forward_rates, predict_rates
-from pipeline.evaluation.spike_task import RatePrediction
-from pipeline.signals.smoothing import smooth_trials
+from nwb_latents.pipeline.evaluation.rate_regression import (
+    choose,
+    feature_scale,
+    fit_rates,
+    forward_rates,
+    predict_rates,
+)
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+from nwb_latents.pipeline.signals.smoothing import smooth_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.rate_regression import Choice, Learn, Transform
-    from pipeline.evaluation.spike_task import SpikeTask
-    from schemas.baselines import BaselineSettings
+    from nwb_latents.pipeline.evaluation.rate_regression import Choice, Learn, Transform
+    from nwb_latents.pipeline.evaluation.spike_task import SpikeTask
+    from nwb_latents.schemas.baselines import BaselineSettings
 
     FloatArray = NDArray[np.float64]
 

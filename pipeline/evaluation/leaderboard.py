@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from schemas.evaluation import METRICS
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.schemas.evaluation import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from schemas.evaluation import MetricName
-    from schemas.results import Evaluation, MetricValue
+    from nwb_latents.schemas.evaluation import MetricName
+    from nwb_latents.schemas.results import Evaluation, MetricValue
 
 
 FALLBACK: MetricName = "velocity_r2"

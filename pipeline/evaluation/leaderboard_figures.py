@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.evaluation.drawing import COLOURS, STYLE, new_figure
-from schemas.evaluation import METRICS
+from nwb_latents.pipeline.evaluation.drawing import COLOURS, STYLE, new_figure
+from nwb_latents.schemas.evaluation import METRICS
 
 if TYPE_CHECKING:
-    from pipeline.evaluation.leaderboard import Board
-    from schemas.evaluation import MetricName
+    from nwb_latents.pipeline.evaluation.leaderboard import Board
+    from nwb_latents.schemas.evaluation import MetricName
 
 LEAST_SHOWN = -1.0
 """Worse values are drawn at the edge, as an arrow: one failed model would flatten all others."""

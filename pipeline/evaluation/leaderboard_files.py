@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas.evaluation import METRICS
+from nwb_latents.schemas.evaluation import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipeline.evaluation.leaderboard import Board, Cell
-    from schemas.evaluation import MetricName
-    from schemas.results import Evaluation
+    from nwb_latents.pipeline.evaluation.leaderboard import Board, Cell
+    from nwb_latents.schemas.evaluation import MetricName
+    from nwb_latents.schemas.results import Evaluation
 
 NONE = "–"
 
@@ -44,7 +44,7 @@ def cell_text(cell: Cell | None, *, n_sessions: int) -> str:
 
     Examples
     --------
-    >>> from pipeline.evaluation.leaderboard import Cell
+    >>> from nwb_latents.pipeline.evaluation.leaderboard import Cell
     >>> cell_text(Cell(0.5, 0.4, 0.6, 0.01, 2), n_sessions=3)
     '0.500 [0.400, 0.600] ±0.010 (2 of 3)'
     """
@@ -63,7 +63,7 @@ def short_text(cell: Cell | None, *, n_sessions: int) -> str:
 
     Examples
     --------
-    >>> from pipeline.evaluation.leaderboard import Cell
+    >>> from nwb_latents.pipeline.evaluation.leaderboard import Cell
     >>> short_text(Cell(0.5, 0.4, 0.62, 0.01, 3), n_sessions=3)
     '0.500 ±0.110'
     """
@@ -163,7 +163,7 @@ def as_html(made: Sequence[Board]) -> str:
     """Return a page that needs nothing else: tables, and one picture of points and intervals per board."""
     from jinja2 import Environment  # noqa: PLC0415
 
-    from pipeline.evaluation.leaderboard_figures import draw_board  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.leaderboard_figures import draw_board  # noqa: PLC0415
 
     page = Environment(autoescape=True).from_string(_PAGE)
     shown = [

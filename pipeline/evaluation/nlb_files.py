@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.spike_scores import LEAST_RATE
-from pipeline.evaluation.spike_task import RatePrediction
-from pipeline.stores.export_files import write_groups
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.spike_scores import LEAST_RATE
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+from nwb_latents.pipeline.stores.export_files import write_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-    from pipeline.stores.export_files import Array
+    from nwb_latents.pipeline.stores.export_files import Array
 
     FloatArray = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def read_submission(path: Path) -> dict[str, RatePrediction]:
     Parameters
     ----------
     path
-        File that `pipeline.evaluation.nlb_submission.check_submission` finds nothing wrong with.
+        File that `nwb_latents.pipeline.evaluation.nlb_submission.check_submission` finds nothing wrong with.
 
     Returns
     -------

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.nlb_files import read_submission
-from pipeline.evaluation.nlb_velocity import nlb_velocity_r2
-from pipeline.evaluation.psth import condition_index, psth_r2, varying_units
-from pipeline.evaluation.spike_scores import bits_per_spike
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.nlb_files import read_submission
+from nwb_latents.pipeline.evaluation.nlb_velocity import nlb_velocity_r2
+from nwb_latents.pipeline.evaluation.psth import condition_index, psth_r2, varying_units
+from nwb_latents.pipeline.evaluation.spike_scores import bits_per_spike
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.spike_task import RatePrediction
-    from pipeline.stores.export_files import Array
+    from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+    from nwb_latents.pipeline.stores.export_files import Array
 
 
 def score_submission(path: Path, targets: Path | Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -29,7 +29,7 @@ def score_submission(path: Path, targets: Path | Sequence[Path]) -> dict[str, di
     Parameters
     ----------
     path
-        A submission that `pipeline.evaluation.nlb_submission.check_submission` finds nothing wrong with.
+        A submission that `nwb_latents.pipeline.evaluation.nlb_submission.check_submission` finds nothing wrong with.
     targets
         Files of targets.
 
@@ -67,7 +67,7 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
     rates
         Expected spikes per bin, held-in units first.
     targets
-        As from `pipeline.stores.export_nlb.nlb_arrays`; what is missing is not scored.
+        As from `nwb_latents.pipeline.stores.export_nlb.nlb_arrays`; what is missing is not scored.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
 
     Examples
     --------
-    >>> from pipeline.evaluation.spike_task import RatePrediction
+    >>> from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
     >>> spikes = np.array([[[1.0], [3.0]]])
     >>> shown = RatePrediction(train=np.ones((1, 2, 3)), eval=np.concatenate([np.ones((1, 2, 2)), spikes], 2))
     >>> {name: round(value, 5) for name, value in score_rates(shown, {"eval_spikes_heldout": spikes}).items()}

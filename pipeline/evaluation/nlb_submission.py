@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.nlb_files import FORWARD_RATES, RATES
-from pipeline.stores.nlb_settings import nlb_group_key
-from schemas.nlb import NLB_BIN_MS
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.nlb_files import FORWARD_RATES, RATES
+from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key
+from nwb_latents.schemas.nlb import NLB_BIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import ArrayLike
 
-    from schemas.nlb import NlbPhase
+    from nwb_latents.schemas.nlb import NlbPhase
 
 Kind = Literal[
     "unreadable",

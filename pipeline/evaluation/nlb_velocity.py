@@ -1,6 +1,6 @@
 """Velocity decoding as the Neural Latents Benchmark does it, for numbers that can be compared with its own.
 
-It differs from `pipeline.evaluation.velocity` in what costs comparability, not in what is decoded: features
+It differs from `nwb_latents.pipeline.evaluation.velocity` in what costs comparability, not in what is decoded: features
 are not scaled, the penalties are those of the benchmark, folds are stretches of samples in the order of the
 trials instead of trials drawn at random, and trials of different kinds may have decoders of their own.
 """
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import R2Sums
-from pipeline.evaluation.resampling import MeanOf
-from pipeline.evaluation.ridge import Ridge, fit_ridge_cv
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import R2Sums
+from nwb_latents.pipeline.evaluation.resampling import MeanOf
+from nwb_latents.pipeline.evaluation.ridge import Ridge, fit_ridge_cv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class NlbDecoder:
         return velocity
 
     def score(self, rates: ArrayLike, velocity: ArrayLike, *, groups: Sequence[str] | None = None) -> MeanOf:
-        """Return the R² of decoded velocity as a `pipeline.evaluation.resampling.Statistic`.
+        """Return the R² of decoded velocity as a `nwb_latents.pipeline.evaluation.resampling.Statistic`.
 
         Parameters
         ----------

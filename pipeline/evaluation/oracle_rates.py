@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.evaluation.rate_regression import RATE_FLOOR
-from pipeline.evaluation.spike_task import RatePrediction
-from pipeline.evaluation.truth_bins import Course, unit_columns
+from nwb_latents.pipeline.evaluation.rate_regression import RATE_FLOOR
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+from nwb_latents.pipeline.evaluation.truth_bins import Course, unit_columns
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.spike_task import SpikeAnswers
-    from pipeline.sources.simulator.truth import Truth
+    from nwb_latents.pipeline.evaluation.spike_task import SpikeAnswers
+    from nwb_latents.pipeline.sources.simulator.truth import Truth
 
     FloatArray = NDArray[np.float64]
 

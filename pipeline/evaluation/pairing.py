@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import SettingsError
+from nwb_latents.pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,7 +52,7 @@ def lag_in_bins(lag_ms: float, *, bin_size_s: float) -> int:
     >>> lag_in_bins(90.0, bin_size_s=0.02)
     Traceback (most recent call last):
         ...
-    pipeline.errors.SettingsError: lag_ms 90 is not a whole number of 20 ms bins; the nearest lags that
+    nwb_latents.pipeline.errors.SettingsError: lag_ms 90 is not a whole number of 20 ms bins; the nearest lags that
     are: 80 and 100
     """
     bin_ms = bin_size_s * 1e3

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

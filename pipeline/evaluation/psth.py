@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import ROUNDING_SHARE, r2
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import ROUNDING_SHARE, r2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -160,7 +160,7 @@ class _Block:
 
 @dataclass(frozen=True)
 class PsthSums:
-    """R² of condition means as a `pipeline.evaluation.resampling.Statistic`.
+    """R² of condition means as a `nwb_latents.pipeline.evaluation.resampling.Statistic`.
 
     In a resample every condition has the weighted mean of its trials that were drawn; a condition of which
     none was drawn is not scored.

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from schemas.results import R2Definition
+    from nwb_latents.schemas.results import R2Definition
 
     FloatArray = NDArray[np.float64]
     BoolArray = NDArray[np.bool_]
@@ -123,7 +123,7 @@ def r2_per_output(true: ArrayLike, predicted: ArrayLike, *, mask: ArrayLike | No
 
 @dataclass(frozen=True)
 class R2Sums:
-    """An R² as a `pipeline.evaluation.resampling.Statistic`, from sums over each trial.
+    """An R² as a `nwb_latents.pipeline.evaluation.resampling.Statistic`, from sums over each trial.
 
     ``r2_uniform`` and ``r2_pooled`` of a resample take the variance around the mean of that resample.
 

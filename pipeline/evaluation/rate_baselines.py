@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.evaluation.gpfa_baseline import gpfa
-from pipeline.evaluation.latent_baselines import factor_analysis, pca
-from pipeline.evaluation.rate_regression import (
+from nwb_latents.pipeline.evaluation.gpfa_baseline import gpfa
+from nwb_latents.pipeline.evaluation.latent_baselines import factor_analysis, pca
+from nwb_latents.pipeline.evaluation.rate_regression import (
     RATE_FLOOR,
     choose,
     draw_trials,
@@ -24,19 +24,19 @@ from pipeline.evaluation.rate_regression import (
     mean_counts,
     predict_rates,
 )
-from pipeline.evaluation.ridge import group_folds
-from pipeline.evaluation.spike_task import RatePrediction
-from pipeline.signals.smoothing import smooth_trials
+from nwb_latents.pipeline.evaluation.ridge import group_folds
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+from nwb_latents.pipeline.signals.smoothing import smooth_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.rate_regression import Learn, Transform
-    from pipeline.evaluation.spike_task import SpikeTask
-    from schemas.baselines import BaselineSettings
-    from schemas.evaluation import BaselineName
+    from nwb_latents.pipeline.evaluation.rate_regression import Learn, Transform
+    from nwb_latents.pipeline.evaluation.spike_task import SpikeTask
+    from nwb_latents.schemas.baselines import BaselineSettings
+    from nwb_latents.schemas.evaluation import BaselineName
 
     FloatArray = NDArray[np.float64]
     Baseline = Callable[[SpikeTask, BaselineSettings], RatePrediction]

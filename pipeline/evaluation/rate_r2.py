@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.r2 import r2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ def rate_r2(true: ArrayLike, predicted: ArrayLike, *, mask: ArrayLike | None = N
     """Return the R² of rates against true rates: 1 − SSE/SST of each unit, then the mean over units.
 
     Every unit counts the same, a quiet one as much as a busy one. For an interval over trials, give the same
-    arrays to `pipeline.evaluation.r2.R2Sums` with ``definition="r2_uniform"``.
+    arrays to `nwb_latents.pipeline.evaluation.r2.R2Sums` with ``definition="r2_uniform"``.
 
     Parameters
     ----------

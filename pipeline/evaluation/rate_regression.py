@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.poisson_regression import fit_poisson
-from pipeline.evaluation.ridge import CONSTANT_BELOW, group_folds
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.poisson_regression import fit_poisson
+from nwb_latents.pipeline.evaluation.ridge import CONSTANT_BELOW, group_folds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.poisson_regression import PoissonRegression
-    from pipeline.evaluation.spike_task import SpikeTask
-    from schemas.baselines import BaselineSettings
+    from nwb_latents.pipeline.evaluation.poisson_regression import PoissonRegression
+    from nwb_latents.pipeline.evaluation.spike_task import SpikeTask
+    from nwb_latents.schemas.baselines import BaselineSettings
 
     FloatArray = NDArray[np.float64]
 

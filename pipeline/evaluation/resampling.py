@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,7 +152,7 @@ def bootstrap(
 
     Examples
     --------
-    >>> from pipeline.evaluation.r2 import R2Sums
+    >>> from nwb_latents.pipeline.evaluation.r2 import R2Sums
     >>> true = np.random.default_rng(0).normal(size=(50, 10, 2))
     >>> found = bootstrap(R2Sums.of(true, 0.9 * true, definition="r2_uniform"), n_resamples=100)
     >>> round(found.value, 3), found.low < found.value < found.high, found.n_undefined

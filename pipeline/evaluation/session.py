@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.history import check_history, has_history, rates_before, with_history
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.permutation import permutation_p_value
-from pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
-from schemas.recipe import IngestRecipe
-from schemas.results import Score
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.history import check_history, has_history, rates_before, with_history
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.permutation import permutation_p_value
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.results import Score
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.evaluation.ridge import Ridge
-    from schemas.decoding import DecodeSettings
-    from schemas.results import DecoderName, DecodeSource
+    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.results import DecoderName, DecodeSource
 
     FloatArray = NDArray[np.float64]
     BoolArray = NDArray[np.bool_]
@@ -261,7 +261,7 @@ def fit_session_decoder(
     Parameters
     ----------
     trials, continuous
-        Groups of a trial store (`schemas.store`).
+        Groups of a trial store (`nwb_latents.schemas.store`).
     settings
         Lag, penalties, folds, seed, bins of history.
     decoder
@@ -358,7 +358,7 @@ def decode_session(
     Parameters
     ----------
     trials, continuous
-        Groups of a trial store (`schemas.store`).
+        Groups of a trial store (`nwb_latents.schemas.store`).
     settings
         Lag, penalties, folds, seed; observed rates are scored if ``rates`` is among its sources.
     reconstruction
@@ -399,7 +399,7 @@ def decode_session(
     ...     attrs={"session": "sub-A", "bin_size_s": 0.02, "recipe": IngestRecipe().model_dump_json()})
     >>> continuous = xr.Dataset(
     ...     {"velocity": (("time", "axis"), velocity), "observed": ("time", [True] * 160)})
-    >>> from schemas.decoding import DecodeSettings
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
     >>> [score] = decode_session(trials, continuous, DecodeSettings(lag_ms=20.0)).scores
     >>> score.source, score.n_trials, round(score.value, 3)
     ('rates', 5, 1.0)

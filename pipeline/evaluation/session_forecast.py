@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.baselines import (
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.baselines import (
     ConditionMean,
     LinearForecast,
     fit_condition_mean,
     fit_linear_forecast,
     hold_last,
 )
-from pipeline.evaluation.kstep import kstep_r2, kstep_sums
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.r2 import r2
-from pipeline.evaluation.velocity import fit_velocity_decoder
-from schemas.forecasting import ForecastCurve, SessionForecast
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.evaluation.kstep import kstep_r2, kstep_sums
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder
+from nwb_latents.schemas.forecasting import ForecastCurve, SessionForecast
+from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.evaluation.ridge import Ridge
-    from schemas.forecasting import ForecastQuantity, ForecastSettings, ForecastSource
+    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings, ForecastSource
 
     FloatArray = NDArray[np.float64]
 
@@ -265,7 +265,7 @@ def prepare_forecast(trials: xr.Dataset, continuous: xr.Dataset, settings: Forec
     Parameters
     ----------
     trials, continuous
-        Groups of a trial store (`schemas.store`).
+        Groups of a trial store (`nwb_latents.schemas.store`).
     settings
         Bins, lag, penalties, folds, seed.
 

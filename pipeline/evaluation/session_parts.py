@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2_parts import r2_of_conditions, r2_over_time
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2_parts import r2_of_conditions, r2_over_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
+    from nwb_latents.pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
 
     FloatArray = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -102,7 +102,7 @@ def bits_per_spike(rates: ArrayLike, spikes: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class SpikeSums:
-    """Bits per spike as a `pipeline.evaluation.resampling.Statistic`, from sums over each trial.
+    """Bits per spike as a `nwb_latents.pipeline.evaluation.resampling.Statistic`, from sums over each trial.
 
     In a resample the null is each unit's mean over the spikes of that resample.
 

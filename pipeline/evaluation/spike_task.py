@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.stores.export_windows import forward_counts, rows_of
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.export_windows import forward_counts, rows_of
 
 if TYPE_CHECKING:
     from typing import Literal

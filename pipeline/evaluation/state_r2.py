@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import r2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.evaluation.drawing import COLOURS, STYLE, new_figure, save_figure
+from nwb_latents.pipeline.evaluation.drawing import COLOURS, STYLE, new_figure, save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from schemas.sweep import HyperParameter, MemberRecord
+    from nwb_latents.schemas.sweep import HyperParameter, MemberRecord
 
 MOST_COLUMNS = 4
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import ROUNDING_SHARE
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import ROUNDING_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +69,7 @@ def timing_correlation(
 
 @dataclass(frozen=True)
 class TimingSums:
-    """The timing correlation as a `pipeline.evaluation.resampling.Statistic`.
+    """The timing correlation as a `nwb_latents.pipeline.evaluation.resampling.Statistic`.
 
     Where no trial of a condition is drawn, or only one, over and over, the resample is undefined.
 

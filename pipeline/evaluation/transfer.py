@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.history import check_history
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.permutation import permutation_p_value
-from pipeline.evaluation.session import History, train_and_test
-from pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
-from schemas.recipe import IngestRecipe
-from schemas.results import Score
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.history import check_history
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.permutation import permutation_p_value
+from nwb_latents.pipeline.evaluation.session import History, train_and_test
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.results import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.evaluation.ridge import Ridge
-    from schemas.decoding import DecodeSettings
-    from schemas.results import DecoderName
+    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.results import DecoderName
 
     FloatArray = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def session_states(
     Parameters
     ----------
     trials, continuous
-        Groups of a trial store (`schemas.store`).
+        Groups of a trial store (`nwb_latents.schemas.store`).
     settings
         Lag.
     subject

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.sources.simulator.truth import Truth
+    from nwb_latents.pipeline.sources.simulator.truth import Truth
 
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]

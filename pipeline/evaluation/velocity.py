@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import r2, r2_per_output
-from pipeline.evaluation.ridge import Ridge, fit_ridge_cv_each
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import r2, r2_per_output
+from nwb_latents.pipeline.evaluation.ridge import Ridge, fit_ridge_cv_each
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +57,7 @@ def fit_velocity_decoder(
     velocity
         Velocity at the lag, cm/s; NaN on any axis leaves the bin out. Shape ``(trial, time, axis)``.
     alphas
-        Penalties to choose from by cross-validation over trials (`pipeline.evaluation.ridge`).
+        Penalties to choose from by cross-validation over trials (`nwb_latents.pipeline.evaluation.ridge`).
     folds
         Folds of the cross-validation; whole trials stay together.
     seed
@@ -78,7 +78,7 @@ def fit_velocity_decoder(
     ----------
     Pei et al. 2021, "Neural Latents Benchmark '21", velocity decoding: ridge regression with a
     cross-validated penalty from the rates of all units. There the features are not scaled
-    (`pipeline.evaluation.nlb_velocity`); here they are standardised by the training trials.
+    (`nwb_latents.pipeline.evaluation.nlb_velocity`); here they are standardised by the training trials.
 
     Examples
     --------

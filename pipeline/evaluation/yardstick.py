@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.kstep import kstep_sums
-from pipeline.evaluation.nlb_velocity import fit_nlb_decoder
-from pipeline.evaluation.oracle_rates import oracle_rates
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.psth import PsthSums, condition_index, varying_units
-from pipeline.evaluation.r2 import R2Sums
-from pipeline.evaluation.resampling import Interval, bootstrap
-from pipeline.evaluation.session_forecast import prepare_forecast
-from pipeline.evaluation.spike_scores import SpikeSums
-from pipeline.evaluation.spike_task import SPLITS, spike_task
-from pipeline.evaluation.state_r2 import affine_map, mapped_states
-from pipeline.evaluation.truth_bins import Course
-from pipeline.stores.export_nlb import condition_psths
-from pipeline.stores.export_windows import forward_bins, heldout_units
-from schemas.evaluation import OF_FORECASTS
-from schemas.forecasting import ForecastSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.kstep import kstep_sums
+from nwb_latents.pipeline.evaluation.nlb_velocity import fit_nlb_decoder
+from nwb_latents.pipeline.evaluation.oracle_rates import oracle_rates
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.psth import PsthSums, condition_index, varying_units
+from nwb_latents.pipeline.evaluation.r2 import R2Sums
+from nwb_latents.pipeline.evaluation.resampling import Interval, bootstrap
+from nwb_latents.pipeline.evaluation.session_forecast import prepare_forecast
+from nwb_latents.pipeline.evaluation.spike_scores import SpikeSums
+from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
+from nwb_latents.pipeline.evaluation.state_r2 import affine_map, mapped_states
+from nwb_latents.pipeline.evaluation.truth_bins import Course
+from nwb_latents.pipeline.stores.export_nlb import condition_psths
+from nwb_latents.pipeline.stores.export_windows import forward_bins, heldout_units
+from nwb_latents.schemas.evaluation import OF_FORECASTS
+from nwb_latents.schemas.forecasting import ForecastSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.evaluation.resampling import Statistic
-    from pipeline.evaluation.session_forecast import ForecastTask
-    from pipeline.evaluation.spike_task import RatePrediction, SpikeAnswers, SpikeTask
-    from pipeline.sources.simulator.truth import Truth
-    from schemas.evaluation import EvaluateSettings, MetricName
-    from schemas.forecasting import ForecastSource
+    from nwb_latents.pipeline.evaluation.resampling import Statistic
+    from nwb_latents.pipeline.evaluation.session_forecast import ForecastTask
+    from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeAnswers, SpikeTask
+    from nwb_latents.pipeline.sources.simulator.truth import Truth
+    from nwb_latents.schemas.evaluation import EvaluateSettings, MetricName
+    from nwb_latents.schemas.forecasting import ForecastSource
 
     FloatArray = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray, TrialTable
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, TrialTable
 
 GAP_S = 60.0
 """Time between the end of a block and the start of the next one."""
@@ -76,7 +76,7 @@ def find_blocks(trials: TrialTable) -> tuple[Blocks, BoolArray]:
 
     Examples
     --------
-    >>> from pipeline.signals.recording import TrialTable
+    >>> from nwb_latents.pipeline.signals.recording import TrialTable
     >>> text = np.full(3, "", dtype=object)
     >>> edges = {"start": np.array([0.0, 5.0, 1.0]), "stop": np.array([4.0, 9.0, 3.0])}
     >>> table = TrialTable(
@@ -164,7 +164,7 @@ def shift_spikes(
     Parameters
     ----------
     spike_times, spike_index
-        As `pipeline.nwb.units.read_spikes` gives them.
+        As `nwb_latents.pipeline.nwb.units.read_spikes` gives them.
     blocks
         The blocks.
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import h5py
 import numpy as np
 
-from pipeline.errors import DataError, MachineError, PipelineError
-from pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, open_hdf5, size_of_stream
-from pipeline.nwb.identity import label, session_id, split_subject, subject_of_name
-from pipeline.nwb.zarr_tree import ZarrTree, is_zarr
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, open_hdf5, size_of_stream
+from nwb_latents.pipeline.nwb.identity import label, session_id, split_subject, subject_of_name
+from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from pipeline.nwb.tree import Tree
+    from nwb_latents.pipeline.nwb.tree import Tree
 
 __all__ = ["NwbFile", "NwbSource", "label", "open_nwb", "session_id"]
 
@@ -135,7 +135,7 @@ def open_nwb(source: NwbSource, *, name: str | None = None) -> Iterator[NwbFile]
     ...     pass
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: x.nwb: not an NWB file: expected HDF5...
+    nwb_latents.pipeline.errors.DataError: x.nwb: not an NWB file: expected HDF5...
     """
     if isinstance(source, Path):
         shown = name or source.name

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.nwb.series_times import read_times
-from pipeline.signals.recording import FloatArray, Series
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.series_times import read_times
+from nwb_latents.pipeline.signals.recording import FloatArray, Series
 
 if TYPE_CHECKING:
-    from pipeline.nwb.file import NwbFile
-    from pipeline.nwb.layouts.layout import Layout
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.layouts.layout import Layout
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 _CM_PER = {"m": 100.0, "cm": 1.0, "mm": 0.1}
 _PER = {**_CM_PER, "range": 100.0, "au": 1.0}

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.nwb.series_times import read_times
-from pipeline.nwb.units import intersect_intervals
-from pipeline.signals.binning import merge_intervals
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.series_times import read_times
+from nwb_latents.pipeline.nwb.units import intersect_intervals
+from nwb_latents.pipeline.signals.binning import merge_intervals
 
 if TYPE_CHECKING:
-    from pipeline.nwb.file import NwbFile
-    from pipeline.nwb.layouts.layout import Layout
-    from pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.layouts.layout import Layout
+    from nwb_latents.pipeline.signals.recording import FloatArray
 
 
 def apply_mask(

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.nwb.file import NwbFile, NwbSource, open_nwb
-from pipeline.nwb.kinematics import read_kinematics, series_paths
-from pipeline.nwb.layouts import (
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
+from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
+from nwb_latents.pipeline.nwb.layouts import (
     area2_bump,
     churchland_maze,
     even_chen,
@@ -22,15 +22,15 @@ from pipeline.nwb.layouts import (
     random_target,
     ready_set_go,
 )
-from pipeline.nwb.mask import apply_mask
-from pipeline.nwb.rebase import Parts, rebase
-from pipeline.nwb.subject import subject_facts
-from pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table
-from pipeline.signals.recording import FloatArray, Recording, Series
+from nwb_latents.pipeline.nwb.mask import apply_mask
+from nwb_latents.pipeline.nwb.rebase import Parts, rebase
+from nwb_latents.pipeline.nwb.subject import subject_facts
+from nwb_latents.pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
 
 if TYPE_CHECKING:
-    from pipeline.nwb.layouts.layout import Layout
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.nwb.layouts.layout import Layout
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout

@@ -1,4 +1,4 @@
-"""A session with clock resets as one that has none (see `pipeline.nwb.clock`)."""
+"""A session with clock resets as one that has none (see `nwb_latents.pipeline.nwb.clock`)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.nwb.clock import GAP_S, Blocks, find_blocks, shift_spikes, shift_times, shift_trials
-from pipeline.signals.binning import merge_intervals
-from pipeline.signals.recording import FloatArray, IntArray, Series, TrialTable, UnitTable
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.clock import GAP_S, Blocks, find_blocks, shift_spikes, shift_times, shift_trials
+from nwb_latents.pipeline.signals.binning import merge_intervals
+from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, Series, TrialTable, UnitTable
 
 if TYPE_CHECKING:
-    from pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.file import NwbFile
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Parts:
     Attributes
     ----------
     spike_times, spike_index, units, position, velocity, trials
-        As in `pipeline.signals.recording.Recording`.
+        As in `nwb_latents.pipeline.signals.recording.Recording`.
     """
 
     spike_times: FloatArray

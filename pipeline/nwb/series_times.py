@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.nwb.file import NwbFile
-    from pipeline.nwb.layouts.layout import Layout
-    from pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.layouts.layout import Layout
+    from nwb_latents.pipeline.signals.recording import FloatArray
 
 SLOWEST_STEP_S = 0.5
 """A series sampled more slowly shows no reach; its rate or the unit of its time stamps is wrong."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.signals.recording import SubjectFacts
+from nwb_latents.pipeline.signals.recording import SubjectFacts
 
 if TYPE_CHECKING:
-    from pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.file import NwbFile
 
 _SUBJECT = "general/subject"
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.signals.binning import merge_intervals
-from pipeline.signals.recording import FloatArray, IntArray, UnitTable
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.binning import merge_intervals
+from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, UnitTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.nwb.layouts.layout import Layout
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.layouts.layout import Layout
 
 _AREAS = {
     "M1": ("m1",), "PMd": ("pmd",), "PMv": ("pmv",), "S1": ("s1",), "area2": ("area2", "a2"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ def is_zarr(path: Path) -> bool:
 
 
 class ZarrTree:
-    """An NWB-Zarr directory (see `pipeline.nwb.tree.Tree`).
+    """An NWB-Zarr directory (see `nwb_latents.pipeline.nwb.tree.Tree`).
 
     Parameters
     ----------

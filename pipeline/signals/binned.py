@@ -1,6 +1,6 @@
 """From a recording to a binned session: bin → smooth → filter, and the list of what may become a trial.
 
-Everything here needs the recording. What comes after, `pipeline.signals.trials`, needs only what is here, so
+Everything here needs the recording. What comes after, `nwb_latents.pipeline.signals.trials`, needs only what is here, so
 that trials can be cut anew from a store.
 """
 
@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
-from pipeline.signals.movements import find_candidates, native_velocity
-from pipeline.signals.outliers import count_outliers, kinematic_outliers
-from pipeline.signals.resample import resample
-from pipeline.signals.smoothing import smooth_counts
-from pipeline.signals.timebase import Grid
-from pipeline.signals.units import unit_reasons
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
+from nwb_latents.pipeline.signals.movements import find_candidates, native_velocity
+from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers
+from nwb_latents.pipeline.signals.resample import resample
+from nwb_latents.pipeline.signals.smoothing import smooth_counts
+from nwb_latents.pipeline.signals.timebase import Grid
+from nwb_latents.pipeline.signals.units import unit_reasons
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.candidates import Candidates
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
-    from schemas.quality import KinematicOutliers
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.signals.candidates import Candidates
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
+    from nwb_latents.schemas.quality import KinematicOutliers
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.signals.timebase import Grid, to_ns
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.timebase import Grid, to_ns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
 
 
 def bin_spikes(spike_times: FloatArray, spike_index: IntArray, grid: Grid) -> NDArray[np.unsignedinteger]:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 _TIMES = {
     "trial_start": "trial_start",

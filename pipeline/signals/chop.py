@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.signals.split import largest_deficit, seeded
+from nwb_latents.pipeline.signals.split import largest_deficit, seeded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 FEWEST_BLOCKS = 20
 
@@ -52,7 +52,7 @@ def chop(
 
     Examples
     --------
-    >>> from schemas.recipe import ChopSettings, IngestRecipe
+    >>> from nwb_latents.schemas.recipe import ChopSettings, IngestRecipe
     >>> recipe = IngestRecipe(chop=ChopSettings(enabled=True))
     >>> start, split = chop(np.ones(5000, bool), recipe, session="s")
     >>> start[:3].tolist(), sorted(set(split))

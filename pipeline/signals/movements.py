@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.signals.candidates import Candidates
-from pipeline.signals.onset import Onset, find_onset, speed_of
-from pipeline.signals.resample import differentiate
+from nwb_latents.pipeline.signals.candidates import Candidates
+from nwb_latents.pipeline.signals.onset import Onset, find_onset, speed_of
+from nwb_latents.pipeline.signals.resample import differentiate
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import FloatArray, Recording, Series, TrialTable
-    from schemas.recipe import IngestRecipe, OnsetSettings
+    from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series, TrialTable
+    from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings
 
 
 def find_candidates(recording: Recording, recipe: IngestRecipe, *, velocity: Series | None) -> Candidates:

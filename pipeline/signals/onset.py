@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.signals.recording import GAP_FACTOR, FloatArray, IntArray, Series
+from nwb_latents.pipeline.signals.recording import GAP_FACTOR, FloatArray, IntArray, Series
 
 if TYPE_CHECKING:
-    from schemas.recipe import OnsetSettings
+    from nwb_latents.schemas.recipe import OnsetSettings
 
 MAJOR_PEAK = 0.5
 """The first peak of this share of the highest one is the reach; later ones correct or return."""
@@ -148,7 +148,7 @@ def find_onset(
 
     Examples
     --------
-    >>> from schemas.recipe import OnsetSettings
+    >>> from nwb_latents.schemas.recipe import OnsetSettings
     >>> t = np.arange(0, 2, 0.001)
     >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)
     >>> reach = Series(t, (8 / 0.4 * 30 * tau**2 * (1 - tau) ** 2)[:, None])

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.signals.binning import merge_intervals, observed_fraction
-from pipeline.signals.resample import slopes
-from schemas.quality import KinematicOutliers
+from nwb_latents.pipeline.signals.binning import merge_intervals, observed_fraction
+from nwb_latents.pipeline.signals.resample import slopes
+from nwb_latents.schemas.quality import KinematicOutliers
 
 if TYPE_CHECKING:
-    from pipeline.signals.recording import BoolArray, FloatArray, Segment, Series
-    from pipeline.signals.timebase import Grid
-    from schemas.quality import QualitySettings
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, Segment, Series
+    from nwb_latents.pipeline.signals.timebase import Grid
+    from nwb_latents.schemas.quality import QualitySettings
 
 _BLOCK = 1 << 14
 """Samples looked at together."""
@@ -46,9 +46,9 @@ def kinematic_outliers(
 
     Examples
     --------
-    >>> from pipeline.signals.recording import Series
-    >>> from pipeline.signals.timebase import Grid
-    >>> from schemas.quality import QualitySettings
+    >>> from nwb_latents.pipeline.signals.recording import Series
+    >>> from nwb_latents.pipeline.signals.timebase import Grid
+    >>> from nwb_latents.schemas.quality import QualitySettings
     >>> t = np.arange(1000) * 0.01
     >>> x = np.where(np.arange(1000) == 500, 40.0, 0.0)[:, None]
     >>> settings = QualitySettings(position_dilate_s=0.1, position_erode_s=0.0)

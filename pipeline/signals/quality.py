@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from schemas.quality import Percentiles, RateStability, SessionQuality
+from nwb_latents.schemas.quality import Percentiles, RateStability, SessionQuality
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pipeline.signals.binned import BinnedSession
-    from pipeline.signals.recording import FloatArray, IntArray
-    from schemas.quality import Flag, QualityFilter, QualitySettings
-    from schemas.recipe import IngestRecipe
-    from schemas.store import DropCounts
+    from nwb_latents.pipeline.signals.binned import BinnedSession
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.schemas.quality import Flag, QualityFilter, QualitySettings
+    from nwb_latents.schemas.recipe import IngestRecipe
+    from nwb_latents.schemas.store import DropCounts
 
 MOST_DECODED_TRIALS = 200
 """Decodability is measured on at most this many training trials, evenly spread over the session."""
@@ -190,7 +190,7 @@ def flags_of(quality: SessionQuality, settings: QualitySettings) -> tuple[Flag, 
 
     Examples
     --------
-    >>> from schemas.quality import QualitySettings
+    >>> from nwb_latents.schemas.quality import QualitySettings
     >>> nothing = percentiles(np.array([]))
     >>> poor = SessionQuality(
     ...     n_trials=3, n_units=9, reaction_time_s=nothing, peak_speed_cm_s=nothing, rates={}, outliers={},
@@ -233,7 +233,7 @@ def objections(quality: SessionQuality | None, asked: QualityFilter) -> tuple[st
 
     Examples
     --------
-    >>> from schemas.quality import QualityFilter
+    >>> from nwb_latents.schemas.quality import QualityFilter
     >>> objections(None, QualityFilter()), objections(None, QualityFilter(min_trials=5))
     ((), ('its quality was not measured',))
     """

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.interpolate import PchipInterpolator
 
 if TYPE_CHECKING:
-    from pipeline.signals.recording import FloatArray, IntArray, Segment, Series
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, Segment, Series
 
 CUTOFF = 0.8
 """Cut-off of the anti-alias filter as a share of the bins' Nyquist frequency."""
@@ -39,7 +39,7 @@ def differentiate(series: Series) -> Series:
 
     Examples
     --------
-    >>> from pipeline.signals.recording import Series
+    >>> from nwb_latents.pipeline.signals.recording import Series
     >>> t = np.arange(4) * 0.5
     >>> differentiate(Series(t, (3 * t)[:, None])).values[:, 0]
     array([3., 3., 3., 3.])
@@ -113,7 +113,7 @@ def resample(series: Series, at: FloatArray, *, bin_size_s: float) -> FloatArray
 
     Examples
     --------
-    >>> from pipeline.signals.recording import Series
+    >>> from nwb_latents.pipeline.signals.recording import Series
     >>> t = np.arange(200) * 0.001
     >>> resample(Series(t, np.ones((200, 1))), np.array([0.05, 0.07]), bin_size_s=0.02)[:, 0]
     array([1., 1.])

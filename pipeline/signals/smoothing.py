@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from pipeline.machine import available_cores
+from nwb_latents.pipeline.machine import available_cores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import BoolArray, FloatArray
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
 
 _BLOCK = 256
 """Bins smoothed together."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
 
 NS_PER_S = 1_000_000_000
 

@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import DataError
-from pipeline.signals.binned import BinnedSession, bin_session
-from pipeline.signals.candidates import selection_reasons, to_arrays, touches, window_reasons
-from pipeline.signals.chop import bin_hints, chop
-from pipeline.signals.quality import measure_quality
-from pipeline.signals.split import stratified_split
-from schemas.store import DropCounts
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.binned import BinnedSession, bin_session
+from nwb_latents.pipeline.signals.candidates import selection_reasons, to_arrays, touches, window_reasons
+from nwb_latents.pipeline.signals.chop import bin_hints, chop
+from nwb_latents.pipeline.signals.quality import measure_quality
+from nwb_latents.pipeline.signals.split import stratified_split
+from nwb_latents.schemas.store import DropCounts
 
 if TYPE_CHECKING:
-    from pipeline.signals.recording import IntArray, Recording
-    from schemas.quality import SessionQuality
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.signals.recording import IntArray, Recording
+    from nwb_latents.schemas.quality import SessionQuality
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 Arrays = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Arrays of a trial store, under the names and dimensions of `schemas.store`.
+    """Arrays of a trial store, under the names and dimensions of `nwb_latents.schemas.store`.
 
     Attributes
     ----------

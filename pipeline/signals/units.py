@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.signals.timebase import to_ns
+from nwb_latents.pipeline.signals.timebase import to_ns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 
 def unit_reasons(

@@ -16,15 +16,15 @@ import requests
 import tenacity
 from requests.adapters import HTTPAdapter
 
-from pipeline.errors import DataError, MachineError, PipelineError, SettingsError
-from pipeline.sources.transfer import RefusedError
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError, SettingsError
+from nwb_latents.pipeline.sources.transfer import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from dandi.dandiapi import DandiAPIClient
 
-    from pipeline.sources.retry_policy import RetryPolicy
+    from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 _NO_ACCESS = frozenset({401, 403})
 _GONE = frozenset({404, 410})
@@ -142,11 +142,11 @@ def connect(access: Access, *, policy: RetryPolicy) -> DandiAPIClient:
 
     Examples
     --------
-    >>> from pipeline.sources.retry_policy import RetryPolicy
+    >>> from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
     >>> connect(Access("http://127.0.0.1:9"), policy=RetryPolicy(attempts=1))
     Traceback (most recent call last):
         ...
-    pipeline.errors.MachineError: Archive: the archive http://127.0.0.1:9 cannot be reached ...
+    nwb_latents.pipeline.errors.MachineError: Archive: the archive http://127.0.0.1:9 cannot be reached ...
     """
     # The client looks up its own newest version on the web unless told not to.
     os.environ.setdefault("DANDI_NO_ET", "1")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.sources.archive_client import Access, connect
-from pipeline.sources.archive_listing import DRAFT, Listed, list_files
-from pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.sources.archive_client import Access, connect
+from nwb_latents.pipeline.sources.archive_listing import DRAFT, Listed, list_files
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from schemas.catalog import DandisetEntry
+    from nwb_latents.schemas.catalog import DandisetEntry
 
 Change = Literal["added", "removed", "content", "id", "unknown"]
 
@@ -129,14 +129,14 @@ def diff_dandiset(
 
     Examples
     --------
-    >>> from pipeline.sources.known_dandisets import known_dandisets
+    >>> from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
     >>> diff_dandiset(
     ...     known_dandisets()["000688"], "000688", instance="http://127.0.0.1:9",
     ...     policy=RetryPolicy(attempts=1),
     ... )
     Traceback (most recent call last):
         ...
-    pipeline.errors.MachineError: Archive: the archive http://127.0.0.1:9 cannot be reached ...
+    nwb_latents.pipeline.errors.MachineError: Archive: the archive http://127.0.0.1:9 cannot be reached ...
     """
     access = Access(instance, (token or "").strip() or None, token_env)
     client = connect(access, policy=policy or RetryPolicy())

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from dandi.dandiapi import RemoteDandiset
 
-    from schemas.catalog import AssetPin
+    from nwb_latents.schemas.catalog import AssetPin
 
 DRAFT = "draft"
 SHA256 = "dandi:sha2-256"
@@ -153,7 +153,7 @@ def hold_against_pins(pins: Iterable[AssetPin], listed: Iterable[Listed]) -> tup
 
     Examples
     --------
-    >>> from schemas.catalog import AssetPin
+    >>> from nwb_latents.schemas.catalog import AssetPin
     >>> pin = AssetPin(path="a.nwb", asset_id="1", sha256="a" * 64, size=3)
     >>> files, notes = hold_against_pins([pin], [Listed("a.nwb", 3, "2", "a" * 64)])
     >>> files[0].asset_id, notes

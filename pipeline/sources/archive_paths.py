@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
 
 _DANDISET = re.compile(r"(?:DANDI:)?(?P<id>\d{6})(?:[@/](?P<version>draft|\d+\.\d+\.\d+))?", re.IGNORECASE)
 _MAX_NAME_BYTES = 240
@@ -73,7 +73,7 @@ def local_path(root: Path, archive_path: str) -> Path:
     >>> local_path(Path("d"), "../a.nwb")
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The archive lists a file at '../a.nwb', which ...
+    nwb_latents.pipeline.errors.DataError: The archive lists a file at '../a.nwb', which ...
     """
     parts = archive_path.split("/")
     complaint = None

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError
-from pipeline.sources.archive_listing import ETAG, SHA256, ZARR_CHECKSUM
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.archive_listing import ETAG, SHA256, ZARR_CHECKSUM
 
 if TYPE_CHECKING:
     from dandi.dandiapi import BaseRemoteAsset
 
-    from pipeline.sources.asset import Asset
-    from pipeline.sources.checksums import Digests
-    from schemas.catalog import AssetPin
+    from nwb_latents.pipeline.sources.asset import Asset
+    from nwb_latents.pipeline.sources.checksums import Digests
+    from nwb_latents.schemas.catalog import AssetPin
 
 _NAMES = {"sha256": "sha256", "dandi_etag": "dandi-etag", "zarr_checksum": "zarr checksum", "md5": "md5"}
 
@@ -29,7 +29,7 @@ class Expected:
 
     Examples
     --------
-    >>> from pipeline.sources.checksums import Digests
+    >>> from nwb_latents.pipeline.sources.checksums import Digests
     >>> found = Digests(size=3, sha256="ab", dandi_etag="cd-1")
     >>> Expected(size=3, sha256=None, dandi_etag="cd-1").complaint(found) is None
     True

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from pipeline.sources.streaming import RemoteFile
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.sources.streaming import RemoteFile
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 Mode = Literal["download", "stream", "auto"]
 """Whether a file of an archive is fetched whole, read where it lies, or whichever brings fewer bytes."""

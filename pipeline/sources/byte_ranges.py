@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import requests
 import tenacity
 
-from pipeline.errors import DataError, MachineError
-from pipeline.sources.interruptions import (
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.interruptions import (
     TRANSIENT_ERRORS,
     TRANSIENT_STATUSES,
     InterruptedTransferError,
@@ -27,7 +27,7 @@ from pipeline.sources.interruptions import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipeline.sources.retry_policy import RetryPolicy
+    from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 logger = logging.getLogger(__name__)
 

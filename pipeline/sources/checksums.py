@@ -16,13 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from pipeline.sources.asset import BytesProgress
+    from nwb_latents.pipeline.sources.asset import BytesProgress
 
 _BLOCK_BYTES = 1 << 20
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
 
-from pipeline.errors import DataError
-from pipeline.sources.archive_client import Access, connect
-from pipeline.sources.archive_listing import (
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.archive_client import Access, connect
+from nwb_latents.pipeline.sources.archive_listing import (
     DRAFT,
     Listed,
     choose_recordings,
@@ -25,25 +25,25 @@ from pipeline.sources.archive_listing import (
     published_versions,
     version_note,
 )
-from pipeline.sources.archive_paths import local_path, parse_dandiset
-from pipeline.sources.archive_promise import Expected, gone, promised
-from pipeline.sources.asset import Asset, BytesProgress, Mode
-from pipeline.sources.checksums import forget_file, noted_sha256, remember_digests
-from pipeline.sources.delivery import deliver
-from pipeline.sources.disk import disk_errors
-from pipeline.sources.local_copies import is_remembered, is_verified
-from pipeline.sources.retry_policy import RetryPolicy
-from pipeline.sources.streaming import RemoteFile, StreamRefusedError
-from pipeline.sources.transfer import download
-from pipeline.sources.zarr_download import fetch_zarr
+from nwb_latents.pipeline.sources.archive_paths import local_path, parse_dandiset
+from nwb_latents.pipeline.sources.archive_promise import Expected, gone, promised
+from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
+from nwb_latents.pipeline.sources.checksums import forget_file, noted_sha256, remember_digests
+from nwb_latents.pipeline.sources.delivery import deliver
+from nwb_latents.pipeline.sources.disk import disk_errors
+from nwb_latents.pipeline.sources.local_copies import is_remembered, is_verified
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.sources.streaming import RemoteFile, StreamRefusedError
+from nwb_latents.pipeline.sources.transfer import download
+from nwb_latents.pipeline.sources.zarr_download import fetch_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dandi.dandiapi import BaseRemoteAsset, BaseRemoteZarrAsset, DandiAPIClient, RemoteDandiset
 
-    from schemas.catalog import AssetPin, DandisetEntry
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.schemas.catalog import AssetPin, DandisetEntry
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 logger = logging.getLogger(__name__)
 

@@ -6,16 +6,16 @@ import logging
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-from pipeline.sources.byte_ranges import StreamRefusedError
-from pipeline.sources.checksums import verified_digest
+from nwb_latents.pipeline.sources.byte_ranges import StreamRefusedError
+from nwb_latents.pipeline.sources.checksums import verified_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.sources.asset import Asset, BytesProgress, Mode
-    from pipeline.sources.streaming import RemoteFile
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
+    from nwb_latents.pipeline.sources.streaming import RemoteFile
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def deliver(
 
 
 def _stream_if_worth_it(archive: Archive, asset: Asset, recipe: IngestRecipe) -> RemoteFile | None:
-    from pipeline.nwb.read import bytes_needed  # noqa: PLC0415 - h5py, which a listing does without
+    from nwb_latents.pipeline.nwb.read import bytes_needed  # noqa: PLC0415 - h5py, which a listing does without
 
     with ExitStack() as undo:
         try:

@@ -7,7 +7,7 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     ...     Path("no such folder/a.nwb").touch()
     Traceback (most recent call last):
         ...
-    pipeline.errors.MachineError: no such folder/a.nwb: No such file or directory. ...
+    nwb_latents.pipeline.errors.MachineError: no such folder/a.nwb: No such file or directory. ...
     """
     try:
         yield

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError
-from pipeline.sources.asset import Asset, BytesProgress, Mode
-from pipeline.sources.checksums import digest_file, verified_digest
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
+from nwb_latents.pipeline.sources.checksums import digest_file, verified_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 __all__ = ["FolderSource", "digest_file"]
 

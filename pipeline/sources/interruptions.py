@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import requests
 
 if TYPE_CHECKING:
-    from pipeline.sources.retry_policy import RetryPolicy
+    from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that waiting may mend."""
@@ -44,7 +44,7 @@ def wait_s(policy: RetryPolicy, error: BaseException | None, *, failures: int) -
 
     Examples
     --------
-    >>> from pipeline.sources.retry_policy import RetryPolicy
+    >>> from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
     >>> wait_s(RetryPolicy(), InterruptedTransferError("status 429", 30.0), failures=2)
     30.0
     """

@@ -8,8 +8,8 @@ from pathlib import Path
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import SettingsError
-from schemas.catalog import DandisetEntry
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.schemas.catalog import DandisetEntry
 
 _PACKAGED = "known_dandisets.yaml"
 
@@ -17,7 +17,7 @@ _PACKAGED = "known_dandisets.yaml"
 def known_dandisets() -> dict[str, DandisetEntry]:
     """Return the known dandisets by their id, in order of it.
 
-    They come with the installed package or, in a checkout, from the catalog at its top.
+    They come with the package: the file is `catalog.yaml` at the top of the source.
 
     Returns
     -------
@@ -34,15 +34,8 @@ def known_dandisets() -> dict[str, DandisetEntry]:
     >>> known_dandisets()["000688"].version
     '0.250122.1735'
     """
-    package = resources.files("pipeline")
-    checkout = Path(str(package)).parent / "catalog.yaml"
-    packaged = package / _PACKAGED
-    source, text = (
-        (_PACKAGED, packaged.read_text(encoding="utf-8"))
-        if packaged.is_file()
-        else (str(checkout), _read(checkout))
-    )
-    return parse_dandisets(text, source=source)
+    packaged = resources.files("nwb_latents") / _PACKAGED
+    return parse_dandisets(_read(Path(str(packaged))), source=_PACKAGED)
 
 
 def parse_dandisets(text: str, *, source: str) -> dict[str, DandisetEntry]:
@@ -58,7 +51,7 @@ def parse_dandisets(text: str, *, source: str) -> dict[str, DandisetEntry]:
     Raises
     ------
     SettingsError
-        If it is not YAML or an entry is not as `schemas.catalog.DandisetEntry` says.
+        If it is not YAML or an entry is not as `nwb_latents.schemas.catalog.DandisetEntry` says.
 
     Examples
     --------

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.sources.checksums import digest_content, recall_digests, remember_digests
+from nwb_latents.pipeline.sources.checksums import digest_content, recall_digests, remember_digests
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.sources.archive_promise import Expected
-    from pipeline.sources.asset import BytesProgress
+    from nwb_latents.pipeline.sources.archive_promise import Expected
+    from nwb_latents.pipeline.sources.asset import BytesProgress
 
 
 def is_remembered(path: Path, expected: Expected) -> bool:
@@ -19,7 +19,7 @@ def is_remembered(path: Path, expected: Expected) -> bool:
     Examples
     --------
     >>> from pathlib import Path
-    >>> from pipeline.sources.archive_promise import Expected
+    >>> from nwb_latents.pipeline.sources.archive_promise import Expected
     >>> is_remembered(Path("no such file.nwb"), Expected(size=3, sha256="00"))
     False
     """
@@ -47,7 +47,7 @@ def is_verified(path: Path, expected: Expected, progress: BytesProgress | None =
     Examples
     --------
     >>> from pathlib import Path
-    >>> from pipeline.sources.archive_promise import Expected
+    >>> from nwb_latents.pipeline.sources.archive_promise import Expected
     >>> is_verified(Path("no such file.nwb"), Expected(size=3, sha256="00"))
     False
     """

@@ -12,16 +12,16 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Self
 
-from pipeline.errors import PipelineError
-from pipeline.sources.block_cache import BlockCache, ReadAhead
-from pipeline.sources.byte_ranges import ByteRanges, StreamRefusedError
+from nwb_latents.pipeline.errors import PipelineError
+from nwb_latents.pipeline.sources.block_cache import BlockCache, ReadAhead
+from nwb_latents.pipeline.sources.byte_ranges import ByteRanges, StreamRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import Buffer
 
-    from pipeline.sources.retry_policy import RetryPolicy
+    from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 __all__ = ["BLOCK_BYTES", "RemoteFile", "StreamRefusedError"]
 
@@ -63,14 +63,14 @@ class RemoteFile(io.RawIOBase):
 
     Examples
     --------
-    >>> from pipeline.sources.retry_policy import RetryPolicy
+    >>> from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
     >>> policy = RetryPolicy(attempts=1)
     >>> where = "http://127.0.0.1:9/a"
     >>> with RemoteFile(lambda: where, size=9, etag=None, policy=policy, name="a.nwb") as file:
     ...     file.read(2)
     Traceback (most recent call last):
         ...
-    pipeline.errors.MachineError: a.nwb: reading it in the archive broke off at byte 0 of 9: ...
+    nwb_latents.pipeline.errors.MachineError: a.nwb: reading it in the archive broke off at byte 0 of 9: ...
     """
 
     def __init__(

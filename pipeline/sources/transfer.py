@@ -16,10 +16,10 @@ from typing import IO, TYPE_CHECKING
 
 import tenacity
 
-from pipeline.errors import DataError, MachineError
-from pipeline.sources.checksums import ContentDigester, Digests, forget_file
-from pipeline.sources.disk import no_space, put_in_place, require_space
-from pipeline.sources.interruptions import (
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.checksums import ContentDigester, Digests, forget_file
+from nwb_latents.pipeline.sources.disk import no_space, put_in_place, require_space
+from nwb_latents.pipeline.sources.interruptions import (
     TRANSIENT_ERRORS,
     TRANSIENT_STATUSES,
     InterruptedTransferError,
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     import requests
 
-    from pipeline.sources.archive_promise import Expected
-    from pipeline.sources.asset import BytesProgress
-    from pipeline.sources.retry_policy import RetryPolicy
+    from nwb_latents.pipeline.sources.archive_promise import Expected
+    from nwb_latents.pipeline.sources.asset import BytesProgress
+    from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -116,15 +116,15 @@ def download(
     --------
     >>> import requests
     >>> from pathlib import Path
-    >>> from pipeline.sources.retry_policy import RetryPolicy
+    >>> from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
     >>> policy = RetryPolicy(attempts=1)
-    >>> from pipeline.sources.archive_promise import Expected
+    >>> from nwb_latents.pipeline.sources.archive_promise import Expected
     >>> expected = Expected(size=3)
     >>> with requests.Session() as session:
     ...     download(session, "http://127.0.0.1:9/a", path=Path("a.nwb"), expected=expected, policy=policy)
     Traceback (most recent call last):
         ...
-    pipeline.errors.MachineError: a.nwb: download broke off at byte 0 of 3: ...
+    nwb_latents.pipeline.errors.MachineError: a.nwb: download broke off at byte 0 of 3: ...
     """
     part, name = part_path(path), name or path.name
     from_scratch = 0

@@ -14,10 +14,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import DataError, MachineError
-from pipeline.sources.archive_paths import local_path
-from pipeline.sources.archive_promise import Expected
-from pipeline.sources.checksums import (
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.archive_paths import local_path
+from nwb_latents.pipeline.sources.archive_promise import Expected
+from nwb_latents.pipeline.sources.checksums import (
     Digests,
     digest_content,
     digest_of_folder,
@@ -25,16 +25,16 @@ from pipeline.sources.checksums import (
     forget_file,
     remember_digests,
 )
-from pipeline.sources.disk import put_in_place, require_space
-from pipeline.sources.transfer import download, part_path
+from nwb_latents.pipeline.sources.disk import put_in_place, require_space
+from nwb_latents.pipeline.sources.transfer import download, part_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from dandi.dandiapi import BaseRemoteZarrAsset, RemoteZarrEntry
 
-    from pipeline.sources.asset import BytesProgress
-    from pipeline.sources.retry_policy import RetryPolicy
+    from nwb_latents.pipeline.sources.asset import BytesProgress
+    from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 logger = logging.getLogger(__name__)
 

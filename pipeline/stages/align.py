@@ -12,10 +12,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
-from pipeline.stages.align_sessions import new_sessions
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.train import (
+from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
+from nwb_latents.pipeline.stages.align_sessions import new_sessions
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.train import (
     final_metrics,
     now,
     only_trainer,
@@ -23,11 +23,11 @@ from pipeline.stages.train import (
     run_event,
     run_key,
 )
-from pipeline.stores.catalog import add_run, read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_trials
-from schemas.catalog import Alignment, RunEntry
-from schemas.training import RunConfig, RunSource
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.schemas.catalog import Alignment, RunEntry
+from nwb_latents.schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import Tensor
 
-    from pipeline.training.inference import TrainedRun
-    from schemas.align import AlignSettings
-    from schemas.catalog import Catalog, SessionEntry
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.align import AlignSettings
+    from nwb_latents.schemas.catalog import Catalog, SessionEntry
 
 _NAMED_IN_MESSAGE = 5
 
@@ -129,11 +129,11 @@ def align(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.align import AlignSettings
+    >>> from nwb_latents.schemas.align import AlignSettings
     >>> align(Path("nowhere/catalog.yaml"), AlignSettings(), run="mine", sessions=["*"], trials=[8])
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: No run is called mine. Complete runs in the catalog: none; ...
+    nwb_latents.pipeline.errors.DataError: No run is called mine. Complete runs in the catalog: none; ...
     """
     report = report or ignore
     if not trials or min(trials) < 1 or seeds < 1:
@@ -186,9 +186,9 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, repo
         close = difflib.get_close_matches(name, catalog.runs, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(f"No run is called {name}.{hint} Complete runs in the catalog: {known}.")
-    from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
-    from pipeline.training.inference import load_run  # noqa: PLC0415
-    from pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
+    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
+    from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
 
     entry = catalog.runs[name]
     run_dir = catalog_path.parent / entry.path
@@ -214,7 +214,7 @@ def _condition_means(
     catalog_path: Path, catalog: Catalog, config: RunConfig, trained: TrainedRun, report: Report
 ) -> dict[str, Tensor]:
     """Return what the parent reads in under each condition; nothing if a store of it is gone or changed."""
-    from pipeline.training.read_in_start import condition_means  # noqa: PLC0415
+    from nwb_latents.pipeline.training.read_in_start import condition_means  # noqa: PLC0415
 
     stores = {e.session: e for e in catalog.sessions.values() if e.recipe_id == config.recipe_id}
     same = {
@@ -234,14 +234,14 @@ def _condition_means(
 
 
 def _alignable() -> list[str]:
-    from models.registry import alignable_models  # noqa: PLC0415
+    from nwb_latents.models.registry import alignable_models  # noqa: PLC0415
 
     return alignable_models()
 
 
 def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> None:
     """Read the sessions; refuse more trials than there are before anything is trained."""
-    from pipeline.training.begin import training_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.training.begin import training_trials  # noqa: PLC0415
 
     short = []
     for entry in entries:
@@ -259,7 +259,7 @@ def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> 
 
 
 def _make(work: _Work, task: _Task) -> RunEntry:
-    from pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
+    from nwb_latents.pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
 
     parent, entry = work.parent, task.session
     dataset = work.datasets[entry.session]
@@ -300,13 +300,13 @@ def _make(work: _Work, task: _Task) -> RunEntry:
 def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> RunEntry:
     import numpy as np  # noqa: PLC0415
 
-    from pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
-    from pipeline.training.build import built_model  # noqa: PLC0415
-    from pipeline.training.checkpoint import read_weights  # noqa: PLC0415
-    from pipeline.training.feed import feed_sessions  # noqa: PLC0415
-    from pipeline.training.loop import fit  # noqa: PLC0415
-    from pipeline.training.read_in_start import start_by_conditions, start_in_frames  # noqa: PLC0415
-    from pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
+    from nwb_latents.pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
+    from nwb_latents.pipeline.training.build import built_model  # noqa: PLC0415
+    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
+    from nwb_latents.pipeline.training.feed import feed_sessions  # noqa: PLC0415
+    from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
+    from nwb_latents.pipeline.training.read_in_start import start_by_conditions, start_in_frames  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 
     settings, pretrained = begun.settings, work.parent.weights
     (session,) = begun.sessions

@@ -7,22 +7,22 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import PartialFailure
-from pipeline.stages.decode import decode
-from pipeline.stages.report import Report, ignore
-from pipeline.stores.catalog import add_results, read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_trials
-from schemas.results import Score
+from nwb_latents.pipeline.errors import PartialFailure
+from nwb_latents.pipeline.stages.decode import decode
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.catalog import add_results, read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.schemas.results import Score
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from schemas.catalog import RunEntry
-    from schemas.decoding import DecodeSettings
-    from schemas.results import DecodeSource
-    from schemas.training import Device
+    from nwb_latents.schemas.catalog import RunEntry
+    from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.results import DecodeSource
+    from nwb_latents.schemas.training import Device
 
 RATES_METRIC = "rates_r2"
 """R² of the reconstruction against the smoothed rates themselves, over whole test trials."""
@@ -89,7 +89,7 @@ def score_alignments(
     entries
         Runs that `align` made; all of one recipe.
     settings
-        Of the velocity decoder (`pipeline.stages.decode.decode`), which is fitted to all training trials of a
+        Of the velocity decoder (`nwb_latents.pipeline.stages.decode.decode`), which is fitted to all training trials of a
         session, however few the model was given.
     device
         Where the models run.
@@ -127,8 +127,8 @@ def score_alignments(
 def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Score:
     import numpy as np  # noqa: PLC0415
 
-    from pipeline.evaluation.r2 import r2  # noqa: PLC0415
-    from pipeline.training.inference import load_run  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.r2 import r2  # noqa: PLC0415
+    from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     (session,) = entry.sessions
     held = read_catalog(catalog_path).sessions.values()

@@ -6,14 +6,14 @@ import difflib
 import fnmatch
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.stages.report import Report
-    from schemas.catalog import Catalog, SessionEntry
-    from schemas.training import RunConfig
+    from nwb_latents.pipeline.stages.report import Report
+    from nwb_latents.schemas.catalog import Catalog, SessionEntry
+    from nwb_latents.schemas.training import RunConfig
 
 _NAMED_IN_MESSAGE = 5
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Self
 
 from filelock import Timeout
 
-from pipeline.errors import MachineError
-from pipeline.stores.catalog import session_key, update_catalog
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.stores.catalog import session_key, update_catalog
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from schemas.catalog import Catalog, SessionEntry
+    from nwb_latents.schemas.catalog import Catalog, SessionEntry
 
 LEAST_SECONDS = 1.0
 WORK_SHARE = 0.05
@@ -43,8 +43,8 @@ class CatalogBatch:
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from schemas.catalog import Catalog, SessionEntry
-    >>> from pipeline.stores.catalog import read_catalog
+    >>> from nwb_latents.schemas.catalog import Catalog, SessionEntry
+    >>> from nwb_latents.pipeline.stores.catalog import read_catalog
     >>> entry = SessionEntry(session="s", subject="A", task="CO", recipe_id="r", store="s.zarr",
     ...                      store_key="k", source="s.nwb", n_trials=1, n_units=1, n_bins=1,
     ...                      bin_size_s=0.02, created="")

@@ -1,7 +1,7 @@
 """``pipeline run decode``: hand velocity from rates, reconstructions and forecasts, scored and drawn.
 
 Catalog → sessions and runs → decoders of each session → scores into the catalog, pictures and the table of
-their parts beside it. Decoders carried from session to session: `pipeline.stages.decode_transfer`.
+their parts beside it. Decoders carried from session to session: `nwb_latents.pipeline.stages.decode_transfer`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.trained_runs import (
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     Failures,
     choose,
@@ -20,10 +20,10 @@ from pipeline.stages.trained_runs import (
     file_name,
     load_runs,
 )
-from pipeline.stores.atomic import write_bytes
-from pipeline.stores.catalog import add_results, read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.atomic import write_bytes
+from nwb_latents.pipeline.stores.catalog import add_results, read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.lag_scan import LagScan
-    from pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
-    from pipeline.training.inference import TrainedRun
-    from schemas.catalog import RunEntry, SessionEntry
-    from schemas.decoding import DecodeSettings
-    from schemas.results import DecodeSource, Score
-    from schemas.training import Device
+    from nwb_latents.pipeline.evaluation.lag_scan import LagScan
+    from nwb_latents.pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.results import DecodeSource, Score
+    from nwb_latents.schemas.training import Device
 
 
 @dataclass(frozen=True)
@@ -142,11 +142,11 @@ def decode(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.decoding import DecodeSettings
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
     >>> decode(Path("nowhere/catalog.yaml"), DecodeSettings())
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
@@ -176,8 +176,8 @@ def _plan(
     recipe_id: str | None,
     report: Report,
 ) -> _Work:
-    from pipeline.evaluation.history import check_history  # noqa: PLC0415
-    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.history import check_history  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
     for entry in entries:
@@ -231,8 +231,8 @@ def _possible_sources(
 
 
 def _decode_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    from pipeline.evaluation.lag_scan import scan_lags  # noqa: PLC0415
-    from pipeline.evaluation.session import Decoded, fit_session_decoder  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.lag_scan import scan_lags  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.session import Decoded, fit_session_decoder  # noqa: PLC0415
 
     store, settings = store_path(work.catalog_path, entry.store), work.settings
     trials, continuous = read_trials(store).load(), read_continuous(store)
@@ -292,9 +292,9 @@ def _signals_of(work: _Work, session: str, test: xr.Dataset, *, run: str) -> lis
 
 
 def _draw(work: _Work, decoded: list[Decoded], *, run: str) -> None:
-    from pipeline.evaluation.decode_figures import draw_parts  # noqa: PLC0415
-    from pipeline.evaluation.figures import draw_trajectories, draw_velocity  # noqa: PLC0415
-    from pipeline.evaluation.session_parts import parts_table  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decode_figures import draw_parts  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures import draw_trajectories, draw_velocity  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.session_parts import parts_table  # noqa: PLC0415
 
     folder = _folder(work)
     stem = "_".join(file_name(part) for part in (decoded[0].decoder.session, run) if part)
@@ -308,7 +308,7 @@ def _draw(work: _Work, decoded: list[Decoded], *, run: str) -> None:
 
 
 def _draw_scan(work: _Work, scans: list[LagScan], scores: list[Score]) -> None:
-    from pipeline.evaluation.decode_figures import draw_lag_scan  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decode_figures import draw_lag_scan  # noqa: PLC0415
 
     session = scans[0].session
     for scan in scans:
@@ -338,7 +338,7 @@ def _transfer(work: _Work, run: RunEntry) -> None:
 
 def _summarise(work: _Work) -> None:
     """Draw all scores of the recipe at this lag, those of earlier decodings included."""
-    from pipeline.evaluation.figures import draw_summary  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures import draw_summary  # noqa: PLC0415
 
     wanted = (work.recipe_id, "velocity_r2", work.settings.lag_ms, "test")
     scores = [

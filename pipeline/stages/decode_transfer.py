@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError
-from pipeline.stages.trained_runs import file_name
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages.trained_runs import file_name
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipeline.training.inference import TrainedRun
-    from schemas.catalog import RunEntry, SessionEntry
-    from schemas.decoding import DecodeSettings
-    from schemas.results import Score
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.results import Score
 
 
 def needs_two_sessions(entries: Sequence[SessionEntry], runs: Sequence[RunEntry]) -> None:
@@ -71,8 +71,8 @@ def transfer_run(
     DataError
         If the axes of the sessions differ, or a session lacks test trials or velocity.
     """
-    from pipeline.evaluation.decode_figures import draw_transfer  # noqa: PLC0415
-    from pipeline.evaluation.transfer import SessionStates, session_states, transfer_scores  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decode_figures import draw_transfer  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.transfer import SessionStates, session_states, transfer_scores  # noqa: PLC0415
 
     if len(entries) < 2:
         return []

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.trained_runs import (
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     Failures,
     each_session,
@@ -18,10 +18,10 @@ from pipeline.stages.trained_runs import (
     matching_runs,
     named_runs,
 )
-from pipeline.stores.atomic import write_bytes
-from pipeline.stores.catalog import read_catalog, select_sessions
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.atomic import write_bytes
+from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.ridge import Ridge
-    from pipeline.training.inference import TrainedRun
-    from schemas.catalog import RunEntry, SessionEntry
-    from schemas.embedding import EmbedSettings
-    from schemas.training import Device
+    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.embedding import EmbedSettings
+    from nwb_latents.schemas.training import Device
 
 TABLE, SCATTER = "embedding.nc", "embedding.png"
 
@@ -47,7 +47,7 @@ class Embeddings:
     Attributes
     ----------
     table
-        As `pipeline.evaluation.embedding.embedding_table` makes it, of all sessions of the run.
+        As `nwb_latents.pipeline.evaluation.embedding.embedding_table` makes it, of all sessions of the run.
     files
         Everything written: datasets (NetCDF) and pictures.
     """
@@ -125,15 +125,15 @@ def embed(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.embedding import EmbedSettings
+    >>> from nwb_latents.schemas.embedding import EmbedSettings
     >>> embed(Path("nowhere/catalog.yaml"), EmbedSettings(), run="mdssm-0")
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: No run is called mdssm-0. Complete runs in the catalog: none; ...
+    nwb_latents.pipeline.errors.DataError: No run is called mdssm-0. Complete runs in the catalog: none; ...
     """
-    from pipeline.evaluation.embedding import embedding_table, needs_embedding  # noqa: PLC0415
-    from pipeline.evaluation.embedding_figures import draw_embedding  # noqa: PLC0415
-    from pipeline.training.inference import load_run  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.embedding import embedding_table, needs_embedding  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.embedding_figures import draw_embedding  # noqa: PLC0415
+    from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
     trained = load_run(catalog_path.parent / work.run.path, device=device)
@@ -165,7 +165,7 @@ def _plan(
     towards: str | None,
     report: Report,
 ) -> _Work:
-    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
     catalog = read_catalog(catalog_path)
     [entry] = named_runs(catalog, [run])
@@ -243,8 +243,8 @@ def _report_table(work: _Work, table: xr.Dataset) -> None:
 
 
 def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset) -> dict[str, object]:
-    from pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
-    from pipeline.evaluation.embedding_figures import draw_interpolation  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.embedding_figures import draw_interpolation  # noqa: PLC0415
 
     settings = work.settings
     mean = table["mean"].sel(session=entry.session).values
@@ -281,8 +281,8 @@ def _decoder(work: _Work, entry: SessionEntry) -> Ridge | None:
     """Fit the session's velocity decoder on its training trials; None, and a note, where that cannot be."""
     import numpy as np  # noqa: PLC0415
 
-    from pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-    from pipeline.evaluation.velocity import fit_velocity_decoder  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder  # noqa: PLC0415
 
     settings = work.settings
     store = store_path(work.catalog_path, entry.store)
@@ -308,8 +308,8 @@ def _flow(work: _Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> Non
     """Flow fields along the first direction of the grid, through its middle, all in one plane."""
     import xarray as xr  # noqa: PLC0415
 
-    from pipeline.evaluation.embedding_figures import draw_flow  # noqa: PLC0415
-    from pipeline.evaluation.flow import flow_field, plane_of  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.embedding_figures import draw_flow  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.flow import flow_field, plane_of  # noqa: PLC0415
 
     if made.sizes["latent"] < 2:
         text = f"{made.attrs['session']}: a latent state of one dimension has no flow field in a plane"

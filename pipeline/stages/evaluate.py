@@ -13,15 +13,15 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, MachineError
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.trained_runs import FAILURES, Failures, choose, each_session, load_runs
-from pipeline.stores.catalog import add_evaluations, read_catalog
-from pipeline.stores.export_windows import whole_bins
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_continuous, read_trials
-from schemas.evaluation import FORECAST_BASELINES, OF_FORECASTS, OF_THE_TRUTH
-from schemas.results import Evaluation, MetricValue
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures, choose, each_session, load_runs
+from nwb_latents.pipeline.stores.catalog import add_evaluations, read_catalog
+from nwb_latents.pipeline.stores.export_windows import whole_bins
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.schemas.evaluation import FORECAST_BASELINES, OF_FORECASTS, OF_THE_TRUTH
+from nwb_latents.schemas.results import Evaluation, MetricValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from pipeline.evaluation.resampling import Interval
-    from pipeline.evaluation.yardstick import Scored, Yardstick
-    from pipeline.sources.simulator.truth import Truth
-    from pipeline.training.inference import TrainedRun
-    from schemas.catalog import RunEntry, SessionEntry
-    from schemas.evaluation import BaselineName, EvaluateSettings, MetricName
-    from schemas.training import Device, RunConfig
+    from nwb_latents.pipeline.evaluation.resampling import Interval
+    from nwb_latents.pipeline.evaluation.yardstick import Scored, Yardstick
+    from nwb_latents.pipeline.sources.simulator.truth import Truth
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.evaluation import BaselineName, EvaluateSettings, MetricName
+    from nwb_latents.schemas.training import Device, RunConfig
 
     Groups = tuple[xr.Dataset, xr.Dataset]
     """The groups ``trials`` and ``continuous`` of a store."""
@@ -143,13 +143,13 @@ def evaluate(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.evaluation import EvaluateSettings
+    >>> from nwb_latents.schemas.evaluation import EvaluateSettings
     >>> evaluate(Path("nowhere/catalog.yaml"), EvaluateSettings())
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
-    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
     catalog = read_catalog(catalog_path)
     entries, chosen = choose(catalog, runs, sessions, recipe_id)
@@ -177,8 +177,8 @@ def evaluate(
 
 
 def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    from pipeline.evaluation.yardstick import prepare_yardstick  # noqa: PLC0415
-    from pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.yardstick import prepare_yardstick  # noqa: PLC0415
+    from nwb_latents.pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
     truth = read_truth(work.truth[entry.session]) if entry.session in work.truth else None
     sources = [
@@ -292,9 +292,9 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
 
 
 def _score_run(work: _Work, run: TrainedRun, yardstick: Yardstick, groups: Groups) -> Scored:
-    from pipeline.evaluation.rate_regression import RATE_FLOOR  # noqa: PLC0415
-    from pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
-    from pipeline.training.spike_rates import hides, run_rates, why_no_forward  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.rate_regression import RATE_FLOOR  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
+    from nwb_latents.pipeline.training.spike_rates import hides, run_rates, why_no_forward  # noqa: PLC0415
 
     (trials, continuous), session = groups, yardstick.task.session
     settings, answers = work.settings, yardstick.answers
@@ -342,8 +342,8 @@ def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry) -> _Sourc
 
 
 def _score_baseline(work: _Work, name: BaselineName, yardstick: Yardstick) -> Scored:
-    from pipeline.evaluation.rate_baselines import BASELINES  # noqa: PLC0415
-    from pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.rate_baselines import BASELINES  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
 
     parts = []
     if name == "oracle":
@@ -380,7 +380,7 @@ def _say_what_is_missing(work: _Work) -> None:
 
 def _config(run_dir: Path) -> RunConfig | None:
     """Return what a run was made with; None where that cannot be read, and the run not be loaded either."""
-    from pipeline.training.run_files import read_config  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
 
     try:
         return read_config(run_dir)
@@ -425,7 +425,7 @@ def _truth_files(folder: Path, entries: Sequence[SessionEntry]) -> dict[str, Pat
     """Return the truth beside the simulated file of each session that has one."""
     from pathlib import Path  # noqa: PLC0415
 
-    from pipeline.sources.simulator.truth import TRUTH_SUFFIX, truth_path  # noqa: PLC0415
+    from nwb_latents.pipeline.sources.simulator.truth import TRUTH_SUFFIX, truth_path  # noqa: PLC0415
 
     there = {path.name: path for path in sorted(folder.rglob(f"*{TRUTH_SUFFIX}"), reverse=True)}
     names = {entry.session: truth_path(Path(Path(entry.source).name)).name for entry in entries}

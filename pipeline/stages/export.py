@@ -10,18 +10,18 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, PartialFailure, PipelineError
-from pipeline.stages.report import Report, ignore
-from pipeline.stores.catalog import read_catalog, select_sessions
-from schemas.export import ExportSettings, LfadsExport, NlbExport
+from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.schemas.export import ExportSettings, LfadsExport, NlbExport
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipeline.stores.location import StoreLocation
-    from schemas.catalog import SessionEntry
-    from schemas.store import StoreAttributes
+    from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.store import StoreAttributes
 
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def export(
     >>> export(Path("nowhere/catalog.yaml"), NlbExport())
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
     folder = out or catalog_path.parent / "exports" / format_of(settings) / entries[0].recipe_id
@@ -148,9 +148,9 @@ def _export_session(
     force: bool,
     report: Report,
 ) -> Exported:
-    from pipeline.stores.export_files import export_key, is_up_to_date  # noqa: PLC0415
-    from pipeline.stores.location import store_path  # noqa: PLC0415
-    from pipeline.stores.trials import read_attributes  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.export_files import export_key, is_up_to_date  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.location import store_path  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
     store = store_path(catalog_path, entry.store)
     attributes = read_attributes(store)
@@ -174,12 +174,12 @@ def _write(
     attributes: StoreAttributes,
     report: Report,
 ) -> None:
-    from pipeline.stores.trials import read_continuous, read_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_continuous, read_trials  # noqa: PLC0415
 
     trials, continuous = read_trials(store).load(), read_continuous(store)
     if isinstance(settings, NlbExport):
-        from pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-        from pipeline.stores.export_nlb import differences, nlb_arrays, write_nlb  # noqa: PLC0415
+        from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
+        from nwb_latents.pipeline.stores.export_nlb import differences, nlb_arrays, write_nlb  # noqa: PLC0415
 
         lag = lag_in_bins(settings.lag_ms, bin_size_s=attributes.bin_size_s)
         paired = pair_velocity(trials, continuous, lag_bins=lag)
@@ -188,11 +188,11 @@ def _write(
             report({"event": "note", "session": attributes.session, "text": text})
         write_nlb(path, arrays, settings, attributes=attributes)
     elif isinstance(settings, LfadsExport):
-        from pipeline.stores.export_lfads import lfads_arrays, write_lfads  # noqa: PLC0415
+        from nwb_latents.pipeline.stores.export_lfads import lfads_arrays, write_lfads  # noqa: PLC0415
 
         write_lfads(path, lfads_arrays(trials, continuous, settings), settings, attributes=attributes)
     else:
-        from pipeline.stores.export_nwb import write_derived_nwb  # noqa: PLC0415
+        from nwb_latents.pipeline.stores.export_nwb import write_derived_nwb  # noqa: PLC0415
 
         write_derived_nwb(path, trials, continuous, settings=settings, attributes=attributes)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.trained_runs import (
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     Failures,
     choose,
@@ -18,19 +18,19 @@ from pipeline.stages.trained_runs import (
     file_name,
     load_runs,
 )
-from pipeline.stores.atomic import write_text
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.atomic import write_text
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipeline.training.inference import TrainedRun
-    from schemas.catalog import RunEntry, SessionEntry
-    from schemas.forecasting import ForecastSettings, SessionForecast
-    from schemas.training import Device
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.forecasting import ForecastSettings, SessionForecast
+    from nwb_latents.schemas.training import Device
 
 
 @dataclass
@@ -104,11 +104,11 @@ def forecast(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.forecasting import ForecastSettings
+    >>> from nwb_latents.schemas.forecasting import ForecastSettings
     >>> forecast(Path("nowhere/catalog.yaml"), ForecastSettings())
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
@@ -133,7 +133,7 @@ def _plan(
     recipe_id: str | None,
     report: Report,
 ) -> _Work:
-    from pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
     if not chosen:
@@ -155,7 +155,7 @@ def _plan(
 
 
 def _forecast_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    from pipeline.evaluation.session_forecast import prepare_forecast  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.session_forecast import prepare_forecast  # noqa: PLC0415
 
     mine = [run for run in work.runs if entry.session in run.sessions and run.run in work.trained]
     store = store_path(work.catalog_path, entry.store)
@@ -180,7 +180,7 @@ def _forecast_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
 
 
 def _keep(work: _Work, run: RunEntry, result: SessionForecast) -> None:
-    from pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
 
     stem = file_name(result.session)
     write_text(work.folder(run) / f"{stem}.json", result.model_dump_json(indent=2) + "\n")
@@ -192,7 +192,7 @@ def _keep(work: _Work, run: RunEntry, result: SessionForecast) -> None:
 
 
 def _summarise(work: _Work) -> None:
-    from pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
 
     for run in work.runs:
         mine = [result for result in work.done if result.run == run.run]

@@ -6,15 +6,15 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.train import check_run_name, now, only_trainer, prepare_run, run_event
-from pipeline.stores.catalog import add_run, read_catalog, select_sessions
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_trials
-from schemas.catalog import Imported, RunEntry
-from schemas.imports import IMPORT_VERSION
-from schemas.training import RunConfig, RunSource, TrainSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.train import check_run_name, now, only_trainer, prepare_run, run_event
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.schemas.catalog import Imported, RunEntry
+from nwb_latents.schemas.imports import IMPORT_VERSION
+from nwb_latents.schemas.training import RunConfig, RunSource, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from models.objective import Model
-    from pipeline.training.lfads_torch_file import LfadsTorchFile
-    from pipeline.training.lfads_torch_weights import SessionUnits
-    from schemas.catalog import SessionEntry
-    from schemas.imports import LfadsCheckpointImport
+    from nwb_latents.models.objective import Model
+    from nwb_latents.pipeline.training.lfads_torch_file import LfadsTorchFile
+    from nwb_latents.pipeline.training.lfads_torch_weights import SessionUnits
+    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.imports import LfadsCheckpointImport
 
 
 def import_checkpoint(
@@ -79,15 +79,15 @@ def import_checkpoint(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.imports import LfadsCheckpointImport
+    >>> from nwb_latents.schemas.imports import LfadsCheckpointImport
     >>> import_checkpoint(Path("catalog.yaml"), Path("no.ckpt"), LfadsCheckpointImport(), sessions=["a"])
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: no.ckpt: there is no such file. Check the path.
+    nwb_latents.pipeline.errors.DataError: no.ckpt: there is no such file. Check the path.
     """
-    from pipeline.sources.checksums import digest_file  # noqa: PLC0415
-    from pipeline.training.lfads_torch_file import read_lfads_torch  # noqa: PLC0415
-    from pipeline.training.lfads_torch_weights import import_weights, lfads_settings  # noqa: PLC0415
+    from nwb_latents.pipeline.sources.checksums import digest_file  # noqa: PLC0415
+    from nwb_latents.pipeline.training.lfads_torch_file import read_lfads_torch  # noqa: PLC0415
+    from nwb_latents.pipeline.training.lfads_torch_weights import import_weights, lfads_settings  # noqa: PLC0415
 
     check_run_name(run_name)
     file = read_lfads_torch(path)
@@ -148,7 +148,7 @@ def _literal(session: str) -> str:
 def _units(session: str, dataset: xr.Dataset) -> SessionUnits:
     import numpy as np  # noqa: PLC0415
 
-    from pipeline.training.lfads_torch_weights import SessionUnits  # noqa: PLC0415
+    from nwb_latents.pipeline.training.lfads_torch_weights import SessionUnits  # noqa: PLC0415
 
     is_out = dataset["heldout"].values.astype(bool)
     column = np.concatenate([np.flatnonzero(~is_out), np.flatnonzero(is_out)])
@@ -181,9 +181,9 @@ def _write(
     *,
     steps: int,
 ) -> RunEntry:
-    from pipeline.training.checkpoint import TrainState, save_checkpoint  # noqa: PLC0415
-    from pipeline.training.feed import unscaled  # noqa: PLC0415
-    from pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
+    from nwb_latents.pipeline.training.checkpoint import TrainState, save_checkpoint  # noqa: PLC0415
+    from nwb_latents.pipeline.training.feed import unscaled  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 
     scalings = {name: unscaled(dataset, config.settings) for name, dataset in datasets.items()}
     state = TrainState(step=steps, best_step=steps)

@@ -8,22 +8,28 @@ import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, PartialFailure, PipelineError
-from pipeline.stages.ingest_session import PACKAGES
-from pipeline.stages.report import Report, ignore
-from pipeline.stores.catalog import add_session
-from pipeline.stores.location import StoreLocation
-from schemas.catalog import SessionEntry
-from schemas.imports import IMPORT_VERSION
-from schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, DropCounts, Provenance, StoreAttributes
+from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
+from nwb_latents.pipeline.stages.ingest_session import PACKAGES
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.catalog import add_session
+from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.schemas.catalog import SessionEntry
+from nwb_latents.schemas.imports import IMPORT_VERSION
+from nwb_latents.schemas.store import (
+    STORE_SCHEMA_VERSION,
+    TRANSFORM_VERSION,
+    DropCounts,
+    Provenance,
+    StoreAttributes,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pipeline.stores.import_lfads import LfadsDataset
-    from schemas.imports import LfadsH5Import
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.stores.import_lfads import LfadsDataset
+    from nwb_latents.schemas.imports import LfadsH5Import
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 
 def import_lfads(
@@ -68,11 +74,11 @@ def import_lfads(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.imports import LfadsH5Import
+    >>> from nwb_latents.schemas.imports import LfadsH5Import
     >>> import_lfads(Path("catalog.yaml"), [Path("nowhere.h5")], LfadsH5Import(bin_ms=20))
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: nowhere.h5: there is no such file. Check the path.
+    nwb_latents.pipeline.errors.DataError: nowhere.h5: there is no such file. Check the path.
     """
     entries: list[SessionEntry] = []
     failed: list[tuple[str, str]] = []
@@ -117,8 +123,8 @@ def import_key(digest: str, settings: LfadsH5Import, recipe: IngestRecipe) -> st
 
     Examples
     --------
-    >>> from schemas.imports import LfadsH5Import
-    >>> from schemas.recipe import IngestRecipe
+    >>> from nwb_latents.schemas.imports import LfadsH5Import
+    >>> from nwb_latents.schemas.recipe import IngestRecipe
     >>> of = lambda digest: import_key(digest, LfadsH5Import(), IngestRecipe())
     >>> of("sha256:00") == of("sha256:01")
     False
@@ -137,10 +143,10 @@ def import_key(digest: str, settings: LfadsH5Import, recipe: IngestRecipe) -> st
 def _import_file(
     catalog_path: Path, path: Path, settings: LfadsH5Import, *, force: bool
 ) -> tuple[SessionEntry, str]:
-    from pipeline.sources.checksums import digest_file  # noqa: PLC0415
-    from pipeline.stores.import_lfads import read_lfads  # noqa: PLC0415
-    from pipeline.stores.one_writer import one_writer  # noqa: PLC0415
-    from pipeline.stores.trials import read_attributes  # noqa: PLC0415
+    from nwb_latents.pipeline.sources.checksums import digest_file  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.import_lfads import read_lfads  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
     data = read_lfads(path, settings)
     recipe = data.recipe(settings)
@@ -167,7 +173,7 @@ def _import_file(
 
 def _names(path: Path, data: LfadsDataset) -> tuple[str, str]:
     """Return session and subject: as stated, else from the name of the file."""
-    from pipeline.nwb.identity import session_id, subject_of_name  # noqa: PLC0415
+    from nwb_latents.pipeline.nwb.identity import session_id, subject_of_name  # noqa: PLC0415
 
     session = session_id(f"{data.session or path.stem}.nwb", subject=data.subject, session=None)
     return session, subject_of_name(session) or "unknown"
@@ -183,8 +189,8 @@ def _attributes(
     session: str,
     subject: str,
 ) -> StoreAttributes:
-    from pipeline.stores.import_lfads import LAYOUT  # noqa: PLC0415
-    from pipeline.stores.import_trials import CLOCK_NOTE  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.import_lfads import LAYOUT  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.import_trials import CLOCK_NOTE  # noqa: PLC0415
 
     key = settings.velocity_key
     return StoreAttributes(
@@ -210,8 +216,8 @@ def _attributes(
 def _write(
     store: StoreLocation, data: LfadsDataset, attributes: StoreAttributes, *, confirm: Callable[[], None]
 ) -> None:
-    from pipeline.stores.import_trials import store_arrays  # noqa: PLC0415
-    from pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.import_trials import store_arrays  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
 
     trials, continuous = store_arrays(data, attributes.recipe)
     write_store(
@@ -223,7 +229,7 @@ def _write(
 
 
 def _entry(catalog_path: Path, store: StoreLocation, attributes: StoreAttributes) -> SessionEntry:
-    from pipeline.stores.trials import read_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_trials  # noqa: PLC0415
 
     sizes, written = read_trials(store).sizes, store.modified()
     return SessionEntry(

@@ -10,34 +10,34 @@ import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.cluster.kinds import parse_cluster
-from pipeline.cluster.ledger import LEDGER_NAME, append_attempts, last_attempts, read_ledger
-from pipeline.cluster.run import run_tasks
-from pipeline.cluster.work import Attempted, Work
-from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
-from pipeline.stages.catalog_batch import CatalogBatch
-from pipeline.stages.ingest_plan import Selection, estimate_asset, plan_assets, planned_events
-from pipeline.stages.ingest_session import (
+from nwb_latents.pipeline.cluster.kinds import parse_cluster
+from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, append_attempts, last_attempts, read_ledger
+from nwb_latents.pipeline.cluster.run import run_tasks
+from nwb_latents.pipeline.cluster.work import Attempted, Work
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
+from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
+from nwb_latents.pipeline.stages.ingest_plan import Selection, estimate_asset, plan_assets, planned_events
+from nwb_latents.pipeline.stages.ingest_session import (
     IngestJob,
     SessionOutcome,
     ingest_session,
     is_transient,
     lost_session,
 )
-from pipeline.stages.report import Report, ignore
-from pipeline.stores.atomic import machine_error
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import StoreLocation
-from schemas.cluster import Attempt, ClusterSettings
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.schemas.cluster import Attempt, ClusterSettings
+from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from pipeline.cluster.estimate import Estimate
-    from pipeline.sources.asset import Asset, Mode, Source
-    from schemas.catalog import Catalog, SessionEntry
+    from nwb_latents.pipeline.cluster.estimate import Estimate
+    from nwb_latents.pipeline.sources.asset import Asset, Mode, Source
+    from nwb_latents.schemas.catalog import Catalog, SessionEntry
 
 __all__ = ["Selection", "ingest", "ledger_path"]
 

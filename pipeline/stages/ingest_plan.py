@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pipeline.cluster.estimate import Estimate, estimate_session
-from pipeline.cluster.shard import Shard
-from pipeline.errors import DataError
-from pipeline.nwb.identity import label, session_id
+from nwb_latents.pipeline.cluster.estimate import Estimate, estimate_session
+from nwb_latents.pipeline.cluster.shard import Shard
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.identity import label, session_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from pipeline.sources.asset import Asset, Source
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.sources.asset import Asset, Source
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 
 ALL = Shard()

@@ -12,20 +12,20 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, MachineError, PipelineError
-from pipeline.stages.ingest_plan import Selection, session_of_path
-from pipeline.stores.atomic import machine_error
-from schemas.catalog import SessionEntry
-from schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, Provenance, StoreAttributes
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path
+from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.schemas.catalog import SessionEntry
+from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, Provenance, StoreAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.signals.recording import Recording
-    from pipeline.sources.asset import Asset, Mode, Source
-    from pipeline.stages.report import Report
-    from pipeline.stores.location import StoreLocation
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.signals.recording import Recording
+    from nwb_latents.pipeline.sources.asset import Asset, Mode, Source
+    from nwb_latents.pipeline.stages.report import Report
+    from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 PACKAGES = ("nwb-latents", "numpy", "scipy", "h5py", "zarr", "xarray")
 
@@ -127,7 +127,7 @@ def store_key(digest: str, recipe: IngestRecipe) -> str:
 
     Examples
     --------
-    >>> from schemas.recipe import IngestRecipe
+    >>> from nwb_latents.schemas.recipe import IngestRecipe
     >>> store_key("sha256:00", IngestRecipe()) == store_key("sha256:01", IngestRecipe())
     False
     """
@@ -151,10 +151,10 @@ def _unforeseen(name: str, asset: Asset, error: Exception) -> SessionOutcome:
 
 
 def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutcome:
-    from pipeline.nwb.file import label  # noqa: PLC0415
-    from pipeline.nwb.read import read_recording, read_session_id  # noqa: PLC0415
-    from pipeline.stores.one_writer import one_writer  # noqa: PLC0415
-    from pipeline.stores.trials import read_attributes  # noqa: PLC0415
+    from nwb_latents.pipeline.nwb.file import label  # noqa: PLC0415
+    from nwb_latents.pipeline.nwb.read import read_recording, read_session_id  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
     named = session_of_path(asset.path)
     if asset.digest is not None and not job.force:
@@ -209,8 +209,8 @@ def _make_store(
     digest: str,
     confirm: Callable[[], None],
 ) -> StoreAttributes:
-    from pipeline.signals.trials import make_trials  # noqa: PLC0415
-    from pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.trials import make_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
 
     _phase(report, asset, recording.session, "binning")
     made = make_trials(recording, job.recipe)
@@ -257,7 +257,7 @@ def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple
 
 
 def _entry(job: IngestJob, attributes: StoreAttributes) -> SessionEntry:
-    from pipeline.stores.trials import read_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_trials  # noqa: PLC0415
 
     store = job.store(attributes.session)
     sizes = read_trials(store).sizes

@@ -5,20 +5,20 @@ from __future__ import annotations
 import fnmatch
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError
-from pipeline.stages.report import Report, ignore
-from pipeline.stores.atomic import write_text
-from pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.atomic import write_text
+from nwb_latents.pipeline.stores.catalog import read_catalog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
     from typing import Literal
 
-    from pipeline.evaluation.leaderboard import Board
-    from schemas.catalog import Catalog
-    from schemas.evaluation import MetricName
-    from schemas.results import Evaluation
+    from nwb_latents.pipeline.evaluation.leaderboard import Board
+    from nwb_latents.schemas.catalog import Catalog
+    from nwb_latents.schemas.evaluation import MetricName
+    from nwb_latents.schemas.results import Evaluation
 
 
 def leaderboard(
@@ -62,7 +62,7 @@ def leaderboard(
     MachineError
         If the file cannot be written.
     """
-    from pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown  # noqa: PLC0415
 
     catalog = read_catalog(catalog_path)
     chosen = [
@@ -101,14 +101,14 @@ def compare(
     catalog
         Knows the sessions.
     evaluations, ranked_by
-        As for `pipeline.evaluation.leaderboard.boards`.
+        As for `nwb_latents.pipeline.evaluation.leaderboard.boards`.
 
     Raises
     ------
     DataError
         If there are none, or nothing has `ranked_by`.
     """
-    from pipeline.evaluation.leaderboard import boards  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.leaderboard import boards  # noqa: PLC0415
 
     return boards(evaluations, dandisets=_dandisets(catalog), ranked_by=ranked_by)
 

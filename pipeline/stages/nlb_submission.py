@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.trained_runs import FAILURES, choose, file_name
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from schemas.export import EXPORT_VERSION
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, file_name
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.schemas.export import EXPORT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from pipeline.stores.export_files import Array
-    from pipeline.training.inference import TrainedRun
-    from schemas.catalog import RunEntry, SessionEntry
-    from schemas.export import NlbExport
-    from schemas.store import StoreAttributes
-    from schemas.training import Device
+    from nwb_latents.pipeline.stores.export_files import Array
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.export import NlbExport
+    from nwb_latents.schemas.store import StoreAttributes
+    from nwb_latents.schemas.training import Device
 
     Group = tuple[str, Mapping[str, Array], Mapping[str, str | float]]
 
@@ -97,7 +97,7 @@ def submit(
 ) -> Submitted:
     """Write the rates a run infers of held-in and held-out units, and the targets beside them.
 
-    Trials, units and their order are those of `pipeline.stages.export.export` with the same settings. The
+    Trials, units and their order are those of `nwb_latents.pipeline.stages.export.export` with the same settings. The
     submission is checked against its targets before this returns.
 
     Parameters
@@ -136,16 +136,16 @@ def submit(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.export import NlbExport
+    >>> from nwb_latents.schemas.export import NlbExport
     >>> submit(Path("nowhere/catalog.yaml"), NlbExport(), run="lfads-0")
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: No run is called lfads-0. ...
+    nwb_latents.pipeline.errors.DataError: No run is called lfads-0. ...
     """
-    from pipeline.evaluation.nlb_files import write_submission  # noqa: PLC0415
-    from pipeline.evaluation.nlb_submission import check_submission  # noqa: PLC0415
-    from pipeline.stores.export_files import is_up_to_date, write_groups  # noqa: PLC0415
-    from pipeline.training.inference import load_run  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb_files import write_submission  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb_submission import check_submission  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.export_files import is_up_to_date, write_groups  # noqa: PLC0415
+    from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     work = _plan(catalog_path, settings, run, sessions=sessions, report=report)
     folder = out or catalog_path.parent / "exports" / "nlb-submission" / work.run.recipe_id
@@ -185,7 +185,7 @@ def _plan(
 
 
 def _loaded(work: _Work, entry: SessionEntry) -> tuple[xr.Dataset, xr.Dataset, StoreAttributes]:
-    from pipeline.stores.trials import read_attributes, read_continuous, read_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials  # noqa: PLC0415
 
     store = store_path(work.catalog_path, entry.store)
     attributes = read_attributes(store)
@@ -195,10 +195,10 @@ def _loaded(work: _Work, entry: SessionEntry) -> tuple[xr.Dataset, xr.Dataset, S
 
 
 def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
-    from pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-    from pipeline.stores.export_nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
-    from pipeline.stores.export_windows import heldout_units  # noqa: PLC0415
-    from pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.export_nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.export_windows import heldout_units  # noqa: PLC0415
+    from nwb_latents.pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
 
     settings = work.settings
     for entry in work.entries:
@@ -215,12 +215,12 @@ def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
 
 
 def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
-    from pipeline.evaluation.nlb_files import submission_arrays  # noqa: PLC0415
-    from pipeline.evaluation.nlb_submission import trials_digest  # noqa: PLC0415
-    from pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415
-    from pipeline.stores.export_nlb import nlb_group  # noqa: PLC0415
-    from pipeline.stores.export_windows import forward_bins, heldout_units  # noqa: PLC0415
-    from pipeline.training.spike_rates import run_rates, why_no_forward  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb_files import submission_arrays  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb_submission import trials_digest  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.export_nlb import nlb_group  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.export_windows import forward_bins, heldout_units  # noqa: PLC0415
+    from nwb_latents.pipeline.training.spike_rates import run_rates, why_no_forward  # noqa: PLC0415
 
     reason = why_no_forward(run) if work.settings.forward_ms else ""
     if reason:

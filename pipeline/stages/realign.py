@@ -12,24 +12,24 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
-from pipeline.stages.ingest_session import store_key
-from pipeline.stages.report import Report, ignore
-from pipeline.stores.catalog import add_session, read_catalog, select_sessions
-from pipeline.stores.location import StoreLocation
-from pipeline.stores.one_writer import one_writer
-from pipeline.stores.settings import load
-from schemas.base import Frozen
-from schemas.recipe import IngestRecipe
-from schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION
+from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
+from nwb_latents.pipeline.stages.ingest_session import store_key
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.catalog import add_session, read_catalog, select_sessions
+from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.one_writer import one_writer
+from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pipeline.signals.binned import BinnedSession
-    from schemas.catalog import SessionEntry
-    from schemas.store import StoreAttributes
+    from nwb_latents.pipeline.signals.binned import BinnedSession
+    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.store import StoreAttributes
 
 MAY_CHANGE = frozenset({"align_to", "window_s", "trials", "split", "extra_splits", "chop"})
 """Parts of a recipe that only decide how trials are cut out of the binned session."""
@@ -98,7 +98,7 @@ def realign(
     >>> realign(Path("nowhere/catalog.yaml"), ["align_to=go_cue"])
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     old_entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
     entries: list[SessionEntry] = []
@@ -153,7 +153,7 @@ def changed_recipe(old: IngestRecipe, changes: Sequence[str]) -> IngestRecipe:
     >>> changed_recipe(IngestRecipe(), ["bin_size_s=0.01"])
     Traceback (most recent call last):
         ...
-    pipeline.errors.SettingsError: bin_size_s cannot be changed without the NWB files: ...
+    nwb_latents.pipeline.errors.SettingsError: bin_size_s cannot be changed without the NWB files: ...
     """
     for word in changes:
         _require_known(word)
@@ -226,7 +226,7 @@ def is_cut(key: str) -> bool:
 
 
 def _realign(catalog_path: Path, old: SessionEntry, changes: Sequence[str], *, force: bool) -> _Made:
-    from pipeline.stores.trials import read_attributes  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
     source = StoreLocation.parse(old.store, base=catalog_path.parent)
     attributes = _usable(read_attributes(source), source)
@@ -269,8 +269,8 @@ def _cut(
     key: str,
     confirm: Callable[[], None],
 ) -> None:
-    from pipeline.signals.trials import cut_trials  # noqa: PLC0415
-    from pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.trials import cut_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
 
     made = cut_trials(stored_session(source, attributes), recipe)
     changed = attributes.model_copy(
@@ -306,10 +306,10 @@ def stored_session(source: StoreLocation, attributes: StoreAttributes) -> Binned
     DataError
         If the store was written without its events, or is damaged.
     """
-    from pipeline.signals.binned import BinnedSession  # noqa: PLC0415
-    from pipeline.signals.candidates import from_arrays  # noqa: PLC0415
-    from pipeline.signals.timebase import Grid  # noqa: PLC0415
-    from pipeline.stores.trials import read_continuous, read_events, read_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.binned import BinnedSession  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.candidates import from_arrays  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.timebase import Grid  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials  # noqa: PLC0415
 
     events = read_events(source)
     if events is None or attributes.quality is None:
@@ -339,7 +339,7 @@ def stored_session(source: StoreLocation, attributes: StoreAttributes) -> Binned
 def _entry(
     old: SessionEntry, store: str, target: StoreLocation, *, recipe: IngestRecipe, key: str
 ) -> SessionEntry:
-    from pipeline.stores.trials import read_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import read_trials  # noqa: PLC0415
 
     sizes = read_trials(target).sizes
     modified = target.modified()

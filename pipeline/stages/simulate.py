@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.report import Report, ignore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 
 def simulate(directory: Path, settings: SimulateSettings, *, report: Report = ignore) -> list[Path]:
@@ -40,14 +40,14 @@ def simulate(directory: Path, settings: SimulateSettings, *, report: Report = ig
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> small = SimulateSettings(n_subjects=1, n_sessions=1, n_units=(3, 3), n_trials=2, waveforms=False)
     >>> with TemporaryDirectory() as folder:
     ...     files = simulate(Path(folder), small, report=lambda event: print(event["session"]))
     sub-SimA_ses-CO-20200106
     """
     # The command line imports this module to show its help; numpy and scipy would slow it down.
-    from pipeline.sources.simulator import simulate_dandiset  # noqa: PLC0415
+    from nwb_latents.pipeline.sources.simulator import simulate_dandiset  # noqa: PLC0415
 
     def session_done(session: str, done: int, total: int) -> None:
         report({"event": "session", "session": session, "status": "done", "done": done, "total": total})

@@ -16,11 +16,11 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.cluster.ray_tune import ray_workers, require_ray
-from pipeline.errors import DataError, MachineError
-from pipeline.machine import available_cores
-from pipeline.stages.report import Report, ignore
-from pipeline.stages.train import (
+from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.machine import available_cores
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.train import (
     check_run_name,
     final_metrics,
     good_enough,
@@ -29,24 +29,24 @@ from pipeline.stages.train import (
     prepare_run,
     run_event,
 )
-from pipeline.stores.atomic import machine_error, write_bytes, write_text
-from pipeline.stores.catalog import add_run, read_catalog, select_sessions
-from pipeline.stores.location import store_path
-from pipeline.stores.settings import read_record
-from schemas.catalog import RunEntry
-from schemas.quality import QualityFilter
-from schemas.sweep import MemberRecord, SweepState
-from schemas.training import RunConfig, RunSource
+from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.settings import read_record
+from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.quality import QualityFilter
+from nwb_latents.schemas.sweep import MemberRecord, SweepState
+from nwb_latents.schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipeline.training.member import MemberTask
-    from pipeline.training.population import Plan
-    from schemas.catalog import SessionEntry
-    from schemas.sweep import HyperParameter, MemberOutcome, SweepSettings
-    from schemas.training import Device
+    from nwb_latents.pipeline.training.member import MemberTask
+    from nwb_latents.pipeline.training.population import Plan
+    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.sweep import HyperParameter, MemberOutcome, SweepSettings
+    from nwb_latents.schemas.training import Device
 
 STATE, TABLE, PICTURE, MEMBERS = "sweep.json", "sweep.csv", "sweep.png", "members"
 
@@ -116,11 +116,11 @@ def sweep(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.sweep import SweepSettings
+    >>> from nwb_latents.schemas.sweep import SweepSettings
     >>> sweep(Path("nowhere/catalog.yaml"), SweepSettings())
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     report = report or ignore
     check_run_name(run_name)
@@ -156,7 +156,7 @@ def sweep_key(settings: SweepSettings, entries: Sequence[SessionEntry]) -> str:
 
     Examples
     --------
-    >>> from schemas.sweep import SweepSettings
+    >>> from nwb_latents.schemas.sweep import SweepSettings
     >>> sweep_key(SweepSettings(), []) == sweep_key(SweepSettings(workers=3), [])
     True
     """
@@ -195,7 +195,7 @@ def _space_of(settings: SweepSettings, entries: Sequence[SessionEntry]) -> dict[
 def _search(work: _Sweep, state: SweepState) -> SweepState:
     if state.stopped is not None:
         return state
-    from pipeline.training.member import train_member  # noqa: PLC0415
+    from nwb_latents.pipeline.training.member import train_member  # noqa: PLC0415
 
     settings = work.settings
     wanted = settings.train.device
@@ -237,7 +237,7 @@ class _Generations:
             self._end()
 
     def _begin(self) -> None:
-        from pipeline.training.population import plan_generation  # noqa: PLC0415
+        from nwb_latents.pipeline.training.population import plan_generation  # noqa: PLC0415
 
         work, state = self._work, self.state
         self._number = number = state.history[-1].generation + 1 if state.history else 0
@@ -247,7 +247,7 @@ class _Generations:
         self._waiting = [_task(work, state, plan, number, device=self._device) for plan in plans]
 
     def _end(self) -> None:
-        from pipeline.training.population import is_standing_still  # noqa: PLC0415
+        from nwb_latents.pipeline.training.population import is_standing_still  # noqa: PLC0415
 
         work, number = self._work, self._number
         kept = {"step", "metric", "last", "reason"}
@@ -273,7 +273,7 @@ class _Generations:
 
 
 def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: Device) -> MemberTask:
-    from pipeline.training.member import MemberTask, member_settings  # noqa: PLC0415
+    from nwb_latents.pipeline.training.member import MemberTask, member_settings  # noqa: PLC0415
 
     return MemberTask(
         member=plan.member,
@@ -289,7 +289,7 @@ def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: D
 
 def _prune(work: _Sweep, state: SweepState, *, upcoming: int) -> None:
     """Keep the generation under way, the one before, and the best member so far."""
-    from pipeline.training.population import best_record  # noqa: PLC0415
+    from nwb_latents.pipeline.training.population import best_record  # noqa: PLC0415
 
     if not state.history:
         return
@@ -304,7 +304,7 @@ def _prune(work: _Sweep, state: SweepState, *, upcoming: int) -> None:
 
 
 def _report_generation(work: _Sweep, state: SweepState, records: Sequence[MemberRecord]) -> None:
-    from pipeline.training.population import best_record  # noqa: PLC0415
+    from nwb_latents.pipeline.training.population import best_record  # noqa: PLC0415
 
     best, so_far = best_record(records), best_record(state.history)
     work.report(
@@ -329,10 +329,10 @@ def _report_generation(work: _Sweep, state: SweepState, records: Sequence[Member
 
 def _register(work: _Sweep, state: SweepState) -> RunEntry:
     """Make the best member the run, the history of the search beside it; ``run.json`` comes last."""
-    from pipeline.evaluation.sweep_figures import draw_schedule  # noqa: PLC0415
-    from pipeline.training.member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
-    from pipeline.training.population import best_record, lineage  # noqa: PLC0415
-    from pipeline.training.run_files import (  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.sweep_figures import draw_schedule  # noqa: PLC0415
+    from nwb_latents.pipeline.training.member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
+    from nwb_latents.pipeline.training.population import best_record, lineage  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
         BEST,
         LAST,
         METRICS,

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.stages.report import Report, ignore
-from pipeline.stores.atomic import machine_error
-from pipeline.stores.catalog import add_run, read_catalog, select_sessions
-from pipeline.stores.location import StoreLocation, store_path
-from pipeline.stores.trials import read_attributes
-from schemas.catalog import RunEntry
-from schemas.quality import QualityFilter
-from schemas.training import RunConfig, RunSource
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from nwb_latents.pipeline.stores.location import StoreLocation, store_path
+from nwb_latents.pipeline.stores.trials import read_attributes
+from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.quality import QualityFilter
+from nwb_latents.schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from schemas.catalog import SessionEntry
-    from schemas.training import TrainSettings
+    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.training import TrainSettings
 
 MAY_CHANGE = frozenset(
     {"max_steps", "patience", "validate_every", "checkpoint_every", "device", "devices", "select"}
@@ -93,11 +93,11 @@ def train(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.training import TrainSettings
+    >>> from nwb_latents.schemas.training import TrainSettings
     >>> train(Path("nowhere/catalog.yaml"), TrainSettings())
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
+    nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     report = report or ignore
     runs = catalog_path.parent / "runs"
@@ -148,7 +148,7 @@ def check_run_name(name: str | None) -> None:
     >>> check_run_name("../runs")
     Traceback (most recent call last):
         ...
-    pipeline.errors.SettingsError: run name '../runs': use letters, ...
+    nwb_latents.pipeline.errors.SettingsError: run name '../runs': use letters, ...
     """
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise SettingsError(
@@ -163,7 +163,7 @@ def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
 
     Examples
     --------
-    >>> from schemas.training import TrainSettings
+    >>> from nwb_latents.schemas.training import TrainSettings
     >>> run_key(TrainSettings(), []) == run_key(TrainSettings(seed=1), [])
     False
     """
@@ -202,7 +202,7 @@ def only_trainer(run_dir: Path) -> Iterator[None]:
 
 
 def _begun(runs: Path, name: str) -> RunConfig:
-    from pipeline.training.run_files import CONFIG, read_config, read_entry  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import CONFIG, read_config, read_entry  # noqa: PLC0415
 
     config = read_config(runs / name)
     if config is None:
@@ -241,7 +241,7 @@ def good_enough(
     DataError
         If none is left.
     """
-    from pipeline.signals.quality import objections  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.quality import objections  # noqa: PLC0415
 
     if asked.is_off:
         return list(entries)
@@ -307,7 +307,7 @@ def prepare_run(run_dir: Path, begun: RunConfig, *, resume: bool, force: bool) -
     SettingsError
         If a run of other settings is there, or one to go on with is given settings that may not change.
     """
-    from pipeline.training.run_files import (  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
         ENTRY,
         package_versions,
         read_config,
@@ -368,9 +368,9 @@ def _train(
     key: str,
     report: Report,
 ) -> RunEntry:
-    from pipeline.training.begin import begin, training_trials  # noqa: PLC0415
-    from pipeline.training.loop import fit  # noqa: PLC0415
-    from pipeline.training.run_files import write_entry  # noqa: PLC0415
+    from nwb_latents.pipeline.training.begin import begin, training_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
 
     root = catalog_path.parent
     datasets = {

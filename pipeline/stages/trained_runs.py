@@ -8,17 +8,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
-from pipeline.stores.catalog import select_sessions
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
+from nwb_latents.pipeline.stores.catalog import select_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pipeline.stages.report import Report
-    from pipeline.training.inference import TrainedRun
-    from schemas.catalog import Catalog, RunEntry, SessionEntry
-    from schemas.training import Device
+    from nwb_latents.pipeline.stages.report import Report
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
+    from nwb_latents.schemas.training import Device
 
 _log = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ def load_runs(
     MachineError
         If the device is not there.
     """
-    from pipeline.training.inference import load_run  # noqa: PLC0415
+    from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     trained = {}
     for run in runs:

@@ -11,7 +11,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pipeline.errors import MachineError, PipelineError
+from nwb_latents.pipeline.errors import MachineError, PipelineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

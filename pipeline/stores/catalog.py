@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from filelock import FileLock, Timeout
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.stores.atomic import machine_error, write_text
-from pipeline.stores.settings import read_yaml, validate
-from schemas.catalog import Catalog, RunEntry, SessionEntry
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stores.atomic import machine_error, write_text
+from nwb_latents.pipeline.stores.settings import read_yaml, validate
+from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from schemas.results import Evaluation, Score
+    from nwb_latents.schemas.results import Evaluation, Score
 
 LOCK_SECONDS = 60.0
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.stores.atomic import leftovers, machine_error, temporary_name
-from schemas.export import EXPORT_VERSION
+from nwb_latents.pipeline.stores.atomic import leftovers, machine_error, temporary_name
+from nwb_latents.schemas.export import EXPORT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from schemas.export import ExportSettings
-    from schemas.store import StoreAttributes
+    from nwb_latents.schemas.export import ExportSettings
+    from nwb_latents.schemas.store import StoreAttributes
 
     Array = NDArray[np.generic] | Sequence[NDArray[np.generic]]
 
@@ -32,7 +32,7 @@ def export_key(settings: ExportSettings, store_key: str) -> str:
 
     Examples
     --------
-    >>> from schemas.export import LfadsExport, NlbExport
+    >>> from nwb_latents.schemas.export import LfadsExport, NlbExport
     >>> export_key(NlbExport(), "a") == export_key(NlbExport(lag_ms=100), "a")
     True
     >>> export_key(NlbExport(), "a") == export_key(LfadsExport(), "a")

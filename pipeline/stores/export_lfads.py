@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.stores.export_files import export_attributes, write_arrays
-from pipeline.stores.export_windows import forward_bins, forward_counts, heldout_units, rows_of, with_split
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.export_files import export_attributes, write_arrays
+from nwb_latents.pipeline.stores.export_windows import (
+    forward_bins,
+    forward_counts,
+    heldout_units,
+    rows_of,
+    with_split,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +26,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.stores.export_files import Array
-    from schemas.export import LfadsExport
-    from schemas.store import StoreAttributes
+    from nwb_latents.pipeline.stores.export_files import Array
+    from nwb_latents.schemas.export import LfadsExport
+    from nwb_latents.schemas.store import StoreAttributes
 
 PARTS = {"train": "train", "valid": "val", "test": "test"}
 """Prefix of lfads-torch → split of the store."""

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.signals.smoothing import smooth_counts
-from pipeline.stores.export_files import export_attributes, write_arrays
-from pipeline.stores.export_windows import forward_bins, forward_counts, heldout_units, rows_of, with_split
-from pipeline.stores.nlb_settings import differences_from_benchmark
-from schemas.nlb import NLB_DATASETS
+from nwb_latents.pipeline.signals.smoothing import smooth_counts
+from nwb_latents.pipeline.stores.export_files import export_attributes, write_arrays
+from nwb_latents.pipeline.stores.export_windows import (
+    forward_bins,
+    forward_counts,
+    heldout_units,
+    rows_of,
+    with_split,
+)
+from nwb_latents.pipeline.stores.nlb_settings import differences_from_benchmark
+from nwb_latents.schemas.nlb import NLB_DATASETS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +28,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.stores.export_files import Array
-    from schemas.export import NlbExport
-    from schemas.store import StoreAttributes
+    from nwb_latents.pipeline.stores.export_files import Array
+    from nwb_latents.schemas.export import NlbExport
+    from nwb_latents.schemas.store import StoreAttributes
 
 NATIVE_BIN_MS = 5
 

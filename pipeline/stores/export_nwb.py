@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.stores.export_files import export_key, whole_file
+from nwb_latents.pipeline.stores.export_files import export_key, whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from hdmf.common import DynamicTable
     from pynwb import NWBFile
 
-    from schemas.export import NwbExport
-    from schemas.store import StoreAttributes
+    from nwb_latents.schemas.export import NwbExport
+    from nwb_latents.schemas.store import StoreAttributes
 
 PLACEHOLDER_START = datetime(1970, 1, 1, tzinfo=UTC)
 

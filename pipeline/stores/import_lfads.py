@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.stores.export_lfads import PARTS
-from schemas.recipe import AlignEvent, IngestRecipe, SplitSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.export_lfads import PARTS
+from nwb_latents.schemas.recipe import AlignEvent, IngestRecipe, SplitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from schemas.imports import LfadsH5Import
+    from nwb_latents.schemas.imports import LfadsH5Import
 
 LAYOUT = "lfads-h5"
 """What a store says of the layout it was made from."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.signals.smoothing import smooth_counts
+from nwb_latents.pipeline.signals.smoothing import smooth_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.stores.import_lfads import LfadsDataset
-    from schemas.recipe import IngestRecipe
+    from nwb_latents.pipeline.stores.import_lfads import LfadsDataset
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 GAP_S = 0.5
 """Least time between two trials, s: behaviour is read at lags up to this."""
@@ -45,7 +45,7 @@ def store_arrays(data: LfadsDataset, recipe: IngestRecipe) -> tuple[Arrays, Arra
     Returns
     -------
     trials, continuous
-        As in `schemas.store`. What such a file cannot say is NaN, or text that says so: there is no event, no
+        As in `nwb_latents.schemas.store`. What such a file cannot say is NaN, or text that says so: there is no event, no
         kinematics unless given, and no area.
     """
     n_trials, n_bins, n_units = data.counts.shape

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from pipeline.errors import MachineError, SettingsError
-from pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.errors import MachineError, SettingsError
+from nwb_latents.pipeline.stores.atomic import machine_error
 
 if TYPE_CHECKING:
-    from pipeline.stores.object_storage import ObjectFolder
+    from nwb_latents.pipeline.stores.object_storage import ObjectFolder
 
 S3 = "s3://"
 COMPLETE_WHEN = "trials/zarr.json"
@@ -69,7 +69,7 @@ class StoreLocation:
         >>> StoreLocation.parse("gs://lab/a.zarr")
         Traceback (most recent call last):
             ...
-        pipeline.errors.SettingsError: 'gs://lab/a.zarr': a store lies in a folder or at s3://BUCKET/PREFIX.
+        nwb_latents.pipeline.errors.SettingsError: 'gs://lab/a.zarr': a store lies in a folder or at s3://BUCKET/PREFIX.
         """
         if isinstance(where, StoreLocation):
             return where
@@ -134,7 +134,7 @@ class StoreLocation:
     @property
     def objects(self) -> ObjectFolder:
         """The objects of a location on object storage; opens nothing."""
-        from pipeline.stores.object_storage import ObjectFolder  # noqa: PLC0415
+        from nwb_latents.pipeline.stores.object_storage import ObjectFolder  # noqa: PLC0415
 
         bucket, _, prefix = self.text.removeprefix(S3).partition("/")
         return ObjectFolder(bucket, prefix)

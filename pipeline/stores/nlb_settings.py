@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import SettingsError
-from schemas.nlb import NLB_BIN_MS, NLB_DATASETS
-from schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.schemas.nlb import NLB_BIN_MS, NLB_DATASETS
+from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
 
 if TYPE_CHECKING:
-    from schemas.nlb import NlbDataset
+    from nwb_latents.schemas.nlb import NlbDataset
 
 ANY_DURATION_S = 3600.0
 """Trials of the benchmark are taken whatever their length."""
@@ -113,7 +113,7 @@ def nlb_export_defaults(key: str) -> dict[str, object]:
     Returns
     -------
     settings
-        Values of `schemas.export.NlbExport`; only the key where it is no dataset of the benchmark.
+        Values of `nwb_latents.schemas.export.NlbExport`; only the key where it is no dataset of the benchmark.
 
     Examples
     --------

@@ -19,15 +19,15 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import MachineError
-from pipeline.stores.atomic import machine_error
-from pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.stores.location import StoreLocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from pipeline.stores.object_storage import ObjectFolder, StoredObject
+    from nwb_latents.pipeline.stores.object_storage import ObjectFolder, StoredObject
 
 logger = logging.getLogger(__name__)
 

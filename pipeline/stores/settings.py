@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,11 +63,11 @@ def validate(schema: type[Settings], content: Mapping[str, Any], *, where: str) 
 
     Examples
     --------
-    >>> from schemas.recipe import IngestRecipe
+    >>> from nwb_latents.schemas.recipe import IngestRecipe
     >>> validate(IngestRecipe, {"bin_sise_s": 0.02}, where="recipe.yaml")
     Traceback (most recent call last):
         ...
-    pipeline.errors.SettingsError: recipe.yaml: bin_sise_s: unknown key, found 0.02; did you mean bin_size_s?
+    nwb_latents.pipeline.errors.SettingsError: recipe.yaml: bin_sise_s: unknown key, found 0.02; did you mean bin_size_s?
     """
     try:
         return schema.model_validate(content)
@@ -130,7 +130,7 @@ def load(
 
     Examples
     --------
-    >>> from schemas.recipe import IngestRecipe
+    >>> from nwb_latents.schemas.recipe import IngestRecipe
     >>> load(IngestRecipe, overrides=["bin_size_s=0.05", "window_s=[-0.25, 0.45]"]).n_bins
     14
     """

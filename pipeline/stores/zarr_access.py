@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from zarr.storage import LocalStore, ObjectStore
 
-from pipeline.errors import DataError
-from pipeline.stores.object_storage import storage_errors
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.object_storage import storage_errors
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.stores.object_storage import ObjectFolder
+    from nwb_latents.pipeline.stores.object_storage import ObjectFolder
 
 
 class WholeFolder(LocalStore):  # type: ignore[misc] # zarr is not typed for us

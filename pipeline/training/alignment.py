@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.training.build import built_model
-from schemas.training import OptimiserSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.training.build import built_model
+from nwb_latents.schemas.training import OptimiserSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from models.objective import Model
-    from schemas.align import AlignSettings
-    from schemas.training import TrainSettings
+    from nwb_latents.models.objective import Model
+    from nwb_latents.schemas.align import AlignSettings
+    from nwb_latents.schemas.training import TrainSettings
 
 _NAMED_IN_MESSAGE = 5
 
@@ -36,7 +36,7 @@ def trial_order(dataset: xr.Dataset, *, choice: str, seed: int) -> NDArray[np.in
     Parameters
     ----------
     dataset
-        Trials of the session (`schemas.store.TRIALS_ARRAYS`).
+        Trials of the session (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
     choice
         One of ``"first"``, in the order of the store, or ``"stratified"``: drawn by the seed, one of each
         condition in turn.
@@ -99,8 +99,8 @@ def few_shot_settings(parent: TrainSettings, settings: AlignSettings, *, from_sc
 
     Examples
     --------
-    >>> from schemas.align import AlignSettings
-    >>> from schemas.training import TrainSettings
+    >>> from nwb_latents.schemas.align import AlignSettings
+    >>> from nwb_latents.schemas.training import TrainSettings
     >>> few_shot_settings(TrainSettings(), AlignSettings(max_steps=7), from_scratch=False).max_steps
     7
     """
@@ -189,7 +189,7 @@ def require_unchanged(
     >>> require_unchanged({"f": -zero}, {"f": zero}, trainable=frozenset(), run="mine")
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: Run mine: the alignment changed f, which is the parent's. ...
+    nwb_latents.pipeline.errors.DataError: Run mine: the alignment changed f, which is the parent's. ...
     """
     changed = sorted(
         name

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError
-from pipeline.stores.trials import read_continuous, read_trials
-from pipeline.training.build import built_model
-from pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
-from pipeline.training.read_in_start import start_in_frames
-from pipeline.training.regression_start import start_by_regression
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.training.build import built_model
+from nwb_latents.pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
+from nwb_latents.pipeline.training.read_in_start import start_in_frames
+from nwb_latents.pipeline.training.regression_start import start_by_regression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import xarray as xr
 
-    from models.objective import Model
-    from pipeline.stores.location import StoreLocation
-    from pipeline.training.feed import SessionFeed
-    from schemas.training import TrainSettings
+    from nwb_latents.models.objective import Model
+    from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.schemas.training import TrainSettings
 
 
 def begin(
@@ -30,7 +30,7 @@ def begin(
     Parameters
     ----------
     datasets
-        Session id → its trials (`schemas.store.TRIALS_ARRAYS`).
+        Session id → its trials (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
     settings
         Model, signal, masks, seed.
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from models.registry import build_model
-from pipeline.errors import MachineError
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from models.objective import Model
-    from schemas.models import ModelSettings
+    from nwb_latents.models.objective import Model
+    from nwb_latents.schemas.models import ModelSettings
 
 
 def built_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int) -> Model:
-    """Build a model as `models.registry.build_model` does.
+    """Build a model as `nwb_latents.models.registry.build_model` does.
 
     Raises
     ------
@@ -24,7 +24,7 @@ def built_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
 
     Examples
     --------
-    >>> from schemas.models import NODESAESettings
+    >>> from nwb_latents.schemas.models import NODESAESettings
     >>> type(built_model(NODESAESettings(), {"a": 3}, seed=0)).__name__
     'NODESAE'
     """

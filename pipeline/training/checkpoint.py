@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from pipeline.errors import DataError
-from pipeline.stores.atomic import machine_error, write_bytes
-from pipeline.training.feed import Scaling
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
+from nwb_latents.pipeline.training.feed import Scaling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

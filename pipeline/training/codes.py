@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.gnocchi import GNOCCHI
-from models.randomness import derived_generator
-from pipeline.errors import DataError
-from pipeline.training.inference import CHUNK_TRIALS
+from nwb_latents.models.gnocchi import GNOCCHI
+from nwb_latents.models.randomness import derived_generator
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.training.inference import CHUNK_TRIALS
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.training.inference import TrainedRun
+    from nwb_latents.pipeline.training.inference import TrainedRun
 
 
 def infer_codes(run: TrainedRun, session: str, dataset: xr.Dataset) -> NDArray[np.float32]:
@@ -29,7 +29,7 @@ def infer_codes(run: TrainedRun, session: str, dataset: xr.Dataset) -> NDArray[n
     session
         Session id; one the model was trained on.
     dataset
-        Trials of that session, any of them (`schemas.store.TRIALS_ARRAYS`).
+        Trials of that session, any of them (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
 
     Returns
     -------

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline.errors import MachineError, SettingsError
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 
 if TYPE_CHECKING:
-    from schemas.training import Device, TrainSettings
+    from nwb_latents.schemas.training import Device, TrainSettings
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEEP_BYTES = 1 << 30

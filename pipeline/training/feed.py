@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.data import TrialTensors
-from pipeline.errors import DataError
-from pipeline.stores.export_windows import forward_counts, heldout_units
-from schemas.models import SCALED_LIKELIHOODS
+from nwb_latents.models.data import TrialTensors
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.export_windows import forward_counts, heldout_units
+from nwb_latents.schemas.models import SCALED_LIKELIHOODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from schemas.training import Signal, TrainSettings
+    from nwb_latents.schemas.training import Signal, TrainSettings
 
 MIN_DEVIATION_HZ = 1.0
 """Least deviation a unit is scaled by: about that of a 0.1 Hz unit under a 25 ms Gaussian. Without it, one
@@ -97,7 +97,7 @@ def read_signal(dataset: xr.Dataset, signal: Signal) -> NDArray[np.float32]:
     Parameters
     ----------
     dataset
-        Trials of one session (`schemas.store.TRIALS_ARRAYS`).
+        Trials of one session (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
     signal
         One of ``"rates"`` or ``"counts"``.
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.conditioning import Shared
-from models.data import TrialTensors, pack
-from models.distributions import DiagGaussian
-from models.generation import generate
-from models.mdssm import MDSSM
-from models.randomness import derived_generator
-from pipeline.errors import DataError
-from pipeline.training.build import built_model
-from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.device import resolve_device
-from pipeline.training.feed import FORWARD, Scaling, session_tensors
-from pipeline.training.run_files import BEST, CONFIG, read_config, read_entry
+from nwb_latents.models.conditioning import Shared
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.distributions import DiagGaussian
+from nwb_latents.models.generation import generate
+from nwb_latents.models.mdssm import MDSSM
+from nwb_latents.models.randomness import derived_generator
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.training.build import built_model
+from nwb_latents.pipeline.training.checkpoint import load_checkpoint
+from nwb_latents.pipeline.training.device import resolve_device
+from nwb_latents.pipeline.training.feed import FORWARD, Scaling, session_tensors
+from nwb_latents.pipeline.training.run_files import BEST, CONFIG, read_config, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from models.objective import Model
-    from schemas.training import Device, TrainSettings
+    from nwb_latents.models.objective import Model
+    from nwb_latents.schemas.training import Device, TrainSettings
 
 CHUNK_TRIALS = 512
 """Trials a model is given at once; bounds the memory of long sessions."""
@@ -79,7 +79,7 @@ class TrainedRun:
         session
             Session id; one the model was trained on.
         dataset
-            Trials of that session, any of them (`schemas.store.TRIALS_ARRAYS`).
+            Trials of that session, any of them (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
         n_samples
             Samples of the posterior whose rates are averaged; 0: the rates along the posterior mean. Default:
             what the model's publications have, 50 for LFADS, 0 for the others.
@@ -171,7 +171,7 @@ class TrainedRun:
         ----------
         session, dataset
             As in `reconstruct`. Where the model has external inputs, with those of the bins that follow
-            (`pipeline.training.feed.with_forward_bins`). Spikes after the window are not looked at.
+            (`nwb_latents.pipeline.training.feed.with_forward_bins`). Spikes after the window are not looked at.
         n_bins
             Bins after the window.
         n_samples, seed
@@ -418,7 +418,7 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
     >>> load_run(Path("nowhere/mdssm-0"))
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: nowhere/mdssm-0: no run here (config.yaml is missing). ...
+    nwb_latents.pipeline.errors.DataError: nowhere/mdssm-0: no run here (config.yaml is missing). ...
     """
     config = read_config(run_dir)
     if config is None:

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.batches import BatchPlan, draw_batches, grouped
-from models.masking import held_back_masker, mask_once, training_masker
-from models.masks import Masker, observe
-from models.objective import Model, Output, total_loss
-from models.randomness import derived_generator
-from models.schedules import Schedule, warmup_cosine
-from pipeline.errors import DataError, MachineError
-from pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
-from pipeline.training.device import open_fabric
-from pipeline.training.run_files import BEST, LAST, MetricsLog
+from nwb_latents.models.batches import BatchPlan, draw_batches, grouped
+from nwb_latents.models.masking import held_back_masker, mask_once, training_masker
+from nwb_latents.models.masks import Masker, observe
+from nwb_latents.models.objective import Model, Output, total_loss
+from nwb_latents.models.randomness import derived_generator
+from nwb_latents.models.schedules import Schedule, warmup_cosine
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from nwb_latents.pipeline.training.device import open_fabric
+from nwb_latents.pipeline.training.run_files import BEST, LAST, MetricsLog
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from models.data import Batch, TrialTensors
-    from pipeline.training.feed import SessionFeed
-    from schemas.training import TrainSettings
+    from nwb_latents.models.data import Batch, TrialTensors
+    from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.schemas.training import TrainSettings
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """``(step, max_steps, metrics)``, called every `LOG_EVERY` steps and after every validation."""

@@ -14,23 +14,23 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from pipeline.errors import DataError, MachineError
-from pipeline.stores.atomic import machine_error, write_bytes, write_text
-from pipeline.stores.settings import read_record
-from pipeline.training.begin import begin, training_trials
-from pipeline.training.loop import DivergedError, fit
-from pipeline.training.population import smoothed
-from pipeline.training.run_files import LAST, METRICS
-from schemas.sweep import MemberOutcome, with_values
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
+from nwb_latents.pipeline.stores.settings import read_record
+from nwb_latents.pipeline.training.begin import begin, training_trials
+from nwb_latents.pipeline.training.loop import DivergedError, fit
+from nwb_latents.pipeline.training.population import smoothed
+from nwb_latents.pipeline.training.run_files import LAST, METRICS
+from nwb_latents.schemas.sweep import MemberOutcome, with_values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import xarray as xr
 
-    from pipeline.stores.location import StoreLocation
-    from schemas.sweep import SweepSettings
-    from schemas.training import Device, TrainSettings
+    from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.schemas.sweep import SweepSettings
+    from nwb_latents.schemas.training import Device, TrainSettings
 
 OUTCOME = "outcome.json"
 TENSORBOARD = "tensorboard"

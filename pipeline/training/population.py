@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.randomness import derived_seed
+from nwb_latents.models.randomness import derived_seed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from schemas.sweep import HyperParameter, MemberRecord, SweepSettings
+    from nwb_latents.schemas.sweep import HyperParameter, MemberRecord, SweepSettings
 
 LEAST_CHANGE = 0.002
 """Least share a copied value changes by."""
@@ -50,7 +50,7 @@ def first_values(
 
     Examples
     --------
-    >>> from schemas.sweep import HyperParameter
+    >>> from nwb_latents.schemas.sweep import HyperParameter
     >>> space = {"lr": HyperParameter(low=1e-4, high=1e-2, start=1e-3)}
     >>> first_values(space, strategy="pbt", seed=0, member=3)["lr"]
     0.001
@@ -77,7 +77,7 @@ def explored(
 
     Examples
     --------
-    >>> from schemas.sweep import HyperParameter
+    >>> from nwb_latents.schemas.sweep import HyperParameter
     >>> space = {"lr": HyperParameter(low=1e-4, high=1e-2, explore=0.3)}
     >>> 0.7e-3 <= explored({"lr": 1e-3}, space, np.random.default_rng(0))["lr"] <= 1.3e-3
     True
@@ -178,7 +178,7 @@ def lineage(history: Sequence[MemberRecord], record: MemberRecord) -> list[Membe
 
     Examples
     --------
-    >>> from schemas.sweep import MemberRecord
+    >>> from nwb_latents.schemas.sweep import MemberRecord
     >>> first = MemberRecord(generation=0, member=1, step=10, values={})
     >>> second = MemberRecord(generation=1, member=0, parent=1, step=20, values={})
     >>> [r.member for r in lineage([first, second], second)]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.data import pack
-from models.distributions import inverse_positive
-from models.frames import principal_frame
-from models.likelihoods import Gaussian
-from models.mdssm import MDSSM, mean_entry
-from models.regression import ridge_weights
-from pipeline.training.feed import session_tensors
+from nwb_latents.models.data import pack
+from nwb_latents.models.distributions import inverse_positive
+from nwb_latents.models.frames import principal_frame
+from nwb_latents.models.likelihoods import Gaussian
+from nwb_latents.models.mdssm import MDSSM, mean_entry
+from nwb_latents.models.regression import ridge_weights
+from nwb_latents.pipeline.training.feed import session_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import Tensor
 
-    from models.objective import Model
-    from pipeline.training.feed import SessionFeed
-    from pipeline.training.inference import TrainedRun
+    from nwb_latents.models.objective import Model
+    from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.pipeline.training.inference import TrainedRun
 
 RIDGE = 0.1
 """Penalty of the read-in, in units of the variance of a standardised unit."""

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from models.lfads import LFADS
-from models.regression import principal_regression
-from pipeline.errors import DataError
+from nwb_latents.models.lfads import LFADS
+from nwb_latents.models.regression import principal_regression
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import xarray as xr
 
-    from models.objective import Model
-    from pipeline.training.feed import SessionFeed
+    from nwb_latents.models.objective import Model
+    from nwb_latents.pipeline.training.feed import SessionFeed
 
 SMOOTHING_S = 0.04
 """Deviation of the Gaussian that smooths condition means, s."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Self
 import yaml
 from pydantic import ValidationError
 
-from pipeline.errors import DataError
-from pipeline.stores.atomic import machine_error, write_text
-from pipeline.stores.settings import read_yaml, validate
-from schemas.catalog import RunEntry
-from schemas.training import RunConfig
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.atomic import machine_error, write_text
+from nwb_latents.pipeline.stores.settings import read_yaml, validate
+from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from pathlib import Path

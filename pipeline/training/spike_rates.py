@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.evaluation.nlb_files import raised
-from pipeline.evaluation.spike_scores import LEAST_RATE
-from pipeline.evaluation.spike_task import RatePrediction
-from pipeline.training.feed import hidden_units, with_forward_bins
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.nlb_files import raised
+from nwb_latents.pipeline.evaluation.spike_scores import LEAST_RATE
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+from nwb_latents.pipeline.training.feed import hidden_units, with_forward_bins
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from pipeline.evaluation.spike_task import SpikeAnswers
-    from pipeline.training.inference import TrainedRun
+    from nwb_latents.pipeline.evaluation.spike_task import SpikeAnswers
+    from nwb_latents.pipeline.training.inference import TrainedRun
 
 
 def run_rates(
@@ -43,7 +43,7 @@ def run_rates(
     trials, continuous
         The groups of the session's store.
     answers
-        Whose rows and units are predicted, as from `pipeline.evaluation.spike_task.spike_task`.
+        Whose rows and units are predicted, as from `nwb_latents.pipeline.evaluation.spike_task.spike_task`.
     forward_bins
         Bins after each window to be predicted; not for a run of which `why_no_forward` has something to say.
     floor

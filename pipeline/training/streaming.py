@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from models.ndt import NDT
-from models.streaming import RateStream, SessionRates
-from pipeline.errors import DataError
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.velocity import fit_velocity_decoder
-from pipeline.training.feed import hidden_units
-from schemas.decoding import DecodeSettings
+from nwb_latents.models.ndt import NDT
+from nwb_latents.models.streaming import RateStream, SessionRates
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder
+from nwb_latents.pipeline.training.feed import hidden_units
+from nwb_latents.schemas.decoding import DecodeSettings
 
 if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from pipeline.evaluation.ridge import Ridge
-    from pipeline.training.inference import TrainedRun
+    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.pipeline.training.inference import TrainedRun
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
-from pipeline.nwb.read import read_recording
-from pipeline.signals.trials import make_trials
-from pipeline.sources.simulator import read_truth, simulate_dandiset
-from pipeline.stores.trials import to_dataset
-from schemas.recipe import IngestRecipe
-from schemas.simulation import SimulateSettings
-from schemas.store import DropCounts, Provenance, StoreAttributes
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.sources.simulator import read_truth, simulate_dandiset
+from nwb_latents.pipeline.stores.trials import to_dataset
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 
 SMALL = SimulateSettings(n_subjects=1, n_sessions=1, n_trials=120, n_units=(60, 60), waveforms=False)
 

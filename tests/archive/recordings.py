@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 import zarr
 
-from pipeline.sources.simulator import simulate_dandiset
-from schemas.simulation import SimulateSettings
+from nwb_latents.pipeline.sources.simulator import simulate_dandiset
+from nwb_latents.schemas.simulation import SimulateSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ import textwrap
 import pytest
 import yaml
 
-from pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.catalog import read_catalog
 
 TINY_TRAINING = {
     "model": {
@@ -29,7 +29,7 @@ WORDS = ("run", "align", "--config", "align.yaml", "--run", "mine", "--session",
 
 DIES = """
 import os, signal, sys
-import pipeline.training.loop as loop
+import nwb_latents.pipeline.training.loop as loop
 draw, left = loop.draw_batches, [13]
 def dying(*args, **words):
     left[0] -= 1
@@ -38,7 +38,7 @@ def dying(*args, **words):
     return draw(*args, **words)
 loop.draw_batches = dying
 sys.argv = ["pipeline", *sys.argv[1:]]
-from pipeline.cli.main import main
+from nwb_latents.pipeline.cli.main import main
 main()
 """
 
@@ -59,7 +59,7 @@ def trained(tmp_path_factory):
         ["run", "train", "--config", "train.yaml", "--session", "sub-T_ses-[01]", "--run-name", "mine"],
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "pipeline.cli.main", *words],
+            [sys.executable, "-m", "nwb_latents.pipeline.cli.main", *words],
             cwd=folder, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy(pipeline_command, tmp_path):
 
     code = (
         "import sys; sys.argv = ['pipeline', '--help']\n"
-        "import pipeline.cli.main as m\n"
+        "import nwb_latents.pipeline.cli.main as m\n"
         "try:\n    m.main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'numpy', 'dandi', 'pynwb', 'matplotlib', 'distributed', 'xarray'} & "
         "set(sys.modules)\n"

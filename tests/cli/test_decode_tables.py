@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.cli.console import Output
-from pipeline.cli.decode import lags_of, show_decoded
-from pipeline.cli.describe import show_run
-from pipeline.errors import SettingsError
-from pipeline.stores.catalog import add_session
-from schemas.catalog import RunEntry, SessionEntry
-from schemas.results import Score
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.decode import lags_of, show_decoded
+from nwb_latents.pipeline.cli.describe import show_run
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.stores.catalog import add_session
+from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+from nwb_latents.schemas.results import Score
 
 
 def score(**changes):

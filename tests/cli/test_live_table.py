@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from pipeline.cli.live_table import IngestTable
+from nwb_latents.pipeline.cli.live_table import IngestTable
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_terminal_sees_the_sessions_and_a_log_sees_no_control_characters(
     small_nwb, tmp_path, pipeline_command
 ):
     main, other = pty.openpty()
-    words = [sys.executable, "-m", "pipeline.cli.main", "run", "ingest", "--path", str(small_nwb)]
+    words = [sys.executable, "-m", "nwb_latents.pipeline.cli.main", "run", "ingest", "--path", str(small_nwb)]
     run = subprocess.Popen(
         words, cwd=tmp_path, stderr=other, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "xterm"}
     )

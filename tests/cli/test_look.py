@@ -5,13 +5,13 @@ import json
 import pytest
 import yaml
 
-from pipeline.cli.console import Output
-from pipeline.cli.describe import show_session
-from pipeline.sources.known_dandisets import known_dandisets
-from pipeline.stores.catalog import read_catalog
-from schemas.models import MODELS
-from schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
-from schemas.store import DropCounts, Provenance, StoreAttributes
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.describe import show_session
+from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.models import MODELS
+from nwb_latents.schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
+from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 
 
 def test_dandisets_are_listed_with_files_size_licence_and_citation(pipeline_command):

@@ -18,7 +18,7 @@ import yaml
 pytest.importorskip("ray.tune")
 psutil = pytest.importorskip("psutil")
 
-from pipeline.stores.catalog import read_catalog  # noqa: E402
+from nwb_latents.pipeline.stores.catalog import read_catalog  # noqa: E402
 
 TINY = {
     "population": 3, "generations": 3, "generation_steps": 40, "burn_in_steps": 0, "workers": 2,
@@ -38,7 +38,7 @@ PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["pipeline", *sys.argv[1:]]
-from pipeline.cli.main import main
+from nwb_latents.pipeline.cli.main import main
 main()
 """
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.ingest import ingest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["pipeline", *sys.argv[1:]]
 if __name__ == "__main__":
-    from pipeline.cli.main import main
+    from nwb_latents.pipeline.cli.main import main
     main()
 """
 

@@ -4,12 +4,12 @@ import sys
 
 import pytest
 
-from pipeline.cluster.dask_client import job_words
-from pipeline.cluster.kinds import JOB_QUEUES, parse_cluster
-from pipeline.errors import MachineError, SettingsError
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import ingest
-from schemas.cluster import ClusterSettings
+from nwb_latents.pipeline.cluster.dask_client import job_words
+from nwb_latents.pipeline.cluster.kinds import JOB_QUEUES, parse_cluster
+from nwb_latents.pipeline.errors import MachineError, SettingsError
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.schemas.cluster import ClusterSettings
 
 GIB = 1 << 30
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeline.cluster import dask_client
-from pipeline.cluster.estimate import BASE_BYTES, GIB, MOST_BYTES, estimate_session
-from pipeline.cluster.kinds import parse_cluster
-from pipeline.errors import UsageError
+from nwb_latents.pipeline.cluster import dask_client
+from nwb_latents.pipeline.cluster.estimate import BASE_BYTES, GIB, MOST_BYTES, estimate_session
+from nwb_latents.pipeline.cluster.kinds import parse_cluster
+from nwb_latents.pipeline.errors import UsageError
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import signal
 
 import pytest
 
-from pipeline.cluster.ledger import read_ledger
-from pipeline.errors import MachineError
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import ingest
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.trials import read_attributes
+from nwb_latents.pipeline.cluster.ledger import read_ledger
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.trials import read_attributes
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -100,15 +100,15 @@ def test_without_its_scheduler_a_run_ends_with_a_remedy_and_the_next_one_finishe
 
 
 def test_a_scheduler_that_is_not_there_is_named(recordings, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.dask_client.CONNECT_SECONDS", 1.0)
+    monkeypatch.setattr("nwb_latents.pipeline.cluster.dask_client.CONNECT_SECONDS", 1.0)
     with pytest.raises(MachineError, match=r"tcp://127\.0\.0\.1:9: the cluster cannot be reached"):
         ingest(tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="tcp://127.0.0.1:9")
 
 
 def test_without_workers_a_run_says_so_and_gives_up(dask_processes, recordings, tmp_path, monkeypatch):
-    from schemas.cluster import ClusterSettings
+    from nwb_latents.schemas.cluster import ClusterSettings
 
-    monkeypatch.setattr("pipeline.cluster.dask_tasks.WORKERS_SECONDS", 0.5)
+    monkeypatch.setattr("nwb_latents.pipeline.cluster.dask_tasks.WORKERS_SECONDS", 0.5)
     events = []
     with pytest.raises(MachineError, match=r"no worker for 2 s\. Start workers"):
         ingest(

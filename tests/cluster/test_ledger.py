@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from pipeline.cluster.ledger import (
+from nwb_latents.pipeline.cluster.ledger import (
     append_attempts,
     last_attempts,
     ledgers_beside,
     read_ledger,
     standing_failures,
 )
-from pipeline.errors import MachineError
-from schemas.cluster import Attempt
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.schemas.cluster import Attempt
 
 
 def attempt(source="a.nwb", **words):
@@ -61,8 +61,8 @@ def test_a_ledger_that_cannot_be_written_is_the_machine(tmp_path):
 def test_processes_lose_nothing_of_each_others_lines(tmp_path):
     code = (
         "import sys, pathlib\n"
-        "from pipeline.cluster.ledger import append_attempts\n"
-        "from schemas.cluster import Attempt\n"
+        "from nwb_latents.pipeline.cluster.ledger import append_attempts\n"
+        "from nwb_latents.schemas.cluster import Attempt\n"
         "for i in range(50):\n"
         "    source = f'{sys.argv[2]}-{i}'\n"
         "    line = Attempt(time='', session='s', source=source, recipe_id='r', status='done')\n"

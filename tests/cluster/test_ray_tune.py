@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.cluster.ray_tune import RayWorkers, ray_workers
-from pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.cluster.ray_tune import RayWorkers, ray_workers
+from nwb_latents.pipeline.errors import DataError, MachineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

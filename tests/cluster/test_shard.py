@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cluster.shard import Shard, parse_shard
-from pipeline.errors import UsageError
+from nwb_latents.pipeline.cluster.shard import Shard, parse_shard
+from nwb_latents.pipeline.errors import UsageError
 
 
 @given(paths=st.sets(st.text(min_size=1)), n=st.integers(1, 20))

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from pipeline.cluster.run import run_tasks
-from pipeline.cluster.work import Work
+from nwb_latents.pipeline.cluster.run import run_tasks
+from nwb_latents.pipeline.cluster.work import Work
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -89,7 +89,7 @@ def test_a_task_that_kills_its_workers_is_given_up_and_the_others_are_done(tmp_p
 
 
 def test_a_retry_whose_workers_are_gone_runs_anywhere(two_hosts, monkeypatch):
-    from pipeline.cluster import dask_tasks
+    from nwb_latents.pipeline.cluster import dask_tasks
 
     monkeypatch.setattr(dask_tasks, "WORKERS_SECONDS", 0.5)
     monkeypatch.setattr(dask_tasks.DaskTasks, "_elsewhere", elsewhere_is_gone)

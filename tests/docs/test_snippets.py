@@ -10,16 +10,16 @@ import pytest
 import typer
 import yaml
 
-from pipeline.cli.main import app
-from pipeline.nwb.layouts.layout import Layout
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import ingest
-from pipeline.stages.simulate import simulate
-from pipeline.stages.train import train
-from schemas.models import MDSSMSettings, ReadInSettings
-from schemas.recipe import IngestRecipe
-from schemas.simulation import SimulateSettings
-from schemas.training import BatchSettings, TrainSettings
+from nwb_latents.pipeline.cli.main import app
+from nwb_latents.pipeline.nwb.layouts.layout import Layout
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.simulate import simulate
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.training import BatchSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.baselines import fit_condition_mean, fit_linear_forecast, hold_last
-from pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.baselines import fit_condition_mean, fit_linear_forecast, hold_last
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge
 
 
 def test_the_last_known_value_is_held():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, MachineError
-from pipeline.evaluation.figures import draw_summary, draw_trajectories, draw_velocity
-from pipeline.evaluation.session import Decoded, decode_session
-from schemas.decoding import DecodeSettings
-from schemas.results import Score
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.evaluation.figures import draw_summary, draw_trajectories, draw_velocity
+from nwb_latents.pipeline.evaluation.session import Decoded, decode_session
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.results import Score
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.pairing import pair_velocity
-from pipeline.evaluation.ridge import fit_ridge
-from pipeline.evaluation.session import decode_session, fit_session_decoder
-from schemas.decoding import DecodeSettings
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.pairing import pair_velocity
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.evaluation.session import decode_session, fit_session_decoder
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.recipe import IngestRecipe
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.disentanglement import auroc_difference, dci
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.disentanglement import auroc_difference, dci
 
 MIXED = np.array([[1.0, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]]) / 2
 

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline.errors import DataError
-from pipeline.evaluation.embedding import embedding_grid, embedding_line, embedding_table, interpolate
-from pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.embedding import (
+    embedding_grid,
+    embedding_line,
+    embedding_table,
+    interpolate,
+)
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge
 
 
 class Spiral:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.embedding_figures import draw_embedding, draw_flow, draw_interpolation
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.embedding_figures import draw_embedding, draw_flow, draw_interpolation
 
 
 def make_table(n_dims, n_sessions=5):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.flow import flow_field, plane_of
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.flow import flow_field, plane_of
 
 
 class Linear:

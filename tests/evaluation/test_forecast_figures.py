@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.forecast_figures import draw_forecast, mean_curves
-from schemas.forecasting import ForecastCurve, SessionForecast
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.forecast_figures import draw_forecast, mean_curves
+from nwb_latents.schemas.forecasting import ForecastCurve, SessionForecast
 
 
 def forecast_of(session, value, *, quantities=("velocity", "rates"), n_trials=8):

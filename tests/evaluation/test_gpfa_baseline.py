@@ -7,10 +7,10 @@ from importlib import import_module
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.gpfa_baseline import _spike_trains, gpfa
-from pipeline.evaluation.spike_task import SpikeTask
-from schemas.baselines import BaselineSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.gpfa_baseline import _spike_trains, gpfa
+from nwb_latents.pipeline.evaluation.spike_task import SpikeTask
+from nwb_latents.schemas.baselines import BaselineSettings
 
 SETTINGS = BaselineSettings(sigmas_ms=(40.0,), folds=2, gpfa_latents=2, gpfa_trials=20, gpfa_iterations=60)
 
@@ -69,7 +69,7 @@ def test_as_many_latent_dimensions_as_factor_analysis_is_best_with(task, monkeyp
     def rates_of_latents(train, new, *args, **options):
         seen.append(train.shape[2])
 
-    monkeypatch.setattr("pipeline.evaluation.gpfa_baseline.rates_of_latents", rates_of_latents)
+    monkeypatch.setattr("nwb_latents.pipeline.evaluation.gpfa_baseline.rates_of_latents", rates_of_latents)
     gpfa(task, SETTINGS.model_copy(update={"gpfa_latents": None, "latents": (1, 2, 6)}))
     assert seen == [2]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.history import has_history, rates_before, with_history
-from pipeline.evaluation.pairing import pair_velocity
-from pipeline.evaluation.ridge import fit_ridge
-from pipeline.evaluation.session import decode_session, fit_session_decoder
-from schemas.decoding import DecodeSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.history import has_history, rates_before, with_history
+from nwb_latents.pipeline.evaluation.pairing import pair_velocity
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.evaluation.session import decode_session, fit_session_decoder
+from nwb_latents.schemas.decoding import DecodeSettings
 
 SETTINGS = DecodeSettings(history_bins=4)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.kstep import kstep_r2, kstep_sums, leaked_steps
-from pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.kstep import kstep_r2, kstep_sums, leaked_steps
+from nwb_latents.pipeline.evaluation.r2 import r2
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.decode_figures import draw_lag_scan, draw_parts, draw_transfer
-from pipeline.evaluation.figures import draw_summary, draw_trajectories, draw_velocity
-from pipeline.evaluation.lag_scan import scan_lags
-from pipeline.evaluation.session import decode_session
-from pipeline.evaluation.session_parts import parts_table
-from schemas.decoding import DecodeSettings
-from schemas.results import Score
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.decode_figures import draw_lag_scan, draw_parts, draw_transfer
+from nwb_latents.pipeline.evaluation.figures import draw_summary, draw_trajectories, draw_velocity
+from nwb_latents.pipeline.evaluation.lag_scan import scan_lags
+from nwb_latents.pipeline.evaluation.session import decode_session
+from nwb_latents.pipeline.evaluation.session_parts import parts_table
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.results import Score
 
 SETTINGS = DecodeSettings(lag_scan_ms=(0.0, 60.0, 100.0, 140.0))
 

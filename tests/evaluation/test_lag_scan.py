@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.lag_scan import scan_lags
-from pipeline.evaluation.pairing import pair_velocity
-from pipeline.evaluation.session import decode_session
-from pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
-from schemas.decoding import DecodeSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.lag_scan import scan_lags
+from nwb_latents.pipeline.evaluation.pairing import pair_velocity
+from nwb_latents.pipeline.evaluation.session import decode_session
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.schemas.decoding import DecodeSettings
 
 LAGS = (0.0, 40.0, 80.0, 100.0, 120.0, 200.0)
 

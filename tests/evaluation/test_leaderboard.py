@@ -10,11 +10,11 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.leaderboard import boards
-from pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown, table
-from schemas.evaluation import METRICS, MetricName
-from schemas.results import Evaluation, MetricValue
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.leaderboard import boards
+from nwb_latents.pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown, table
+from nwb_latents.schemas.evaluation import METRICS, MetricName
+from nwb_latents.schemas.results import Evaluation, MetricValue
 
 
 def evaluation(

@@ -8,13 +8,13 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.nlb_files import read_submission, submission_arrays, write_submission
-from pipeline.evaluation.nlb_scores import score_rates, score_submission
-from pipeline.evaluation.nlb_submission import check_submission, trials_digest
-from pipeline.evaluation.spike_task import RatePrediction
-from pipeline.stores.export_files import write_groups
-from schemas.export import NlbExport
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.nlb_files import read_submission, submission_arrays, write_submission
+from nwb_latents.pipeline.evaluation.nlb_scores import score_rates, score_submission
+from nwb_latents.pipeline.evaluation.nlb_submission import check_submission, trials_digest
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+from nwb_latents.pipeline.stores.export_files import write_groups
+from nwb_latents.schemas.export import NlbExport
 
 if TYPE_CHECKING:
     from collections.abc import Callable

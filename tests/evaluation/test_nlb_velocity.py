@@ -9,9 +9,9 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
-from pipeline.errors import DataError
-from pipeline.evaluation.nlb_velocity import NLB_ALPHAS, fit_nlb_decoder, nlb_velocity_r2
-from pipeline.evaluation.resampling import bootstrap
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.nlb_velocity import NLB_ALPHAS, fit_nlb_decoder, nlb_velocity_r2
+from nwb_latents.pipeline.evaluation.resampling import bootstrap
 
 
 @pytest.fixture

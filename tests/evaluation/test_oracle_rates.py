@@ -5,20 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.oracle_rates import oracle_rates
-from pipeline.evaluation.rate_baselines import BASELINES
-from pipeline.evaluation.spike_scores import bits_per_spike
-from pipeline.evaluation.spike_task import spike_task
-from pipeline.nwb.read import read_recording
-from pipeline.signals.trials import make_trials
-from pipeline.sources.simulator import read_truth, simulate_dandiset
-from pipeline.stores.export_windows import heldout_units
-from pipeline.stores.trials import to_dataset
-from schemas.baselines import BaselineSettings
-from schemas.recipe import IngestRecipe
-from schemas.simulation import SimulateSettings
-from schemas.store import DropCounts, Provenance, StoreAttributes
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.oracle_rates import oracle_rates
+from nwb_latents.pipeline.evaluation.rate_baselines import BASELINES
+from nwb_latents.pipeline.evaluation.spike_scores import bits_per_spike
+from nwb_latents.pipeline.evaluation.spike_task import spike_task
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.sources.simulator import read_truth, simulate_dandiset
+from nwb_latents.pipeline.stores.export_windows import heldout_units
+from nwb_latents.pipeline.stores.trials import to_dataset
+from nwb_latents.schemas.baselines import BaselineSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 
 REACHES = IngestRecipe()
 RUNS = IngestRecipe(align_to="trial_start", window_s=(0.0, 2.0))

@@ -8,8 +8,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import SettingsError
-from pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
 
 
 def continuous(n_time=50):

@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.permutation import permutation_p_value, permuted_r2
-from pipeline.evaluation.r2 import r2
-from pipeline.evaluation.session import decode_session
-from schemas.decoding import DecodeSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.permutation import permutation_p_value, permuted_r2
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.session import decode_session
+from nwb_latents.schemas.decoding import DecodeSettings
 
 
 def some_trials(n_trials=7, *, seed=0, signal=0.0):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import PoissonRegressor
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.poisson_regression import PoissonRegression, fit_poisson
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.poisson_regression import PoissonRegression, fit_poisson
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_fit_does_not_depend_on_where_it_starts_nor_on_outputs_beside_it(cou
 def test_outputs_worked_on_in_blocks_are_the_same(counts, monkeypatch):
     x, y = counts
     whole = fit_poisson(x, y, penalty=0.01)
-    monkeypatch.setattr("pipeline.evaluation.poisson_regression._BLOCK", 1300)
+    monkeypatch.setattr("nwb_latents.pipeline.evaluation.poisson_regression._BLOCK", 1300)
     np.testing.assert_allclose(fit_poisson(x, y, penalty=0.01).coefficients, whole.coefficients, atol=1e-6)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from pipeline.errors import DataError
-from pipeline.evaluation.psth import PsthSums, psth_r2
-from pipeline.evaluation.resampling import bootstrap
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.psth import PsthSums, psth_r2
+from nwb_latents.pipeline.evaluation.resampling import bootstrap
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_many_resamples_are_no_different_from_few(data, monkeypatch):
     sums = PsthSums.of(*data)
     weights = np.random.default_rng(0).integers(0, 3, size=(50, 30)).astype(float)
     at_once = sums.value(weights)
-    monkeypatch.setattr("pipeline.evaluation.psth.NUMBERS_AT_A_TIME", 7)
+    monkeypatch.setattr("nwb_latents.pipeline.evaluation.psth.NUMBERS_AT_A_TIME", 7)
     assert sums.value(weights) == pytest.approx(at_once, abs=1e-12)
 
 

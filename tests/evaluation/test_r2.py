@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.r2 import R2Sums, r2, r2_per_output
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.r2 import R2Sums, r2, r2_per_output
 
 DEFINITIONS = ("r2_uniform", "r2_pooled", "r2_pearson", "r2_trialmean")
 

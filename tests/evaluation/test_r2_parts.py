@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.r2 import r2, r2_per_output
-from pipeline.evaluation.r2_parts import r2_of_conditions, r2_of_parts, r2_over_time
-from pipeline.evaluation.session import decode_session
-from pipeline.evaluation.session_parts import parts_table
-from schemas.decoding import DecodeSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.r2 import r2, r2_per_output
+from nwb_latents.pipeline.evaluation.r2_parts import r2_of_conditions, r2_of_parts, r2_over_time
+from nwb_latents.pipeline.evaluation.session import decode_session
+from nwb_latents.pipeline.evaluation.session_parts import parts_table
+from nwb_latents.schemas.decoding import DecodeSettings
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.poisson_regression import fit_poisson
-from pipeline.evaluation.rate_baselines import BASELINES
-from pipeline.evaluation.rate_regression import choose, feature_scale, forward_rates
-from pipeline.evaluation.spike_scores import bits_per_spike
-from pipeline.evaluation.spike_task import RatePrediction, SpikeTask
-from schemas.baselines import BaselineSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.poisson_regression import fit_poisson
+from nwb_latents.pipeline.evaluation.rate_baselines import BASELINES
+from nwb_latents.pipeline.evaluation.rate_regression import choose, feature_scale, forward_rates
+from nwb_latents.pipeline.evaluation.spike_scores import bits_per_spike
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
+from nwb_latents.schemas.baselines import BaselineSettings
 
 N_TIME, N_FORWARD, N_IN, N_OUT = 25, 5, 24, 8
 SETTINGS = BaselineSettings(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import r2_score
 
-from pipeline.evaluation.r2 import R2Sums
-from pipeline.evaluation.rate_r2 import rate_r2
+from nwb_latents.pipeline.evaluation.r2 import R2Sums
+from nwb_latents.pipeline.evaluation.rate_r2 import rate_r2
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.resampling import MeanOf, bootstrap
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.resampling import MeanOf, bootstrap
 
 
 @dataclass(frozen=True)

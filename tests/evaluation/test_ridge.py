@@ -9,9 +9,9 @@ from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.r2 import r2
-from pipeline.evaluation.ridge import (
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.ridge import (
     contiguous_folds,
     fit_ridge,
     fit_ridge_cv,

@@ -5,11 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.session import decode_session
-from pipeline.evaluation.session_forecast import prepare_forecast, rates_kstep_r2, velocity_kstep_r2
-from schemas.decoding import DecodeSettings
-from schemas.forecasting import ForecastSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.session import decode_session
+from nwb_latents.pipeline.evaluation.session_forecast import (
+    prepare_forecast,
+    rates_kstep_r2,
+    velocity_kstep_r2,
+)
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.forecasting import ForecastSettings
 
 
 def test_r2_of_observations_is_that_of_a_plain_loop():

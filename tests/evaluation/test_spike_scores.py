@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from pipeline.errors import DataError
-from pipeline.evaluation.resampling import bootstrap
-from pipeline.evaluation.spike_scores import LEAST_RATE, SpikeSums, bits_per_spike, poisson_nll
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.resampling import bootstrap
+from nwb_latents.pipeline.evaluation.spike_scores import LEAST_RATE, SpikeSums, bits_per_spike, poisson_nll
 
 
 @pytest.fixture

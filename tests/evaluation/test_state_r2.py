@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from models.synthetic.attractors import attractor_path
-from pipeline.errors import DataError
-from pipeline.evaluation.state_r2 import FLOOR, affine_map, state_r2
+from nwb_latents.models.synthetic.attractors import attractor_path
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.state_r2 import FLOOR, affine_map, state_r2
 
 
 @pytest.fixture

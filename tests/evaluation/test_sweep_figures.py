@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-import pipeline.evaluation.sweep_figures as figures
-from pipeline.evaluation.sweep_figures import draw_schedule
-from schemas.sweep import HyperParameter, MemberRecord
+import nwb_latents.pipeline.evaluation.sweep_figures as figures
+from nwb_latents.pipeline.evaluation.sweep_figures import draw_schedule
+from nwb_latents.schemas.sweep import HyperParameter, MemberRecord
 
 if TYPE_CHECKING:
     from pathlib import Path

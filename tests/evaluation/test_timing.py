@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr
 
-from pipeline.errors import DataError
-from pipeline.evaluation.resampling import bootstrap
-from pipeline.evaluation.timing import TimingSums, timing_correlation
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.resampling import bootstrap
+from nwb_latents.pipeline.evaluation.timing import TimingSums, timing_correlation
 
 
 @pytest.fixture

@@ -7,11 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.pairing import pair_velocity
-from pipeline.evaluation.ridge import fit_ridge
-from pipeline.evaluation.transfer import mean_by_relation, relation, session_states, transfer_scores
-from schemas.decoding import DecodeSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.pairing import pair_velocity
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.evaluation.transfer import (
+    mean_by_relation,
+    relation,
+    session_states,
+    transfer_scores,
+)
+from nwb_latents.schemas.decoding import DecodeSettings
 
 SETTINGS = DecodeSettings(n_permutations=19)
 SUBJECTS = {"a": "A", "b": "A", "c": "C"}

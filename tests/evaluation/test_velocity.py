@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.evaluation.ridge import fit_ridge_cv
-from pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.ridge import fit_ridge_cv
+from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
 
 ALPHAS = (1e-2, 1.0, 1e2)
 

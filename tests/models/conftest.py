@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from models.data import Batch, TrialTensors, pack
-from models.mdssm import MDSSM
-from models.registry import build_model
-from schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.mdssm import MDSSM
+from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

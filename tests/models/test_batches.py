@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.batches import BatchPlan, draw_batches
-from models.data import TrialTensors, pack
+from nwb_latents.models.batches import BatchPlan, draw_batches
+from nwb_latents.models.data import TrialTensors, pack
 
 
 def test_a_draw_depends_on_seed_and_step_only(trials: dict[str, TrialTensors]) -> None:

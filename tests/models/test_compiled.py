@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import compiled
-from models.controlled import ControlledGenerator, Noise
-from models.data import TrialTensors, pack
-from models.encoders import GRUEncoder, encode_together
-from models.recurrent import GRUParameters, gru_sequence
-from models.registry import build_model
-from schemas.models import LFADSSettings
+from nwb_latents.models import compiled
+from nwb_latents.models.controlled import ControlledGenerator, Noise
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.encoders import GRUEncoder, encode_together
+from nwb_latents.models.recurrent import GRUParameters, gru_sequence
+from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.models import LFADSSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.controlled import ControlledGenerator, Noise
-from models.dynamics import GRUCell
-from models.encoders import GRUEncoder, encode_together
-from models.rollout import rollout
-from schemas.models import LFADSSettings
+from nwb_latents.models.controlled import ControlledGenerator, Noise
+from nwb_latents.models.dynamics import GRUCell
+from nwb_latents.models.encoders import GRUEncoder, encode_together
+from nwb_latents.models.rollout import rollout
+from nwb_latents.schemas.models import LFADSSettings
 
 N_BINS, N_SEEN = 6, 3
 SMALL = {

@@ -8,10 +8,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from models.denoiser import ConditionalDenoiser
-from models.diffusion import NoiseSchedule, ddim_decode, ddim_encode
-from models.distributions import DiagGaussian
-from models.priors import MMD, PriorContext
+from nwb_latents.models.denoiser import ConditionalDenoiser
+from nwb_latents.models.diffusion import NoiseSchedule, ddim_decode, ddim_encode
+from nwb_latents.models.distributions import DiagGaussian
+from nwb_latents.models.priors import MMD, PriorContext
 
 
 def schedule(steps: int = 200) -> NoiseSchedule:

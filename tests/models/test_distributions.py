@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch.distributions import Independent, Normal, Poisson, kl_divergence
 
-from models.distributions import DiagGaussian, from_raw, inverse_positive, positive
-from models.likelihoods import Gaussian
-from models.likelihoods import Poisson as PoissonLikelihood
-from models.priors import DynamicsPrior, Learned, Null, PriorContext, Standard
-from models.weights import Full, LowRank, apply_linear
+from nwb_latents.models.distributions import DiagGaussian, from_raw, inverse_positive, positive
+from nwb_latents.models.likelihoods import Gaussian
+from nwb_latents.models.likelihoods import Poisson as PoissonLikelihood
+from nwb_latents.models.priors import DynamicsPrior, Learned, Null, PriorContext, Standard
+from nwb_latents.models.weights import Full, LowRank, apply_linear
 
 
 def _gaussian(*shape: int, seed: int) -> DiagGaussian:

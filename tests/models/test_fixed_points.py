@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.fixed_points import find_fixed_points
+from nwb_latents.models.fixed_points import find_fixed_points
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.data import TrialTensors, pack
-from models.frames import principal_frame
-from models.masks import observe
-from models.mdssm import MDSSM, mean_entry
-from models.objective import total_loss
-from schemas.models import MDSSMSettings
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.frames import principal_frame
+from nwb_latents.models.masks import observe
+from nwb_latents.models.mdssm import MDSSM, mean_entry
+from nwb_latents.models.objective import total_loss
+from nwb_latents.schemas.models import MDSSMSettings
 
 N_TRIALS, T = 40, 60
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models.data import Batch, TrialTensors, pack
-from models.gnocchi import GNOCCHI
-from models.masks import observe
-from models.objective import total_loss
-from models.registry import build_model
-from schemas.models import GNOCCHISettings
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.gnocchi import GNOCCHI
+from nwb_latents.models.masks import observe
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.models import GNOCCHISettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

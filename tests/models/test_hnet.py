@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import Batch, TrialTensors, pack
-from models.hnet import EMBEDDING_GAIN, HNET
-from models.masks import observe
-from models.objective import total_loss
-from models.registry import build_model
-from models.synthetic.rate_networks import bistable, random_plane, rotation, simulate_rates
-from schemas.models import HNETSettings
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.hnet import EMBEDDING_GAIN, HNET
+from nwb_latents.models.masks import observe
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.synthetic.rate_networks import bistable, random_plane, rotation, simulate_rates
+from nwb_latents.schemas.models import HNETSettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.conditioning import LowRankHyper
-from models.data import Batch, TrialTensors, pack
-from models.distributions import DiagGaussian, from_raw
-from models.dynamics import GRUCell, MLPMap, RateRNN
-from models.embedding import Table
-from models.encoders import Encoding, GRUEncoder, Identity
-from models.likelihoods import MSE, Poisson
-from models.masks import (
+from nwb_latents.models.conditioning import LowRankHyper
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.distributions import DiagGaussian, from_raw
+from nwb_latents.models.dynamics import GRUCell, MLPMap, RateRNN
+from nwb_latents.models.embedding import Table
+from nwb_latents.models.encoders import Encoding, GRUEncoder, Identity
+from nwb_latents.models.likelihoods import MSE, Poisson
+from nwb_latents.models.masks import (
     Masker,
     View,
     compose,
@@ -30,14 +30,14 @@ from models.masks import (
     observe,
     weighted,
 )
-from models.objective import Model, Output, Term, total_loss
-from models.priors import MMD, Learned, Null, PriorContext
-from models.recurrent import GRUParameters, gru_step
-from models.rollout import rollout
-from models.schedules import horizon, linear_ramp
-from models.session_maps import ReadIn, ReadOut, SessionNames
-from models.weights import FiLM, apply_linear
-from schemas.models import ReadInSettings
+from nwb_latents.models.objective import Model, Output, Term, total_loss
+from nwb_latents.models.priors import MMD, Learned, Null, PriorContext
+from nwb_latents.models.recurrent import GRUParameters, gru_step
+from nwb_latents.models.rollout import rollout
+from nwb_latents.models.schedules import horizon, linear_ramp
+from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames
+from nwb_latents.models.weights import FiLM, apply_linear
+from nwb_latents.schemas.models import ReadInSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from models.data import Batch, TrialTensors, pack
-from models.distributions import DiagGaussian
-from models.lfads import LFADS
-from models.masks import observe
-from models.objective import total_loss
-from models.priors import AR1, EachBin, PriorContext, StudentT
-from models.registry import build_model
-from schemas.models import LFADSSettings
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.distributions import DiagGaussian
+from nwb_latents.models.lfads import LFADS
+from nwb_latents.models.masks import observe
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.priors import AR1, EachBin, PriorContext, StudentT
+from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.models import LFADSSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -248,7 +248,7 @@ def test_posterior_averaging_is_the_mean_of_single_passes(changes, monkeypatch) 
     noise = rng(7)
     singles = [model.predict(batch, n_samples=1, generator=noise) for _ in range(6)]
     for values in (1 << 24, 1):  # all at once, one by one
-        monkeypatch.setattr("models.lfads.SAMPLED_VALUES", values)
+        monkeypatch.setattr("nwb_latents.models.lfads.SAMPLED_VALUES", values)
         averaged = model.predict(batch, n_samples=6, generator=rng(7))
         for name in ("mean", "factors", "latents", "params"):
             expected = torch.stack([getattr(single, name) for single in singles]).mean(0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import special, stats
 
-from models.likelihoods import MSE, Gamma, Gaussian, Likelihood, Poisson, ZeroInflatedGamma
+from nwb_latents.models.likelihoods import MSE, Gamma, Gaussian, Likelihood, Poisson, ZeroInflatedGamma
 
 SESSION = torch.tensor([0])
 SHAPE = (1, 4, 5, 3)

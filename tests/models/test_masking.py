@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from models.augmentation import spike_jitter, temporal_shift
-from models.data import Batch, TrialTensors, pack
-from models.masking import held_back_masker, mask_once, training_masker
-from models.masks import compose, observe
-from models.objective import Model, total_loss
-from models.registry import build_model
-from schemas.masks import MaskSettings
-from schemas.models import LFADSSettings, MDSSMSettings
+from nwb_latents.models.augmentation import spike_jitter, temporal_shift
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.masking import held_back_masker, mask_once, training_masker
+from nwb_latents.models.masks import compose, observe
+from nwb_latents.models.objective import Model, total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.masks import MaskSettings
+from nwb_latents.schemas.models import LFADSSettings, MDSSMSettings
 
 if TYPE_CHECKING:
-    from models.masks import View
+    from nwb_latents.models.masks import View
 
 UNITS = {"a": 3, "b": 2}
 T = 4

@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from models.data import Batch, TrialTensors, pack
-from models.masks import compose, coordinated_dropout, encoder_input, masked_mean, observe, weighted
-from models.objective import total_loss
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.masks import (
+    compose,
+    coordinated_dropout,
+    encoder_input,
+    masked_mean,
+    observe,
+    weighted,
+)
+from nwb_latents.models.objective import total_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from models.mdssm import MDSSM
+    from nwb_latents.models.mdssm import MDSSM
 
 
 def test_missing_samples_are_zero_in_the_input_and_not_scored() -> None:

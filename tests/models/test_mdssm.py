@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, pad, softplus
 
-from models.data import Batch, TrialTensors, pack
-from models.masks import observe
-from models.mdssm import MDSSM
-from models.objective import Output, total_loss
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.masks import observe
+from nwb_latents.models.mdssm import MDSSM
+from nwb_latents.models.objective import Output, total_loss
 
 Build = Callable[..., MDSSM]
 

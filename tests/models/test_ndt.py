@@ -8,13 +8,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models.data import Batch, TrialTensors, pack
-from models.masks import View, compose, mask_bins, observe
-from models.ndt import NDT
-from models.objective import total_loss
-from models.registry import build_model
-from models.schedules import linear_ramp
-from schemas.models import NDTSettings
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.masks import View, compose, mask_bins, observe
+from nwb_latents.models.ndt import NDT
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.schedules import linear_ramp
+from nwb_latents.schemas.models import NDTSettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

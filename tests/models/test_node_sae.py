@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from models.data import Batch, TrialTensors, pack
-from models.dynamics import RK4, Euler, MLPMap
-from models.fixed_points import find_fixed_points
-from models.masks import observe
-from models.node_sae import NODESAE
-from models.objective import total_loss
-from models.registry import build_model
-from models.rollout import rollout
-from pipeline.errors import MachineError
-from pipeline.training.build import built_model
-from schemas.models import NODESAESettings
+from nwb_latents.models.data import Batch, TrialTensors, pack
+from nwb_latents.models.dynamics import RK4, Euler, MLPMap
+from nwb_latents.models.fixed_points import find_fixed_points
+from nwb_latents.models.masks import observe
+from nwb_latents.models.node_sae import NODESAE
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.rollout import rollout
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.training.build import built_model
+from nwb_latents.schemas.models import NODESAESettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

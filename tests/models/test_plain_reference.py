@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.data import TrialTensors, pack
-from models.masks import observe
-from models.objective import total_loss
-from models.registry import build_model
-from schemas.models import LFADSSettings, MDSSMSettings, ReadInSettings
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.masks import observe
+from nwb_latents.models.objective import total_loss
+from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.models import LFADSSettings, MDSSMSettings, ReadInSettings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 UNITS = {"a": 5, "b": 9, "c": 7}

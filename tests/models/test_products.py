@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models import products
-from models.products import LARGE, added_product, is_faster, linear, product
+from nwb_latents.models import products
+from nwb_latents.models.products import LARGE, added_product, is_faster, linear, product
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch without oneDNN")
 
@@ -25,12 +25,12 @@ def test_it_is_the_product_however_the_weights_lie(layout: str) -> None:
 
 
 def test_only_large_products_of_single_precision_are_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("models.products._outruns_mkl", lambda: True)
+    monkeypatch.setattr("nwb_latents.models.products._outruns_mkl", lambda: True)
     one, large = torch.ones(1, 1), LARGE * torch.get_num_threads()
     assert is_faster(large, one, one)
     assert not is_faster(large - 1, one, one)
     assert not is_faster(large, one, one.double())
-    monkeypatch.setattr("models.products._outruns_mkl", lambda: False)
+    monkeypatch.setattr("nwb_latents.models.products._outruns_mkl", lambda: False)
     assert not is_faster(large, one, one)
 
 
@@ -40,7 +40,7 @@ def test_a_torch_without_the_other_library_multiplies_by_itself(monkeypatch: pyt
     def renamed(*given: object) -> None:
         raise AttributeError("'_OpNamespace' 'mkldnn' object has no attribute '_linear_pointwise'")
 
-    monkeypatch.setattr("models.products.product", renamed)
+    monkeypatch.setattr("nwb_latents.models.products.product", renamed)
     assert not products._answers()
 
 
@@ -54,10 +54,10 @@ def test_a_linear_map_has_the_same_gradient_by_both(
     bias = torch.randn(n_out, requires_grad=True) if biased else None
     wanted = [x, weight, bias] if bias is not None else [x, weight]
     weigh = torch.randn(3, 4, n_out)
-    monkeypatch.setattr("models.products.LARGE", 0)
+    monkeypatch.setattr("nwb_latents.models.products.LARGE", 0)
     made = []
     for faster in (False, True):
-        monkeypatch.setattr("models.products._outruns_mkl", lambda faster=faster: faster)
+        monkeypatch.setattr("nwb_latents.models.products._outruns_mkl", lambda faster=faster: faster)
         y = linear(x, weight, bias)
         made.append([y, *torch.autograd.grad((y * weigh).sum(), wanted)])
     for mine, theirs in zip(*made, strict=True):
@@ -67,8 +67,8 @@ def test_a_linear_map_has_the_same_gradient_by_both(
 def test_a_model_of_double_precision_and_one_under_autocast_stay_with_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("models.products.LARGE", 0)
-    monkeypatch.setattr("models.products._outruns_mkl", lambda: True)
+    monkeypatch.setattr("nwb_latents.models.products.LARGE", 0)
+    monkeypatch.setattr("nwb_latents.models.products._outruns_mkl", lambda: True)
     x, weight = torch.ones(2, 3, dtype=torch.float64), torch.ones(4, 3, dtype=torch.float64)
     assert linear(x, weight).dtype == torch.float64
     with torch.autocast("cpu", torch.bfloat16):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.recurrent import GRUParameters, GRUWeights, gru_sequence, gru_step
+from nwb_latents.models.recurrent import GRUParameters, GRUWeights, gru_sequence, gru_step
 
 
 def _naive(x: Tensor, w: GRUWeights, h0: Tensor, *, reset: str, clip: float | None) -> Tensor:
@@ -86,7 +86,7 @@ def test_the_gradient_is_the_same_whatever_is_made_at_a_time(
     x = torch.randn(5, 9, 3, dtype=torch.float64, requires_grad=True)
     grads = []
     for values in (1, 400, 10**9):
-        monkeypatch.setattr("models.gru_loops.CACHED_VALUES", values)
+        monkeypatch.setattr("nwb_latents.models.gru_loops.CACHED_VALUES", values)
         sequence, last = gru_sequence(x, parameters(), reset=reset, clip=clip)
         loss = sequence.square().sum() + last.sum()
         grads.append([loss.detach(), *torch.autograd.grad(loss, [x, *parameters.parameters()])])
@@ -138,11 +138,11 @@ def test_many_sequences_have_the_same_value_and_gradient(
     h0 = torch.randn(directions, 6, 4, requires_grad=True)
     weigh = torch.randn(6, 7, 4 * directions)
     wanted = [x, h0, *parameters.parameters()]
-    monkeypatch.setattr("models.products.LARGE", 0)
-    monkeypatch.setattr("models.gru_loops.CACHED_VALUES", values)
+    monkeypatch.setattr("nwb_latents.models.products.LARGE", 0)
+    monkeypatch.setattr("nwb_latents.models.gru_loops.CACHED_VALUES", values)
     made = []
     for faster in (False, True):
-        monkeypatch.setattr("models.products._outruns_mkl", lambda faster=faster: faster)
+        monkeypatch.setattr("nwb_latents.models.products._outruns_mkl", lambda faster=faster: faster)
         sequence, last = gru_sequence(x, parameters(), h0, context=context)
         assert (type(last.grad_fn).__name__ == "WideLoopBackward") == faster
         losses = (sequence * weigh).sum(), last.square().sum()
@@ -156,9 +156,9 @@ def test_many_sequences_have_the_same_value_and_gradient(
 def test_many_sequences_are_read_in_by_weights_that_do_not_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters = GRUParameters(3, 4, directions=2).requires_grad_(requires_grad=False)
     x = torch.randn(6, 7, 3, requires_grad=True)
-    monkeypatch.setattr("models.products.LARGE", 0)
+    monkeypatch.setattr("nwb_latents.models.products.LARGE", 0)
     grads = []
     for faster in (False, True):
-        monkeypatch.setattr("models.products._outruns_mkl", lambda faster=faster: faster)
+        monkeypatch.setattr("nwb_latents.models.products._outruns_mkl", lambda faster=faster: faster)
         grads.append(torch.autograd.grad(gru_sequence(x, parameters())[0].square().sum(), x)[0])
     torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)

@@ -112,7 +112,7 @@ def test_an_experiment_runs_from_the_command_line_and_is_not_run_twice(tmp_path:
 @pytest.mark.parametrize("name", ["Arneodo, vector field", "Rössler, GRU"])
 def test_an_attractor_is_learnt_and_its_fixed_points_are_looked_for(name: str) -> None:
     from benchmarks.reproduce.node_sae import ROWS, run, table
-    from models.synthetic.attractors import AttractorRecipe
+    from nwb_latents.models.synthetic.attractors import AttractorRecipe
 
     row = ROWS[name]
     brief = replace(
@@ -135,7 +135,7 @@ def test_fixed_points_of_the_true_map_are_found_in_any_coordinates() -> None:
     import numpy as np
 
     from benchmarks.reproduce.node_sae import fixed_points
-    from models.synthetic.attractors import ATTRACTORS, AttractorRecipe, attractor_trials
+    from nwb_latents.models.synthetic.attractors import ATTRACTORS, AttractorRecipe, attractor_trials
 
     true = attractor_trials("arneodo", AttractorRecipe(n_trials=40), seed=0)
     turn = torch.tensor([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.5, 2.0]], dtype=torch.float64)
@@ -187,7 +187,7 @@ def test_a_row_of_the_diffusion_table_is_trained_without_the_sector_left_out(
 
 def test_a_session_of_known_rates_is_submitted_checked_and_scored() -> None:
     from benchmarks.reproduce.nlb import NULL, ROW_NAMES, ROWS, TRUE, run, simulate, table
-    from schemas.baselines import BaselineSettings
+    from nwb_latents.schemas.baselines import BaselineSettings
 
     row = ROWS["20 ms"]
     brief = replace(

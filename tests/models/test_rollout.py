@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.conditioning import LowRankHyper
-from models.dynamics import MLPMap
-from models.rollout import rollout
+from nwb_latents.models.conditioning import LowRankHyper
+from nwb_latents.models.dynamics import MLPMap
+from nwb_latents.models.rollout import rollout
 
 
 def _plain(dynamics, teacher: Tensor, taught: Tensor, weights, noise: Tensor | None) -> tuple[Tensor, Tensor]:

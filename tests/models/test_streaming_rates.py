@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.data import TrialTensors, pack
-from models.ndt import NDT
-from models.registry import build_model
-from models.streaming import RateStream, SessionRates
-from schemas.models import NDTSettings
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.ndt import NDT
+from nwb_latents.models.registry import build_model
+from nwb_latents.models.streaming import RateStream, SessionRates
+from nwb_latents.schemas.models import NDTSettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 15

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.synthetic.attractors import (
+from nwb_latents.models.synthetic.attractors import (
     ATTRACTORS,
     AttractorName,
     AttractorRecipe,
     attractor_path,
     simulate_attractor,
 )
-from models.synthetic.flows import flow_path
+from nwb_latents.models.synthetic.flows import flow_path
 
 # Points and eigenvalues as published with the systems.
 KNOWN: dict[AttractorName, list[tuple[tuple[float, ...], tuple[complex, ...]]]] = {

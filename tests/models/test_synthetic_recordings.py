@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.synthetic.datasets import (
+from nwb_latents.models.synthetic.datasets import (
     Recipe,
     duffing_systems,
     hopf_systems,
     limit_cycles,
     simulate_recording,
 )
-from models.synthetic.systems import Duffing, HopfVanDerPol, LimitCycle, System
-from pipeline.evaluation.baselines import hold_last
-from pipeline.evaluation.kstep import kstep_r2
+from nwb_latents.models.synthetic.systems import Duffing, HopfVanDerPol, LimitCycle, System
+from nwb_latents.pipeline.evaluation.baselines import hold_last
+from nwb_latents.pipeline.evaluation.kstep import kstep_r2
 
 FEW = Recipe(n_bins=60, n_trials={"train": 6, "val": 2, "test": 5})
 

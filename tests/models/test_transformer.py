@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.dropout import STEPS, dropout
-from models.transformer import TFIXUP, TransformerEncoder, TransformerLayer, attend, context_mask
+from nwb_latents.models.dropout import STEPS, dropout
+from nwb_latents.models.transformer import TFIXUP, TransformerEncoder, TransformerLayer, attend, context_mask
 
 N_BINS = 12
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from models.traversal import between_codes, between_noises, swept
+from nwb_latents.models.traversal import between_codes, between_noises, swept
 
 
 def test_a_sweep_changes_one_dimension() -> None:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.nwb.clock import GAP_S
-from pipeline.nwb.read import read_recording
-from pipeline.signals.trials import make_trials
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.clock import GAP_S
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
 FIRST = 5

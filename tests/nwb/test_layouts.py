@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.nwb.file import open_nwb
-from pipeline.nwb.read import LAYOUTS, layout_of, read_recording
-from pipeline.signals.trials import make_trials
-from pipeline.sources.known_dandisets import known_dandisets
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.file import open_nwb
+from nwb_latents.pipeline.nwb.read import LAYOUTS, layout_of, read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
+from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
 EXPECTED = {

@@ -5,18 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.nwb.read import LAYOUTS, read_recording
-from pipeline.signals.trials import make_trials
-from pipeline.sources.known_dandisets import known_dandisets
-from pipeline.stores.nlb_settings import (
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.nwb.read import LAYOUTS, read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
+from nwb_latents.pipeline.stores.nlb_settings import (
     differences_from_benchmark,
     nlb_export_defaults,
     nlb_group_key,
     nlb_recipe,
 )
-from schemas.export import NlbExport
-from schemas.nlb import NLB_DATASETS
+from nwb_latents.schemas.export import NlbExport
+from nwb_latents.schemas.nlb import NLB_DATASETS
 
 # key: bins of 5 ms, units in and out, test phase, val phase, lag, kernel; Pei et al. 2021 and nlb_tools.
 PUBLISHED = {

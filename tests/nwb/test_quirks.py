@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.nwb.read import read_recording, read_session_id
-from pipeline.signals.trials import make_trials
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.read import read_recording, read_session_id
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
 

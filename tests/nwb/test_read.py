@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.nwb.read import read_recording
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
 POSITION = "processing/behavior/Position/hand_pos"

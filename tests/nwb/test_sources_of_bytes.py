@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, MachineError
-from pipeline.nwb.file import NwbFile, open_nwb
-from pipeline.nwb.hdf5_tree import Hdf5Tree
-from pipeline.nwb.read import bytes_needed, needed_paths, read_recording, read_session_id
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.nwb.file import NwbFile, open_nwb
+from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree
+from nwb_latents.pipeline.nwb.read import bytes_needed, needed_paths, read_recording, read_session_id
+from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
 ZIP = Path(__file__).parent / "data" / "small.nwb.zarr.zip"

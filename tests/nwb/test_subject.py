@@ -3,11 +3,11 @@
 import h5py
 import pytest
 
-from pipeline.nwb.file import open_nwb
-from pipeline.nwb.read import read_recording
-from pipeline.nwb.subject import subject_facts
-from pipeline.signals.recording import SubjectFacts
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.nwb.file import open_nwb
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.nwb.subject import subject_facts
+from nwb_latents.pipeline.signals.recording import SubjectFacts
+from nwb_latents.schemas.recipe import IngestRecipe
 
 
 def read_subject(path):

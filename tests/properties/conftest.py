@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.recording import Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.signals.recording import Recording
+    from nwb_latents.pipeline.signals.recording import Recording
 
 
 @pytest.fixture

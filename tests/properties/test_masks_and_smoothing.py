@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.signals.binning import merge_intervals, observed_fraction
-from pipeline.signals.smoothing import gaussian_kernel, smooth_counts
-from pipeline.signals.timebase import Grid
+from nwb_latents.pipeline.signals.binning import merge_intervals, observed_fraction
+from nwb_latents.pipeline.signals.smoothing import gaussian_kernel, smooth_counts
+from nwb_latents.pipeline.signals.timebase import Grid
 
 GRID = Grid(0, 60, 20_000_000)
 intervals = st.lists(st.tuples(st.integers(0, 10**9), st.integers(1, 3 * 10**8)), max_size=8).map(

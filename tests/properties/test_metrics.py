@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.kstep import kstep_sums
-from pipeline.evaluation.nlb_velocity import fit_nlb_decoder
-from pipeline.evaluation.psth import PsthSums
-from pipeline.evaluation.r2 import R2Sums
-from pipeline.evaluation.spike_scores import SpikeSums, bits_per_spike
-from pipeline.evaluation.timing import TimingSums
+from nwb_latents.pipeline.evaluation.kstep import kstep_sums
+from nwb_latents.pipeline.evaluation.nlb_velocity import fit_nlb_decoder
+from nwb_latents.pipeline.evaluation.psth import PsthSums
+from nwb_latents.pipeline.evaluation.r2 import R2Sums
+from nwb_latents.pipeline.evaluation.spike_scores import SpikeSums, bits_per_spike
+from nwb_latents.pipeline.evaluation.timing import TimingSums
 
 N_TRIALS, N_BINS, N_UNITS = 9, 6, 4
 seeds = st.integers(0, 2**32 - 1)

@@ -9,12 +9,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.stores.catalog import read_catalog, update_catalog
-from pipeline.stores.settings import load, validate
-from schemas.catalog import Catalog, RunEntry, SessionEntry
-from schemas.export import LfadsExport, NlbExport, NwbExport
-from schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
-from schemas.results import Score
+from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
+from nwb_latents.pipeline.stores.settings import load, validate
+from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
+from nwb_latents.schemas.export import LfadsExport, NlbExport, NwbExport
+from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
+from nwb_latents.schemas.results import Score
 
 # Words that YAML takes for something other than text, beside any text at all.
 words = st.one_of(

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.signals.timebase import to_ns
-from pipeline.signals.trials import make_trials
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.signals.timebase import to_ns
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.recipe import IngestRecipe
 
 BIN_NS = 20_000_000
 MOST_NS = 76 * 10**9

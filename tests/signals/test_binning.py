@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DataError
-from pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
-from pipeline.signals.timebase import Grid, to_ns
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
+from nwb_latents.pipeline.signals.timebase import Grid, to_ns
 
 BIN_NS = 20_000_000
 

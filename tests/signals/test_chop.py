@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.errors import DataError
-from pipeline.signals.chop import chop
-from pipeline.signals.trials import make_trials
-from schemas.recipe import ChopSettings, IngestRecipe, SplitSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.chop import chop
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.recipe import ChopSettings, IngestRecipe, SplitSettings
 
 
 def recipe(**changes):
@@ -164,7 +164,7 @@ def test_settings_that_would_leak_or_do_not_fit_are_refused():
 
 
 def test_the_reach_of_the_kinematics_filter_is_what_the_recipe_says():
-    from pipeline.signals.resample import CUTOFF, ZERO_CROSSINGS
-    from schemas.recipe import KINEMATIC_FILTER_BINS
+    from nwb_latents.pipeline.signals.resample import CUTOFF, ZERO_CROSSINGS
+    from nwb_latents.schemas.recipe import KINEMATIC_FILTER_BINS
 
     assert ZERO_CROSSINGS / CUTOFF <= KINEMATIC_FILTER_BINS

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pipeline.signals.onset import find_onset, speed_of
-from pipeline.signals.recording import Series
-from schemas.recipe import OnsetSettings
+from nwb_latents.pipeline.signals.onset import find_onset, speed_of
+from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.schemas.recipe import OnsetSettings
 
 TRUE_ONSET = 1.0
 

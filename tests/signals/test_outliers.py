@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.signals.outliers import kinematic_outliers
-from pipeline.signals.recording import Series
-from pipeline.signals.timebase import Grid
-from pipeline.signals.trials import make_trials
-from schemas.quality import QualitySettings
-from schemas.recipe import IngestRecipe, TrialSelection
+from nwb_latents.pipeline.signals.outliers import kinematic_outliers
+from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.timebase import Grid
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.quality import QualitySettings
+from nwb_latents.schemas.recipe import IngestRecipe, TrialSelection
 
 GRID = Grid(0, 500, 20_000_000)
 ONLY_ACCELERATION = QualitySettings(max_position_cm=None)

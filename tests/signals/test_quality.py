@@ -5,11 +5,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.signals.quality import cross_validated_r2, flags_of, objections, percentiles, rate_stability
-from pipeline.signals.recording import Series
-from pipeline.signals.trials import make_trials
-from schemas.quality import QualityFilter, QualitySettings
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.signals.quality import (
+    cross_validated_r2,
+    flags_of,
+    objections,
+    percentiles,
+    rate_stability,
+)
+from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.quality import QualityFilter, QualitySettings
+from nwb_latents.schemas.recipe import IngestRecipe
 
 
 def quality_of(recording, **settings):

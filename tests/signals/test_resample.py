@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.signals.recording import Series
-from pipeline.signals.resample import differentiate, resample
+from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.resample import differentiate, resample
 
 CENTRES = np.arange(100) * 0.02 + 0.01
 

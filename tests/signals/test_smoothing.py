@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.signals.smoothing import gaussian_kernel, smooth_counts, smooth_trials
+from nwb_latents.pipeline.signals.smoothing import gaussian_kernel, smooth_counts, smooth_trials
 
 
 @given(arrays(bool, st.integers(1, 200)), st.integers(1, 9), st.sampled_from([0.0, 0.01, 0.025, 0.08]))

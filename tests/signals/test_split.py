@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.signals.split import stratified_split
-from pipeline.signals.trials import make_trials
-from schemas.recipe import IngestRecipe, SplitSettings
+from nwb_latents.pipeline.signals.split import stratified_split
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.recipe import IngestRecipe, SplitSettings
 
 conditions = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=300)
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.signals.recording import Series
-from pipeline.signals.trials import make_trials
-from schemas.recipe import IngestRecipe, TrialSelection
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.schemas.recipe import IngestRecipe, TrialSelection
 
 
 def recipe(**changes) -> IngestRecipe:

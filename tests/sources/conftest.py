@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import pytest
 import yaml
 from archive import LoopbackArchive, status
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.sources.archive_diff import diff_dandiset
-from pipeline.sources.retry_policy import RetryPolicy
-from schemas.catalog import AssetPin, DandisetEntry
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.sources.archive_diff import diff_dandiset
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.schemas.catalog import AssetPin, DandisetEntry
 
 ID = "000999"
 OLD, PINNED, NEW = "0.230101.900", "0.230101.1000", "0.250101.0000"

@@ -7,8 +7,8 @@ from dandischema.digests import dandietag
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import DataError
-from pipeline.sources.checksums import (
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.checksums import (
     ContentDigester,
     digest_content,
     digest_file,

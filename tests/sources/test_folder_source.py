@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.sources.asset import Asset
-from pipeline.sources.folder import FolderSource, digest_file
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.asset import Asset
+from nwb_latents.pipeline.sources.folder import FolderSource, digest_file
 
 
 def put(folder, *names):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.nwb.read import LAYOUTS
-from pipeline.sources.known_dandisets import known_dandisets, parse_dandisets
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.nwb.read import LAYOUTS
+from nwb_latents.pipeline.sources.known_dandisets import known_dandisets, parse_dandisets
 
 
 def test_all_of_them_are_there():

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.signals.trials import make_trials
-from pipeline.stages.ingest_session import store_key
-from pipeline.stores.catalog import add_session
-from pipeline.stores.trials import to_dataset, write_store
-from schemas.catalog import SessionEntry
-from schemas.recipe import IngestRecipe
-from schemas.store import Provenance, StoreAttributes
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.stages.ingest_session import store_key
+from nwb_latents.pipeline.stores.catalog import add_session
+from nwb_latents.pipeline.stores.trials import to_dataset, write_store
+from nwb_latents.schemas.catalog import SessionEntry
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import Provenance, StoreAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pipeline.signals.recording import Recording
+    from nwb_latents.pipeline.signals.recording import Recording
 
 
 def store_recording(

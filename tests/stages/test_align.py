@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from models.mdssm import MDSSM, mean_entry
-from models.objective import Model
-from pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
-from pipeline.stages.align import align
-from pipeline.stages.align_scores import few_shot_table, score_alignments
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog, update_catalog
-from pipeline.stores.trials import read_trials
-from pipeline.training import alignment, read_in_start
-from pipeline.training.checkpoint import read_weights
-from pipeline.training.feed import session_tensors
-from pipeline.training.inference import load_run
-from pipeline.training.run_files import read_config
-from schemas.align import AlignOptimiserSettings, AlignSettings, ScratchSettings
-from schemas.decoding import DecodeSettings
-from schemas.models import MDSSMSettings, ReadInSettings
-from schemas.recipe import IngestRecipe
-from schemas.training import BatchSettings, TrainSettings
+from nwb_latents.models.mdssm import MDSSM, mean_entry
+from nwb_latents.models.objective import Model
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
+from nwb_latents.pipeline.stages.align import align
+from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training import alignment, read_in_start
+from nwb_latents.pipeline.training.checkpoint import read_weights
+from nwb_latents.pipeline.training.feed import session_tensors
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.pipeline.training.run_files import read_config
+from nwb_latents.schemas.align import AlignOptimiserSettings, AlignSettings, ScratchSettings
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.training import BatchSettings, TrainSettings
 
 NEW, OLD = "sub-C_ses-CO-1", ("sub-A_ses-CO-1", "sub-B_ses-CO-1")
 OWN = {
@@ -152,7 +152,7 @@ def test_an_aligned_run_reads_no_trial_it_was_not_given(catalog, monkeypatch):
         trials["rates"].values[others] = 1e6
         return trials
 
-    monkeypatch.setattr("pipeline.stages.align.read_trials", spoilt)
+    monkeypatch.setattr("nwb_latents.pipeline.stages.align.read_trials", spoilt)
     (again,) = align(catalog, settings(), run="mine", sessions=[NEW], trials=[4], force=True)
     assert again.run == entry.run
     assert {n: bits(t) for n, t in weights(catalog, again.run).items()} == {
@@ -252,7 +252,7 @@ def test_the_baseline_has_nothing_of_the_parent(catalog):
 
 def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
     for name in ("draw_velocity", "draw_trajectories", "draw_summary"):
-        monkeypatch.setattr(f"pipeline.evaluation.figures.{name}", lambda *args, **kwargs: None)
+        monkeypatch.setattr(f"nwb_latents.pipeline.evaluation.figures.{name}", lambda *args, **kwargs: None)
     entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[2], seeds=2, from_scratch=True)
     scores = score_alignments(catalog, entries, DecodeSettings(), device="cpu")
     of_runs = {(s.run, s.metric, s.source) for s in scores if s.run}
@@ -275,7 +275,7 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
 
 
 def test_a_change_outside_the_session_is_refused(catalog, monkeypatch):
-    from pipeline.training import loop
+    from nwb_latents.pipeline.training import loop
 
     fit = loop.fit
 
@@ -344,7 +344,7 @@ def test_a_baseline_is_no_parent_and_an_alignment_is_not_trained_on(catalog):
 
 
 def test_runs_that_fail_do_not_stop_the_others(catalog, monkeypatch):
-    from pipeline.training import loop
+    from nwb_latents.pipeline.training import loop
 
     fit = loop.fit
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
-from pipeline.stages.decode import decode
-from pipeline.stores.catalog import add_run, add_session, read_catalog
-from pipeline.stores.trials import to_dataset, write_store
-from schemas.catalog import RunEntry, SessionEntry
-from schemas.decoding import DecodeSettings
-from schemas.recipe import IngestRecipe
-from schemas.store import DropCounts, Provenance, StoreAttributes
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
+from nwb_latents.pipeline.stages.decode import decode
+from nwb_latents.pipeline.stores.catalog import add_run, add_session, read_catalog
+from nwb_latents.pipeline.stores.trials import to_dataset, write_store
+from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 
 RECIPE = IngestRecipe()
 N_TRIALS, N_UNITS, GAP = 30, 8, 20
@@ -180,7 +180,9 @@ def models(monkeypatch):
             raise found
         return found
 
-    monkeypatch.setitem(sys.modules, "pipeline.training.inference", types.SimpleNamespace(load_run=load_run))
+    monkeypatch.setitem(
+        sys.modules, "nwb_latents.pipeline.training.inference", types.SimpleNamespace(load_run=load_run)
+    )
     return known
 
 
@@ -204,7 +206,8 @@ def _draw_only_if_looked_at(request, drawn, monkeypatch):
         for module, names in DRAWING.items():
             for name in names:
                 monkeypatch.setattr(
-                    f"pipeline.evaluation.{module}.{name}", lambda path, *args: drawn.add(path.name)
+                    f"nwb_latents.pipeline.evaluation.{module}.{name}",
+                    lambda path, *args: drawn.add(path.name),
                 )
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from models import compiled
-from pipeline.errors import MachineError
-from pipeline.stages.doctor import build_kernels, examine
+from nwb_latents.models import compiled
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.stages.doctor import build_kernels, examine
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline.errors import DataError, PartialFailure, SettingsError
-from pipeline.stages.embed import embed
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.trials import read_trials
-from pipeline.training.inference import load_run
-from schemas.embedding import EmbedSettings
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.stages.embed import embed
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.embedding import EmbedSettings
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

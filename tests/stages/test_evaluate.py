@@ -7,17 +7,17 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, PartialFailure, SettingsError
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.simulator import simulate_dandiset
-from pipeline.stages.evaluate import evaluate
-from pipeline.stages.ingest import ingest
-from pipeline.stages.leaderboard import compare, leaderboard
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from schemas.evaluation import EvaluateSettings
-from schemas.simulation import SimulateSettings
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.simulator import simulate_dandiset
+from nwb_latents.pipeline.stages.evaluate import evaluate
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.leaderboard import compare, leaderboard
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.evaluation import EvaluateSettings
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.training import TrainSettings
 
 SESSION = "sub-A_ses-CO-1"
 FAST = {"baselines": ["null", "condition_mean", "hold_last"], "n_resamples": 50}
@@ -94,7 +94,7 @@ def test_what_is_there_is_not_measured_again(catalog, monkeypatch):
     def measured(*given):
         raise DataError("measured again")
 
-    monkeypatch.setattr("pipeline.stages.evaluate._measure", measured)
+    monkeypatch.setattr("nwb_latents.pipeline.stages.evaluate._measure", measured)
     events = []
     assert evaluate(catalog, settings(), report=events.append) == first
     assert {event["status"] for event in events if event["event"] == "evaluation"} == {"skipped"}
@@ -111,7 +111,7 @@ def test_fewer_metrics_keep_those_measured_before(catalog):
 
 
 def test_a_source_that_fails_does_not_stop_the_others(catalog, monkeypatch):
-    from pipeline.evaluation import rate_baselines
+    from nwb_latents.pipeline.evaluation import rate_baselines
 
     def broken(task, chosen):
         raise DataError("no rates today")

@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.stages.align import align
-from pipeline.stages.decode import decode
-from pipeline.stages.evaluate import evaluate
-from pipeline.stages.forecast import forecast
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog, select_sessions
-from pipeline.stores.settings import load
-from pipeline.stores.trials import read_trials
-from pipeline.training import loop
-from pipeline.training.inference import load_run
-from schemas.align import AlignSettings, ScratchSettings
-from schemas.decoding import DecodeSettings
-from schemas.evaluation import EvaluateSettings
-from schemas.forecasting import ForecastSettings
-from schemas.models import MODELS
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.stages.align import align
+from nwb_latents.pipeline.stages.decode import decode
+from nwb_latents.pipeline.stages.evaluate import evaluate
+from nwb_latents.pipeline.stages.forecast import forecast
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training import loop
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.align import AlignSettings, ScratchSettings
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.evaluation import EvaluateSettings
+from nwb_latents.schemas.forecasting import ForecastSettings
+from nwb_latents.schemas.models import MODELS
+from nwb_latents.schemas.training import TrainSettings
 
 KNOWN, NEW = ("sub-A_ses-CO-1", "sub-B_ses-CO-1"), "sub-C_ses-CO-1"
 SMALL = {

@@ -6,12 +6,12 @@ import shutil
 import h5py
 import pytest
 
-from pipeline.errors import DataError, PartialFailure, SettingsError
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.export import export
-from pipeline.stages.ingest import ingest
-from pipeline.stores.catalog import read_catalog
-from schemas.export import LfadsExport, NlbExport, NwbExport
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.export import export
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.export import LfadsExport, NlbExport, NwbExport
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, PartialFailure, SettingsError
-from pipeline.stages.forecast import forecast
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.trials import read_trials
-from pipeline.training.inference import load_run
-from schemas.forecasting import ForecastSettings, SessionForecast
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.stages.forecast import forecast
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.forecasting import ForecastSettings, SessionForecast
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,20 +17,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.stages.align import align
-from pipeline.stages.export import export
-from pipeline.stages.import_checkpoint import import_checkpoint
-from pipeline.stages.import_lfads import import_lfads
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_trials
-from pipeline.training.inference import load_run
-from schemas.align import AlignSettings
-from schemas.export import LfadsExport
-from schemas.imports import LfadsCheckpointImport, LfadsH5Import
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.align import align
+from nwb_latents.pipeline.stages.export import export
+from nwb_latents.pipeline.stages.import_checkpoint import import_checkpoint
+from nwb_latents.pipeline.stages.import_lfads import import_lfads
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.align import AlignSettings
+from nwb_latents.schemas.export import LfadsExport
+from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
+from nwb_latents.schemas.training import TrainSettings
 
 T, LAG, CLIP, BIN_S = 7, 2, 0.4, 0.02
 G, IC, F, H_IC, H_CI, K = 6, 3, 4, 5, 3, 5

@@ -8,23 +8,23 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, PartialFailure
-from pipeline.stages.decode import decode
-from pipeline.stages.export import export
-from pipeline.stages.import_lfads import import_lfads
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
-from pipeline.training.begin import training_trials
-from pipeline.training.feed import feed_sessions
-from pipeline.training.inference import load_run
-from schemas.decoding import DecodeSettings
-from schemas.export import LfadsExport
-from schemas.imports import LfadsH5Import
-from schemas.models import LFADSSettings
-from schemas.recipe import IngestRecipe
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError, PartialFailure
+from nwb_latents.pipeline.stages.decode import decode
+from nwb_latents.pipeline.stages.export import export
+from nwb_latents.pipeline.stages.import_lfads import import_lfads
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.training.begin import training_trials
+from nwb_latents.pipeline.training.feed import feed_sessions
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.export import LfadsExport
+from nwb_latents.schemas.imports import LfadsH5Import
+from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.training import TrainSettings
 
 N_TRIALS = {"train": 6, "valid": 3}
 N_BINS, N_FORWARD, N_IN, N_OUT = 8, 4, 3, 2

@@ -3,11 +3,11 @@
 import pytest
 from filelock import FileLock
 
-from pipeline.errors import MachineError
-from pipeline.stages import catalog_batch
-from pipeline.stages.catalog_batch import CatalogBatch
-from pipeline.stores.catalog import read_catalog
-from schemas.catalog import Catalog, SessionEntry
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.stages import catalog_batch
+from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.catalog import Catalog, SessionEntry
 
 
 def entry(number, **words):
@@ -62,7 +62,7 @@ def test_what_is_in_the_catalog_needs_no_write(tmp_path, writes):
 
 def test_a_lock_that_others_hold_postpones_the_write(tmp_path, monkeypatch):
     path = tmp_path / "catalog.yaml"
-    monkeypatch.setattr("pipeline.stores.catalog.LOCK_SECONDS", 0.05)
+    monkeypatch.setattr("nwb_latents.pipeline.stores.catalog.LOCK_SECONDS", 0.05)
     monkeypatch.setattr(catalog_batch, "MOST_WAITS", 2)
     lock = FileLock(path.with_name("catalog.yaml.lock"))
     with CatalogBatch(path, Catalog()) as batch:

@@ -6,14 +6,14 @@ import subprocess
 
 import pytest
 
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.trials import read_attributes
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.trials import read_attributes
 
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
 sys.argv = ["pipeline", *sys.argv[1:]]
-from pipeline.cli.main import main
+from nwb_latents.pipeline.cli.main import main
 main()
 """
 

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from pipeline.cluster.ledger import append_attempts, read_ledger
-from pipeline.errors import DataError, PartialFailure
-from pipeline.sources.asset import Asset
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Selection, ingest, ledger_path
-from pipeline.stages.ingest_plan import plan_assets
-from pipeline.stores.catalog import read_catalog
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.cluster.ledger import append_attempts, read_ledger
+from nwb_latents.pipeline.errors import DataError, PartialFailure
+from nwb_latents.pipeline.sources.asset import Asset
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.ingest import Selection, ingest, ledger_path
+from nwb_latents.pipeline.stages.ingest_plan import plan_assets
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.recipe import IngestRecipe
 
 
 class Listing:

@@ -7,12 +7,12 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, MachineError, PartialFailure, UsageError
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import Selection, ingest
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.trials import read_trials
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.ingest import Selection, ingest
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.schemas.recipe import IngestRecipe
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import time
 import pytest
 import yaml
 
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
 
 PREAMBLE = """
 import os, pathlib, signal, sys
@@ -34,7 +34,7 @@ HEARS_CTRL_C = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv = ["pipeline", *sys.argv[1:]]
-from pipeline.cli.main import main
+from nwb_latents.pipeline.cli.main import main
 main()
 """
 
@@ -53,7 +53,9 @@ def killed(tmp_path):
     """Return a function that runs the command line with a patch that kills it."""
 
     def run(patch, *words):
-        code = PREAMBLE + textwrap.dedent(patch) + "\nfrom pipeline.cli.main import main\nmain()\n"
+        code = (
+            PREAMBLE + textwrap.dedent(patch) + "\nfrom nwb_latents.pipeline.cli.main import main\nmain()\n"
+        )
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, words)],
             cwd=tmp_path,
@@ -92,7 +94,7 @@ INGEST_POINTS = {
     "while the second session is written": ("import xarray\ndie_at(xarray.Dataset, 'to_zarr', 4)", 1, 1),
     "before the first store gets its name": ("die_at(pathlib.Path, 'rename', 1)", 0, 0),
     "between store and catalog": (
-        "import pipeline.stages.catalog_batch as b\ndie_at(b, 'update_catalog', 2)",
+        "import nwb_latents.pipeline.stages.catalog_batch as b\ndie_at(b, 'update_catalog', 2)",
         2,
         1,
     ),
@@ -122,7 +124,7 @@ def test_ingest_killed(killed, pipeline_command, folder, tmp_path, point):
 def test_ingest_killed_at_any_time(pipeline_command, folder, tmp_path):
     for delay in (0.2, 0.5, 0.8, 1.1, 1.4, 1.8):
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.cli.main", "run", "ingest", "--path", str(folder)],
+            [sys.executable, "-m", "nwb_latents.pipeline.cli.main", "run", "ingest", "--path", str(folder)],
             cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         time.sleep(delay)
@@ -154,9 +156,9 @@ def metrics_of(folder):
         ("die_at(os, 'fsync', 1)", 0),
         ("die_at(os, 'fsync', 3)", 0),
         ("die_at(os, 'fsync', 5)", 10),
-        ("import pipeline.training.loop as l\ndie_at(l, 'draw_batches', 26)", 20),
-        ("import pipeline.training.run_files as r\ndie_at(r, 'write_entry', 1)", 30),
-        ("import pipeline.stages.train as t\ndie_at(t, 'add_run', 1)", 30),
+        ("import nwb_latents.pipeline.training.loop as l\ndie_at(l, 'draw_batches', 26)", 20),
+        ("import nwb_latents.pipeline.training.run_files as r\ndie_at(r, 'write_entry', 1)", 30),
+        ("import nwb_latents.pipeline.stages.train as t\ndie_at(t, 'add_run', 1)", 30),
     ],
 )
 def test_train_killed(killed, pipeline_command, ingested, point, first_step):

@@ -9,25 +9,25 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.nlb_files import read_submission
-from pipeline.evaluation.nlb_scores import read_targets, score_rates, score_submission
-from pipeline.evaluation.nlb_submission import check_submission
-from pipeline.evaluation.spike_task import spike_task
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.simulator.dandiset import simulate_dandiset
-from pipeline.stages.export import export
-from pipeline.stages.ingest import ingest
-from pipeline.stages.nlb_submission import submit
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.nlb_settings import nlb_recipe
-from pipeline.stores.trials import read_continuous, read_trials
-from pipeline.training.inference import load_run
-from pipeline.training.spike_rates import run_rates
-from schemas.export import NlbExport
-from schemas.simulation import SimulateSettings
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.nlb_files import read_submission
+from nwb_latents.pipeline.evaluation.nlb_scores import read_targets, score_rates, score_submission
+from nwb_latents.pipeline.evaluation.nlb_submission import check_submission
+from nwb_latents.pipeline.evaluation.spike_task import spike_task
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.simulator.dandiset import simulate_dandiset
+from nwb_latents.pipeline.stages.export import export
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.nlb_submission import submit
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.nlb_settings import nlb_recipe
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.pipeline.training.spike_rates import run_rates
+from nwb_latents.schemas.export import NlbExport
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.evaluation.lag_scan import scan_lags
-from pipeline.evaluation.nlb_velocity import fit_nlb_decoder
-from pipeline.evaluation.rate_baselines import BASELINES
-from pipeline.evaluation.session import fit_session_decoder
-from pipeline.evaluation.spike_task import spike_task
-from pipeline.evaluation.yardstick import prepare_yardstick
-from pipeline.stores.export_windows import heldout_units
-from pipeline.stores.trials import read_continuous, read_trials
-from pipeline.training.begin import begin
-from pipeline.training.feed import with_forward_bins
-from pipeline.training.loop import fit
-from schemas.baselines import BaselineSettings
-from schemas.decoding import DecodeSettings
-from schemas.evaluation import EvaluateSettings
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.evaluation.lag_scan import scan_lags
+from nwb_latents.pipeline.evaluation.nlb_velocity import fit_nlb_decoder
+from nwb_latents.pipeline.evaluation.rate_baselines import BASELINES
+from nwb_latents.pipeline.evaluation.session import fit_session_decoder
+from nwb_latents.pipeline.evaluation.spike_task import spike_task
+from nwb_latents.pipeline.evaluation.yardstick import prepare_yardstick
+from nwb_latents.pipeline.stores.export_windows import heldout_units
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.training.begin import begin
+from nwb_latents.pipeline.training.feed import with_forward_bins
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.schemas.baselines import BaselineSettings
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.evaluation import EvaluateSettings
+from nwb_latents.schemas.training import TrainSettings
 
 N_FORWARD = 5
 LAG = 5

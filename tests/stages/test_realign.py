@@ -10,15 +10,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pipeline.cli.realign import realign as realign_command
-from pipeline.errors import DataError, PartialFailure, SettingsError, UsageError
-from pipeline.sources.folder import FolderSource
-from pipeline.stages.ingest import ingest
-from pipeline.stages.realign import changed_recipe, realign
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.settings import load
-from pipeline.stores.trials import read_continuous, read_events, read_trials
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.cli.realign import realign as realign_command
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError, UsageError
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.realign import changed_recipe, realign
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials
+from nwb_latents.schemas.recipe import IngestRecipe
 
 READERS = {"trials": read_trials, "continuous": read_continuous, "events": read_events}
 

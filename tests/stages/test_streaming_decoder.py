@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog, select_sessions
-from pipeline.stores.trials import read_continuous, read_trials
-from pipeline.training.inference import load_run
-from pipeline.training.streaming import StreamingDecoder, fit_streaming_decoder
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.pipeline.training.streaming import StreamingDecoder, fit_streaming_decoder
+from nwb_latents.schemas.training import TrainSettings
 
 SESSION = "sub-A_ses-CO-1"
 CAUSAL = {"name": "ndt", "layers": 2, "hidden": 8, "context_back": 6, "context_forward": 0,

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import pipeline.stages.sweep as stage
-import pipeline.training.member as member_module
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.stages.sweep import sweep
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from pipeline.stores.location import store_path
-from pipeline.stores.trials import read_trials
-from pipeline.training.inference import load_run
-from pipeline.training.loop import DivergedError
-from pipeline.training.run_files import read_config
-from schemas.recipe import IngestRecipe, SplitSettings
-from schemas.sweep import SweepSettings, SweepState
+import nwb_latents.pipeline.stages.sweep as stage
+import nwb_latents.pipeline.training.member as member_module
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.sweep import sweep
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.pipeline.training.loop import DivergedError
+from nwb_latents.pipeline.training.run_files import read_config
+from nwb_latents.schemas.recipe import IngestRecipe, SplitSettings
+from nwb_latents.schemas.sweep import SweepSettings, SweepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -322,7 +322,7 @@ def test_without_validation_trials_members_cannot_be_compared(
 
 
 def test_without_ray_it_says_what_to_install(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.cluster.ray_tune.find_spec", lambda name: None)
+    monkeypatch.setattr("nwb_latents.pipeline.cluster.ray_tune.find_spec", lambda name: None)
     with pytest.raises(MachineError, match=r"pip install 'nwb-latents\[sweep\]'"):
         sweep(catalog, tiny())
     assert not (catalog.parent / "runs").exists()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.stages.train import train
-from pipeline.stores.catalog import read_catalog
-from schemas.models import MDSSMSettings, ReadInSettings
-from schemas.quality import QualityFilter
-from schemas.training import BatchSettings, TrainSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.quality import QualityFilter
+from nwb_latents.schemas.training import BatchSettings, TrainSettings
 
 
 @pytest.fixture

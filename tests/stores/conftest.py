@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from pipeline.stores.location import StoreLocation
-from pipeline.stores.trials import GROUPS, to_dataset
-from schemas.recipe import IngestRecipe
-from schemas.store import Provenance, StoreAttributes
+from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.trials import GROUPS, to_dataset
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import Provenance, StoreAttributes
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "key",

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.stores.catalog import add_results, add_run, add_session, read_catalog, select_sessions
-from schemas.catalog import RunEntry, SessionEntry
-from schemas.results import Score
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stores.catalog import (
+    add_results,
+    add_run,
+    add_session,
+    read_catalog,
+    select_sessions,
+)
+from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+from nwb_latents.schemas.results import Score
 
 
 def entry(session: str, recipe: str = "20ms-a") -> SessionEntry:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import MachineError, SettingsError
-from pipeline.stores.location import StoreLocation, store_path
+from nwb_latents.pipeline.errors import MachineError, SettingsError
+from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_remote_place_is_no_path_of_this_machine():
 
 @pytest.mark.parametrize("kind", ["folder", "remote"])
 def test_store_exists_until_it_is_removed(kind, tmp_path, request, make_groups):
-    from pipeline.stores.trials import write_store
+    from nwb_latents.pipeline.stores.trials import write_store
 
     root = StoreLocation.parse(tmp_path) if kind == "folder" else request.getfixturevalue("bucket")
     place, other = root / "s.zarr", root / "s.zarr2"

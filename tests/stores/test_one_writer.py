@@ -10,12 +10,12 @@ import time
 
 import pytest
 
-from pipeline.errors import MachineError
-from pipeline.stores import one_writer as module
-from pipeline.stores.location import StoreLocation
-from pipeline.stores.object_storage import ObjectFolder
-from pipeline.stores.one_writer import one_writer
-from pipeline.stores.trials import read_attributes, write_store
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.stores import one_writer as module
+from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.object_storage import ObjectFolder
+from nwb_latents.pipeline.stores.one_writer import one_writer
+from nwb_latents.pipeline.stores.trials import read_attributes, write_store
 
 
 @pytest.fixture(params=["folder", "remote"])
@@ -63,8 +63,8 @@ def test_lease_leaves_nothing_behind(remote, make_groups):
 
 HOLDER = """
 import sys, time
-from pipeline.stores.object_storage import ObjectFolder
-from pipeline.stores.one_writer import one_writer
+from nwb_latents.pipeline.stores.object_storage import ObjectFolder
+from nwb_latents.pipeline.stores.one_writer import one_writer
 with one_writer(sys.argv[1], lease_s=2.0):
     print("held", flush=True)
     time.sleep(60)

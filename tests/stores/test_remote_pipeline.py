@@ -5,8 +5,8 @@ import json
 import pytest
 import yaml
 
-from pipeline.stores.location import StoreLocation
-from pipeline.stores.trials import read_attributes
+from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.trials import read_attributes
 
 pytestmark = pytest.mark.slow
 

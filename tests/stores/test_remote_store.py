@@ -14,10 +14,16 @@ import pytest
 import requests
 import xarray as xr
 
-from pipeline.errors import DataError, MachineError
-from pipeline.stores.location import COMPLETE_WHEN, StoreLocation
-from pipeline.stores.object_storage import ObjectFolder
-from pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials, write_store
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation
+from nwb_latents.pipeline.stores.object_storage import ObjectFolder
+from nwb_latents.pipeline.stores.trials import (
+    check_group,
+    read_attributes,
+    read_continuous,
+    read_trials,
+    write_store,
+)
 
 
 @pytest.fixture
@@ -92,8 +98,8 @@ def test_rewritten_store_holds_nothing_of_the_old_one(where, make_groups):
 KILLED = """
 import os, signal, sys
 import obstore
-from pipeline.stores.location import StoreLocation
-from pipeline.stores.trials import read_continuous, read_trials, write_store
+from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials, write_store
 
 put, left = obstore.put, [int(sys.argv[3])]
 
@@ -236,7 +242,7 @@ def test_missing_package_names_the_extra(monkeypatch):
 
 
 def test_keys_of_a_profile_are_used(bucket, s3_environment, monkeypatch, tmp_path):
-    from pipeline.stores.object_storage import _profile_credentials
+    from nwb_latents.pipeline.stores.object_storage import _profile_credentials
 
     pytest.importorskip("botocore")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

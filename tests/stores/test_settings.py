@@ -2,11 +2,11 @@
 
 import pytest
 
-from pipeline.errors import SettingsError
-from pipeline.stores.settings import load
-from schemas.catalog import Catalog
-from schemas.recipe import IngestRecipe
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.schemas.catalog import Catalog
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.training import TrainSettings
 
 
 def check_refused(match, schema=IngestRecipe, **words):

@@ -7,9 +7,9 @@ import pytest
 import xarray as xr
 import zarr
 
-from pipeline.errors import DataError
-from pipeline.signals.trials import make_trials
-from pipeline.stores.trials import (
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.stores.trials import (
     check_group,
     read_attributes,
     read_continuous,
@@ -17,8 +17,8 @@ from pipeline.stores.trials import (
     to_dataset,
     write_store,
 )
-from schemas.recipe import IngestRecipe
-from schemas.store import CONTINUOUS_ARRAYS, TRIALS_ARRAYS, Provenance, StoreAttributes, specs_of
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import CONTINUOUS_ARRAYS, TRIALS_ARRAYS, Provenance, StoreAttributes, specs_of
 
 ATTRIBUTES = StoreAttributes(
     store_key="k", session="s", subject="T", task="CO", bin_size_s=0.02, n_event_bins=13,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from schemas.training import TrainSettings
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,16 +10,16 @@ import torch
 import xarray as xr
 from pydantic import ValidationError
 
-from models.data import TrialTensors, pack
-from models.masking import held_back_masker, mask_once, training_masker
-from models.registry import build_model
-from pipeline.errors import DataError
-from pipeline.stores.export_windows import heldout_units
-from pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
-from pipeline.training.inference import TrainedRun
-from pipeline.training.loop import fit
-from schemas.masks import MaskSettings
-from schemas.training import TrainSettings
+from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.masking import held_back_masker, mask_once, training_masker
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.export_windows import heldout_units
+from nwb_latents.pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
+from nwb_latents.pipeline.training.inference import TrainedRun
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.schemas.masks import MaskSettings
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.registry import build_model
-from pipeline.errors import DataError
-from pipeline.training.codes import generate_trials, infer_codes
-from pipeline.training.feed import feed_sessions
-from pipeline.training.inference import TrainedRun
-from schemas.training import TrainSettings
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.training.codes import generate_trials, infer_codes
+from nwb_latents.pipeline.training.feed import feed_sessions
+from nwb_latents.pipeline.training.inference import TrainedRun
+from nwb_latents.schemas.training import TrainSettings
 
 A = "sub-A_ses-1"
 

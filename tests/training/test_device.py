@@ -8,7 +8,7 @@ import resource
 import pytest
 import torch
 
-from pipeline.training.device import reuse_freed_memory
+from nwb_latents.pipeline.training.device import reuse_freed_memory
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not GNU's")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.training.feed import feed_sessions, read_signal
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.training.feed import feed_sessions, read_signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import xarray as xr
 
-    from schemas.training import TrainSettings
+    from nwb_latents.schemas.training import TrainSettings
 
 
 def test_scaling_comes_from_training_trials_alone(

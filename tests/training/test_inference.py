@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-import pipeline.training.inference as inference
-from models.registry import build_model
-from pipeline.errors import DataError
-from pipeline.training.feed import feed_sessions
-from pipeline.training.inference import TrainedRun, load_run
-from pipeline.training.loop import fit
-from pipeline.training.run_files import write_config, write_entry
-from schemas.catalog import RunEntry
-from schemas.training import RunConfig, RunSource, TrainSettings
+import nwb_latents.pipeline.training.inference as inference
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.training.feed import feed_sessions
+from nwb_latents.pipeline.training.inference import TrainedRun, load_run
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.run_files import write_config, write_entry
+from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.training import RunConfig, RunSource, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

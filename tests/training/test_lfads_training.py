@@ -11,15 +11,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from models.registry import build_model
-from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.feed import feed_sessions
-from pipeline.training.inference import TrainedRun
-from pipeline.training.loop import FitResult, fit
-from pipeline.training.run_files import BEST, LAST
-from schemas.masks import MaskSettings
-from schemas.models import LFADSSettings
-from schemas.training import TrainSettings
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.training.checkpoint import load_checkpoint
+from nwb_latents.pipeline.training.feed import feed_sessions
+from nwb_latents.pipeline.training.inference import TrainedRun
+from nwb_latents.pipeline.training.loop import FitResult, fit
+from nwb_latents.pipeline.training.run_files import BEST, LAST
+from nwb_latents.schemas.masks import MaskSettings
+from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

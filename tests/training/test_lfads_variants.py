@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from models.lfads import LFADS
-from models.registry import build_model
-from pipeline.errors import DataError
-from pipeline.stores.settings import load
-from pipeline.training.alignment import aligned_model, few_shot_settings, require_unchanged
-from pipeline.training.feed import feed_sessions
-from pipeline.training.loop import fit
-from pipeline.training.regression_start import start_by_regression
-from schemas.align import AlignSettings
-from schemas.training import TrainSettings
+from nwb_latents.models.lfads import LFADS
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.training.alignment import aligned_model, few_shot_settings, require_unchanged
+from nwb_latents.pipeline.training.feed import feed_sessions
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.regression_start import start_by_regression
+from nwb_latents.schemas.align import AlignSettings
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

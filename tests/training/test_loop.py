@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from models.masks import View, observe
-from models.registry import build_model
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
-from pipeline.training.feed import SessionFeed, feed_sessions
-from pipeline.training.loop import FitResult, fit
-from pipeline.training.run_files import BEST, LAST, METRICS
-from schemas.training import TrainSettings
+from nwb_latents.models.masks import View, observe
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from nwb_latents.pipeline.training.feed import SessionFeed, feed_sessions
+from nwb_latents.pipeline.training.loop import FitResult, fit
+from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import xarray as xr
 
-    from models.objective import Model
+    from nwb_latents.models.objective import Model
 
 Make = Callable[..., TrainSettings]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.training.population import (
+from nwb_latents.pipeline.training.population import (
     best_record,
     explored,
     first_values,
@@ -17,7 +17,7 @@ from pipeline.training.population import (
     lineage,
     plan_generation,
 )
-from schemas.sweep import HyperParameter, MemberRecord, SweepSettings
+from nwb_latents.schemas.sweep import HyperParameter, MemberRecord, SweepSettings
 
 RATE = HyperParameter(low=1e-4, high=1e-2, scale="log", start=1e-3, explore=0.3)
 DROPOUT = HyperParameter(low=0.1, high=0.6, explore=0.8)

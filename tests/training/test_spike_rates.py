@@ -9,14 +9,14 @@ import pytest
 import torch
 import xarray as xr
 
-from models.registry import build_model
-from pipeline.errors import DataError
-from pipeline.evaluation.spike_task import spike_task
-from pipeline.stores.export_windows import heldout_units
-from pipeline.training.feed import feed_sessions, with_forward_bins
-from pipeline.training.inference import TrainedRun
-from pipeline.training.spike_rates import hides, refuse_shown_units, run_rates, why_no_forward
-from schemas.training import TrainSettings
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.spike_task import spike_task
+from nwb_latents.pipeline.stores.export_windows import heldout_units
+from nwb_latents.pipeline.training.feed import feed_sessions, with_forward_bins
+from nwb_latents.pipeline.training.inference import TrainedRun
+from nwb_latents.pipeline.training.spike_rates import hides, refuse_shown_units, run_rates, why_no_forward
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

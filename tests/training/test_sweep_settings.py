@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import SettingsError
-from pipeline.stores.settings import load
-from pipeline.training.member import member_settings
-from schemas.sweep import HyperParameter, SweepSettings, searchable, with_values
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.training.member import member_settings
+from nwb_latents.schemas.sweep import HyperParameter, SweepSettings, searchable, with_values
+from nwb_latents.schemas.training import TrainSettings
 
 
 def test_the_default_space_is_the_table_of_autolfads() -> None:

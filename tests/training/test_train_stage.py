@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 from filelock import FileLock
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.stages.train import train
-from pipeline.stores.catalog import add_session, read_catalog
-from pipeline.training import begin
-from pipeline.training.inference import load_run
-from schemas.catalog import SessionEntry
-from schemas.training import TrainSettings
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import add_session, read_catalog
+from nwb_latents.pipeline.training import begin
+from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.schemas.catalog import SessionEntry
+from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
-from pipeline.nwb.layouts.trial_table import column
+from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
+from nwb_latents.pipeline.nwb.layouts.trial_table import column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import TrialTable
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import TrialTable
 
 POSITION = "processing/behavior/Position/Hand"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.nwb.layouts.layout import TRIALS, Layout
+from nwb_latents.pipeline.nwb.layouts.layout import TRIALS, Layout
 
 if TYPE_CHECKING:
-    from pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.file import NwbFile
 
 POSITION = "processing/behavior/Position/Hand"
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.nwb.layouts.layout import Layout
-from pipeline.signals.recording import TrialTable
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.layouts.layout import Layout
+from nwb_latents.pipeline.signals.recording import TrialTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import FloatArray
 
 POSITION = "acquisition/OpenLoopKinematics"
 TRIAL_NUMBER = "acquisition/TrialNum"

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.nwb.layouts.layout import EVENT_COLUMNS, Layout, read_trial_table
-from pipeline.nwb.layouts.trial_table import column, in_radians
+from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, Layout, read_trial_table
+from nwb_latents.pipeline.nwb.layouts.trial_table import column, in_radians
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import TrialTable
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import TrialTable
 
 
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:

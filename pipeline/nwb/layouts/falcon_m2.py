@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.nwb.layouts.layout import EVENT_COLUMNS, Layout
+from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, Layout
 
 FINGERS = ("index", "mrs")
 BINS_PER_S = 50.0

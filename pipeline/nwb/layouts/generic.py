@@ -6,7 +6,7 @@ from speed.
 
 from __future__ import annotations
 
-from pipeline.nwb.layouts.layout import Layout
+from nwb_latents.pipeline.nwb.layouts.layout import Layout
 
 LAYOUT = Layout(
     name="generic",

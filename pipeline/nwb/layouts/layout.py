@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pipeline.nwb.layouts.trial_table import EVENT_COLUMNS, TRIALS, read_trial_table
+from nwb_latents.pipeline.nwb.layouts.trial_table import EVENT_COLUMNS, TRIALS, read_trial_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import FloatArray, IntArray, TrialTable
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, TrialTable
 
 __all__ = ["EVENT_COLUMNS", "TRIALS", "Layout", "read_trial_table", "task_of_session"]
 

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.nwb.layouts.layout import TRIALS, Layout, read_trial_table
-from pipeline.nwb.layouts.trial_table import column
+from nwb_latents.pipeline.nwb.layouts.layout import TRIALS, Layout, read_trial_table
+from nwb_latents.pipeline.nwb.layouts.trial_table import column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import IntArray, TrialTable
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import IntArray, TrialTable
 
 _AREA_OF_THOUSAND = {1: "PMd", 2: "M1"}
 

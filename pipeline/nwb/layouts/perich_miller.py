@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
-from pipeline.nwb.layouts.trial_table import column
-from pipeline.signals.recording import TrialTable
+from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
+from nwb_latents.pipeline.nwb.layouts.trial_table import column
+from nwb_latents.pipeline.signals.recording import TrialTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import BoolArray, FloatArray
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
 
 POSITION = "processing/behavior/Position/cursor_pos"
 VELOCITY = "processing/behavior/Velocity/cursor_vel"

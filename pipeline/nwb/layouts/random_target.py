@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.nwb.layouts.layout import Layout
-from pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark
-from pipeline.signals.recording import TrialTable
+from nwb_latents.pipeline.nwb.layouts.layout import Layout
+from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark
+from nwb_latents.pipeline.signals.recording import TrialTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
 
 TARGET = "processing/behavior/target_pos"
 VELOCITY = "processing/behavior/finger_vel"

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout
-from pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark
-from pipeline.nwb.layouts.trial_table import column, join_columns
+from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout
+from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark
+from nwb_latents.pipeline.nwb.layouts.trial_table import column, join_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.nwb.file import NwbFile
-    from pipeline.signals.recording import TrialTable
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import TrialTable
 
 
 def _is_ready_set_go(file: NwbFile) -> bool:

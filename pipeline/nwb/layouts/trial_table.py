@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.signals.recording import BoolArray, FloatArray, TrialTable
+from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, TrialTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.file import NwbFile
 
 TRIALS = "intervals/trials"
 

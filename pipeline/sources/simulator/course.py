@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
-    from pipeline.sources.simulator.kinematics import Kinematics
-    from pipeline.sources.simulator.population import Population
-    from pipeline.sources.simulator.script import Script
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from nwb_latents.pipeline.sources.simulator.kinematics import Kinematics
+    from nwb_latents.pipeline.sources.simulator.population import Population
+    from nwb_latents.pipeline.sources.simulator.script import Script
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.sources.simulator.session import name_session, session_digest, simulate_session
-from pipeline.sources.simulator.truth import read_digest, truth_path, write_truth
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.sources.simulator.session import name_session, session_digest, simulate_session
+from nwb_latents.pipeline.sources.simulator.truth import read_digest, truth_path, write_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 SessionProgress = Callable[[str, int, int], None]
 """Called with the id of the session that is complete, how many are, and how many there will be."""
@@ -57,7 +57,7 @@ def simulate_dandiset(
     Examples
     --------
     >>> from pathlib import Path
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> from tempfile import TemporaryDirectory
     >>> small = SimulateSettings(n_subjects=1, n_sessions=1, n_units=(3, 3), n_trials=2, waveforms=False)
     >>> with TemporaryDirectory() as folder:
@@ -103,7 +103,7 @@ def _is_complete(path: Path, settings: SimulateSettings) -> bool:
 
 def _write_session(path: Path, settings: SimulateSettings, *, subject: int, session: int) -> None:
     # pynwb takes over a second to import; whoever only asks for the settings need not wait for it.
-    from pipeline.sources.simulator.nwb_file import write_nwb  # noqa: PLC0415
+    from nwb_latents.pipeline.sources.simulator.nwb_file import write_nwb  # noqa: PLC0415
 
     simulated = simulate_session(settings, subject=subject, session=session)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import signal
 
-from pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
+from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import FloatArray
-    from pipeline.sources.simulator.script import Script
+    from nwb_latents.pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.sources.simulator.script import Script
 
 LATENT_STEP_S = 0.01
 LEAD_S = 0.1
@@ -151,8 +151,8 @@ def run_dynamics(dynamics: Dynamics, script: Script, *, kinematics: Kinematics) 
 
     Examples
     --------
-    >>> from pipeline.sources.simulator.script import Script
-    >>> from pipeline.sources.simulator.kinematics import move_hand
+    >>> from nwb_latents.pipeline.sources.simulator.script import Script
+    >>> from nwb_latents.pipeline.sources.simulator.kinematics import move_hand
     >>> still = Script(trials=(), movements=(), duration_s=1.0)
     >>> hand = move_hand(still, np.random.default_rng(0))
     >>> run_dynamics(draw_dynamics(np.random.default_rng(0)), still, kinematics=hand).shape

@@ -10,14 +10,14 @@ from hdmf.build import DatasetBuilder, GroupBuilder
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 
-from pipeline.sources.simulator.nwb_layouts import fill_file
-from pipeline.sources.simulator.session import SimulatedSession, session_digest
-from pipeline.sources.simulator.system_runs import BIN_S
+from nwb_latents.pipeline.sources.simulator.nwb_layouts import fill_file
+from nwb_latents.pipeline.sources.simulator.session import SimulatedSession, session_digest
+from nwb_latents.pipeline.sources.simulator.system_runs import BIN_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.sources.simulator.system_truth import SystemTruth
+    from nwb_latents.pipeline.sources.simulator.system_truth import SystemTruth
 
 _TASK_TEXT = {"CO": "centre-out reaching with an instructed delay", "RT": "random-target reaching"}
 
@@ -41,8 +41,8 @@ def write_nwb(simulated: SimulatedSession, path: Path) -> None:
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from pipeline.sources.simulator import simulate_session
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator import simulate_session
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> simulated = simulate_session(SimulateSettings(n_units=(4, 4), n_trials=2))
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "session.nwb"

@@ -10,15 +10,15 @@ from pynwb import TimeSeries
 from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 
-from pipeline.sources.simulator.kinematics import FINE_RATE_HZ, sample_at
-from pipeline.sources.simulator.nwb_tables import (
+from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, sample_at
+from nwb_latents.pipeline.sources.simulator.nwb_tables import (
     ArrayNames,
     add_electrodes,
     add_trials,
     add_units,
     ragged,
 )
-from pipeline.sources.simulator.nwb_trials import (
+from nwb_latents.pipeline.sources.simulator.nwb_trials import (
     BARRIERS_MM,
     MM_PER_CM,
     benchmark_columns,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
     from pynwb import NWBFile, ProcessingModule
 
-    from pipeline.signals.recording import FloatArray, IntArray
-    from pipeline.sources.simulator.script import Trial
-    from pipeline.sources.simulator.session import SimulatedSession
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.sources.simulator.script import Trial
+    from nwb_latents.pipeline.sources.simulator.session import SimulatedSession
 
 M_PER_CM = 0.01
 UTAH = (
@@ -59,8 +59,8 @@ def fill_file(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
     Examples
     --------
     >>> from pynwb.testing.mock.file import mock_NWBFile
-    >>> from pipeline.sources.simulator import simulate_session
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator import simulate_session
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> nwbfile = mock_NWBFile()
     >>> fill_file(nwbfile, simulate_session(SimulateSettings(n_units=(4, 4), n_trials=2)))
     >>> len(nwbfile.units), len(nwbfile.trials), sorted(nwbfile.processing["behavior"].data_interfaces)

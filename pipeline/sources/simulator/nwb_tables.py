@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from pynwb.epoch import TimeIntervals
 from pynwb.misc import Units
 
-from pipeline.sources.simulator.population import CLOCK_HZ
+from nwb_latents.pipeline.sources.simulator.population import CLOCK_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pynwb import NWBFile
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
-    from pipeline.sources.simulator.session import SimulatedSession
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from nwb_latents.pipeline.sources.simulator.session import SimulatedSession
 
 CHANNELS_PER_ARRAY = 96
 WAVEFORM_SAMPLES = 48
@@ -170,8 +170,8 @@ def add_units(
     Examples
     --------
     >>> from pynwb.testing.mock.file import mock_NWBFile
-    >>> from pipeline.sources.simulator import simulate_session
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator import simulate_session
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> nwbfile = mock_NWBFile()
     >>> arrays = [ArrayNames("M1", "array M1", "1"), ArrayNames("PMd", "array PMd", "2")]
     >>> add_electrodes(nwbfile, arrays)

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.sources.simulator.script import RT_TARGETS, Trial
+from nwb_latents.pipeline.sources.simulator.script import RT_TARGETS, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import FloatArray, IntArray
-    from pipeline.sources.simulator.nwb_tables import Column
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.sources.simulator.nwb_tables import Column
 
 MM_PER_CM = 10.0
 TARGET_HALF_WIDTH_CM = 1.0
@@ -32,8 +32,8 @@ def centre_out_columns(trials: Sequence[Trial]) -> list[Column]:
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
-    >>> from pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3), rng, pace=Pace())
     >>> [name for name, _, _ in centre_out_columns(script.trials)][2:5]
@@ -64,8 +64,8 @@ def random_target_columns(trials: Sequence[Trial]) -> list[Column]:
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
-    >>> from pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3, task="RT"), rng, pace=Pace())
     >>> [name for name, _, _ in random_target_columns(script.trials)][2:5]
@@ -96,8 +96,8 @@ def maze_columns(trials: Sequence[Trial], rng: np.random.Generator) -> list[Colu
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
-    >>> from pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3), rng, pace=Pace())
     >>> [name for name, _, _ in maze_columns(script.trials, rng)][2:5]
@@ -143,8 +143,8 @@ def benchmark_columns(trials: Sequence[Trial], rng: np.random.Generator) -> list
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
-    >>> from pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3, failure_rate=0), rng, pace=Pace())
     >>> [name for name, _, _ in benchmark_columns(script.trials, rng)][2:5]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.sources.simulator.dynamics import LATENT_STEP_S
+from nwb_latents.pipeline.sources.simulator.dynamics import LATENT_STEP_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import FloatArray, IntArray
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 DEAD_TIME_S = 0.002
 RATE_CAP_HZ = 150.0
@@ -66,7 +66,7 @@ def draw_population(settings: SimulateSettings, rng: np.random.Generator) -> Pop
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> units = draw_population(SimulateSettings(n_units=(60, 60)), np.random.default_rng(0))
     >>> len(units), round(float(units.mean_hz.mean()), 3), int((units.mean_hz < 0.1).sum())
     (60, 12.0, 2)
@@ -110,7 +110,7 @@ def draw_mean_rates(settings: SimulateSettings, n_units: int, rng: np.random.Gen
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> mean = draw_mean_rates(SimulateSettings(), 60, np.random.default_rng(0))
     >>> round(float(mean.mean()), 3), int((mean < 0.1).sum())
     (12.0, 2)
@@ -153,7 +153,7 @@ def firing_rates(population: Population, latents: FloatArray) -> NDArray[np.floa
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> units = draw_population(SimulateSettings(n_units=(4, 4)), np.random.default_rng(0))
     >>> rates = firing_rates(units, np.random.default_rng(1).normal(size=(500, 8)))
     >>> bool(np.allclose(rates.mean(axis=0), units.mean_hz, rtol=1e-3))

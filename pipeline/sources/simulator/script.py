@@ -15,8 +15,8 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeline.signals.recording import FloatArray, IntArray
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 TARGET_DISTANCE_CM = 8.0
 RT_TARGETS = 4
@@ -195,7 +195,7 @@ def write_script(settings: SimulateSettings, rng: np.random.Generator, *, pace: 
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> script = write_script(SimulateSettings(n_trials=5), np.random.default_rng(0), pace=Pace())
     >>> len(script.trials), script.trials[0].start_s
     (5, 2.0)

@@ -15,17 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.sources.simulator.course import Course
-from pipeline.sources.simulator.dynamics import draw_dynamics, latent_times, run_dynamics, vary_dynamics
-from pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, move_hand, sample_at
-from pipeline.sources.simulator.population import Population, draw_population, fire_spikes, firing_rates
-from pipeline.sources.simulator.script import Pace, Script, write_script
-from pipeline.sources.simulator.system_session import run_session
-from pipeline.sources.simulator.truth import Truth
+from nwb_latents.pipeline.sources.simulator.course import Course
+from nwb_latents.pipeline.sources.simulator.dynamics import (
+    draw_dynamics,
+    latent_times,
+    run_dynamics,
+    vary_dynamics,
+)
+from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, move_hand, sample_at
+from nwb_latents.pipeline.sources.simulator.population import (
+    Population,
+    draw_population,
+    fire_spikes,
+    firing_rates,
+)
+from nwb_latents.pipeline.sources.simulator.script import Pace, Script, write_script
+from nwb_latents.pipeline.sources.simulator.system_session import run_session
+from nwb_latents.pipeline.sources.simulator.truth import Truth
 
 if TYPE_CHECKING:
-    from pipeline.signals.recording import IntArray
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.pipeline.signals.recording import IntArray
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 SIMULATOR_VERSION = 1
 FIRST_DAY = datetime(2020, 1, 6, 10, tzinfo=UTC)
@@ -71,7 +81,7 @@ def session_digest(settings: SimulateSettings) -> str:
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> session_digest(SimulateSettings(n_sessions=1)) == session_digest(SimulateSettings(n_sessions=9))
     True
     """
@@ -92,7 +102,7 @@ def name_session(settings: SimulateSettings, *, subject: int, session: int) -> t
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> name_session(SimulateSettings(), subject=27, session=1)[:2]
     ('sub-SimAB_ses-CO-20200209', 'SimAB')
     """
@@ -128,7 +138,7 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> simulated = simulate_session(SimulateSettings(n_units=(5, 5), n_trials=4))
     >>> simulated.session, simulated.truth.rates_hz.shape[1]
     ('sub-SimA_ses-CO-20200106', 5)

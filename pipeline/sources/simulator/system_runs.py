@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.synthetic.datasets import duffing_systems
-from models.synthetic.systems import (
+from nwb_latents.models.synthetic.datasets import duffing_systems
+from nwb_latents.models.synthetic.systems import (
     DIM,
     SIGMA,
     HopfNormal,
@@ -23,15 +23,15 @@ from models.synthetic.systems import (
     noise_per_step,
     simulate_latents,
 )
-from pipeline.errors import SettingsError
-from pipeline.sources.simulator.dynamics import LEAD_S
-from pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, kinematics_of
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
+from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, kinematics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pipeline.signals.recording import FloatArray, IntArray
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 BIN_S = 0.02
 REST_BINS = 30
@@ -99,7 +99,7 @@ def choose_system(settings: SimulateSettings, *, subject: int, session: int) -> 
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings = SimulateSettings(system="limit_cycle", n_subjects=2, n_sessions=2)
     >>> [choose_system(settings, subject=s, session=k).omega for s in (0, 1) for k in (0, 1)]
     [0.5, 3.5, 2.0, 5.0]
@@ -150,7 +150,7 @@ def run_system(system: System, settings: SimulateSettings, rng: np.random.Genera
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings = SimulateSettings(system="hopf", n_trials=3, trial_bins=50)
     >>> runs = run_system(HopfVanDerPol(1.0), settings, np.random.default_rng(0))
     >>> runs.latents.shape, runs.start_bin.tolist()
@@ -203,7 +203,7 @@ def draw_velocity_weights(runs: Runs, rng: np.random.Generator) -> FloatArray:
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings, rng = SimulateSettings(system="hopf", n_trials=3), np.random.default_rng(0)
     >>> weights = draw_velocity_weights(run_system(HopfVanDerPol(1.0), settings, rng), rng)
     >>> bool(abs(weights[0] @ weights[1]) < 1e-9)
@@ -233,7 +233,7 @@ def follow_runs(runs: Runs, weights: FloatArray) -> Kinematics:
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings, rng = SimulateSettings(system="hopf", n_trials=3), np.random.default_rng(0)
     >>> runs = run_system(HopfVanDerPol(1.0), settings, rng)
     >>> hand = follow_runs(runs, np.eye(2))

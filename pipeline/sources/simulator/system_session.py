@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.sources.simulator.course import Course
-from pipeline.sources.simulator.dynamics import LEAD_S
-from pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
-from pipeline.sources.simulator.population import RATE_CAP_HZ
-from pipeline.sources.simulator.script import Script, Trial
-from pipeline.sources.simulator.system_runs import (
+from nwb_latents.pipeline.sources.simulator.course import Course
+from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
+from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
+from nwb_latents.pipeline.sources.simulator.population import RATE_CAP_HZ
+from nwb_latents.pipeline.sources.simulator.script import Script, Trial
+from nwb_latents.pipeline.sources.simulator.system_runs import (
     BIN_S,
     Runs,
     choose_system,
@@ -20,13 +20,13 @@ from pipeline.sources.simulator.system_runs import (
     parameters_of,
     run_system,
 )
-from pipeline.sources.simulator.system_truth import SystemTruth
-from pipeline.sources.simulator.system_units import draw_readers, fire_in_bins, rates_of_states
+from nwb_latents.pipeline.sources.simulator.system_truth import SystemTruth
+from nwb_latents.pipeline.sources.simulator.system_units import draw_readers, fire_in_bins, rates_of_states
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 
 def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Course:
@@ -51,7 +51,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
 
     Examples
     --------
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings = SimulateSettings(system="limit_cycle", n_units=(4, 4), n_trials=3)
     >>> course = run_session(settings, subject=0, session=0)
     >>> course.known["system"].parameters, len(course.script.trials)

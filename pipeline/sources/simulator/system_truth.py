@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.synthetic.systems import Duffing, HopfNormal, HopfVanDerPol, LimitCycle, System
-from pipeline.errors import DataError, SettingsError
-from pipeline.sources.simulator.system_units import rates_of_states
+from nwb_latents.models.synthetic.systems import Duffing, HopfNormal, HopfVanDerPol, LimitCycle, System
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.sources.simulator.system_units import rates_of_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike
 
-    from pipeline.signals.recording import FloatArray, IntArray
-    from pipeline.sources.simulator.truth import Truth
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.sources.simulator.truth import Truth
 
 _KINDS: Mapping[str, Callable[..., System]] = {
     "limit_cycle": LimitCycle,
@@ -153,8 +153,8 @@ def best_forecast(
 
     Examples
     --------
-    >>> from pipeline.sources.simulator import simulate_session
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator import simulate_session
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> few = SimulateSettings(system="hopf", n_subjects=1, n_sessions=1, n_units=(4, 4), n_trials=3)
     >>> best_forecast(simulate_session(few).truth, 10, 5, trials=[0, 2]).shape
     (2, 5, 4)

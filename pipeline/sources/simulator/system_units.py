@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.synthetic.systems import DIM
-from pipeline.sources.simulator.population import (
+from nwb_latents.models.synthetic.systems import DIM
+from nwb_latents.pipeline.sources.simulator.population import (
     CLOCK_HZ,
     RATE_CAP_HZ,
     Population,
     areas_of,
     draw_mean_rates,
 )
-from pipeline.sources.simulator.system_runs import BIN_S
+from nwb_latents.pipeline.sources.simulator.system_runs import BIN_S
 
 if TYPE_CHECKING:
-    from pipeline.signals.recording import FloatArray, IntArray
-    from pipeline.sources.simulator.system_runs import Runs
-    from schemas.simulation import SimulateSettings
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.sources.simulator.system_runs import Runs
+    from nwb_latents.schemas.simulation import SimulateSettings
 
 HIGHEST_MEAN_HZ = 75.0
 _TICKS_PER_BIN = round(BIN_S * CLOCK_HZ)
@@ -82,9 +82,9 @@ def draw_readers(
 
     Examples
     --------
-    >>> from models.synthetic.systems import LimitCycle
-    >>> from pipeline.sources.simulator.system_runs import run_system
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.models.synthetic.systems import LimitCycle
+    >>> from nwb_latents.pipeline.sources.simulator.system_runs import run_system
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings, rng = SimulateSettings(system="limit_cycle", n_trials=5), np.random.default_rng(0)
     >>> runs = run_system(LimitCycle(2.0), settings, rng)
     >>> units, log_rate = draw_readers(runs, settings, rng)

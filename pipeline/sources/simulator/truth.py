@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from pipeline.errors import DataError
-from pipeline.sources.simulator.system_truth import SystemTruth
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.simulator.system_truth import SystemTruth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipeline.signals.recording import BoolArray, FloatArray, IntArray
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
 
 TRUTH_SUFFIX = "_truth.npz"
 
@@ -134,8 +134,8 @@ def write_truth(truth: Truth, path: Path) -> None:
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from pipeline.sources.simulator import simulate_session
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator import simulate_session
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> truth = simulate_session(SimulateSettings(n_units=(4, 4), n_trials=2)).truth
     >>> with TemporaryDirectory() as folder:
     ...     path = Path(folder) / "session_truth.npz"
@@ -167,8 +167,8 @@ def read_truth(path: Path) -> Truth:
     --------
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
-    >>> from pipeline.sources.simulator import simulate_dandiset
-    >>> from schemas.simulation import SimulateSettings
+    >>> from nwb_latents.pipeline.sources.simulator import simulate_dandiset
+    >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> small = SimulateSettings(n_subjects=1, n_sessions=1, n_units=(3, 3), n_trials=2, waveforms=False)
     >>> with TemporaryDirectory() as folder:
     ...     (file,) = simulate_dandiset(Path(folder), small)
@@ -201,7 +201,7 @@ def read_digest(path: Path) -> str:
     >>> read_digest(Path("nowhere.nwb"))
     Traceback (most recent call last):
         ...
-    pipeline.errors.DataError: nowhere_truth.npz: no such file. ...
+    nwb_latents.pipeline.errors.DataError: nowhere_truth.npz: no such file. ...
     """
     return str(_load(path, ["settings_digest"])["settings_digest"])
 

@@ -7,8 +7,8 @@ import pytest
 from archive import LoopbackArchive
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
-from pipeline.sources.dandi_archive import DandiSource
-from pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.sources.dandi_archive import DandiSource
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 OpenArchive = Callable[..., LoopbackArchive]
 OpenSource = Callable[..., DandiSource]

@@ -9,13 +9,13 @@ import pytest
 from archive import reset, stall, status
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
-from pipeline.errors import MachineError, SettingsError
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 
 PROGRAM = textwrap.dedent(
     """
     import pathlib, sys
-    from pipeline.errors import PipelineError
-    from pipeline.sources.dandi_archive import DandiSource
+    from nwb_latents.pipeline.errors import PipelineError
+    from nwb_latents.pipeline.sources.dandi_archive import DandiSource
 
     url, token, folder = sys.argv[1:]
     source = DandiSource("000999", instance=url, download_dir=pathlib.Path(folder), token=token)

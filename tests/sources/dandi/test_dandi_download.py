@@ -22,10 +22,10 @@ from archive import (
 )
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
-from pipeline.errors import DataError, MachineError
-from pipeline.sources import disk, transfer
-from pipeline.sources.asset import Asset
-from pipeline.sources.checksums import verified_digest
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources import disk, transfer
+from nwb_latents.pipeline.sources.asset import Asset
+from nwb_latents.pipeline.sources.checksums import verified_digest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -220,7 +220,7 @@ def test_second_run_asks_for_nothing_and_hashes_nothing(archive, open_source, mo
     (asset,) = open_source(archive).assets()
     open_source(archive).fetch(asset)
     n_requests = len(archive.requests)
-    monkeypatch.setattr("pipeline.sources.local_copies.digest_content", None)
+    monkeypatch.setattr("nwb_latents.pipeline.sources.local_copies.digest_content", None)
     path = open_source(archive).fetch(asset)
     assert path.read_bytes() == NWB
     assert len(archive.requests) == n_requests

@@ -6,9 +6,9 @@ import pytest
 from archive import ZARR, LoopbackArchive, reset, status
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.sources.archive_paths import local_path, parse_dandiset
-from schemas.catalog import AssetPin, DandisetEntry
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.sources.archive_paths import local_path, parse_dandiset
+from nwb_latents.schemas.catalog import AssetPin, DandisetEntry
 
 OLD, NEW = "0.230101.0000", "0.250101.0000"
 

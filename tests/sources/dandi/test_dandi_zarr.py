@@ -12,10 +12,10 @@ from archive import ZARR, drop, flip_byte, reset, short_body, stall, status, too
 from archive.sample import DANDISET, VERSION
 from archive.shelf import checksum_of
 
-from pipeline.errors import DataError, MachineError
-from pipeline.sources import disk, zarr_download
-from pipeline.sources.checksums import digest_file, verified_digest
-from pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources import disk, zarr_download
+from nwb_latents.pipeline.sources.checksums import digest_file, verified_digest
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 PATH = "sub-A/sub-A_ses-1.nwb.zarr"
 ENTRIES = "/zarr/*"

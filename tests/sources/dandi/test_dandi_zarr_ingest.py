@@ -9,17 +9,17 @@ from archive import ZARR, drop, flip_byte, status
 from archive.recordings import as_zarr
 from archive.sample import DANDISET, VERSION
 
-from pipeline.errors import DataError
-from pipeline.sources.archive_diff import diff_dandiset
-from pipeline.sources.asset import Asset
-from pipeline.sources.checksums import digest_file
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.simulator import simulate_dandiset
-from pipeline.sources.streaming import StreamRefusedError
-from pipeline.stages.ingest import ingest
-from schemas.catalog import AssetPin, DandisetEntry
-from schemas.recipe import IngestRecipe
-from schemas.simulation import SimulateSettings
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.archive_diff import diff_dandiset
+from nwb_latents.pipeline.sources.asset import Asset
+from nwb_latents.pipeline.sources.checksums import digest_file
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.simulator import simulate_dandiset
+from nwb_latents.pipeline.sources.streaming import StreamRefusedError
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.schemas.catalog import AssetPin, DandisetEntry
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.simulation import SimulateSettings
 
 HDF5, NWB_ZARR = "hdf5/sub-A_ses-1.nwb", "sub-A/sub-A_ses-1.nwb.zarr"
 CHUNK = "/zarr/*/units/spike_times/0"

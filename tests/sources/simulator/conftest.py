@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.sources.simulator import SimulatedSession, simulate_dandiset, simulate_session
-from schemas.simulation import SimulateSettings
+from nwb_latents.pipeline.sources.simulator import SimulatedSession, simulate_dandiset, simulate_session
+from nwb_latents.schemas.simulation import SimulateSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.sources.simulator import SimulatedSession, simulate_session
-from schemas.simulation import SimulateSettings
+from nwb_latents.pipeline.sources.simulator import SimulatedSession, simulate_session
+from nwb_latents.schemas.simulation import SimulateSettings
 
 
 def test_reaches_have_the_speeds_and_times_of_real_ones(centre_out: SimulatedSession) -> None:

@@ -7,11 +7,11 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, MachineError, SettingsError
-from pipeline.sources.simulator import nwb_file, read_truth, simulate_dandiset, simulate_session
-from pipeline.sources.simulator.truth import truth_path
-from pipeline.stages.simulate import simulate
-from schemas.simulation import SimulateSettings
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.sources.simulator import nwb_file, read_truth, simulate_dandiset, simulate_session
+from nwb_latents.pipeline.sources.simulator.truth import truth_path
+from nwb_latents.pipeline.stages.simulate import simulate
+from nwb_latents.schemas.simulation import SimulateSettings
 
 if TYPE_CHECKING:
     from pathlib import Path

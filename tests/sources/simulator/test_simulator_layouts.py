@@ -9,7 +9,7 @@ import pynwb
 import pytest
 from nwbinspector import Importance, inspect_nwbfile
 
-from pipeline.sources.simulator import read_truth
+from nwb_latents.pipeline.sources.simulator import read_truth
 
 Writer = Callable[..., Path]
 VARIANTS = [

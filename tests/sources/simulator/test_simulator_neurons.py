@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from pipeline.sources.simulator import SimulatedSession, simulate_session
-from schemas.simulation import SimulateSettings
+from nwb_latents.pipeline.sources.simulator import SimulatedSession, simulate_session
+from nwb_latents.schemas.simulation import SimulateSettings
 
 BIN_S = 0.02
 Matrix = NDArray[np.float64]

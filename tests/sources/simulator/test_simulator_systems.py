@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from nwbinspector import Importance, inspect_nwbfile
 
-from models.synthetic.systems import Duffing, HopfNormal, HopfVanDerPol, LimitCycle
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.kstep import kstep_r2
-from pipeline.sources.simulator import (
+from nwb_latents.models.synthetic.systems import Duffing, HopfNormal, HopfVanDerPol, LimitCycle
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.kstep import kstep_r2
+from nwb_latents.pipeline.sources.simulator import (
     SimulatedSession,
     SystemTruth,
     best_forecast,
@@ -20,10 +20,10 @@ from pipeline.sources.simulator import (
     simulate_dandiset,
     simulate_session,
 )
-from pipeline.sources.simulator.session import session_digest
-from pipeline.sources.simulator.system_runs import REST_BINS, choose_system
-from pipeline.sources.simulator.truth import truth_path
-from schemas.simulation import SimulateSettings
+from nwb_latents.pipeline.sources.simulator.session import session_digest
+from nwb_latents.pipeline.sources.simulator.system_runs import REST_BINS, choose_system
+from nwb_latents.pipeline.sources.simulator.truth import truth_path
+from nwb_latents.schemas.simulation import SimulateSettings
 
 Writer = Callable[..., Path]
 BIN_S = 0.02

@@ -10,10 +10,10 @@ from archive import LoopbackArchive
 from archive.recordings import with_field_potentials, with_waveforms
 from archive.sample import DANDISET, PATH, VERSION
 
-from pipeline.errors import MachineError
-from pipeline.sources.dandi_archive import DandiSource
-from pipeline.sources.retry_policy import RetryPolicy
-from pipeline.sources.streaming import RemoteFile
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.sources.dandi_archive import DandiSource
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.sources.streaming import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +96,7 @@ def read_locally(monkeypatch: pytest.MonkeyPatch) -> Callable[..., SimpleNamespa
 
         with monkeypatch.context() as patch:
             patch.setattr(RemoteFile, "readinto", readinto)
-            patch.setattr("pipeline.sources.byte_ranges.ByteRanges.read_into", read_into)
+            patch.setattr("nwb_latents.pipeline.sources.byte_ranges.ByteRanges.read_into", read_into)
             size = path.stat().st_size
             with RemoteFile(lambda: "", size=size, etag=None, policy=POLICY, name=path.name) as file:
                 reader(file)

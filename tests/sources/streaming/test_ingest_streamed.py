@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from archive import drop, status, wrong_etag
 
-from pipeline.errors import PipelineError
-from pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.errors import PipelineError
+from nwb_latents.pipeline.stages.ingest import ingest
 
 BLOB = "/blob/*"
 

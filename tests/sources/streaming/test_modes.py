@@ -8,10 +8,10 @@ import pytest
 from archive import ignore_range, status, wrong_etag
 from archive.sample import DANDISET, PATH, VERSION
 
-from pipeline.errors import DataError, MachineError
-from pipeline.sources.folder import FolderSource
-from pipeline.sources.streaming import RemoteFile, StreamRefusedError
-from schemas.recipe import IngestRecipe
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.streaming import RemoteFile, StreamRefusedError
+from nwb_latents.schemas.recipe import IngestRecipe
 
 BLOB = "/blob/*"
 RECIPE = IngestRecipe()
@@ -28,7 +28,7 @@ def need(monkeypatch):
             source.read(8)
             return n_bytes, source.size
 
-        monkeypatch.setattr("pipeline.nwb.read.bytes_needed", bytes_needed, raising=False)
+        monkeypatch.setattr("nwb_latents.pipeline.nwb.read.bytes_needed", bytes_needed, raising=False)
 
     return say
 
@@ -87,7 +87,7 @@ def test_auto_does_not_hide_that_the_file_is_no_recording(archive, opened, monke
     def bytes_needed(*_):
         raise DataError("not an NWB file")
 
-    monkeypatch.setattr("pipeline.nwb.read.bytes_needed", bytes_needed, raising=False)
+    monkeypatch.setattr("nwb_latents.pipeline.nwb.read.bytes_needed", bytes_needed, raising=False)
     with pytest.raises(DataError, match="not an NWB file"):
         opened("auto")
     assert not (tmp_path / "downloads").exists()

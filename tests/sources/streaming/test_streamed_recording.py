@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from archive import drop, reset, status, wrong_etag
 
-from pipeline.errors import DataError, MachineError
-from pipeline.nwb.read import bytes_needed, read_recording
-from pipeline.signals.trials import make_trials
-from pipeline.sources.retry_policy import RetryPolicy
-from pipeline.sources.streaming import RemoteFile
-from pipeline.stores.trials import to_dataset, write_store
-from schemas.recipe import IngestRecipe
-from schemas.store import Provenance, StoreAttributes
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.nwb.read import bytes_needed, read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
+from nwb_latents.pipeline.sources.streaming import RemoteFile
+from nwb_latents.pipeline.stores.trials import to_dataset, write_store
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import Provenance, StoreAttributes
 
 BLOB = "/blob/*"
 RECIPE = IngestRecipe()

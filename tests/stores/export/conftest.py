@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from pipeline.signals.trials import make_trials
-from pipeline.stores.trials import to_dataset
-from schemas.recipe import IngestRecipe
-from schemas.store import Provenance, StoreAttributes
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.stores.trials import to_dataset
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.store import Provenance, StoreAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import xarray as xr
 
-    from pipeline.signals.recording import Recording
+    from nwb_latents.pipeline.signals.recording import Recording
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError
-from pipeline.stores.export_lfads import lfads_arrays, write_lfads
-from schemas.export import LfadsExport
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.export_lfads import lfads_arrays, write_lfads
+from nwb_latents.schemas.export import LfadsExport
 
 
 def export(store, tmp_path, **settings):

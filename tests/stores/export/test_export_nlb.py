@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.errors import DataError, SettingsError
-from pipeline.evaluation.pairing import pair_velocity
-from pipeline.stores.export_files import is_up_to_date
-from pipeline.stores.export_nlb import nlb_arrays, write_nlb
-from schemas.export import NlbExport
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.pairing import pair_velocity
+from nwb_latents.pipeline.stores.export_files import is_up_to_date
+from nwb_latents.pipeline.stores.export_nlb import nlb_arrays, write_nlb
+from nwb_latents.schemas.export import NlbExport
 
 
 def export(store, tmp_path, *, lag_bins=5, **settings):

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
-from pipeline.stores.export_files import export_key, is_up_to_date
-from pipeline.stores.export_nwb import write_derived_nwb
-from schemas.export import NwbExport
+from nwb_latents.pipeline.stores.export_files import export_key, is_up_to_date
+from nwb_latents.pipeline.stores.export_nwb import write_derived_nwb
+from nwb_latents.schemas.export import NwbExport
 
 
 @pytest.fixture
