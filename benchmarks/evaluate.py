@@ -22,8 +22,8 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
-from nwb_latents.pipeline.evaluation.nlb_velocity import NLB_ALPHAS
-from nwb_latents.pipeline.evaluation.yardstick import prepare_yardstick
+from nwb_latents.pipeline.evaluation.nlb.velocity import NLB_ALPHAS
+from nwb_latents.pipeline.evaluation.scored_session import prepare_yardstick
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.sources.simulator import simulate_dandiset
 from nwb_latents.pipeline.stages.evaluate import evaluate

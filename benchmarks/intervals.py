@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.evaluation.psth import PsthSums
-from nwb_latents.pipeline.evaluation.r2 import R2Sums
-from nwb_latents.pipeline.evaluation.resampling import bootstrap
-from nwb_latents.pipeline.evaluation.spike_scores import SpikeSums
-from nwb_latents.pipeline.evaluation.timing import TimingSums
+from nwb_latents.pipeline.evaluation.metrics.psth import PsthSums
+from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums
+from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
+from nwb_latents.pipeline.evaluation.metrics.spike_scores import SpikeSums
+from nwb_latents.pipeline.evaluation.nlb.timing import TimingSums
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nwb_latents.pipeline.evaluation.resampling import Statistic
+    from nwb_latents.pipeline.evaluation.metrics.resampling import Statistic
 
     Simulation = Callable[[np.random.Generator], Statistic]
 

@@ -21,19 +21,19 @@ import numpy as np
 import torch
 from plain_lfads import PlainLFADS
 
-from nwb_latents.models import compiled
-from nwb_latents.models.controlled import Noise
-from nwb_latents.models.data import TrialTensors, pack
-from nwb_latents.models.masks import observe
-from nwb_latents.models.objective import total_loss
+from nwb_latents.models.batching.masks import observe
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.interface import total_loss
+from nwb_latents.models.kernels import compiled
+from nwb_latents.models.parts.controlled import Noise
 from nwb_latents.models.registry import build_model
 from nwb_latents.schemas.models import LFADSSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nwb_latents.models.data import Batch
-    from nwb_latents.models.lfads import LFADS
+    from nwb_latents.models.batching.tensors import Batch
+    from nwb_latents.models.families.lfads import LFADS
 
 TRIALS, BINS, UNITS, SAMPLES = 64, 50, 30, 50
 SIZES = {

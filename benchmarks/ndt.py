@@ -16,17 +16,17 @@ import torch
 from lfads import timed
 from plain_ndt import PlainNDT
 
-from nwb_latents.models.data import Batch, TrialTensors, pack
-from nwb_latents.models.masks import View, observe
-from nwb_latents.models.ndt import NDT
-from nwb_latents.models.objective import total_loss
+from nwb_latents.models.batching.masks import View, observe
+from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.families.ndt import NDT
+from nwb_latents.models.families.ndt_stream import SessionRates
+from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model
-from nwb_latents.models.streaming import SessionRates
-from nwb_latents.pipeline.evaluation.ridge import Ridge
+from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
 from nwb_latents.pipeline.training.device import reuse_freed_memory
 from nwb_latents.pipeline.training.feed import Scaling
 from nwb_latents.pipeline.training.inference import TrainedRun
-from nwb_latents.pipeline.training.streaming import StreamingDecoder
+from nwb_latents.pipeline.training.online_decoding import StreamingDecoder
 from nwb_latents.schemas.models import NDTSettings
 from nwb_latents.schemas.training import TrainSettings
 

@@ -1,7 +1,7 @@
 """LFADS written plainly: a cell of three gates, and a Python loop over bins wherever there is time.
 
 What a user would write from the equations of Pandarinath et al. (2018), for one session. It has the names and
-shapes of `nwb_latents.models.lfads.LFADS`, so that weights can be taken over, and draws no noise itself.
+shapes of `models.families.lfads.LFADS`, so that weights can be taken over, and draws no noise itself.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from nwb_latents.models.controlled import Noise
-    from nwb_latents.models.lfads import LFADS
+    from nwb_latents.models.families.lfads import LFADS
+    from nwb_latents.models.parts.controlled import Noise
 
 CLIP = 5.0
 

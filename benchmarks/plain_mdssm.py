@@ -16,7 +16,7 @@ from torch.nn.functional import linear, softplus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nwb_latents.models.mdssm import MDSSM
+    from nwb_latents.models.families.mdssm import MDSSM
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Noise:
 
 
 class PlainMDSSM(nn.Module):
-    """The model of `nwb_latents.models.mdssm.MDSSM` with a Gaussian likelihood and the objective of the paper.
+    """The model of `models.families.mdssm.MDSSM` with a Gaussian likelihood and the objective of the paper.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """The neural data transformer written plainly: `torch.nn.TransformerEncoder` between two linear maps.
 
-What a user would write for one session. Weights can be taken over from `nwb_latents.models.ndt.NDT`, and then it has
-the same loss; attention weights are not dropped, as there.
+What a user would write for one session. Weights can be taken over from `models.families.ndt.NDT`, and then it
+has the same loss; attention weights are not dropped, as there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, poisson_nll_loss
 
 if TYPE_CHECKING:
-    from nwb_latents.models.ndt import NDT
+    from nwb_latents.models.families.ndt import NDT
 
 
 class PlainNDT(nn.Module):

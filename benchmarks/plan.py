@@ -3,7 +3,7 @@
 ``python benchmarks/plan.py`` times, for 5,000 sessions: the dry run of a folder of files and of a listing
 with a full catalog, and the writes of the catalog of a run that makes 20 sessions a second. With
 ``--measure`` it prints peak memory and time of ingesting simulated sessions, each in a process of its own:
-the constants of `nwb_latents.pipeline.cluster.estimate`.
+the constants of `pipeline.cluster.estimate`.
 """
 
 from __future__ import annotations

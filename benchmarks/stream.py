@@ -23,8 +23,8 @@ from archive.recordings import with_field_potentials, with_waveforms
 
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.sources.dandi_archive import DandiSource
+from nwb_latents.pipeline.sources.remote_file import RemoteFile
 from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
-from nwb_latents.pipeline.sources.streaming import RemoteFile
 from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()

@@ -1,6 +1,6 @@
 """What a training step costs, side by side with the same model written plainly (`plain_mdssm.py`).
 
-``python benchmarks/train.py`` times training as `pipeline run train` does it (`nwb_latents.pipeline.training.loop.fit`:
+``python benchmarks/train.py`` times training as `pipeline run train` does it (`pipeline.training.loop.fit`:
 drawing and packing of trials, step, clipping, optimiser, log) against a step of the plain model over the same
 trials, in turn, and prints medians over rounds and their ratio. It also prints the share of the machine's
 measured rate of matrix products that the step's own products reach, and seconds per step for 1 to 44
@@ -29,11 +29,11 @@ from lfads import compare as compare_lfads
 from plain_mdssm import Noise, PlainMDSSM
 from torch.utils.flop_counter import FlopCounterMode
 
-from nwb_latents.models.batches import BatchPlan, draw_batches
-from nwb_latents.models.data import TrialTensors, pack
-from nwb_latents.models.masks import observe
-from nwb_latents.models.objective import total_loss
-from nwb_latents.models.products import product
+from nwb_latents.models.batching.draws import BatchPlan, draw_batches
+from nwb_latents.models.batching.masks import observe
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.interface import total_loss
+from nwb_latents.models.kernels.products import product
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
@@ -41,7 +41,7 @@ from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from nwb_latents.models.mdssm import MDSSM
+    from nwb_latents.models.families.mdssm import MDSSM
 
 NEVER = 10**6
 MOTOR = MDSSMSettings(cut_probability=0.0)
@@ -208,7 +208,7 @@ def flops(shape: Shape, trials: dict[str, TrialTensors]) -> int:
 
 
 def _transposed_product(a: tuple[int, ...], *others: tuple[int, ...] | None, **__: object) -> int:
-    """Of `nwb_latents.models.products`: the weight is the first of two matrices, or the second of three."""
+    """Of `models.kernels.products`: the weight is the first of two matrices, or the second of three."""
     b = [other for other in others if isinstance(other, tuple) and len(other) == 2][-1]
     return 2 * math.prod(a) * b[0]
 

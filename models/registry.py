@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nwb_latents.models.gnocchi import GNOCCHI
-from nwb_latents.models.hnet import HNET
-from nwb_latents.models.lfads import LFADS
-from nwb_latents.models.mdssm import MDSSM
-from nwb_latents.models.ndt import NDT
-from nwb_latents.models.node_sae import NODESAE
-from nwb_latents.models.objective import Model
+from nwb_latents.models.families.gnocchi import GNOCCHI
+from nwb_latents.models.families.hnet import HNET
+from nwb_latents.models.families.lfads import LFADS
+from nwb_latents.models.families.mdssm import MDSSM
+from nwb_latents.models.families.ndt import NDT
+from nwb_latents.models.families.node_sae import NODESAE
+from nwb_latents.models.interface import Model
 from nwb_latents.schemas.models import (
     GNOCCHISettings,
     HNETSettings,

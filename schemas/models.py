@@ -1,4 +1,4 @@
-"""The models by their settings: sizes and choices, no training schedule (that is `nwb_latents.schemas.training`).
+"""The models by their settings: sizes and choices, no training schedule (that is `schemas.training`).
 
 Beside its fields each class says ``reads_counts``, whether it is trained on spike counts by default where its
 likelihood is Poisson; ``scores_forward_bins``, whether it can score bins after those it is shown; where it

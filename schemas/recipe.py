@@ -19,7 +19,7 @@ AlignEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_s
 OnsetMethod = Literal["auto", "column", "peak_fraction", "accel_half_peak", "threshold"]
 
 KINEMATIC_FILTER_BINS = 5
-"""Half width in bins of the anti-alias filter of the kinematics (`nwb_latents.pipeline.signals.resample`)."""
+"""Half width in bins of the anti-alias filter of the kinematics (`pipeline.signals.resample`)."""
 
 
 class OnsetSettings(Frozen):

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nwb_latents.models.data import TrialTensors, pack
-from nwb_latents.models.frames import Frame, principal_frame
-from nwb_latents.models.masks import observe
-from nwb_latents.models.mdssm import mean_entry
-from nwb_latents.models.objective import total_loss
+from nwb_latents.models.batching.masks import observe
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.families.mdssm import mean_entry
+from nwb_latents.models.interface import total_loss
+from nwb_latents.models.parts.principal_frame import Frame, principal_frame
 from nwb_latents.models.registry import build_model
 from nwb_latents.models.synthetic.datasets import Recipe, Recording, simulate_recording
-from nwb_latents.pipeline.evaluation.baselines import hold_last
-from nwb_latents.pipeline.evaluation.kstep import kstep_r2, leaked_steps
-from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import hold_last
+from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, leaked_steps
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.read_in_start import start_in_frames
@@ -34,7 +34,7 @@ from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from nwb_latents.models.mdssm import MDSSM
+    from nwb_latents.models.families.mdssm import MDSSM
     from nwb_latents.models.synthetic.systems import System
 
 CONDITIONERS = {

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.randomness import derived_generator
 from nwb_latents.models.registry import build_model
-from nwb_latents.pipeline.evaluation.disentanglement import auroc_difference, dci
-from nwb_latents.pipeline.evaluation.r2 import r2, r2_per_output
-from nwb_latents.pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.pipeline.evaluation.decoding.ridge import fit_ridge
+from nwb_latents.pipeline.evaluation.metrics.disentanglement import auroc_difference, dci
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2, r2_per_output
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.schemas.models import GNOCCHISettings, LFADSSettings

@@ -29,10 +29,10 @@ import torch
 
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.known_rates import NEVER, Experiment, Result, Schedule, Show, main, progress
-from nwb_latents.models.data import pack
-from nwb_latents.pipeline.evaluation.disentanglement import auroc_difference, dci
-from nwb_latents.pipeline.evaluation.r2 import r2, r2_per_output
-from nwb_latents.pipeline.evaluation.ridge import fit_ridge
+from nwb_latents.models.batching.tensors import pack
+from nwb_latents.pipeline.evaluation.decoding.ridge import fit_ridge
+from nwb_latents.pipeline.evaluation.metrics.disentanglement import auroc_difference, dci
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2, r2_per_output
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.sources.simulator import read_truth
 from nwb_latents.pipeline.stages.ingest import ingest
@@ -41,7 +41,7 @@ from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials, write_store
-from nwb_latents.pipeline.training.codes import generate_trials, infer_codes
+from nwb_latents.pipeline.training.diffusion_codes import generate_trials, infer_codes
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.models import GNOCCHISettings, LFADSSettings
 from nwb_latents.schemas.simulation import SimulateSettings

@@ -23,7 +23,7 @@ from scipy.spatial import KDTree
 from scipy.stats import spearmanr
 
 from benchmarks.reproduce import tables
-from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.registry import build_model
 from nwb_latents.models.synthetic.rate_networks import (
     DT_S,
@@ -34,7 +34,7 @@ from nwb_latents.models.synthetic.rate_networks import (
     rotation,
     simulate_rates,
 )
-from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.schemas.models import HNETSettings
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nwb_latents.models.hnet import HNET
+    from nwb_latents.models.families.hnet import HNET
 
     FloatArray = NDArray[np.float64]
 

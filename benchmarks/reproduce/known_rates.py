@@ -23,9 +23,9 @@ import torch
 
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import run_missing
-from nwb_latents.models.data import TrialTensors, pack
+from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.registry import build_model
-from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
@@ -35,7 +35,7 @@ from nwb_latents.schemas.models import LFADSSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
-    from nwb_latents.models.objective import Model, Output
+    from nwb_latents.models.interface import Model, Output
     from nwb_latents.models.synthetic.spiking import SpikingTrials
     from nwb_latents.schemas.models import ModelSettings
 

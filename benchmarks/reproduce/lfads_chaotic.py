@@ -30,12 +30,12 @@ from benchmarks.reproduce.known_rates import (
     train_lfads,
 )
 from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
-from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
 from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
-    from nwb_latents.models.objective import Output
+    from nwb_latents.models.interface import Output
     from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "chaotic"

@@ -33,7 +33,7 @@ from benchmarks.reproduce.known_rates import (
 )
 from nwb_latents.models.registry import build_model
 from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
-from nwb_latents.pipeline.evaluation.r2 import r2
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.run_files import BEST

@@ -31,14 +31,14 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
-from nwb_latents.models.data import TrialTensors
+from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
-from nwb_latents.pipeline.evaluation.nlb_files import raised, submission_arrays, write_submission
-from nwb_latents.pipeline.evaluation.nlb_scores import score_rates, score_submission
-from nwb_latents.pipeline.evaluation.nlb_submission import check_submission
-from nwb_latents.pipeline.evaluation.rate_baselines import BASELINES
+from nwb_latents.pipeline.evaluation.baselines.rates import BASELINES
+from nwb_latents.pipeline.evaluation.nlb.files import raised, submission_arrays, write_submission
+from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission
+from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
-from nwb_latents.pipeline.stores.export_files import write_groups
+from nwb_latents.pipeline.stores.exporters.files import write_groups
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.schemas.baselines import BaselineSettings
 from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings

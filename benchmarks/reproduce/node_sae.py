@@ -39,7 +39,7 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_settings,
 )
-from nwb_latents.models.fixed_points import find_fixed_points
+from nwb_latents.models.parts.fixed_points import find_fixed_points
 from nwb_latents.models.registry import build_model
 from nwb_latents.models.synthetic.attractors import (
     ATTRACTORS,
@@ -48,14 +48,14 @@ from nwb_latents.models.synthetic.attractors import (
     attractor_trials,
     simulate_attractor,
 )
-from nwb_latents.pipeline.evaluation.state_r2 import affine_map, state_r2
+from nwb_latents.pipeline.evaluation.metrics.state_r2 import affine_map, state_r2
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.schemas.models import NODESAEReadInSettings, NODESAESettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nwb_latents.models.node_sae import NODESAE
+    from nwb_latents.models.families.node_sae import NODESAE
 
     FloatArray = NDArray[np.float64]
 

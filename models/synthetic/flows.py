@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.models.integrators import runge_kutta_step
+from nwb_latents.models.parts.integrators import runge_kutta_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

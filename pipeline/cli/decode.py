@@ -136,8 +136,8 @@ def lags_of(text: str) -> list[float]:
 
 def show_decoded(out: Output, scores: Sequence[Score], catalog: Path) -> None:
     """Show scores of one decoding: velocity, the comparison of lags, the transfer."""
-    from nwb_latents.pipeline.evaluation.lag_scan import TEST_METRIC, TRAINING_METRIC
-    from nwb_latents.pipeline.evaluation.transfer import METRIC
+    from nwb_latents.pipeline.evaluation.decoding.across_sessions import METRIC
+    from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC, TRAINING_METRIC
 
     by_metric: dict[str, list[Score]] = {}
     for score in scores:
@@ -204,7 +204,7 @@ def _lags_table(out: Output, training: Sequence[Score], test: Sequence[Score]) -
 
 
 def _transfer_table(out: Output, scores: Sequence[Score], catalog: Path) -> None:
-    from nwb_latents.pipeline.evaluation.transfer import RELATIONS, mean_by_relation
+    from nwb_latents.pipeline.evaluation.decoding.across_sessions import RELATIONS, mean_by_relation
     from nwb_latents.pipeline.stores.catalog import read_catalog
 
     if not scores:

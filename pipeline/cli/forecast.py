@@ -93,7 +93,7 @@ def _tables(out: Output, forecasts: Any) -> None:
 
 
 def _tables_of(out: Output, forecasts: Any, quantity: Any) -> None:
-    from nwb_latents.pipeline.evaluation.forecast_figures import mean_curves
+    from nwb_latents.pipeline.evaluation.figures.forecasting import mean_curves
 
     one = forecasts[0]
     means = mean_curves(forecasts, quantity)

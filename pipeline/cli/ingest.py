@@ -129,7 +129,7 @@ def ingest(
         Path | None,
         typer.Option(
             "--cluster-config",
-            help="YAML file: queue, cores, memory, walltime, n_jobs … of the batch jobs (nwb_latents.schemas.cluster).",
+            help="YAML file: queue, cores, memory, walltime, n_jobs … of the jobs (pipeline schema cluster).",
             metavar="FILE",
         ),
     ] = None,

@@ -15,7 +15,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from nwb_latents.pipeline.cli import embed, evaluate, export, forecast, imports, look, realign, run, sweep
+from nwb_latents.pipeline.cli import embed, evaluate, export, forecast, imports, look, recut, run, sweep
 from nwb_latents.pipeline.cli.options import settings_command
 from nwb_latents.pipeline.errors import PipelineError
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-run.app.command(cls=settings_command("recipe", takes=realign.takes))(realign.realign)
+run.app.command(cls=settings_command("recipe", takes=recut.takes))(recut.recut)
 run.app.command(cls=settings_command("forecast"))(forecast.forecast)
 run.app.command(cls=settings_command("evaluate"))(evaluate.evaluate)
 run.app.command(cls=settings_command("embed"))(embed.embed)

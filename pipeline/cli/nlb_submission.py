@@ -119,7 +119,7 @@ def nlb_submission(
 
 
 def _check(say: Output, path: Path, targets: list[Path], phase: str | None) -> None:
-    from nwb_latents.pipeline.evaluation.nlb_submission import check_submission
+    from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 
     problems = check_submission(path, targets, phase=_phase_of(phase))
     for problem in problems:
@@ -145,7 +145,7 @@ def _phase_of(word: str | None) -> NlbPhase | None:
 
 
 def _score(say: Output, path: Path, targets: list[Path]) -> None:
-    from nwb_latents.pipeline.evaluation.nlb_scores import score_submission
+    from nwb_latents.pipeline.evaluation.nlb.scores import score_submission
 
     found = score_submission(path, targets)
     names = list(dict.fromkeys(name for scores in found.values() for name in scores))

@@ -10,8 +10,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
-from nwb_latents.pipeline.cluster.kinds import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.errors import MachineError, SettingsError, UsageError
 from nwb_latents.pipeline.machine import available_cores
 
@@ -151,7 +151,7 @@ def planned_workers(kind: ClusterKind, settings: ClusterSettings, *, memory_byte
     Examples
     --------
     >>> from nwb_latents.schemas.cluster import ClusterSettings
-    >>> from nwb_latents.pipeline.cluster.kinds import parse_cluster
+    >>> from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
     >>> planned_workers(parse_cluster("pbs"), ClusterSettings(n_jobs=3, cores=4), memory_bytes=[0])
     12
     """
@@ -246,7 +246,7 @@ def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Seq
     Examples
     --------
     >>> from nwb_latents.schemas.cluster import ClusterSettings
-    >>> from nwb_latents.pipeline.cluster.kinds import parse_cluster
+    >>> from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
     >>> settings = ClusterSettings(queue="short", account="lab", cores=2)
     >>> words = job_words(parse_cluster("slurm"), settings, memory_bytes=[3 * 2**30])
     >>> words["memory"], words["processes"], words["queue"], words["account"]

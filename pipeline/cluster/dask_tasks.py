@@ -13,7 +13,15 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
-from nwb_latents.pipeline.cluster.work import MOST_ATTEMPTS, Attempted, Report, Result, Shared, Task, Work
+from nwb_latents.pipeline.cluster.task_batch import (
+    MOST_ATTEMPTS,
+    Attempted,
+    Report,
+    Result,
+    Shared,
+    Task,
+    Work,
+)
 from nwb_latents.pipeline.errors import MachineError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
 
     FloatArray = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ NOT_OF_A_SESSION = {"schema_version", "transform_version"}
 
 
 class Embedded(Protocol):
-    """What these functions ask of a run; `nwb_latents.pipeline.training.inference.TrainedRun` has it."""
+    """What these functions ask of a run; `pipeline.training.inference.TrainedRun` has it."""
 
     @property
     def name(self) -> str:

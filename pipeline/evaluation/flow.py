@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Stepping(Protocol):
-    """What a flow field asks of a run; `nwb_latents.pipeline.training.inference.TrainedRun` has it."""
+    """What a flow field asks of a run; `pipeline.training.inference.TrainedRun` has it."""
 
     @property
     def name(self) -> str:

@@ -163,7 +163,7 @@ def as_html(made: Sequence[Board]) -> str:
     """Return a page that needs nothing else: tables, and one picture of points and intervals per board."""
     from jinja2 import Environment  # noqa: PLC0415
 
-    from nwb_latents.pipeline.evaluation.leaderboard_figures import draw_board  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.leaderboard import draw_board  # noqa: PLC0415
 
     page = Environment(autoescape=True).from_string(_PAGE)
     shown = [

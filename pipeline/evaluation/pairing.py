@@ -52,8 +52,8 @@ def lag_in_bins(lag_ms: float, *, bin_size_s: float) -> int:
     >>> lag_in_bins(90.0, bin_size_s=0.02)
     Traceback (most recent call last):
         ...
-    nwb_latents.pipeline.errors.SettingsError: lag_ms 90 is not a whole number of 20 ms bins; the nearest lags that
-    are: 80 and 100
+    nwb_latents.pipeline.errors.SettingsError: lag_ms 90 is not a whole number of 20 ms bins; the nearest
+    lags that are: 80 and 100
     """
     bin_ms = bin_size_s * 1e3
     if not math.isfinite(lag_ms):

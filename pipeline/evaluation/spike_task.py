@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.export_windows import forward_counts, rows_of
+from nwb_latents.pipeline.stores.exporters.windows import forward_counts, rows_of
 
 if TYPE_CHECKING:
     from typing import Literal

@@ -164,7 +164,7 @@ def shift_spikes(
     Parameters
     ----------
     spike_times, spike_index
-        As `nwb_latents.pipeline.nwb.units.read_spikes` gives them.
+        As `pipeline.nwb.units.read_spikes` gives them.
     blocks
         The blocks.
 

@@ -32,7 +32,7 @@ class Readable(Protocol):
 
 
 class Hdf5Tree:
-    """An open HDF5 file (see `nwb_latents.pipeline.nwb.tree.Tree`).
+    """An open HDF5 file (see `pipeline.nwb.tree.Tree`).
 
     Parameters
     ----------

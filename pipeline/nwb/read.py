@@ -22,7 +22,7 @@ from nwb_latents.pipeline.nwb.layouts import (
     random_target,
     ready_set_go,
 )
-from nwb_latents.pipeline.nwb.mask import apply_mask
+from nwb_latents.pipeline.nwb.observed_time import apply_mask
 from nwb_latents.pipeline.nwb.rebase import Parts, rebase
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table

@@ -1,4 +1,4 @@
-"""A session with clock resets as one that has none (see `nwb_latents.pipeline.nwb.clock`)."""
+"""A session with clock resets as one that has none (see `pipeline.nwb.clock`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Parts:
     Attributes
     ----------
     spike_times, spike_index, units, position, velocity, trials
-        As in `nwb_latents.pipeline.signals.recording.Recording`.
+        As in `pipeline.signals.recording.Recording`.
     """
 
     spike_times: FloatArray

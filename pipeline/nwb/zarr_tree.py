@@ -31,7 +31,7 @@ def is_zarr(path: Path) -> bool:
 
 
 class ZarrTree:
-    """An NWB-Zarr directory (see `nwb_latents.pipeline.nwb.tree.Tree`).
+    """An NWB-Zarr directory (see `pipeline.nwb.tree.Tree`).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """From a recording to a binned session: bin → smooth → filter, and the list of what may become a trial.
 
-Everything here needs the recording. What comes after, `nwb_latents.pipeline.signals.trials`, needs only what is here, so
+Everything here needs the recording. What comes after, `pipeline.signals.trials`, needs only what is here, so
 that trials can be cut anew from a store.
 """
 

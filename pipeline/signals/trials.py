@@ -31,7 +31,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Trials:
-    """Arrays of a trial store, under the names and dimensions of `nwb_latents.schemas.store`.
+    """Arrays of a trial store, under the names and dimensions of `schemas.store`.
 
     Attributes
     ----------

@@ -17,7 +17,7 @@ import tenacity
 from requests.adapters import HTTPAdapter
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError, SettingsError
-from nwb_latents.pipeline.sources.transfer import RefusedError
+from nwb_latents.pipeline.sources.file_download import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from nwb_latents.pipeline.sources.streaming import RemoteFile
+    from nwb_latents.pipeline.sources.remote_file import RemoteFile
     from nwb_latents.schemas.recipe import IngestRecipe
 
 Mode = Literal["download", "stream", "auto"]

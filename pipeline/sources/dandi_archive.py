@@ -29,12 +29,12 @@ from nwb_latents.pipeline.sources.archive_paths import local_path, parse_dandise
 from nwb_latents.pipeline.sources.archive_promise import Expected, gone, promised
 from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
 from nwb_latents.pipeline.sources.checksums import forget_file, noted_sha256, remember_digests
-from nwb_latents.pipeline.sources.delivery import deliver
 from nwb_latents.pipeline.sources.disk import disk_errors
+from nwb_latents.pipeline.sources.fetch_or_stream import deliver
+from nwb_latents.pipeline.sources.file_download import download
 from nwb_latents.pipeline.sources.local_copies import is_remembered, is_verified
+from nwb_latents.pipeline.sources.remote_file import RemoteFile, StreamRefusedError
 from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
-from nwb_latents.pipeline.sources.streaming import RemoteFile, StreamRefusedError
-from nwb_latents.pipeline.sources.transfer import download
 from nwb_latents.pipeline.sources.zarr_download import fetch_zarr
 
 if TYPE_CHECKING:

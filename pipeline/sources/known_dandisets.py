@@ -51,7 +51,7 @@ def parse_dandisets(text: str, *, source: str) -> dict[str, DandisetEntry]:
     Raises
     ------
     SettingsError
-        If it is not YAML or an entry is not as `nwb_latents.schemas.catalog.DandisetEntry` says.
+        If it is not YAML or an entry is not as `schemas.catalog.DandisetEntry` says.
 
     Examples
     --------

@@ -26,7 +26,7 @@ from nwb_latents.pipeline.sources.checksums import (
     remember_digests,
 )
 from nwb_latents.pipeline.sources.disk import put_in_place, require_space
-from nwb_latents.pipeline.sources.transfer import download, part_path
+from nwb_latents.pipeline.sources.file_download import download, part_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

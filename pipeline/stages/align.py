@@ -241,7 +241,7 @@ def _alignable() -> list[str]:
 
 def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> None:
     """Read the sessions; refuse more trials than there are before anything is trained."""
-    from nwb_latents.pipeline.training.begin import training_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.training.training_start import training_trials  # noqa: PLC0415
 
     short = []
     for entry in entries:
@@ -301,10 +301,10 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
     import numpy as np  # noqa: PLC0415
 
     from nwb_latents.pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
-    from nwb_latents.pipeline.training.build import built_model  # noqa: PLC0415
     from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
     from nwb_latents.pipeline.training.feed import feed_sessions  # noqa: PLC0415
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
+    from nwb_latents.pipeline.training.model_building import built_model  # noqa: PLC0415
     from nwb_latents.pipeline.training.read_in_start import start_by_conditions, start_in_frames  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 

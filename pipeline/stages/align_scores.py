@@ -89,7 +89,7 @@ def score_alignments(
     entries
         Runs that `align` made; all of one recipe.
     settings
-        Of the velocity decoder (`nwb_latents.pipeline.stages.decode.decode`), which is fitted to all training trials of a
+        Of the velocity decoder (`pipeline.stages.decode.decode`), which is fitted to all training trials of a
         session, however few the model was given.
     device
         Where the models run.
@@ -127,7 +127,7 @@ def score_alignments(
 def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Score:
     import numpy as np  # noqa: PLC0415
 
-    from nwb_latents.pipeline.evaluation.r2 import r2  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.metrics.r2 import r2  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     (session,) = entry.sessions

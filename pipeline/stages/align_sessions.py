@@ -81,5 +81,5 @@ def _other_recipe(catalog: Catalog, config: RunConfig, found: SessionEntry) -> s
     return (
         f"{found.session}: the store is of recipe {found.recipe_id}, {found.n_bins} bins of "
         f"{found.bin_size_s:g} s; run {run} was trained on recipe {wanted}{expected}. Ingest the session "
-        "with the recipe of the run; `pipeline run realign` is enough where only window or selection differ."
+        "with the recipe of the run; `pipeline run recut` is enough where only window or selection differ."
     )

@@ -1,7 +1,7 @@
 """``pipeline run decode``: hand velocity from rates, reconstructions and forecasts, scored and drawn.
 
 Catalog → sessions and runs → decoders of each session → scores into the catalog, pictures and the table of
-their parts beside it. Decoders carried from session to session: `nwb_latents.pipeline.stages.decode_transfer`.
+their parts beside it. Decoders carried from session to session: `pipeline.stages.decode_transfer`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.evaluation.lag_scan import LagScan
-    from nwb_latents.pipeline.evaluation.session import Decoded, DecodedSignal, SessionDecoder
+    from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
+    from nwb_latents.pipeline.evaluation.decoding.session_decoder import (
+        Decoded,
+        DecodedSignal,
+        SessionDecoder,
+    )
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings
@@ -176,7 +180,7 @@ def _plan(
     recipe_id: str | None,
     report: Report,
 ) -> _Work:
-    from nwb_latents.pipeline.evaluation.history import check_history  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.history import check_history  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
 
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
@@ -231,8 +235,8 @@ def _possible_sources(
 
 
 def _decode_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    from nwb_latents.pipeline.evaluation.lag_scan import scan_lags  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.session import Decoded, fit_session_decoder  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.lag_scan import scan_lags  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, fit_session_decoder  # noqa: PLC0415
 
     store, settings = store_path(work.catalog_path, entry.store), work.settings
     trials, continuous = read_trials(store).load(), read_continuous(store)
@@ -292,9 +296,9 @@ def _signals_of(work: _Work, session: str, test: xr.Dataset, *, run: str) -> lis
 
 
 def _draw(work: _Work, decoded: list[Decoded], *, run: str) -> None:
-    from nwb_latents.pipeline.evaluation.decode_figures import draw_parts  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.figures import draw_trajectories, draw_velocity  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.session_parts import parts_table  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.parts import parts_table  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.decoding import draw_parts  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.velocity import draw_trajectories, draw_velocity  # noqa: PLC0415
 
     folder = _folder(work)
     stem = "_".join(file_name(part) for part in (decoded[0].decoder.session, run) if part)
@@ -308,7 +312,7 @@ def _draw(work: _Work, decoded: list[Decoded], *, run: str) -> None:
 
 
 def _draw_scan(work: _Work, scans: list[LagScan], scores: list[Score]) -> None:
-    from nwb_latents.pipeline.evaluation.decode_figures import draw_lag_scan  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.decoding import draw_lag_scan  # noqa: PLC0415
 
     session = scans[0].session
     for scan in scans:
@@ -338,7 +342,7 @@ def _transfer(work: _Work, run: RunEntry) -> None:
 
 def _summarise(work: _Work) -> None:
     """Draw all scores of the recipe at this lag, those of earlier decodings included."""
-    from nwb_latents.pipeline.evaluation.figures import draw_summary  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary  # noqa: PLC0415
 
     wanted = (work.recipe_id, "velocity_r2", work.settings.lag_ms, "test")
     scores = [

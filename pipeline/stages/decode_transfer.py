@@ -71,8 +71,12 @@ def transfer_run(
     DataError
         If the axes of the sessions differ, or a session lacks test trials or velocity.
     """
-    from nwb_latents.pipeline.evaluation.decode_figures import draw_transfer  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.transfer import SessionStates, session_states, transfer_scores  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.across_sessions import (  # noqa: PLC0415
+        SessionStates,
+        session_states,
+        transfer_scores,
+    )
+    from nwb_latents.pipeline.evaluation.figures.decoding import draw_transfer  # noqa: PLC0415
 
     if len(entries) < 2:
         return []

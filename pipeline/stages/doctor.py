@@ -45,7 +45,7 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
     """
     import torch  # noqa: PLC0415
 
-    from nwb_latents.models.compiled import SWITCH, library_file  # noqa: PLC0415
+    from nwb_latents.models.kernels.compiled import SWITCH, library_file  # noqa: PLC0415
 
     library = library_file()
     kernels = str(library) if library.is_file() else "not built (pipeline doctor --build-kernels)"
@@ -71,7 +71,7 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
 
 
 def build_kernels() -> Path:
-    """Build the compiled loops of `nwb_latents.models.compiled`, which infer single trials faster.
+    """Build the compiled loops of `models.kernels.compiled`, which infer single trials faster.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def build_kernels() -> Path:
     MachineError
         If there is no compiler, or it fails.
     """
-    from nwb_latents.models.compiled import build  # noqa: PLC0415
+    from nwb_latents.models.kernels.compiled import build  # noqa: PLC0415
 
     try:
         return build()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.evaluation.ridge import Ridge
+    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.embedding import EmbedSettings
@@ -47,7 +47,7 @@ class Embeddings:
     Attributes
     ----------
     table
-        As `nwb_latents.pipeline.evaluation.embedding.embedding_table` makes it, of all sessions of the run.
+        As `pipeline.evaluation.embedding.embedding_table` makes it, of all sessions of the run.
     files
         Everything written: datasets (NetCDF) and pictures.
     """
@@ -132,7 +132,7 @@ def embed(
     nwb_latents.pipeline.errors.DataError: No run is called mdssm-0. Complete runs in the catalog: none; ...
     """
     from nwb_latents.pipeline.evaluation.embedding import embedding_table, needs_embedding  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.embedding_figures import draw_embedding  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.embedding import draw_embedding  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
@@ -244,7 +244,7 @@ def _report_table(work: _Work, table: xr.Dataset) -> None:
 
 def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset) -> dict[str, object]:
     from nwb_latents.pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.embedding_figures import draw_interpolation  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.embedding import draw_interpolation  # noqa: PLC0415
 
     settings = work.settings
     mean = table["mean"].sel(session=entry.session).values
@@ -281,8 +281,8 @@ def _decoder(work: _Work, entry: SessionEntry) -> Ridge | None:
     """Fit the session's velocity decoder on its training trials; None, and a note, where that cannot be."""
     import numpy as np  # noqa: PLC0415
 
+    from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder  # noqa: PLC0415
 
     settings = work.settings
     store = store_path(work.catalog_path, entry.store)
@@ -308,7 +308,7 @@ def _flow(work: _Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> Non
     """Flow fields along the first direction of the grid, through its middle, all in one plane."""
     import xarray as xr  # noqa: PLC0415
 
-    from nwb_latents.pipeline.evaluation.embedding_figures import draw_flow  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.embedding import draw_flow  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.flow import flow_field, plane_of  # noqa: PLC0415
 
     if made.sizes["latent"] < 2:

@@ -17,7 +17,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import add_evaluations, read_catalog
-from nwb_latents.pipeline.stores.export_windows import whole_bins
+from nwb_latents.pipeline.stores.exporters.windows import whole_bins
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
 from nwb_latents.schemas.evaluation import FORECAST_BASELINES, OF_FORECASTS, OF_THE_TRUTH
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from nwb_latents.pipeline.evaluation.resampling import Interval
-    from nwb_latents.pipeline.evaluation.yardstick import Scored, Yardstick
+    from nwb_latents.pipeline.evaluation.metrics.resampling import Interval
+    from nwb_latents.pipeline.evaluation.scored_session import Scored, Yardstick
     from nwb_latents.pipeline.sources.simulator.truth import Truth
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -177,7 +177,7 @@ def evaluate(
 
 
 def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    from nwb_latents.pipeline.evaluation.yardstick import prepare_yardstick  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.scored_session import prepare_yardstick  # noqa: PLC0415
     from nwb_latents.pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
     truth = read_truth(work.truth[entry.session]) if entry.session in work.truth else None
@@ -292,8 +292,8 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
 
 
 def _score_run(work: _Work, run: TrainedRun, yardstick: Yardstick, groups: Groups) -> Scored:
-    from nwb_latents.pipeline.evaluation.rate_regression import RATE_FLOOR  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.scored_session import Scored  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import hides, run_rates, why_no_forward  # noqa: PLC0415
 
     (trials, continuous), session = groups, yardstick.task.session
@@ -342,8 +342,8 @@ def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry) -> _Sourc
 
 
 def _score_baseline(work: _Work, name: BaselineName, yardstick: Yardstick) -> Scored:
-    from nwb_latents.pipeline.evaluation.rate_baselines import BASELINES  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.yardstick import Scored  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.baselines.rates import BASELINES  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.scored_session import Scored  # noqa: PLC0415
 
     parts = []
     if name == "oracle":

@@ -148,7 +148,7 @@ def _export_session(
     force: bool,
     report: Report,
 ) -> Exported:
-    from nwb_latents.pipeline.stores.export_files import export_key, is_up_to_date  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.exporters.files import export_key, is_up_to_date  # noqa: PLC0415
     from nwb_latents.pipeline.stores.location import store_path  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
@@ -179,7 +179,7 @@ def _write(
     trials, continuous = read_trials(store).load(), read_continuous(store)
     if isinstance(settings, NlbExport):
         from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-        from nwb_latents.pipeline.stores.export_nlb import differences, nlb_arrays, write_nlb  # noqa: PLC0415
+        from nwb_latents.pipeline.stores.exporters.nlb import differences, nlb_arrays, write_nlb  # noqa: PLC0415
 
         lag = lag_in_bins(settings.lag_ms, bin_size_s=attributes.bin_size_s)
         paired = pair_velocity(trials, continuous, lag_bins=lag)
@@ -188,11 +188,11 @@ def _write(
             report({"event": "note", "session": attributes.session, "text": text})
         write_nlb(path, arrays, settings, attributes=attributes)
     elif isinstance(settings, LfadsExport):
-        from nwb_latents.pipeline.stores.export_lfads import lfads_arrays, write_lfads  # noqa: PLC0415
+        from nwb_latents.pipeline.stores.exporters.lfads import lfads_arrays, write_lfads  # noqa: PLC0415
 
         write_lfads(path, lfads_arrays(trials, continuous, settings), settings, attributes=attributes)
     else:
-        from nwb_latents.pipeline.stores.export_nwb import write_derived_nwb  # noqa: PLC0415
+        from nwb_latents.pipeline.stores.exporters.nwb import write_derived_nwb  # noqa: PLC0415
 
         write_derived_nwb(path, trials, continuous, settings=settings, attributes=attributes)
 

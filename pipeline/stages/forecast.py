@@ -155,7 +155,7 @@ def _plan(
 
 
 def _forecast_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    from nwb_latents.pipeline.evaluation.session_forecast import prepare_forecast  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast  # noqa: PLC0415
 
     mine = [run for run in work.runs if entry.session in run.sessions and run.run in work.trained]
     store = store_path(work.catalog_path, entry.store)
@@ -180,7 +180,7 @@ def _forecast_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
 
 
 def _keep(work: _Work, run: RunEntry, result: SessionForecast) -> None:
-    from nwb_latents.pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.forecasting import draw_forecast  # noqa: PLC0415
 
     stem = file_name(result.session)
     write_text(work.folder(run) / f"{stem}.json", result.model_dump_json(indent=2) + "\n")
@@ -192,7 +192,7 @@ def _keep(work: _Work, run: RunEntry, result: SessionForecast) -> None:
 
 
 def _summarise(work: _Work) -> None:
-    from nwb_latents.pipeline.evaluation.forecast_figures import draw_forecast  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.forecasting import draw_forecast  # noqa: PLC0415
 
     for run in work.runs:
         mine = [result for result in work.done if result.run == run.run]

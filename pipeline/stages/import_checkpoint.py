@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from nwb_latents.models.objective import Model
+    from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.training.lfads_torch_file import LfadsTorchFile
     from nwb_latents.pipeline.training.lfads_torch_weights import SessionUnits
     from nwb_latents.schemas.catalog import SessionEntry

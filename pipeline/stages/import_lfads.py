@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.stores.import_lfads import LfadsDataset
+    from nwb_latents.pipeline.stores.importers.lfads_h5 import LfadsDataset
     from nwb_latents.schemas.imports import LfadsH5Import
     from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -144,7 +144,7 @@ def _import_file(
     catalog_path: Path, path: Path, settings: LfadsH5Import, *, force: bool
 ) -> tuple[SessionEntry, str]:
     from nwb_latents.pipeline.sources.checksums import digest_file  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.import_lfads import read_lfads  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.importers.lfads_h5 import read_lfads  # noqa: PLC0415
     from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
@@ -189,8 +189,8 @@ def _attributes(
     session: str,
     subject: str,
 ) -> StoreAttributes:
-    from nwb_latents.pipeline.stores.import_lfads import LAYOUT  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.import_trials import CLOCK_NOTE  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.importers.lfads_h5 import LAYOUT  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.importers.trials import CLOCK_NOTE  # noqa: PLC0415
 
     key = settings.velocity_key
     return StoreAttributes(
@@ -216,7 +216,7 @@ def _attributes(
 def _write(
     store: StoreLocation, data: LfadsDataset, attributes: StoreAttributes, *, confirm: Callable[[], None]
 ) -> None:
-    from nwb_latents.pipeline.stores.import_trials import store_arrays  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.importers.trials import store_arrays  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
 
     trials, continuous = store_arrays(data, attributes.recipe)

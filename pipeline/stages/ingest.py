@@ -10,10 +10,10 @@ import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.cluster.kinds import parse_cluster
+from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
 from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, append_attempts, last_attempts, read_ledger
-from nwb_latents.pipeline.cluster.run import run_tasks
-from nwb_latents.pipeline.cluster.work import Attempted, Work
+from nwb_latents.pipeline.cluster.runner import run_tasks
+from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
 from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
 from nwb_latents.pipeline.stages.ingest_plan import Selection, estimate_asset, plan_assets, planned_events

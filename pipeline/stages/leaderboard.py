@@ -101,7 +101,7 @@ def compare(
     catalog
         Knows the sessions.
     evaluations, ranked_by
-        As for `nwb_latents.pipeline.evaluation.leaderboard.boards`.
+        As for `pipeline.evaluation.leaderboard.boards`.
 
     Raises
     ------

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from nwb_latents.pipeline.stores.export_files import Array
+    from nwb_latents.pipeline.stores.exporters.files import Array
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.export import NlbExport
@@ -97,7 +97,7 @@ def submit(
 ) -> Submitted:
     """Write the rates a run infers of held-in and held-out units, and the targets beside them.
 
-    Trials, units and their order are those of `nwb_latents.pipeline.stages.export.export` with the same settings. The
+    Trials, units and their order are those of `pipeline.stages.export.export` with the same settings. The
     submission is checked against its targets before this returns.
 
     Parameters
@@ -142,9 +142,9 @@ def submit(
         ...
     nwb_latents.pipeline.errors.DataError: No run is called lfads-0. ...
     """
-    from nwb_latents.pipeline.evaluation.nlb_files import write_submission  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.nlb_submission import check_submission  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.export_files import is_up_to_date, write_groups  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb.files import write_submission  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb.submission import check_submission  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.exporters.files import is_up_to_date, write_groups  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     work = _plan(catalog_path, settings, run, sessions=sessions, report=report)
@@ -196,8 +196,8 @@ def _loaded(work: _Work, entry: SessionEntry) -> tuple[xr.Dataset, xr.Dataset, S
 
 def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
     from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.export_nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.export_windows import heldout_units  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.exporters.nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.exporters.windows import heldout_units  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
 
     settings = work.settings
@@ -215,11 +215,11 @@ def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
 
 
 def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
-    from nwb_latents.pipeline.evaluation.nlb_files import submission_arrays  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.nlb_submission import trials_digest  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb.files import submission_arrays  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb.submission import trials_digest  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.export_nlb import nlb_group  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.export_windows import forward_bins, heldout_units  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.exporters.nlb import nlb_group  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.exporters.windows import forward_bins, heldout_units  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import run_rates, why_no_forward  # noqa: PLC0415
 
     reason = why_no_forward(run) if work.settings.forward_ms else ""

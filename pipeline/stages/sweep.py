@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.training.member import MemberTask
-    from nwb_latents.pipeline.training.population import Plan
+    from nwb_latents.pipeline.training.search_member import MemberTask
+    from nwb_latents.pipeline.training.search_rules import Plan
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.sweep import HyperParameter, MemberOutcome, SweepSettings
     from nwb_latents.schemas.training import Device
@@ -195,7 +195,7 @@ def _space_of(settings: SweepSettings, entries: Sequence[SessionEntry]) -> dict[
 def _search(work: _Sweep, state: SweepState) -> SweepState:
     if state.stopped is not None:
         return state
-    from nwb_latents.pipeline.training.member import train_member  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_member import train_member  # noqa: PLC0415
 
     settings = work.settings
     wanted = settings.train.device
@@ -237,7 +237,7 @@ class _Generations:
             self._end()
 
     def _begin(self) -> None:
-        from nwb_latents.pipeline.training.population import plan_generation  # noqa: PLC0415
+        from nwb_latents.pipeline.training.search_rules import plan_generation  # noqa: PLC0415
 
         work, state = self._work, self.state
         self._number = number = state.history[-1].generation + 1 if state.history else 0
@@ -247,7 +247,7 @@ class _Generations:
         self._waiting = [_task(work, state, plan, number, device=self._device) for plan in plans]
 
     def _end(self) -> None:
-        from nwb_latents.pipeline.training.population import is_standing_still  # noqa: PLC0415
+        from nwb_latents.pipeline.training.search_rules import is_standing_still  # noqa: PLC0415
 
         work, number = self._work, self._number
         kept = {"step", "metric", "last", "reason"}
@@ -273,7 +273,7 @@ class _Generations:
 
 
 def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: Device) -> MemberTask:
-    from nwb_latents.pipeline.training.member import MemberTask, member_settings  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_member import MemberTask, member_settings  # noqa: PLC0415
 
     return MemberTask(
         member=plan.member,
@@ -289,7 +289,7 @@ def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: D
 
 def _prune(work: _Sweep, state: SweepState, *, upcoming: int) -> None:
     """Keep the generation under way, the one before, and the best member so far."""
-    from nwb_latents.pipeline.training.population import best_record  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_rules import best_record  # noqa: PLC0415
 
     if not state.history:
         return
@@ -304,7 +304,7 @@ def _prune(work: _Sweep, state: SweepState, *, upcoming: int) -> None:
 
 
 def _report_generation(work: _Sweep, state: SweepState, records: Sequence[MemberRecord]) -> None:
-    from nwb_latents.pipeline.training.population import best_record  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_rules import best_record  # noqa: PLC0415
 
     best, so_far = best_record(records), best_record(state.history)
     work.report(
@@ -329,9 +329,7 @@ def _report_generation(work: _Sweep, state: SweepState, records: Sequence[Member
 
 def _register(work: _Sweep, state: SweepState) -> RunEntry:
     """Make the best member the run, the history of the search beside it; ``run.json`` comes last."""
-    from nwb_latents.pipeline.evaluation.sweep_figures import draw_schedule  # noqa: PLC0415
-    from nwb_latents.pipeline.training.member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
-    from nwb_latents.pipeline.training.population import best_record, lineage  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
         BEST,
         LAST,
@@ -340,6 +338,8 @@ def _register(work: _Sweep, state: SweepState) -> RunEntry:
         write_config,
         write_entry,
     )
+    from nwb_latents.pipeline.training.search_member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
 
     run_dir, train = work.run_dir, work.settings.train
     best = best_record(state.history)

@@ -368,9 +368,9 @@ def _train(
     key: str,
     report: Report,
 ) -> RunEntry:
-    from nwb_latents.pipeline.training.begin import begin, training_trials  # noqa: PLC0415
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
+    from nwb_latents.pipeline.training.training_start import begin, training_trials  # noqa: PLC0415
 
     root = catalog_path.parent
     datasets = {

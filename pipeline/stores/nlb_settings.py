@@ -113,7 +113,7 @@ def nlb_export_defaults(key: str) -> dict[str, object]:
     Returns
     -------
     settings
-        Values of `nwb_latents.schemas.export.NlbExport`; only the key where it is no dataset of the benchmark.
+        Values of `schemas.export.NlbExport`; only the key where it is no dataset of the benchmark.
 
     Examples
     --------

@@ -67,7 +67,8 @@ def validate(schema: type[Settings], content: Mapping[str, Any], *, where: str) 
     >>> validate(IngestRecipe, {"bin_sise_s": 0.02}, where="recipe.yaml")
     Traceback (most recent call last):
         ...
-    nwb_latents.pipeline.errors.SettingsError: recipe.yaml: bin_sise_s: unknown key, found 0.02; did you mean bin_size_s?
+    nwb_latents.pipeline.errors.SettingsError: recipe.yaml: bin_sise_s: unknown key, found 0.02; did you mean
+    bin_size_s?
     """
     try:
         return schema.model_validate(content)

@@ -1,6 +1,6 @@
 """Trial stores, on disk or on object storage: zarr v3, groups ``trials``, ``continuous`` and ``events``.
 
-Arrays, names and units are those of `nwb_latents.schemas.store`. Every large array is one shard of small chunks, so that
+Arrays, names and units are those of `schemas.store`. Every large array is one shard of small chunks, so that
 a session is a few dozen files whatever its length, and one trial can be read without the others.
 
 A store is complete when ``trials/zarr.json`` is there. On a disk the whole directory gets its name at the
@@ -48,7 +48,7 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
     group
         ``trials``, ``continuous`` or ``events``.
     arrays
-        Array name → values; names and dimensions of `nwb_latents.schemas.store`.
+        Array name → values; names and dimensions of `schemas.store`.
     attributes
         Attributes of the store.
     """
@@ -81,7 +81,7 @@ def write_store(
 ) -> None:
     """Write a store whole or not at all, and check it before it becomes visible.
 
-    One writer at a time is the caller's business (`nwb_latents.pipeline.stores.one_writer`). On object storage the store
+    One writer at a time is the caller's business (`pipeline.stores.one_writer`). On object storage the store
     that was there is gone from the moment the writing begins.
 
     Parameters

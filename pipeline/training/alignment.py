@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.training.build import built_model
+from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.schemas.training import OptimiserSettings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from nwb_latents.models.objective import Model
+    from nwb_latents.models.interface import Model
     from nwb_latents.schemas.align import AlignSettings
     from nwb_latents.schemas.training import TrainSettings
 
@@ -36,7 +36,7 @@ def trial_order(dataset: xr.Dataset, *, choice: str, seed: int) -> NDArray[np.in
     Parameters
     ----------
     dataset
-        Trials of the session (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
+        Trials of the session (`schemas.store.TRIALS_ARRAYS`).
     choice
         One of ``"first"``, in the order of the store, or ``"stratified"``: drawn by the seed, one of each
         condition in turn.

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nwb_latents.models.data import TrialTensors
+from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.export_windows import forward_counts, heldout_units
+from nwb_latents.pipeline.stores.exporters.windows import forward_counts, heldout_units
 from nwb_latents.schemas.models import SCALED_LIKELIHOODS
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def read_signal(dataset: xr.Dataset, signal: Signal) -> NDArray[np.float32]:
     Parameters
     ----------
     dataset
-        Trials of one session (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
+        Trials of one session (`schemas.store.TRIALS_ARRAYS`).
     signal
         One of ``"rates"`` or ``"counts"``.
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nwb_latents.models.conditioning import Shared
-from nwb_latents.models.data import TrialTensors, pack
-from nwb_latents.models.distributions import DiagGaussian
-from nwb_latents.models.generation import generate
-from nwb_latents.models.mdssm import MDSSM
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.families.mdssm import MDSSM
+from nwb_latents.models.parts.conditioning import Shared
+from nwb_latents.models.parts.distributions import DiagGaussian
+from nwb_latents.models.parts.generation import generate
 from nwb_latents.models.randomness import derived_generator
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.training.build import built_model
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.device import resolve_device
 from nwb_latents.pipeline.training.feed import FORWARD, Scaling, session_tensors
+from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.pipeline.training.run_files import BEST, CONFIG, read_config, read_entry
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.models.objective import Model
+    from nwb_latents.models.interface import Model
     from nwb_latents.schemas.training import Device, TrainSettings
 
 CHUNK_TRIALS = 512
@@ -79,7 +79,7 @@ class TrainedRun:
         session
             Session id; one the model was trained on.
         dataset
-            Trials of that session, any of them (`nwb_latents.schemas.store.TRIALS_ARRAYS`).
+            Trials of that session, any of them (`schemas.store.TRIALS_ARRAYS`).
         n_samples
             Samples of the posterior whose rates are averaged; 0: the rates along the posterior mean. Default:
             what the model's publications have, 50 for LFADS, 0 for the others.
@@ -171,7 +171,7 @@ class TrainedRun:
         ----------
         session, dataset
             As in `reconstruct`. Where the model has external inputs, with those of the bins that follow
-            (`nwb_latents.pipeline.training.feed.with_forward_bins`). Spikes after the window are not looked at.
+            (`pipeline.training.feed.with_forward_bins`). Spikes after the window are not looked at.
         n_bins
             Bins after the window.
         n_samples, seed

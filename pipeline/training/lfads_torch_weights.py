@@ -1,4 +1,4 @@
-"""Weights of lfads-torch as weights of `nwb_latents.models.lfads.LFADS`: one table of names, and what cannot be said.
+"""Weights of lfads-torch as weights of our LFADS: one table of names, and what cannot be said.
 
 Both reset ahead of the recurrent product. The gates of a cell lie in the order update, reset, candidate there
 and in the order reset, update, candidate here. Mean and log variance of a posterior are one layer there.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nwb_latents.models.distributions import MIN_VARIANCE
+from nwb_latents.models.parts.distributions import MIN_VARIANCE
 from nwb_latents.models.registry import build_model
 from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from nwb_latents.models.objective import Model
+    from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.training.lfads_torch_file import LfadsTorchFile
     from nwb_latents.schemas.imports import LfadsCheckpointImport
 

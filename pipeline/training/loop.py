@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nwb_latents.models.batches import BatchPlan, draw_batches, grouped
-from nwb_latents.models.masking import held_back_masker, mask_once, training_masker
-from nwb_latents.models.masks import Masker, observe
-from nwb_latents.models.objective import Model, Output, total_loss
+from nwb_latents.models.batching.drawn_masks import held_back_masker, mask_once, training_masker
+from nwb_latents.models.batching.draws import BatchPlan, draw_batches, grouped
+from nwb_latents.models.batching.masks import Masker, observe
+from nwb_latents.models.interface import Model, Output, total_loss
+from nwb_latents.models.losses.schedules import Schedule, warmup_cosine
 from nwb_latents.models.randomness import derived_generator
-from nwb_latents.models.schedules import Schedule, warmup_cosine
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from nwb_latents.pipeline.training.device import open_fabric
@@ -28,7 +28,7 @@ from nwb_latents.pipeline.training.run_files import BEST, LAST, MetricsLog
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nwb_latents.models.data import Batch, TrialTensors
+    from nwb_latents.models.batching.tensors import Batch, TrialTensors
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.schemas.training import TrainSettings
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nwb_latents.models.data import pack
-from nwb_latents.models.distributions import inverse_positive
-from nwb_latents.models.frames import principal_frame
-from nwb_latents.models.likelihoods import Gaussian
-from nwb_latents.models.mdssm import MDSSM, mean_entry
-from nwb_latents.models.regression import ridge_weights
+from nwb_latents.models.batching.tensors import pack
+from nwb_latents.models.families.mdssm import MDSSM, mean_entry
+from nwb_latents.models.losses.likelihoods import Gaussian
+from nwb_latents.models.parts.distributions import inverse_positive
+from nwb_latents.models.parts.principal_frame import principal_frame
+from nwb_latents.models.parts.principal_regression import ridge_weights
 from nwb_latents.pipeline.training.feed import session_tensors
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from torch import Tensor
 
-    from nwb_latents.models.objective import Model
+    from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.pipeline.training.inference import TrainedRun
 

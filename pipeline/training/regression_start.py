@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.models.lfads import LFADS
-from nwb_latents.models.regression import principal_regression
+from nwb_latents.models.families.lfads import LFADS
+from nwb_latents.models.parts.principal_regression import principal_regression
 from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-    from nwb_latents.models.objective import Model
+    from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.training.feed import SessionFeed
 
 SMOOTHING_S = 0.04

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.nlb_files import raised
-from nwb_latents.pipeline.evaluation.spike_scores import LEAST_RATE
+from nwb_latents.pipeline.evaluation.metrics.spike_scores import LEAST_RATE
+from nwb_latents.pipeline.evaluation.nlb.files import raised
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 from nwb_latents.pipeline.training.feed import hidden_units, with_forward_bins
 
@@ -43,7 +43,7 @@ def run_rates(
     trials, continuous
         The groups of the session's store.
     answers
-        Whose rows and units are predicted, as from `nwb_latents.pipeline.evaluation.spike_task.spike_task`.
+        Whose rows and units are predicted, as from `pipeline.evaluation.spike_task.spike_task`.
     forward_bins
         Bins after each window to be predicted; not for a run of which `why_no_forward` has something to say.
     floor

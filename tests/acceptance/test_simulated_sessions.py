@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder, hand_velocity_r2
 from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from nwb_latents.pipeline.evaluation.velocity import fit_velocity_decoder, hand_velocity_r2
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.sources.simulator import read_truth, simulate_dandiset

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, parse_cluster
 from nwb_latents.pipeline.cluster.dask_client import job_words
-from nwb_latents.pipeline.cluster.kinds import JOB_QUEUES, parse_cluster
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages.ingest import ingest

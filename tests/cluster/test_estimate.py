@@ -3,8 +3,8 @@
 import pytest
 
 from nwb_latents.pipeline.cluster import dask_client
+from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
 from nwb_latents.pipeline.cluster.estimate import BASE_BYTES, GIB, MOST_BYTES, estimate_session
-from nwb_latents.pipeline.cluster.kinds import parse_cluster
 from nwb_latents.pipeline.errors import UsageError
 
 

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from nwb_latents.pipeline.cluster.run import run_tasks
-from nwb_latents.pipeline.cluster.work import Work
+from nwb_latents.pipeline.cluster.runner import run_tasks
+from nwb_latents.pipeline.cluster.task_batch import Work
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 

@@ -7,13 +7,13 @@ import pytest
 import xarray as xr
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.decoding.ridge import fit_ridge
 from nwb_latents.pipeline.evaluation.embedding import (
     embedding_grid,
     embedding_line,
     embedding_table,
     interpolate,
 )
-from nwb_latents.pipeline.evaluation.ridge import fit_ridge
 
 
 class Spiral:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from nwb_latents.models.data import Batch, TrialTensors, pack
-from nwb_latents.models.mdssm import MDSSM
+from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.families.mdssm import MDSSM
 from nwb_latents.models.registry import build_model
 from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
 

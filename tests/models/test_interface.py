@@ -12,14 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nwb_latents.models.conditioning import LowRankHyper
-from nwb_latents.models.data import Batch, TrialTensors, pack
-from nwb_latents.models.distributions import DiagGaussian, from_raw
-from nwb_latents.models.dynamics import GRUCell, MLPMap, RateRNN
-from nwb_latents.models.embedding import Table
-from nwb_latents.models.encoders import Encoding, GRUEncoder, Identity
-from nwb_latents.models.likelihoods import MSE, Poisson
-from nwb_latents.models.masks import (
+from nwb_latents.models.batching.masks import (
     Masker,
     View,
     compose,
@@ -30,13 +23,20 @@ from nwb_latents.models.masks import (
     observe,
     weighted,
 )
-from nwb_latents.models.objective import Model, Output, Term, total_loss
-from nwb_latents.models.priors import MMD, Learned, Null, PriorContext
-from nwb_latents.models.recurrent import GRUParameters, gru_step
-from nwb_latents.models.rollout import rollout
-from nwb_latents.models.schedules import horizon, linear_ramp
-from nwb_latents.models.session_maps import ReadIn, ReadOut, SessionNames
-from nwb_latents.models.weights import FiLM, apply_linear
+from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.interface import Model, Output, Term, total_loss
+from nwb_latents.models.losses.likelihoods import MSE, Poisson
+from nwb_latents.models.losses.schedules import horizon, linear_ramp
+from nwb_latents.models.parts.conditioning import LowRankHyper
+from nwb_latents.models.parts.distributions import DiagGaussian, from_raw
+from nwb_latents.models.parts.dynamics import GRUCell, MLPMap, RateRNN
+from nwb_latents.models.parts.embedding import Table
+from nwb_latents.models.parts.encoders import Encoding, GRUEncoder, Identity
+from nwb_latents.models.parts.priors import MMD, Learned, Null, PriorContext
+from nwb_latents.models.parts.recurrent import GRUParameters, gru_step
+from nwb_latents.models.parts.rollout import rollout
+from nwb_latents.models.parts.session_maps import ReadIn, ReadOut, SessionNames
+from nwb_latents.models.parts.weight_changes import FiLM, apply_linear
 from nwb_latents.schemas.models import ReadInSettings
 
 if TYPE_CHECKING:

@@ -89,7 +89,7 @@ def test_units_come_and_go(name: str) -> None:
 
 def test_zeros_are_shown_and_scored_as_bins_without_a_spike() -> None:
     from benchmarks.reproduce.lfads_sbtt import _zeros
-    from nwb_latents.models.data import TrialTensors
+    from nwb_latents.models.batching.tensors import TrialTensors
 
     nan = float("nan")
     y, counts = torch.tensor([[[1.5, nan], [nan, -0.5]]]), torch.tensor([[[2.0, nan], [nan, 1.0]]])

@@ -15,8 +15,8 @@ from nwb_latents.models.synthetic.datasets import (
     simulate_recording,
 )
 from nwb_latents.models.synthetic.systems import Duffing, HopfVanDerPol, LimitCycle, System
-from nwb_latents.pipeline.evaluation.baselines import hold_last
-from nwb_latents.pipeline.evaluation.kstep import kstep_r2
+from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import hold_last
+from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2
 
 FEW = Recipe(n_bins=60, n_trials={"train": 6, "val": 2, "test": 5})
 

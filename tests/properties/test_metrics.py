@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nwb_latents.pipeline.evaluation.kstep import kstep_sums
-from nwb_latents.pipeline.evaluation.nlb_velocity import fit_nlb_decoder
-from nwb_latents.pipeline.evaluation.psth import PsthSums
-from nwb_latents.pipeline.evaluation.r2 import R2Sums
-from nwb_latents.pipeline.evaluation.spike_scores import SpikeSums, bits_per_spike
-from nwb_latents.pipeline.evaluation.timing import TimingSums
+from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_sums
+from nwb_latents.pipeline.evaluation.metrics.psth import PsthSums
+from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums
+from nwb_latents.pipeline.evaluation.metrics.spike_scores import SpikeSums, bits_per_spike
+from nwb_latents.pipeline.evaluation.nlb.timing import TimingSums
+from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
 
 N_TRIALS, N_BINS, N_UNITS = 9, 6, 4
 seeds = st.integers(0, 2**32 - 1)

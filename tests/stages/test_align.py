@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nwb_latents.models.mdssm import MDSSM, mean_entry
-from nwb_latents.models.objective import Model
+from nwb_latents.models.families.mdssm import MDSSM, mean_entry
+from nwb_latents.models.interface import Model
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
 from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
@@ -252,7 +252,9 @@ def test_the_baseline_has_nothing_of_the_parent(catalog):
 
 def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
     for name in ("draw_velocity", "draw_trajectories", "draw_summary"):
-        monkeypatch.setattr(f"nwb_latents.pipeline.evaluation.figures.{name}", lambda *args, **kwargs: None)
+        monkeypatch.setattr(
+            f"nwb_latents.pipeline.evaluation.figures.velocity.{name}", lambda *args, **kwargs: None
+        )
     entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[2], seeds=2, from_scratch=True)
     scores = score_alignments(catalog, entries, DecodeSettings(), device="cpu")
     of_runs = {(s.run, s.metric, s.source) for s in scores if s.run}

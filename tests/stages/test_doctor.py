@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nwb_latents.models import compiled
+from nwb_latents.models.kernels import compiled
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.stages.doctor import build_kernels, examine
 

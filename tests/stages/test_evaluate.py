@@ -111,7 +111,7 @@ def test_fewer_metrics_keep_those_measured_before(catalog):
 
 
 def test_a_source_that_fails_does_not_stop_the_others(catalog, monkeypatch):
-    from nwb_latents.pipeline.evaluation import rate_baselines
+    from nwb_latents.pipeline.evaluation.baselines import rates as rate_baselines
 
     def broken(task, chosen):
         raise DataError("no rates today")

@@ -16,9 +16,9 @@ from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
-from nwb_latents.pipeline.training.begin import training_trials
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.pipeline.training.training_start import training_trials
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.export import LfadsExport
 from nwb_latents.schemas.imports import LfadsH5Import

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.evaluation.nlb_files import read_submission
-from nwb_latents.pipeline.evaluation.nlb_scores import read_targets, score_rates, score_submission
-from nwb_latents.pipeline.evaluation.nlb_submission import check_submission
+from nwb_latents.pipeline.evaluation.nlb.files import read_submission
+from nwb_latents.pipeline.evaluation.nlb.scores import read_targets, score_rates, score_submission
+from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 from nwb_latents.pipeline.evaluation.spike_task import spike_task
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.sources.simulator.dandiset import simulate_dandiset

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from nwb_latents.pipeline.evaluation.lag_scan import scan_lags
-from nwb_latents.pipeline.evaluation.nlb_velocity import fit_nlb_decoder
-from nwb_latents.pipeline.evaluation.rate_baselines import BASELINES
-from nwb_latents.pipeline.evaluation.session import fit_session_decoder
+from nwb_latents.pipeline.evaluation.baselines.rates import BASELINES
+from nwb_latents.pipeline.evaluation.decoding.lag_scan import scan_lags
+from nwb_latents.pipeline.evaluation.decoding.session_decoder import fit_session_decoder
+from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
+from nwb_latents.pipeline.evaluation.scored_session import prepare_yardstick
 from nwb_latents.pipeline.evaluation.spike_task import spike_task
-from nwb_latents.pipeline.evaluation.yardstick import prepare_yardstick
-from nwb_latents.pipeline.stores.export_windows import heldout_units
+from nwb_latents.pipeline.stores.exporters.windows import heldout_units
 from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
-from nwb_latents.pipeline.training.begin import begin
 from nwb_latents.pipeline.training.feed import with_forward_bins
 from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.training_start import begin
 from nwb_latents.schemas.baselines import BaselineSettings
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import nwb_latents.pipeline.stages.sweep as stage
-import nwb_latents.pipeline.training.member as member_module
+import nwb_latents.pipeline.training.search_member as member_module
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.sweep import sweep
 from nwb_latents.pipeline.stages.train import train

@@ -10,11 +10,11 @@ import torch
 import xarray as xr
 from pydantic import ValidationError
 
-from nwb_latents.models.data import TrialTensors, pack
-from nwb_latents.models.masking import held_back_masker, mask_once, training_masker
+from nwb_latents.models.batching.drawn_masks import held_back_masker, mask_once, training_masker
+from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.export_windows import heldout_units
+from nwb_latents.pipeline.stores.exporters.windows import heldout_units
 from nwb_latents.pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
 from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.loop import fit

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nwb_latents.models.lfads import LFADS
+from nwb_latents.models.families.lfads import LFADS
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.settings import load

@@ -12,7 +12,7 @@ import xarray as xr
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.spike_task import spike_task
-from nwb_latents.pipeline.stores.export_windows import heldout_units
+from nwb_latents.pipeline.stores.exporters.windows import heldout_units
 from nwb_latents.pipeline.training.feed import feed_sessions, with_forward_bins
 from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.spike_rates import hides, refuse_shown_units, run_rates, why_no_forward

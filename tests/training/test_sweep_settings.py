@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.stores.settings import load
-from nwb_latents.pipeline.training.member import member_settings
+from nwb_latents.pipeline.training.search_member import member_settings
 from nwb_latents.schemas.sweep import HyperParameter, SweepSettings, searchable, with_values
 from nwb_latents.schemas.training import TrainSettings
 

@@ -12,7 +12,7 @@ from filelock import FileLock
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import add_session, read_catalog
-from nwb_latents.pipeline.training import begin
+from nwb_latents.pipeline.training import training_start as begin
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.catalog import SessionEntry
 from nwb_latents.schemas.training import TrainSettings

@@ -12,7 +12,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
-from nwb_latents.pipeline.sources.simulator.session import name_session, session_digest, simulate_session
+from nwb_latents.pipeline.sources.simulator.simulated_session import (
+    name_session,
+    session_digest,
+    simulate_session,
+)
 from nwb_latents.pipeline.sources.simulator.truth import read_digest, truth_path, write_truth
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.signals.recording import FloatArray
-    from nwb_latents.pipeline.sources.simulator.script import Script
+    from nwb_latents.pipeline.sources.simulator.trial_script import Script
 
 LATENT_STEP_S = 0.01
 LEAD_S = 0.1
@@ -151,7 +151,7 @@ def run_dynamics(dynamics: Dynamics, script: Script, *, kinematics: Kinematics) 
 
     Examples
     --------
-    >>> from nwb_latents.pipeline.sources.simulator.script import Script
+    >>> from nwb_latents.pipeline.sources.simulator.trial_script import Script
     >>> from nwb_latents.pipeline.sources.simulator.kinematics import move_hand
     >>> still = Script(trials=(), movements=(), duration_s=1.0)
     >>> hand = move_hand(still, np.random.default_rng(0))

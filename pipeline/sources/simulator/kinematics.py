@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nwb_latents.pipeline.signals.recording import FloatArray
-    from nwb_latents.pipeline.sources.simulator.script import Movement, Script
+    from nwb_latents.pipeline.sources.simulator.trial_script import Movement, Script
 
 FINE_RATE_HZ = 1000
 TREMOR_CM_S = 0.2
@@ -63,7 +63,7 @@ def movement_velocity(movement: Movement) -> FloatArray:
 
     Examples
     --------
-    >>> from nwb_latents.pipeline.sources.simulator.script import Movement
+    >>> from nwb_latents.pipeline.sources.simulator.trial_script import Movement
     >>> reach = Movement(plan_s=0.0, onset_s=1.0, duration_s=0.5, displacement_cm=np.array([8.0, 0.0]))
     >>> velocity = movement_velocity(reach)
     >>> velocity.shape, float(velocity[:, 0].max())
@@ -106,7 +106,7 @@ def move_hand(script: Script, rng: np.random.Generator) -> Kinematics:
 
     Examples
     --------
-    >>> from nwb_latents.pipeline.sources.simulator.script import Script
+    >>> from nwb_latents.pipeline.sources.simulator.trial_script import Script
     >>> still = Script(trials=(), movements=(), duration_s=20.0)
     >>> hand = move_hand(still, np.random.default_rng(0))
     >>> bool(abs(np.sqrt((hand.speed() ** 2).mean()) - TREMOR_CM_S) < 1e-3)

@@ -11,7 +11,7 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 
 from nwb_latents.pipeline.sources.simulator.nwb_layouts import fill_file
-from nwb_latents.pipeline.sources.simulator.session import SimulatedSession, session_digest
+from nwb_latents.pipeline.sources.simulator.simulated_session import SimulatedSession, session_digest
 from nwb_latents.pipeline.sources.simulator.system_runs import BIN_S
 
 if TYPE_CHECKING:

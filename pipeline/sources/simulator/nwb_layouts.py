@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from pynwb import NWBFile, ProcessingModule
 
     from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
-    from nwb_latents.pipeline.sources.simulator.script import Trial
-    from nwb_latents.pipeline.sources.simulator.session import SimulatedSession
+    from nwb_latents.pipeline.sources.simulator.simulated_session import SimulatedSession
+    from nwb_latents.pipeline.sources.simulator.trial_script import Trial
 
 M_PER_CM = 0.01
 UTAH = (

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pynwb.epoch import TimeIntervals
 from pynwb.misc import Units
 
-from nwb_latents.pipeline.sources.simulator.population import CLOCK_HZ
+from nwb_latents.pipeline.sources.simulator.neurons import CLOCK_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pynwb import NWBFile
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
-    from nwb_latents.pipeline.sources.simulator.session import SimulatedSession
+    from nwb_latents.pipeline.sources.simulator.simulated_session import SimulatedSession
 
 CHANNELS_PER_ARRAY = 96
 WAVEFORM_SAMPLES = 48

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.script import RT_TARGETS, Trial
+from nwb_latents.pipeline.sources.simulator.trial_script import RT_TARGETS, Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def centre_out_columns(trials: Sequence[Trial]) -> list[Column]:
     Examples
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
-    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.pipeline.sources.simulator.trial_script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3), rng, pace=Pace())
     >>> [name for name, _, _ in centre_out_columns(script.trials)][2:5]
@@ -65,7 +65,7 @@ def random_target_columns(trials: Sequence[Trial]) -> list[Column]:
     Examples
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
-    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.pipeline.sources.simulator.trial_script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3, task="RT"), rng, pace=Pace())
     >>> [name for name, _, _ in random_target_columns(script.trials)][2:5]
@@ -97,7 +97,7 @@ def maze_columns(trials: Sequence[Trial], rng: np.random.Generator) -> list[Colu
     Examples
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
-    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.pipeline.sources.simulator.trial_script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3), rng, pace=Pace())
     >>> [name for name, _, _ in maze_columns(script.trials, rng)][2:5]
@@ -144,7 +144,7 @@ def benchmark_columns(trials: Sequence[Trial], rng: np.random.Generator) -> list
     Examples
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
-    >>> from nwb_latents.pipeline.sources.simulator.script import Pace, write_script
+    >>> from nwb_latents.pipeline.sources.simulator.trial_script import Pace, write_script
     >>> rng = np.random.default_rng(0)
     >>> script = write_script(SimulateSettings(n_trials=3, failure_rate=0), rng, pace=Pace())
     >>> [name for name, _, _ in benchmark_columns(script.trials, rng)][2:5]

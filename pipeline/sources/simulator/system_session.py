@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.course import Course
 from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
 from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
-from nwb_latents.pipeline.sources.simulator.population import RATE_CAP_HZ
-from nwb_latents.pipeline.sources.simulator.script import Script, Trial
+from nwb_latents.pipeline.sources.simulator.neurons import RATE_CAP_HZ
+from nwb_latents.pipeline.sources.simulator.session_content import Course
 from nwb_latents.pipeline.sources.simulator.system_runs import (
     BIN_S,
     Runs,
@@ -22,6 +21,7 @@ from nwb_latents.pipeline.sources.simulator.system_runs import (
 )
 from nwb_latents.pipeline.sources.simulator.system_truth import SystemTruth
 from nwb_latents.pipeline.sources.simulator.system_units import draw_readers, fire_in_bins, rates_of_states
+from nwb_latents.pipeline.sources.simulator.trial_script import Script, Trial
 
 if TYPE_CHECKING:
     from typing import Any

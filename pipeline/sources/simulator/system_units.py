@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.models.synthetic.systems import DIM
-from nwb_latents.pipeline.sources.simulator.population import (
+from nwb_latents.pipeline.sources.simulator.neurons import (
     CLOCK_HZ,
     RATE_CAP_HZ,
     Population,

@@ -23,7 +23,8 @@ from archive import (
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
 from nwb_latents.pipeline.errors import DataError, MachineError
-from nwb_latents.pipeline.sources import disk, transfer
+from nwb_latents.pipeline.sources import disk
+from nwb_latents.pipeline.sources import file_download as transfer
 from nwb_latents.pipeline.sources.asset import Asset
 from nwb_latents.pipeline.sources.checksums import verified_digest
 

@@ -14,8 +14,8 @@ from nwb_latents.pipeline.sources.archive_diff import diff_dandiset
 from nwb_latents.pipeline.sources.asset import Asset
 from nwb_latents.pipeline.sources.checksums import digest_file
 from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.sources.remote_file import StreamRefusedError
 from nwb_latents.pipeline.sources.simulator import simulate_dandiset
-from nwb_latents.pipeline.sources.streaming import StreamRefusedError
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.schemas.catalog import AssetPin, DandisetEntry
 from nwb_latents.schemas.recipe import IngestRecipe

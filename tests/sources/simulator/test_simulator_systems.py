@@ -11,7 +11,7 @@ from nwbinspector import Importance, inspect_nwbfile
 
 from nwb_latents.models.synthetic.systems import Duffing, HopfNormal, HopfVanDerPol, LimitCycle
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.evaluation.kstep import kstep_r2
+from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2
 from nwb_latents.pipeline.sources.simulator import (
     SimulatedSession,
     SystemTruth,
@@ -20,7 +20,7 @@ from nwb_latents.pipeline.sources.simulator import (
     simulate_dandiset,
     simulate_session,
 )
-from nwb_latents.pipeline.sources.simulator.session import session_digest
+from nwb_latents.pipeline.sources.simulator.simulated_session import session_digest
 from nwb_latents.pipeline.sources.simulator.system_runs import REST_BINS, choose_system
 from nwb_latents.pipeline.sources.simulator.truth import truth_path
 from nwb_latents.schemas.simulation import SimulateSettings

@@ -12,8 +12,8 @@ from archive.sample import DANDISET, PATH, VERSION
 
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.sources.dandi_archive import DandiSource
+from nwb_latents.pipeline.sources.remote_file import RemoteFile
 from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
-from nwb_latents.pipeline.sources.streaming import RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

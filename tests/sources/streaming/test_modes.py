@@ -10,7 +10,7 @@ from archive.sample import DANDISET, PATH, VERSION
 
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.sources.folder import FolderSource
-from nwb_latents.pipeline.sources.streaming import RemoteFile, StreamRefusedError
+from nwb_latents.pipeline.sources.remote_file import RemoteFile, StreamRefusedError
 from nwb_latents.schemas.recipe import IngestRecipe
 
 BLOB = "/blob/*"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nwb_latents.pipeline.sources.block_cache import BlockCache, ReadAhead
-from nwb_latents.pipeline.sources.streaming import BLOCK_BYTES, RemoteFile
+from nwb_latents.pipeline.sources.remote_file import BLOCK_BYTES, RemoteFile
 
 BLOB = "/blob/*"
 MEGABYTE = 1 << 20
@@ -42,9 +42,9 @@ reads = st.lists(st.tuples(st.integers(0, len(CONTENT) + 100), st.integers(0, 40
 def test_any_sequence_of_reads_gives_the_bytes_of_the_file(reads, block_size, n_blocks):
     cache = BlockCache(block_size=block_size, max_bytes=n_blocks * block_size)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nwb_latents.pipeline.sources.streaming.ByteRanges", lambda *_, **__: LocalRanges())
-        patch.setattr("nwb_latents.pipeline.sources.streaming._DIRECT_BYTES", 5000)
-        patch.setattr("nwb_latents.pipeline.sources.streaming._AHEAD_BYTES", 30_000)
+        patch.setattr("nwb_latents.pipeline.sources.remote_file.ByteRanges", lambda *_, **__: LocalRanges())
+        patch.setattr("nwb_latents.pipeline.sources.remote_file._DIRECT_BYTES", 5000)
+        patch.setattr("nwb_latents.pipeline.sources.remote_file._AHEAD_BYTES", 30_000)
         file = RemoteFile(lambda: "", size=len(CONTENT), etag=None, policy=None, cache=cache)
     local = io.BytesIO(CONTENT)
     for position, n_bytes in reads:

@@ -19,8 +19,8 @@ from archive import (
 from archive.sample import DANDISET, PATH, VERSION
 
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.remote_file import RemoteFile, StreamRefusedError
 from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
-from nwb_latents.pipeline.sources.streaming import RemoteFile, StreamRefusedError
 
 BLOB = "/blob/*"
 MEGABYTE = 1 << 20

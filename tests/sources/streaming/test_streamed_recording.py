@@ -14,8 +14,8 @@ from archive import drop, reset, status, wrong_etag
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.nwb.read import bytes_needed, read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.sources.remote_file import RemoteFile
 from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
-from nwb_latents.pipeline.sources.streaming import RemoteFile
 from nwb_latents.pipeline.stores.trials import to_dataset, write_store
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.store import Provenance, StoreAttributes

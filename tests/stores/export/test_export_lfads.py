@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.export_lfads import lfads_arrays, write_lfads
+from nwb_latents.pipeline.stores.exporters.lfads import lfads_arrays, write_lfads
 from nwb_latents.schemas.export import LfadsExport
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.pairing import pair_velocity
-from nwb_latents.pipeline.stores.export_files import is_up_to_date
-from nwb_latents.pipeline.stores.export_nlb import nlb_arrays, write_nlb
+from nwb_latents.pipeline.stores.exporters.files import is_up_to_date
+from nwb_latents.pipeline.stores.exporters.nlb import nlb_arrays, write_nlb
 from nwb_latents.schemas.export import NlbExport
 
 

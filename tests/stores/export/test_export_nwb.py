@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from nwb_latents.pipeline.stores.export_files import export_key, is_up_to_date
-from nwb_latents.pipeline.stores.export_nwb import write_derived_nwb
+from nwb_latents.pipeline.stores.exporters.files import export_key, is_up_to_date
+from nwb_latents.pipeline.stores.exporters.nwb import write_derived_nwb
 from nwb_latents.schemas.export import NwbExport
 
 

@@ -1,0 +1,1 @@
+"""From trials to the tensors of a step: draws, packing, masks."""

@@ -1,0 +1,351 @@
+"""What an encoder sees and what the loss counts: one type for every kind of mask.
+
+A masker turns a batch into a `View`: a finite encoder input, a loss weight for every element, and
+elements that count in the value but not in the gradient. Missing samples, held-out units, forward bins,
+coordinated dropout and masked modelling are all maskers, and everything downstream is blind to which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from nwb_latents.models.batching.tensors import Batch
+
+if TYPE_CHECKING:
+    from nwb_latents.models.losses.schedules import Schedule
+
+
+@dataclass(frozen=True)
+class View:
+    """Encoder input and loss weights of a batch.
+
+    Attributes
+    ----------
+    x
+        Encoder input. Shape ``(session, trial, time, unit)``, finite.
+    target
+        What is scored. Shape ``(session, trial, target time, target unit)``, finite; 0 where `weight` and
+        `sg` are 0.
+    weight
+        Weight of each scored element, 0 or more; 0 in padding. Shape of `target`.
+    sg
+        Weight with which an element counts in the value of the loss but not in its gradient.
+    """
+
+    x: Tensor
+    target: Tensor
+    weight: Tensor
+    sg: Tensor | None = None
+
+    def first_bins(self, n_bins: int) -> View:
+        """Return the same input with the first `n_bins` bins of what is scored."""
+        sg = None if self.sg is None else self.sg[:, :, :n_bins]
+        return View(self.x, self.target[:, :, :n_bins], self.weight[:, :, :n_bins], sg)
+
+
+Masker = Callable[[Batch, "torch.Generator | None", int], View]
+"""``(batch, generator, step) -> View``."""
+
+Change = Callable[[View, Batch, "torch.Generator | None", int], View]
+"""``(view, batch, generator, step) -> View``: a mask laid over what is already masked."""
+
+
+def observe(batch: Batch, generator: torch.Generator | None = None, step: int = 0) -> View:
+    """Show and score every recorded element: NaN becomes 0 in the input and weight 0 in the loss.
+
+    This is selective backpropagation through time where units come and go (Zhu et al. 2021).
+
+    Examples
+    --------
+    >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
+    >>> view = observe(pack([TrialTensors("a", torch.tensor([[[1.0, float("nan")]]]))]))
+    >>> view.x.flatten().tolist(), view.weight.flatten().tolist()
+    ([1.0, 0.0], [1.0, 0.0])
+    """
+    del generator, step
+    finite = batch.target.isfinite() & batch.real()
+    target = torch.where(finite, batch.target, 0.0)
+    if batch.y is batch.target:
+        return View(x=target, target=target, weight=finite.to(target.dtype))
+    T, N = batch.y.shape[2:]
+    shown = batch.y.isfinite() & batch.real()[:, :, :T, :N]
+    return View(x=torch.where(shown, batch.y, 0.0), target=target, weight=finite.to(target.dtype))
+
+
+def encoder_input(batch: Batch) -> Tensor:
+    """Return the encoder input of `observe` alone, where nothing is scored. Shape of ``batch.y``.
+
+    Examples
+    --------
+    >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
+    >>> encoder_input(pack([TrialTensors("a", torch.tensor([[[1.0, float("nan")]]]))])).flatten().tolist()
+    [1.0, 0.0]
+    """
+    return torch.nan_to_num(batch.y, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def hold_out(n_units: int, n_bins: int) -> Change:
+    """Pad the input with zeros for `n_units` held-out units and `n_bins` forward bins that are scored.
+
+    Examples
+    --------
+    >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
+    >>> batch = pack([TrialTensors("a", torch.ones(1, 3, 2), target=torch.ones(1, 4, 5))])
+    >>> view = compose(observe, hold_out(3, 1))(batch, None, 0)
+    >>> tuple(view.x.shape), float(view.x.sum())
+    ((1, 1, 4, 5), 6.0)
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        del batch, generator, step
+        x = torch.nn.functional.pad(view.x, (0, n_units, 0, n_bins))
+        return View(x=x, target=view.target, weight=view.weight, sg=view.sg)
+
+    return change
+
+
+def mask_bins(
+    ratio: float,
+    *,
+    max_span: int = 1,
+    expand: Schedule | None = None,
+    zero: float = 1.0,
+    random: float = 0.5,
+) -> Change:
+    """Hide whole bins from the input and score only those: masked modelling (Ye and Pandarinath 2021).
+
+    What is never shown, held-out units and forward bins, is always scored.
+
+    Parameters
+    ----------
+    ratio
+        Share of the bins of every trial that is masked; a little less where runs overlap.
+    max_span
+        Longest run of bins masked as one. The length of a batch is drawn evenly from 1 to this.
+    expand
+        Step → probability that a batch is masked in runs; None: every batch is.
+    zero
+        Share of the masked samples that are shown as 0.
+    random
+        Share of the other masked samples that are shown as a random value of the session: its least value
+        and a whole number more, below its largest. The rest is shown as it is.
+
+    Examples
+    --------
+    >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
+    >>> masker = compose(observe, mask_bins(0.5))
+    >>> view = masker(pack([TrialTensors("a", torch.ones(1, 6, 2))]), torch.Generator().manual_seed(0), 0)
+    >>> bool((view.x + view.weight == 1).all())
+    True
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        if generator is None:
+            return view
+        span = _span(max_span, 1.0 if expand is None else expand(step), generator)
+        hidden = _hidden_bins(view.x.shape[:3], ratio, span, generator)
+        x = torch.where(hidden, 0.0, view.x)
+        if zero < 1:
+            share = torch.rand(view.x.shape, generator=generator, device=view.x.device)
+            kept = hidden & (share >= zero)
+            x = torch.where(kept, view.x, x)
+            drawn = kept & (share < zero + random * (1 - zero))
+            x = torch.where(drawn, _random_values(view.x, generator), x)
+        T = batch.y.shape[2]
+        scored = _on_target(hidden[:, :, :T] | ~batch.y.isfinite(), view, outside=True)
+        return View(
+            x=x,
+            target=view.target,
+            weight=view.weight * scored,
+            sg=None if view.sg is None else view.sg * scored,
+        )
+
+    return change
+
+
+def _span(longest: int, probability: float, generator: torch.Generator) -> int:
+    """Draw the length of the runs of a batch."""
+    if longest == 1:
+        return 1
+    expanded, length = torch.rand(2, generator=generator, device=generator.device).tolist()
+    return 1 + int(length * longest) if expanded < probability else 1
+
+
+def _hidden_bins(shape: tuple[int, ...], ratio: float, span: int, generator: torch.Generator) -> Tensor:
+    """Draw runs of `span` bins, some begun before the trial. Shape ``(session, trial, time, 1)``."""
+    S, B, T = shape
+    draw = torch.rand(S, B, T + span - 1, generator=generator, device=generator.device)
+    seeds = (draw < ratio / span).float()
+    runs: Tensor = torch.nn.functional.max_pool1d(seeds, span, stride=1)
+    return runs[..., None] > 0
+
+
+def _random_values(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw whole steps from the least value of each session, evenly below its largest. Shape of `x`."""
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    draw = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return low + (draw * (high - low)).floor()
+
+
+def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
+    """Hide elements from the input and let only the hidden ones drive the gradient (Keshtkaran 2019).
+
+    Parameters
+    ----------
+    rate
+        Share of elements hidden from the encoder; the others are scaled up by ``1 / (1 - rate)``.
+    pass_rate
+        Share of shown elements that drive the gradient all the same.
+
+    Examples
+    --------
+    >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
+    >>> masker = compose(observe, coordinated_dropout(0.5))
+    >>> view = masker(pack([TrialTensors("a", torch.ones(1, 4, 8))]), torch.Generator().manual_seed(0), 0)
+    >>> bool(((view.x > 0) == (view.sg > 0)).all()), bool((view.weight + view.sg == 1).all())
+    (True, True)
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        del step
+        if generator is None or rate == 0:
+            return view
+        draw = torch.rand(view.x.shape, generator=generator, device=view.x.device)
+        keep = draw >= rate
+        x = torch.where(keep, view.x / (1 - rate), 0.0)
+        # What is never shown cannot be copied: it drives the gradient always.
+        silent = keep & batch.y.isfinite()
+        if pass_rate > 0:
+            silent = silent & (torch.rand(keep.shape, generator=generator, device=keep.device) >= pass_rate)
+        held = torch.where(_on_target(silent, view, outside=False), view.weight, 0.0)
+        return View(
+            x=x,
+            target=view.target,
+            weight=view.weight - held,
+            sg=held + (view.sg if view.sg is not None else 0),
+        )
+
+    return change
+
+
+def hide_held_back(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+    """Neither show nor score the samples that are kept for sample validation (Keshtkaran 2019)."""
+    del generator, step
+    if batch.held_back is None:
+        return view
+    kept = ~batch.held_back
+    everywhere = _on_target(kept, view, outside=True)
+    return View(
+        x=torch.where(kept, view.x, 0.0),
+        target=torch.where(everywhere, view.target, 0.0),
+        weight=view.weight * everywhere,
+        sg=None if view.sg is None else view.sg * everywhere,
+    )
+
+
+def score_held_back(rate: float) -> Change:
+    """Score only the samples that are kept for sample validation, which are not shown.
+
+    Parameters
+    ----------
+    rate
+        Share that is kept; weights are ``1 / rate``, so that the loss compares to that of all samples, and
+        inputs ``1 / (1 − rate)`` times what they were, as in training.
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        if batch.held_back is None:
+            return view
+        shown = hide_held_back(view, batch, generator, step)
+        held = _on_target(batch.held_back, view, outside=False)
+        return View(x=shown.x / (1 - rate), target=view.target, weight=view.weight * held / rate)
+
+    return change
+
+
+def scale_held_in(rate: float) -> Change:
+    """Scale input and weight of the samples that are left when a share of `rate` is held back.
+
+    Inputs, and weights of bins and units that are shown to the encoders, become ``1 / (1 − rate)`` times what
+    they were.
+    """
+
+    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        del generator, step
+        if batch.held_back is None:
+            return view
+        shown = _on_target(batch.y.isfinite(), view, outside=False)
+        factor = torch.where(shown, 1 / (1 - rate), 1.0).to(view.weight.dtype)
+        return View(x=view.x / (1 - rate), target=view.target, weight=view.weight * factor, sg=view.sg)
+
+    return change
+
+
+def _on_target(mask: Tensor, view: View, *, outside: bool) -> Tensor:
+    """Return a mask of the input's shape on the target's, `outside` where only the target reaches."""
+    grid = torch.full(view.weight.shape, outside, dtype=torch.bool, device=mask.device)
+    T, N = view.weight.shape[2:]
+    grid[:, :, : mask.shape[2], : mask.shape[3]] = mask[:, :, :T, :N]
+    return grid
+
+
+def compose(first: Masker, *changes: Change) -> Masker:
+    """Lay masks over one another: inputs and weights multiply, missing samples are handled first."""
+
+    def masker(batch: Batch, generator: torch.Generator | None, step: int) -> View:
+        view = first(batch, generator, step)
+        for change in changes:
+            view = change(view, batch, generator, step)
+        return view
+
+    return masker
+
+
+def weighted(nll: Tensor, view: View) -> Tensor:
+    """Weigh an elementwise loss; elements of ``view.sg`` count without a gradient. Shape of `nll`."""
+    loss = nll * view.weight
+    return loss if view.sg is None else loss + (nll * view.sg).detach()
+
+
+def session_means(nll: Tensor, view: View) -> Tensor:
+    """Return the mean loss of each session's scored elements. Shape ``(session,)``.
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])
+    >>> view = View(x=weight, target=weight, weight=weight)
+    >>> session_means(torch.tensor([[[[3.0, 9.0]]], [[[1.0, 2.0]]]]), view).tolist()
+    [3.0, 1.5]
+    """
+    counted = view.weight if view.sg is None else view.weight + view.sg
+    return weighted(nll, view).sum((1, 2, 3)) / counted.sum((1, 2, 3)).clamp_min(1)
+
+
+def masked_mean(nll: Tensor, view: View, *, over: Literal["elements", "weights"] = "weights") -> Tensor:
+    """Return the weighted mean of an elementwise loss, a scalar.
+
+    Parameters
+    ----------
+    nll
+        Loss of each element, finite. Shape ``(session, trial, time, unit)``.
+    view
+        Its weights.
+    over
+        One of ``"weights"`` (divide by the sum of the weights) or ``"elements"`` (divide by the number of
+        elements that are scored in value or gradient, so that hiding elements lowers the step).
+
+    Examples
+    --------
+    >>> weight = torch.tensor([[[[1.0, 0.0]]]])
+    >>> view = View(x=weight, target=weight, weight=weight)
+    >>> float(masked_mean(torch.tensor([[[[3.0, 9.0]]]]), view))
+    3.0
+    """
+    total = view.weight if view.sg is None else view.weight + view.sg
+    count = (total > 0).sum() if over == "elements" else total.sum()
+    return weighted(nll, view).sum() / count.clamp_min(1)

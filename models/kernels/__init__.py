@@ -1,0 +1,1 @@
+"""Fast loops and products, each beside what torch makes of the same."""

@@ -1,0 +1,1 @@
+"""What is scored: likelihoods, and weights that change with the step."""

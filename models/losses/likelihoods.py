@@ -1,0 +1,307 @@
+"""Observation models: elementwise negative log likelihoods that never reduce.
+
+Parameters of ``N`` units lie side by side on the last axis, ``n_params`` for each unit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from nwb_latents.models.parts.distributions import inverse_positive, positive
+from nwb_latents.models.parts.per_session import PerSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+MIN_MEAN = 1e-3
+"""Least expected value a read-out starts with, for units that are silent in the training trials."""
+
+MIN_POSITIVE = 1e-5
+"""Least shape, rate and value of a gamma distribution."""
+
+
+class Likelihood(Protocol):
+    """Distribution of what was recorded, given the read-out."""
+
+    n_params: int
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return the negative log likelihood of each element, nats. Shape of `target`.
+
+        Parameters
+        ----------
+        params
+            Shape ``(session, trial, time, unit * n_params)``.
+        target
+            Shape ``(session, trial, time, unit)``, finite.
+        sessions
+            Position of each session among the model's sessions. Shape ``(session,)``, int64.
+        """
+        ...
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return the expected value of each element. Shape ``(session, trial, time, unit)``."""
+        ...
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return the parameters of units whose expected value is `mean`.
+
+        Parameters
+        ----------
+        mean
+            Shape ``(unit,)``.
+
+        Returns
+        -------
+        bias
+            Shape ``(unit, n_params)``.
+        """
+        ...
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Make room for further sessions."""
+        ...
+
+
+class Poisson(nn.Module):
+    """Counts, from the logarithm of the expected count per bin; the constant ``log n!`` is left out.
+
+    Examples
+    --------
+    >>> one = torch.zeros(1, 1, 1, 1)
+    >>> float(Poisson().nll(one, 2 + one, torch.tensor([0])))
+    1.0
+    """
+
+    n_params = 1
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``exp(ρ) − n ρ``."""
+        del sessions
+        return params.exp() - target * params
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return ``exp(ρ)``, expected spikes per bin."""
+        return params.exp()
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return ``log(mean)``, of at least `MIN_MEAN`."""
+        return mean.clamp_min(MIN_MEAN).log()[:, None]
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Do nothing: there are no parameters per session."""
+        del n_units
+
+
+class Gaussian(nn.Module):
+    """Real values with one learned variance per unit (the diagonal ``R`` of a session).
+
+    Parameters
+    ----------
+    n_units
+        Units of each session.
+    variance
+        Variance at the start.
+
+    Examples
+    --------
+    >>> zero = torch.zeros(1, 1, 1, 2)
+    >>> [round(v, 3) for v in Gaussian([2]).nll(zero, zero, torch.tensor([0])).flatten().tolist()]
+    [0.919, 0.919]
+    """
+
+    n_params = 1
+
+    def __init__(self, n_units: Sequence[int], *, variance: float = 1.0) -> None:
+        super().__init__()
+        self.start = inverse_positive(variance)
+        self.raw_variance = PerSession(torch.full((len(n_units), max(n_units)), self.start))
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``½ [log 2πR + (y − μ)²/R]``."""
+        var = positive(self.raw_variance(sessions, params.shape[-1]))
+        constant = 0.5 * (var.log() + math.log(2 * math.pi))
+        return torch.addcmul(constant[:, None, None], (params - target).square(), (0.5 / var)[:, None, None])
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return the parameters, which are the means."""
+        return params
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return the means."""
+        return mean[:, None]
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Add variances for further sessions, at their starting value."""
+        self.raw_variance.add(torch.full((len(n_units), max(n_units)), self.start))
+
+
+class MSE(nn.Module):
+    """Squared error.
+
+    Examples
+    --------
+    >>> zero = torch.zeros(1, 1, 1, 1)
+    >>> float(MSE().nll(zero, 2 + zero, torch.tensor([0])))
+    4.0
+    """
+
+    n_params = 1
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``(y − ŷ)²``."""
+        del sessions
+        return (target - params).square()
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return the parameters, which are the predictions."""
+        return params
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return the means."""
+        return mean[:, None]
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Do nothing: there are no parameters per session."""
+        del n_units
+
+
+class Gamma(nn.Module):
+    """Positive values, such as rectified electromyograms, from log shape and log rate of each unit.
+
+    ``y ~ Gamma(α, β)`` with ``α = exp(a) + 1e-5`` and ``β = exp(b) + 1e-5``; values below 1e-5 count as that.
+
+    References
+    ----------
+    Wimalasena et al. 2022 (EMG-AutoLFADS).
+
+    Examples
+    --------
+    >>> params = torch.zeros(1, 1, 1, 2)
+    >>> round(float(Gamma().nll(params, torch.full((1, 1, 1, 1), 2.0), torch.tensor([0]))), 3)
+    2.0
+    """
+
+    n_params = 2
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``lnΓ(α) − α ln β − (α − 1) ln y + β y``."""
+        del sessions
+        log_shape, log_rate = _by_unit(params, 2)
+        return _gamma_nll(log_shape, log_rate, target)
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return ``α / β``."""
+        log_shape, log_rate = _by_unit(params, 2)
+        return _gamma_mean(log_shape, log_rate)
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return shape ``mean`` and rate 1."""
+        log_mean = mean.clamp_min(MIN_MEAN).log()
+        return torch.stack([log_mean, torch.zeros_like(log_mean)], -1)
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Do nothing: there are no parameters per session."""
+        del n_units
+
+
+class ZeroInflatedGamma(nn.Module):
+    """Zero, or a gamma-distributed value above a fixed location: deconvolved calcium events.
+
+    ``P(y > 0) = g`` and ``y − loc ~ Gamma(α, β)`` where ``y > 0``. The parameters of a unit are the logit of
+    ``g``, log shape and log rate; ``y − loc`` below 1e-5 counts as that.
+
+    Parameters
+    ----------
+    loc
+        Least size of an event.
+
+    References
+    ----------
+    Zhu et al. 2022 (RADICaL); Wei et al. 2020.
+
+    Examples
+    --------
+    >>> params, zero = torch.zeros(1, 1, 1, 3), torch.zeros(1, 1, 1, 1)
+    >>> round(float(ZeroInflatedGamma().nll(params, zero, torch.tensor([0]))), 3)
+    0.693
+    """
+
+    n_params = 3
+
+    def __init__(self, loc: float = 0.1) -> None:
+        super().__init__()
+        self.loc = loc
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``−ln(1 − g)`` of a zero, ``−ln g`` and that of the gamma distribution of an event."""
+        del sessions
+        gate, log_shape, log_rate = _by_unit(params, 3)
+        event = _gamma_nll(log_shape, log_rate, target - self.loc) - logsigmoid(gate)
+        return torch.where(target > 0, event, -logsigmoid(-gate))
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return ``g (α / β + loc)``."""
+        gate, log_shape, log_rate = _by_unit(params, 3)
+        return torch.sigmoid(gate) * (_gamma_mean(log_shape, log_rate) + self.loc)
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return events in half of the bins with the shape that gives `mean`, and rate 1."""
+        log_shape = (2 * mean - self.loc).clamp_min(MIN_MEAN).log()
+        zero = torch.zeros_like(log_shape)
+        return torch.stack([zero, log_shape, zero], -1)
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Do nothing: there are no parameters per session."""
+        del n_units
+
+
+def _by_unit(params: Tensor, n_params: int) -> tuple[Tensor, ...]:
+    return params.reshape(*params.shape[:-1], -1, n_params).unbind(-1)
+
+
+def _gamma_nll(log_shape: Tensor, log_rate: Tensor, value: Tensor) -> Tensor:
+    shape, rate = log_shape.exp() + MIN_POSITIVE, log_rate.exp() + MIN_POSITIVE
+    y = value.clamp_min(MIN_POSITIVE)
+    return torch.lgamma(shape) - shape * rate.log() - (shape - 1) * y.log() + rate * y
+
+
+def _gamma_mean(log_shape: Tensor, log_rate: Tensor) -> Tensor:
+    return (log_shape.exp() + MIN_POSITIVE) / (log_rate.exp() + MIN_POSITIVE)
+
+
+def likelihood_of(name: str, n_units: Sequence[int]) -> Likelihood:
+    """Return a likelihood by its name among the settings.
+
+    Parameters
+    ----------
+    name
+        One of ``"gaussian"``, ``"poisson"``, ``"mse"``, ``"gamma"``, ``"zero_inflated_gamma"``.
+    n_units
+        Units of each session, whose variances a Gaussian learns.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> type(likelihood_of("mse", [3, 5])).__name__
+    'MSE'
+    """
+    if name == "gaussian":
+        return Gaussian(n_units)
+    plain: dict[str, Callable[[], Likelihood]] = {
+        "poisson": Poisson,
+        "mse": MSE,
+        "gamma": Gamma,
+        "zero_inflated_gamma": ZeroInflatedGamma,
+    }
+    return plain[name]()

@@ -1,0 +1,84 @@
+"""Running one task per session: in this process, on processes of this machine, or on a cluster.
+
+Results come back in the order they are done; one session's failure never stops another's work.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
+from nwb_latents.pipeline.cluster.task_batch import Attempted, Report, Result, Shared, Task, Work
+from nwb_latents.schemas.cluster import ClusterSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PATIENCE_S = 300.0
+"""Without a worker for so long, a run gives up; jobs that wait in a queue are waited for without limit."""
+
+
+def run_tasks(
+    work: Work[Shared, Task, Result],
+    tasks: Sequence[Task],
+    *,
+    report: Report,
+    cluster: str = "serial",
+    settings: ClusterSettings | None = None,
+    memory_bytes: Sequence[int] = (),
+) -> Iterator[Attempted[Task, Result]]:
+    """Do every task, and yield each attempt as it ends.
+
+    Parameters
+    ----------
+    work, tasks
+        What to do.
+    report
+        Receives the events of the tasks, and notes.
+    cluster
+        ``serial``; ``local`` or ``local:N`` for N processes of this machine; ``tcp://HOST:PORT`` for the
+        scheduler of a running dask cluster; or a batch system (`JOB_QUEUES`).
+    settings
+        Settings of the cluster.
+    memory_bytes
+        Estimated memory of each task; decides how many run at once.
+
+    Raises
+    ------
+    UsageError
+        If `cluster` is none of these.
+    MachineError
+        If the cluster cannot be reached or is lost.
+
+    Examples
+    --------
+    >>> work = Work(lambda shared, task, report: shared + task, 10, lambda task, why: 0, lambda result: False)
+    >>> [done.result for done in run_tasks(work, [1, 2], report=print)]
+    [11, 12]
+    """
+    kind = parse_cluster(cluster)
+    settings = settings or ClusterSettings()
+    if not tasks:
+        return
+    if kind.name == "serial":
+        host, pid = platform.node(), os.getpid()
+        for task in tasks:
+            yield Attempted(task, work.do(work.shared, task, report), 1, True, host, pid)  # noqa: FBT003
+        return
+    from nwb_latents.pipeline.cluster.dask_client import open_client, planned_workers  # noqa: PLC0415
+    from nwb_latents.pipeline.cluster.dask_tasks import DaskTasks  # noqa: PLC0415
+
+    sizes = memory_bytes or [0] * len(tasks)
+    patience_s = settings.worker_patience_s or (None if kind.name == "queue" else PATIENCE_S)
+    with open_client(kind, settings, memory_bytes=sizes, report=report) as client:
+        yield from DaskTasks(
+            client,
+            work,
+            tasks=tasks,
+            word=kind.word,
+            least_at_once=planned_workers(kind, settings, memory_bytes=sizes),
+            patience_s=patience_s,
+            report=report,
+        ).results()

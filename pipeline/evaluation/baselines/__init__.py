@@ -1,0 +1,1 @@
+"""Rates that need no trained model."""

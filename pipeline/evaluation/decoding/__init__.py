@@ -1,0 +1,1 @@
+"""Hand velocity from neural activity."""

@@ -1,0 +1,1 @@
+"""Forecasts and their scores, bin by bin ahead."""

@@ -1,0 +1,368 @@
+"""k-step forecasts of one session's test trials, scored beside forecasts that need no model.
+
+Everything that is fitted (velocity decoder, condition means, linear regression) sees training trials alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder
+from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import (
+    ConditionMean,
+    LinearForecast,
+    fit_condition_mean,
+    fit_linear_forecast,
+    hold_last,
+)
+from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, kstep_sums
+from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.schemas.forecasting import ForecastCurve, SessionForecast
+from nwb_latents.schemas.recipe import IngestRecipe
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import ArrayLike, NDArray
+
+    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
+    from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings, ForecastSource
+
+    FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class KStep:
+    """R² by steps ahead.
+
+    Attributes
+    ----------
+    per_step
+        Shape ``(step,)``, NaN where not defined.
+    pooled
+        One ratio over all steps, NaN where not defined.
+    """
+
+    per_step: FloatArray
+    pooled: float
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What was learnt from the training trials about one quantity."""
+
+    condition_mean: ConditionMean
+    linear: LinearForecast
+
+
+@dataclass(frozen=True)
+class ForecastTask:
+    """Test trials of a session with everything their forecasts are scored and compared with.
+
+    Attributes
+    ----------
+    session, recipe_id
+        What it is of.
+    settings
+        Bins shown and forecast, lag.
+    test
+        Positions of the test trials in the ``trials`` group. Shape ``(n_test,)``, int64.
+    rates
+        Recorded rates of the test trials, Hz. Shape ``(n_test, time, unit)``.
+    velocity
+        Recorded velocity at the lag, cm/s, NaN where not known; None where there is none in the session.
+        Shape ``(n_test, time, axis)``.
+    condition
+        Condition of each test trial.
+    ridge
+        Velocity decoder; None without velocity.
+    of_rates, of_velocity
+        The fitted baselines.
+    bin_size_s
+        Width of a bin, s.
+    """
+
+    session: str
+    recipe_id: str
+    settings: ForecastSettings
+    test: NDArray[np.int64]
+    rates: FloatArray
+    velocity: FloatArray | None
+    condition: tuple[str, ...]
+    ridge: Ridge | None
+    of_rates: _Fitted
+    of_velocity: _Fitted | None
+    bin_size_s: float
+
+    def guesses(self) -> dict[ForecastQuantity, dict[ForecastSource, FloatArray]]:
+        """Return the forecasts of everything that needs no model, velocity first.
+
+        Returns
+        -------
+        guesses
+            Quantity → source → cm/s or Hz. Shapes ``(n_test, bins, axis)`` and ``(n_test, bins, unit)``.
+        """
+        seen, n_bins = self.settings.seen_bins, self.settings.bins
+        window = slice(seen, seen + n_bins)
+        shown = self.rates[:, :seen]
+        made: dict[ForecastQuantity, dict[ForecastSource, FloatArray]] = {}
+        if self.velocity is not None and self.ridge is not None and self.of_velocity is not None:
+            found = _guesses(self.of_velocity, shown, self.velocity[:, :seen], self.condition, window)
+            made["velocity"] = found | {"recorded": self.ridge.predict(self.rates[:, window])}
+        made["rates"] = _guesses(self.of_rates, shown, shown, self.condition, window)
+        return made
+
+    def baselines(self) -> list[ForecastCurve]:
+        """Return the curves of everything that needs no model, velocity first."""
+        curves = []
+        for quantity, guesses in self.guesses().items():
+            for source, guess in guesses.items():
+                if quantity == "rates":
+                    curves.append(self._rates_curve(source, guess))
+                elif self.velocity is not None:
+                    curves.append(self._velocity_curve(self.velocity, source, guess))
+        return curves
+
+    def model(self, rates: ArrayLike) -> list[ForecastCurve]:
+        """Return the curves of a model, velocity first.
+
+        Parameters
+        ----------
+        rates
+            Forecast of the bins after those shown, Hz. Shape ``(n_test, bins, unit)``.
+
+        Raises
+        ------
+        DataError
+            If the shape does not fit, or a rate is not finite.
+        """
+        guess = np.asarray(rates, dtype=np.float64)
+        expected = (len(self.test), self.settings.bins, self.rates.shape[2])
+        if guess.shape != expected or not np.isfinite(guess).all():
+            raise DataError(
+                f"{self.session}: a forecast of shape {guess.shape} with {int((~np.isfinite(guess)).sum())} "
+                f"values that are not finite; expected {expected}, all finite. A model that gives NaN has to "
+                "be trained again."
+            )
+        curves = [self._rates_curve("model", guess)]
+        if self.velocity is not None and self.ridge is not None:
+            curves.insert(0, self._velocity_curve(self.velocity, "model", self.ridge.predict(guess)))
+        return curves
+
+    def result(self, run: str, rates: ArrayLike) -> SessionForecast:
+        """Return the curves of a run beside the baselines (`model`, `baselines`)."""
+        curves = [*self.model(rates), *self.baselines()]
+        alphas = {} if self.ridge is None else {"decoder": self.ridge.alpha}
+        for name, fitted in (("linear_velocity", self.of_velocity), ("linear_rates", self.of_rates)):
+            if fitted is not None:
+                alphas[name] = fitted.linear.alpha
+        return SessionForecast(
+            run=run,
+            session=self.session,
+            recipe_id=self.recipe_id,
+            seen_bins=self.settings.seen_bins,
+            bins=self.settings.bins,
+            bin_size_s=self.bin_size_s,
+            lag_ms=self.settings.lag_ms,
+            n_trials=len(self.test),
+            alphas=alphas,
+            curves=tuple(sorted(curves, key=lambda curve: curve.quantity != "velocity")),
+        )
+
+    def _velocity_curve(
+        self, velocity: FloatArray, source: ForecastSource, guess: FloatArray
+    ) -> ForecastCurve:
+        seen = self.settings.seen_bins
+        found = velocity_kstep_r2(velocity[:, seen : seen + guess.shape[1]], guess)
+        return _curve("velocity", source, found)
+
+    def _rates_curve(self, source: ForecastSource, guess: FloatArray) -> ForecastCurve:
+        return _curve("rates", source, rates_kstep_r2(self.rates, guess, first_bin=self.settings.seen_bins))
+
+
+def rates_kstep_r2(true: ArrayLike, predicted: ArrayLike, *, first_bin: int) -> KStep:
+    """Return the R² of forecast observations, each trial held against its own mean over time.
+
+    Step by step as in `kstep_r2`; for ``pooled``, both sums run over the steps too (``r2_trialmean``).
+
+    Parameters
+    ----------
+    true
+        Whole trials. Shape ``(trial, time, unit)``, finite.
+    predicted
+        Bins ``first_bin`` and on. Shape ``(trial, step, unit)``, finite.
+    first_bin
+        Bin of `true` the forecast begins at.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit.
+
+    References
+    ----------
+    Vermani et al. 2025 (MDSSM), k-step forecast.
+
+    Examples
+    --------
+    >>> found = rates_kstep_r2([[[0.0], [1.0], [2.0]]], [[[1.0], [1.0]]], first_bin=1)
+    >>> found.per_step.tolist(), found.pooled
+    ([nan, 0.0], 0.0)
+    """
+    y, guess = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if guess.ndim != 3 or y.ndim != 3:
+        raise DataError(f"k-step R²: shapes {y.shape} and {guess.shape}; expected (trial, time, unit) twice")
+    window = y[:, first_bin : first_bin + guess.shape[1]]
+    if window.shape != guess.shape or first_bin < 0:
+        raise DataError(
+            f"k-step R²: a forecast of shape {guess.shape} from bin {first_bin} on does not fit into trials "
+            f"of shape {y.shape}"
+        )
+    over_all = kstep_sums(y, guess, t0=first_bin).value(np.ones((1, len(y))))
+    return KStep(kstep_r2(y, guess, t0=first_bin), float(over_all[0]))
+
+
+def velocity_kstep_r2(true: ArrayLike, predicted: ArrayLike) -> KStep:
+    """Return the R² of forecast velocity, step by step and over all: ``r2_uniform`` of the axes.
+
+    Step by step, the deviation in the denominator is that of the trials at this step; over all steps, it is
+    that of all trials and bins, as in decoding.
+
+    Parameters
+    ----------
+    true
+        Recorded velocity, cm/s; NaN on any axis leaves the bin out. Shape ``(trial, step, axis)``.
+    predicted
+        Shape of `true`, finite.
+
+    Raises
+    ------
+    DataError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> true = [[[0.0, 0.0], [1.0, 1.0]], [[2.0, 4.0], [3.0, 7.0]]]
+    >>> velocity_kstep_r2(true, true).per_step.tolist()
+    [1.0, 1.0]
+    """
+    y, guess = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    known: NDArray[np.bool_] = np.all(np.isfinite(y), axis=-1)
+    steps = [
+        r2(y[:, k : k + 1], guess[:, k : k + 1], definition="r2_uniform", mask=known[:, k : k + 1])
+        for k in range(y.shape[1])
+    ]
+    return KStep(np.array(steps), r2(y, guess, definition="r2_uniform", mask=known))
+
+
+def prepare_forecast(trials: xr.Dataset, continuous: xr.Dataset, settings: ForecastSettings) -> ForecastTask:
+    """Fit decoder and baselines on the training trials, and lay the test trials ready.
+
+    Parameters
+    ----------
+    trials, continuous
+        Groups of a trial store (`schemas.store`).
+    settings
+        Bins, lag, penalties, folds, seed.
+
+    Returns
+    -------
+    task
+        Without velocity and decoder where the training trials have no recorded velocity.
+
+    Raises
+    ------
+    DataError
+        If there are no test trials or too few training trials.
+    SettingsError
+        If the bins do not fit into the trials, or the lag is not a whole number of bins.
+    """
+    session, bin_size_s = str(trials.attrs["session"]), float(trials.attrs["bin_size_s"])
+    seen, last = settings.seen_bins, settings.seen_bins + settings.bins
+    if last > trials.sizes["time"]:
+        raise SettingsError(
+            f"{session}: {seen} bins seen and {settings.bins} forecast are more than the "
+            f"{trials.sizes['time']} bins of a trial; use seen_bins + bins of at most {trials.sizes['time']}"
+        )
+    split = np.asarray(trials["split"].values, dtype=object)
+    train, test = (np.flatnonzero(split == name) for name in ("train", "test"))
+    if len(test) == 0 or len(train) < settings.folds:
+        raise DataError(
+            f"{session}: {len(train)} training and {len(test)} test trials; expected at least "
+            f"{settings.folds} and 1. Ingest with other shares (recipe: split), use fewer folds, or leave "
+            "the session out"
+        )
+    rates = np.asarray(trials["rates"].values, dtype=np.float64)
+    condition = [str(name) for name in trials["condition"].values]
+    of_train = [condition[row] for row in train]
+    lag = lag_in_bins(settings.lag_ms, bin_size_s=bin_size_s)
+    velocity = pair_velocity(trials, continuous, lag_bins=lag).velocity
+    has_velocity = bool(np.isfinite(velocity[train, seen:last]).all(axis=(1, 2)).sum() >= settings.folds)
+    ridge = of_velocity = None
+    if has_velocity:
+        chosen = {"alphas": settings.alphas, "folds": settings.folds, "seed": settings.seed}
+        ridge = fit_velocity_decoder(rates[train], velocity[train], **chosen)  # type: ignore[arg-type]
+        of_velocity = _fit(rates[train], velocity[train], of_train, settings)
+    return ForecastTask(
+        session=session,
+        recipe_id=IngestRecipe.model_validate_json(trials.attrs["recipe"]).recipe_id,
+        settings=settings,
+        test=test,
+        rates=rates[test],
+        velocity=velocity[test] if has_velocity else None,
+        condition=tuple(condition[row] for row in test),
+        ridge=ridge,
+        of_rates=_fit(rates[train], rates[train], of_train, settings),
+        of_velocity=of_velocity,
+        bin_size_s=bin_size_s,
+    )
+
+
+def _fit(rates: FloatArray, values: FloatArray, conditions: list[str], settings: ForecastSettings) -> _Fitted:
+    seen, last = settings.seen_bins, settings.seen_bins + settings.bins
+    ahead = values[:, seen:last]
+    whole = np.isfinite(ahead).all(axis=(1, 2))
+    return _Fitted(
+        condition_mean=fit_condition_mean(values, conditions),
+        linear=fit_linear_forecast(
+            rates[whole, :seen],
+            ahead[whole],
+            alphas=settings.linear_alphas,
+            folds=settings.folds,
+            seed=settings.seed,
+        ),
+    )
+
+
+def _guesses(
+    fitted: _Fitted,
+    rates: FloatArray,
+    shown: FloatArray,
+    conditions: tuple[str, ...],
+    window: slice,
+) -> dict[ForecastSource, FloatArray]:
+    n_bins = window.stop - window.start
+    overall = fitted.condition_mean.overall
+    return {
+        "linear": fitted.linear.predict(rates),
+        "condition_mean": fitted.condition_mean.predict(conditions)[:, window],
+        "hold_last": hold_last(shown, n_bins=n_bins, otherwise=overall[: window.start].mean(axis=0)),
+    }
+
+
+def _curve(quantity: ForecastQuantity, source: ForecastSource, found: KStep) -> ForecastCurve:
+    return ForecastCurve(
+        quantity=quantity,
+        source=source,
+        definition="r2_uniform" if quantity == "velocity" else "r2_trialmean",
+        per_step=tuple(_defined(float(value)) for value in found.per_step),
+        pooled=_defined(found.pooled),
+    )
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else value

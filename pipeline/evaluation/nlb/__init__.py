@@ -1,0 +1,1 @@
+"""The Neural Latents Benchmark: submissions, scores, its velocity decoder."""

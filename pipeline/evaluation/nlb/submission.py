@@ -1,0 +1,463 @@
+"""What is wrong with a submission to the Neural Latents Benchmark, fault by fault.
+
+Sizes come from the targets it is scored against, else from the benchmark's table, else the datasets of a
+group are held against each other. All faults are found before anything is scored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import itertools
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
+from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key
+from nwb_latents.schemas.nlb import NLB_BIN_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import h5py
+    from numpy.typing import ArrayLike
+
+    from nwb_latents.schemas.nlb import NlbPhase
+
+Kind = Literal[
+    "unreadable",
+    "missing",
+    "extra",
+    "shape",
+    "transposed",
+    "bin_width",
+    "phase",
+    "trials",
+    "dtype",
+    "nan",
+    "negative",
+    "zero",
+    "hertz",
+]
+
+AXES = ("trial", "time", "unit")
+HIGHEST_MEAN_HZ = 300.0
+"""No population of neurons fires at this rate on average: such numbers are no spikes per bin."""
+
+_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault.
+
+    Attributes
+    ----------
+    kind
+        What is wrong, in one word.
+    where
+        Group or ``group/dataset``; empty: the file.
+    text
+        What is wrong, expected against found.
+    """
+
+    kind: Kind
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return it as one line."""
+        return f"{self.where}: {self.text}" if self.where else self.text
+
+
+@dataclass(frozen=True)
+class GroupSizes:
+    """What a group has to hold; None where it is not known.
+
+    Attributes
+    ----------
+    n_train, n_eval
+        Trials fitted and scored.
+    n_bins, n_forward
+        Bins of the window and after it.
+    n_heldin, n_heldout
+        Units.
+    bin_size_s
+        Width of a bin, s.
+    phase
+        Phase of the targets.
+    mean_counts
+        Dataset of rates → mean spikes per bin of what it predicts.
+    trials
+        ``"train"``, ``"eval"`` → digest of the trials' ids in their order (`trials_digest`).
+    """
+
+    n_train: int | None = None
+    n_eval: int | None = None
+    n_bins: int | None = None
+    n_forward: int | None = None
+    n_heldin: int | None = None
+    n_heldout: int | None = None
+    bin_size_s: float | None = None
+    phase: str | None = None
+    mean_counts: Mapping[str, float] = field(default_factory=dict)
+    trials: Mapping[str, str] = field(default_factory=dict)
+
+    def shape(self, dataset: str) -> tuple[int | None, int | None, int | None]:
+        """Return the shape a dataset has to have.
+
+        Examples
+        --------
+        >>> GroupSizes(n_train=8, n_eval=2, n_bins=35, n_heldin=9).shape("eval_rates_heldin")
+        (2, 35, 9)
+        """
+        return (
+            self.n_train if dataset.startswith("train_") else self.n_eval,
+            self.n_forward if dataset.endswith("_forward") else self.n_bins,
+            self.n_heldout if "heldout" in dataset else self.n_heldin,
+        )
+
+
+def trials_digest(trials: ArrayLike) -> str:
+    """Return a digest of the ids of trials in their order, by which two files know that they hold the same.
+
+    Examples
+    --------
+    >>> trials_digest([1, 2]) == trials_digest([2, 1])
+    False
+    """
+    return hashlib.sha256(np.asarray(trials, dtype=np.int64).tobytes()).hexdigest()[:16]
+
+
+def check_submission(
+    path: Path,
+    targets: Path | Sequence[Path] = (),
+    *,
+    sizes: Mapping[str, GroupSizes] | None = None,
+    phase: NlbPhase | None = None,
+) -> list[Problem]:
+    """Return every fault of a submission.
+
+    Parameters
+    ----------
+    path
+        The submission.
+    targets
+        Files of targets, as `pipeline export nlb` and the benchmark's toolkit write them.
+    sizes
+        What to expect instead, by the name of the group.
+    phase
+        Phase of the benchmark whose numbers of trials are expected where there are no targets; None: either.
+
+    Returns
+    -------
+    problems
+        Empty where nothing is wrong. Group by group, in the order of the file.
+
+    Raises
+    ------
+    DataError
+        If a file of targets cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> print(*check_submission(Path("nowhere.h5")))
+    nowhere.h5: cannot be read as HDF5: ...
+    """
+    import h5py  # noqa: PLC0415
+
+    expected = dict(sizes) if sizes is not None else target_sizes(targets)
+    try:
+        with h5py.File(path, "r") as h5:
+            return list(_problems(h5, expected, phase))
+    except OSError as error:
+        return [Problem("unreadable", "", f"{path}: cannot be read as HDF5: {error}")]
+
+
+def target_sizes(targets: Path | Sequence[Path]) -> dict[str, GroupSizes]:
+    """Return what a submission has to hold to be scored against files of targets.
+
+    Parameters
+    ----------
+    targets
+        Files of targets.
+
+    Returns
+    -------
+    sizes
+        By the name of the group.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read or holds no targets.
+    """
+    import h5py  # noqa: PLC0415
+
+    found: dict[str, GroupSizes] = {}
+    for path in [targets] if isinstance(targets, Path) else targets:
+        try:
+            with h5py.File(path, "r") as h5:
+                found |= {name: _sizes_of_targets(h5[name], h5) for name in h5}
+        except (OSError, KeyError, AttributeError) as error:
+            raise DataError(
+                f"{path}: no targets of the Neural Latents Benchmark ({error}). `pipeline export nlb` "
+                "writes them."
+            ) from error
+    return found
+
+
+def _sizes_of_targets(group: h5py.Group, root: h5py.Group) -> GroupSizes:
+    def size(axis: int, *names: str) -> int | None:
+        return next((int(group[name].shape[axis]) for name in names if name in group), None)
+
+    n_heldout = size(2, "eval_spikes_heldout", "train_spikes_heldout")
+    n_heldin = size(2, "eval_spikes_heldin", "train_spikes_heldin", "eval_spikes_heldin_forward")
+    if n_heldin is None and n_heldout is not None and "psth" in group:
+        n_heldin = int(group["psth"].shape[2]) - n_heldout
+    about = {**root.attrs, **group.attrs}
+    counts = {
+        name: float(np.nanmean(group[spikes][()]))
+        for name in (*RATES, *FORWARD_RATES)
+        if (spikes := name.replace("rates", "spikes")) in group and np.isfinite(group[spikes][()]).any()
+    }
+    return GroupSizes(
+        n_train=size(0, "train_spikes_heldin", "train_spikes_heldout", "train_behavior"),
+        n_eval=int(group["eval_spikes_heldout"].shape[0]),
+        n_bins=int(group["eval_spikes_heldout"].shape[1]),
+        n_forward=size(1, "eval_spikes_heldin_forward", "eval_spikes_heldout_forward"),
+        n_heldin=n_heldin,
+        n_heldout=n_heldout,
+        bin_size_s=float(about["bin_size_s"]) if "bin_size_s" in about else None,
+        phase=_phase(about),
+        mean_counts=counts,
+        trials={
+            part: trials_digest(group[f"{part}_trial"][()])
+            for part in ("train", "eval")
+            if f"{part}_trial" in group
+        },
+    )
+
+
+def _phase(about: Mapping[str, object]) -> str | None:
+    if "export_settings" not in about:
+        return None
+    found = json.loads(str(about["export_settings"])).get("phase")
+    return None if found is None else str(found)
+
+
+def _problems(h5: h5py.File, expected: dict[str, GroupSizes], phase: NlbPhase | None) -> Iterable[Problem]:
+    import h5py  # noqa: PLC0415
+
+    groups = [name for name in h5 if isinstance(h5[name], h5py.Group)]
+    for name in h5:
+        if name not in groups:
+            yield Problem(
+                "extra", name, "lies at the root of the file; datasets belong into the group of their key"
+            )
+    yield from _group_names(groups, expected)
+    if not groups:
+        yield Problem("missing", "", "the file has no group; expected one per dataset, such as mc_maze_20")
+    phases = {"submission": _phase(h5.attrs)}
+    for name in groups:
+        if expected and name not in expected:
+            continue
+        group, sizes = h5[name], expected.get(name)
+        stated = _phase(group.attrs) or phases["submission"]
+        if sizes is not None and None not in {sizes.phase, stated} and sizes.phase != stated:
+            yield Problem(
+                "phase", name, f"is of the {stated} phase, the targets are of the {sizes.phase} phase"
+            )
+        if sizes is None:
+            sizes, fault = _sizes_of_table(name, group, phase)
+            yield from fault
+        yield from _check_group(name, group, sizes)
+
+
+def _group_names(groups: list[str], expected: Mapping[str, GroupSizes]) -> Iterable[Problem]:
+    if not expected:
+        return
+    strangers = [name for name in groups if name not in expected]
+    for name in (name for name in expected if name not in groups):
+        twin = next((other for other in strangers if _plain(other) == _plain(name)), None)
+        if twin is not None:
+            strangers.remove(twin)
+            yield Problem(
+                "bin_width",
+                twin,
+                f"the name stands for bins of {_stated_ms(twin)} ms; expected {name}, of bins of "
+                f"{_stated_ms(name)} ms",
+            )
+        else:
+            yield Problem("missing", name, "there is no such group; nothing of it would be scored")
+    for name in strangers:
+        near = difflib.get_close_matches(name, list(expected), n=1)
+        hint = f"did you mean {near[0]}" if near else f"expected {', '.join(expected)}"
+        yield Problem("extra", name, f"no group of this name is scored; {hint}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"_\d+(\.\d+)?$", "", name)
+
+
+def _stated_ms(name: str) -> float:
+    """Width of bins that the name of a group states, ms."""
+    found = re.search(r"_(\d+(?:\.\d+)?)$", name)
+    return float(found[1]) if found else float(NLB_BIN_MS[0])
+
+
+def _sizes_of_table(name: str, group: h5py.Group, phase: NlbPhase | None) -> tuple[GroupSizes, list[Problem]]:
+    """Sizes of the benchmark's own dataset, in the phase that is meant; else those the group itself shows."""
+    own = _sizes_of_group(group)
+    try:
+        dataset, width = nlb_group_key(name)
+    except SettingsError:
+        width_s = group.attrs.get("bin_size_s")
+        return replace(own, bin_size_s=None if width_s is None else float(width_s)), []
+    found = (own.n_train, own.n_eval)
+    by_trials = next((p for p, numbers in dataset.trials.items() if numbers == found), None)
+    meant = phase or by_trials or "test"
+    n_train, n_eval = dataset.trials[meant]
+    sizes = GroupSizes(
+        n_train=n_train,
+        n_eval=n_eval,
+        n_bins=dataset.n_bins(width),
+        n_forward=dataset.n_forward(width),
+        n_heldin=dataset.n_heldin,
+        n_heldout=dataset.n_heldout,
+        bin_size_s=width / 1e3,
+    )
+    if by_trials is not None and by_trials != meant:
+        text = f"{found[0]} and {found[1]} trials are those of the {by_trials} phase; the {meant} phase has "
+        fault = Problem("phase", name, f"{text}{n_train} and {n_eval}")
+        return replace(sizes, n_train=found[0], n_eval=found[1]), [fault]
+    return sizes, []
+
+
+def _sizes_of_group(group: h5py.Group) -> GroupSizes:
+    def shape(name: str) -> tuple[int | None, ...]:
+        found = group[name].shape if name in group else ()
+        return found if len(found) == len(AXES) else (None, None, None)
+
+    train, scored, ahead = shape(RATES[0]), shape(RATES[3]), shape(FORWARD_RATES[0])
+    return GroupSizes(
+        n_train=train[0],
+        n_eval=scored[0],
+        n_bins=train[1],
+        n_forward=ahead[1],
+        n_heldin=train[2],
+        n_heldout=scored[2],
+    )
+
+
+def _check_group(name: str, group: h5py.Group, sizes: GroupSizes) -> Iterable[Problem]:
+    import h5py  # noqa: PLC0415
+
+    has_forward = any(dataset in group for dataset in FORWARD_RATES)
+    wanted = (*RATES, *(FORWARD_RATES if has_forward else ()))
+    for dataset in wanted:
+        if dataset not in group:
+            yield Problem("missing", f"{name}/{dataset}", "there is no such dataset")
+    for dataset in group:
+        if dataset not in wanted:
+            near = difflib.get_close_matches(dataset, (*RATES, *FORWARD_RATES), n=1)
+            hint = f"; did you mean {near[0]}" if near else ""
+            yield Problem("extra", f"{name}/{dataset}", f"no dataset of this name is scored{hint}")
+    for part, digest in sizes.trials.items():
+        stated = group.attrs.get(f"{part}_trials")
+        if stated is not None and str(stated) != digest:
+            text = f"the {part} trials are others than those of the targets, or in another order"
+            yield Problem("trials", name, text)
+    for dataset in wanted:
+        if dataset not in group:
+            continue
+        where, found = f"{name}/{dataset}", group[dataset]
+        if not isinstance(found, h5py.Dataset):
+            yield Problem("shape", where, "is a group; expected a dataset (trial, time, unit)")
+            continue
+        fault = _shape_problem(where, dataset, found.shape, sizes)
+        if fault is not None:
+            yield fault
+        yield from _values(where, dataset, found, sizes)
+
+
+def _shape_problem(where: str, dataset: str, found: tuple[int, ...], sizes: GroupSizes) -> Problem | None:
+    expected = sizes.shape(dataset)
+    if len(found) == len(AXES) and all(e in {None, f} for e, f in zip(expected, found, strict=True)):
+        return None
+    shown = "(" + ", ".join("?" if e is None else str(e) for e in expected) + ")"
+    text = f"shape {found}; expected (trial, time, unit) = {shown}"
+    if len(found) != len(AXES):
+        return Problem("shape", where, text)
+    orders = (
+        order
+        for order in itertools.permutations(range(3))
+        if None not in expected and tuple(expected[axis] for axis in order) == found
+    )
+    order = next(orders, None)
+    if order is not None:
+        axes = ", ".join(AXES[axis] for axis in order)
+        return Problem("transposed", where, f"{text}; the axes seem to be in the order ({axes})")
+    wrong = [axis for axis in range(3) if expected[axis] not in {None, found[axis]}]
+    other = "eval" if dataset.startswith("train_") else "train"
+    if wrong == [0] and found[0] == (sizes.n_eval if other == "eval" else sizes.n_train):
+        return Problem("phase", where, f"{text}; these are as many trials as the {other} part has")
+    bins = expected[1]
+    ratio = NLB_BIN_MS[1] // NLB_BIN_MS[0]
+    if wrong == [1] and bins is not None and (found[1] * ratio == bins or bins * ratio == found[1]):
+        widths = NLB_BIN_MS if bins * ratio == found[1] else NLB_BIN_MS[::-1]
+        return Problem("bin_width", where, f"{text}; these are as many bins as there are of {widths[0]} ms")
+    return Problem("shape", where, text)
+
+
+def _values(where: str, dataset: str, found: h5py.Dataset, sizes: GroupSizes) -> Iterable[Problem]:
+    if found.dtype.kind != "f" or found.dtype.itemsize < 4:
+        yield Problem("dtype", where, f"dtype {found.dtype}; expected float32 or float64")
+        if found.dtype.kind not in "iuf":
+            return
+    if not found.size or not found.ndim:
+        return
+    n = {"nan": 0, "negative": 0, "zero": 0}
+    least, total, finite = 0.0, 0.0, 0
+    for first in range(0, found.shape[0], _ROWS):
+        rates = found[first : first + _ROWS].astype(np.float64)
+        is_finite = np.isfinite(rates)
+        n["nan"] += int((~is_finite).sum())
+        n["negative"] += int((rates < 0).sum())
+        n["zero"] += int((rates == 0).sum())
+        kept = rates[is_finite]
+        least = min(least, float(kept.min(initial=0.0)))
+        total, finite = total + float(kept.sum()), finite + kept.size
+    of = f"of {found.size} rates"
+    if n["nan"]:
+        yield Problem("nan", where, f"{n['nan']} {of} are NaN or infinite; expected spikes per bin, above 0")
+    if n["negative"]:
+        hint = "; are they logarithms of rates" if n["negative"] > 0.05 * found.size else ""
+        yield Problem("negative", where, f"{n['negative']} {of} are negative, the least {least:.3g}{hint}")
+    if n["zero"]:
+        yield Problem("zero", where, f"{n['zero']} {of} are 0; expected above 0, raise them to 1e-9")
+    yield from _hertz(where, total / max(finite, 1), sizes.mean_counts.get(dataset), sizes)
+
+
+def _hertz(where: str, mean: float, spikes: float | None, sizes: GroupSizes) -> Iterable[Problem]:
+    """Rates whose mean is nearer to that of the spikes in Hz than to that of the spikes per bin."""
+    group = where.partition("/")[0]
+    width = sizes.bin_size_s or _stated_ms(group) / 1e3
+    remedy = f"they look like Hz, multiply them by {width:g} s"
+    if spikes:
+        if mean > spikes * width**-0.5:
+            yield Problem(
+                "hertz",
+                where,
+                f"the mean rate is {mean:.3g} where {spikes:.3g} spikes per bin were recorded; {remedy}",
+            )
+    elif mean / width > HIGHEST_MEAN_HZ:
+        text = f"the mean rate of {mean:.3g} spikes per bin would be {mean / width:.0f} Hz"
+        yield Problem("hertz", where, f"{text}; {remedy}")

@@ -1,0 +1,1 @@
+"""Trial stores as files of other programs."""

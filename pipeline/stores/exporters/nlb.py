@@ -1,0 +1,229 @@
+"""Export for the Neural Latents Benchmark: held-in and held-out spikes, behaviour, forward bins, PSTHs.
+
+Names and shapes are those of nlb_tools' tensors (Pei et al. 2021, "Neural Latents Benchmark '21"), so that
+its evaluation runs on the file as it stands. Spikes are counts per bin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nwb_latents.pipeline.signals.smoothing import smooth_counts
+from nwb_latents.pipeline.stores.exporters.files import export_attributes, write_arrays
+from nwb_latents.pipeline.stores.exporters.windows import (
+    forward_bins,
+    forward_counts,
+    heldout_units,
+    rows_of,
+    with_split,
+)
+from nwb_latents.pipeline.stores.nlb_settings import differences_from_benchmark
+from nwb_latents.schemas.nlb import NLB_DATASETS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import xarray as xr
+    from numpy.typing import NDArray
+
+    from nwb_latents.pipeline.stores.exporters.files import Array
+    from nwb_latents.schemas.export import NlbExport
+    from nwb_latents.schemas.store import StoreAttributes
+
+NATIVE_BIN_MS = 5
+
+_LARGEST = (("train", "heldin"), ("eval", "heldout"))
+
+
+def nlb_group(session: str, *, bin_size_s: float, key: str | None = None) -> str:
+    """Return the name of the HDF5 group: bins of other than 5 ms are named by their width.
+
+    Examples
+    --------
+    >>> nlb_group("sub-C_ses-CO-20131003", bin_size_s=0.02, key="mc_maze")
+    'mc_maze_20'
+    >>> nlb_group("sub-C_ses-CO-20131003", bin_size_s=0.005)
+    'sub-C_ses-CO-20131003'
+    """
+    width = bin_size_s * 1e3
+    return (key or session) + ("" if round(width, 6) == NATIVE_BIN_MS else f"_{width:g}")
+
+
+def nlb_arrays(
+    trials: xr.Dataset, continuous: xr.Dataset, settings: NlbExport, *, behaviour: NDArray[np.float64]
+) -> dict[str, Array]:
+    """Return the tensors of one session.
+
+    Parameters
+    ----------
+    trials, continuous
+        The groups of a store.
+    settings
+        Phase, forward time, held-out units, PSTHs.
+    behaviour
+        Hand velocity at the lag, cm/s, NaN where not recorded. Shape ``(trial, time, axis)``.
+
+    Returns
+    -------
+    arrays
+        ``{train,eval}_spikes_{heldin,heldout}`` of shape ``(trial, time, unit)``, the same with ``_forward``
+        of shape ``(trial, forward bin, unit)``, ``{train,eval}_behavior``, ``psth`` of shape
+        ``(condition, time, unit)`` with held-in units first, all float32; ``{train,eval}_cond_idx``, for each
+        condition its rows in the train and eval tensors; ``{train,eval}_decode_mask`` of shape
+        ``(trial, decoder)``, where the benchmark decodes groups of trials of `settings.key` each by itself.
+        ``{train,eval}_trial`` and
+        ``{train,eval}_start_bin`` lead back to the store, ``heldin_unit`` and ``heldout_unit`` to the NWB
+        file.
+
+    Raises
+    ------
+    DataError
+        If no trial is left to train on or to evaluate.
+    SettingsError
+        If ``forward_ms`` does not fit the bins, or there is no such split.
+    """
+    trials = with_split(trials, settings.split)
+    splits = (("train", "val"), ("test",)) if settings.phase == "test" else (("train",), ("val",))
+    rows = {
+        part: rows_of(trials, names, purpose=f"{part} tensors")
+        for part, names in zip(("train", "eval"), splits, strict=True)
+    }
+    is_out = heldout_units(trials, fraction=settings.heldout_fraction, seed=settings.seed)
+    units = {"heldin": np.flatnonzero(~is_out), "heldout": np.flatnonzero(is_out)}
+    n_forward = forward_bins(trials, settings.forward_ms)
+    counts = trials["counts"].values
+    arrays: dict[str, Array] = {}
+    for part, mine in rows.items():
+        after = forward_counts(trials, continuous, rows=mine, n_bins=n_forward) if n_forward else None
+        for kind, columns in units.items():
+            arrays[f"{part}_spikes_{kind}"] = counts[mine][:, :, columns].astype(np.float32)
+            if after is not None:
+                arrays[f"{part}_spikes_{kind}_forward"] = after[:, :, columns]
+        arrays[f"{part}_behavior"] = behaviour[mine].astype(np.float32)
+        arrays[f"{part}_trial"] = trials["trial"].values[mine].astype(np.int64)
+        arrays[f"{part}_start_bin"] = trials["start_bin"].values[mine].astype(np.int64)
+    for kind, columns in units.items():
+        arrays[f"{kind}_unit"] = trials["unit"].values[columns].astype(np.int64)
+    arrays["time"] = trials["time"].values.astype(np.float64)
+    arrays |= _decoder_masks(trials, rows, key=settings.key)
+    if settings.psth:
+        order = np.concatenate([units["heldin"], units["heldout"]])
+        arrays |= condition_psths(trials, continuous, rows, order=order, sigma_ms=settings.psth_sigma_ms)
+    return arrays
+
+
+def differences(arrays: dict[str, Array], settings: NlbExport, *, bin_size_s: float) -> list[str]:
+    """Say where tensors are not as many as the benchmark has under the key of the settings.
+
+    Parameters
+    ----------
+    arrays
+        Of `nlb_arrays`.
+    settings
+        Key.
+    bin_size_s
+        Width of a bin, s.
+
+    Returns
+    -------
+    differences
+        One sentence each, expected against observed; empty where the key is no dataset of the benchmark.
+    """
+    train, scored = (np.shape(arrays[f"{part}_spikes_{kind}"]) for part, kind in _LARGEST)
+    return differences_from_benchmark(
+        settings.key,
+        n_train=train[0],
+        n_eval=scored[0],
+        n_heldin=train[2],
+        n_heldout=scored[2],
+        n_bins=train[1],
+        bin_size_s=bin_size_s,
+    )
+
+
+def write_nlb(
+    path: Path,
+    arrays: dict[str, Array],
+    settings: NlbExport,
+    *,
+    attributes: StoreAttributes,
+) -> None:
+    """Write the tensors of `nlb_arrays` to an HDF5 file, whole or not at all.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses; nothing is left behind.
+    """
+    group = nlb_group(attributes.session, bin_size_s=attributes.bin_size_s, key=settings.key)
+    write_arrays(path, arrays, attributes=export_attributes(settings, attributes), group=group)
+
+
+def _decoder_masks(
+    trials: xr.Dataset, rows: dict[str, NDArray[np.int64]], *, key: str | None
+) -> dict[str, Array]:
+    """Which trials each decoder is for, by the beginnings of their conditions."""
+    groups = NLB_DATASETS[key].decoder_groups if key in NLB_DATASETS else ()
+    if not groups:
+        return {}
+    condition = trials["condition"].values.astype(str)
+    mine = np.stack([np.char.startswith(condition, f"{group}-") for group in groups], axis=1)
+    return {f"{part}_decode_mask": mine[kept] for part, kept in rows.items()}
+
+
+def condition_psths(
+    trials: xr.Dataset,
+    continuous: xr.Dataset,
+    rows: dict[str, NDArray[np.int64]],
+    *,
+    order: NDArray[np.int64],
+    sigma_ms: float,
+) -> dict[str, Array]:
+    """Average the smoothed session over the trials of each condition that is evaluated.
+
+    As in nlb_tools, trials of both parts are averaged, in spikes per bin: the PSTH is the target of a score,
+    not something to train on.
+
+    Parameters
+    ----------
+    trials, continuous
+        The groups of a store.
+    rows
+        Rows of the ``train`` and the ``eval`` trials.
+    order
+        Units wanted, in this order. Shape ``(unit,)``.
+    sigma_ms
+        Standard deviation of the Gaussian laid over the spikes first, ms.
+
+    Returns
+    -------
+    arrays
+        ``psth`` of shape ``(condition, time, unit)``, float32, ``psth_condition``, and for each condition its
+        rows among ``train_cond_idx`` and ``eval_cond_idx``; empty with fewer than two conditions.
+    """
+    condition = trials["condition"].values.astype(str)
+    evaluated = set(condition[rows["eval"]]) - {"", "unknown"}
+    if len(evaluated) < 2:
+        return {}
+    bin_size_s = float(trials.attrs["bin_size_s"])
+    rates = smooth_counts(
+        np.ascontiguousarray(continuous["counts"].values.T),
+        continuous["observed"].values.astype(bool),
+        bin_size_s=bin_size_s,
+        sigma_s=sigma_ms / 1e3,
+    )[:, order]
+    names = sorted(evaluated)
+    used = np.concatenate([rows["train"], rows["eval"]])
+    bins = trials["start_bin"].values.astype(np.int64)[:, None] + np.arange(trials.sizes["time"])
+    mean = [rates[bins[used[condition[used] == name]]].mean(axis=0) * bin_size_s for name in names]
+    members = {
+        f"{part}_cond_idx": [np.flatnonzero(condition[mine] == name) for name in names]
+        for part, mine in rows.items()
+    }
+    return {
+        "psth": np.stack(mean).astype(np.float32),
+        "psth_condition": np.array(names, dtype=object),
+        **members,
+    }

@@ -1,0 +1,34 @@
+"""Building a model where packages it needs may not be installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.errors import MachineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nwb_latents.models.interface import Model
+    from nwb_latents.schemas.models import ModelSettings
+
+
+def built_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int) -> Model:
+    """Build a model as `models.registry.build_model` does.
+
+    Raises
+    ------
+    MachineError
+        If its settings need a package that is not installed.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.models import NODESAESettings
+    >>> type(built_model(NODESAESettings(), {"a": 3}, seed=0)).__name__
+    'NODESAE'
+    """
+    try:
+        return build_model(settings, units, seed=seed)
+    except ModuleNotFoundError as error:
+        raise MachineError(f"model {settings.name}: {error}") from error

@@ -1,0 +1,176 @@
+"""Rates and hand velocity while a trial runs: one bin of counts in, one bin of rates and velocity out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from nwb_latents.models.families.ndt import NDT
+from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder
+from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.training.feed import hidden_units
+from nwb_latents.schemas.decoding import DecodeSettings
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from numpy.typing import ArrayLike, NDArray
+
+    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
+    from nwb_latents.pipeline.training.inference import TrainedRun
+
+
+@dataclass(frozen=True)
+class StreamedBin:
+    """What is known once a bin has passed.
+
+    Attributes
+    ----------
+    rates
+        Hz. Shape ``(unit,)``, float32.
+    velocity
+        Hand velocity `StreamingDecoder.lag_s` after the bin, cm/s. Shape ``(axis,)``, float64; None
+        without a decoder of it.
+    """
+
+    rates: NDArray[np.float32]
+    velocity: NDArray[np.float64] | None
+
+
+class StreamingDecoder:
+    """Rates and hand velocity of one session, bin by bin.
+
+    The rates are those `TrainedRun.reconstruct` gives for the whole trial. It computes on the processor: a
+    bin is too small for a GPU to be of use.
+
+    Parameters
+    ----------
+    run
+        A run of the model ndt with ``context_forward: 0``, trained on spike counts.
+    session
+        One of its sessions.
+    velocity
+        Decoder of the hand velocity from the model's rates in Hz (`fit_streaming_decoder` makes one); None:
+        rates only.
+    lag_s
+        Time by which the decoded velocity comes after the bin, s.
+    hidden
+        Units the model is not shown, as in its training with ``co_smoothing``. Shape ``(unit,)``, bool.
+
+    Raises
+    ------
+    DataError
+        If the run is of another model, is not causal, was trained on smoothed rates, does not know the
+        session, or was trained with hidden units and `hidden` is not given.
+    """
+
+    def __init__(
+        self,
+        run: TrainedRun,
+        session: str,
+        *,
+        velocity: Ridge | None = None,
+        lag_s: float = 0.0,
+        hidden: ArrayLike | None = None,
+    ) -> None:
+        model = run.model
+        if not isinstance(model, NDT) or model.settings.context_forward != 0:
+            raise DataError(
+                f"Run {run.name}: a stream needs a causal model. Train one with `pipeline run train --model "
+                "ndt --set model.context_forward=0`."
+            )
+        if run.settings.signal != "counts":
+            raise DataError(
+                f"Run {run.name} was trained on smoothed rates, which are not known while a trial runs. "
+                "Train it with --set signal=counts."
+            )
+        if session not in run.scalings:
+            raise DataError(
+                f"Run {run.name} was not trained on {session}; it knows {', '.join(run.sessions)}. Choose "
+                "one of these."
+            )
+        if run.settings.co_smoothing and hidden is None:
+            raise DataError(f"Run {run.name} was trained with hidden units: say which, as hidden=….")
+        self.velocity, self.lag_s = velocity, lag_s
+        self._scaling = run.scalings[session]
+        self._shown = np.ones(len(self._scaling.units), bool)
+        if hidden is not None:
+            self._shown &= ~np.asarray(hidden, bool)
+        self._stream = RateStream(SessionRates(model, session).cpu())
+        self._dtype = next(model.parameters()).dtype
+
+    def reset(self) -> None:
+        """Begin a trial: forget the bins before."""
+        self._stream.reset()
+
+    def step(self, counts: ArrayLike) -> StreamedBin:
+        """Take the counts of one bin and return its rates and the velocity they stand for.
+
+        Parameters
+        ----------
+        counts
+            Spikes of each unit in the bin; NaN where a unit was not recorded. Shape ``(unit,)``.
+
+        Raises
+        ------
+        DataError
+            If the counts are not of the session's units.
+        ValueError
+            If the trial has become longer than the model has positions for.
+        """
+        found = np.asarray(counts, np.float32)
+        if found.shape != self._shown.shape:
+            raise DataError(
+                f"counts of shape {found.shape}; expected one for each of {len(self._shown)} units"
+            )
+        shown = np.where(self._shown & np.isfinite(found), self._scaling.to_model(found), np.float32(0))
+        per_bin = self._stream.step(torch.from_numpy(shown).to(self._dtype)).numpy()
+        rates = self._scaling.to_hz(per_bin.astype(np.float32, copy=False))
+        velocity = None if self.velocity is None else self.velocity.predict(rates)
+        return StreamedBin(rates=rates, velocity=velocity)
+
+
+def fit_streaming_decoder(
+    run: TrainedRun,
+    session: str,
+    trials: xr.Dataset,
+    continuous: xr.Dataset,
+    settings: DecodeSettings | None = None,
+) -> StreamingDecoder:
+    """Fit a linear decoder of hand velocity to the rates a run gives, for use bin by bin.
+
+    Parameters
+    ----------
+    run, session
+        As in `StreamingDecoder`.
+    trials, continuous
+        The groups of the session's store; the decoder is fitted on the training trials.
+    settings
+        Lag, penalties and folds; None: the defaults, velocity 100 ms after the activity.
+
+    Raises
+    ------
+    DataError
+        As in `StreamingDecoder`, or if no velocity was recorded.
+    SettingsError
+        If the lag is not a whole number of bins.
+    """
+    settings = settings or DecodeSettings()
+    hidden = hidden_units(trials, run.settings)
+    StreamingDecoder(run, session, hidden=hidden)  # what cannot be streamed is refused before the fit
+    train = trials.isel(trial=np.flatnonzero(trials["split"].values.astype(str) == "train"))
+    bin_s = float(trials.attrs["bin_size_s"])
+    lag = lag_in_bins(settings.lag_ms, bin_size_s=bin_s)
+    paired = pair_velocity(train, continuous, lag_bins=lag)
+    decoder = fit_velocity_decoder(
+        run.reconstruct(session, train),
+        paired.velocity,
+        alphas=settings.alphas,
+        folds=settings.folds,
+        seed=settings.seed,
+    )
+    return StreamingDecoder(run, session, velocity=decoder, lag_s=lag * bin_s, hidden=hidden)

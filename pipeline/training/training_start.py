@@ -1,0 +1,60 @@
+"""A model at the start of a training, with the trials it is fed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
+from nwb_latents.pipeline.training.model_building import built_model
+from nwb_latents.pipeline.training.read_in_start import start_in_frames
+from nwb_latents.pipeline.training.regression_start import start_by_regression
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import xarray as xr
+
+    from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.schemas.training import TrainSettings
+
+
+def begin(
+    datasets: Mapping[str, xr.Dataset], settings: TrainSettings
+) -> tuple[Model, dict[str, SessionFeed]]:
+    """Return a freshly built model and its feeds, both functions of the settings and the trials.
+
+    Parameters
+    ----------
+    datasets
+        Session id → its trials (`schemas.store.TRIALS_ARRAYS`).
+    settings
+        Model, signal, masks, seed.
+
+    Raises
+    ------
+    DataError
+        If a session has no training trials, or the settings ask for what the sessions do not have.
+    """
+    if settings.co_smoothing and not any(hidden_units(d, settings).any() for d in datasets.values()):
+        raise DataError(
+            f"co_smoothing: no unit of {', '.join(datasets)} is marked as held out. Choose sessions that "
+            "have some, have some drawn with --set heldout_fraction=0.25, or train without it."
+        )
+    feeds = feed_sessions(datasets, settings)
+    units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
+    model = built_model(settings.model, units, seed=settings.seed)
+    start_by_regression(model, feeds, datasets)
+    start_in_frames(model, feeds)
+    return model, feeds
+
+
+def training_trials(store: StoreLocation, forward_bins: int) -> xr.Dataset:
+    """Return the trials of a store, with so many bins after their windows where these are scored too."""
+    trials = read_trials(store).load()
+    if not forward_bins:
+        return trials
+    return with_forward_bins(trials, read_continuous(store), forward_bins)

@@ -1,0 +1,154 @@
+"""k-step forecasts: equal to plain loops, and nothing is learnt from test trials."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
+from nwb_latents.pipeline.evaluation.forecasting.session_forecast import (
+    prepare_forecast,
+    rates_kstep_r2,
+    velocity_kstep_r2,
+)
+from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.forecasting import ForecastSettings
+
+
+def test_r2_of_observations_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    y, guess = rng.normal(size=(7, 12, 3)), rng.normal(size=(7, 5, 3))
+    found = rates_kstep_r2(y, guess, first_bin=4)
+    errors, totals = [], []
+    for k in range(5):
+        error = total = 0.0
+        for b in range(7):
+            error += ((y[b, 4 + k] - guess[b, k]) ** 2).sum()
+            total += ((y[b, 4 + k] - y[b].mean(axis=0)) ** 2).sum()
+        errors.append(error)
+        totals.append(total)
+    np.testing.assert_allclose(found.per_step, 1 - np.array(errors) / np.array(totals), rtol=1e-12)
+    assert found.pooled == pytest.approx(1 - sum(errors) / sum(totals), rel=1e-12)
+    assert rates_kstep_r2(y, y[:, 4:9], first_bin=4).pooled == 1.0
+
+
+def test_r2_of_velocity_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(1)
+    y, guess = rng.normal(size=(9, 4, 2)), rng.normal(size=(9, 4, 2))
+    y[2, 1] = np.nan
+    found = velocity_kstep_r2(y, guess)
+    for k in range(4):
+        kept = np.isfinite(y[:, k]).all(axis=1)
+        true, made = y[kept, k], guess[kept, k]
+        each = [
+            1 - ((true[:, a] - made[:, a]) ** 2).sum() / ((true[:, a] - true[:, a].mean()) ** 2).sum()
+            for a in range(2)
+        ]
+        assert found.per_step[k] == pytest.approx(np.mean(each), rel=1e-12)
+
+
+def test_forecasts_that_do_not_fit_are_refused():
+    with pytest.raises(DataError, match="does not fit into trials"):
+        rates_kstep_r2(np.zeros((2, 5, 1)), np.zeros((2, 4, 1)), first_bin=2)
+    with pytest.raises(DataError, match=r"expected \(trial, time, unit\) twice"):
+        rates_kstep_r2(np.zeros((2, 5)), np.zeros((2, 4)), first_bin=0)
+
+
+@pytest.fixture(scope="module")
+def session(make_session):
+    return make_session(n_trials=60)
+
+
+def curves(task, rates=None):
+    found = [*task.baselines(), *([] if rates is None else task.model(rates))]
+    return {(c.quantity, c.source): c for c in found}
+
+
+def test_a_perfect_forecast_scores_as_the_recorded_rates(session):
+    task = prepare_forecast(*session, ForecastSettings())
+    found = curves(task, task.rates[:, 13:33])
+    assert found["rates", "model"].per_step == (1.0,) * 20
+    assert found["velocity", "model"].per_step == found["velocity", "recorded"].per_step
+    assert found["velocity", "model"].definition == "r2_uniform"
+    assert found["rates", "model"].definition == "r2_trialmean"
+
+
+def test_the_pooled_velocity_score_is_that_of_decoding(session):
+    trials, continuous = session
+    task = prepare_forecast(trials, continuous, ForecastSettings())
+    guess = task.rates[:, 13:33] + np.random.default_rng(0).normal(size=(len(task.test), 20, 20))
+    decoded = decode_session(trials, continuous, DecodeSettings(sources=("forecast",)), forecast=guess)
+    assert curves(task, guess)["velocity", "model"].pooled == decoded.scores[0].value
+
+
+def test_baselines_are_what_they_say(session):
+    task = prepare_forecast(*session, ForecastSettings(seen_bins=10, bins=5))
+    held = np.repeat(task.rates[:, 9:10], 5, axis=1)
+    found = curves(task, held)
+    assert found["rates", "hold_last"].per_step == found["rates", "model"].per_step
+    held = np.repeat(task.velocity[:, 9:10], 5, axis=1)
+    expected = velocity_kstep_r2(task.velocity[:, 10:15], held)
+    assert found["velocity", "hold_last"].per_step == tuple(expected.per_step)
+    trials, _ = session
+    train = trials.isel(trial=np.flatnonzero(trials["split"].values == "train"))
+    mean = train["rates"].astype(float).groupby("condition").mean()
+    by_hand = np.stack(
+        [mean.sel(condition=c).transpose("time", "unit").values[10:15] for c in task.condition]
+    )
+    expected = rates_kstep_r2(task.rates, by_hand, first_bin=10)
+    np.testing.assert_allclose(found["rates", "condition_mean"].per_step, expected.per_step, rtol=1e-6)
+
+
+def fitted(task):
+    """Every number that was learnt."""
+    parts = [
+        task.ridge,
+        *(part for of in (task.of_rates, task.of_velocity) for part in (of.linear, of.condition_mean)),
+    ]
+    values = []
+    for part in parts:
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            values += list(value.values()) if isinstance(value, dict) else [value]
+    return [np.asarray(value) for value in values]
+
+
+def test_test_trials_have_no_part_in_what_is_fitted(session):
+    trials, continuous = (dataset.copy(deep=True) for dataset in session)
+    before = fitted(prepare_forecast(trials, continuous, ForecastSettings()))
+    rng = np.random.default_rng(3)
+    test = np.flatnonzero(trials["split"].values == "test")
+    trials["rates"].values[test] = rng.gamma(2.0, 50.0, size=trials["rates"].values[test].shape)
+    for start in trials["start_bin"].values[test]:
+        # The gap between trials is wider than the lag: no training trial reads these bins.
+        continuous["velocity"].values[start : start + 36 + 5] = 1e4 * rng.normal(size=(41, 2))
+    after = fitted(prepare_forecast(trials, continuous, ForecastSettings()))
+    assert len(before) == len(after) > 10
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_without_velocity_the_rates_are_scored_alone(session):
+    trials, continuous = session
+    continuous = continuous.copy(deep=True)
+    continuous["velocity"].values[:] = np.nan
+    task = prepare_forecast(trials, continuous, ForecastSettings())
+    result = task.result("m", task.rates[:, 13:33])
+    assert {curve.quantity for curve in result.curves} == {"rates"}
+    assert set(result.alphas) == {"linear_rates"}
+    assert result.pooled("rates", "model") == 1.0
+    assert result.pooled("velocity", "model") is None
+
+
+def test_wrong_uses_are_refused(session):
+    trials, continuous = session
+    with pytest.raises(SettingsError, match="30 bins seen and 20 forecast are more than the 36"):
+        prepare_forecast(trials, continuous, ForecastSettings(seen_bins=30))
+    alone = trials.isel(trial=np.flatnonzero(trials["split"].values == "train"))
+    with pytest.raises(DataError, match="42 training and 0 test trials"):
+        prepare_forecast(alone, continuous, ForecastSettings())
+    task = prepare_forecast(trials, continuous, ForecastSettings())
+    with pytest.raises(DataError, match=r"expected \(\d+, 20, 20\), all finite"):
+        task.model(np.zeros((3, 20, 20)))
+    with pytest.raises(DataError, match="values that are not finite"):
+        task.model(np.full((len(task.test), 20, 20), np.nan))
