@@ -1,0 +1,144 @@
+"""Parts that are registered by name: layouts, dandisets, models, metrics, decoders, exporters.
+
+A part is an entry point of the group ``nwb_latents.<kind>s``; those of this project are entered in the same
+way (`pyproject.toml`). Nothing is imported before a part is asked for, and the names alone cost one look at
+the metadata of the installed distributions.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from importlib.metadata import EntryPoint
+
+Part = TypeVar("Part")
+
+OWN = "nwb-latents"
+"""The distribution whose parts come first."""
+
+
+class UnknownPartError(ValueError):
+    """There is no part of that name."""
+
+
+class BrokenPartError(ValueError):
+    """A part is registered, but cannot be had: it does not import, or two distributions claim its name."""
+
+
+class Registry(Generic[Part]):
+    """The parts of one kind, by name.
+
+    Parameters
+    ----------
+    kind
+        What one part is called, e.g. ``"decoder"``; the entry-point group is ``nwb_latents.decoders``.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.registry import MODELS
+    >>> "mdssm" in MODELS
+    True
+    >>> MODELS.check("mdsm")
+    Traceback (most recent call last):
+        ...
+    nwb_latents.schemas.registry.UnknownPartError: no model is called 'mdsm'; did you mean mdssm? There ...
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._loaded: dict[str, Part] = {}
+
+    @property
+    def group(self) -> str:
+        """Name of the entry-point group."""
+        return f"nwb_latents.{self.kind}s"
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names: those of this project, then those of other distributions, each by alphabet."""
+        return tuple(_by_name(self.group))
+
+    def __contains__(self, name: object) -> bool:
+        return name in _by_name(self.group)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def check(self, name: str) -> str:
+        """Return `name` if there is a part of it.
+
+        Raises
+        ------
+        UnknownPartError
+            If there is none; the message says which are near and which there are.
+        """
+        known = _by_name(self.group)
+        if name in known:
+            return name
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise UnknownPartError(
+            f"no {self.kind} is called {name!r}{hint} There are: {', '.join(known) or 'none'}. One of "
+            "another distribution is there once that is installed."
+        )
+
+    def load(self, name: str) -> Part:
+        """Return the part of that name.
+
+        Raises
+        ------
+        UnknownPartError
+            If there is none.
+        BrokenPartError
+            If it cannot be imported, or two distributions claim the name; the message names them.
+        """
+        if name not in self._loaded:
+            points = _by_name(self.group)[self.check(name)]
+            if len(points) > 1:
+                owners = " and ".join(sorted({owner_of(point) for point in points}))
+                raise BrokenPartError(
+                    f"the {self.kind} {name!r} is claimed by {owners}. Uninstall one of them, or have it "
+                    "choose another name."
+                )
+            try:
+                self._loaded[name] = cast("Part", points[0].load())
+            except Exception as error:
+                raise BrokenPartError(
+                    f"the {self.kind} {name!r} of {owner_of(points[0])} ({points[0].value}) cannot be "
+                    f"loaded: {type(error).__name__}: {error}. Mend or uninstall that distribution."
+                ) from error
+        return self._loaded[name]
+
+    def owner(self, name: str) -> str:
+        """Return the distribution a part comes from, with its version."""
+        return " and ".join(owner_of(point) for point in _by_name(self.group)[self.check(name)])
+
+
+def owner_of(point: EntryPoint) -> str:
+    """Return the distribution an entry point comes from, with its version."""
+    found = point.dist
+    return f"{found.name} {found.version}" if found is not None else "an unknown distribution"
+
+
+@cache
+def _by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
+    """Return the entry points of a group by name, the project's own first."""
+    found = list({(p.name, p.value): p for p in entry_points(group=group)}.values())
+    own = [p for p in found if p.dist is not None and p.dist.name == OWN]
+    others = [p for p in found if p not in own]
+    names: dict[str, tuple[EntryPoint, ...]] = {}
+    for point in [*sorted(own, key=lambda p: p.name), *sorted(others, key=lambda p: p.name)]:
+        names[point.name] = (*names.get(point.name, ()), point)
+    return names
+
+
+LAYOUTS: Registry[Any] = Registry("layout")
+DANDISETS: Registry[Any] = Registry("dandiset")
+MODELS: Registry[Any] = Registry("model")
+METRICS: Registry[Any] = Registry("metric")
+DECODERS: Registry[Any] = Registry("decoder")
+EXPORTERS: Registry[Any] = Registry("exporter")
