@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 from nwb_latents.schemas.base import Frozen
 
 MEASUREMENT_VERSION = 1
-"""Version of the record. Raised when a field changes its meaning; a new one with a default does not raise it."""
+"""Version of the record. Raised when a field changes its meaning; a new one with a default does not."""
 
 
 class Measurement(Frozen):
