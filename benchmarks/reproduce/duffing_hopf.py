@@ -14,8 +14,8 @@ from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import main
 from benchmarks.reproduce.experiment import COMMON, Plan
 from benchmarks.reproduce.hopf import few_shot_table
-from nwb_latents.models.synthetic.datasets import Recipe, duffing_systems, hopf_systems
-from nwb_latents.models.synthetic.systems import Duffing, System
+from benchmarks.reproduce.systems.planar_recordings import Recipe, hopf_systems
+from nwb_latents.pipeline.sources.simulator.planar_systems import Duffing, System, duffing_systems
 
 K = 30
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from benchmarks.reproduce.systems.planar_recordings import Recipe, Recording, simulate_recording
 from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.families.mdssm import mean_entry
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.parts.principal_frame import Frame, principal_frame
 from nwb_latents.models.registry import build_model
-from nwb_latents.models.synthetic.datasets import Recipe, Recording, simulate_recording
 from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import hold_last
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, leaked_steps
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
@@ -35,7 +35,7 @@ from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, Train
 
 if TYPE_CHECKING:
     from nwb_latents.models.families.mdssm import MDSSM
-    from nwb_latents.models.synthetic.systems import System
+    from nwb_latents.pipeline.sources.simulator.planar_systems import System
 
 CONDITIONERS = {
     "MDSSM": "low_rank",

@@ -23,9 +23,7 @@ from scipy.spatial import KDTree
 from scipy.stats import spearmanr
 
 from benchmarks.reproduce import tables
-from nwb_latents.models.batching.tensors import TrialTensors, pack
-from nwb_latents.models.registry import build_model
-from nwb_latents.models.synthetic.rate_networks import (
+from benchmarks.reproduce.systems.rate_networks import (
     DT_S,
     TAU_S,
     RateNetwork,
@@ -34,6 +32,8 @@ from nwb_latents.models.synthetic.rate_networks import (
     rotation,
     simulate_rates,
 )
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import main
 from benchmarks.reproduce.experiment import COMMON, METHODS, Plan
-from nwb_latents.models.synthetic.datasets import Recipe, hopf_systems
+from benchmarks.reproduce.systems.planar_recordings import Recipe, hopf_systems
 
 HELD_OUT = [-0.8, 1.1]
 K = 20

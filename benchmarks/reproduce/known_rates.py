@@ -35,8 +35,8 @@ from nwb_latents.schemas.models import LFADSSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
     from nwb_latents.models.interface import Model, Output
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
     from nwb_latents.schemas.models import ModelSettings
 
 NEVER = 10**6

@@ -29,14 +29,14 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
-from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
+from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, simulate_chaotic
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
 from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
     from nwb_latents.models.interface import Output
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "chaotic"
 SMOOTHING_S = 0.05

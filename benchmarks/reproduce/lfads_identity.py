@@ -32,20 +32,20 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_settings,
 )
+from benchmarks.reproduce.systems.lorenz import LorenzRecipe, simulate_lorenz
 from nwb_latents.models.batching.masks import View, observe, weighted
 from nwb_latents.models.interface import Model, Output, Term
 from nwb_latents.models.losses.likelihoods import Poisson
 from nwb_latents.models.parts.encoders import GRUEncoder
 from nwb_latents.models.parts.session_maps import ReadOut
-from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
 from nwb_latents.pipeline.training.loop import fit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.parts.distributions import DiagGaussian
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "lorenz"
 HIDDEN = 64

@@ -34,15 +34,15 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
+from benchmarks.reproduce.systems.lorenz import LorenzRecipe, simulate_lorenz
 from nwb_latents.models.batching.drawn_masks import mask_once
-from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
     from nwb_latents.models.batching.tensors import TrialTensors
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
 
 SESSION = "lorenz"
 RECIPE = LorenzRecipe(mean_count=0.1)

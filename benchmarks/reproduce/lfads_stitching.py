@@ -30,12 +30,12 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
-from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
+from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, simulate_chaotic
 from nwb_latents.pipeline.training.regression_start import start_by_regression
 from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
 
 N_TRAIN, N_VAL = 2, 4
 """Trials of each condition and session."""

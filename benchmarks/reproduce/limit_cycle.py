@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.reproduce import tables
 from benchmarks.reproduce.driver import main
 from benchmarks.reproduce.experiment import CONDITIONERS, Plan
-from nwb_latents.models.synthetic.datasets import Recipe, limit_cycles
+from benchmarks.reproduce.systems.planar_recordings import Recipe, limit_cycles
 
 METHODS = tuple(CONDITIONERS)
 STEPS = {"small": 600, "full": 1600}

@@ -31,8 +31,8 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_settings,
 )
+from benchmarks.reproduce.systems.lorenz import LorenzRecipe, simulate_lorenz
 from nwb_latents.models.registry import build_model
-from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.loop import fit
@@ -40,7 +40,7 @@ from nwb_latents.pipeline.training.run_files import BEST
 from nwb_latents.schemas.models import NDTSettings
 
 if TYPE_CHECKING:
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
 
 SESSION = "lorenz"
 RECIPE = LorenzRecipe(mean_count=0.1)

@@ -31,8 +31,8 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_lfads,
 )
+from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, simulate_chaotic
 from nwb_latents.models.batching.tensors import TrialTensors
-from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, simulate_chaotic
 from nwb_latents.pipeline.evaluation.baselines.rates import BASELINES
 from nwb_latents.pipeline.evaluation.nlb.files import raised, submission_arrays, write_submission
 from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission

@@ -39,15 +39,15 @@ from benchmarks.reproduce.known_rates import (
     reconstruct,
     train_settings,
 )
-from nwb_latents.models.parts.fixed_points import find_fixed_points
-from nwb_latents.models.registry import build_model
-from nwb_latents.models.synthetic.attractors import (
+from benchmarks.reproduce.systems.attractors import (
     ATTRACTORS,
     AttractorName,
     AttractorRecipe,
     attractor_trials,
     simulate_attractor,
 )
+from nwb_latents.models.parts.fixed_points import find_fixed_points
+from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.evaluation.metrics.state_r2 import affine_map, state_r2
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.schemas.models import NODESAEReadInSettings, NODESAESettings

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.models.synthetic.datasets import duffing_systems
-from nwb_latents.models.synthetic.systems import (
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
+from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, kinematics_of
+from nwb_latents.pipeline.sources.simulator.planar_systems import (
     DIM,
     SIGMA,
     HopfNormal,
     HopfVanDerPol,
     LimitCycle,
     System,
+    duffing_systems,
     noise_per_step,
     simulate_latents,
 )
-from nwb_latents.pipeline.errors import SettingsError
-from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, kinematics_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

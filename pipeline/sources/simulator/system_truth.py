@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.models.synthetic.systems import Duffing, HopfNormal, HopfVanDerPol, LimitCycle, System
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.sources.simulator.planar_systems import (
+    Duffing,
+    HopfNormal,
+    HopfVanDerPol,
+    LimitCycle,
+    System,
+)
 from nwb_latents.pipeline.sources.simulator.system_units import rates_of_states
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.models.synthetic.systems import DIM
 from nwb_latents.pipeline.sources.simulator.neurons import (
     CLOCK_HZ,
     RATE_CAP_HZ,
@@ -18,6 +17,7 @@ from nwb_latents.pipeline.sources.simulator.neurons import (
     areas_of,
     draw_mean_rates,
 )
+from nwb_latents.pipeline.sources.simulator.planar_systems import DIM
 from nwb_latents.pipeline.sources.simulator.system_runs import BIN_S
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def draw_readers(
 
     Examples
     --------
-    >>> from nwb_latents.models.synthetic.systems import LimitCycle
+    >>> from nwb_latents.pipeline.sources.simulator.planar_systems import LimitCycle
     >>> from nwb_latents.pipeline.sources.simulator.system_runs import run_system
     >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings, rng = SimulateSettings(system="limit_cycle", n_trials=5), np.random.default_rng(0)

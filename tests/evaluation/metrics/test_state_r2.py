@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from nwb_latents.models.synthetic.attractors import attractor_path
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.metrics.state_r2 import FLOOR, affine_map, state_r2
 
 
 @pytest.fixture
 def true():
-    path = attractor_path("arneodo", 8, 100, seed=0)
+    steps = np.random.default_rng(0).normal(size=(8, 100, 3))
+    path = steps.cumsum(1)
     return path / path.std((0, 1))
 
 

@@ -13,7 +13,6 @@ from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.families.hnet import EMBEDDING_GAIN, HNET
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model
-from nwb_latents.models.synthetic.rate_networks import bistable, random_plane, rotation, simulate_rates
 from nwb_latents.schemas.models import HNETSettings
 
 UNITS = {"a": 5, "b": 3}
@@ -151,18 +150,3 @@ def test_process_noise_is_drawn_in_training_only() -> None:
     assert not torch.equal(run(0), run(1))
     model.eval()
     assert torch.equal(run(0), run(1))
-
-
-def test_planted_networks_do_what_they_are_named_after() -> None:
-    rng = np.random.default_rng(0)
-    plane = random_plane(20, rng=rng)
-    lead = rotation(3.0, plane, gain=1.6).leading_eigenvalue()
-    assert lead.imag == pytest.approx(2 * np.pi * 3.0)
-    assert lead.real == pytest.approx(0.6 / 0.05)
-    decayed = simulate_rates(rotation(3.0, plane, gain=0.5), 5, 100, plane=plane, rng=rng, noise=0.0)
-    assert np.abs(decayed[:, -1]).max() < 1e-3
-    axis = plane[:, 0]
-    settled = simulate_rates(bistable(axis), 8, 300, plane=plane, rng=rng, noise=0.0)[:, -1]
-    along = settled @ axis
-    assert {np.sign(value) for value in along} == {-1.0, 1.0}
-    np.testing.assert_allclose(np.abs(along), np.abs(along[0]), rtol=1e-4)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from nwbinspector import Importance, inspect_nwbfile
 
-from nwb_latents.models.synthetic.systems import Duffing, HopfNormal, HopfVanDerPol, LimitCycle
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2
 from nwb_latents.pipeline.sources.simulator import (
@@ -19,6 +18,12 @@ from nwb_latents.pipeline.sources.simulator import (
     read_truth,
     simulate_dandiset,
     simulate_session,
+)
+from nwb_latents.pipeline.sources.simulator.planar_systems import (
+    Duffing,
+    HopfNormal,
+    HopfVanDerPol,
+    LimitCycle,
 )
 from nwb_latents.pipeline.sources.simulator.simulated_session import session_digest
 from nwb_latents.pipeline.sources.simulator.system_runs import REST_BINS, choose_system

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nwb_latents.models.synthetic.systems import (
+from nwb_latents.pipeline.sources.simulator.planar_systems import (
     Duffing,
     HopfNormal,
     HopfVanDerPol,

@@ -14,14 +14,6 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 
-if not (ROOT / "benchmarks" / "reproduce").is_dir():
-    pytest.skip("benchmarks are not part of the source distribution", allow_module_level=True)
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-
 
 def _tiny(plan: object) -> object:
     """The small Duffing and Hopf experiment, made tiny."""
@@ -112,7 +104,7 @@ def test_an_experiment_runs_from_the_command_line_and_is_not_run_twice(tmp_path:
 @pytest.mark.parametrize("name", ["Arneodo, vector field", "Rössler, GRU"])
 def test_an_attractor_is_learnt_and_its_fixed_points_are_looked_for(name: str) -> None:
     from benchmarks.reproduce.node_sae import ROWS, run, table
-    from nwb_latents.models.synthetic.attractors import AttractorRecipe
+    from benchmarks.reproduce.systems.attractors import AttractorRecipe
 
     row = ROWS[name]
     brief = replace(
@@ -135,7 +127,7 @@ def test_fixed_points_of_the_true_map_are_found_in_any_coordinates() -> None:
     import numpy as np
 
     from benchmarks.reproduce.node_sae import fixed_points
-    from nwb_latents.models.synthetic.attractors import ATTRACTORS, AttractorRecipe, attractor_trials
+    from benchmarks.reproduce.systems.attractors import ATTRACTORS, AttractorRecipe, attractor_trials
 
     true = attractor_trials("arneodo", AttractorRecipe(n_trials=40), seed=0)
     turn = torch.tensor([[0.6, -0.8, 0.0], [0.8, 0.6, 0.0], [0.0, 0.5, 2.0]], dtype=torch.float64)

@@ -15,14 +15,6 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 
-if not (ROOT / "benchmarks" / "reproduce").is_dir():
-    pytest.skip("benchmarks are not part of the source distribution", allow_module_level=True)
-
-
-@pytest.fixture(autouse=True)
-def _benchmarks_are_importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT))
-
 
 def _silent(line: str) -> None:
     del line
@@ -100,7 +92,7 @@ def test_zeros_are_shown_and_scored_as_bins_without_a_spike() -> None:
 
 def test_shrinking_deep_modulation_costs_little_and_shallow_modulation_much() -> None:
     from benchmarks.reproduce.lfads_sbtt import shrunk_r2
-    from nwb_latents.models.synthetic.lorenz import LorenzRecipe, simulate_lorenz
+    from benchmarks.reproduce.systems.lorenz import LorenzRecipe, simulate_lorenz
 
     few = LorenzRecipe(n_conditions=30, n_repeats=1)
     trials = simulate_lorenz(few, seed=0)
@@ -112,7 +104,7 @@ def test_shrinking_deep_modulation_costs_little_and_shallow_modulation_much() ->
 
 def test_a_transformer_on_the_same_spikes() -> None:
     from benchmarks.reproduce.ndt_lorenz import BOTH, ROWS, run, smoothing_r2, table
-    from nwb_latents.models.synthetic.lorenz import simulate_lorenz
+    from benchmarks.reproduce.systems.lorenz import simulate_lorenz
 
     row = _brief(ROWS[BOTH], n_conditions=40, n_repeats=5, n_bins=10)
     result = run(row, 0, _silent) | {"row": BOTH, "seed": 0}
@@ -149,7 +141,7 @@ def test_a_pulse_is_found_where_the_input_leaves_its_median() -> None:
 
 def test_smoothing_a_constant_rate_finds_the_rate() -> None:
     from benchmarks.reproduce.lfads_chaotic import smoothed_r2
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
 
     rates = np.repeat([[[1.0, 2.0]], [[3.0, 5.0]]], 40, axis=1)
     trials = SpikingTrials(rates.astype(np.int64), rates, rates, np.arange(2), bin_s=0.01)
@@ -158,7 +150,7 @@ def test_smoothing_a_constant_rate_finds_the_rate() -> None:
 
 def test_stitched_sessions_are_halves_of_one_network() -> None:
     from benchmarks.reproduce.lfads_stitching import ROWS, run, table, two_sessions
-    from nwb_latents.models.synthetic.chaotic import simulate_chaotic
+    from benchmarks.reproduce.systems.chaotic import simulate_chaotic
 
     row = _brief(ROWS["stitched"], n_conditions=3, n_repeats=8)
     row = replace(row, n_train=2)

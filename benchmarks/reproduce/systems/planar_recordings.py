@@ -1,4 +1,4 @@
-"""Recordings of synthetic systems: noisy linear observations of trajectories, and the best forecast of them.
+"""Recordings of planar systems: noisy linear observations of trajectories, and the best forecast of them.
 
 Parameters follow Vermani et al. (ICLR 2025); where the paper's value is not known the choice is said.
 """
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.models.synthetic.systems import (
+from nwb_latents.pipeline.sources.simulator.planar_systems import (
     DIM,
     SIGMA,
-    Duffing,
     HopfNormal,
     HopfVanDerPol,
     LimitCycle,
@@ -208,21 +207,3 @@ def hopf_systems(mus: FloatArray | list[float], *, normal_form: bool = False) ->
     """
     kind = HopfNormal if normal_form else HopfVanDerPol
     return {f"hopf_m{mu:+.3f}": kind(float(mu)) for mu in mus}
-
-
-def duffing_systems(n_damping: int = 4, n_stiffness: int = 5) -> dict[str, System]:
-    """Return a grid of Duffing systems by name, with one well and with two.
-
-    The grid is ``a ∈ [−0.8, −0.1]`` by ``b ∈ [−1.4, 1]``, 20 pairs by default; the paper's own pairs are
-    not known.
-
-    Examples
-    --------
-    >>> len(duffing_systems())
-    20
-    """
-    return {
-        f"duffing_a{a:+.3f}_b{b:+.3f}": Duffing(float(a), float(b))
-        for a in np.linspace(-0.8, -0.1, n_damping)
-        for b in np.linspace(-1.4, 1.0, n_stiffness)
-    }

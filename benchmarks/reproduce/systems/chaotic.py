@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.models.synthetic.spiking import SpikingTrials, spiking_trials
+from benchmarks.reproduce.systems.spiking import SpikingTrials, spiking_trials
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

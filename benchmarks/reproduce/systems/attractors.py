@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from nwb_latents.models.synthetic.flows import flow_path
-from nwb_latents.models.synthetic.lorenz import BETA, BURN_IN, DT, RHO, SUBSTEPS, lorenz_velocity
-from nwb_latents.models.synthetic.spiking import SpikingTrials, spiking_trials
+from benchmarks.reproduce.systems.flows import flow_path
+from benchmarks.reproduce.systems.lorenz import BETA, BURN_IN, DT, RHO, SUBSTEPS, lorenz_velocity
+from benchmarks.reproduce.systems.spiking import SpikingTrials, spiking_trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable

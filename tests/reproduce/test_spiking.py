@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from nwb_latents.models.synthetic.chaotic import ChaoticRecipe, chaotic_network, simulate_chaotic
-from nwb_latents.models.synthetic.lorenz import (
+from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, chaotic_network, simulate_chaotic
+from benchmarks.reproduce.systems.lorenz import (
     BETA,
     DT,
     RHO,
@@ -20,7 +20,7 @@ from nwb_latents.models.synthetic.lorenz import (
 )
 
 if TYPE_CHECKING:
-    from nwb_latents.models.synthetic.spiking import SpikingTrials
+    from benchmarks.reproduce.systems.spiking import SpikingTrials
 
 LORENZ = LorenzRecipe(n_units=12, n_conditions=40, n_repeats=3, mean_count=0.25)
 CHAOTIC = ChaoticRecipe(n_units=20, n_conditions=4, n_repeats=3)

@@ -7,16 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nwb_latents.models.synthetic.datasets import (
+from benchmarks.reproduce.systems.planar_recordings import (
     Recipe,
-    duffing_systems,
     hopf_systems,
     limit_cycles,
     simulate_recording,
 )
-from nwb_latents.models.synthetic.systems import Duffing, HopfVanDerPol, LimitCycle, System
 from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import hold_last
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2
+from nwb_latents.pipeline.sources.simulator.planar_systems import (
+    Duffing,
+    HopfVanDerPol,
+    LimitCycle,
+    System,
+    duffing_systems,
+)
 
 FEW = Recipe(n_bins=60, n_trials={"train": 6, "val": 2, "test": 5})
 

@@ -143,6 +143,24 @@ class Duffing:
         return np.stack([x + v * self.dt, v + (self.a * v - x * (self.b + self.c * x * x)) * self.dt], -1)
 
 
+def duffing_systems(n_damping: int = 4, n_stiffness: int = 5) -> dict[str, System]:
+    """Return a grid of Duffing systems by name, with one well and with two.
+
+    The grid is ``a ∈ [−0.8, −0.1]`` by ``b ∈ [−1.4, 1]``, 20 pairs by default; the paper's own pairs are
+    not known.
+
+    Examples
+    --------
+    >>> len(duffing_systems())
+    20
+    """
+    return {
+        f"duffing_a{a:+.3f}_b{b:+.3f}": Duffing(float(a), float(b))
+        for a in np.linspace(-0.8, -0.1, n_damping)
+        for b in np.linspace(-1.4, 1.0, n_stiffness)
+    }
+
+
 def noise_per_step(dt: float, *, sigma: float = SIGMA, scaling: NoiseScaling = "sqrt_dt") -> float:
     """Return the standard deviation of one step's noise: ``σ √dt``, or ``σ dt`` as the authors' code has it.
 

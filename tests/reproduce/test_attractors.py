@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nwb_latents.models.synthetic.attractors import (
+from benchmarks.reproduce.systems.attractors import (
     ATTRACTORS,
     AttractorName,
     AttractorRecipe,
     attractor_path,
     simulate_attractor,
 )
-from nwb_latents.models.synthetic.flows import flow_path
+from benchmarks.reproduce.systems.flows import flow_path
 
 # Points and eigenvalues as published with the systems.
 KNOWN: dict[AttractorName, list[tuple[tuple[float, ...], tuple[complex, ...]]]] = {

@@ -1,1 +1,0 @@
-"""Simulated dynamical systems with a known best forecast, to test models against."""
