@@ -10,17 +10,17 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages.ingest import ingest
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 DEADLINE_S = 90.0
+
+ROOT = Path(__file__).parents[2]
+"""Where workers find the functions of these tests, which are handed to them by name."""
 
 
 def wait_for(condition, *, what, deadline_s=DEADLINE_S, every_s=0.01):
@@ -92,7 +92,8 @@ class DaskProcesses:
         log = (self.folder / f"{words[0]}-{len(self.processes)}.log").open("w")
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *map(str, words)],
-            cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            cwd=self.folder, stdout=log, stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         log.close()
         self.processes.append(process)

@@ -22,8 +22,8 @@ from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 RECIPE = IngestRecipe()
 N_TRIALS, N_UNITS, GAP = 30, 8, 20
 DRAWING = {
-    "figures": ("draw_velocity", "draw_trajectories", "draw_summary"),
-    "decode_figures": ("draw_parts", "draw_lag_scan", "draw_transfer"),
+    "figures.velocity": ("draw_velocity", "draw_trajectories", "draw_summary"),
+    "figures.decoding": ("draw_parts", "draw_lag_scan", "draw_transfer"),
 }
 SIGNALS = (("rates", None), ("reconstruction", "echo"), ("forecast", "echo"))
 PER_TRIAL = (
