@@ -129,12 +129,24 @@ def read_attributes(where: Path | StoreLocation | str) -> StoreAttributes | None
     if content is None:
         return None
     try:
-        raw = json.loads(content)["attributes"]
-        for key in _JSON_ATTRIBUTES:
-            raw[key] = json.loads(raw.get(key, "null"))
-        return StoreAttributes.model_validate(raw)
-    except (KeyError, TypeError, ValueError, ValidationError):
+        return attributes_of(json.loads(content)["attributes"])
+    except (DataError, KeyError, TypeError, ValueError):
         return None
+
+
+def attributes_of(written: Mapping[str, Any]) -> StoreAttributes:
+    """Return the attributes of a store from those of one of its datasets, as `to_dataset` wrote them.
+
+    Raises
+    ------
+    DataError
+        If one is missing or does not fit.
+    """
+    try:
+        nested = {key: json.loads(written.get(key, "null")) for key in _JSON_ATTRIBUTES}
+        return StoreAttributes.model_validate({**written, **nested})
+    except (TypeError, ValueError, ValidationError) as error:
+        raise DataError(f"These are not the attributes of a trial store: {error}") from error
 
 
 def read_trials(where: Path | StoreLocation | str) -> xr.Dataset:
