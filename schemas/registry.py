@@ -22,12 +22,20 @@ OWN = "nwb-latents"
 """The distribution whose parts come first."""
 
 
-class UnknownPartError(ValueError):
+class PartError(ValueError):
+    """A registered part cannot be had."""
+
+    exit_code = 4
+
+
+class UnknownPartError(PartError):
     """There is no part of that name."""
 
 
-class BrokenPartError(ValueError):
+class BrokenPartError(PartError):
     """A part is registered, but cannot be had: it does not import, or two distributions claim its name."""
+
+    exit_code = 5
 
 
 class Registry(Generic[Part]):

@@ -15,9 +15,10 @@ import pytest
 from scipy.integrate import cumulative_trapezoid
 
 from nwb_latents.pipeline.signals.recording import Recording, Series, TrialTable, UnitTable
+from nwb_latents.schemas import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 
@@ -201,3 +202,39 @@ def pipeline_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProces
         )
 
     return run
+
+
+@pytest.fixture
+def plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Return a function that makes a distribution of one module importable, with its entry points.
+
+    ``plug("lab_parts", source, layouts={"lab": "lab_parts:LAYOUT"})`` registers a layout.
+    """
+
+    def forget() -> None:
+        registry._by_name.cache_clear()
+        for each in vars(registry).values():
+            if isinstance(each, registry.Registry):
+                each._loaded.clear()
+
+    def install(module: str, source: str, *, version: str = "1.0", **groups: dict[str, str]) -> Path:
+        place = tmp_path / "site" / module
+        place.mkdir(parents=True)
+        (place / f"{module}.py").write_text(source, encoding="utf-8")
+        told = place / f"{module}-{version}.dist-info"
+        told.mkdir()
+        (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: {version}\n")
+        lines = [
+            line
+            for kind, parts in groups.items()
+            for line in (f"[nwb_latents.{kind}]", *(f"{name} = {value}" for name, value in parts.items()))
+        ]
+        (told / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        monkeypatch.syspath_prepend(str(place))
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        forget()
+        return place
+
+    yield install
+    monkeypatch.undo()
+    forget()

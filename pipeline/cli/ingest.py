@@ -224,7 +224,7 @@ def _source(
 
     name = str(dandiset)
     token = os.environ.get(token_env)
-    known = {**known_dandisets(), **read_catalog(catalog).dandisets} if instance == MAIN_ARCHIVE else {}
+    known = known_dandisets(read_catalog(catalog).dandisets) if instance == MAIN_ARCHIVE else {}
     return DandiSource(
         name,
         instance=instance,

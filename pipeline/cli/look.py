@@ -361,7 +361,7 @@ def _known(catalog: Path) -> dict[str, DandisetEntry]:
     from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
     from nwb_latents.pipeline.stores.catalog import read_catalog
 
-    return {**known_dandisets(), **read_catalog(catalog).dandisets}
+    return known_dandisets(read_catalog(catalog).dandisets)
 
 
 def _pinned(wanted: list[str], catalog: Path, instance: str) -> dict[str, DandisetEntry]:

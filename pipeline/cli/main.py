@@ -18,6 +18,7 @@ from typer.exceptions import TyperException
 from nwb_latents.pipeline.cli import embed, evaluate, export, forecast, imports, look, recut, run, sweep
 from nwb_latents.pipeline.cli.options import settings_command
 from nwb_latents.pipeline.errors import PipelineError
+from nwb_latents.schemas.registry import PartError
 
 app = typer.Typer(
     name="pipeline",
@@ -53,7 +54,7 @@ def main() -> None:
 def _run() -> int:
     try:
         code = app(standalone_mode=False)
-    except PipelineError as error:
+    except (PipelineError, PartError) as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             traceback.print_exc()
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))

@@ -6,24 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
-from nwb_latents.pipeline.nwb.layouts import (
-    area2_bump,
-    churchland_maze,
-    even_chen,
-    falcon_h1,
-    falcon_m1,
-    falcon_m2,
-    generic,
-    nlb_maze,
-    perich_miller,
-    random_target,
-    ready_set_go,
-)
 from nwb_latents.pipeline.nwb.observed_time import apply_mask
 from nwb_latents.pipeline.nwb.rebase import Parts, rebase
+from nwb_latents.pipeline.nwb.recognition import layout_of
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
@@ -31,24 +19,6 @@ from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
     from nwb_latents.schemas.recipe import IngestRecipe
-
-LAYOUTS: dict[str, Layout] = {
-    layout.name: layout
-    for layout in (
-        falcon_h1.LAYOUT,
-        falcon_m1.LAYOUT,
-        falcon_m2.LAYOUT,
-        perich_miller.LAYOUT,
-        churchland_maze.LAYOUT,
-        even_chen.LAYOUT,
-        ready_set_go.LAYOUT,
-        area2_bump.LAYOUT,
-        random_target.LAYOUT,
-        nlb_maze.LAYOUT,
-        generic.LAYOUT,
-    )
-}
-"""Layout adapters by name; the first that recognises a file reads it, `generic` recognises all."""
 
 _UNIT_ARRAYS = (
     "id", "spike_times", "spike_times_index", "obs_intervals", "obs_intervals_index", "electrodes",
@@ -204,35 +174,6 @@ def needed_paths(file: NwbFile, recipe: IngestRecipe) -> set[str]:
     series |= {path for path in (layout.mask, *layout.also_reads) if path is not None}
     paths |= {f"{path}/{name}" for path in series for name in ("data", "timestamps", "starting_time")}
     return {path for path in paths if file.shape(path) is not None}
-
-
-def layout_of(file: NwbFile, name: str = "auto") -> Layout:
-    """Return the layout adapter that reads a file.
-
-    Parameters
-    ----------
-    file
-        The open file.
-    name
-        Name of the adapter; ``auto``: the first that recognises the file.
-
-    Raises
-    ------
-    DataError
-        If the adapter does not recognise the file.
-    SettingsError
-        If there is no adapter of that name.
-    """
-    if name == "auto":
-        return next(layout for layout in LAYOUTS.values() if layout.recognises(file))
-    if name not in LAYOUTS:
-        raise SettingsError(f"layout: expected auto or one of {', '.join(LAYOUTS)}, found {name!r}.")
-    layout = LAYOUTS[name]
-    if not layout.recognises(file):
-        raise DataError(
-            f"{file.name}: is not of the layout {name} ({layout.summary}). Use --set layout=auto."
-        )
-    return layout
 
 
 def _support(position: Series | None, velocity: Series | None, spikes: FloatArray) -> FloatArray:

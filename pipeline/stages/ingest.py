@@ -15,6 +15,7 @@ from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, append_attempts, la
 from nwb_latents.pipeline.cluster.runner import run_tasks
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
+from nwb_latents.pipeline.nwb.recognition import require_layouts
 from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
 from nwb_latents.pipeline.stages.ingest_plan import Selection, estimate_asset, plan_assets, planned_events
 from nwb_latents.pipeline.stages.ingest_session import (
@@ -97,12 +98,16 @@ def ingest(
         that of the failures.
     DataError
         If nothing is selected.
+    SettingsError
+        If the recipe names a layout there is not.
     MachineError
-        If the disk, or the cluster as a whole, does not do its part. What was done before is kept.
+        If a layout cannot be loaded, or the disk, or the cluster as a whole, does not do its part. What was
+        done before is kept.
     """
     recipe = recipe or IngestRecipe()
     selection = selection or Selection()
     parse_cluster(cluster)
+    require_layouts(recipe.layout)
     catalog = read_catalog(catalog_path)
     place = StoreLocation.parse(stores or "stores", base=catalog_path.parent.resolve()) / recipe.recipe_id
     ledger = _Ledger(ledger_path(catalog_path, recipe), recipe.recipe_id, report)

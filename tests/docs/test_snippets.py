@@ -16,6 +16,7 @@ from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.simulate import simulate
 from nwb_latents.pipeline.stages.train import train
+from nwb_latents.schemas.catalog import DandisetEntry
 from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
@@ -82,6 +83,7 @@ def test_the_python_of_a_page_runs(
     capsys.readouterr()
     if page.name == "CONTRIBUTING.md":
         assert isinstance(names["LAYOUT"], Layout)
+        assert DandisetEntry.model_validate(names["DANDISET"]).layout == names["LAYOUT"].name
 
 
 def test_the_readme_shows_python() -> None:

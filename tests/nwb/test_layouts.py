@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.nwb.file import open_nwb
-from nwb_latents.pipeline.nwb.read import LAYOUTS, layout_of, read_recording
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.nwb.recognition import by_priority, layout_of, require_layouts
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
 from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.registry import LAYOUTS
 
 RECIPE = IngestRecipe()
 EXPECTED = {
@@ -39,7 +41,7 @@ def test_a_file_is_told_from_all_others_and_read_under_canonical_names(draft, nw
 
 def test_every_family_but_the_generic_one_has_a_small_file_here():
     assert set(EXPECTED) == set(LAYOUTS) - {"generic"}
-    assert list(LAYOUTS)[-1] == "generic"
+    assert by_priority()[-1].name == "generic"
 
 
 @pytest.mark.parametrize("dandiset", known_dandisets())
@@ -108,3 +110,47 @@ def test_a_layout_that_does_not_fit_is_refused_by_name(draft, nwb_path):
         assert layout_of(file, "nlb").name == "nlb"
         with pytest.raises(DataError, match=r"is not of the layout 000070 .*layout=auto"):
             layout_of(file, "000070")
+
+
+LAB = """
+from nwb_latents.pipeline.nwb.layouts.layout import Layout
+LAYOUT = Layout(name="lab", summary="of a lab", recognises=lambda file: file.has("acquisition"), **{more})
+"""
+
+
+def lab_layout(plug, **more):
+    plug("lab_layouts", LAB.replace("{more}", repr(more)), layouts={"lab": "lab_layouts:LAYOUT"})
+
+
+def test_a_layout_of_another_distribution_reads_its_files(draft, nwb_path, plug):
+    lab_layout(plug, priority=1, finds_series=False, needs_kinematics=False)
+    path = draft("000954").write(nwb_path)
+    with open_nwb(path) as file:
+        assert layout_of(file).name == "lab"
+        assert layout_of(file, "000954").name == "000954"
+    assert read_recording(path, IngestRecipe(layout="lab")).layout == "lab"
+
+
+def test_two_layouts_that_recognise_a_file_are_refused_and_both_named(draft, nwb_path, plug):
+    lab_layout(plug)
+    with (
+        open_nwb(draft("000954").write(nwb_path)) as file,
+        pytest.raises(DataError, match=r"000954 \(nwb-latents .*\) and lab \(lab_layouts 1.0\) .*layout="),
+    ):
+        layout_of(file)
+
+
+def test_a_layout_there_is_not_is_refused_before_anything_is_read(plug):
+    with pytest.raises(SettingsError, match="no layout is called '000689'; did you mean 000688"):
+        require_layouts("000689")
+    plug("broken_layouts", "import nothing_of_that_name", layouts={"lab": "broken_layouts:LAYOUT"})
+    for name in ("lab", "auto"):
+        with pytest.raises(MachineError, match=r"'lab' of broken_layouts 1.0 .*nothing_of_that_name"):
+            require_layouts(name)
+    require_layouts("000688")
+
+
+def test_a_layout_is_registered_under_its_own_name(plug):
+    plug("lab_layouts", LAB.replace("{more}", "{}"), layouts={"other": "lab_layouts:LAYOUT"})
+    with pytest.raises(MachineError, match=r"'other' of lab_layouts 1.0 is called 'lab'"):
+        require_layouts("other")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import SettingsError
-from nwb_latents.pipeline.nwb.read import LAYOUTS, read_recording
+from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
 from nwb_latents.pipeline.stores.nlb_settings import (
@@ -17,6 +17,7 @@ from nwb_latents.pipeline.stores.nlb_settings import (
 )
 from nwb_latents.schemas.export import NlbExport
 from nwb_latents.schemas.nlb import NLB_DATASETS
+from nwb_latents.schemas.registry import LAYOUTS
 
 # key: bins of 5 ms, units in and out, test phase, val phase, lag, kernel; Pei et al. 2021 and nlb_tools.
 PUBLISHED = {

@@ -200,7 +200,10 @@ def test_as_many_times_as_samples(small_nwb, reaches):
 
 def test_unknown_layout(small_nwb):
     check_refused(
-        small_nwb, "expected auto or one of", recipe=IngestRecipe(layout="nope"), error=SettingsError
+        small_nwb,
+        "layout: no layout is called 'nope'.* There are: .*generic.* auto takes the one that recognises",
+        recipe=IngestRecipe(layout="nope"),
+        error=SettingsError,
     )
 
 

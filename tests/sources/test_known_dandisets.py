@@ -2,9 +2,10 @@
 
 import pytest
 
-from nwb_latents.pipeline.errors import SettingsError
-from nwb_latents.pipeline.nwb.read import LAYOUTS
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.sources.known_dandisets import known_dandisets, parse_dandisets
+from nwb_latents.schemas.catalog import DandisetEntry
+from nwb_latents.schemas.registry import LAYOUTS
 
 
 def test_all_of_them_are_there():
@@ -69,3 +70,53 @@ def test_only_the_dandisets_of_a_catalog_are_looked_at():
 def test_damaged_catalog_is_told(text, message):
     with pytest.raises(SettingsError, match=message):
         parse_dandisets(text, source="c.yaml")
+
+
+ENTRY = {"title": "Reaches of a lab", "version": "0.1", "layout": "generic", "tasks": ["CO"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("ONE = {entry}", "000999"),
+        ("from nwb_latents.schemas.catalog import DandisetEntry\nONE = DandisetEntry(**{entry})", "000999"),
+        ("ONE = {{'000999': {entry}}}", "lab"),
+        ("def ONE(): return {{'000999': {entry}}}", "lab"),
+    ],
+)
+def test_another_distribution_enters_a_dandiset(plug, source, name):
+    plug("lab_dandisets", source.format(entry=ENTRY), dandisets={name: "lab_dandisets:ONE"})
+    known = known_dandisets()
+    assert known["000999"] == DandisetEntry(**ENTRY)
+    assert "000688" in known
+
+
+def test_the_entry_of_the_users_catalog_counts_and_that_is_said(plug, caplog):
+    plug("lab_dandisets", f"ONE = {ENTRY}", dandisets={"000999": "lab_dandisets:ONE"})
+    own = DandisetEntry(**{**ENTRY, "version": "0.2"})
+    assert known_dandisets({"000999": own})["000999"].version == "0.2"
+    assert "000999: the entry of your catalog counts, not the other one of lab_dandisets 1.0" in caplog.text
+    caplog.clear()
+    assert known_dandisets({"000688": known_dandisets()["000688"]})
+    assert not caplog.text
+
+
+def test_two_distributions_that_differ_over_a_dandiset_are_refused_unless_the_user_decides(plug):
+    plug("lab_dandisets", f"ONE = {ENTRY}", dandisets={"000688": "lab_dandisets:ONE"})
+    with pytest.raises(SettingsError, match=r"000688: nwb-latents .* and lab_dandisets 1.0 give different"):
+        known_dandisets()
+    assert known_dandisets({"000688": DandisetEntry(**ENTRY)})["000688"].title == "Reaches of a lab"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({**ENTRY, "layout": "generik"}, "lab_dandisets 1.0, .*000999: no layout is called 'generik'"),
+        ({**ENTRY, "versoin": "1"}, "lab_dandisets 1.0, .*000999.versoin"),
+        (3, "lab_dandisets 1.0, .*Expected an entry as in catalog.yaml"),
+    ],
+)
+def test_an_entry_that_cannot_be_used_names_the_distribution_it_is_of(plug, entry, message):
+    plug("lab_dandisets", f"ONE = {entry}", dandisets={"000999": "lab_dandisets:ONE"})
+    with pytest.raises(MachineError, match=message):
+        known_dandisets()

@@ -12,4 +12,5 @@ LAYOUT = Layout(
     name="generic",
     summary="any file with units and a position or velocity series",
     recognises=lambda _: True,
+    priority=-100,  # only where nobody knows better
 )

@@ -34,6 +34,10 @@ class Layout:
         One line for users.
     recognises
         Whether a file is of this family.
+    priority
+        Layouts of higher priority are asked first whether they recognise a file: raise it where another
+        layout recognises the same files too, lower it where others know more. 0 of those that know their
+        files by what only these have.
     position, velocity
         Path of the series; several paths: series of one column each, side by side. Both None: those that look
         most like a hand's or cursor's, unless `finds_series` is false.
@@ -81,6 +85,7 @@ class Layout:
     name: str
     summary: str
     recognises: Callable[[NwbFile], bool]
+    priority: int = 0
     position: SeriesPath | None = None
     velocity: SeriesPath | None = None
     finds_series: bool = True

@@ -58,6 +58,7 @@ LAYOUT = Layout(
     name="nlb",
     summary="mazes of the Neural Latents Benchmark (000128, 000138, 000139, 000140)",
     recognises=is_benchmark,
+    priority=-10,  # the benchmark's other files are known by more than its columns
     position="processing/behavior/hand_pos",
     velocity="processing/behavior/hand_vel",
     needs_kinematics=False,
