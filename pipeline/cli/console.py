@@ -13,15 +13,13 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from nwb_latents.pipeline.cli.live_table import duration
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
     from nwb_latents.pipeline.cli.live_table import IngestTable
+    from nwb_latents.schemas.events import Event, PlanEvent, ProgressEvent
 
-QUIET_EVENTS = {"progress", "bytes", "phase"}
 LOG_SECONDS = 10.0
 
 
@@ -31,7 +29,7 @@ class Output:
     Parameters
     ----------
     json_lines
-        Print every event but the fast ones as a JSON line on standard output.
+        Print every event but those for a screen as a JSON line on standard output.
     quiet
         Show results and errors only.
     verbose
@@ -62,10 +60,20 @@ class Output:
             self._table.close()
             self._table = None
 
-    def __call__(self, event: dict[str, object]) -> None:
+    def __call__(self, event: Event | dict[str, object]) -> None:
         """Show one event."""
-        if self.json_lines and event["event"] not in QUIET_EVENTS:
-            sys.stdout.write(json.dumps(_finite(event), default=str) + "\n")
+        if isinstance(event, dict):
+            # Some stages still say theirs so.
+            text = json.dumps(_finite(event), default=str)
+            if event["event"] in {"score", "evaluation"}:
+                if self.json_lines:
+                    sys.stdout.write(text + "\n")
+                return
+            from nwb_latents.schemas.events import parse_event
+
+            event = parse_event(text)
+        if self.json_lines and event.is_printed:
+            sys.stdout.write(event.line() + "\n")
             sys.stdout.flush()
         if not self.quiet:
             self._show(event)
@@ -96,72 +104,42 @@ class Output:
         width = None if sys.stdout.isatty() else 140
         Console(file=sys.stdout, width=width, highlight=False).print(grid)
 
-    def _show(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "plan":
-            self._plan(event)
-        elif kind == "planned":
-            self._line(_planned_line(event))
-        elif kind == "session":
-            self._session(event)
-        elif kind == "retry":
-            if self._table is not None:
-                self._table.take(event)
-            self._line(
-                f"{event['session']}: attempt {event['attempt']} failed, again elsewhere ({event['reason']})"
-            )
-        elif kind == "run":
-            self._line(_run_line(event))
-        elif kind == "generation":
-            self._line(_generation_line(event))
-        elif kind == "source":
-            self._line(f"{event['source']}: {event['status']} ({event['reason']})")
-        elif kind in QUIET_EVENTS:
-            self._advance(event)
-        elif kind == "note":
-            self._line(f"note: {event['text']}")
-        elif self.verbose:
-            self._line(json.dumps(_finite(event), default=str))
+    def _show(self, event: Event) -> None:
+        from nwb_latents.pipeline.cli.event_text import event_text
+        from nwb_latents.schemas.events import BytesEvent, PhaseEvent, PlanEvent, ProgressEvent, SessionEvent
 
-    def _plan(self, event: dict[str, Any]) -> None:
-        self._planned, self._done = int(event["n_sessions"]), 0
-        words = [f"{event['n_sessions']} files"]
-        if event.get("bytes"):
-            words.append(f"{event['bytes'] / 1e6:.1f} MB")
-        if event.get("seconds"):
-            words.append(f"about {duration(event['seconds'])} of work")
-        if event.get("memory_bytes"):
-            words.append(f"up to {event['memory_bytes'] / 1e9:.1f} GB of memory each")
-        self._line(f"{', '.join(words)}; recipe {event['recipe']}, stores in {event['stores']}")
-        if event.get("stage") == "ingest" and sys.stderr.isatty():
+        if self._table is not None and self._table.take(event):
+            return
+        match event:
+            case BytesEvent():
+                self._advance(event.source, event.done, event.total)
+            case ProgressEvent():
+                self._progressed(event)
+            case PhaseEvent() if not self.verbose:
+                return
+            case _:
+                text = event_text(event)
+                if isinstance(event, SessionEvent):
+                    self._done += 1
+                    text = f"[{self._done}/{self._planned}] {text}" if self._planned else text
+                if text is not None or self.verbose:
+                    self._line(event.line() if text is None else text)
+        if isinstance(event, PlanEvent):
+            self._plan(event)
+
+    def _plan(self, event: PlanEvent) -> None:
+        self._planned, self._done = event.n_sessions, 0
+        if sys.stderr.isatty():
             from nwb_latents.pipeline.cli.live_table import IngestTable
 
-            self._table = IngestTable(_stderr())
-            self._table.plan(event)
+            self._table = IngestTable(_stderr(), planned=event.n_sessions)
 
-    def _session(self, event: dict[str, Any]) -> None:
-        self._done += 1
-        if self._table is not None:
-            self._table.take(event)
-        of = f"[{self._done}/{self._planned}] " if self._planned else ""
-        made = f"{event['n_trials']} trials, {event['n_units']} units" if event.get("n_trials") else ""
-        took = f"{event['seconds']:.1f} s" if event.get("seconds") else ""
-        words = [w for w in (made, took, str(event.get("reason") or "")) if w]
-        self._line(f"{of}{event['session']}: {event['status']}" + (f" ({'; '.join(words)})" if words else ""))
+    def _progressed(self, event: ProgressEvent) -> None:
+        from nwb_latents.pipeline.cli.event_text import measured_text
 
-    def _advance(self, event: dict[str, Any]) -> None:
-        if self._table is not None and event.get("stage") == "ingest":
-            self._table.take(event)
-            return
-        if event["event"] == "phase":
-            if self.verbose:
-                self._line(f"{event['session']}: {event['phase']}")
-            return
-        total, done = event.get("total"), event.get("done", event.get("step", 0))
-        name = str(event.get("source") or event.get("run") or event.get("stage") or "")
-        detail = "".join(
-            f"  {k} {event[k]:.4g}" for k in ("loss", "val_loss") if isinstance(event.get(k), int | float)
-        )
+        self._advance(event.run or event.stage, event.step, event.total, detail=measured_text(event))
+
+    def _advance(self, name: str, done: int, total: int, *, detail: str = "") -> None:
         if not sys.stderr.isatty():
             if time.monotonic() - self._last_line > LOG_SECONDS:
                 self._last_line = time.monotonic()
@@ -197,36 +175,6 @@ def _stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
-
-
-def _planned_line(event: dict[str, Any]) -> str:
-    words = [f"{event['bytes'] / 1e6:.1f} MB"]
-    if "seconds" in event:
-        words += [f"{duration(event['seconds'])}", f"{event['memory_bytes'] / 1e9:.1f} GB of memory"]
-    known = ", in the catalog" if event.get("in_catalog") else ""
-    return f"  {event['session']}  {', '.join(words)}{known}  {event['source']}"
-
-
-def _run_line(event: dict[str, Any]) -> str:
-    metrics = event.get("metrics") or {}
-    shown = ", ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, int | float))
-    words = [
-        str(event.get("status", "")),
-        f"{event['steps']} steps" if event.get("steps") is not None else "",
-        shown,
-    ]
-    words.append(str(event.get("reason") or ""))
-    return f"run {event.get('run')}: " + ", ".join(w for w in words if w)
-
-
-def _generation_line(event: dict[str, Any]) -> str:
-    words = [f"best {event['metric']} {event['value']:.5g} (member {event['member']})"]
-    if event["best_generation"] != event["generation"]:
-        words.append(f"lowest so far {event['best_value']:.5g} in generation {event['best_generation']}")
-    words += [f"{event[what]} {what}" for what in ("copied", "diverged") if event[what]]
-    if event["stopped"]:
-        words.append(f"ends: {event['stopped']}" if event["stopped"] != "generations" else "ends")
-    return f"generation {event['generation']}/{event['generations']}: " + ", ".join(words)
 
 
 def _finite(value: Any) -> Any:

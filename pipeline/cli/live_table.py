@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.cli.event_text import duration
+from nwb_latents.schemas.events import BytesEvent, PhaseEvent, RetryEvent, SessionEvent
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.live import Live
+
+    from nwb_latents.schemas.events import Event
 
 REFRESH_HZ = 4.0
 MOST_ROWS = 12
@@ -33,37 +38,39 @@ class IngestTable:
     ----------
     console
         Terminal.
+    planned
+        How many sessions there are.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, planned: int) -> None:
         self._console = console
         self._live: Live | None = None
         self._rows: dict[str, Row] = {}
-        self._planned = 0
+        self._planned = planned
         self._counts: dict[str, int] = {}
         self._began = time.monotonic()
 
-    def plan(self, event: dict[str, Any]) -> None:
-        """Take the plan: how many sessions there are."""
-        self._planned, self._counts, self._began = int(event["n_sessions"]), {}, time.monotonic()
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Take a ``bytes``, ``phase``, ``retry`` or ``session`` event."""
-        source = str(event.get("source") or event.get("session"))
-        if event["event"] == "session":
-            self._rows.pop(source, None)
-            self._counts[event["status"]] = self._counts.get(event["status"], 0) + 1
-        elif event["event"] == "retry":
-            self._rows.pop(source, None)
-        else:
-            row = self._rows.setdefault(source, Row(source, began=time.monotonic()))
-            row.session = str(event.get("session") or row.session)
-            if event["event"] == "bytes":
-                row.done, row.total = int(event["done"]), int(event["total"])
+    def take(self, event: Event) -> bool:
+        """Take an event; True if it is for the table alone."""
+        match event:
+            case SessionEvent():
+                self._rows.pop(event.source or event.session, None)
+                self._counts[event.status] = self._counts.get(event.status, 0) + 1
+                return False
+            case RetryEvent():
+                self._rows.pop(event.source, None)
+                return False
+            case BytesEvent():
+                row = self._row(event.source)
+                row.done, row.total = event.done, event.total
                 row.phase = "fetching" if row.done < row.total else row.phase or "fetched"
-            else:
-                row.phase = str(event["phase"])
-            self._show()
+            case PhaseEvent():
+                row = self._row(event.source)
+                row.session, row.phase = event.session, event.phase
+            case _:
+                return False
+        self._show()
+        return True
 
     def print(self, text: str) -> bool:
         """Print a line above the table; False if the table is not shown."""
@@ -96,6 +103,9 @@ class IngestTable:
         yield table
         yield self._summary(now)
 
+    def _row(self, source: str) -> Row:
+        return self._rows.setdefault(source, Row(source, began=time.monotonic()))
+
     def _summary(self, now: float) -> str:
         finished = sum(self._counts.values())
         counts = ", ".join(f"{self._counts[s]} {s}" for s in LEAVES if self._counts.get(s))
@@ -111,16 +121,3 @@ class IngestTable:
 
             self._live = Live(self, console=self._console, refresh_per_second=REFRESH_HZ, transient=True)
             self._live.start()
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as a person says it.
-
-    Examples
-    --------
-    >>> duration(42.4), duration(90), duration(7300)
-    ('42 s', '1.5 min', '2.0 h')
-    """
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"

@@ -14,12 +14,14 @@ from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
 from nwb_latents.pipeline.errors import MachineError, SettingsError, UsageError
 from nwb_latents.pipeline.machine import available_cores
+from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from distributed import Client
 
+    from nwb_latents.pipeline.cluster.task_batch import Report
     from nwb_latents.schemas.cluster import ClusterSettings
 
 CONNECT_SECONDS = 30.0
@@ -45,7 +47,7 @@ def open_client(
     settings: ClusterSettings,
     *,
     memory_bytes: Sequence[int],
-    report: Callable[[dict[str, object]], None],
+    report: Report,
 ) -> Iterator[Client]:
     """Connect to a cluster, starting it where `kind` says so; what was started is ended at the end.
 
@@ -72,7 +74,7 @@ def open_client(
         client, cluster = _connect(Client, kind, settings, memory_bytes, report)
         try:
             if kind.name == "address" or importlib.util.find_spec("bokeh"):
-                report({"event": "note", "text": f"dask dashboard: {client.dashboard_link}"})
+                report(NoteEvent(text=f"dask dashboard: {client.dashboard_link}"))
             yield client
         finally:
             # A scheduler that is gone cannot be told goodbye: do not wait for it.
@@ -86,7 +88,7 @@ def _connect(
     kind: ClusterKind,
     settings: ClusterSettings,
     memory_bytes: Sequence[int],
-    report: Callable[[dict[str, object]], None],
+    report: Report,
 ) -> tuple[Client, Any]:
     cluster: Any = None
     try:
@@ -168,7 +170,7 @@ def _local(
     kind: ClusterKind,
     settings: ClusterSettings,
     memory_bytes: Sequence[int],
-    report: Callable[[dict[str, object]], None],
+    report: Report,
 ) -> Any:
     import dask  # noqa: PLC0415
     from distributed import LocalCluster  # noqa: PLC0415
@@ -176,11 +178,11 @@ def _local(
     n = local_workers(kind.n_workers, memory_bytes)
     if kind.n_workers is not None and n < min(kind.n_workers, len(memory_bytes)):
         largest = max(memory_bytes) / GIB
-        report({
-            "event": "note",
-            "text": f"--cluster {kind.word}: {n} at once, because sessions are estimated to need up to "
-            f"{largest:.1f} GiB each and {memory_share() / GIB:.1f} GiB may be used",
-        })  # fmt: skip
+        text = (
+            f"--cluster {kind.word}: {n} at once, because sessions are estimated to need up to "
+            f"{largest:.1f} GiB each and {memory_share() / GIB:.1f} GiB may be used"
+        )
+        report(NoteEvent(text=text))
     # Giving freed memory back after every array, and sampling the stack all the time, cost a session of
     # large arrays a third of its time. These are what the allocator finds by itself in a plain process.
     environ = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
@@ -205,7 +207,7 @@ def _batch(
     kind: ClusterKind,
     settings: ClusterSettings,
     memory_bytes: Sequence[int],
-    report: Callable[[dict[str, object]], None],
+    report: Report,
 ) -> Any:
     try:
         import dask_jobqueue  # noqa: PLC0415
@@ -232,11 +234,8 @@ def _batch(
         cluster.adapt(minimum_jobs=0, maximum_jobs=n_jobs)
     else:
         cluster.scale(jobs=n_jobs)
-    report({
-        "event": "note",
-        "text": f"{n_jobs} {kind.word} jobs submitted, each of {words['processes']} × "
-        f"{words['memory']} / {words['processes']}, {settings.walltime}",
-    })  # fmt: skip
+    each = f"{words['processes']} × {words['memory']} / {words['processes']}, {settings.walltime}"
+    report(NoteEvent(text=f"{n_jobs} {kind.word} jobs submitted, each of {each}"))
     return cluster
 
 

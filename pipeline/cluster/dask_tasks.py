@@ -23,20 +23,22 @@ from nwb_latents.pipeline.cluster.task_batch import (
     Work,
 )
 from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.schemas.events import NoteEvent, parse_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from distributed import Client, Future
 
+    from nwb_latents.schemas.events import Event
+
 POLL_SECONDS = 1.0
 WORKERS_SECONDS = 5.0
 """How often to ask how many workers there are."""
 
 EVENT_SECONDS = 0.5
-"""A task reports fast events at most this often."""
+"""A task reports frequent events at most this often."""
 
-FAST_EVENTS = ("bytes", "progress")
 _AGAIN = "Run the same command again: what is done is kept."
 
 
@@ -66,14 +68,14 @@ class Call(Generic[Shared, Task, Result]):
         worker.log_event(self.topic, {"index": index, "worker": worker.address, "host": host, "pid": pid})
         last = [0.0]
 
-        def report(event: dict[str, object]) -> None:
-            if event["event"] in FAST_EVENTS:
+        def report(event: Event) -> None:
+            if event.is_frequent:
                 if time.monotonic() - last[0] < EVENT_SECONDS:
                     return
                 last[0] = time.monotonic()
-            worker.log_event(self.topic, {"event": event})
+            worker.log_event(self.topic, {"event": event.line()})
 
-        return Answer(self.work.do(self.work.shared, task, report), host, pid, worker.address)
+        return Answer(self.work.do(self.work.shared, task, report), host, pid, worker.address)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -177,7 +179,7 @@ class DaskTasks(Generic[Shared, Task, Result]):
 
     def _event(self, said: dict[str, Any]) -> Iterator[Attempted[Task, Result]]:
         if "event" in said:
-            self._report(said["event"])
+            self._report(parse_event(said["event"]))
             return
         index = int(said["index"])
         if index not in self._futures:
@@ -264,7 +266,7 @@ class DaskTasks(Generic[Shared, Task, Result]):
             return
         if not self._waiting_noted:
             self._waiting_noted = True
-            self._report({"event": "note", "text": f"--cluster {self._word}: waiting for a worker"})
+            self._report(NoteEvent(text=f"--cluster {self._word}: waiting for a worker"))
         if self._patience_s is not None and now - max(self._seen_workers, self._heard) > self._patience_s:
             raise MachineError(
                 f"--cluster {self._word}: no worker for {self._patience_s:g} s. Start workers (dask worker "

@@ -20,10 +20,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
 from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from nwb_latents.pipeline.cluster.task_batch import Report
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -99,7 +102,7 @@ class RayWorkers:
 
     n: int
     gpu_share: float
-    report: Callable[[dict[str, object]], None]
+    report: Report
 
     def run(self, work: Callable[[Task], Result], search: Search[Task, Result], *, folder: Path) -> None:
         """Do what a search asks for, one trial of Ray Tune for each task, until it asks for no more.
@@ -146,9 +149,7 @@ class RayWorkers:
 
 
 @contextmanager
-def ray_workers(
-    workers: int, *, gpus: bool, report: Callable[[dict[str, object]], None]
-) -> Iterator[RayWorkers]:
+def ray_workers(workers: int, *, gpus: bool, report: Report) -> Iterator[RayWorkers]:
     """Start Ray on this machine, or connect to the cluster that ``RAY_ADDRESS`` names.
 
     Parameters
@@ -190,7 +191,7 @@ def ray_workers(
             share = share_of_gpu(workers, n_gpus)
             where = "" if address == "local" else f" of {address}"
             on = f", {n_gpus} GPUs, {share:g} of one each" if share else ""
-            report({"event": "note", "text": f"{workers} workers{where}{on}"})
+            report(NoteEvent(text=f"{workers} workers{where}{on}"))
             yield RayWorkers(workers, share, report)
         finally:
             # It prints what it held back of such messages.

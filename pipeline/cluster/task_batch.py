@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, Union
 
-Report = Callable[[dict[str, object]], None]
-"""Receives one event; every event has the key ``event``."""
+from nwb_latents.schemas.events import Event
+
+Report = Callable[[Union[Event, dict[str, object]]], None]  # noqa: UP007
+"""Receives one event. Dictionaries are accepted until the last stage says its events by class."""
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")

@@ -9,6 +9,7 @@ from ray.tune import Callback, Trainable
 from ray.tune.search import Searcher
 
 from nwb_latents.pipeline.errors import MachineError, PipelineError
+from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ray.tune.experiment import Trial
 
     from nwb_latents.pipeline.cluster.ray_tune import Search
+    from nwb_latents.pipeline.cluster.task_batch import Report
 
 RETRIES = 3
 """Times a trial is begun again after its process died."""
@@ -105,7 +107,7 @@ class Deaths(Callback):  # type: ignore[misc] # Ray is not typed for us
         Is told.
     """
 
-    def __init__(self, report: Callable[[dict[str, object]], None]) -> None:
+    def __init__(self, report: Report) -> None:
         self._report = report
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -113,4 +115,4 @@ class Deaths(Callback):  # type: ignore[misc] # Ray is not typed for us
         reason = "killed from outside, out of memory, or a crash"
         task, n = trial.config["task"], trial.num_failures
         text = f"{task}: its worker process died, begun again ({n} of {RETRIES}; {reason})"
-        self._report({"event": "note", "status": "begun again", "reason": reason, "text": text})
+        self._report(NoteEvent(text=text, status="begun again", reason=reason))

@@ -30,6 +30,7 @@ from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.schemas.cluster import Attempt, ClusterSettings
+from nwb_latents.schemas.events import NoteEvent, PlanEvent, RetryEvent, SessionEvent
 from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
@@ -115,13 +116,13 @@ def ingest(
     costs = [estimate_asset(asset, recipe) for asset in assets]
     report(_plan_event(assets, costs, recipe, place.in_catalog(catalog_path)))
     for note in getattr(source, "notes", ()):
-        report({"event": "note", "text": note})
+        report(NoteEvent(text=note))
     if dry_run:
         for event in planned_events(assets, costs, known=_known(catalog, recipe)):
             report(event)
         return []
     if not assets:
-        report({"event": "note", "text": _nothing_left(selection, retry_failed=retry_failed)})
+        report(NoteEvent(text=_nothing_left(selection, retry_failed=retry_failed)))
         return []
     _require_writable(ledger.path.parent)
     job = IngestJob(source, recipe, selection, catalog_path.absolute(), place, mode, force)
@@ -183,7 +184,7 @@ class _Ledger:
         except PipelineError as error:
             if not self._complained:
                 self._complained = True
-                self._report({"event": "note", "text": f"{error} Sessions go on without it."})
+                self._report(NoteEvent(text=f"{error} Sessions go on without it."))
 
 
 def _collect(
@@ -199,10 +200,15 @@ def _collect(
         outcome = attempted.result
         ledger.add(attempted)
         if not attempted.is_final:
-            report({
-                "event": "retry", "session": outcome.name, "source": attempted.task.path,
-                "attempt": attempted.attempt, "host": attempted.host, "reason": outcome.reason,
-            })  # fmt: skip
+            report(
+                RetryEvent(
+                    session=outcome.name,
+                    source=attempted.task.path,
+                    attempt=attempted.attempt,
+                    host=attempted.host,
+                    reason=outcome.reason,
+                )
+            )
             continue
         if outcome.entry is not None:
             batch.add(outcome.entry)
@@ -215,17 +221,16 @@ def _collect(
 
 def _plan_event(
     assets: Sequence[Asset], costs: Sequence[Estimate], recipe: IngestRecipe, stores: str
-) -> dict[str, object]:
-    return {
-        "event": "plan",
-        "stage": "ingest",
-        "n_sessions": len(assets),
-        "bytes": sum(asset.size for asset in assets),
-        "seconds": round(sum(cost.seconds for cost in costs), 1),
-        "memory_bytes": max((cost.memory_bytes for cost in costs), default=0),
-        "recipe": recipe.recipe_id,
-        "stores": stores,
-    }
+) -> PlanEvent:
+    return PlanEvent(
+        stage="ingest",
+        n_sessions=len(assets),
+        bytes=sum(asset.size for asset in assets),
+        seconds=round(sum(cost.seconds for cost in costs), 1),
+        memory_bytes=max((cost.memory_bytes for cost in costs), default=0),
+        recipe=recipe.recipe_id,
+        stores=stores,
+    )
 
 
 def _known(catalog: Catalog, recipe: IngestRecipe) -> set[str]:
@@ -268,17 +273,16 @@ def _failure(failed: list[SessionOutcome], entries: list[SessionEntry], *, n_tas
     return error
 
 
-def _session_event(attempted: Attempted[Asset, SessionOutcome]) -> dict[str, object]:
+def _session_event(attempted: Attempted[Asset, SessionOutcome]) -> SessionEvent:
     outcome = attempted.result
     entry = outcome.entry
-    return {
-        "event": "session",
-        "session": outcome.name,
-        "status": outcome.status,
-        "store": entry.store if entry else None,
-        "n_trials": entry.n_trials if entry else None,
-        "n_units": entry.n_units if entry else None,
-        "seconds": round(outcome.seconds, 3),
-        "reason": outcome.reason,
-        "source": attempted.task.path,
-    }
+    return SessionEvent(
+        session=outcome.name,
+        status=outcome.status,
+        store=entry.store if entry else None,
+        n_trials=entry.n_trials if entry else None,
+        n_units=entry.n_units if entry else None,
+        seconds=round(outcome.seconds, 3),
+        reason=outcome.reason,
+        source=attempted.task.path,
+    )

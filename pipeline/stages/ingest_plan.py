@@ -11,6 +11,7 @@ from nwb_latents.pipeline.cluster.estimate import Estimate, estimate_session
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.identity import label, session_id
+from nwb_latents.schemas.events import PlannedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -134,7 +135,7 @@ def estimate_asset(asset: Asset, recipe: IngestRecipe) -> Estimate:
 
 def planned_events(
     assets: Sequence[Asset], estimates: Sequence[Estimate], *, known: Collection[str]
-) -> Iterator[dict[str, object]]:
+) -> Iterator[PlannedEvent]:
     """Yield one event for each file, for ``--dry-run``.
 
     Parameters
@@ -145,15 +146,14 @@ def planned_events(
         Paths of the assets whose sessions are in the catalog.
     """
     for asset, cost in zip(assets, estimates, strict=True):
-        yield {
-            "event": "planned",
-            "session": session_of_path(asset.path),
-            "source": asset.path,
-            "bytes": asset.size,
-            "memory_bytes": cost.memory_bytes,
-            "seconds": round(cost.seconds, 1),
-            "in_catalog": asset.path in known,
-        }
+        yield PlannedEvent(
+            session=session_of_path(asset.path),
+            source=asset.path,
+            bytes=asset.size,
+            memory_bytes=cost.memory_bytes,
+            seconds=round(cost.seconds, 1),
+            in_catalog=asset.path in known,
+        )
 
 
 def _may_match(asset: Asset, selection: Selection) -> bool:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.schemas.catalog import SessionEntry
+from nwb_latents.schemas.events import BytesEvent, PhaseEvent
 from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, Provenance, StoreAttributes
 
 if TYPE_CHECKING:
@@ -195,7 +196,7 @@ def _up_to_date(job: IngestJob, there: StoreAttributes) -> SessionOutcome:
 
 def _progress(asset: Asset, report: Report) -> Callable[[int, int], None]:
     def progress(done: int, total: int) -> None:
-        report({"event": "bytes", "stage": "ingest", "source": asset.path, "done": done, "total": total})
+        report(BytesEvent(stage="ingest", source=asset.path, done=done, total=total))
 
     return progress
 
@@ -293,5 +294,7 @@ def _refuse_other_file(
     )
 
 
-def _phase(report: Report, asset: Asset, session: str, phase: str) -> None:
-    report({"event": "phase", "stage": "ingest", "source": asset.path, "session": session, "phase": phase})
+def _phase(
+    report: Report, asset: Asset, session: str, phase: Literal["reading", "binning", "writing"]
+) -> None:
+    report(PhaseEvent(stage="ingest", source=asset.path, session=session, phase=phase))

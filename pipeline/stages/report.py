@@ -1,17 +1,22 @@
-"""What a stage says while it works: plain event dictionaries, the same that ``--json`` prints."""
+"""What a stage says while it works: events (`schemas.events`), the same that ``--json`` prints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-Report = Callable[[dict[str, object]], None]
-"""Receives one event; every event has the key ``event``."""
+from nwb_latents.pipeline.cluster.task_batch import Report
+
+if TYPE_CHECKING:
+    from nwb_latents.schemas.events import Event
+
+__all__ = ["Report", "ignore"]
 
 
-def ignore(event: dict[str, object]) -> None:
+def ignore(event: Event | dict[str, object]) -> None:
     """Take an event and do nothing.
 
     Examples
     --------
-    >>> ignore({"event": "progress"})
+    >>> from nwb_latents.schemas.events import NoteEvent
+    >>> ignore(NoteEvent(text="2 workers"))
     """

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from nwb_latents.pipeline.cli.live_table import IngestTable
+from nwb_latents.schemas.events import BytesEvent, PhaseEvent, SessionEvent
 
 
 @pytest.fixture
 def table():
-    shown = IngestTable(Console(width=100, record=True, file=open(os.devnull, "w")))  # noqa: PTH123, SIM115
-    shown.plan({"event": "plan", "n_sessions": 3})
+    shown = IngestTable(Console(width=100, record=True, file=open(os.devnull, "w")), planned=3)  # noqa: PTH123, SIM115
     yield shown
     shown.close()
 
@@ -26,20 +26,20 @@ def text_of(table):
 
 
 def test_sessions_at_work_are_shown_with_stage_and_bytes_and_leave_when_they_end(table):
-    table.take({"event": "bytes", "source": "a.nwb", "done": 20_000_000, "total": 80_000_000})
+    assert table.take(BytesEvent(source="a.nwb", done=20_000_000, total=80_000_000))
     assert "fetching" in text_of(table)
     assert "20/80" in text_of(table)
-    table.take({"event": "phase", "source": "a.nwb", "session": "sub-A_ses-1", "phase": "binning"})
+    assert table.take(PhaseEvent(source="a.nwb", session="sub-A_ses-1", phase="binning"))
     assert "sub-A_ses-1" in text_of(table)
     assert "binning" in text_of(table)
-    table.take({"event": "session", "source": "a.nwb", "session": "sub-A_ses-1", "status": "done"})
+    assert not table.take(SessionEvent(source="a.nwb", session="sub-A_ses-1", status="done"))
     assert "sub-A_ses-1" not in text_of(table)
     assert "1/3 sessions (1 done)" in text_of(table)
 
 
 def test_more_sessions_than_fit_are_counted(table):
     for number in range(40):
-        table.take({"event": "phase", "source": f"{number}.nwb", "session": f"s{number}", "phase": "reading"})
+        table.take(PhaseEvent(source=f"{number}.nwb", session=f"s{number}", phase="reading"))
     assert "and 28 more" in text_of(table)
 
 

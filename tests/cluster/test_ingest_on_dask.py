@@ -48,8 +48,8 @@ def test_workers_make_the_same_stores_as_a_plain_run(
     )
     assert len(entries) == N
     require_complete(tmp_path / "work", contents, serial_stores)
-    assert any("dashboard: http" in e["text"] for e in events if e["event"] == "note")
-    assert {"reading", "binning", "writing"} == {e["phase"] for e in events if e["event"] == "phase"}
+    assert any("dashboard: http" in e.text for e in events if e.event == "note")
+    assert {"reading", "binning", "writing"} == {e.phase for e in events if e.event == "phase"}
     ledger = attempts_of(tmp_path / "work")
     assert {(a.status, a.attempt) for a in ledger} == {("done", 1)}
     assert {a.pid for a in ledger} <= {p.pid for p in dask_processes.processes[1:]}
@@ -115,7 +115,7 @@ def test_without_workers_a_run_says_so_and_gives_up(dask_processes, recordings, 
             tmp_path / "catalog.yaml", FolderSource([recordings]), cluster=dask_processes.address,
             cluster_settings=ClusterSettings(worker_patience_s=2), report=events.append,
         )  # fmt: skip
-    assert sum("waiting for a worker" in e["text"] for e in events if e["event"] == "note") == 1
+    assert sum("waiting for a worker" in e.text for e in events if e.event == "note") == 1
 
 
 def test_two_runs_of_the_same_command_at_once(

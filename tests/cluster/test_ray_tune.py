@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from nwb_latents.schemas.events import NoteEvent
+
 pytest.importorskip("ray.tune")
 pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
-NOTES: list[dict[str, Any]] = []
+NOTES: list[NoteEvent] = []
 
 
 class Rounds:
@@ -82,7 +84,7 @@ def test_a_task_whose_process_dies_is_begun_again_and_reported(workers: RayWorke
     workers.run(dies_once, search, folder=tmp_path / "tune")
     assert search.results == [{0: 0, 1: -1, 2: -2}]
     (note,) = NOTES
-    assert str(note["text"]).startswith("1: its worker process died, begun again (1 of 3")
+    assert note.text.startswith("1: its worker process died, begun again (1 of 3")
 
 
 def test_a_task_whose_process_dies_again_and_again_ends_it(workers: RayWorkers, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def run(folder, tmp_path, **words):
     events = []
     with contextlib.suppress(PartialFailure):
         ingest(tmp_path / "catalog.yaml", FolderSource([folder]), report=events.append, **words)
-    return {e["session"]: e["status"] for e in events if e["event"] == "session"}
+    return {e.session: e.status for e in events if e.event == "session"}
 
 
 def ledger(tmp_path):

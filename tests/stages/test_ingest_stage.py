@@ -34,13 +34,13 @@ def run(folder, tmp_path, **words):
     entries = ingest(
         tmp_path / "work" / "catalog.yaml", FolderSource([folder]), report=events.append, **words
     )
-    return entries, [e for e in events if e["event"] == "session"]
+    return entries, [e for e in events if e.event == "session"]
 
 
 def test_all_sessions_are_stored_and_catalogued(folder, tmp_path):
     entries, events = run(folder, tmp_path)
     assert [e.session for e in entries] == ["sub-A_ses-CO-0", "sub-A_ses-RT-1", "sub-B_ses-CO-2"]
-    assert {e["status"] for e in events} == {"done"}
+    assert {e.status for e in events} == {"done"}
     catalog = read_catalog(tmp_path / "work" / "catalog.yaml")
     assert set(catalog.sessions.values()) == set(entries)
     for entry in entries:
@@ -52,9 +52,9 @@ def test_running_again_does_nothing_and_force_does_it_again(folder, tmp_path):
     first, _ = run(folder, tmp_path)
     again, events = run(folder, tmp_path)
     assert again == first
-    assert {e["status"] for e in events} == {"skipped"}
+    assert {e.status for e in events} == {"skipped"}
     _, events = run(folder, tmp_path, force=True)
-    assert {e["status"] for e in events} == {"done"}
+    assert {e.status for e in events} == {"done"}
 
 
 def test_a_changed_file_is_ingested_again_and_only_it(folder, tmp_path):
@@ -62,7 +62,7 @@ def test_a_changed_file_is_ingested_again_and_only_it(folder, tmp_path):
     with h5py.File(folder / "sub-A_ses-CO-0.nwb", "r+") as h5:
         h5["units/spike_times"][...] += 0.001
     _, events = run(folder, tmp_path)
-    assert {e["session"]: e["status"] for e in events} == {
+    assert {e.session: e.status for e in events} == {
         "sub-A_ses-CO-0": "done", "sub-A_ses-RT-1": "skipped", "sub-B_ses-CO-2": "skipped",
     }  # fmt: skip
 
@@ -160,7 +160,7 @@ def test_a_recording_in_zarr_form_is_ingested_like_a_file(tmp_path):
     shutil.unpack_archive(packed, folder / "small.nwb.zarr")
     recipe = IngestRecipe(align_to="go_cue")
     entries, events = run(folder, tmp_path, recipe=recipe)
-    assert [e["status"] for e in events] == ["done"]
+    assert [e.status for e in events] == ["done"]
     again, events = run(folder, tmp_path, recipe=recipe)
-    assert [e["status"] for e in events] == ["skipped"]
+    assert [e.status for e in events] == ["skipped"]
     assert again == entries

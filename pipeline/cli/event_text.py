@@ -1,0 +1,131 @@
+"""Events as a person reads them, a line each."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+from nwb_latents.schemas.events import (
+    GenerationEvent,
+    NoteEvent,
+    PhaseEvent,
+    PlanEvent,
+    PlannedEvent,
+    RetryEvent,
+    RunEvent,
+    SessionEvent,
+    SourceEvent,
+)
+
+if TYPE_CHECKING:
+    from nwb_latents.schemas.events import Event, ProgressEvent
+
+
+@singledispatch
+def event_text(event: Event) -> str | None:
+    """Return what an event says to a person; None: nothing, unless everything is asked for.
+
+    Examples
+    --------
+    >>> event_text(SessionEvent(session="sub-A_ses-1", status="skipped", reason="up to date"))
+    'sub-A_ses-1: skipped (up to date)'
+    >>> event_text(SourceEvent(source="oracle", status="skipped", reason="no truth"))
+    'oracle: skipped (no truth)'
+    """
+    return None
+
+
+def measured_text(event: ProgressEvent) -> str:
+    """Return what was measured on the way, as a screen shows it behind a bar.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.events import ProgressEvent
+    >>> measured_text(ProgressEvent(stage="train", step=1, total=9, loss=0.25, lr=1e-3))
+    '  loss 0.25'
+    """
+    measured = event.__pydantic_extra__
+    return "".join(
+        f"  {name} {measured[name]:.4g}" for name in ("loss", "val_loss") if measured.get(name) is not None
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as a person says it.
+
+    Examples
+    --------
+    >>> duration(42.4), duration(90), duration(7300)
+    ('42 s', '1.5 min', '2.0 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+@event_text.register
+def _plan(event: PlanEvent) -> str:
+    words = [f"{event.n_sessions} files"]
+    if event.bytes:
+        words.append(f"{event.bytes / 1e6:.1f} MB")
+    if event.seconds:
+        words.append(f"about {duration(event.seconds)} of work")
+    if event.memory_bytes:
+        words.append(f"up to {event.memory_bytes / 1e9:.1f} GB of memory each")
+    return f"{', '.join(words)}; recipe {event.recipe}, stores in {event.stores}"
+
+
+@event_text.register
+def _planned(event: PlannedEvent) -> str:
+    cost = f"{duration(event.seconds)}, {event.memory_bytes / 1e9:.1f} GB of memory"
+    known = ", in the catalog" if event.in_catalog else ""
+    return f"  {event.session}  {event.bytes / 1e6:.1f} MB, {cost}{known}  {event.source}"
+
+
+@event_text.register
+def _session(event: SessionEvent) -> str:
+    made = f"{event.n_trials} trials, {event.n_units} units" if event.n_trials else ""
+    took = f"{event.seconds:.1f} s" if event.seconds else ""
+    words = [word for word in (made, took, event.reason) if word]
+    return f"{event.session}: {event.status}" + (f" ({'; '.join(words)})" if words else "")
+
+
+@event_text.register
+def _run(event: RunEvent) -> str:
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in event.metrics.items() if value is not None)
+    steps = f"{event.steps} steps" if event.steps is not None else ""
+    words = [event.status, steps, metrics, event.reason]
+    return f"run {event.run}: " + ", ".join(word for word in words if word)
+
+
+@event_text.register
+def _generation(event: GenerationEvent) -> str:
+    value = "none" if event.value is None else f"{event.value:.5g}"
+    words = [f"best {event.metric} {value} (member {event.member})"]
+    if event.best_generation != event.generation and event.best_value is not None:
+        words.append(f"lowest so far {event.best_value:.5g} in generation {event.best_generation}")
+    words += [f"{n} {what}" for n, what in ((event.copied, "copied"), (event.diverged, "diverged")) if n]
+    if event.stopped:
+        words.append(f"ends: {event.stopped}" if event.stopped != "generations" else "ends")
+    return f"generation {event.generation}/{event.generations}: " + ", ".join(words)
+
+
+@event_text.register
+def _note(event: NoteEvent) -> str:
+    return f"note: {event.text}"
+
+
+@event_text.register
+def _retry(event: RetryEvent) -> str:
+    return f"{event.session}: attempt {event.attempt} failed, again elsewhere ({event.reason})"
+
+
+@event_text.register
+def _source(event: SourceEvent) -> str:
+    of = f"{event.source} on {event.session}" if event.session else event.source
+    return f"{of}: {event.status} ({event.reason})"
+
+
+@event_text.register
+def _phase(event: PhaseEvent) -> str:
+    return f"{event.session}: {event.phase}"

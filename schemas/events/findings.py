@@ -1,0 +1,106 @@
+"""Events of looking: what the catalog, the archive, the program and the machine hold."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.catalog import DandisetEntry, RunEntry, SessionEntry
+from nwb_latents.schemas.events.base import Event
+from nwb_latents.schemas.results import Score
+from nwb_latents.schemas.store import StoreAttributes
+
+
+class CatalogSessionEvent(SessionEntry, Event):
+    """A session as the catalog has it (``catalog list``, ``catalog show``)."""
+
+    event: Literal["session"] = "session"
+    status: Literal["known", "missing"] = Field(description="missing: its store is not there.")
+    attributes: StoreAttributes | None = Field(None, description="What its store says of itself.")
+    scores: tuple[Score, ...] = Field((), description="Scores of it.")
+
+
+class CatalogRunEvent(RunEntry, Event):
+    """A run as the catalog has it (``catalog list``, ``catalog show``)."""
+
+    event: Literal["run"] = "run"
+
+
+class FailureEvent(Event):
+    """A session whose last ingest failed."""
+
+    event: Literal["failure"] = "failure"
+    session: str = Field(description="Session id.")
+    source: str = Field(description="The file.")
+    recipe_id: str = Field(description="Recipe.")
+    time: str = Field(description="When, ISO 8601, UTC.")
+    host: str = Field(description="Where.")
+    attempts: int = Field(ge=1, description="Attempts since it last succeeded.")
+    error: Literal["data", "machine", "unexpected"] = Field(description="What is at fault.")
+    exit_code: int = Field(description="Exit code it stands for.")
+    message: str = Field(description="What is wrong.")
+    remedy: str = Field(description="What to do.")
+
+
+class ArchivedFile(Frozen):
+    """A file as it is pinned, or as the archive has it."""
+
+    asset_id: str | None = Field(description="Asset id.")
+    size: int | None = Field(description="Size, bytes.")
+    sha256: str | None = Field(description="Its digest.")
+    zarr_checksum: str | None = Field(description="The archive's digest of a Zarr.")
+
+
+class FileChange(Frozen):
+    """What became of one file of a dandiset."""
+
+    path: str = Field(description="Path in the dandiset.")
+    change: Literal["added", "removed", "content", "id", "unknown"] = Field(description="What changed.")
+    before: ArchivedFile | None = Field(description="As pinned.")
+    after: ArchivedFile | None = Field(description="In the archive.")
+
+
+class DiffEvent(Event):
+    """What the archive changed of a dandiset since it was pinned."""
+
+    event: Literal["diff"] = "diff"
+    dandiset: str = Field(description="Its id.")
+    status: Literal["unchanged", "changed", "failed"] = Field(description="What was found.")
+    pinned: str | None = Field(None, description="Pinned version.")
+    newer: tuple[str, ...] = Field((), description="Versions published since.")
+    compared: str | None = Field(None, description="Version compared with.")
+    added: int | None = Field(None, description="Files added.")
+    removed: int | None = Field(None, description="Files removed.")
+    content: int | None = Field(None, description="Files of other content.")
+    id: int | None = Field(None, description="Files of another asset id and the same content.")
+    unknown: int | None = Field(None, description="Files that cannot be compared.")
+    changes: tuple[FileChange, ...] = Field((), description="Each of them.")
+    reason: str = Field("", description="Why it failed, and what else to say.")
+
+
+class DandisetEvent(DandisetEntry, Event):
+    """A dandiset that is known, its pins counted."""
+
+    event: Literal["dandiset"] = "dandiset"
+    dandiset: str = Field(description="Its id.")
+    n_pins: int = Field(description="Files pinned.")
+
+
+class ModelEvent(Event):
+    """A model that can be trained."""
+
+    event: Literal["model"] = "model"
+    model: str = Field(description="Its name.")
+    summary: str = Field(description="What it is, in a sentence.")
+    paper: str = Field(description="Where it was published.")
+    main_settings: dict[str, Any] = Field(description="Settings one looks at first, with defaults.")
+
+
+class CheckEvent(Event):
+    """One thing this machine was examined for."""
+
+    event: Literal["check"] = "check"
+    name: str = Field(description="What was looked at.")
+    found: str = Field(description="What was found.")
