@@ -55,6 +55,10 @@ class MachineError(PipelineError):
     exit_code = 5
 
 
+class CatalogWarning(UserWarning):
+    """Something in a catalog or among its measurements was passed over, kept aside or not understood."""
+
+
 class PartialFailure(PipelineError):  # noqa: N818 (what was done is not an error)
     """Some sessions or runs failed; the others were done.
 

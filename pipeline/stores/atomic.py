@@ -53,7 +53,7 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
 
 def temporary_name(path: Path) -> Path:
     """Return a hidden sibling of `path` that no other writer uses; it says whose it is."""
-    return path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+    return path.with_name(f".{path.name}.{machine_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -93,7 +93,8 @@ def leftovers(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f".{path.name}.*.tmp"))
 
 
-def _machine() -> str:
+def machine_name() -> str:
+    """Return the name of this machine as it stands in names of files: letters and digits alone."""
     return "".join(c for c in platform.node() if c.isalnum()) or "machine"
 
 
@@ -101,7 +102,7 @@ def _is_abandoned(temporary: Path) -> bool:
     """Whether the writer of a temporary file is gone: its process has ended, or a day has passed."""
     machine, _, rest = temporary.name.removesuffix(".tmp").rpartition(".")[2].partition("-")
     process = rest.partition("-")[0]
-    if machine == _machine() and process.isdigit():
+    if machine == machine_name() and process.isdigit():
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:

@@ -1,0 +1,189 @@
+"""The measurements of a catalog: added by whoever measures, read as a table.
+
+They lie in the folder ``NAME.measurements`` beside the catalog ``NAME.yaml``, as JSON lines that are only
+ever added to (`measurement_lines`), with a copy that is quick to read (`measurement_index`). Of two records
+of the same measurement (`Measurement.key`) the later counts; the earlier stays on the disk.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
+from nwb_latents.schemas.measurement import IDENTITY, Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+
+def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) -> list[Measurement]:
+    """Add measurements to a catalog. When this returns, they are on the disk.
+
+    Any number of processes on any number of machines may add at the same time; what it costs does not depend
+    on how many measurements there are.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file; it is not read, and need not exist.
+    measurements
+        What was measured. Where `time` and `program` are empty, they are filled in.
+
+    Returns
+    -------
+    added
+        The measurements as they were written.
+
+    Raises
+    ------
+    MachineError
+        If the folder cannot be made or written to. Some of them may be there then; adding them again does no
+        harm.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> found = Measurement(name="velocity_r2", value=0.8, unit="1", session="sub-A", recipe_id="20ms-0",
+    ...                     split="test", n_trials=50, source="rates", decoder="ridge")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     added = add_measurements(Path(folder, "catalog.yaml"), [found])
+    ...     read_measurements(Path(folder, "catalog.yaml"))["value"].tolist()
+    [0.8]
+    """
+    now = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "program": _program()}
+    added = [
+        each.model_copy(update={name: said for name, said in now.items() if not getattr(each, name)})
+        for each in measurements
+    ]
+    append_lines(measurement_folder(catalog_path), map(as_line, added))
+    return added
+
+
+def read_measurements(
+    catalog_path: Path,
+    *,
+    names: Sequence[str] = (),
+    sessions: Sequence[str] = (),
+    runs: Sequence[str] = (),
+    recipe_id: str = "",
+    stages: Sequence[str] = (),
+    splits: Sequence[str] = (),
+    sources: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    latest: bool = True,
+) -> pd.DataFrame:
+    """Read the measurements of a catalog.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file; a catalog without measurements gives a table without rows.
+    names, sessions, runs, stages, splits, sources
+        Shell patterns (``"sub-C_*"``) for these fields; default: all.
+    recipe_id
+        Recipe of the stores, or its beginning.
+    columns
+        Fields wanted; default: all, and those that a newer version of the program added.
+    latest
+        Leave out what was measured again later; otherwise all that was ever measured is there.
+
+    Returns
+    -------
+    table
+        One row for each measurement, in order of time; one column for each field of `Measurement`. Numbers
+        that are not there are NaN, whole numbers are of type ``Int64`` and missing ones ``<NA>``; text that
+        is not there is missing too; `per_axis` and `fitted_sessions` are tuples, `decoder_settings` and
+        `details` mappings.
+
+    Raises
+    ------
+    KeyError
+        If a column is no field.
+    MachineError
+        If the files cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> len(read_measurements(Path("nowhere/catalog.yaml"), names=["velocity_r2"]))
+    0
+    """
+    from nwb_latents.pipeline.stores.measurement_frame import (  # noqa: PLC0415
+        as_frame,
+        in_order,
+        matching,
+        pushed_down,
+    )
+    from nwb_latents.pipeline.stores.measurement_index import read_table  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurement_table import FILE, LINE, OTHER, column_types  # noqa: PLC0415
+
+    known = Measurement.model_fields
+    wanted = list(columns or known)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise KeyError(f"measurements have no field {unknown[0]!r}; they have {', '.join(known)}")
+    patterns = {
+        "name": names, "session": sessions, "run": runs, "stage": stages, "split": splits, "source": sources,
+        "recipe_id": [f"{recipe_id}*"] if recipe_id else (),
+    }  # fmt: skip
+    needed = {*wanted, *IDENTITY, "time", "schema_version", OTHER, FILE, LINE}
+    table = read_table(
+        measurement_folder(catalog_path), [n for n in column_types() if n in needed], pushed_down(patterns)
+    )
+    return as_frame(in_order(matching(table, patterns), latest=latest), wanted, others=not columns)
+
+
+def scores(catalog_path: Path) -> pd.DataFrame:
+    """Return the latest measurements of a catalog as a table, all their fields as columns.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+
+    Returns
+    -------
+    table
+        As `read_measurements` gives it.
+
+    Raises
+    ------
+    MachineError
+        If the files cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> len(scores(Path("nowhere/catalog.yaml")))
+    0
+    """
+    return read_measurements(catalog_path)
+
+
+def measurement_records(table: pd.DataFrame) -> list[Measurement]:
+    """Return the rows of a table that `read_measurements` gave with all its columns as records.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> measurement_records(read_measurements(Path("nowhere/catalog.yaml")))
+    []
+    """
+    from nwb_latents.pipeline.stores.measurement_frame import as_measurements  # noqa: PLC0415
+
+    return as_measurements(table)
+
+
+@cache
+def _program() -> str:
+    try:
+        return version("nwb-latents")
+    except PackageNotFoundError:
+        return "unknown"
