@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 
 from nwb_latents.pipeline.cli.main import app
-from nwb_latents.schemas import SCHEMAS, schema_class
+from nwb_latents.schemas import schema_class, schema_names
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.models import (
@@ -102,14 +102,14 @@ def _walk(command: Any, parent: Any, name: str) -> Iterator[Any]:
     options = {**command.context_settings, "terminal_width": 84}
     context = typer.Context(command, info_name=name, parent=parent, **options)
     yield context
-    for child, subcommand in getattr(command, "commands", {}).items():
-        yield from _walk(subcommand, context, child)
+    for child in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        yield from _walk(command.get_command(context, child), context, child)
 
 
 def _schemas() -> Iterator[str]:
     """Every schema of `pipeline schema`, with the models it is made of."""
     written: set[type[BaseModel]] = set()
-    for name in SCHEMAS:
+    for name in schema_names():
         top = schema_class(name)
         yield from (f"## `{name}`", "", _summary(top), "")
         for model in _parts(top):

@@ -1,6 +1,7 @@
 """Description of everything the project writes down (pydantic): no input or output, no arithmetic.
 
-`SCHEMAS` names the schemas that ``pipeline schema NAME`` prints.
+`schema_names` are the schemas that ``pipeline schema NAME`` prints: those of `SCHEMAS`, and the settings of
+every exporter.
 """
 
 from __future__ import annotations
@@ -31,17 +32,31 @@ SCHEMAS: dict[str, str] = {
     "forecast": "nwb_latents.schemas.forecasting:ForecastSettings",
     "forecast_result": "nwb_latents.schemas.forecasting:SessionForecast",
     "evaluate": "nwb_latents.schemas.evaluation:EvaluateSettings",
+    "export_origin": "nwb_latents.schemas.export:ExportOrigin",
     "evaluation": "nwb_latents.schemas.results:Evaluation",
     "embed": "nwb_latents.schemas.embedding:EmbedSettings",
-    "export_nlb": "nwb_latents.schemas.export:NlbExport",
-    "export_lfads": "nwb_latents.schemas.export:LfadsExport",
-    "export_nwb": "nwb_latents.schemas.export:NwbExport",
     "import_lfads_h5": "nwb_latents.schemas.imports:LfadsH5Import",
     "import_lfads_checkpoint": "nwb_latents.schemas.imports:LfadsCheckpointImport",
     "quality": "nwb_latents.schemas.quality:SessionQuality",
     "score": "nwb_latents.schemas.results:Score",
     "simulate": "nwb_latents.schemas.simulation:SimulateSettings",
 }
+
+
+_EXPORT = "export_"
+
+
+def schema_names() -> list[str]:
+    """Return the names of all schemas.
+
+    Examples
+    --------
+    >>> [name for name in schema_names() if name.startswith("export_l")]
+    ['export_lfads']
+    """
+    from nwb_latents.schemas.registry import EXPORTERS  # noqa: PLC0415 - looks at the installed distributions
+
+    return [*SCHEMAS, *(f"{_EXPORT}{name}" for name in EXPORTERS)]
 
 
 def schema_class(name: str) -> type[Frozen]:
@@ -57,6 +72,12 @@ def schema_class(name: str) -> type[Frozen]:
     >>> schema_class("recipe").__name__
     'IngestRecipe'
     """
+    from nwb_latents.schemas.registry import EXPORTERS  # noqa: PLC0415 - looks at the installed distributions
+
+    exporter = name.removeprefix(_EXPORT)
+    if name not in SCHEMAS and exporter != name and exporter in EXPORTERS:
+        of_exporter: type[Frozen] = EXPORTERS.load(exporter).settings
+        return of_exporter
     module, _, attribute = SCHEMAS[name].partition(":")
     found: type[Frozen] = getattr(import_module(module), attribute)
     return found

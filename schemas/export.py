@@ -1,16 +1,19 @@
-"""Settings of `pipeline export`: what other programs are handed."""
+"""Settings of `pipeline export`: what other programs are handed, and what is noted down of it."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from nwb_latents.schemas.base import Frozen
 
 EXPORT_VERSION = 2
-"""Raised when the same store and settings give another file than before."""
+"""Version of the exports nlb, lfads and nwb: raised when the same store and settings give another file."""
+
+ORIGIN_VERSION = 1
+"""Version of the note beside an exported file."""
 
 
 class NlbExport(Frozen):
@@ -110,4 +113,25 @@ class NwbExport(Frozen):
     )
 
 
-ExportSettings = NlbExport | LfadsExport | NwbExport
+class ExportOrigin(Frozen):
+    """What an exported file was made of; lies beside it where the file itself cannot say so."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    schema_version: int = Field(ORIGIN_VERSION, ge=1, description="Version of this description.")
+    export_key: str = Field(description="Key of the file: equal keys mean equal content.")
+    export_settings: dict[str, Any] = Field(description="Settings of the export.")
+    exporter: str = Field(description="Name of the exporter.")
+    distribution: str = Field(description="Distribution the exporter comes from, with its version.")
+    session: str = Field(description="Session id.")
+    subject: str = Field(description="Subject id.")
+    task: str = Field(description="Task.")
+    bin_size_s: float = Field(gt=0, description="Width of a bin, s.")
+    store_key: str = Field(description="Key of the store.")
+    source: str = Field(description="NWB file or asset the store was made from.")
+    source_digest: str = Field(description="Digest of that file.")
+    dandiset: str = Field(description="Dandiset and version; empty: of none.")
+    recipe: dict[str, Any] = Field(description="Recipe of the store.")
+    bytes: int = Field(ge=0, description="Size of the file.")
+    modified_ns: int = Field(description="When it was last written, ns since 1970.")
+    sha256: str = Field(description="SHA-256 of its content.")

@@ -38,7 +38,7 @@ from nwb_latents.pipeline.evaluation.nlb.files import raised, submission_arrays,
 from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission
 from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
-from nwb_latents.pipeline.stores.exporters.files import write_groups
+from nwb_latents.pipeline.stores.exporters.hdf5 import write_groups
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.schemas.baselines import BaselineSettings
 from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings

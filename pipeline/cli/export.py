@@ -1,11 +1,14 @@
-"""``pipeline export FORMAT``: trial stores → files of other programs."""
+"""``pipeline export NAME``: trial stores → files of other programs, one command for each exporter."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.nlb_submission import nlb_submission
@@ -22,13 +25,40 @@ from nwb_latents.pipeline.cli.options import (
     VerboseOption,
     settings_command,
 )
-from nwb_latents.pipeline.errors import PartialFailure
+from nwb_latents.pipeline.errors import MachineError, PartialFailure, UsageError
+from nwb_latents.schemas.registry import EXPORTERS, BrokenPartError
 
 if TYPE_CHECKING:
-    from nwb_latents.schemas.export import ExportSettings
+    from nwb_latents.pipeline.stages.export import Exported
+
+
+class ExporterCommands(TyperGroup):
+    """One command for each exporter there is, made when it is asked for, beside the commands added to it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the exporters, then of the other commands."""
+        return [*EXPORTERS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of an exporter, or another one."""
+        return _command(cmd_name) if cmd_name in EXPORTERS else super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; an unknown name is told the nearest."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise UsageError(
+                f"no exporter is called {args[0]!r}{hint} There are: {', '.join(known)}. One of another "
+                "distribution is there once that is installed."
+            )
+        return super().resolve_command(ctx, args)
+
 
 app = typer.Typer(
-    help="Write trial stores as files of other programs: nlb, lfads, nwb; and a run's rates: nlb-submission.",
+    cls=ExporterCommands,
+    help="Write trial stores as files of other programs, and a run's rates as a submission.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -44,20 +74,17 @@ OutOption = Annotated[
 ]
 
 
-FORMATS = {
-    "nlb": (
-        "Write HDF5 tensors of the Neural Latents Benchmark: held-in, held-out, forward, behaviour, PSTHs."
-    ),
-    "lfads": "Write HDF5 tensors for lfads-torch: what is encoded and what is reconstructed.",
-    "nwb": "Write derived NWB files: smoothed rates, counts, kinematics, trials with events and splits.",
-}
-"""Format → what its command does; its settings are the schema ``export_<format>``."""
+def _command(name: str) -> Any:
+    """Return the command of an exporter; of one that cannot be loaded, a command that says so."""
+    from nwb_latents.pipeline.stores.exporters.exporter import exporter_named
 
+    made = typer.Typer(add_completion=False, rich_markup_mode=None)
+    try:
+        about, kind = exporter_named(name).summary, settings_command(f"export_{name}")
+    except BrokenPartError as error:
+        about, kind = f"Cannot be used: {error}", TyperCommand
 
-def _add_command(name: str, about: str) -> None:
-    schema = f"export_{name}"
-
-    @app.command(name, cls=settings_command(schema), help=about)
+    @made.command(name, cls=kind, help=about)
     def command(
         session: SessionOption = None,
         recipe_id: RecipeIdOption = None,
@@ -70,50 +97,32 @@ def _add_command(name: str, about: str) -> None:
         quiet: QuietOption = False,
         verbose: VerboseOption = False,
     ) -> None:
+        from nwb_latents.pipeline.stages.export import export as stage
         from nwb_latents.pipeline.stores.settings import load
-        from nwb_latents.schemas import schema_class
 
-        chosen: Any = load(schema_class(schema), file=config, overrides=settings or ())
-        say = Output(json_lines=json_lines, quiet=quiet, verbose=verbose)
-        _export(say, catalog, chosen, session, recipe_id, out, force)
+        try:
+            exporter = exporter_named(name)
+        except BrokenPartError as error:
+            raise MachineError(str(error)) from error
+        chosen = load(exporter.settings, file=config, overrides=settings or ())
+        with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:
+            try:
+                done = stage(
+                    catalog, name, settings=chosen, sessions=tuple(session or ("*",)), recipe_id=recipe_id,
+                    out=out, force=force, report=say,
+                )  # fmt: skip
+            except PartialFailure as failure:
+                _files_table(say, cast("Sequence[Exported]", failure.results))
+                raise
+            _files_table(say, done)
 
-
-for _name, _about in FORMATS.items():
-    _add_command(_name, _about)
+    return typer.main.get_command(made)
 
 
 app.command("nlb-submission", cls=settings_command("export_nlb"))(nlb_submission)
 
 
-def _export(
-    say: Output,
-    catalog: Path,
-    settings: ExportSettings,
-    session: list[str] | None,
-    recipe_id: str | None,
-    out: Path | None,
-    force: bool,
-) -> None:
-    from nwb_latents.pipeline.stages.export import export as stage
-
-    with say:
-        try:
-            done = stage(
-                catalog,
-                settings,
-                sessions=tuple(session or ("*",)),
-                recipe_id=recipe_id,
-                out=out,
-                force=force,
-                report=say,
-            )
-        except PartialFailure as failure:
-            _files_table(say, failure.results)
-            raise
-        _files_table(say, done)
-
-
-def _files_table(say: Output, done: Any) -> None:
+def _files_table(say: Output, done: Sequence[Exported]) -> None:
     if done:
         rows = [
             [e.entry.session, e.status, f"{e.path.stat().st_size / 1e6:.1f} MB", e.path.name] for e in done

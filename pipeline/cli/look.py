@@ -325,13 +325,14 @@ def schema(
     ] = None,
 ) -> None:
     """Print a JSON schema."""
-    from nwb_latents.schemas import SCHEMAS, schema_class
+    from nwb_latents.schemas import schema_class, schema_names
 
+    known = schema_names()
     if name is None:
-        sys.stdout.write("\n".join(SCHEMAS) + "\n")
+        sys.stdout.write("\n".join(known) + "\n")
         return
-    if name not in SCHEMAS:
-        raise UsageError(f"schema: expected one of {', '.join(SCHEMAS)}, found {name!r}.")
+    if name not in known:
+        raise UsageError(f"schema: expected one of {', '.join(known)}, found {name!r}.")
     sys.stdout.write(json.dumps(schema_class(name).model_json_schema(), indent=2, ensure_ascii=False) + "\n")
 
 

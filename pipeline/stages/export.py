@@ -1,4 +1,4 @@
-"""``pipeline export``: trial stores → files of other programs.
+"""``pipeline export``: trial stores → files of other programs, by whichever exporter is asked for.
 
 A file that was made from the same store with the same settings is left alone.
 """
@@ -10,19 +10,27 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
+from nwb_latents.pipeline.errors import (
+    DataError,
+    MachineError,
+    PartialFailure,
+    PipelineError,
+    SettingsError,
+)
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
-from nwb_latents.schemas.export import ExportSettings, LfadsExport, NlbExport
+from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.schemas.registry import BrokenPartError, UnknownPartError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.pipeline.stores.exporters.exporter import Exporter
+    from nwb_latents.schemas.base import Frozen
     from nwb_latents.schemas.catalog import SessionEntry
-    from nwb_latents.schemas.store import StoreAttributes
-
 
 _log = logging.getLogger(__name__)
 
@@ -49,21 +57,11 @@ class Exported:
     status: str
 
 
-def format_of(settings: ExportSettings) -> str:
-    """Return the name of the format settings are for.
-
-    Examples
-    --------
-    >>> format_of(NlbExport())
-    'nlb'
-    """
-    return type(settings).__name__.removesuffix("Export").lower()
-
-
 def export(
     catalog_path: Path,
-    settings: ExportSettings,
+    name: str,
     *,
+    settings: Frozen | None = None,
     sessions: Sequence[str] = ("*",),
     recipe_id: str | None = None,
     out: Path | None = None,
@@ -76,18 +74,20 @@ def export(
     ----------
     catalog_path
         Catalog file.
+    name
+        Name of an exporter: nlb, lfads, nwb, or one of another distribution.
     settings
-        `NlbExport`, `LfadsExport` or `NwbExport`: what to write, and how.
+        What to write, and how: of the class the exporter names; None: its defaults.
     sessions
         Shell patterns for session ids.
     recipe_id
         Recipe of the stores, or its beginning; default: that of the matching session ingested last.
     out
-        Folder of the files; default ``exports/<format>/<recipe id>/`` beside the catalog.
+        Folder of the files; default ``exports/<name>/<recipe id>/`` beside the catalog.
     force
         Write files again that are up to date.
     report
-        Receives one event per session.
+        Receives one event per session, and notes.
 
     Returns
     -------
@@ -96,6 +96,10 @@ def export(
 
     Raises
     ------
+    SettingsError
+        If there is no such exporter, or its settings are of another class.
+    MachineError
+        If the exporter is there but cannot be loaded.
     DataError
         If nothing is selected.
     PartialFailure
@@ -104,24 +108,27 @@ def export(
     Examples
     --------
     >>> from pathlib import Path
-    >>> export(Path("nowhere/catalog.yaml"), NlbExport())
+    >>> export(Path("nowhere/catalog.yaml"), "nlb")
     Traceback (most recent call last):
         ...
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
+    exporter, chosen = _exporter(name, settings)
     entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
-    folder = out or catalog_path.parent / "exports" / format_of(settings) / entries[0].recipe_id
+    folder = out or catalog_path.parent / "exports" / name / entries[0].recipe_id
     done: list[Exported] = []
     failures: list[tuple[str, str]] = []
     exit_codes: set[int] = set()
     for entry in entries:
         begin = time.perf_counter()
         event: dict[str, object] = {
-            "event": "session", "session": entry.session, "format": format_of(settings),
+            "event": "session", "session": entry.session, "format": name,
             "n_trials": entry.n_trials, "n_units": entry.n_units,
         }  # fmt: skip
         try:
-            made = _export_session(catalog_path, entry, settings, folder=folder, force=force, report=report)
+            made, notes = _export_session(
+                catalog_path, entry, exporter, settings=chosen, folder=folder, force=force
+            )
         except _FAILURES as error:
             _log.debug("%s failed", entry.session, exc_info=error)
             is_known = isinstance(error, PipelineError)
@@ -130,6 +137,8 @@ def export(
             exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
             report({**event, "status": "failed", "reason": reason})
             continue
+        for text in notes:
+            report({"event": "note", "session": entry.session, "text": text})
         done.append(made)
         reason = "up to date" if made.status == "skipped" else ""
         seconds = round(time.perf_counter() - begin, 3)
@@ -139,62 +148,38 @@ def export(
     return done
 
 
+def _exporter(name: str, settings: Frozen | None) -> tuple[Exporter[Frozen], Frozen]:
+    try:
+        exporter = exporter_named(name)
+    except UnknownPartError as error:
+        raise SettingsError(str(error)) from error
+    except BrokenPartError as error:
+        raise MachineError(str(error)) from error
+    chosen = exporter.settings() if settings is None else settings
+    if not isinstance(chosen, exporter.settings):
+        raise SettingsError(
+            f"the exporter {name} takes settings of {exporter.settings.__name__}, found "
+            f"{type(chosen).__name__}. Give it those, or none for its defaults."
+        )
+    return exporter, chosen
+
+
 def _export_session(
     catalog_path: Path,
     entry: SessionEntry,
-    settings: ExportSettings,
+    exporter: Exporter[Frozen],
     *,
+    settings: Frozen,
     folder: Path,
     force: bool,
-    report: Report,
-) -> Exported:
-    from nwb_latents.pipeline.stores.exporters.files import export_key, is_up_to_date  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.location import store_path  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
-
+) -> tuple[Exported, tuple[str, ...]]:
     store = store_path(catalog_path, entry.store)
-    attributes = read_attributes(store)
-    if attributes is None:
-        raise DataError(
-            f"{store}: no complete trial store here. Run `pipeline run ingest` again; `pipeline catalog "
-            "verify` lists every store that is missing."
-        )
-    path = folder / f"{store.stem}.{'nwb' if format_of(settings) == 'nwb' else 'h5'}"
-    if not force and is_up_to_date(path, export_key(settings, attributes.store_key)):
-        return Exported(entry, path, "skipped")
-    _write(store, path, settings, attributes=attributes, report=report)
-    return Exported(entry, path, "done")
-
-
-def _write(
-    store: StoreLocation,
-    path: Path,
-    settings: ExportSettings,
-    *,
-    attributes: StoreAttributes,
-    report: Report,
-) -> None:
-    from nwb_latents.pipeline.stores.trials import read_continuous, read_trials  # noqa: PLC0415
-
-    trials, continuous = read_trials(store).load(), read_continuous(store)
-    if isinstance(settings, NlbExport):
-        from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-        from nwb_latents.pipeline.stores.exporters.nlb import differences, nlb_arrays, write_nlb  # noqa: PLC0415
-
-        lag = lag_in_bins(settings.lag_ms, bin_size_s=attributes.bin_size_s)
-        paired = pair_velocity(trials, continuous, lag_bins=lag)
-        arrays = nlb_arrays(trials, continuous, settings, behaviour=paired.velocity)
-        for text in differences(arrays, settings, bin_size_s=attributes.bin_size_s):
-            report({"event": "note", "session": attributes.session, "text": text})
-        write_nlb(path, arrays, settings, attributes=attributes)
-    elif isinstance(settings, LfadsExport):
-        from nwb_latents.pipeline.stores.exporters.lfads import lfads_arrays, write_lfads  # noqa: PLC0415
-
-        write_lfads(path, lfads_arrays(trials, continuous, settings), settings, attributes=attributes)
-    else:
-        from nwb_latents.pipeline.stores.exporters.nwb import write_derived_nwb  # noqa: PLC0415
-
-        write_derived_nwb(path, trials, continuous, settings=settings, attributes=attributes)
+    session = open_session(store)
+    path = folder / f"{store.stem}{exporter.suffix}"
+    if not force and exporter.is_current(path, exporter.key(settings, session.store_key)):
+        return Exported(entry, path, "skipped"), ()
+    notes = write_export(exporter, session.loaded(), path, settings=settings)
+    return Exported(entry, path, "done"), notes
 
 
 def _failure(failures: list[tuple[str, str]], done: list[Exported], exit_codes: set[int]) -> PartialFailure:

@@ -17,15 +17,15 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, file_name
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.export import EXPORT_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import xarray as xr
-
-    from nwb_latents.pipeline.stores.exporters.files import Array
+    from nwb_latents.pipeline.stores.exporters.hdf5 import Array
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.export import NlbExport
@@ -144,7 +144,7 @@ def submit(
     """
     from nwb_latents.pipeline.evaluation.nlb.files import write_submission  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.nlb.submission import check_submission  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.exporters.files import is_up_to_date, write_groups  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.exporters.hdf5 import is_up_to_date, write_groups  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     work = _plan(catalog_path, settings, run, sessions=sessions, report=report)
@@ -184,34 +184,24 @@ def _plan(
     return _Work(catalog_path, settings, chosen, known, report)
 
 
-def _loaded(work: _Work, entry: SessionEntry) -> tuple[xr.Dataset, xr.Dataset, StoreAttributes]:
-    from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials  # noqa: PLC0415
-
-    store = store_path(work.catalog_path, entry.store)
-    attributes = read_attributes(store)
-    if attributes is None:
-        raise DataError(f"{store}: no complete trial store here. Run `pipeline run ingest` again.")
-    return read_trials(store).load(), read_continuous(store), attributes
+def _loaded(work: _Work, entry: SessionEntry) -> Session:
+    return open_session(store_path(work.catalog_path, entry.store)).loaded()
 
 
 def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
-    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
     from nwb_latents.pipeline.stores.exporters.nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.exporters.windows import heldout_units  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
 
     settings = work.settings
     for entry in work.entries:
-        trials, continuous, attributes = _loaded(work, entry)
-        heldout = heldout_units(trials, fraction=settings.heldout_fraction, seed=settings.seed)
-        refuse_shown_units(run, trials, heldout)
-        lag = lag_in_bins(settings.lag_ms, bin_size_s=attributes.bin_size_s)
-        paired = pair_velocity(trials, continuous, lag_bins=lag)
-        arrays = nlb_arrays(trials, continuous, settings, behaviour=paired.velocity)
-        for text in differences(arrays, settings, bin_size_s=attributes.bin_size_s):
+        session = _loaded(work, entry)
+        heldout = session.heldout(fraction=settings.heldout_fraction, seed=settings.seed)
+        refuse_shown_units(run, session.trials, heldout)
+        arrays = nlb_arrays(session, settings)
+        for text in differences(arrays, settings, bin_size_s=session.bin_size_s):
             work.report({"event": "note", "session": entry.session, "text": text})
-        name = nlb_group(entry.session, bin_size_s=attributes.bin_size_s, key=settings.key)
-        yield name, arrays, _origin(attributes)
+        name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=settings.key)
+        yield name, arrays, _origin(session.attributes)
 
 
 def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
@@ -219,7 +209,6 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
     from nwb_latents.pipeline.evaluation.nlb.submission import trials_digest  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415
     from nwb_latents.pipeline.stores.exporters.nlb import nlb_group  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.exporters.windows import forward_bins, heldout_units  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import run_rates, why_no_forward  # noqa: PLC0415
 
     reason = why_no_forward(run) if work.settings.forward_ms else ""
@@ -227,10 +216,11 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
         work.report({"event": "note", "text": f"no forward bins: {reason}"})
     for entry in work.entries:
         began = time.perf_counter()
-        trials, continuous, attributes = _loaded(work, entry)
-        heldout = heldout_units(trials, fraction=work.settings.heldout_fraction, seed=work.settings.seed)
+        session = _loaded(work, entry)
+        trials, continuous = session.trials, session.continuous
+        heldout = session.heldout(fraction=work.settings.heldout_fraction, seed=work.settings.seed)
         _, answers = spike_task(trials, continuous, heldout=heldout, phase=work.settings.phase)
-        n_forward = 0 if reason else forward_bins(trials, work.settings.forward_ms)
+        n_forward = 0 if reason else session.forward_bins(work.settings.forward_ms)
         try:
             rates, n_raised = run_rates(run, trials, continuous, answers, forward_bins=n_forward)
         except FAILURES as error:
@@ -240,11 +230,11 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
             text = f"{entry.session}: {n_raised} rates below 1e-9 spikes per bin were raised to it"
             work.report({"event": "note", "session": entry.session, "text": text})
         ids = trials["trial"].values
-        about = _origin(attributes) | {
+        about = _origin(session.attributes) | {
             "train_trials": trials_digest(ids[answers.train_rows]),
             "eval_trials": trials_digest(ids[answers.eval_rows]),
         }
-        name = nlb_group(entry.session, bin_size_s=attributes.bin_size_s, key=work.settings.key)
+        name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=work.settings.key)
         yield name, submission_arrays(rates, n_heldin=int((~heldout).sum())), about
         work.report({
             "event": "session", "session": entry.session, "format": "nlb-submission", "status": "done",

@@ -56,6 +56,51 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{machine_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write a file to; give the file its own name at the end.
+
+    The path ends as `path` does, for there are writers that append a suffix they miss. It lies in a hidden
+    folder beside `path` that goes with whatever is left in it. If the body raises, an existing file stays as
+    it was; what a killed writer left is removed by the next one.
+
+    Yields
+    ------
+    temporary
+        Where to write.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with whole_file(Path(folder) / "a.csv") as temporary:
+    ...         _ = temporary.write_text("1, 2")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['a.csv']
+    """
+    folder = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for stale in leftovers(path):
+            _remove_abandoned(stale)
+        folder.mkdir()
+        temporary = folder / path.name
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all.
 
@@ -68,8 +113,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for stale in leftovers(path):
-            if _is_abandoned(stale):
-                stale.unlink(missing_ok=True)
+            _remove_abandoned(stale)
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
@@ -110,6 +154,15 @@ def _is_abandoned(temporary: Path) -> bool:
         except PermissionError:
             return False
     return time.time() - temporary.stat().st_mtime > ABANDONED_AFTER_S
+
+
+def _remove_abandoned(temporary: Path) -> None:
+    if not _is_abandoned(temporary):
+        return
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

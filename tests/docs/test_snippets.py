@@ -94,9 +94,9 @@ def test_the_readme_shows_python() -> None:
 def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
     for line in commands(page):
         command, words = typer.main.get_command(app), shlex.split(line)[1:]
-        while words and hasattr(command, "commands") and not words[0].startswith("-"):
-            assert words[0] in command.commands, f"{line}: no command {words[0]}"
-            command = command.commands[words.pop(0)]
+        while words and hasattr(command, "list_commands") and not words[0].startswith("-"):
+            assert words[0] in command.list_commands(None), f"{line}: no command {words[0]}"
+            command = command.get_command(None, words.pop(0))
         known = {name for option in command.params for name in option.opts}
         unknown = {word for word in words if word.startswith("--")} - known
         assert not unknown, f"{line}: no option {unknown}"

@@ -36,25 +36,28 @@ def catalog(tmp_path, make_nwb, make_reaches):
 )
 def test_every_session_becomes_one_file_beside_the_catalog(catalog, settings, kind, suffix):
     recipe = next(iter(read_catalog(catalog).sessions.values())).recipe_id
-    done = export(catalog, settings)
+    done = export(catalog, kind, settings=settings)
     folder = catalog.parent / "exports" / kind / recipe
     assert [e.path for e in done] == [folder / f"sub-{s}{suffix}" for s in ("A_ses-CO-0", "B_ses-CO-1")]
     assert sorted(p.name for p in folder.iterdir()) == [e.path.name for e in done]
 
 
 def test_running_again_does_nothing_and_force_or_other_settings_do(catalog):
-    export(catalog, NlbExport())
-    statuses = lambda settings, **words: {e.status for e in export(catalog, settings, **words)}  # noqa: E731
+    export(catalog, "nlb")
+
+    def statuses(settings, **words):
+        return {made.status for made in export(catalog, "nlb", settings=settings, **words)}
+
     assert statuses(NlbExport()) == {"skipped"}
     assert statuses(NlbExport(), force=True) == {"done"}
     assert statuses(NlbExport(lag_ms=80)) == {"done"}
 
 
 def test_sessions_are_chosen_and_the_folder_is_yours(catalog, tmp_path):
-    done = export(catalog, LfadsExport(), sessions=["sub-B*"], out=tmp_path / "mine")
+    done = export(catalog, "lfads", sessions=["sub-B*"], out=tmp_path / "mine")
     assert [e.path for e in done] == [tmp_path / "mine" / "sub-B_ses-CO-1.h5"]
     with pytest.raises(DataError, match="No session matches"):
-        export(catalog, LfadsExport(), sessions=["sub-X*"])
+        export(catalog, "lfads", sessions=["sub-X*"])
 
 
 def test_one_session_that_cannot_be_exported_does_not_stop_the_others(catalog):
@@ -62,7 +65,7 @@ def test_one_session_that_cannot_be_exported_does_not_stop_the_others(catalog):
     shutil.rmtree(catalog.parent / entry.store)
     events = []
     with pytest.raises(PartialFailure, match="1 of 2 sessions could not be exported") as caught:
-        export(catalog, NlbExport(), report=events.append)
+        export(catalog, "nlb", report=events.append)
     assert caught.value.exit_code == 3
     assert [e["status"] for e in events] == ["failed", "done"]
     assert caught.value.results[0].path.is_file()
@@ -76,7 +79,7 @@ def test_a_damaged_store_fails_its_own_session_only(catalog):
     with pytest.raises(
         PartialFailure, match="1 of 2 sessions could not be exported: sub-A_ses-CO-0"
     ) as caught:
-        export(catalog, LfadsExport())
+        export(catalog, "lfads")
     assert [e.entry.session for e in caught.value.results] == ["sub-B_ses-CO-1"]
     assert not list(catalog.parent.glob("exports/*/*/*sub-A*"))
 
@@ -88,15 +91,15 @@ def test_a_derived_file_states_the_subject_as_the_recording_does(small_nwb, tmp_
         h5["general/subject/age"] = "P9Y"
     path = tmp_path / "work" / "catalog.yaml"
     ingest(path, FolderSource([small_nwb]))
-    (done,) = export(path, NwbExport())
+    (done,) = export(path, "nwb")
     with h5py.File(done.path) as h5:
         stated = {name: h5["general/subject"][name].asstr()[()] for name in ("species", "sex", "age")}
     assert stated == {"species": "Macaca mulatta", "sex": "M", "age": "P9Y"}
 
 
 def test_settings_that_fit_no_session_keep_their_exit_code(catalog):
-    with pytest.raises(PartialFailure, match="the nearest lags that are: 80 and 100") as caught:
-        export(catalog, NlbExport(lag_ms=90))
+    with pytest.raises(PartialFailure, match="the nearest that are: 80 and 100") as caught:
+        export(catalog, "nlb", settings=NlbExport(lag_ms=90))
     assert caught.value.exit_code == SettingsError.exit_code
 
 

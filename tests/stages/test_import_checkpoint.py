@@ -28,7 +28,6 @@ from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.align import AlignSettings
-from nwb_latents.schemas.export import LfadsExport
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from nwb_latents.schemas.training import TrainSettings
 
@@ -218,7 +217,7 @@ def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
     heldout = np.arange(n_units) % 3 == 1
     marked = replace(recording, units=replace(recording.units, heldout=heldout))
     entry = enter_recording(catalog, marked)
-    (exported,) = export(catalog, LfadsExport())
+    (exported,) = export(catalog, "lfads")
     trials = read_trials(store_path(catalog, entry.store)).load()
     with h5py.File(exported.path) as h5:
         column = [trials["unit"].values.tolist().index(u) for u in h5["recon_unit"][()]]

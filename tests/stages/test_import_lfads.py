@@ -174,7 +174,7 @@ def test_an_export_comes_back_as_it_was(tmp_path, recording, enter_recording, fo
     catalog = tmp_path / "catalog.yaml"
     there = enter_recording(catalog, recording, IngestRecipe())
     settings = LfadsExport(heldout_fraction=0.25, forward_ms=forward_ms, ext_input="none", truth="rates")
-    (exported,) = export(catalog, settings)
+    (exported,) = export(catalog, "lfads", settings=settings)
     (entry,) = import_lfads(catalog, [exported.path], LfadsH5Import())
     assert len(read_catalog(catalog).sessions) == 2
     assert (entry.session, entry.subject, entry.task) == (there.session, there.subject, there.task)
@@ -192,7 +192,9 @@ def test_an_export_comes_back_as_it_was(tmp_path, recording, enter_recording, fo
         first = {name: h5[name][()] for name in h5 if name.endswith("_data")}
     assert after["heldout"].values.tolist() == [k >= n_in for k in range(after.sizes["unit"])]
     assert n_in < after.sizes["unit"]
-    again = export(catalog, settings.model_copy(update={"truth": "none"}), recipe_id=entry.recipe_id)
+    again = export(
+        catalog, "lfads", settings=settings.model_copy(update={"truth": "none"}), recipe_id=entry.recipe_id
+    )
     with h5py.File(again[0].path) as h5:
         for name, values in first.items():
             assert np.array_equal(h5[name][()], values), name
@@ -282,7 +284,7 @@ def test_the_width_of_a_bin_has_to_be_said_once(tmp_path, file, recording, enter
     with pytest.raises(DataError, match="--bin-ms 20"):
         import_lfads(catalog, [file], LfadsH5Import())
     enter_recording(catalog, recording, IngestRecipe())
-    (exported,) = export(catalog, LfadsExport())
+    (exported,) = export(catalog, "lfads")
     with pytest.raises(DataError, match="states bins of 20 ms, --bin-ms says 10"):
         import_lfads(catalog, [exported.path], LfadsH5Import(bin_ms=10))
 

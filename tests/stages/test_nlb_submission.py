@@ -67,7 +67,7 @@ def test_a_run_becomes_a_submission_that_is_right_and_scores_what_memory_does(
     done = submit(catalog, settings, run="hid", out=tmp_path, device="cpu")
     assert (done.path.name, done.targets.name) == (f"hid_{phase}.h5", f"hid_{phase}_targets.h5")
     assert check_submission(done.path, done.targets) == []
-    exported = export(catalog, settings, out=tmp_path / "nlb")
+    exported = export(catalog, "nlb", settings=settings, out=tmp_path / "nlb")
     assert check_submission(done.path, [one.path for one in exported]) == []
     found = score_submission(done.path, done.targets)
     assert list(found) == [f"{session}_20" for session in done.sessions]

@@ -13,7 +13,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import LEAST_RATE
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
-from nwb_latents.pipeline.stores.exporters.files import write_groups
+from nwb_latents.pipeline.stores.exporters.hdf5 import write_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import h5py
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.stores.exporters.files import Array
+    from nwb_latents.pipeline.stores.exporters.hdf5 import Array
 
     FloatArray = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
-    from nwb_latents.pipeline.stores.exporters.files import Array
+    from nwb_latents.pipeline.stores.exporters.hdf5 import Array
 
 
 def score_submission(path: Path, targets: Path | Sequence[Path]) -> dict[str, dict[str, float]]:

@@ -11,14 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.exporters.files import export_attributes, write_arrays
-from nwb_latents.pipeline.stores.exporters.windows import (
-    forward_bins,
-    forward_counts,
-    heldout_units,
-    rows_of,
-    with_split,
-)
+from nwb_latents.pipeline.stores.exporters.hdf5 import Hdf5Exporter, write_arrays
+from nwb_latents.schemas.export import EXPORT_VERSION, LfadsExport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,21 +20,36 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.stores.exporters.files import Array
-    from nwb_latents.schemas.export import LfadsExport
-    from nwb_latents.schemas.store import StoreAttributes
+    from nwb_latents.pipeline.stores.exporters.hdf5 import Array
+    from nwb_latents.pipeline.stores.session import Session
 
 PARTS = {"train": "train", "valid": "val", "test": "test"}
 """Prefix of lfads-torch → split of the store."""
 
 
-def lfads_arrays(trials: xr.Dataset, continuous: xr.Dataset, settings: LfadsExport) -> dict[str, Array]:
+class LfadsExporter(Hdf5Exporter[LfadsExport]):
+    """Tensors for lfads-torch, at the root of the file."""
+
+    name = "lfads"
+    suffix = ".h5"
+    settings = LfadsExport
+    summary = "Write HDF5 tensors for lfads-torch: what is encoded and what is reconstructed."
+    version = EXPORT_VERSION
+
+    def write(self, session: Session, path: Path, settings: LfadsExport) -> tuple[str, ...]:
+        """Write the tensors of `lfads_arrays`."""
+        arrays = lfads_arrays(session, settings)
+        write_arrays(path, arrays, attributes=self.origin(session.attributes, settings))
+        return ()
+
+
+def lfads_arrays(session: Session, settings: LfadsExport) -> dict[str, Array]:
     """Return the tensors of one session.
 
     Parameters
     ----------
-    trials, continuous
-        The groups of a store.
+    session
+        The session, its trials in memory.
     settings
         Forward time, held-out units, external input, reference.
 
@@ -63,9 +72,10 @@ def lfads_arrays(trials: xr.Dataset, continuous: xr.Dataset, settings: LfadsExpo
     SettingsError
         If ``forward_ms`` does not fit the bins, or there is no such split.
     """
-    trials = with_split(trials, settings.split)
-    n_forward = forward_bins(trials, settings.forward_ms)
-    is_out = heldout_units(trials, fraction=settings.heldout_fraction, seed=settings.seed)
+    session = session.with_split(settings.split)
+    trials = session.trials
+    n_forward = session.forward_bins(settings.forward_ms)
+    is_out = session.heldout(fraction=settings.heldout_fraction, seed=settings.seed)
     order = np.concatenate([np.flatnonzero(~is_out), np.flatnonzero(is_out)])
     n_in = int((~is_out).sum())
     arrays: dict[str, Array] = {}
@@ -73,8 +83,8 @@ def lfads_arrays(trials: xr.Dataset, continuous: xr.Dataset, settings: LfadsExpo
     for part, split in PARTS.items():
         if part == "test" and split not in trials["split"].values:
             continue
-        rows = rows_of(trials, (split,), purpose=f"{part} tensors")
-        after = forward_counts(trials, continuous, rows=rows, n_bins=n_forward)
+        rows = session.rows(split, purpose=f"{part} tensors")
+        after = session.counts_after(rows, n_bins=n_forward)
         whole = np.isfinite(after).all(axis=(1, 2))
         n_incomplete += int((~whole).sum())
         rows, after = rows[whole], after[whole]
@@ -86,28 +96,15 @@ def lfads_arrays(trials: xr.Dataset, continuous: xr.Dataset, settings: LfadsExpo
         arrays[f"{part}_start_bin"] = trials["start_bin"].values[rows].astype(np.int64)
         bins = trials["start_bin"].values[rows].astype(np.int64)[:, None] + np.arange(recon.shape[1])
         if settings.ext_input == "velocity":
-            arrays[f"{part}_ext_input"] = _finite(continuous, "velocity", bins)
+            arrays[f"{part}_ext_input"] = _finite(session.continuous, "velocity", bins)
         if settings.truth == "rates":
-            arrays[f"{part}_truth"] = _finite(continuous, "rates", bins)[:, :, order]
+            arrays[f"{part}_truth"] = _finite(session.continuous, "rates", bins)[:, :, order]
     if settings.truth != "none":
         arrays["conversion_factor"] = np.array(1.0 / float(trials.attrs["bin_size_s"]))
     arrays["n_incomplete"] = np.array(n_incomplete)
     arrays["recon_unit"] = trials["unit"].values[order].astype(np.int64)
     arrays["time"] = _time(trials, n_forward)
     return arrays
-
-
-def write_lfads(
-    path: Path, arrays: dict[str, Array], settings: LfadsExport, *, attributes: StoreAttributes
-) -> None:
-    """Write the tensors of `lfads_arrays` to an HDF5 file, whole or not at all.
-
-    Raises
-    ------
-    MachineError
-        If the disk refuses; nothing is left behind.
-    """
-    write_arrays(path, arrays, attributes=export_attributes(settings, attributes))
 
 
 def _require_trials(trials: xr.Dataset, part: str, n: int, *, settings: LfadsExport) -> None:

@@ -11,15 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
-from nwb_latents.pipeline.stores.exporters.files import export_attributes, write_arrays
-from nwb_latents.pipeline.stores.exporters.windows import (
-    forward_bins,
-    forward_counts,
-    heldout_units,
-    rows_of,
-    with_split,
-)
+from nwb_latents.pipeline.stores.exporters.hdf5 import Hdf5Exporter, write_arrays
 from nwb_latents.pipeline.stores.nlb_settings import differences_from_benchmark
+from nwb_latents.schemas.export import EXPORT_VERSION, NlbExport
 from nwb_latents.schemas.nlb import NLB_DATASETS
 
 if TYPE_CHECKING:
@@ -28,13 +22,32 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.stores.exporters.files import Array
-    from nwb_latents.schemas.export import NlbExport
-    from nwb_latents.schemas.store import StoreAttributes
+    from nwb_latents.pipeline.stores.exporters.hdf5 import Array
+    from nwb_latents.pipeline.stores.session import Session
 
 NATIVE_BIN_MS = 5
 
 _LARGEST = (("train", "heldin"), ("eval", "heldout"))
+
+
+class NlbExporter(Hdf5Exporter[NlbExport]):
+    """Tensors of the Neural Latents Benchmark, in the HDF5 group of the benchmark's name."""
+
+    name = "nlb"
+    suffix = ".h5"
+    settings = NlbExport
+    summary = (
+        "Write HDF5 tensors of the Neural Latents Benchmark: held-in, held-out, forward, behaviour, PSTHs."
+    )
+    version = EXPORT_VERSION
+
+    def write(self, session: Session, path: Path, settings: NlbExport) -> list[str]:
+        """Write the tensors of `nlb_arrays`; the notes say where they are not as many as the benchmark's."""
+        arrays = nlb_arrays(session, settings)
+        group = nlb_group(session.name, bin_size_s=session.bin_size_s, key=settings.key)
+        about = self.origin(session.attributes, settings)
+        write_arrays(path, arrays, attributes=about, group=group)
+        return differences(arrays, settings, bin_size_s=session.bin_size_s)
 
 
 def nlb_group(session: str, *, bin_size_s: float, key: str | None = None) -> str:
@@ -51,19 +64,15 @@ def nlb_group(session: str, *, bin_size_s: float, key: str | None = None) -> str
     return (key or session) + ("" if round(width, 6) == NATIVE_BIN_MS else f"_{width:g}")
 
 
-def nlb_arrays(
-    trials: xr.Dataset, continuous: xr.Dataset, settings: NlbExport, *, behaviour: NDArray[np.float64]
-) -> dict[str, Array]:
+def nlb_arrays(session: Session, settings: NlbExport) -> dict[str, Array]:
     """Return the tensors of one session.
 
     Parameters
     ----------
-    trials, continuous
-        The groups of a store.
+    session
+        The session, its trials in memory.
     settings
-        Phase, forward time, held-out units, PSTHs.
-    behaviour
-        Hand velocity at the lag, cm/s, NaN where not recorded. Shape ``(trial, time, axis)``.
+        Phase, forward time, lag, held-out units, PSTHs.
 
     Returns
     -------
@@ -82,21 +91,23 @@ def nlb_arrays(
     DataError
         If no trial is left to train on or to evaluate.
     SettingsError
-        If ``forward_ms`` does not fit the bins, or there is no such split.
+        If ``lag_ms`` or ``forward_ms`` does not fit the bins, or there is no such split.
     """
-    trials = with_split(trials, settings.split)
+    behaviour = session.velocity(settings.lag_ms).velocity
+    session = session.with_split(settings.split)
+    trials = session.trials
     splits = (("train", "val"), ("test",)) if settings.phase == "test" else (("train",), ("val",))
     rows = {
-        part: rows_of(trials, names, purpose=f"{part} tensors")
+        part: session.rows(names, purpose=f"{part} tensors")
         for part, names in zip(("train", "eval"), splits, strict=True)
     }
-    is_out = heldout_units(trials, fraction=settings.heldout_fraction, seed=settings.seed)
+    is_out = session.heldout(fraction=settings.heldout_fraction, seed=settings.seed)
     units = {"heldin": np.flatnonzero(~is_out), "heldout": np.flatnonzero(is_out)}
-    n_forward = forward_bins(trials, settings.forward_ms)
+    n_forward = session.forward_bins(settings.forward_ms)
     counts = trials["counts"].values
     arrays: dict[str, Array] = {}
     for part, mine in rows.items():
-        after = forward_counts(trials, continuous, rows=mine, n_bins=n_forward) if n_forward else None
+        after = session.counts_after(mine, n_bins=n_forward) if n_forward else None
         for kind, columns in units.items():
             arrays[f"{part}_spikes_{kind}"] = counts[mine][:, :, columns].astype(np.float32)
             if after is not None:
@@ -110,7 +121,9 @@ def nlb_arrays(
     arrays |= _decoder_masks(trials, rows, key=settings.key)
     if settings.psth:
         order = np.concatenate([units["heldin"], units["heldout"]])
-        arrays |= condition_psths(trials, continuous, rows, order=order, sigma_ms=settings.psth_sigma_ms)
+        arrays |= condition_psths(
+            trials, session.continuous, rows, order=order, sigma_ms=settings.psth_sigma_ms
+        )
     return arrays
 
 
@@ -141,24 +154,6 @@ def differences(arrays: dict[str, Array], settings: NlbExport, *, bin_size_s: fl
         n_bins=train[1],
         bin_size_s=bin_size_s,
     )
-
-
-def write_nlb(
-    path: Path,
-    arrays: dict[str, Array],
-    settings: NlbExport,
-    *,
-    attributes: StoreAttributes,
-) -> None:
-    """Write the tensors of `nlb_arrays` to an HDF5 file, whole or not at all.
-
-    Raises
-    ------
-    MachineError
-        If the disk refuses; nothing is left behind.
-    """
-    group = nlb_group(attributes.session, bin_size_s=attributes.bin_size_s, key=settings.key)
-    write_arrays(path, arrays, attributes=export_attributes(settings, attributes), group=group)
 
 
 def _decoder_masks(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.stores.exporters.files import export_key, whole_file
+from nwb_latents.pipeline.stores.exporters.hdf5 import Hdf5Exporter
+from nwb_latents.schemas.export import EXPORT_VERSION, NwbExport
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from hdmf.common import DynamicTable
     from pynwb import NWBFile
 
-    from nwb_latents.schemas.export import NwbExport
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.store import StoreAttributes
 
 PLACEHOLDER_START = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,58 +45,42 @@ _CM = {"unit": "meters", "conversion": 0.01}
 _CM_PER_S = {"unit": "m/s", "conversion": 0.01}
 
 
-def write_derived_nwb(
-    path: Path,
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
-    *,
-    settings: NwbExport,
-    attributes: StoreAttributes,
-) -> None:
-    """Write one session as a derived NWB file, whole or not at all.
+class NwbExporter(Hdf5Exporter[NwbExport]):
+    """Derived NWB files. The identifier is the export's key; ``/general/notes`` says the origin as JSON.
 
     ``/processing/ecephys`` holds ``smoothed_rates`` (Hz, ``(time, unit)``, NaN where not recorded) and
     ``spike_counts``; column j belongs to row j of ``unit_table`` beside them, whose ids are those of the
     units in the source file (NWB's own units table is for spike times).
     Species, sex and age of the subject are those of the settings, else those the source file states.
     ``/processing/behavior`` holds position and velocity, ``/intervals/trials`` the windows with their events
-    and splits, ``/intervals/observed`` the time that was recorded. The identifier is the export's key;
-    source, digest, recipe and warnings are in ``/general/notes`` as JSON.
-
-    Parameters
-    ----------
-    path
-        Final path.
-    trials, continuous
-        The groups of a store.
-    settings
-        What to put in.
-    attributes
-        Attributes of the store.
-
-    Raises
-    ------
-    MachineError
-        If the disk refuses; nothing is left behind.
+    and splits, ``/intervals/observed`` the time that was recorded.
     """
-    import h5py  # noqa: PLC0415
-    from pynwb import NWBHDF5IO  # noqa: PLC0415
 
-    nwb = _file(settings, attributes)
-    _add_trials(nwb, trials, attributes)
-    _add_observed(nwb, continuous)
-    _add_activity(nwb, trials, continuous, settings=settings)
-    if settings.kinematics:
-        _add_kinematics(nwb, continuous)
-    with (
-        whole_file(path) as temporary,
-        h5py.File(temporary, "w") as file,
-        NWBHDF5IO(file=file, mode="w") as io,
-    ):
-        io.write(nwb)
+    name = "nwb"
+    suffix = ".nwb"
+    settings = NwbExport
+    summary = "Write derived NWB files: smoothed rates, counts, kinematics, trials with events and splits."
+    version = EXPORT_VERSION
+
+    def write(self, session: Session, path: Path, settings: NwbExport) -> tuple[str, ...]:
+        """Write one session."""
+        import h5py  # noqa: PLC0415
+        from pynwb import NWBHDF5IO  # noqa: PLC0415
+
+        trials, continuous = session.trials, session.continuous
+        key = self.key(settings, session.store_key)
+        nwb = _file(settings, session.attributes, identifier=key)
+        _add_trials(nwb, trials, session.attributes)
+        _add_observed(nwb, continuous)
+        _add_activity(nwb, trials, continuous, settings=settings)
+        if settings.kinematics:
+            _add_kinematics(nwb, continuous)
+        with h5py.File(path, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
+            io.write(nwb)
+        return ()
 
 
-def _file(settings: NwbExport, attributes: StoreAttributes) -> NWBFile:
+def _file(settings: NwbExport, attributes: StoreAttributes, *, identifier: str) -> NWBFile:
     from pynwb import NWBFile  # noqa: PLC0415
     from pynwb.file import Subject  # noqa: PLC0415
 
@@ -115,7 +100,7 @@ def _file(settings: NwbExport, attributes: StoreAttributes) -> NWBFile:
         session_description=f"Derived from {origin.source} ({origin.asset_digest}): binned spike counts, "
         f"smoothed rates, kinematics on the bins and trials aligned to "
         f"{attributes.recipe.align_to}.{unknown}",
-        identifier=export_key(settings, attributes.store_key),
+        identifier=identifier,
         session_start_time=start,
         session_id=attributes.session.partition("_ses-")[2] or attributes.session,
         experiment_description=f"Task: {attributes.task}",

@@ -13,7 +13,7 @@ from nwb_latents.pipeline.evaluation.nlb.files import read_submission, submissio
 from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission
 from nwb_latents.pipeline.evaluation.nlb.submission import check_submission, trials_digest
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
-from nwb_latents.pipeline.stores.exporters.files import write_groups
+from nwb_latents.pipeline.stores.exporters.hdf5 import write_groups
 from nwb_latents.schemas.export import NlbExport
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import to_dataset
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.store import Provenance, StoreAttributes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from nwb_latents.pipeline.signals.recording import Recording
+    from nwb_latents.pipeline.stores.session import Session
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,11 @@ class Store:
     trials: xr.Dataset
     continuous: xr.Dataset
     attributes: StoreAttributes
+
+    @property
+    def session(self) -> Session:
+        """Return the session it holds."""
+        return session_in_memory(self.trials, self.continuous, self.attributes)
 
     def rows(self, *splits: str) -> np.ndarray:
         """Return the rows of the trials in `splits`."""

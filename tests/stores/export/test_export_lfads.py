@@ -7,16 +7,13 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.exporters.lfads import lfads_arrays, write_lfads
+from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
 from nwb_latents.schemas.export import LfadsExport
 
 
 def export(store, tmp_path, **settings):
-    chosen = LfadsExport(**settings)
     path = tmp_path / "session.h5"
-    write_lfads(
-        path, lfads_arrays(store.trials, store.continuous, chosen), chosen, attributes=store.attributes
-    )
+    write_export(exporter_named("lfads"), store.session, path, settings=LfadsExport(**settings))
     with h5py.File(path, "r") as h5:
         return {key: value[()] for key, value in h5.items()}
 

@@ -7,18 +7,14 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.evaluation.pairing import pair_velocity
-from nwb_latents.pipeline.stores.exporters.files import is_up_to_date
-from nwb_latents.pipeline.stores.exporters.nlb import nlb_arrays, write_nlb
+from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
+from nwb_latents.pipeline.stores.exporters.hdf5 import is_up_to_date
 from nwb_latents.schemas.export import NlbExport
 
 
-def export(store, tmp_path, *, lag_bins=5, **settings):
-    chosen = NlbExport(**settings)
-    paired = pair_velocity(store.trials, store.continuous, lag_bins=lag_bins)
-    arrays = nlb_arrays(store.trials, store.continuous, chosen, behaviour=paired.velocity)
+def export(store, tmp_path, **settings):
     path = tmp_path / "session.h5"
-    write_nlb(path, arrays, chosen, attributes=store.attributes)
+    write_export(exporter_named("nlb"), store.session, path, settings=NlbExport(**settings))
     with h5py.File(path, "r") as h5:
         (name,) = h5
         return name, {key: value[()] for key, value in h5[name].items()}, dict(h5.attrs)
@@ -58,7 +54,7 @@ def test_spikes_are_the_counts_of_the_store_and_can_be_traced_to_it(store, tmp_p
 
 
 def test_behaviour_is_the_recorded_sample_a_lag_later(store, tmp_path):
-    _, found, _ = export(store, tmp_path, lag_bins=5)
+    _, found, _ = export(store, tmp_path, lag_ms=100)
     velocity = store.continuous["velocity"].values
     start = found["eval_start_bin"]
     assert np.array_equal(found["eval_behavior"], velocity[start[:, None] + np.arange(5, 41)])

@@ -1,21 +1,26 @@
 """Derived NWB files: other tools read them, and their numbers are those of the store."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import h5py
 import numpy as np
 import pytest
 
-from nwb_latents.pipeline.stores.exporters.files import export_key, is_up_to_date
-from nwb_latents.pipeline.stores.exporters.nwb import write_derived_nwb
+from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
+from nwb_latents.pipeline.stores.exporters.hdf5 import is_up_to_date
 from nwb_latents.schemas.export import NwbExport
+
+
+def write(store, path, settings=NwbExport(), **changes):  # noqa: B008 (frozen)
+    write_export(exporter_named("nwb"), replace(store, **changes).session, path, settings=settings)
 
 
 @pytest.fixture
 def exported(store, tmp_path):
     path = tmp_path / "session.nwb"
-    write_derived_nwb(path, store.trials, store.continuous, settings=NwbExport(), attributes=store.attributes)
+    write(store, path)
     return path
 
 
@@ -62,7 +67,7 @@ def test_the_source_is_named_by_its_digest_and_the_recipe_is_kept(store, exporte
         identifier = h5["identifier"].asstr()[()]
     assert notes["provenance"]["asset_digest"] == "sha256:00"
     assert notes["recipe"] == store.attributes.recipe.model_dump(mode="json")
-    assert identifier == export_key(NwbExport(), store.attributes.store_key)
+    assert identifier == exporter_named("nwb").key(NwbExport(), store.attributes.store_key)
     assert is_up_to_date(exported, identifier)
     assert not is_up_to_date(exported, "other")
 
@@ -74,7 +79,7 @@ def test_observed_time_is_a_table_of_intervals(store, tmp_path):
     continuous["observed"][:] = True
     continuous["observed"][100:150] = False
     path = tmp_path / "gap.nwb"
-    write_derived_nwb(path, store.trials, continuous, settings=NwbExport(), attributes=store.attributes)
+    write(store, path, continuous=continuous)
     with NWBHDF5IO(str(path), "r") as io:
         table = io.read().intervals["observed"].to_dataframe()
     assert table[["start_time", "stop_time"]].values[:, :] == pytest.approx(
@@ -88,7 +93,7 @@ def test_parts_that_are_not_wanted_are_left_out_and_the_start_is_taken(store, tm
     path = tmp_path / "small.nwb"
     start = datetime(2013, 10, 3, 9, tzinfo=UTC)
     settings = NwbExport(counts=False, kinematics=False, session_start=start)
-    write_derived_nwb(path, store.trials, store.continuous, settings=settings, attributes=store.attributes)
+    write(store, path, settings)
     with NWBHDF5IO(str(path), "r") as io:
         nwb = io.read()
         assert set(nwb.processing) == {"ecephys"}
@@ -119,9 +124,7 @@ def test_the_subject_is_as_in_the_source_unless_it_is_given(store, tmp_path, sta
 
     path = tmp_path / "session.nwb"
     attributes = stating(store.attributes, **stated)
-    write_derived_nwb(
-        path, store.trials, store.continuous, settings=NwbExport(**asked), attributes=attributes
-    )
+    write(store, path, NwbExport(**asked), attributes=attributes)
     with NWBHDF5IO(str(path), "r") as io:
         subject = io.read().subject
         assert (subject.species, subject.sex, subject.age) == written
@@ -132,7 +135,7 @@ def test_nwbinspector_complains_less_where_the_source_states_the_subject(store, 
 
     def complaints(attributes):
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.nwb"
-        write_derived_nwb(path, store.trials, store.continuous, settings=NwbExport(), attributes=attributes)
+        write(store, path, attributes=attributes)
         return {message.check_function_name for message in inspect_nwbfile(nwbfile_path=str(path))}
 
     silent = complaints(store.attributes)
@@ -149,7 +152,7 @@ def test_nwbinspector_finds_nothing_critical(store, tmp_path, species, worst):
 
     path = tmp_path / "session.nwb"
     settings = NwbExport(species=species)
-    write_derived_nwb(path, store.trials, store.continuous, settings=settings, attributes=store.attributes)
+    write(store, path, settings)
     found = list(inspect_nwbfile(nwbfile_path=str(path)))
     assert found, "the inspector always has suggestions for so small a file"
     severe = [m for m in found if m.importance.value >= Importance[worst].value]

@@ -1,71 +1,40 @@
-"""Files of the exporters: HDF5, written whole or not at all, and recognised when they are up to date."""
+"""HDF5 files of the exporters: written whole or not at all, and recognised by their own attributes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.stores.atomic import leftovers, machine_error, temporary_name
-from nwb_latents.schemas.export import EXPORT_VERSION
+from nwb_latents.pipeline.stores.atomic import whole_file
+from nwb_latents.pipeline.stores.exporters.exporter import Exporter, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from nwb_latents.schemas.export import ExportSettings
-    from nwb_latents.schemas.store import StoreAttributes
+    from nwb_latents.schemas.export import ExportOrigin
 
     Array = NDArray[np.generic] | Sequence[NDArray[np.generic]]
 
 _CHUNK_BYTES = 1 << 20
 
 
-def export_key(settings: ExportSettings, store_key: str) -> str:
-    """Return the key of an exported file: equal keys mean equal content.
+class Hdf5Exporter(Exporter[Settings]):
+    """An exporter of HDF5 files, which say themselves what they were made of.
 
-    Examples
-    --------
-    >>> from nwb_latents.schemas.export import LfadsExport, NlbExport
-    >>> export_key(NlbExport(), "a") == export_key(NlbExport(lag_ms=100), "a")
-    True
-    >>> export_key(NlbExport(), "a") == export_key(LfadsExport(), "a")
-    False
+    Its `write` puts what `origin` returns at the root of the file; then nothing has to lie beside it.
     """
-    parts = [type(settings).__name__, settings.digest(), store_key, EXPORT_VERSION]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
+    def is_current(self, path: Path, key: str) -> bool:
+        """Whether `path` is a whole export with this key."""
+        return is_up_to_date(path, key)
 
-def export_attributes(settings: ExportSettings, attributes: StoreAttributes) -> dict[str, str | float]:
-    """Return what an exported file says about its origin, as HDF5 attributes.
-
-    Parameters
-    ----------
-    settings
-        Settings of the export.
-    attributes
-        Attributes of the store it is made from.
-    """
-    origin = attributes.provenance
-    return {
-        "export_key": export_key(settings, attributes.store_key),
-        "export_settings": settings.model_dump_json(),
-        "session": attributes.session,
-        "subject": attributes.subject,
-        "task": attributes.task,
-        "bin_size_s": attributes.bin_size_s,
-        "store_key": attributes.store_key,
-        "source": origin.source,
-        "source_digest": origin.asset_digest,
-        "dandiset": f"{origin.dandiset}@{origin.dandiset_version}" if origin.dandiset else "",
-        "recipe": attributes.recipe.model_dump_json(),
-    }
+    def confirm(self, path: Path, origin: ExportOrigin) -> None:
+        """Do nothing: the file says it."""
+        del path, origin
 
 
 def is_up_to_date(path: Path, key: str) -> bool:
@@ -80,36 +49,6 @@ def is_up_to_date(path: Path, key: str) -> bool:
             return bool(found == key)
     except OSError:
         return False
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path` to write to; give the file its own name at the end.
-
-    If the body raises, nothing is left and an existing file stays as it was. One writer at a time.
-
-    Raises
-    ------
-    MachineError
-        If the disk refuses.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for stale in leftovers(path):
-            stale.unlink(missing_ok=True)
-    except OSError as error:
-        raise machine_error(error, path, doing="write this file") from error
-    temporary = temporary_name(path)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise machine_error(error, path, doing="write this file") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_arrays(
