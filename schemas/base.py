@@ -1,27 +1,65 @@
-"""Base class of everything this project writes down: frozen, closed, described.
+"""Base classes of everything this project writes down.
 
-Settings never change after they were read, a misspelt key is an error, and every field carries the
-sentence that serves as command-line help, documentation and JSON-schema description at once.
+`Frozen` is for settings, which a person types: they never change after they were read, a misspelt key is an
+error, and every field carries the sentence that serves as command-line help, documentation and JSON-schema
+description at once. `Record` is for what the program writes: it says its version, and what a newer version
+wrote into it beside what is known here is kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from nwb_latents.schemas.digest import (
+    FORMER_NAMES,
+    AddedLater,
+    DecidesNothing,
+    FormerName,
+    NeverCounts,
+    mark_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Frozen(BaseModel):
-    """Immutable settings or record that refuses unknown keys."""
+    """Immutable settings that refuse unknown keys.
+
+    Read within a `Record` they keep them: a file may be of a newer version.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=False)
 
-    def digest(self) -> str:
+    def digest(self, *, bin_size_s: float | None = None) -> str:
         """Return the SHA-256 of the canonical JSON form, as 64 hexadecimal digits.
 
-        Two objects have the same digest exactly when all their fields that have an effect are equal, whatever
-        order or notation they were written in.
+        Two objects of a class have the same digest exactly when all their settings are equal, whatever order
+        or notation they were written in, but for settings marked `NeverCounts`.
+
+        Parameters
+        ----------
+        bin_size_s
+            Width of the bins of the stores, s. Only needed where a time in ms was once said in bins.
+
+        Raises
+        ------
+        ValueError
+            If that width is needed and not given.
 
         Examples
         --------
@@ -29,15 +67,247 @@ class Frozen(BaseModel):
         >>> IngestRecipe().digest() == IngestRecipe(bin_size_s=0.02).digest()
         True
         """
-        canonical = json.dumps(self._digested(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return _sha256(self.counted(bin_size_s=bin_size_s))
 
-    def _digested(self) -> dict[str, object]:
-        """Return what counts for the digest, in the settings within these too."""
-        content: dict[str, object] = self.model_dump(mode="json", exclude=self._undigested())
-        within = {name: getattr(self, name) for name in content}
-        return content | {name: part._digested() for name, part in within.items() if isinstance(part, Frozen)}
+    def outcome_digest(self, *, bin_size_s: float | None = None) -> str:
+        """Return the digest of what decides the outcome: settings marked `DecidesNothing` do not count.
 
-    def _undigested(self) -> set[str]:
-        """Fields that do not count for the digest: those without effect beside the others."""
-        return set()
+        Parameters
+        ----------
+        bin_size_s
+            As in `digest`.
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.training import TrainSettings
+        >>> TrainSettings(device="cpu").outcome_digest() == TrainSettings().outcome_digest()
+        True
+        """
+        return _sha256(self.counted(bin_size_s=bin_size_s, outcome_only=True))
+
+    def counted(self, *, bin_size_s: float | None = None, outcome_only: bool = False) -> dict[str, object]:
+        """Return what counts for the digest, in the settings within these too, in the notation of JSON.
+
+        Parameters
+        ----------
+        bin_size_s
+            As in `digest`.
+        outcome_only
+            As in `outcome_digest`.
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.imports import LfadsCheckpointImport
+        >>> LfadsCheckpointImport().counted()
+        {'likelihood': 'poisson', 'input_prior_df': None}
+        """
+        plain: dict[str, Any] = self.model_dump(mode="json")
+        found: dict[str, object] = {}
+        silent: set[str] = set()
+        formers = _former_names(type(self))
+
+        def inside(value: object, as_json: Any) -> object:
+            if isinstance(value, Frozen):
+                return value.counted(bin_size_s=bin_size_s, outcome_only=outcome_only)
+            if isinstance(value, Mapping):
+                return {key: inside(each, as_json[key]) for key, each in value.items()}
+            if isinstance(value, tuple):
+                return [inside(*pair) for pair in zip(value, as_json, strict=True)]
+            return as_json
+
+        for name, info in type(self).model_fields.items():
+            value = inside(getattr(self, name), plain[name])
+            if mark_of(info, NeverCounts):
+                continue
+            later = mark_of(info, AddedLater)
+            # A setting that came beside another is left out exactly as long as that one is.
+            if later and (later.says_nothing(value) if later.beside is None else later.beside in silent):
+                silent.add(name)
+                continue
+            machine = mark_of(info, DecidesNothing)
+            if machine and outcome_only:
+                value = machine.as_if
+            former = formers.get(name)
+            found |= former.named(name, value, bin_size_s=bin_size_s) if former else {name: value}
+        # What a newer version has settings for decides something that is not known here.
+        return found | (self.model_extra or {})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_names(cls, content: Any, info: ValidationInfo) -> Any:
+        """Read settings of a file under the name they had then; of a person, refuse them by the new one."""
+        formers = _former_names(cls)
+        if not isinstance(content, Mapping) or not formers:
+            return content
+        reading = info.context if isinstance(info.context, Reading) else None
+        renamed = dict(content)
+        for name, former in formers.items():
+            old = {each: renamed[each] for each in former.names if each in renamed}
+            if not old:
+                continue
+            if reading is None:
+                raise ValueError(former.remedy(name, old))
+            renamed[name] = former.read(old, bin_size_s=reading.bin_size_s)
+            for each in old:
+                del renamed[each]
+        return renamed
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Context of a validation: a file is read, not what a person typed.
+
+    Parameters
+    ----------
+    bin_size_s
+        Width of the bins the file is about, s; None: not known.
+    """
+
+    bin_size_s: float | None = None
+
+
+class NewerRecordError(ValueError):
+    """A file was written by a newer version, and is not understood here."""
+
+
+class Record(Frozen):
+    """What the program writes into a file, and reads again: also of older and newer versions.
+
+    Made by the program it refuses unknown keys as settings do; `read` keeps them, and `written` gives them
+    out again.
+    """
+
+    schema_version: int = Field(1, ge=1, description="Version of this description.")
+
+    @classmethod
+    def version(cls) -> int:
+        """Return the version that is written.
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, StoreAttributes
+        >>> StoreAttributes.version() == STORE_SCHEMA_VERSION
+        True
+        """
+        return int(cls.model_fields["schema_version"].default)
+
+    @classmethod
+    def read(cls, content: Mapping[str, Any], *, bin_size_s: float | None = None) -> Self:
+        """Return the record that was written as `content`, by this version, an older or a newer one.
+
+        Parameters
+        ----------
+        content
+            What the file holds. Without a version it is of the first.
+        bin_size_s
+            Width of the bins it is about, s, where that is known; old files say some times in bins.
+
+        Raises
+        ------
+        NewerRecordError
+            If it was written by a newer version and is not understood.
+        ValidationError
+            If it does not fit.
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.cluster import Attempt
+        >>> line = Attempt(time="2025-01-01", session="a", source="a.nwb", recipe_id="r", status="done")
+        >>> Attempt.read({**line.model_dump(), "node": 7}).unknown()
+        ('node',)
+        """
+        try:
+            return cls.model_validate(dict(content), context=Reading(bin_size_s), extra="allow")
+        except ValidationError as error:
+            written = content.get("schema_version")
+            if not isinstance(written, int) or written <= cls.version():
+                raise
+            fault = error.errors()[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise NewerRecordError(
+                f"{where}: {fault['msg']}. It was written as version {written} of {cls.__name__}, and this "
+                f"program knows versions up to {cls.version()}. Update it: pip install --upgrade nwb-latents"
+            ) from error
+
+    @classmethod
+    def brought_up(cls, content: dict[str, Any], version: int) -> dict[str, Any]:
+        """Return what an older version wrote as this one would have written it; here: the same.
+
+        Parameters
+        ----------
+        content
+            What was written.
+        version
+            Version it was written as, below that of today.
+        """
+        del version
+        return content
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_version(cls, content: Any, info: ValidationInfo) -> Any:
+        if not isinstance(info.context, Reading) or not isinstance(content, Mapping):
+            return content
+        content = {"schema_version": 1, **content}
+        version = content["schema_version"]
+        if isinstance(version, int) and version < cls.version():
+            return cls.brought_up(content, version)
+        return content
+
+    def written(self, *, exclude_defaults: bool = False) -> dict[str, Any]:
+        """Return what is to be written, in the notation of JSON: versions always, unknown keys as they were.
+
+        Parameters
+        ----------
+        exclude_defaults
+            Leave out what is as by default.
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.cluster import Attempt
+        >>> line = Attempt(time="2025-01-01", session="a", source="a.nwb", recipe_id="r", status="done")
+        >>> "node" in Attempt.read({**line.model_dump(), "node": 7}).written()
+        True
+        """
+        whole: dict[str, Any] = _whole(self, self.model_dump(mode="json", exclude_defaults=exclude_defaults))
+        return whole
+
+    def unknown(self) -> tuple[str, ...]:
+        """Return the keys that are not known here, with those within, by their dotted names."""
+        return tuple(_unknown(self, ""))
+
+
+@cache
+def _former_names(kind: type[Frozen]) -> dict[str, FormerName]:
+    marks = {name: mark_of(info, FORMER_NAMES) for name, info in kind.model_fields.items()}
+    return {name: mark for name, mark in marks.items() if mark is not None}
+
+
+def _whole(value: object, plain: Any) -> Any:
+    """Return a dump with the versions of all records in it, and with what is not known here."""
+    if isinstance(value, BaseModel):
+        version = {"schema_version": value.schema_version} if isinstance(value, Record) else {}
+        known = {name: _whole(getattr(value, name, None), each) for name, each in plain.items()}
+        return {**version, **known, **(value.model_extra or {})}
+    if isinstance(value, Mapping) and isinstance(plain, Mapping):
+        return {name: _whole(value.get(name), each) for name, each in plain.items()}
+    if isinstance(value, tuple | list):
+        return [_whole(*pair) for pair in zip(value, plain, strict=True)]
+    return plain
+
+
+def _unknown(value: object, prefix: str) -> Iterator[str]:
+    if isinstance(value, BaseModel):
+        yield from (f"{prefix}{name}" for name in value.model_extra or {})
+        for name in type(value).model_fields:
+            yield from _unknown(getattr(value, name), f"{prefix}{name}.")
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _unknown(each, f"{prefix}{name}.")
+    elif isinstance(value, tuple | list):
+        for number, each in enumerate(value):
+            yield from _unknown(each, f"{prefix}{number}.")
+
+
+def _sha256(content: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

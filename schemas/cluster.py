@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen, Record
 
 
 class ClusterSettings(Frozen):
@@ -56,7 +56,7 @@ class ClusterSettings(Frozen):
         return value
 
 
-class Attempt(Frozen):
+class Attempt(Record):
     """One line of a ledger: one attempt at one session."""
 
     time: str = Field(description="When the attempt ended, ISO 8601, UTC.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.results import DecoderName, DecodeSource
 
 
@@ -21,12 +22,14 @@ class DecodeSettings(Frozen):
         min_length=1,
         description="Signals decoded: smoothed rates, the model's reconstruction, the model's forecast.",
     )
-    decoders: tuple[DecoderName, ...] = Field(
+    decoders: Annotated[tuple[DecoderName, ...], AddedLater(("ridge",))] = Field(
         ("ridge",),
         min_length=1,
         description="Decoders: ridge, of the bin at t; wiener, of the last history_bins bins up to t.",
     )
-    history_bins: int = Field(5, ge=2, description="Bins the Wiener decoder reads, that at t included.")
+    history_bins: Annotated[int, AddedLater(5)] = Field(
+        5, ge=2, description="Bins the Wiener decoder reads, that at t included."
+    )
     alphas: tuple[float, ...] = Field(
         (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4),
         min_length=1,
@@ -35,15 +38,15 @@ class DecodeSettings(Frozen):
     folds: int = Field(5, ge=2, description="Folds of that cross-validation; whole trials stay together.")
     forecast_seen_bins: int = Field(13, ge=1, description="Bins the model sees before it forecasts.")
     forecast_bins: int = Field(20, ge=1, description="Bins forecast and scored.")
-    lag_scan_ms: tuple[float, ...] = Field(
+    lag_scan_ms: Annotated[tuple[float, ...], AddedLater(())] = Field(
         (),
         description="Lags compared with each other, ms, whole numbers of bins; none: no comparison.",
     )
-    transfer: bool = Field(
+    transfer: Annotated[bool, AddedLater(False)] = Field(
         default=False,
         description="Also decode the latent states of each session with decoders of the other sessions.",
     )
-    n_permutations: int = Field(
+    n_permutations: Annotated[int, AddedLater(200)] = Field(
         200, ge=0, description="Permutations of the test trials behind each p-value; 0: no p-values."
     )
     seed: int = Field(0, ge=0, description="Seed of the fold assignment and of the permutations.")
@@ -80,13 +83,3 @@ class DecodeSettings(Frozen):
             )
             raise ValueError(msg)
         return self
-
-    def _undigested(self) -> set[str]:
-        plain = {
-            "decoders": ("ridge",),
-            "history_bins": 5,
-            "lag_scan_ms": (),
-            "transfer": False,
-            "n_permutations": 200,
-        }
-        return {name for name, value in plain.items() if getattr(self, name) == value}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.baselines import BaselineSettings
+from nwb_latents.schemas.digest import NeverCounts
 
 if TYPE_CHECKING:
     from nwb_latents.schemas.forecasting import ForecastSource
@@ -105,20 +106,23 @@ FORECAST_BASELINES: dict[BaselineName, ForecastSource] = {
 """Baselines that forecast, and what `pipeline run forecast` calls them."""
 
 
+_WHICH_NUMBERS = "which numbers are measured does not change them"
+
+
 class EvaluateSettings(Frozen):
     """What is measured of runs and baselines, and on what."""
 
-    metrics: tuple[MetricName, ...] = Field(
+    metrics: Annotated[tuple[MetricName, ...], NeverCounts(_WHICH_NUMBERS)] = Field(
         tuple(METRICS), min_length=1, description="Metrics; those a source cannot have are left out."
     )
-    baselines: tuple[BaselineName, ...] = Field(
+    baselines: Annotated[tuple[BaselineName, ...], NeverCounts(_WHICH_NUMBERS)] = Field(
         get_args(BaselineName),
         description="Baselines; the oracle where the truth of simulated sessions is at hand.",
     )
-    baseline: BaselineSettings = Field(
+    baseline: Annotated[BaselineSettings, NeverCounts("it is in the keys of the baselines")] = Field(
         default_factory=BaselineSettings, description="What the baselines choose from."
     )
-    phase: Literal["test", "val"] = Field(
+    phase: Annotated[Literal["test", "val"], NeverCounts("every number says its split")] = Field(
         "test",
         description="'test': baselines and decoders are fitted on train and val trials, test trials are "
         "scored; 'val': train and val, and test trials are not looked at.",

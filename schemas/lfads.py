@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
 
 
@@ -47,7 +48,7 @@ class LFADSSettings(Frozen):
     encoder_dim: int = Field(
         64, ge=1, description="State of each encoder, per direction; 128 in the original, 64 in lfads-torch."
     )
-    controller_encoder_dim: int | None = Field(
+    controller_encoder_dim: Annotated[int | None, AddedLater(None)] = Field(
         None, ge=1, description="State of the controller's encoder, per direction; none: encoder_dim."
     )
     controller_dim: int = Field(
@@ -58,7 +59,7 @@ class LFADSSettings(Frozen):
     input_dim: int = Field(
         2, ge=0, description="Inferred inputs u_t (C); 0 to 4 in the publications. 0: autonomous."
     )
-    input_bias: bool = Field(
+    input_bias: Annotated[bool, AddedLater(False)] = Field(
         default=False,
         description="Mean and log variance of the inferred inputs have a bias, as in lfads-torch; in the "
         "original code they have none.",
@@ -133,7 +134,3 @@ class LFADSSettings(Frozen):
     def ramp_steps(self) -> int:
         """Steps until every weight of the loss is what it stays."""
         return max(self.kl_warmup_steps, self.l2_warmup_steps)
-
-    def _undigested(self) -> set[str]:
-        plain = {"controller_encoder_dim": None, "input_bias": False}
-        return {name for name, value in plain.items() if getattr(self, name) == value}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.digest import AddedLater
 
 
 class ReadInSettings(Frozen):
@@ -44,7 +45,7 @@ class MDSSMSettings(Frozen):
     )
     state_bidirectional: bool = Field(default=True, description="State encoder reads in both directions.")
     read_in: ReadInSettings = Field(default_factory=ReadInSettings, description="Read-in.")
-    start: Literal["random", "principal"] = Field(
+    start: Annotated[Literal["random", "principal"], AddedLater("random")] = Field(
         "random",
         description="Where read-in and read-out of a session start: at random as in the paper, or "
         "'principal': at its principal components, turned to slow features.",
@@ -55,18 +56,18 @@ class MDSSMSettings(Frozen):
     per_session_noise: bool = Field(
         default=True, description="One process noise Q per session instead of one for all."
     )
-    embedding_pooling: Literal["last", "mean"] = Field(
+    embedding_pooling: Annotated[Literal["last", "mean"], AddedLater("last")] = Field(
         "last",
         description="What the embedding is read from: the encoder's last state (the paper) or the mean of "
         "its states over time.",
     )
-    embedding_start_variance: float | None = Field(
+    embedding_start_variance: Annotated[float | None, AddedLater(None)] = Field(
         None,
         gt=0,
         description="Variance the embedding's posterior starts with; default: that of a random head, "
         "about 0.7.",
     )
-    embedding_kl: Literal["session", "trial"] = Field(
+    embedding_kl: Annotated[Literal["session", "trial"], AddedLater("session")] = Field(
         "session",
         description="Weight of the embedding's KL beside the mean over trials: 'session' is 1, as in the "
         "paper; 'trial' is 1 / trials, the lower bound of all trials of the step together.",
@@ -111,16 +112,6 @@ class MDSSMSettings(Frozen):
                 f"{self.likelihood}. Use likelihood gaussian, or start random."
             )
         return self
-
-    def _undigested(self) -> set[str]:
-        """Choices that came later, where they are what there was before: runs keep their keys."""
-        before = {
-            "start": "random",
-            "embedding_pooling": "last",
-            "embedding_start_variance": None,
-            "embedding_kl": "session",
-        }
-        return {name for name, value in before.items() if getattr(self, name) == value}
 
     @property
     def kl_warmup(self) -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.digest import AddedLater
 
 SimulatedLayout = Literal["000688", "000070", "nlb", "generic"]
 SimulatedTask = Literal["CO", "RT"]
@@ -20,7 +21,7 @@ _OF_SYSTEMS = ("noise_scaling", "parameter_range", "trial_bins")
 class SimulateSettings(Frozen):
     """Size and shape of a simulated dandiset."""
 
-    system: SimulatedSystem = Field(
+    system: Annotated[SimulatedSystem, AddedLater("reaching")] = Field(
         "reaching",
         description="What drives the neurons: 'reaching', or runs of a noisy planar system, one parameter "
         "per session: 'limit_cycle', 'hopf' (van der Pol form), 'hopf_normal' (normal form), 'duffing'.",
@@ -50,16 +51,16 @@ class SimulateSettings(Frozen):
     mean_rate_hz: float = Field(12.0, gt=0, le=60, description="Mean over units of the firing rate, Hz.")
     silent_units: int = Field(2, ge=0, description="Units of each session that fire below 0.1 Hz.")
     waveforms: bool = Field(default=True, description="Write one waveform per spike (layout '000688').")
-    noise_scaling: Literal["sqrt_dt", "dt"] = Field(
+    noise_scaling: Annotated[Literal["sqrt_dt", "dt"], AddedLater("sqrt_dt", beside="system")] = Field(
         "sqrt_dt", description="Systems: process noise of a step, 'sqrt_dt' (0.1) or 'dt' (0.02)."
     )
-    parameter_range: tuple[float, float] | None = Field(
+    parameter_range: Annotated[tuple[float, float] | None, AddedLater(None, beside="system")] = Field(
         None,
         description="Systems: parameter of the first and the last session, evenly spaced between; none: 0.5 "
         "to 5 ('limit_cycle', angular frequency), -1.5 to 1.5 ('hopf', 'hopf_normal', bifurcation "
         "parameter). 'duffing' has pairs on a grid.",
     )
-    trial_bins: int = Field(
+    trial_bins: Annotated[int, AddedLater(100, beside="system")] = Field(
         100, ge=10, le=5000, description="Systems: steps of a trial; one step is one bin of 20 ms."
     )
     seed: int = Field(0, ge=0, description="Seed: same seed, same data.")
@@ -114,7 +115,3 @@ class SimulateSettings(Frozen):
             )
             raise ValueError(message)
         return self
-
-    def _undigested(self) -> set[str]:
-        # Sessions simulated before there were systems keep their digest.
-        return {"system", *_OF_SYSTEMS} if self.system == "reaching" else set()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen, Record
 from nwb_latents.schemas.quality import SessionQuality
 from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -265,7 +265,7 @@ class DropCounts(Frozen):
     trials: dict[str, int] = Field(default_factory=dict, description="Reason → number of trials.")
 
 
-class StoreAttributes(Frozen):
+class StoreAttributes(Record):
     """Attributes of a trial store's groups."""
 
     schema_version: int = Field(STORE_SCHEMA_VERSION, description="Version of this description.")

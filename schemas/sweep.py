@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.digest import NeverCounts
 from nwb_latents.schemas.training import TrainSettings
 
 Strategy = Literal["pbt", "random"]
@@ -131,7 +132,9 @@ class SweepSettings(Frozen):
         5e-4, ge=0, description="PBT ends once the best member has not improved by this share of its loss …"
     )
     improve_within: int = Field(4, ge=1, description="… over this many generations.")
-    workers: int | None = Field(
+    workers: Annotated[
+        int | None, NeverCounts("how many are trained at once does not change what comes out")
+    ] = Field(
         None, ge=1, description="Members trained at once; default: one per core, at most the population."
     )
 
@@ -221,10 +224,6 @@ class SweepSettings(Frozen):
         if self.burn_in_steps is not None:
             return self.burn_in_steps
         return self.train.model.ramp_steps + self.generation_steps
-
-    def _undigested(self) -> set[str]:
-        # How many are trained at once does not change what comes out.
-        return {"workers"}
 
 
 def searchable(train: TrainSettings) -> Iterator[tuple[str, float]]:

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.catalog import Alignment, Imported
+from nwb_latents.schemas.digest import AddedLater, DecidesNothing
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.models import MODELS, MDSSMSettings, ModelSettings
 from nwb_latents.schemas.quality import QualityFilter
 
 Signal = Literal["rates", "counts"]
 Device = Literal["auto", "cpu", "cuda"]
+
+
+_SHOWS_IN_THE_STORES = "which sessions were chosen shows in the keys of the stores"
+_NOTHING_ASKED = {"min_trials": 0, "min_decodability": None, "max_flags": None, "exclude_flags": ()}
+_BEST_IS_VALIDATED = "how often training can be resumed from; the best step is kept at validations"
+_NOTHING_HIDDEN = {
+    "coordinated_dropout": 0.0,
+    "pass_rate": 0.0,
+    "sample_validation": 0.0,
+    "observed_share": 1.0,
+    "spike_jitter": 0,
+    "temporal_shift": 0.0,
+    "temporal_shift_max": 6,
+}
 
 
 class BatchSettings(Frozen):
@@ -48,7 +63,7 @@ class TrainSettings(Frozen):
     )
     batch: BatchSettings = Field(default_factory=BatchSettings, description="Batches.")
     optimiser: OptimiserSettings = Field(default_factory=OptimiserSettings, description="Optimiser.")
-    select: QualityFilter = Field(
+    select: Annotated[QualityFilter, DecidesNothing(_SHOWS_IN_THE_STORES, as_if=_NOTHING_ASKED)] = Field(
         default_factory=QualityFilter, description="What is asked of a session's quality."
     )
     signal: Signal = Field(
@@ -61,34 +76,42 @@ class TrainSettings(Frozen):
         description="Show each unit to the encoders scaled by its mean and deviation over training trials; a "
         "Gaussian likelihood scores the scaled values, a Poisson likelihood the counts.",
     )
-    co_smoothing: bool = Field(
+    co_smoothing: Annotated[bool, AddedLater(False)] = Field(
         default=False,
         description="Hide the units a store marks as held out from the encoders and score them all the "
         "same: their rates are then inferred from the other units.",
     )
-    heldout_fraction: float = Field(
+    heldout_fraction: Annotated[float, AddedLater(0.0)] = Field(
         0.0,
         ge=0,
         lt=1,
         description="With co_smoothing: share of the units that is hidden where a store marks none itself, "
         "drawn by the session id: the same in every run and in `pipeline run evaluate`.",
     )
-    forward_bins: int = Field(
+    forward_bins: Annotated[int, AddedLater(0)] = Field(
         0,
         ge=0,
         description="Bins after each trial's window that are scored but not shown to the encoders, where "
         "they were recorded; on spike counts, for models that can (lfads, node_sae, ndt).",
     )
-    masks: MaskSettings = Field(default_factory=MaskSettings, description="What training hides.")
+    masks: Annotated[MaskSettings, AddedLater(_NOTHING_HIDDEN)] = Field(
+        default_factory=MaskSettings, description="What training hides."
+    )
     max_steps: int = Field(2000, ge=1, description="Training steps at most.")
     validate_every: int = Field(50, ge=1, description="Steps between two validations.")
-    checkpoint_every: int = Field(50, ge=1, description="Steps between two checkpoints.")
+    checkpoint_every: Annotated[int, DecidesNothing(_BEST_IS_VALIDATED, as_if=1)] = Field(
+        50, ge=1, description="Steps between two checkpoints."
+    )
     patience: int = Field(
         20, ge=1, description="Training stops after this many validations without a better loss."
     )
     seed: int = Field(0, ge=0, description="Seed of initial weights, batches and noise.")
-    device: Device = Field("auto", description="Where to train; auto: a GPU if there is one.")
-    devices: int = Field(1, ge=1, description="Number of devices.")
+    device: Annotated[Device, DecidesNothing("where the arithmetic is done", as_if="auto")] = Field(
+        "auto", description="Where to train; auto: a GPU if there is one."
+    )
+    devices: Annotated[int, DecidesNothing("on how many devices it is done", as_if=1)] = Field(
+        1, ge=1, description="Number of devices."
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Arithmetic of the training step."
     )
@@ -136,10 +159,6 @@ class TrainSettings(Frozen):
                 f"{self.signal} and {self.model.name}"
             )
         return self
-
-    def _undigested(self) -> set[str]:
-        plain = {"masks": MaskSettings(), "co_smoothing": False, "heldout_fraction": 0.0, "forward_bins": 0}
-        return {name for name, value in plain.items() if getattr(self, name) == value}
 
 
 class RunSource(Frozen):

@@ -232,7 +232,7 @@ def _measure(
         session=entry.session,
         recipe_id=entry.recipe_id,
         phase=work.settings.phase,
-        settings_digest=_settings_digest(work),
+        settings_digest=settings_digest(work.settings),
         key=source.key,
         n_trials=yardstick.n_trials,
         n_units=entry.n_units,
@@ -286,7 +286,7 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
         label=label,
         group=_hash(kind)[:16],
         seed=seed,
-        key=_hash("run", run.run_key, entry.store_key, _settings_digest(work)),
+        key=_hash("run", run.run_key, entry.store_key, settings_digest(work.settings)),
         score=score,
     )
 
@@ -336,7 +336,9 @@ def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry) -> _Sourc
         label=name.replace("_", " "),
         group=name,
         seed=None,
-        key=_hash("baseline", name, entry.store_key, work.settings.baseline.digest(), _settings_digest(work)),
+        key=_hash(
+            "baseline", name, entry.store_key, work.settings.baseline.digest(), settings_digest(work.settings)
+        ),
         score=score,
     )
 
@@ -432,10 +434,16 @@ def _truth_files(folder: Path, entries: Sequence[SessionEntry]) -> dict[str, Pat
     return {session: there[name] for session, name in names.items() if name in there}
 
 
-def _settings_digest(work: _Work) -> str:
-    """Return what has to agree for two numbers to be comparable: all but the choice of what is measured."""
-    shared = work.settings.model_dump(mode="json", exclude={"metrics", "baselines", "baseline", "phase"})
-    return _hash(json.dumps(shared, sort_keys=True), str(EVALUATION_VERSION))[:16]
+def settings_digest(settings: EvaluateSettings) -> str:
+    """Return what has to agree for two numbers to be comparable: all but the choice of what is measured.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.evaluation import EvaluateSettings
+    >>> settings_digest(EvaluateSettings()) == settings_digest(EvaluateSettings(phase="val"))
+    True
+    """
+    return _hash(json.dumps(settings.counted(), sort_keys=True), str(EVALUATION_VERSION))[:16]
 
 
 def _hash(*parts: str) -> str:

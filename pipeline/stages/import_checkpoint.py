@@ -106,7 +106,7 @@ def import_checkpoint(
         co_smoothing=any(each.n_encoded < len(each.column) for each in units),
         max_steps=max(1, file.steps),
     )
-    key = _key(digest, made, entries)
+    key = checkpoint_key(digest, made, entries)
     name = run_name or f"lfads-{key[:8]}"
     run_dir = catalog_path.parent / "runs" / name
     begun = RunConfig(
@@ -166,7 +166,16 @@ def _check_bins(file: LfadsTorchFile, entries: Sequence[SessionEntry]) -> None:
             )
 
 
-def _key(digest: str, settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
+def checkpoint_key(digest: str, settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
+    """Return the key of a run made of a checkpoint: of the file's digest, the settings and the stores.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.training import TrainSettings
+    >>> of = lambda digest: checkpoint_key(digest, TrainSettings(), [])
+    >>> of("sha256:00") == of("sha256:01")
+    False
+    """
     stores = [entry.store_key for entry in entries]
     parts = ["lfads-torch", digest, settings.digest(), stores, IMPORT_VERSION]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

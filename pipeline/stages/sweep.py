@@ -34,7 +34,6 @@ from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_se
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.settings import read_record
 from nwb_latents.schemas.catalog import RunEntry
-from nwb_latents.schemas.quality import QualityFilter
 from nwb_latents.schemas.sweep import MemberRecord, SweepState
 from nwb_latents.schemas.training import RunConfig, RunSource
 
@@ -160,12 +159,8 @@ def sweep_key(settings: SweepSettings, entries: Sequence[SessionEntry]) -> str:
     >>> sweep_key(SweepSettings(), []) == sweep_key(SweepSettings(workers=3), [])
     True
     """
-    train = settings.train.model_copy(
-        update={"device": "auto", "devices": 1, "checkpoint_every": 1, "select": QualityFilter()}
-    )
-    decisive = settings.model_copy(update={"train": train})
     stores = sorted(entry.store_key for entry in entries)
-    return hashlib.sha256(json.dumps(["sweep", decisive.digest(), stores]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(["sweep", settings.outcome_digest(), stores]).encode()).hexdigest()
 
 
 def _state(work: _Sweep, key: str) -> SweepState:

@@ -23,7 +23,6 @@ from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_se
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.schemas.catalog import RunEntry
-from nwb_latents.schemas.quality import QualityFilter
 from nwb_latents.schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.quality import QualityFilter
     from nwb_latents.schemas.training import TrainSettings
 
 MAY_CHANGE = frozenset(
@@ -159,7 +159,7 @@ def check_run_name(name: str | None) -> None:
 def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
     """Return the SHA-256 of the settings and the keys of the stores, in hexadecimal.
 
-    Settings that decide where and how often, not what, are left out: the device and the checkpoints.
+    Settings that decide where and how often, not what, are left out: those marked `DecidesNothing`.
 
     Examples
     --------
@@ -168,11 +168,7 @@ def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
     False
     """
     stores = sorted(entry.store_key for entry in entries)
-    # Which sessions are good enough shows in the stores.
-    decisive = settings.model_copy(
-        update={"device": "auto", "devices": 1, "checkpoint_every": 1, "select": QualityFilter()}
-    )
-    return hashlib.sha256(json.dumps([decisive.digest(), stores]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([settings.outcome_digest(), stores]).encode()).hexdigest()
 
 
 @contextmanager
