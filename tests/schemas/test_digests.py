@@ -21,7 +21,7 @@ from nwb_latents.pipeline.stages.import_lfads import import_key
 from nwb_latents.pipeline.stages.ingest_session import store_key
 from nwb_latents.pipeline.stages.sweep import sweep_key
 from nwb_latents.pipeline.stages.train import run_key
-from nwb_latents.pipeline.stores.exporters.files import export_key
+from nwb_latents.pipeline.stores.exporters.exporter import exporter_named
 from nwb_latents.schemas.base import Frozen, Reading
 from nwb_latents.schemas.digest import AddedLater, NeverCounts, mark_of
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -38,9 +38,9 @@ KEYS = {
     ("TrainSettings", "import_key"): lambda s: import_checkpoint.checkpoint_key("file", s, STORES),
     ("SweepSettings", "sweep_key"): lambda s: sweep_key(s, STORES),
     ("EvaluateSettings", "settings_digest"): settings_digest,
-    ("NlbExport", "export_key"): lambda s: export_key(s, "k1"),
-    ("LfadsExport", "export_key"): lambda s: export_key(s, "k1"),
-    ("NwbExport", "export_key"): lambda s: export_key(s, "k1"),
+    ("NlbExport", "export_key"): lambda s: exporter_named("nlb").key(s, "k1"),
+    ("LfadsExport", "export_key"): lambda s: exporter_named("lfads").key(s, "k1"),
+    ("NwbExport", "export_key"): lambda s: exporter_named("nwb").key(s, "k1"),
     ("SimulateSettings", "session_digest"): session_digest,
     ("IngestRecipe", "store_key"): lambda s: store_key("sha256:0", s),
     ("IngestRecipe", "recipe_id"): lambda s: s.recipe_id,
