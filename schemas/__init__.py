@@ -1,13 +1,13 @@
 """Description of everything the project writes down (pydantic): no input or output, no arithmetic.
 
-`schema_names` are the schemas that ``pipeline schema NAME`` prints: those of `SCHEMAS`, and the settings of
-every exporter.
+`schema_names` are the schemas that ``pipeline schema NAME`` prints: those of `SCHEMAS`, the events, and the
+settings of every exporter.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nwb_latents.schemas.base import Frozen
@@ -41,6 +41,10 @@ SCHEMAS: dict[str, str] = {
     "score": "nwb_latents.schemas.results:Score",
     "simulate": "nwb_latents.schemas.simulation:SimulateSettings",
 }
+"""Schema → class."""
+
+UNIONS: dict[str, str] = {"events": "nwb_latents.schemas.events:events_schema"}
+"""Schema of several classes → the function that returns it as JSON schema."""
 
 
 _EXPORT = "export_"
@@ -56,7 +60,7 @@ def schema_names() -> list[str]:
     """
     from nwb_latents.schemas.registry import EXPORTERS  # noqa: PLC0415 - looks at the installed distributions
 
-    return [*SCHEMAS, *(f"{_EXPORT}{name}" for name in EXPORTERS)]
+    return [*SCHEMAS, *UNIONS, *(f"{_EXPORT}{name}" for name in EXPORTERS)]
 
 
 def schema_class(name: str) -> type[Frozen]:
@@ -78,6 +82,29 @@ def schema_class(name: str) -> type[Frozen]:
     if name not in SCHEMAS and exporter != name and exporter in EXPORTERS:
         of_exporter: type[Frozen] = EXPORTERS.load(exporter).settings
         return of_exporter
-    module, _, attribute = SCHEMAS[name].partition(":")
-    found: type[Frozen] = getattr(import_module(module), attribute)
+    found: type[Frozen] = _named(SCHEMAS[name])
     return found
+
+
+def json_schema(name: str) -> dict[str, Any]:
+    """Return the JSON schema called `name`.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> json_schema("recipe")["title"], json_schema("events")["title"]
+    ('IngestRecipe', 'Event')
+    """
+    if name in UNIONS:
+        schema: dict[str, Any] = _named(UNIONS[name])()
+        return schema
+    return schema_class(name).model_json_schema()
+
+
+def _named(place: str) -> Any:
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)

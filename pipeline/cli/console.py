@@ -72,11 +72,16 @@ class Output:
             from nwb_latents.schemas.events import parse_event
 
             event = parse_event(text)
-        if self.json_lines and event.is_printed:
-            sys.stdout.write(event.line() + "\n")
-            sys.stdout.flush()
+        if event.is_printed:
+            self.record(event)
         if not self.quiet:
             self._show(event)
+
+    def record(self, event: Event) -> None:
+        """Print an event under ``--json``; a person is told in another way."""
+        if self.json_lines:
+            sys.stdout.write(event.line() + "\n")
+            sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """Write one line for people to standard error, or nothing under ``--quiet``."""

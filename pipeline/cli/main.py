@@ -15,8 +15,14 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
-from nwb_latents.pipeline.cli import embed, evaluate, export, forecast, imports, look, recut, run, sweep
+from nwb_latents.pipeline.cli import catalog, export, imports, run
+from nwb_latents.pipeline.cli.dandisets import dandisets
+from nwb_latents.pipeline.cli.doctor import doctor
+from nwb_latents.pipeline.cli.evaluate import leaderboard
+from nwb_latents.pipeline.cli.models import models
 from nwb_latents.pipeline.cli.options import settings_command
+from nwb_latents.pipeline.cli.schema import schema
+from nwb_latents.pipeline.cli.simulate import simulate
 from nwb_latents.pipeline.errors import PipelineError
 from nwb_latents.schemas.registry import PartError
 
@@ -29,16 +35,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-run.app.command(cls=settings_command("recipe", takes=recut.takes))(recut.recut)
-run.app.command(cls=settings_command("forecast"))(forecast.forecast)
-run.app.command(cls=settings_command("evaluate"))(evaluate.evaluate)
-run.app.command(cls=settings_command("embed"))(embed.embed)
-run.app.command(cls=settings_command("sweep"))(sweep.sweep)
 app.add_typer(run.app, name="run")
-look.register(app)
-app.command()(evaluate.leaderboard)
+app.command()(leaderboard)
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(export.app, name="export")
 app.add_typer(imports.app, name="import")
+app.command(cls=settings_command("simulate"))(simulate)
+for command in (dandisets, models, schema, doctor):
+    app.command()(command)
 
 USAGE = 2
 INTERRUPTED = 130

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from nwb_latents.pipeline.cli.align import align
-from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.decode import decode
+from nwb_latents.pipeline.cli.embed import embed
 from nwb_latents.pipeline.cli.evaluate import evaluate
+from nwb_latents.pipeline.cli.forecast import forecast
 from nwb_latents.pipeline.cli.ingest import (
     MAIN_ARCHIVE,
     DandisetOption,
@@ -21,17 +23,14 @@ from nwb_latents.pipeline.cli.ingest import (
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
-    ConfigOption,
-    ForceOption,
     JsonOption,
     QuietOption,
-    RecipeIdOption,
-    SessionOption,
-    SetOption,
     VerboseOption,
-    given,
     settings_command,
 )
+from nwb_latents.pipeline.cli.recut import recut, takes
+from nwb_latents.pipeline.cli.sweep import sweep
+from nwb_latents.pipeline.cli.train import ModelOption, train
 from nwb_latents.pipeline.errors import UsageError
 
 app = typer.Typer(
@@ -39,12 +38,21 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command(cls=settings_command("recipe"))(ingest)
+STAGES: dict[str, Callable[..., None]] = {
+    "recipe": ingest,
+    "train": train,
+    "align": align,
+    "decode": decode,
+    "forecast": forecast,
+    "evaluate": evaluate,
+    "embed": embed,
+    "sweep": sweep,
+}
+"""Commands by the schema of their settings."""
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option("--model", help="Model; `pipeline models` lists them; default: mdssm.", metavar="NAME"),
-]
+for schema, stage in STAGES.items():
+    app.command(cls=settings_command(schema))(stage)
+app.command(cls=settings_command("recipe", takes=takes))(recut)
 
 
 @app.callback(invoke_without_command=True)
@@ -85,71 +93,6 @@ def everything(
     train(model=model, settings=by_stage["train"], **say)
     decode(settings=by_stage["decode"], **say)
     evaluate(settings=by_stage["evaluate"], **say)
-
-
-@app.command(cls=settings_command("train"))
-def train(
-    model: ModelOption = None,
-    session: SessionOption = None,
-    recipe_id: RecipeIdOption = None,
-    run_name: Annotated[
-        str | None,
-        typer.Option("--run-name", help="Name of the run; default: model and a hash of what it is made of."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed; default: 0.", metavar="N")] = None,
-    max_steps: Annotated[
-        int | None, typer.Option("--max-steps", min=1, help="Training steps; default: 2000.", metavar="N")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda; default: auto.")
-    ] = None,
-    devices: Annotated[
-        int | None, typer.Option("--devices", min=1, help="Number of devices; default: 1.")
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", help="32-true, bf16-mixed, 16-mixed or 64-true; default: 32-true."),
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option("--resume", help="Go on with this run.", metavar="RUN")
-    ] = None,
-    config: ConfigOption = None,
-    settings: SetOption = None,
-    force: ForceOption = False,
-    catalog: CatalogOption = CATALOG,
-    json_lines: JsonOption = False,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-) -> None:
-    """Train a latent-variable model on the catalog's sessions, on a GPU where there is one.
-
-    The same command resumes what was interrupted and does nothing where the run is complete.
-    """
-    from nwb_latents.pipeline.stages.train import train as stage
-    from nwb_latents.pipeline.stores.settings import load
-    from nwb_latents.schemas.training import TrainSettings
-
-    overrides = given(seed=seed, max_steps=max_steps, device=device, devices=devices, precision=precision)
-    if model is not None:
-        overrides.insert(0, f"model.name={model}")
-    chosen = load(TrainSettings, file=config, overrides=[*overrides, *(settings or ())])
-    with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
-        stage(
-            catalog,
-            chosen,
-            sessions=tuple(session or ("*",)),
-            recipe_id=recipe_id,
-            run_name=run_name,
-            resume=resume,
-            force=force,
-            report=out,
-        )
-
-
-app.command(cls=settings_command("align"))(align)
-
-
-app.command(cls=settings_command("decode"))(decode)
 
 
 def _by_stage(settings: list[str]) -> dict[str, list[str]]:

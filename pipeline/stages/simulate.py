@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.schemas.events import SessionEvent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ def simulate(directory: Path, settings: SimulateSettings, *, report: Report = ig
     settings
         Size and shape of the dandiset.
     report
-        Called with one event per session: ``event``, ``session``, ``status``, ``done``, ``total``.
+        Called with one event per session.
 
     Returns
     -------
@@ -43,13 +44,13 @@ def simulate(directory: Path, settings: SimulateSettings, *, report: Report = ig
     >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> small = SimulateSettings(n_subjects=1, n_sessions=1, n_units=(3, 3), n_trials=2, waveforms=False)
     >>> with TemporaryDirectory() as folder:
-    ...     files = simulate(Path(folder), small, report=lambda event: print(event["session"]))
+    ...     files = simulate(Path(folder), small, report=lambda event: print(event.session))
     sub-SimA_ses-CO-20200106
     """
     # The command line imports this module to show its help; numpy and scipy would slow it down.
     from nwb_latents.pipeline.sources.simulator import simulate_dandiset  # noqa: PLC0415
 
     def session_done(session: str, done: int, total: int) -> None:
-        report({"event": "session", "session": session, "status": "done", "done": done, "total": total})
+        report(SessionEvent(session=session, status="done", done=done, total=total))
 
     return simulate_dandiset(directory, settings, progress=session_done)

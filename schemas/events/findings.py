@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.catalog import DandisetEntry, RunEntry, SessionEntry
-from nwb_latents.schemas.events.base import Event
+from nwb_latents.schemas.events.base import Event, require_kind
 from nwb_latents.schemas.results import Score
 from nwb_latents.schemas.store import StoreAttributes
 
 
 class CatalogSessionEvent(SessionEntry, Event):
     """A session as the catalog has it (``catalog list``, ``catalog show``)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=require_kind)
 
     event: Literal["session"] = "session"
     status: Literal["known", "missing"] = Field(description="missing: its store is not there.")
@@ -24,6 +26,8 @@ class CatalogSessionEvent(SessionEntry, Event):
 
 class CatalogRunEvent(RunEntry, Event):
     """A run as the catalog has it (``catalog list``, ``catalog show``)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=require_kind)
 
     event: Literal["run"] = "run"
 
@@ -53,7 +57,7 @@ class ArchivedFile(Frozen):
     zarr_checksum: str | None = Field(description="The archive's digest of a Zarr.")
 
 
-class FileChange(Frozen):
+class ChangedFile(Frozen):
     """What became of one file of a dandiset."""
 
     path: str = Field(description="Path in the dandiset.")
@@ -76,12 +80,14 @@ class DiffEvent(Event):
     content: int | None = Field(None, description="Files of other content.")
     id: int | None = Field(None, description="Files of another asset id and the same content.")
     unknown: int | None = Field(None, description="Files that cannot be compared.")
-    changes: tuple[FileChange, ...] = Field((), description="Each of them.")
+    changes: tuple[ChangedFile, ...] = Field((), description="Each of them.")
     reason: str = Field("", description="Why it failed, and what else to say.")
 
 
 class DandisetEvent(DandisetEntry, Event):
     """A dandiset that is known, its pins counted."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=require_kind)
 
     event: Literal["dandiset"] = "dandiset"
     dandiset: str = Field(description="Its id.")

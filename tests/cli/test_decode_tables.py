@@ -6,7 +6,7 @@ import pytest
 
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.decode import lags_of, show_decoded
-from nwb_latents.pipeline.cli.describe import show_run
+from nwb_latents.pipeline.cli.session_tables import show_run
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.stores.catalog import add_session
 from nwb_latents.schemas.catalog import RunEntry, SessionEntry

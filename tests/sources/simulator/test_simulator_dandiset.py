@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -133,10 +133,10 @@ def test_a_missing_truth_file_is_named(tmp_path: Path) -> None:
 
 
 def test_the_stage_reports_every_session(tmp_path: Path) -> None:
-    events: list[dict[str, object]] = []
-    paths = simulate(tmp_path, SMALL, report=lambda event: events.append(dict(event)))
+    events: list[Any] = []
+    paths = simulate(tmp_path, SMALL, report=events.append)
     assert len(paths) == 2
-    assert [(event["event"], event["status"], event["done"]) for event in events] == [
+    assert [(event.event, event.status, event.done) for event in events] == [
         ("session", "done", 1),
         ("session", "done", 2),
     ]

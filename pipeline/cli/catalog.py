@@ -1,0 +1,210 @@
+"""``pipeline catalog``: look into the catalog and check it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from nwb_latents.pipeline.cli.catalog_diff import diff
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+
+if TYPE_CHECKING:
+    from nwb_latents.pipeline.cluster.ledger import Failure
+    from nwb_latents.schemas.events import FailureEvent, RunEvent, SessionEvent
+
+app = typer.Typer(help="Look into the catalog and check it.", no_args_is_help=True, rich_markup_mode=None)
+app.command()(diff)
+
+
+@app.command("list")
+def list_sessions(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
+    """List sessions and runs."""
+    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.schemas.events import CatalogRunEvent, CatalogSessionEvent
+
+    _require(catalog)
+    content = read_catalog(catalog)
+    with Output(json_lines=json_lines) as out:
+        for entry in content.sessions.values():
+            out.record(CatalogSessionEvent(**entry.model_dump(), status="known"))
+        for run in content.runs.values():
+            out.record(CatalogRunEvent(**run.model_dump()))
+        rows = [
+            [e.session, e.task, e.recipe_id, str(e.n_trials), str(e.n_units), e.dandiset or e.source]
+            for e in content.sessions.values()
+        ]
+        out.table("Sessions", ["session", "task", "recipe", "trials", "units", "from"], rows)
+        if content.runs:
+            runs = [
+                [r.run, r.model, str(len(r.sessions)), str(r.steps), r.path] for r in content.runs.values()
+            ]
+            out.table("Runs", ["run", "model", "sessions", "steps", "path"], runs)
+
+
+@app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="Session id or run name.")],
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+) -> None:
+    """Show all that is known of one session or run: origin, what was left out, quality, scores."""
+    from nwb_latents.pipeline.cli.session_tables import show_run, show_session
+    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.location import store_path
+    from nwb_latents.pipeline.stores.trials import read_attributes
+    from nwb_latents.schemas.events import CatalogRunEvent, CatalogSessionEvent
+
+    _require(catalog)
+    content = read_catalog(catalog)
+    entries = [entry for key, entry in content.sessions.items() if name in {entry.session, key}]
+    run = content.runs.get(name)
+    if not entries and run is None:
+        known = sorted({e.session for e in content.sessions.values()} | set(content.runs))
+        raise DataError(
+            f"{catalog}: no session or run is called {name!r}. There are: {', '.join(known[:20]) or 'none'}."
+        )
+    with Output(json_lines=json_lines) as out:
+        for entry in entries:
+            attributes = read_attributes(store_path(catalog, entry.store))
+            scores = [
+                s for s in content.results if (s.session, s.recipe_id) == (entry.session, entry.recipe_id)
+            ]
+            event = CatalogSessionEvent(
+                **entry.model_dump(),
+                status="known" if attributes else "missing",
+                attributes=attributes,
+                scores=tuple(scores),
+            )
+            out.record(event)
+            show_session(out, entry, attributes, scores)
+        if run is not None:
+            out.record(CatalogRunEvent(**run.model_dump()))
+            show_run(out, run, [score for score in content.results if score.run == run.run])
+
+
+@app.command("verify")
+def verify(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
+    """Read every store and run of the catalog and report what is missing or damaged (exit code 4)."""
+    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.location import store_path
+    from nwb_latents.pipeline.stores.trials import (
+        check_group,
+        read_attributes,
+        read_continuous,
+        read_events,
+        read_trials,
+    )
+    from nwb_latents.schemas.events import RunEvent, SessionEvent
+
+    _require(catalog)
+    content = read_catalog(catalog)
+    bad: list[str] = []
+    with Output(json_lines=json_lines) as out:
+        for entry in content.sessions.values():
+            path, reason = store_path(catalog, entry.store), ""
+            try:
+                for group, read in (("trials", read_trials), ("continuous", read_continuous)):
+                    check_group(read(path), group, where=str(path), values=True)
+                events = read_events(path)
+                if events is not None:
+                    check_group(events, "events", where=str(path), values=True)
+                attributes = read_attributes(path)
+                if attributes is None or attributes.store_key != entry.store_key:
+                    reason = f"{path}: holds another store than the catalog says. Run ingest again."
+            except PipelineError as error:
+                if path.is_remote and isinstance(error, MachineError):
+                    raise
+                reason = str(error)
+            except (OSError, ValueError, KeyError) as error:
+                reason = f"{path}: damaged: {error}. Run ingest again with --force."
+            found = SessionEvent(session=entry.session, status=_verdict(reason), reason=reason)
+            _say_verdict(out, found, entry.session)
+            bad += [entry.session] if reason else []
+        for run in content.runs.values():
+            there = (catalog.parent / run.path / "run.json").is_file()
+            reason = "" if there else f"{catalog.parent / run.path}: the run is not there. Train again."
+            _say_verdict(out, RunEvent(run=run.run, status=_verdict(reason), reason=reason), run.run)
+            bad += [run.run] if reason else []
+    if bad:
+        raise DataError(f"{catalog}: {len(bad)} entries are missing or damaged: {', '.join(bad)}.")
+
+
+@app.command("failures")
+def failures(
+    recipe_id: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe-id", help="Recipe of the stores, or its beginning; default: all.", metavar="ID"
+        ),
+    ] = None,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+) -> None:
+    """List the sessions whose last ingest failed: when, how often, why, and what to do."""
+    from nwb_latents.pipeline.cluster.ledger import ledgers_beside, read_ledger, standing_failures
+
+    ledgers = [path for path in ledgers_beside(catalog) if path.parent.name.startswith(recipe_id or "")]
+    if not ledgers:
+        of = f" of recipe {recipe_id}" if recipe_id else ""
+        raise DataError(
+            f"{catalog}: no ledger{of} beside it: no ingest has worked on a session yet. Run `pipeline run "
+            "ingest` first, or name another catalog with --catalog FILE."
+        )
+    found = [failure for path in ledgers for failure in standing_failures(read_ledger(path))]
+    with Output(json_lines=json_lines) as out:
+        for failure in found:
+            out.record(_failure_event(failure))
+            out.result(_failure_line(failure))
+        if found:
+            n = f"{len(found)} sessions" if len(found) > 1 else "1 session"
+            out.result(f"{n} failed; the same ingest with --retry-failed does only what failed.")
+        else:
+            out.result("None: no session failed in its last attempt.")
+
+
+def _require(catalog: Path) -> None:
+    if not catalog.is_file():
+        raise DataError(
+            f"{catalog}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog FILE."
+        )
+
+
+def _verdict(reason: str) -> Literal["ok", "damaged"]:
+    return "damaged" if reason else "ok"
+
+
+def _say_verdict(out: Output, event: SessionEvent | RunEvent, name: str) -> None:
+    out.record(event)
+    out.result(f"{event.event} {name}: {event.status}" + (f" ({event.reason})" if event.reason else ""))
+
+
+def _failure_event(failure: Failure) -> FailureEvent:
+    from nwb_latents.schemas.events import FailureEvent
+
+    last = failure.last
+    return FailureEvent(
+        session=last.session,
+        source=last.source,
+        recipe_id=last.recipe_id,
+        time=last.time,
+        host=last.host,
+        attempts=failure.n_attempts,
+        error=failure.kind,
+        exit_code=last.exit_code,
+        message=failure.message,
+        remedy=failure.remedy,
+    )
+
+
+def _failure_line(failure: Failure) -> str:
+    """Return a session that failed as one line."""
+    last = failure.last
+    times = f"{failure.n_attempts} attempts" if failure.n_attempts > 1 else "1 attempt"
+    return (
+        f"{last.session} ({last.source}, recipe {last.recipe_id}): failed {last.time[:19]} UTC, {times}: "
+        f"{failure.kind}: {failure.message} → {failure.remedy}"
+    )

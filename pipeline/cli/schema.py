@@ -1,0 +1,27 @@
+"""``pipeline schema``: the form of whatever the program reads and writes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated
+
+import typer
+
+from nwb_latents.pipeline.errors import UsageError
+
+
+def schema(
+    name: Annotated[
+        str | None, typer.Argument(help="Name of the schema; without one, the names are listed.")
+    ] = None,
+) -> None:
+    """Print a JSON schema."""
+    from nwb_latents.schemas import json_schema, schema_names
+
+    if name is None:
+        sys.stdout.write("\n".join(schema_names()) + "\n")
+        return
+    if name not in schema_names():
+        raise UsageError(f"schema: expected one of {', '.join(schema_names())}, found {name!r}.")
+    sys.stdout.write(json.dumps(json_schema(name), indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,147 @@
+"""Sessions and runs of the catalog as people read them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nwb_latents.pipeline.cli.console import Output
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.quality import SessionQuality
+    from nwb_latents.schemas.results import Score
+    from nwb_latents.schemas.store import StoreAttributes
+
+
+def show_session(
+    out: Output, entry: SessionEntry, attributes: StoreAttributes | None, scores: Sequence[Score]
+) -> None:
+    """Show one session."""
+    rows = [
+        ["subject, task", f"{entry.subject}, {entry.task}"],
+        ["store", entry.store + ("" if attributes else " (missing: run ingest again)")],
+        ["trials", f"{entry.n_trials} of {entry.n_bins} bins of {entry.bin_size_s * 1000:g} ms"],
+        ["units", str(entry.n_units)],
+        ["from", " ".join(word for word in (entry.dandiset, entry.source) if word)],
+        ["recipe", entry.recipe_id + (f" ({_recipe_words(attributes)})" if attributes else "")],
+        ["created", entry.created],
+    ]
+    if attributes is not None:
+        origin = attributes.provenance
+        facts = [fact for fact in (origin.species, origin.sex, origin.age) if fact]
+        rows += [
+            *([["species, sex, age", ", ".join(facts)]] if facts else []),
+            ["layout", origin.layout],
+            ["position from", origin.position_series or "none"],
+            ["velocity from", origin.velocity_series or "the position"],
+        ]
+    out.table(entry.session, ["what", "value"], rows)
+    if attributes is None:
+        return
+    dropped = [
+        [kind, reason, str(number)]
+        for kind, reasons in (("unit", attributes.dropped.units), ("trial", attributes.dropped.trials))
+        for reason, number in reasons.items()
+    ]
+    if dropped:
+        out.table("Left out", ["what", "reason", "number"], dropped)
+    else:
+        out.result("Left out: no unit, no trial.")
+    if attributes.quality is not None:
+        _show_quality(out, attributes.quality)
+    for warning in attributes.provenance.warnings:
+        out.result(f"warning: {warning}")
+    _show_scores(out, scores)
+
+
+def show_run(out: Output, run: RunEntry, scores: Sequence[Score]) -> None:
+    """Show one run."""
+    rows = [
+        ["model", run.model],
+        ["path", run.path],
+        ["steps", str(run.steps)],
+        ["recipe", run.recipe_id],
+        ["sessions", ", ".join(run.sessions)],
+        ["created", run.created],
+        *([["imported from", f"{run.imported.program}, {run.imported.source}"]] if run.imported else []),
+        *([name, f"{value:.4g}"] for name, value in run.metrics.items()),
+    ]
+    out.table(run.run, ["what", "value"], rows)
+    _show_scores(out, scores)
+
+
+def _show_quality(out: Output, quality: SessionQuality) -> None:
+    rows = [
+        [name.replace("_", " "), value, description]
+        for name, value, description in _measured(quality)
+        if not name.startswith(("n_", "dropped_", "flags"))
+    ]
+    out.table("Quality", ["measure", "value", "meaning"], rows)
+    out.result(f"Flags: {', '.join(quality.flags) or 'none'}.")
+
+
+def _measured(model: BaseModel, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Return name, value and meaning of every number of a model of numbers."""
+    rows = []
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, BaseModel) and "p50" not in type(value).model_fields:
+            rows += _measured(value, f"{prefix}{name} ")
+        else:
+            rows.append((prefix + name, _words(value), field.description or ""))
+    return rows
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number}" for key, number in value.items()) or "none"
+    if isinstance(value, BaseModel):
+        low, median, high = (_words(getattr(value, name, None)) for name in ("p5", "p50", "p95"))
+        return f"{median} (5th to 95th percentile {low} to {high}, n = {getattr(value, 'n', 0)})"
+    return str(value)
+
+
+def _recipe_words(attributes: StoreAttributes) -> str:
+    recipe = attributes.recipe
+    defaults = type(recipe)()
+    changed = [
+        f"{name}={getattr(recipe, name)}"
+        for name in type(recipe).model_fields
+        if getattr(recipe, name) != getattr(defaults, name)
+    ]
+    return ", ".join(changed) or "all defaults"
+
+
+def _show_scores(out: Output, scores: Sequence[Score]) -> None:
+    if not scores:
+        return
+    columns = [
+        "run",
+        "session",
+        "metric",
+        "source",
+        "decoder",
+        "lag_ms",
+        "split",
+        "value",
+        "p_value",
+        "n_trials",
+    ]
+    if any(score.trained_on for score in scores):
+        columns.insert(5, "trained_on")
+    rows = [[_of_score(score, name) for name in columns] for score in scores]
+    out.table("Scores", columns, rows)
+
+
+def _of_score(score: Score, name: str) -> str:
+    value = getattr(score, name)
+    if name == "trained_on":
+        return f"{len(value)} sessions" if len(value) > 1 else "".join(value)
+    return "" if value is None else _words(value)
