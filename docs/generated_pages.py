@@ -14,7 +14,8 @@ import typer
 from pydantic import BaseModel
 
 from nwb_latents.pipeline.cli.main import app
-from nwb_latents.schemas import schema_class, schema_names
+from nwb_latents.schemas import UNIONS, schema_class, schema_names
+from nwb_latents.schemas.events import EVENTS
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.models import (
@@ -61,6 +62,7 @@ def write_pages() -> None:
     """Write every page whose content has changed."""
     pages = {
         "cli.md": "\n".join(_commands()),
+        "json_events.md": "\n".join(_events()),
         "schemas.md": "\n".join(_schemas()),
         **{f"{name}.md": "\n".join(_fields(kind)) for name, kind in MODELS.items()},
         "read_in.md": "\n".join(_fields(ReadInSettings)),
@@ -110,6 +112,8 @@ def _schemas() -> Iterator[str]:
     """Every schema of `pipeline schema`, with the models it is made of."""
     written: set[type[BaseModel]] = set()
     for name in schema_names():
+        if name in UNIONS:
+            continue
         top = schema_class(name)
         yield from (f"## `{name}`", "", _summary(top), "")
         for model in _parts(top):
@@ -119,6 +123,15 @@ def _schemas() -> Iterator[str]:
             if model is not top:
                 yield from (f"### {model.__name__}", "", _summary(model), "")
             yield from _fields(model)
+
+
+def _events() -> Iterator[str]:
+    """Every kind of event with its fields; those of measurements and catalog entries are on the page schemas."""
+    for event in EVENTS:
+        kind = event.model_fields["event"].default
+        shown = "" if event.is_printed else " Not printed by `--json`."
+        yield from (f"### `{kind}`: {event.__name__}", "", _summary(event) + shown, "")
+        yield from _fields(event)
 
 
 def _summary(model: type[BaseModel]) -> str:

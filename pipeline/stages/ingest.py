@@ -85,7 +85,7 @@ def ingest(
     force
         Make stores again that are up to date.
     report
-        Receives events (`docs/reference/cli.md`).
+        Receives events (`schemas.events`).
 
     Returns
     -------
