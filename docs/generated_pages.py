@@ -126,7 +126,7 @@ def _schemas() -> Iterator[str]:
 
 
 def _events() -> Iterator[str]:
-    """Every kind of event with its fields; those of measurements and catalog entries are on the page schemas."""
+    """Every kind of event with its fields."""
     for event in EVENTS:
         kind = event.model_fields["event"].default
         shown = "" if event.is_printed else " Not printed by `--json`."
