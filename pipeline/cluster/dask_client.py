@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import math
+import os
 import shutil
 import sys
 from contextlib import contextmanager
@@ -32,6 +33,13 @@ _IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN
 
 # What they would say of a lost connection or a cancelled task, with tracebacks, is said by our own errors.
 _CHATTY = ("distributed", "distributed.client", "distributed.nanny", "tornado.application", "asyncio")
+
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Variable that keeps a Python process from taking a file of the folder it starts in for a module."""
+
+# Giving freed memory back after every array cost a session of large arrays a third of its time. These are
+# what the allocator finds by itself in a plain process.
+_OF_LOCAL_WORKERS = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 << 25, SAFE_PATH: 1}
 
 _SUBMIT = {
     "slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub", "oar": "oarsub", "moab": "msub",
@@ -70,7 +78,7 @@ def open_client(
     """
     from distributed import Client  # noqa: PLC0415
 
-    with _quiet():
+    with _quiet(), _own_environment():
         client, cluster = _connect(Client, kind, settings, memory_bytes, report)
         try:
             if kind.name == "address" or importlib.util.find_spec("bokeh"):
@@ -104,6 +112,24 @@ def _connect(
             f"--cluster {kind.word}: the cluster cannot be reached: {error}. Start it, check the address, or "
             "use --cluster serial."
         ) from error
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Take back at the end what dask sets for its processes: it sets it in this one, one thread among it."""
+    import dask  # noqa: PLC0415
+    import distributed  # noqa: F401, PLC0415 # knows its own variables
+
+    theirs = dask.config.get("distributed.nanny.pre-spawn-environ")
+    before = {name: os.environ.get(name) for name in (*theirs, *_OF_LOCAL_WORKERS, "PYTHONHASHSEED")}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
@@ -183,12 +209,13 @@ def _local(
             f"{largest:.1f} GiB each and {memory_share() / GIB:.1f} GiB may be used"
         )
         report(NoteEvent(text=text))
-    # Giving freed memory back after every array, and sampling the stack all the time, cost a session of
-    # large arrays a third of its time. These are what the allocator finds by itself in a plain process.
-    environ = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 << 25}
     with dask.config.set(
         {
-            **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environ.items()},
+            **{
+                f"distributed.nanny.pre-spawn-environ.{name}": value
+                for name, value in _OF_LOCAL_WORKERS.items()
+            },
+            # Sampling the stack all the time costs a session of large arrays a part of its time.
             "distributed.worker.profile.enabled": False,
         }
     ):
@@ -250,6 +277,8 @@ def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Seq
     >>> words = job_words(parse_cluster("slurm"), settings, memory_bytes=[3 * 2**30])
     >>> words["memory"], words["processes"], words["queue"], words["account"]
     ('8GiB', 2, 'short', 'lab')
+    >>> words["job_script_prologue"]
+    ['export PYTHONSAFEPATH=1']
     """
     if kind.name != "queue":
         raise UsageError(f"--cluster {kind.word} submits no jobs.")
@@ -261,7 +290,7 @@ def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Seq
         "processes": processes,
         "memory": settings.memory or f"{needed}GiB",
         "python": sys.executable,
-        "job_script_prologue": list(settings.prologue),
+        "job_script_prologue": settings.prologue,
         "job_extra_directives": list(settings.directives),
         "interface": settings.interface,
         "local_directory": settings.local_directory,
@@ -270,4 +299,7 @@ def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Seq
     if kind.word not in _NO_QUEUE:
         words |= {"queue": settings.queue, "walltime": settings.walltime}
         words[_ACCOUNT.get(kind.word, "project")] = settings.account
-    return {key: value for key, value in words.items() if value is not None} | dict(settings.options)
+    words = {key: value for key, value in words.items() if value is not None} | dict(settings.options)
+    # `python -m` would look for modules in the folder the job was submitted from before anywhere else.
+    words["job_script_prologue"] = [f"export {SAFE_PATH}=1", *(words["job_script_prologue"] or ())]
+    return words

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
+import pickle
 import platform
 import queue
 import threading
@@ -11,8 +13,13 @@ import time
 import uuid
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
+import cloudpickle
+from toolz import pipe
+
+from nwb_latents.pipeline.cluster.dask_strangers import remedy_for_strangers
 from nwb_latents.pipeline.cluster.task_batch import (
     MOST_ATTEMPTS,
     Attempted,
@@ -170,7 +177,10 @@ class DaskTasks(Generic[Shared, Task, Result]):
 
     def _submit(self, index: int, **where: Any) -> None:
         key = f"session-{self._run}-{index}-{self._tried[index].attempt}"
-        future = self._client.submit(self._call, self._tasks[index], index, key=key, pure=False, **where)
+        # As bytes, unpickled where it runs: a worker that unpickles a message of the scheduler and has no
+        # module for it dies without a word.
+        sent = cloudpickle.dumps(partial(self._call, self._tasks[index], index))
+        future = self._client.submit(pipe, sent, pickle.loads, operator.call, key=key, pure=False, **where)
         self._futures[index] = future
         future.add_done_callback(lambda done: self._inbox.put((index, done)))
 
@@ -241,11 +251,14 @@ class DaskTasks(Generic[Shared, Task, Result]):
                 f"the last one was {error.last_worker.address}. Use fewer workers or more memory for each. "
                 f"{_AGAIN}"
             )
-        if isinstance(error, ImportError):
-            raise MachineError(
-                f"--cluster {self._word}: the workers cannot load this program: {error}. Start them in an "
-                "environment with the same version of nwb-latents."
-            ) from error
+        if isinstance(error, ImportError | AttributeError):
+            strangers = remedy_for_strangers(self._client)
+            if strangers or isinstance(error, ImportError):
+                found = strangers or (
+                    f"the workers cannot load this program: {error}. Start them in an environment with the "
+                    "same packages."
+                )
+                raise MachineError(f"--cluster {self._word}: {found} {_AGAIN}") from error
         return f"the worker could not run this session: {type(error).__name__}: {error}. {_AGAIN}"
 
     def _watch(self) -> None:

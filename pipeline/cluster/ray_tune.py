@@ -17,6 +17,7 @@ import threading
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
 from nwb_latents.pipeline.errors import MachineError
@@ -24,7 +25,6 @@ from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from nwb_latents.pipeline.cluster.task_batch import Report
 
@@ -127,7 +127,9 @@ class RayWorkers:
 
         from nwb_latents.pipeline.cluster.tune_trials import RETRIES, Deaths, TuneSearch, WorkTrial  # noqa: PLC0415
 
-        asked = TuneSearch(work, search)
+        here = str(Path.cwd())
+        searched = {str(Path(place or ".").absolute()) for place in sys.path}
+        asked = TuneSearch(work, search, unsearched=() if here in searched else (here,))
         # What a Tuner adds to this is a pickled copy of itself for `Tuner.restore`.
         tune.run(
             WorkTrial,

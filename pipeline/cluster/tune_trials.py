@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from nwb_latents.pipeline.errors import MachineError, PipelineError
 from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ray.tune.experiment import Trial
 
@@ -33,6 +34,9 @@ class WorkTrial(Trainable):  # type: ignore[misc] # Ray is not typed for us
     def setup(self, config: dict[str, Any]) -> None:
         """Take the task."""
         self._work, self._task = config["work"], config["task"]
+        # Ray puts the folder the program was started in before everything else: a file of the user's there
+        # would be taken for a module of Python's.
+        sys.path[:] = [place for place in sys.path if place not in config["unsearched"]]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another task; the process, with torch imported and the sessions read, stays."""
@@ -59,13 +63,18 @@ class TuneSearch(Searcher):  # type: ignore[misc] # Ray is not typed for us
         What is done with every task.
     search
         Says which tasks there are.
+    unsearched
+        Folders in which trials look for no modules.
     """
 
-    def __init__(self, work: Callable[[Any], Any], search: Search[Any, Any]) -> None:
+    def __init__(
+        self, work: Callable[[Any], Any], search: Search[Any, Any], *, unsearched: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self.is_over = False
         self._work = work
         self._search = search
+        self._unsearched = tuple(unsearched)
         self._under_way: dict[str, Any] = {}
         self._ended: list[tuple[Any, Any]] = []
 
@@ -82,7 +91,7 @@ class TuneSearch(Searcher):  # type: ignore[misc] # Ray is not typed for us
         task = self._search.next_task()
         if task is not None:
             self._under_way[trial_id] = task
-            return {"work": self._work, "task": task}
+            return {"work": self._work, "task": task, "unsearched": self._unsearched}
         self.is_over = not self._under_way
         return str(Searcher.FINISHED) if self.is_over else None
 

@@ -56,12 +56,19 @@ def test_every_batch_system_takes_the_settings(name):
     job_class = getattr(dask_jobqueue, JOB_QUEUES[name]).job_cls
     script = job_class(scheduler="tcp://127.0.0.1:1", name="worker", **words).job_script()
     assert "module load python" in script
+    assert 0 < script.find("export PYTHONSAFEPATH=1") < script.find("module load python")
     assert sys.executable in script
     assert "--nworkers 2" in script
     if name != "htcondor":
         assert "short" in script
         assert "lab" in script
         assert "20:00" in script
+
+
+def test_options_of_a_batch_system_do_not_bring_back_the_folder_of_the_user():
+    settings = ClusterSettings(options={"job_script_prologue": ["source env.sh"]})
+    words = job_words(parse_cluster("slurm"), settings, memory_bytes=[GIB])
+    assert words["job_script_prologue"] == ["export PYTHONSAFEPATH=1", "source env.sh"]
 
 
 def test_a_job_asks_for_what_its_largest_session_needs():

@@ -1,0 +1,1 @@
+"""One import name, in every way a user can meet it."""
