@@ -180,13 +180,13 @@ class Record(Frozen):
     schema_version: int = Field(1, ge=1, description="Version of this description.")
 
     @classmethod
-    def version(cls) -> int:
+    def current_version(cls) -> int:
         """Return the version that is written.
 
         Examples
         --------
         >>> from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, StoreAttributes
-        >>> StoreAttributes.version() == STORE_SCHEMA_VERSION
+        >>> StoreAttributes.current_version() == STORE_SCHEMA_VERSION
         True
         """
         return int(cls.model_fields["schema_version"].default)
@@ -220,13 +220,14 @@ class Record(Frozen):
             return cls.model_validate(dict(content), context=Reading(bin_size_s), extra="allow")
         except ValidationError as error:
             written = content.get("schema_version")
-            if not isinstance(written, int) or written <= cls.version():
+            if not isinstance(written, int) or written <= cls.current_version():
                 raise
             fault = error.errors()[0]
             where = ".".join(str(part) for part in fault["loc"])
             raise NewerRecordError(
-                f"{where}: {fault['msg']}. It was written as version {written} of {cls.__name__}, and this "
-                f"program knows versions up to {cls.version()}. Update it: pip install --upgrade nwb-latents"
+                f"{where}: {fault['msg']}. It was written as version {written} of {cls.__name__}; this "
+                f"program knows versions up to {cls.current_version()}. Update it: pip install "
+                "--upgrade nwb-latents"
             ) from error
 
     @classmethod
@@ -250,7 +251,7 @@ class Record(Frozen):
             return content
         content = {"schema_version": 1, **content}
         version = content["schema_version"]
-        if isinstance(version, int) and version < cls.version():
+        if isinstance(version, int) and version < cls.current_version():
             return cls.brought_up(content, version)
         return content
 

@@ -1,19 +1,22 @@
 """The data catalog: known dandisets, and what the stages have made.
 
 Paths are relative to the folder of the catalog file. Entries are added and replaced, never edited by
-hand while a stage runs: every write happens under a file lock and replaces the file whole.
+hand while a stage runs: every write happens under a file lock and replaces the file whole. What another
+version of the program wrote is kept. Numbers that were measured are not here but beside it
+(`schemas.measurement`).
 """
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen, Record
 from nwb_latents.schemas.results import Evaluation, Score
 
-CATALOG_SCHEMA_VERSION = 1
+CATALOG_SCHEMA_VERSION = 2
+"""Version of the file: 1 held scores and evaluations too."""
 
 
 class AssetPin(Frozen):
@@ -39,7 +42,7 @@ class AssetPin(Frozen):
         return self
 
 
-class DandisetEntry(Frozen):
+class DandisetEntry(Record):
     """A dandiset this project knows how to read."""
 
     title: str = Field(description="What it holds, in one line.")
@@ -54,7 +57,7 @@ class DandisetEntry(Frozen):
     pins: tuple[AssetPin, ...] = Field((), description="Pinned files (draft dandisets).")
 
 
-class SessionEntry(Frozen):
+class SessionEntry(Record):
     """One ingested session: a trial store."""
 
     session: str = Field(description="Session id, e.g. sub-C_ses-CO-20131003.")
@@ -88,12 +91,12 @@ class Alignment(Frozen):
 class Imported(Frozen):
     """Where a run comes from that was trained by another program."""
 
-    program: Literal["lfads-torch"] = Field(description="That program.")
+    program: str = Field(description="That program, e.g. lfads-torch.")
     source: str = Field(description="File name of its checkpoint.")
     source_digest: str = Field(description="SHA-256 of that file, as 'sha256:<hex>'.")
 
 
-class RunEntry(Frozen):
+class RunEntry(Record):
     """One trained model."""
 
     run: str = Field(description="Name of the run.")
@@ -110,15 +113,20 @@ class RunEntry(Frozen):
     imported: Imported | None = Field(None, description="Where it was trained; none: here.")
 
 
-class Catalog(Frozen):
+class Catalog(Record):
     """The whole catalog file."""
 
-    schema_version: Literal[1] = Field(1, description="Version of this description.")
+    schema_version: int = Field(CATALOG_SCHEMA_VERSION, ge=1, description="Version of this description.")
     dandisets: dict[str, DandisetEntry] = Field(default_factory=dict, description="Dandiset id → entry.")
     sessions: dict[str, SessionEntry] = Field(
         default_factory=dict, description="Session id @ recipe id → entry."
     )
     runs: dict[str, RunEntry] = Field(default_factory=dict, description="Run name → entry.")
+    unread: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        exclude=True,
+        description="Kind → name → entry that this version cannot read, as it stands; it is left like that.",
+    )
     results: tuple[Score, ...] = Field((), description="Scores of all decodings.")
     evaluations: tuple[Evaluation, ...] = Field(
         (), description="Metrics of runs and baselines, session by session."

@@ -6,18 +6,17 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Record
 
 MEASUREMENT_VERSION = 1
-"""Version of the record. Raised when a field changes its meaning; a new one with a default does not."""
+"""Version of the record. Raised when a field changes its meaning, or a new one tells measurements apart
+(`IDENTITY`); any other new one, with a default, does not raise it."""
 
 
-class Measurement(Frozen):
-    """One number with its whole protocol. What a newer version wrote beside it is kept."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
+class Measurement(Record):
+    """One number with its whole protocol."""
 
     schema_version: int = Field(MEASUREMENT_VERSION, ge=1, description="Version of this description.")
     name: str = Field(description="Name of the metric, e.g. velocity_r2.")

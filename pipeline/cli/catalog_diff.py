@@ -78,10 +78,12 @@ def diff(
 def _pinned(wanted: list[str], catalog: Path, instance: str) -> dict[str, DandisetEntry]:
     """Return the entries to hold against an archive; the packaged ones speak of the main archive only."""
     from nwb_latents.pipeline.sources.archive_paths import parse_dandiset
-    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.catalog import own_dandisets
     from nwb_latents.schemas.catalog import DandisetEntry
 
-    known = known_entries(catalog) if instance == MAIN_ARCHIVE else dict(read_catalog(catalog).dandisets)
+    asked = [parse_dandiset(text)[0] for text in wanted]
+    of_main = instance == MAIN_ARCHIVE
+    known = known_entries(catalog, asked) if of_main else own_dandisets(catalog, asked)
     if not wanted:
         if not known:
             raise DataError(

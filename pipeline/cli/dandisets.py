@@ -12,7 +12,7 @@ from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption
 from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nwb_latents.schemas.catalog import DandisetEntry
     from nwb_latents.schemas.events import DandisetEvent
@@ -26,7 +26,7 @@ def dandisets(
     json_lines: JsonOption = False,
 ) -> None:
     """List the dandisets this program knows: pinned version, layout, tasks, files, licence, citation."""
-    entries = known_entries(catalog)
+    entries = known_entries(catalog, [] if name is None else [name])
     if name is not None:
         if name not in entries:
             raise DataError(f"No dandiset {name!r} is known. There are: {', '.join(entries)}.")
@@ -40,12 +40,15 @@ def dandisets(
             show_dandiset(out, name, entries[name])
 
 
-def known_entries(catalog: Path) -> dict[str, DandisetEntry]:
-    """Return the dandisets that are known, those of the catalog before the packaged ones."""
-    from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
-    from nwb_latents.pipeline.stores.catalog import read_catalog
+def known_entries(catalog: Path, wanted: Sequence[str]) -> dict[str, DandisetEntry]:
+    """Return the dandisets that are known, those of the catalog before the packaged ones.
 
-    return known_dandisets(read_catalog(catalog).dandisets)
+    The entries of those that are `wanted` have to be readable.
+    """
+    from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
+    from nwb_latents.pipeline.stores.catalog import own_dandisets
+
+    return known_dandisets(own_dandisets(catalog, wanted))
 
 
 def dandiset_event(name: str, entry: DandisetEntry) -> DandisetEvent:

@@ -220,17 +220,18 @@ def _source(
         return FolderSource([p.absolute() for p in path])
     from nwb_latents.pipeline.sources.dandi_archive import DandiSource
     from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
-    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.catalog import own_dandisets
 
     name = str(dandiset)
     token = os.environ.get(token_env)
-    known = known_dandisets(read_catalog(catalog).dandisets) if instance == MAIN_ARCHIVE else {}
+    wanted = name.partition("@")[0].removeprefix("DANDI:")
+    known = known_dandisets(own_dandisets(catalog, [wanted])) if instance == MAIN_ARCHIVE else {}
     return DandiSource(
         name,
         instance=instance,
         download_dir=(download_dir or catalog.parent / "downloads").absolute(),
         token=token,
-        known=known.get(name.partition("@")[0].removeprefix("DANDI:")),
+        known=known.get(wanted),
         token_env=token_env,
     )
 

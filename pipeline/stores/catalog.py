@@ -7,41 +7,89 @@ same time lose nothing of each other's.
 from __future__ import annotations
 
 import fnmatch
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import yaml
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_text
-from nwb_latents.pipeline.stores.settings import read_yaml, validate
-from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
+from nwb_latents.pipeline.stores.catalog_file import dump_catalog, parse_catalog
+from nwb_latents.pipeline.stores.lenient import read_entries, reason, say_unknown, why_unread
+from nwb_latents.schemas.base import NewerRecordError
+from nwb_latents.schemas.catalog import (
+    CATALOG_SCHEMA_VERSION,
+    Catalog,
+    DandisetEntry,
+    RunEntry,
+    SessionEntry,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from nwb_latents.schemas.base import Record
     from nwb_latents.schemas.results import Evaluation, Score
 
 LOCK_SECONDS = 60.0
 
-_HEADER = """\
-# Data catalog. `pipeline run ...` adds what it makes; paths are relative to this file. Comments are not
-# kept when a stage writes: put remarks into `notes`. Schema: `pipeline schema catalog`.
-"""
+SECTIONS: dict[str, type[Record]] = {
+    "dandisets": DandisetEntry,
+    "sessions": SessionEntry,
+    "runs": RunEntry,
+}
+"""Sections of the file, and what their entries are."""
 
 
 def read_catalog(path: Path) -> Catalog:
     """Read a catalog; a file that does not exist is an empty catalog.
 
+    It is read leniently: what this version does not know is kept, and an entry that it cannot read is kept
+    aside and does not keep the others out (`Catalog.unread`). Each is said once (`CatalogWarning`).
+
     Raises
     ------
     SettingsError
-        If the file does not fit the schema (`pipeline schema catalog`).
+        If the file is no YAML, or not made of sections (`pipeline schema catalog`).
     """
-    if not path.exists():
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         return Catalog()
-    return validate(Catalog, read_yaml(path), where=str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}.") from error
+    try:
+        content = parse_catalog(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: is not valid YAML: {error}. Mend the line it names.") from error
+    return _catalog_of(content, where=str(path))
+
+
+def own_dandisets(path: Path, wanted: Sequence[str] = ()) -> dict[str, DandisetEntry]:
+    """Return the dandisets a catalog describes; what stands there counts before what comes with the program.
+
+    Parameters
+    ----------
+    path
+        Catalog file.
+    wanted
+        Ids that are asked for.
+
+    Raises
+    ------
+    SettingsError
+        If the file is no catalog, or the entry of one that is asked for cannot be read: another must not be
+        taken in its place.
+    """
+    catalog = read_catalog(path)
+    for name in wanted:
+        if name in catalog.unread.get("dandisets", {}):
+            why = why_unread(DandisetEntry, catalog.unread["dandisets"][name])
+            raise SettingsError(f"{path}: dandisets: {name} cannot be read: {why}. Mend the entry.")
+    return catalog.dandisets
 
 
 def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
@@ -57,15 +105,22 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
     Raises
     ------
     MachineError
-        If the folder cannot be written to, or the lock is held for a minute.
+        If the folder cannot be written to, or the lock is held for a minute while nobody writes.
+    SettingsError
+        If the file cannot be read, or is of a newer version, whose meaning this one would spoil.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock"), timeout=LOCK_SECONDS):
+        with _lock(path):
             before = read_catalog(path)
+            if before.schema_version > CATALOG_SCHEMA_VERSION:
+                raise SettingsError(
+                    f"{path}: has schema_version {before.schema_version}, this program writes "
+                    f"{CATALOG_SCHEMA_VERSION}. Update the program, or choose another catalog with --catalog."
+                )
             after = change(before)
             if after != before or not path.exists():
-                write_text(path, _HEADER + _dump(after.model_dump(mode="json", exclude_defaults=True)))
+                write_text(path, dump_catalog(_content_of(after)))
             return after
     except Timeout as error:
         raise MachineError(
@@ -77,13 +132,72 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
         raise machine_error(error, path, doing="write the catalog") from error
 
 
-def _dump(content: dict[str, Any]) -> str:
-    # schema_version is a default, yet a reader of another version needs it.
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text: str = yaml.dump(
-        {"schema_version": 1, **content}, Dumper=dumper, sort_keys=False, width=110, allow_unicode=True
-    )
-    return text
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the catalog's lock; wait for it as long as others get on with writing.
+
+    Raises
+    ------
+    Timeout
+        If it is held for `LOCK_SECONDS` in which the catalog does not change.
+    """
+    lock = FileLock(path.with_name(path.name + ".lock"), timeout=LOCK_SECONDS)
+    seen = _changed(path)
+    while True:
+        try:
+            lock.acquire()
+            break
+        except Timeout:
+            now = _changed(path)
+            if now == seen:
+                raise
+            seen = now
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _catalog_of(content: object, *, where: str) -> Catalog:
+    if not isinstance(content, dict):
+        raise SettingsError(f"{where}: expected a mapping of keys to values, found {type(content).__name__}.")
+    parts: dict[str, dict[str, Any]] = {}
+    unread: dict[str, dict[str, Any]] = {}
+    for section, schema in SECTIONS.items():
+        written = content.get(section) or {}
+        if not isinstance(written, dict):
+            raise SettingsError(
+                f"{where}: {section}: expected a mapping of names to entries, found "
+                f"{type(written).__name__}. Mend it, or make a new catalog."
+            )
+        entries, left = read_entries(
+            schema, {str(name): entry for name, entry in written.items()}, where=f"{where}: {section}"
+        )
+        parts[section] = entries
+        if left:
+            unread[section] = left
+    others = {str(key): value for key, value in content.items() if key not in {*SECTIONS, "unread"}}
+    try:
+        catalog = Catalog.read(others)
+    except (ValidationError, NewerRecordError) as error:
+        raise SettingsError(f"{where}: {reason(error)}. Mend it, or make a new catalog.") from error
+    say_unknown({"the file": catalog}, where=where)
+    return catalog.model_copy(update={**parts, "unread": unread})
+
+
+def _content_of(catalog: Catalog) -> dict[str, Any]:
+    """Return what is to be written: each entry with its version, what could not be read as it stood."""
+    content = {**catalog.written(exclude_defaults=True), "schema_version": CATALOG_SCHEMA_VERSION}
+    for section, unread in catalog.unread.items():
+        entries = content.get(section, {})
+        # They come first: the last session is the latest.
+        content[section] = {name: entry for name, entry in unread.items() if name not in entries} | entries
+    order = dict.fromkeys(("schema_version", *SECTIONS))
+    return {**{key: content[key] for key in order if key in content}, **content}
 
 
 def session_key(session: str, recipe_id: str) -> str:

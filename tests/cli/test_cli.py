@@ -140,13 +140,22 @@ def test_verify_finds_a_single_flipped_byte(pipeline_command, small_nwb, tmp_pat
     assert pipeline_command("catalog", "verify").returncode == 4
 
 
-def test_a_catalog_with_a_misspelt_key_is_refused_untouched(pipeline_command, small_nwb, tmp_path):
-    text = "schema_version: 1\nsesions: {}\n"
-    (tmp_path / "catalog.yaml").write_text(text)
+def test_a_misspelt_key_of_a_catalog_is_kept_and_the_near_one_named(pipeline_command, small_nwb, tmp_path):
+    (tmp_path / "catalog.yaml").write_text("schema_version: 2\nsesions: {a: {}}\n")
     shown = pipeline_command("run", "ingest", "--path", small_nwb.parent)
+    assert shown.returncode == 0
+    assert "key sesions of the file is not known here; it is kept" in shown.stderr
+    assert "Did you mean sessions?" in shown.stderr
+    assert "sesions:\n  a: {}\n" in (tmp_path / "catalog.yaml").read_text()
+
+
+def test_a_dandiset_whose_own_entry_is_wrong_is_not_replaced_by_the_packaged_one(pipeline_command, tmp_path):
+    (tmp_path / "catalog.yaml").write_text("dandisets: {'000070': {version: 0.1, layout: mine}}\n")
+    shown = pipeline_command("run", "ingest", "--dandiset", "000070")
     assert shown.returncode == 4
-    assert "sesions: unknown key" in shown.stderr
-    assert (tmp_path / "catalog.yaml").read_text() == text
+    assert "dandisets: 000070 cannot be read: title: field required" in shown.stderr
+    assert pipeline_command("dandisets", "000070").returncode == 4
+    assert pipeline_command("dandisets", "000688").returncode == 0
 
 
 def test_known_dandisets_are_listed_with_their_pins(pipeline_command):

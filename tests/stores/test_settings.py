@@ -4,7 +4,6 @@ import pytest
 
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.stores.settings import load
-from nwb_latents.schemas.catalog import Catalog
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.training import TrainSettings
 
@@ -88,9 +87,3 @@ def test_nested_model_settings_are_reached():
 def test_the_name_of_a_model_decides_which_keys_it_has(word, says):
     check_refused(says, schema=TrainSettings, overrides=["model.name=lfads", word])
     assert load(TrainSettings, overrides=["model.name=lfads", "model.clip=3"]).model.clip == 3
-
-
-def test_catalogs_are_checked_too(tmp_path):
-    file = tmp_path / "catalog.yaml"
-    file.write_text("schema_version: 7\n")
-    check_refused(r"catalog.yaml: schema_version: expected .*1, found 7", schema=Catalog, file=file)
