@@ -76,11 +76,11 @@ def align(
     other. The same command resumes what was interrupted and does nothing where all runs are complete.
     """
     from nwb_latents.pipeline.stages.align import align as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.align import AlignSettings
 
-    overrides = given(seed=seed, device=device)
-    chosen = load(AlignSettings, file=config, overrides=[*overrides, *(settings or ())])
+    options = given({"--seed": ("seed", seed), "--device": ("device", device)})
+    chosen = settings_from(AlignSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
             entries: Any = stage(

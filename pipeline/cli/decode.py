@@ -23,6 +23,7 @@ from nwb_latents.pipeline.cli.options import (
     VerboseOption,
     device_of,
     given,
+    listed,
 )
 from nwb_latents.pipeline.errors import PartialFailure, SettingsError
 
@@ -76,19 +77,20 @@ def decode(
     bin and condition to results/decode/ beside it.
     """
     from nwb_latents.pipeline.stages.decode import decode as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.decoding import DecodeSettings
 
-    overrides = given(lag_ms=lag_ms)
-    if source is not None:
-        overrides.append(f"sources=[{source}]")
-    if decoder is not None:
-        overrides.append(f"decoders=[{decoder}]")
-    if lag_scan is not None:
-        overrides.append(f"lag_scan_ms={lags_of(lag_scan)}")
-    if transfer:
-        overrides.append("transfer=true")
-    chosen = load(DecodeSettings, file=config, overrides=[*overrides, *(settings or ())])
+    options = given(
+        {
+            "--lag-ms": ("lag_ms", lag_ms),
+            "--source": ("sources", listed(source)),
+            "--decoder": ("decoders", listed(decoder)),
+            "--lag-scan": ("lag_scan_ms", None if lag_scan is None else lags_of(lag_scan)),
+            "--transfer": ("transfer", transfer or None),
+        },
+        typed={"--lag-scan": lag_scan or ""},
+    )
+    chosen = settings_from(DecodeSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
             scores = stage(

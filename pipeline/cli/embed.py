@@ -18,6 +18,8 @@ from nwb_latents.pipeline.cli.options import (
     SetOption,
     VerboseOption,
     device_of,
+    given,
+    listed,
 )
 
 
@@ -53,11 +55,11 @@ def embed(
     Tables (NetCDF) and pictures go to embedding/ in the folder of the run.
     """
     from nwb_latents.pipeline.stages.embed import embed as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.embedding import EmbedSettings
 
-    overrides = [] if colour_by is None else [f"colour_by=[{colour_by}]"]
-    chosen = load(EmbedSettings, file=config, overrides=[*overrides, *(settings or ())])
+    options = given({"--colour-by": ("colour_by", listed(colour_by))})
+    chosen = settings_from(EmbedSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         made = stage(
             catalog,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -74,14 +73,11 @@ def evaluate(
     trials. What is in the catalog already is not measured again. `pipeline leaderboard` compares.
     """
     from nwb_latents.pipeline.stages.evaluate import evaluate as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.evaluation import EvaluateSettings
 
-    overrides = [
-        *given(phase=phase, lag_ms=lag_ms),
-        *(f"{key}={json.dumps(words)}" for key, words in _lists(metric, baseline)),
-    ]
-    chosen = load(EvaluateSettings, file=config, overrides=[*overrides, *(settings or ())])
+    options = given({"--phase": ("phase", phase), "--lag-ms": ("lag_ms", lag_ms), **_lists(metric, baseline)})
+    chosen = settings_from(EvaluateSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
             done = stage(
@@ -149,11 +145,11 @@ def leaderboard(
             out.result(f"Leaderboard: {output}")
 
 
-def _lists(metric: list[str] | None, baseline: list[str] | None) -> list[tuple[str, list[str]]]:
+def _lists(metric: list[str] | None, baseline: list[str] | None) -> dict[str, tuple[str, object]]:
     from nwb_latents.schemas.evaluation import METRICS, BaselineName
 
     asked = (("metrics", "--metric", metric, tuple(METRICS)), ("baselines", "--baseline", baseline, None))
-    found = []
+    found: dict[str, tuple[str, object]] = {}
     for key, option, words, known in asked:
         if words is None:
             continue
@@ -161,7 +157,7 @@ def _lists(metric: list[str] | None, baseline: list[str] | None) -> list[tuple[s
         for word in words:
             if word not in (*names, "none"):
                 raise UsageError(f"{option}: expected one of {', '.join(names)}, found {word!r}.")
-        found.append((key, [word for word in words if word != "none"]))
+        found[option] = (key, [word for word in words if word != "none"])
     return found
 
 

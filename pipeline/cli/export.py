@@ -98,13 +98,13 @@ def _command(name: str) -> Any:
         verbose: VerboseOption = False,
     ) -> None:
         from nwb_latents.pipeline.stages.export import export as stage
-        from nwb_latents.pipeline.stores.settings import load
+        from nwb_latents.pipeline.stores.settings import settings_from
 
         try:
             exporter = exporter_named(name)
         except BrokenPartError as error:
             raise MachineError(str(error)) from error
-        chosen = load(exporter.settings, file=config, overrides=settings or ())
+        chosen = settings_from(exporter.settings, file=config, words=settings or ())
         with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:
             try:
                 done = stage(

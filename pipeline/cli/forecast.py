@@ -60,11 +60,13 @@ def forecast(
     folder of the run.
     """
     from nwb_latents.pipeline.stages.forecast import forecast as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.forecasting import ForecastSettings
 
-    overrides = given(seen_bins=seen_bins, bins=bins, lag_ms=lag_ms)
-    chosen = load(ForecastSettings, file=config, overrides=[*overrides, *(settings or ())])
+    options = given(
+        {"--seen-bins": ("seen_bins", seen_bins), "--bins": ("bins", bins), "--lag-ms": ("lag_ms", lag_ms)}
+    )
+    chosen = settings_from(ForecastSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
             done = stage(

@@ -56,10 +56,12 @@ def lfads_h5(
 ) -> None:
     """Turn HDF5 datasets of lfads-torch into trial stores that can be trained on."""
     from nwb_latents.pipeline.stages.import_lfads import import_lfads
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.imports import LfadsH5Import
 
-    chosen = load(LfadsH5Import, file=config, overrides=[*(settings or ()), *given(bin_ms=bin_ms)])
+    chosen = settings_from(
+        LfadsH5Import, file=config, **given({"--bin-ms": ("bin_ms", bin_ms)}), words=settings or ()
+    )
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:
         try:
             done = import_lfads(catalog, files, chosen, force=force, report=say)
@@ -94,10 +96,10 @@ def lfads_checkpoint(
 ) -> None:
     """Turn a model trained by lfads-torch into a run that reconstructs, decodes and is aligned."""
     from nwb_latents.pipeline.stages.import_checkpoint import import_checkpoint
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.imports import LfadsCheckpointImport
 
-    chosen = load(LfadsCheckpointImport, file=config, overrides=settings or ())
+    chosen = settings_from(LfadsCheckpointImport, file=config, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:
         entry = import_checkpoint(
             catalog,

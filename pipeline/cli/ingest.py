@@ -150,13 +150,13 @@ def ingest(
     from nwb_latents.pipeline.cluster.shard import Shard, parse_shard
     from nwb_latents.pipeline.stages.ingest import Selection
     from nwb_latents.pipeline.stages.ingest import ingest as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.cluster import ClusterSettings
     from nwb_latents.schemas.recipe import IngestRecipe
 
     if bool(path) == bool(dandiset):
         raise UsageError("Give either --path FOLDER or --dandiset ID (one of them).")
-    chosen = load(IngestRecipe, **_recipe_base(recipe), overrides=settings or ())
+    chosen = settings_from(IngestRecipe, **_recipe_base(recipe), words=settings or ())
     selection = Selection(
         tuple(session or ("*",)),
         subject,
@@ -173,7 +173,7 @@ def ingest(
                 chosen,
                 selection=selection,
                 cluster=cluster,
-                cluster_settings=load(ClusterSettings, file=cluster_config),
+                cluster_settings=settings_from(ClusterSettings, file=cluster_config),
                 stores=stores,
                 mode=_mode(stream=stream, download=download, auto=auto),
                 retry_failed=retry_failed,

@@ -98,14 +98,15 @@ def nlb_submission(
             raise UsageError("--targets goes with --check; a run's own targets are written beside its rates.")
         from nwb_latents.pipeline.stages.nlb_submission import submit
         from nwb_latents.pipeline.stores.nlb_settings import nlb_export_defaults
-        from nwb_latents.pipeline.stores.settings import load
+        from nwb_latents.pipeline.stores.settings import settings_from
         from nwb_latents.schemas.export import NlbExport
 
-        chosen = load(
+        chosen = settings_from(
             NlbExport,
             file=config,
             base=nlb_export_defaults(key) if key else None,
-            overrides=[*given(phase=phase), *(settings or ())],
+            **given({"--phase": ("phase", phase)}),
+            words=settings or (),
         )
         done = submit(
             catalog, chosen, run=run, sessions=tuple(session or ("*",)), out=out,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, cast, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from nwb_latents.pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from nwb_latents.schemas.training import Device
 
@@ -58,15 +58,53 @@ LagOption = Annotated[
 ]
 
 
-def given(**words: object) -> list[str]:
-    """Return the options that were given as settings, ``key=value``.
+class Given(TypedDict):
+    """Settings that were given by options, for `pipeline.stores.settings.settings_from`."""
+
+    values: dict[str, object]
+    origin: dict[str, str]
+
+
+def given(options: Mapping[str, tuple[str, object]], *, typed: Mapping[str, str] | None = None) -> Given:
+    """Return the settings that were given by options.
+
+    Parameters
+    ----------
+    options
+        Option → key of the setting and the value of the option; None: it was not given.
+    typed
+        Option → its value as it was typed, where that differs from the value.
 
     Examples
     --------
-    >>> given(seed=3, device=None)
-    ['seed=3']
+    >>> given({"--seed": ("train.seed", 3), "--device": ("train.device", None)})
+    {'values': {'train.seed': 3}, 'origin': {'train.seed': '--seed 3'}}
     """
-    return [f"{key}={value}" for key, value in words.items() if value is not None]
+    there = {key: (option, value) for option, (key, value) in options.items() if value is not None}
+    texts = {option: _typed(value) for option, value in there.values()} | dict(typed or {})
+    return {
+        "values": {key: value for key, (_, value) in there.items()},
+        "origin": {key: f"{option} {texts[option]}".rstrip() for key, (option, _) in there.items()},
+    }
+
+
+def listed(text: str | None) -> list[str] | None:
+    """Return the words of a comma-separated list; None for none.
+
+    Examples
+    --------
+    >>> listed("rates, forecast")
+    ['rates', 'forecast']
+    """
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _typed(value: object) -> str:
+    if value is True:
+        return ""
+    if isinstance(value, list | tuple):
+        return ",".join(_typed(each) for each in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def device_of(word: str) -> Device:

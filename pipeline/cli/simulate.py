@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from nwb_latents.pipeline.cli.console import Output
-from nwb_latents.pipeline.cli.options import ConfigOption, JsonOption, QuietOption, SetOption
+from nwb_latents.pipeline.cli.options import ConfigOption, JsonOption, QuietOption, SetOption, given
 
 
 def simulate(
@@ -25,11 +25,11 @@ def simulate(
 ) -> None:
     """Write simulated sessions of reaching or of a dynamical system as NWB files, each with its truth."""
     from nwb_latents.pipeline.stages.simulate import simulate as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.simulation import SimulateSettings
 
-    overrides = [*([] if seed is None else [f"seed={seed}"]), *(settings or ())]
-    chosen = load(SimulateSettings, file=config, overrides=overrides)
+    options = given({"--seed": ("seed", seed)})
+    chosen = settings_from(SimulateSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet) as out:
         files = stage(directory, chosen, report=out)
         out.result(f"{len(files)} sessions in {directory}")

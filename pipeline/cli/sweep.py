@@ -85,20 +85,22 @@ def sweep(
     history lies beside it (sweep.csv, sweep.json).
     """
     from nwb_latents.pipeline.stages.sweep import sweep as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.sweep import SweepSettings
 
-    overrides = given(
-        strategy=strategy,
-        population=population,
-        generations=generations,
-        generation_steps=generation_steps,
-        workers=workers,
+    options = given(
+        {
+            "--model": ("train.model.name", model),
+            "--strategy": ("strategy", strategy),
+            "--population": ("population", population),
+            "--generations": ("generations", generations),
+            "--generation-steps": ("generation_steps", generation_steps),
+            "--workers": ("workers", workers),
+            "--seed": ("train.seed", seed),
+            "--device": ("train.device", device),
+        }
     )
-    overrides += [f"train.{word}" for word in given(seed=seed, device=device)]
-    if model is not None:
-        overrides.insert(0, f"train.model.name={model}")
-    chosen = load(SweepSettings, file=config, overrides=[*overrides, *(settings or ())])
+    chosen = settings_from(SweepSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         entry = stage(
             catalog,

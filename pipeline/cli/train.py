@@ -65,13 +65,20 @@ def train(
     The same command resumes what was interrupted and does nothing where the run is complete.
     """
     from nwb_latents.pipeline.stages.train import train as stage
-    from nwb_latents.pipeline.stores.settings import load
+    from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.training import TrainSettings
 
-    overrides = given(seed=seed, max_steps=max_steps, device=device, devices=devices, precision=precision)
-    if model is not None:
-        overrides.insert(0, f"model.name={model}")
-    chosen = load(TrainSettings, file=config, overrides=[*overrides, *(settings or ())])
+    options = given(
+        {
+            "--model": ("model.name", model),
+            "--seed": ("seed", seed),
+            "--max-steps": ("max_steps", max_steps),
+            "--device": ("device", device),
+            "--devices": ("devices", devices),
+            "--precision": ("precision", precision),
+        }
+    )
+    chosen = settings_from(TrainSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         stage(
             catalog,

@@ -18,7 +18,7 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.catalog import add_session, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.one_writer import one_writer
-from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION
@@ -157,7 +157,7 @@ def changed_recipe(old: IngestRecipe, changes: Sequence[str]) -> IngestRecipe:
     """
     for word in changes:
         _require_known(word)
-    new = load(IngestRecipe, overrides=changes, base=old.model_dump(mode="json"))
+    new = settings_from(IngestRecipe, words=changes, base=old.model_dump(mode="json"))
     differing = [
         (f"{top}.{name}" if name else top)
         for top in IngestRecipe.model_fields

@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import yaml
@@ -104,54 +105,165 @@ def read_record(schema: type[Settings], path: Path, *, remedy: str) -> Settings 
         raise DataError(f"{error}. {remedy}") from error
 
 
-def load(
+def settings_from(
     schema: type[Settings],
     *,
-    file: Path | None = None,
-    overrides: Sequence[str] = (),
     base: Mapping[str, Any] | None = None,
+    file: Path | None = None,
+    values: Mapping[str, object] | None = None,
+    words: Sequence[str] = (),
+    origin: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Build settings from defaults, a file and ``key.path=value`` words, the later winning.
+    """Build settings from defaults, a file, values and ``key.path=value`` words, the later winning.
+
+    What a person gave is read strictly: an unknown key, a value that does not fit, and an option and a word
+    that say two things of one key are refused by the name the person gave them under.
 
     Parameters
     ----------
     schema
         The pydantic model.
+    base
+        Values under those of the file, where they are not the defaults.
     file
         YAML file.
-    overrides
-        Words such as ``"bin_size_s=0.05"`` or ``"onset.method=column"``; values are YAML.
-    base
-        Values under those of the file.
+    values
+        Key, or key path such as ``"train.seed"``, → value, taken as it is: options of a command, keyword
+        arguments of a function. None is a value; leave out what was not given.
+    words
+        Words such as ``"bin_size_s=0.05"`` or ``"onset.method=column"`` (``--set``); their values are YAML.
+    origin
+        Key of `values` → how the person said it, e.g. ``{"lag_ms": "--lag-ms 90"}``; errors speak of that.
+        Default: as a keyword argument, ``lag_ms=90``.
+
+    Returns
+    -------
+    settings
+        The model; ``model_fields_set`` holds what was given.
 
     Raises
     ------
     SettingsError
-        If a word has no ``=``, or a key or value does not fit the schema.
+        If the file cannot be read, a word has no ``=``, a key or value does not fit the schema, or a value
+        and a word contradict each other.
 
     Examples
     --------
     >>> from nwb_latents.schemas.recipe import IngestRecipe
-    >>> load(IngestRecipe, overrides=["bin_size_s=0.05", "window_s=[-0.25, 0.45]"]).n_bins
+    >>> settings_from(IngestRecipe, words=["bin_size_s=0.05", "window_s=[-0.25, 0.45]"]).n_bins
     14
+    >>> settings_from(IngestRecipe, values={"onset.fraction": 2}, origin={"onset.fraction": "--fraction 2"})
+    Traceback (most recent call last):
+        ...
+    nwb_latents.pipeline.errors.SettingsError: --fraction 2: expected input should be less than 1, found 2
     """
-    content: dict[str, Any] = _merged(dict(base or {}), read_yaml(file) if file else {})
-    where = [str(file)] if file else []
-    for word in overrides:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise SettingsError(f"--set {word}: expected key.path=value, for example --set bin_size_s=0.05.")
-        try:
-            # YAML reads 000070 as an octal number; here it is a dandiset.
-            parsed = value if re.fullmatch(r"0\d+", value.strip()) else yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SettingsError(f"--set {word}: the value is not valid YAML: {error}.") from error
-        nested: Any = parsed
-        for part in reversed(key.strip().split(".")):
-            nested = {part: nested}
-        content = _merged(content, nested)
-        where.append(f"--set {word}")
-    return validate(schema, content, where=", ".join(where) or schema.__name__)
+    said = [_of_file(file)] if file else []
+    by_value = [
+        _Said(
+            (origin or {}).get(key, f"{key}={_short(value)}"), _path(key), _nested(key, value), is_value=True
+        )
+        for key, value in (values or {}).items()
+    ]
+    by_word = [_of_word(word) for word in words]
+    _require_agreement(by_value, by_word)
+    content = dict(base or {})
+    for each in (*said, *by_value, *by_word):
+        content = _merged(content, each.content)
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise SettingsError(_faults(schema, error, [*said, *by_value, *by_word])) from error
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What a person said in one breath: the words, the key (of a file: none) and its content."""
+
+    text: str
+    key: tuple[str, ...]
+    content: dict[str, Any]
+    is_value: bool = False
+
+    def speaks_of(self, location: Sequence[str]) -> bool:
+        """Whether a fault at `location` is in what this says, or in what it is a part of."""
+        n = min(len(location), len(self.key))
+        if tuple(location[:n]) != self.key[:n]:
+            return False
+        return bool(self.key) or _holds(self.content, location)
+
+
+def _of_file(file: Path) -> _Said:
+    return _Said(str(file), (), read_yaml(file))
+
+
+def _of_word(word: str) -> _Said:
+    key, equals, value = word.partition("=")
+    if not equals or not key:
+        raise SettingsError(f"--set {word}: expected key.path=value, for example --set bin_size_s=0.05.")
+    try:
+        # YAML reads 000070 as an octal number; here it is a dandiset.
+        parsed = value if re.fullmatch(r"0\d+", value.strip()) else yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"--set {word}: the value is not valid YAML: {error}.") from error
+    return _Said(f"--set {word}", _path(key), _nested(key, parsed))
+
+
+def _path(key: str) -> tuple[str, ...]:
+    return tuple(key.strip().split("."))
+
+
+def _nested(key: str, value: object) -> dict[str, Any]:
+    nested: Any = value
+    for part in reversed(_path(key)):
+        nested = {part: nested}
+    found: dict[str, Any] = nested
+    return found
+
+
+def _holds(content: Any, location: Sequence[str]) -> bool:
+    for part in location:
+        if not isinstance(content, Mapping) or part not in content:
+            return False
+        content = content[part]
+    return bool(location)
+
+
+def _require_agreement(by_value: Sequence[_Said], by_word: Sequence[_Said]) -> None:
+    for value in by_value:
+        for word in by_word:
+            if value.key == word.key and _listed(value.content) != _listed(word.content):
+                raise SettingsError(f"{value.text} and {word.text} say two things. Give one of them.")
+
+
+def _listed(content: Any) -> Any:
+    """Return what does not tell tuples from lists: YAML knows lists alone."""
+    if isinstance(content, Mapping):
+        return {key: _listed(value) for key, value in content.items()}
+    return [_listed(value) for value in content] if isinstance(content, tuple | list) else content
+
+
+def _faults(schema: type[BaseModel], error: ValidationError, said: Sequence[_Said]) -> str:
+    """Return every fault, each behind the words it is in."""
+    told: dict[str, list[str]] = {}
+    for fault in error.errors():
+        location = _without_tags(schema, [str(part) for part in fault["loc"]])
+        about = [each for each in said if each.speaks_of(location)]
+        whole = [each for each in about if len(each.key) <= len(location)] if location else []
+        about = whole[-1:] or about or list(said)
+        where = ", ".join(each.text for each in about) or schema.__name__
+        text = _describe(schema, fault)
+        if len(about) == 1 and about[0].is_value:
+            text = _without_key(text, about[0].key, location)
+        told.setdefault(where, []).append(text)
+    return "; ".join(f"{where}: {'; '.join(texts)}" for where, texts in told.items())
+
+
+def _without_key(text: str, key: Sequence[str], location: Sequence[str]) -> str:
+    """Return a fault of a value without its key, and the index in a list: the option says which it is."""
+    if all(part.isdigit() for part in location[len(key) :]):
+        for said in (location, key):
+            text = text.removeprefix(f"{'.'.join(said)}: ")
+    return text
 
 
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,11 +294,21 @@ def _describe(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
     if fault["type"] == "union_tag_invalid":
         asked = fault["ctx"]
         key = f"{key}.{asked['discriminator'].strip(chr(39))}"
-        return f"{key}: expected one of {asked['expected_tags']}, found {asked['tag']!r}"
+        tags = asked["expected_tags"]
+        return f"{key}: expected one of {tags}, found {asked['tag']!r}{_near(asked['tag'], tags)}"
+    if fault["type"] == "literal_error":
+        choices = fault["ctx"]["expected"]
+        return f"{key}: expected {choices}, found {_short(found)}{_near(found, choices)}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{key}: {message}" if key else message
     return f"{key}: expected {message[0].lower()}{message[1:]}, found {_short(found)}"
+
+
+def _near(found: object, choices: str) -> str:
+    """Return a hint at the choice that was probably meant, from a list of them in quotes."""
+    close = difflib.get_close_matches(str(found), re.findall(r"'([^']*)'", choices), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _without_tags(schema: type[BaseModel], location: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
-from nwb_latents.pipeline.stores.settings import load, validate
+from nwb_latents.pipeline.stores.settings import settings_from, validate
 from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
 from nwb_latents.schemas.export import LfadsExport, NlbExport, NwbExport
 from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
@@ -132,7 +132,7 @@ def test_a_recipe_given_word_by_word_is_that_recipe(recipe):
         for key in ("bin_size_s", "window_s", "smooth_sigma_s", "min_rate_hz", "align_to", "onset", "trials")
     ]
     expected = recipe.model_copy(update={"split": SplitSettings(), "position_series": None})
-    assert load(IngestRecipe, overrides=given_words) == expected
+    assert settings_from(IngestRecipe, words=given_words) == expected
 
 
 @settings(deadline=None, max_examples=40)

@@ -14,7 +14,7 @@ from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
-from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training import loop
 from nwb_latents.pipeline.training.inference import load_run
@@ -105,4 +105,4 @@ def test_a_training_that_was_stopped_ends_where_one_that_was_not_does(name, cata
 def test_the_examples_name_settings_that_there_are(path):
     if path.stem in {"autolfads", "demo_simulation"}:
         pytest.skip("not settings of a training; tested where they belong")
-    assert load(TrainSettings, file=path).model.name in MODELS
+    assert settings_from(TrainSettings, file=path).model.name in MODELS

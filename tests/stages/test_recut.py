@@ -16,7 +16,7 @@ from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.recut import changed_recipe, recut
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials
 from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -73,7 +73,7 @@ def assert_same_stores(mine, theirs):
 def test_a_recut_store_is_the_store_made_from_the_recording(catalog, changes, recordings, enter_recording):
     entries = recut(catalog, changes)
     other = catalog.parent / "other" / "catalog.yaml"
-    recipe = load(IngestRecipe, overrides=changes)
+    recipe = settings_from(IngestRecipe, words=changes)
     assert len(entries) == 2
     for mine, (subject, recording) in zip(entries, recordings.items(), strict=True):
         theirs = enter_recording(other, recording, recipe, subject=subject)
@@ -198,7 +198,7 @@ def test_what_ingest_stores_can_be_recut_without_the_file(small_nwb, tmp_path):
     ingest(catalog, FolderSource([small_nwb]))
     other = tmp_path / "other" / "catalog.yaml"
     words = ["align_to=go_cue", "window_s=[-0.1, 0.8]"]
-    (theirs,) = ingest(other, FolderSource([small_nwb]), load(IngestRecipe, overrides=words))
+    (theirs,) = ingest(other, FolderSource([small_nwb]), settings_from(IngestRecipe, words=words))
     small_nwb.unlink()
     (mine,) = recut(catalog, words)
     assert mine.model_copy(update={"created": ""}) == theirs.model_copy(update={"created": ""})

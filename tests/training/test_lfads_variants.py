@@ -12,7 +12,7 @@ import torch
 from nwb_latents.models.families.lfads import LFADS
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.training.alignment import aligned_model, few_shot_settings, require_unchanged
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.loop import fit
@@ -32,7 +32,7 @@ SIZES = {"generator_dim": 8, "ic_dim": 4, "encoder_dim": 6}
 
 def small(path: Path, **changes: object) -> TrainSettings:
     """Return the settings of a file with a small model and few steps."""
-    whole = load(TrainSettings, file=path)
+    whole = settings_from(TrainSettings, file=path)
     shrunk = whole.model.model_copy(update=SIZES)
     if whole.model.controller_dim:
         shrunk = shrunk.model_copy(update={"controller_dim": 5})
@@ -70,9 +70,9 @@ def test_a_published_variant_trains(path: Path, sessions: dict[str, xr.Dataset],
 def test_regression_reads_the_same_conditions_of_two_sessions_in_alike(
     sessions: dict[str, xr.Dataset],
 ) -> None:
-    settings = load(
+    settings = settings_from(
         TrainSettings, file=FOLDER / "stitching.yaml",
-        overrides=["model.read_in.hidden=2", "model.read_in.width=2", "model.factor_dim=2"],
+        words=["model.read_in.hidden=2", "model.read_in.width=2", "model.factor_dim=2"],
     )  # fmt: skip
     common = np.random.default_rng(0).normal(size=(2, 10, 2)).cumsum(1)
     for seed, dataset in enumerate(sessions.values()):
@@ -103,7 +103,7 @@ def test_regression_reads_the_same_conditions_of_two_sessions_in_alike(
 
 
 def test_regression_asks_for_conditions_in_common(sessions: dict[str, xr.Dataset]) -> None:
-    settings = load(TrainSettings, file=FOLDER / "stitching.yaml")
+    settings = settings_from(TrainSettings, file=FOLDER / "stitching.yaml")
     sessions["sub-A_ses-2"]["condition"].values[:] = "elsewhere"
     feeds = feed_sessions(sessions, settings)
     model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=0)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from nwb_latents.pipeline.errors import SettingsError
-from nwb_latents.pipeline.stores.settings import load
+from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.training.search_member import member_settings
 from nwb_latents.schemas.sweep import HyperParameter, SweepSettings, searchable, with_values
 from nwb_latents.schemas.training import TrainSettings
@@ -35,7 +35,9 @@ def test_the_default_space_is_the_table_of_autolfads() -> None:
 
 
 def test_the_example_of_the_manual_is_autolfads() -> None:
-    example = load(SweepSettings, file=Path(__file__).parents[2] / "docs" / "examples" / "autolfads.yaml")
+    example = settings_from(
+        SweepSettings, file=Path(__file__).parents[2] / "docs" / "examples" / "autolfads.yaml"
+    )
     assert example.space == SweepSettings().space
     assert (example.strategy, example.population, example.min_improvement) == ("pbt", 20, 5e-4)
     assert example.train.masks.sample_validation == 0.2
@@ -50,19 +52,19 @@ def test_the_example_of_the_manual_is_autolfads() -> None:
     ],
 )
 def test_a_space_is_laid_over_the_default_one(words: list[str]) -> None:
-    space = load(SweepSettings, overrides=words).space
+    space = settings_from(SweepSettings, words=words).space
     assert space["optimiser.lr"] == HyperParameter(low=1e-5, high=1e-2, scale="log", start=4e-3)
     assert len(space) == 7
 
 
 def test_null_takes_a_setting_out_and_a_sweep_can_begin_with_nothing() -> None:
-    assert "model.dropout" not in load(SweepSettings, overrides=["space.model.dropout=null"]).space
+    assert "model.dropout" not in settings_from(SweepSettings, words=["space.model.dropout=null"]).space
     words = ["default_space=false", "space.optimiser.clip_norm={low: 1, high: 300}"]
-    assert list(load(SweepSettings, overrides=words).space) == ["optimiser.clip_norm"]
+    assert list(settings_from(SweepSettings, words=words).space) == ["optimiser.clip_norm"]
 
 
 def test_what_is_written_down_is_read_back_equal() -> None:
-    given = load(SweepSettings, overrides=["space.model.dropout=null", "space.optimiser.lr.high=0.01"])
+    given = settings_from(SweepSettings, words=["space.model.dropout=null", "space.optimiser.lr.high=0.01"])
     assert SweepSettings.model_validate(given.model_dump(mode="json")) == given
     assert SweepSettings.model_validate_json(given.model_dump_json()).digest() == given.digest()
 
@@ -94,12 +96,12 @@ def test_what_is_written_down_is_read_back_equal() -> None:
 )
 def test_what_cannot_be_searched_is_refused(words: list[str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
-        load(SweepSettings, overrides=words)
+        settings_from(SweepSettings, words=words)
 
 
 def test_random_search_takes_sizes_and_rounds_them() -> None:
     words = ["strategy=random", "space.model.generator_dim={low: 8, high: 64, scale: log}"]
-    sweep = load(SweepSettings, overrides=words)
+    sweep = settings_from(SweepSettings, words=words)
     made = member_settings(sweep, {"model.generator_dim": 20.6}, device="cpu")
     assert made.model.model_dump()["generator_dim"] == 21
 
