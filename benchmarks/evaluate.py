@@ -31,7 +31,7 @@ from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training import spike_rates
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.evaluation import EvaluateSettings
@@ -89,10 +89,9 @@ def beside_plain(catalog: Path) -> tuple[float, float]:
     plain = ours = 0.0
     for entry in entries:
         store = store_path(catalog, entry.store)
-        trials = read_trials(store).load()
-        continuous = read_continuous(store)
-        yardstick = prepare_yardstick(trials, continuous, SETTINGS)
-        prediction, _ = spike_rates.run_rates(run, trials, continuous, yardstick.answers)
+        session = open_session(store).loaded()
+        yardstick = prepare_yardstick(session, SETTINGS)
+        prediction, _ = spike_rates.run_rates(run, session, yardstick.answers)
         for _ in range(2):
             begun = time.perf_counter()
             found = plain_scores(prediction, yardstick)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.digest import AddedLater
-from nwb_latents.schemas.results import DecoderName, DecodeSource
+from nwb_latents.schemas.registry import DECODERS
+
+DecodeSource = Literal["rates", "reconstruction", "forecast"]
+DecoderName = Annotated[str, AfterValidator(DECODERS.check)]
+
+DEFAULT_DECODER = "ridge"
+"""The decoder of whoever does not choose one."""
 
 
 class DecodeSettings(Frozen):
-    """Linear decoders from neural activity up to t to hand velocity at t + lag."""
+    """Decoders from neural activity up to t to hand velocity at t + lag."""
 
     lag_ms: float = Field(
         100.0, description="Velocity is read this long after the neural activity, ms; a whole number of bins."
@@ -22,10 +28,16 @@ class DecodeSettings(Frozen):
         min_length=1,
         description="Signals decoded: smoothed rates, the model's reconstruction, the model's forecast.",
     )
-    decoders: Annotated[tuple[DecoderName, ...], AddedLater(("ridge",))] = Field(
-        ("ridge",),
+    decoders: Annotated[tuple[DecoderName, ...], AddedLater((DEFAULT_DECODER,))] = Field(
+        (DEFAULT_DECODER,),
         min_length=1,
-        description="Decoders: ridge, of the bin at t; wiener, of the last history_bins bins up to t.",
+        description="Decoders: ridge, of the bin at t; wiener, of the last history_bins bins up to t; or any "
+        "other that is installed.",
+    )
+    decoder_settings: Annotated[dict[DecoderName, dict[str, Any]], AddedLater({})] = Field(
+        default_factory=dict,
+        description="Settings of one decoder alone, e.g. decoder_settings.wiener.history_bins=3; those a "
+        "decoder has are its own (docs, decoding).",
     )
     history_bins: Annotated[int, AddedLater(5)] = Field(
         5, ge=2, description="Bins the Wiener decoder reads, that at t included."
@@ -72,14 +84,3 @@ class DecodeSettings(Frozen):
             msg = f"needs at least two lags to compare, found {list(lags)}; lag_ms is the place for one"
             raise ValueError(msg)
         return distinct
-
-    @model_validator(mode="after")
-    def _forecast_has_history(self) -> Self:
-        reads_forecast = "wiener" in self.decoders and "forecast" in self.sources
-        if reads_forecast and self.forecast_bins < self.history_bins:
-            msg = (
-                f"history_bins {self.history_bins}: no bin of a forecast of {self.forecast_bins} bins has "
-                f"that much history; use history_bins of at most {self.forecast_bins}"
-            )
-            raise ValueError(msg)
-        return self

@@ -9,9 +9,7 @@ from pydantic import Field
 from nwb_latents.schemas.base import Frozen
 
 R2Definition = Literal["r2_uniform", "r2_pooled", "r2_pearson", "r2_trialmean"]
-DecodeSource = Literal["rates", "reconstruction", "forecast"]
 ScoreSource = Literal["rates", "reconstruction", "forecast", "latents"]
-DecoderName = Literal["ridge", "wiener"]
 
 
 class Score(Frozen):
@@ -24,7 +22,7 @@ class Score(Frozen):
     source: ScoreSource = Field(
         description="Signal decoded: smoothed rates, reconstruction, forecast or latent states."
     )
-    decoder: DecoderName = Field("ridge", description="Decoder: ridge, of one bin; wiener, of several bins.")
+    decoder: str = Field("ridge", description="Name of the decoder.")
     trained_on: tuple[str, ...] = Field(
         (), description="Sessions the decoder was fitted on; none: the session decoded."
     )

@@ -55,6 +55,7 @@ def show(
     from nwb_latents.pipeline.cli.session_tables import show_run, show_session
     from nwb_latents.pipeline.stores.catalog import read_catalog
     from nwb_latents.pipeline.stores.location import store_path
+    from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
     from nwb_latents.pipeline.stores.trials import read_attributes
     from nwb_latents.schemas.events import CatalogRunEvent, CatalogSessionEvent
 
@@ -70,20 +71,19 @@ def show(
     with Output(json_lines=json_lines) as out:
         for entry in entries:
             attributes = read_attributes(store_path(catalog, entry.store))
-            scores = [
-                s for s in content.results if (s.session, s.recipe_id) == (entry.session, entry.recipe_id)
-            ]
+            found = read_measurements(catalog, sessions=[entry.session], recipe_id=entry.recipe_id)
+            scores = measurement_records(found)
             event = CatalogSessionEvent(
                 **entry.model_dump(),
                 status="known" if attributes else "missing",
                 attributes=attributes,
-                scores=tuple(scores),
+                measurements=tuple(scores),
             )
             out.record(event)
             show_session(out, entry, attributes, scores)
         if run is not None:
             out.record(CatalogRunEvent(**run.model_dump()))
-            show_run(out, run, [score for score in content.results if score.run == run.run])
+            show_run(out, run, measurement_records(read_measurements(catalog, runs=[run.run])))
 
 
 @app.command("verify")

@@ -30,9 +30,9 @@ from nwb_latents.pipeline.errors import PartialFailure, SettingsError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nwb_latents.schemas.results import Score, ScoreSource
+    from nwb_latents.schemas.measurement import Measurement
 
-SOURCES: tuple[ScoreSource, ...] = ("rates", "reconstruction", "forecast")
+SOURCES = ("rates", "reconstruction", "forecast")
 
 
 def decode(
@@ -50,7 +50,11 @@ def decode(
     ] = None,
     decoder: Annotated[
         str | None,
-        typer.Option("--decoder", help="Comma-separated: ridge, wiener; default: ridge.", metavar="LIST"),
+        typer.Option(
+            "--decoder",
+            help="Comma-separated: ridge, wiener, or another that is installed; default: ridge.",
+            metavar="LIST",
+        ),
     ] = None,
     lag_scan: Annotated[
         str | None,
@@ -71,10 +75,10 @@ def decode(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Decode hand velocity linearly, from smoothed rates, a model's reconstruction and its forecast.
+    """Decode hand velocity from smoothed rates, a model's reconstruction and its forecast.
 
-    Fit on training trials, scored on test trials. Scores go to the catalog, pictures and the R² of every time
-    bin and condition to results/decode/ beside it.
+    Fit on training trials, scored on test trials. Scores go to the measurements, pictures and the R² of every
+    time bin and condition to results/decode/ beside the catalog.
     """
     from nwb_latents.pipeline.stages.decode import decode as stage
     from nwb_latents.pipeline.stores.settings import settings_from
@@ -136,26 +140,28 @@ def lags_of(text: str) -> list[float]:
     return [round(first + step * index, 9) for index in range(number + 1)]
 
 
-def show_decoded(out: Output, scores: Sequence[Score], catalog: Path) -> None:
-    """Show scores of one decoding: velocity, the comparison of lags, the transfer."""
+def show_decoded(out: Output, scores: Sequence[Measurement], catalog: Path) -> None:
+    """Show what one decoding measured: velocity, the comparison of lags, the transfer."""
     from nwb_latents.pipeline.evaluation.decoding.across_sessions import METRIC
     from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC, TRAINING_METRIC
 
-    by_metric: dict[str, list[Score]] = {}
+    by_name: dict[str, list[Measurement]] = {}
     for score in scores:
-        by_metric.setdefault(score.metric, []).append(score)
-    _scores_table(out, by_metric.get("velocity_r2", []))
-    _lags_table(out, by_metric.get(TRAINING_METRIC, []), by_metric.get(TEST_METRIC, []))
-    _transfer_table(out, by_metric.get(METRIC, []), catalog)
+        by_name.setdefault(score.name, []).append(score)
+    _scores_table(out, by_name.get("velocity_r2", []))
+    _lags_table(out, by_name.get(TRAINING_METRIC, []), by_name.get(TEST_METRIC, []))
+    _transfer_table(out, by_name.get(METRIC, []), catalog)
     if any(score.run is None for score in scores):
         folder = catalog.parent / "results" / "decode" / scores[0].recipe_id
         out.result(f"Scores: {catalog}   Pictures: {folder}")
 
 
-def _scores_table(out: Output, scores: Sequence[Score]) -> None:
+def _scores_table(out: Output, scores: Sequence[Measurement]) -> None:
     if not scores:
         return
-    decoders = list(dict.fromkeys(score.decoder for score in scores))
+    from nwb_latents.pipeline.evaluation.decoding.decoder import described
+
+    decoders = list(dict.fromkeys(score.decoder or "" for score in scores))
     kinds = [
         (source, decoder)
         for source in SOURCES
@@ -163,7 +169,7 @@ def _scores_table(out: Output, scores: Sequence[Score]) -> None:
         if any((score.source, score.decoder) == (source, decoder) for score in scores)
     ]
     first = scores[0]
-    by_row: dict[tuple[str, str], dict[Any, Score]] = {}
+    by_row: dict[tuple[str, str], dict[Any, Measurement]] = {}
     runs = list(dict.fromkeys(score.run for score in scores if score.run is not None))
     for score in scores:
         for name in [score.run] if score.run else (runs or ["-"]):
@@ -173,39 +179,51 @@ def _scores_table(out: Output, scores: Sequence[Score]) -> None:
         cells = [_r2(found.get(kind)) for kind in kinds]
         tested = next(iter(found.values())).n_trials
         rows.append([session, run, *cells, str(tested)])
-    title = f"Velocity R² on test trials ({first.definition}, lag {first.lag_ms:g} ms{_chance(scores)})"
-    heads = [source if decoder == "ridge" else f"{source}, {decoder}" for source, decoder in kinds]
+    title = (
+        f"Velocity R² on test trials ({first.definition}, lag {first.lag_ms or 0.0:g} ms{_chance(scores)})\n"
+        f"{_fitted(scores)}"
+    )
+    heads = [f"{source}{described(decoder).tag}" for source, decoder in kinds]
     out.table(title, ["session", "run", *heads, "test trials"], rows)
 
 
-def _chance(scores: Sequence[Score]) -> str:
+def _fitted(scores: Sequence[Measurement]) -> str:
+    """Return what the decoders were fitted on, and what was forecast."""
+    fitted = f"each session's decoder is fitted on the {scores[0].fitted_on} of its training trials"
+    ahead = next((score for score in scores if score.bins is not None), None)
+    if ahead is None:
+        return fitted
+    return f"{fitted}; forecast: {ahead.bins} bins after {ahead.seen_bins} seen"
+
+
+def _chance(scores: Sequence[Measurement]) -> str:
     """Return how the scores stand to those of trials dealt out anew."""
     tested = [score.p_value for score in scores if score.p_value is not None]
     return f"; p at most {max(tested):.3g}" if tested else ""
 
 
-def _lags_table(out: Output, training: Sequence[Score], test: Sequence[Score]) -> None:
+def _lags_table(out: Output, training: Sequence[Measurement], test: Sequence[Measurement]) -> None:
     """Show the lag chosen on training trials, and the R² of test trials there."""
-    curves: dict[tuple[str, str], list[Score]] = {}
+    curves: dict[tuple[str, str], list[Measurement]] = {}
     for score in training:
-        curves.setdefault((score.session, score.decoder), []).append(score)
+        curves.setdefault((score.session, score.decoder or ""), []).append(score)
     rows = []
     for (session, decoder), curve in curves.items():
-        best = max(curve, key=lambda score: (score.value or 0.0, -score.lag_ms))
+        best = max(curve, key=lambda score: (score.value or 0.0, -(score.lag_ms or 0.0)))
         there = [s for s in test if (s.session, s.decoder, s.lag_ms) == (session, decoder, best.lag_ms)]
-        about = [session, decoder, f"{best.lag_ms:g}", _r2(best)]
+        about = [session, decoder, f"{best.lag_ms or 0.0:g}", _r2(best)]
         for run in list(dict.fromkeys(s.run for s in there if s.run)) or ["-"]:
             found = {s.source: s for s in there if s.run in {None, run}}
             rows.append([*about, run, *(_r2(found.get(source)) for source in SOURCES)])
     if rows:
-        lags = sorted({score.lag_ms for score in training})
+        lags = sorted({score.lag_ms or 0.0 for score in training})
         span = f"{len(lags)} lags from {lags[0]:g} to {lags[-1]:g} ms"
-        title = f"Best of {span}, and velocity R² on test trials there"
+        title = f"Best of {span}, and velocity R² on test trials there\n{_fitted([*training, *test])}"
         columns = ["session", "decoder", "lag (ms)", "training, cross-validated", "run", *SOURCES]
         out.table(title, columns, rows)
 
 
-def _transfer_table(out: Output, scores: Sequence[Score], catalog: Path) -> None:
+def _transfer_table(out: Output, scores: Sequence[Measurement], catalog: Path) -> None:
     from nwb_latents.pipeline.evaluation.decoding.across_sessions import RELATIONS, mean_by_relation
     from nwb_latents.pipeline.stores.catalog import read_catalog
 
@@ -214,14 +232,17 @@ def _transfer_table(out: Output, scores: Sequence[Score], catalog: Path) -> None
     entries = read_catalog(catalog).sessions.values()
     subjects = {entry.session: entry.subject for entry in entries if entry.recipe_id == scores[0].recipe_id}
     rows = []
-    for run, decoder in dict.fromkeys((score.run, score.decoder) for score in scores):
+    for run, decoder in dict.fromkeys((score.run, score.decoder or "") for score in scores):
         mine = [score for score in scores if (score.run, score.decoder) == (run, decoder)]
         means = mean_by_relation(mine, subjects)
         cells = [f"{means[name][0]:.3f} ({means[name][1]})" if name in means else "-" for name in RELATIONS]
         rows.append([str(run), decoder, *cells])
-    title = "Velocity R² from latent states, by where the decoder was fitted (mean, number of scores)"
+    title = (
+        "Velocity R² from latent states, by where the decoder was fitted (mean, number of scores)\n"
+        f"decoders are fitted on the {scores[0].fitted_on} of training trials, and score test trials"
+    )
     out.table(title, ["run", "decoder", *RELATIONS], rows)
 
 
-def _r2(score: Score | None) -> str:
+def _r2(score: Measurement | None) -> str:
     return "-" if score is None else "undefined" if score.value is None else f"{score.value:.3f}"

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.cli.console import Output
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.measurement import Measurement
     from nwb_latents.schemas.quality import SessionQuality
-    from nwb_latents.schemas.results import Score
     from nwb_latents.schemas.store import StoreAttributes
 
 
 def show_session(
-    out: Output, entry: SessionEntry, attributes: StoreAttributes | None, scores: Sequence[Score]
+    out: Output, entry: SessionEntry, attributes: StoreAttributes | None, scores: Sequence[Measurement]
 ) -> None:
     """Show one session."""
     rows = [
@@ -57,7 +57,7 @@ def show_session(
     _show_scores(out, scores)
 
 
-def show_run(out: Output, run: RunEntry, scores: Sequence[Score]) -> None:
+def show_run(out: Output, run: RunEntry, scores: Sequence[Measurement]) -> None:
     """Show one run."""
     rows = [
         ["model", run.model],
@@ -119,13 +119,13 @@ def _recipe_words(attributes: StoreAttributes) -> str:
     return ", ".join(changed) or "all defaults"
 
 
-def _show_scores(out: Output, scores: Sequence[Score]) -> None:
+def _show_scores(out: Output, scores: Sequence[Measurement]) -> None:
     if not scores:
         return
     columns = [
         "run",
         "session",
-        "metric",
+        "name",
         "source",
         "decoder",
         "lag_ms",
@@ -134,14 +134,16 @@ def _show_scores(out: Output, scores: Sequence[Score]) -> None:
         "p_value",
         "n_trials",
     ]
-    if any(score.trained_on for score in scores):
-        columns.insert(5, "trained_on")
+    if any(score.fitted_sessions for score in scores):
+        columns.insert(5, "fitted_sessions")
     rows = [[_of_score(score, name) for name in columns] for score in scores]
-    out.table("Scores", columns, rows)
+    fitted = sorted({score.fitted_on for score in scores if score.fitted_on})
+    told = f"\nvelocity is decoded by decoders fitted on {' or '.join(fitted)}" if fitted else ""
+    out.table(f"Measurements{told}", columns, rows)
 
 
-def _of_score(score: Score, name: str) -> str:
+def _of_score(score: Measurement, name: str) -> str:
     value = getattr(score, name)
-    if name == "trained_on":
+    if name == "fitted_sessions":
         return f"{len(value)} sessions" if len(value) > 1 else "".join(value)
     return "" if value is None else _words(value)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
+    from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
 
     FloatArray = NDArray[np.float64]
 
@@ -172,7 +172,7 @@ def interpolate(
     trials: xr.Dataset,
     *,
     embeddings: ArrayLike,
-    ridge: Ridge | None = None,
+    decoder: FittedDecoder | None = None,
     start_bin: int = 0,
     lag_ms: float = 100.0,
 ) -> xr.Dataset:
@@ -191,7 +191,7 @@ def interpolate(
         Its trials.
     embeddings
         Shape ``(grid0, grid1, E)``, see `embedding_grid` and `embedding_line`.
-    ridge
+    decoder
         The session's velocity decoder; None: no velocity.
     start_bin
         Bin of the trial the states start from.
@@ -243,8 +243,8 @@ def interpolate(
         "time": ("time", trials["time"].values[start_bin:], {"units": "s"}),
         "unit": trials["unit"].values,
     }
-    if ridge is not None:
-        velocity = ridge.predict(variables["rates"][1])
+    if decoder is not None:
+        velocity = decoder.predict(variables["rates"][1])
         variables["velocity"] = ((*dims, "axis"), velocity, {"units": "cm/s"})
         variables["position"] = ((*dims, "axis"), velocity.cumsum(axis=3) * bin_size_s, {"units": "cm"})
         coords["axis"] = np.array([str(axis) for axis in trials["axis"].values], dtype=object)

@@ -21,24 +21,22 @@ from nwb_latents.pipeline.evaluation.metrics.resampling import Interval, bootstr
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import SpikeSums
 from nwb_latents.pipeline.evaluation.metrics.state_r2 import affine_map, mapped_states
 from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import Course
 from nwb_latents.pipeline.stores.exporters.nlb import condition_psths
-from nwb_latents.pipeline.stores.exporters.windows import forward_bins, heldout_units
 from nwb_latents.schemas.evaluation import OF_FORECASTS
 from nwb_latents.schemas.forecasting import ForecastSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import ForecastTask
     from nwb_latents.pipeline.evaluation.metrics.resampling import Statistic
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeAnswers, SpikeTask
     from nwb_latents.pipeline.sources.simulator.truth import Truth
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.evaluation import EvaluateSettings, MetricName
     from nwb_latents.schemas.forecasting import ForecastSource
 
@@ -174,7 +172,7 @@ class Yardstick:
         """
         task = self._forecast()
         guess = np.asarray(rates, dtype=np.float64)
-        velocity = None if task.ridge is None else task.ridge.predict(guess)
+        velocity = None if task.decoder is None else task.decoder.predict(guess)
         return self._forecast_scores(velocity, guess)
 
     def score_forecast_baseline(self, source: ForecastSource) -> Scored:
@@ -271,8 +269,7 @@ class Yardstick:
 
 
 def prepare_yardstick(
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
+    session: Session,
     settings: EvaluateSettings,
     *,
     metrics: Sequence[MetricName] | None = None,
@@ -282,8 +279,8 @@ def prepare_yardstick(
 
     Parameters
     ----------
-    trials, continuous
-        The groups of a store.
+    session
+        The session.
     settings
         Phase, units held out, bins ahead, lag, resamples.
     metrics
@@ -298,17 +295,13 @@ def prepare_yardstick(
     SettingsError
         If a time is not a whole number of bins.
     """
-    bin_size_s = float(trials.attrs["bin_size_s"])
     wanted = tuple(metrics if metrics is not None else settings.metrics)
-    heldout = heldout_units(trials, fraction=settings.heldout_fraction, seed=0)
-    n_forward = forward_bins(trials, settings.forward_ms) if "fp_bps" in wanted else 0
-    task, answers = spike_task(
-        trials, continuous, heldout=heldout, phase=settings.phase, forward_bins=n_forward
-    )
+    heldout = session.heldout(fraction=settings.heldout_fraction)
+    n_forward = session.forward_bins(settings.forward_ms) if "fp_bps" in wanted else 0
+    task, answers = spike_task(session, heldout=heldout, phase=settings.phase, forward_bins=n_forward)
     velocity = None
     if "velocity_r2" in wanted:
-        lag = lag_in_bins(settings.lag_ms, bin_size_s=bin_size_s)
-        paired = pair_velocity(trials, continuous, lag_bins=lag).velocity
+        paired = session.velocity(settings.lag_ms).velocity
         both = paired[answers.train_rows], paired[answers.eval_rows]
         velocity = both if all(np.isfinite(part).any() for part in both) else None
     return Yardstick(
@@ -317,30 +310,29 @@ def prepare_yardstick(
         settings=settings,
         metrics=wanted,
         velocity=velocity,
-        psth=_psth(trials, continuous, answers, settings) if "psth_r2" in wanted else None,
-        forecast=_forecast_task(trials, continuous, settings) if set(wanted) & set(OF_FORECASTS) else None,
-        oracle=None if truth is None else oracle_rates(truth, trials, continuous, answers),
-        true_states=_true_states(truth, trials, continuous, answers) if "state_r2" in wanted else None,
+        psth=_psth(session, answers, settings) if "psth_r2" in wanted else None,
+        forecast=_forecast_task(session, settings) if set(wanted) & set(OF_FORECASTS) else None,
+        oracle=None if truth is None else oracle_rates(truth, session, answers),
+        true_states=_true_states(truth, session, answers) if "state_r2" in wanted else None,
     )
 
 
 def _true_states(
-    truth: Truth | None, trials: xr.Dataset, continuous: xr.Dataset, answers: SpikeAnswers
+    truth: Truth | None, session: Session, answers: SpikeAnswers
 ) -> tuple[FloatArray, FloatArray] | None:
     if truth is None:
         return None
-    course, width = Course.of(truth, truth.latents), float(trials.attrs["bin_size_s"])
-    first = continuous["time"].values[trials["start_bin"].values.astype(np.int64)]
-    states = course.means(first, bin_size_s=width, n_bins=trials.sizes["time"])
+    course = Course.of(truth, truth.latents)
+    states = course.means(session.start_s, bin_size_s=session.bin_size_s, n_bins=session.n_bins)
     return states[answers.train_rows], states[answers.eval_rows]
 
 
-def _psth(
-    trials: xr.Dataset, continuous: xr.Dataset, answers: SpikeAnswers, settings: EvaluateSettings
-) -> Psth | None:
+def _psth(session: Session, answers: SpikeAnswers, settings: EvaluateSettings) -> Psth | None:
     """Return the PSTHs to be met, of the units whose PSTH varies; None with fewer than two conditions."""
     rows = {"train": answers.train_rows, "eval": answers.eval_rows}
-    made = condition_psths(trials, continuous, rows, order=answers.order, sigma_ms=settings.psth_sigma_ms)
+    made = condition_psths(
+        session.trials, session.continuous, rows, order=answers.order, sigma_ms=settings.psth_sigma_ms
+    )
     if not made:
         return None
     psth = np.asarray(made["psth"], dtype=np.float64)
@@ -349,9 +341,7 @@ def _psth(
     return Psth(psth[..., units], condition, units)
 
 
-def _forecast_task(
-    trials: xr.Dataset, continuous: xr.Dataset, settings: EvaluateSettings
-) -> ForecastTask | None:
+def _forecast_task(session: Session, settings: EvaluateSettings) -> ForecastTask | None:
     """Fit decoder and baselines on the trials of the phase; None where the bins do not fit the trials."""
     asked = ForecastSettings(
         seen_bins=settings.forecast_seen_bins,
@@ -360,9 +350,10 @@ def _forecast_task(
         folds=settings.folds,
         seed=settings.seed,
     )
-    if asked.seen_bins + asked.bins > trials.sizes["time"]:
+    if asked.seen_bins + asked.bins > session.n_bins:
         return None
     fitted, scored = SPLITS[settings.phase]
-    split = trials["split"].values.astype(str)
+    split = session.split.astype(str)
     named = np.select([np.isin(split, fitted), np.isin(split, scored)], ["train", "test"], "none")
-    return prepare_forecast(trials.assign_coords(split=("trial", named)), continuous, asked)
+    trials = session.trials.assign_coords(split=("trial", named))
+    return prepare_forecast(session.with_trials(trials), asked)

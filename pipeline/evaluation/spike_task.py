@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.exporters.windows import forward_counts, rows_of
 
 if TYPE_CHECKING:
     from typing import Literal
 
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
+
+    from nwb_latents.pipeline.stores.session import Session
 
     FloatArray = NDArray[np.float64]
     BoolArray = NDArray[np.bool_]
@@ -121,8 +121,7 @@ class RatePrediction:
 
 
 def spike_task(
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
+    session: Session,
     *,
     heldout: ArrayLike,
     phase: Phase = "test",
@@ -132,8 +131,8 @@ def spike_task(
 
     Parameters
     ----------
-    trials, continuous
-        The groups of a store.
+    session
+        The session.
     heldout
         Which units are to be predicted from the others. Shape ``(unit,)``, bool.
     phase
@@ -159,44 +158,43 @@ def spike_task(
     Examples
     --------
     >>> import xarray as xr
+    >>> from nwb_latents.pipeline.stores.session import session_in_memory
     >>> coords = {"split": ("trial", ["train", "test"]), "condition": ("trial", ["a", "a"]),
     ...           "start_bin": ("trial", [0, 2])}
     >>> counts = np.arange(12).reshape(2, 2, 3)
-    >>> trials = xr.Dataset({"counts": (("trial", "time", "unit"), counts)}, coords,
-    ...                     {"session": "s", "bin_size_s": 0.02})
-    >>> task, answers = spike_task(trials, xr.Dataset(), heldout=[False, True, False])
+    >>> trials = xr.Dataset({"counts": (("trial", "time", "unit"), counts)}, coords, {"session": "s"})
+    >>> task, answers = spike_task(session_in_memory(trials), heldout=[False, True, False])
     >>> task.eval_heldin.tolist(), answers.eval_heldout.tolist()
     ([[[6.0, 8.0], [9.0, 11.0]]], [[[7.0], [10.0]]])
     """
     is_out = np.asarray(heldout, dtype=bool)
-    session = str(trials.attrs["session"])
-    if is_out.shape != (trials.sizes["unit"],) or is_out.all():
+    if is_out.shape != (session.n_units,) or is_out.all():
         raise DataError(
-            f"{session}: {int(is_out.sum())} of {is_out.size} units are to be held out of a store of "
-            f"{trials.sizes['unit']} units; expected one entry per unit and at least one unit held in."
+            f"{session.name}: {int(is_out.sum())} of {is_out.size} units are to be held out of a store of "
+            f"{session.n_units} units; expected one entry per unit and at least one unit held in."
         )
     fitted, scored = SPLITS[phase]
     rows = {
-        "train": rows_of(trials, fitted, purpose="fitting"),
-        "eval": rows_of(trials, scored, purpose="scoring"),
+        "train": session.rows(fitted, purpose="fitting"),
+        "eval": session.rows(scored, purpose="scoring"),
     }
     n_in = int((~is_out).sum())
     order = np.concatenate([np.flatnonzero(~is_out), np.flatnonzero(is_out)])
-    counts = {part: _counts(trials, mine)[..., order] for part, mine in rows.items()}
+    counts = {part: _counts(session, mine)[..., order] for part, mine in rows.items()}
     ahead: dict[str, FloatArray | None] = dict.fromkeys(rows)
     if forward_bins:
         for part, mine in rows.items():
-            found = forward_counts(trials, continuous, rows=mine, n_bins=forward_bins)
+            found = session.counts_after(mine, n_bins=forward_bins)
             ahead[part] = found.astype(np.float64)[..., order]
-    condition = trials["condition"].values.astype(str).astype(object)
+    condition = session.condition
     task = SpikeTask(
-        session=session,
+        session=session.name,
         train_heldin=counts["train"][..., :n_in],
         train_heldout=counts["train"][..., n_in:],
         eval_heldin=counts["eval"][..., :n_in],
         train_condition=condition[rows["train"]],
         eval_condition=condition[rows["eval"]],
-        bin_size_s=float(trials.attrs["bin_size_s"]),
+        bin_size_s=session.bin_size_s,
         train_forward=ahead["train"],
     )
     answers = SpikeAnswers(
@@ -211,5 +209,5 @@ def spike_task(
     return task, answers
 
 
-def _counts(trials: xr.Dataset, rows: IntArray) -> FloatArray:
-    return trials["counts"].values[rows].astype(np.float64)
+def _counts(session: Session, rows: IntArray) -> FloatArray:
+    return session.trials["counts"].values[rows].astype(np.float64)

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import PartialFailure
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stores.catalog import add_results, read_catalog
+from nwb_latents.pipeline.stages.stage_work import keep_measurements
+from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_trials
-from nwb_latents.schemas.results import Score
+from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from nwb_latents.schemas.catalog import RunEntry
-    from nwb_latents.schemas.decoding import DecodeSettings
-    from nwb_latents.schemas.results import DecodeSource
+    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
     from nwb_latents.schemas.training import Device
 
 RATES_METRIC = "rates_r2"
@@ -79,8 +79,8 @@ def score_alignments(
     *,
     device: Device = "auto",
     report: Report | None = None,
-) -> list[Score]:
-    """Score aligned runs on the test trials of their sessions; the scores go into the catalog.
+) -> list[Measurement]:
+    """Score aligned runs on the test trials of their sessions; the numbers go into the catalog.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def score_alignments(
     device
         Where the models run.
     report
-        Called with one event per score.
+        Called with one event per measurement.
 
     Returns
     -------
@@ -109,10 +109,8 @@ def score_alignments(
     report = report or ignore
     if not entries:
         return []
-    scores = [_rates_score(catalog_path, entry, device) for entry in entries]
-    add_results(catalog_path, scores)
-    for score in scores:
-        report({"event": "score", **score.model_dump(mode="json")})
+    found = [_rates_score(catalog_path, entry, device) for entry in entries]
+    scores = keep_measurements(catalog_path, found, runs=entries, report=report)
     sessions = sorted({name for entry in entries for name in entry.sessions})
     runs = [entry.run for entry in entries]
     try:
@@ -124,40 +122,43 @@ def score_alignments(
         raise
 
 
-def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Score:
+def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Measurement:
     import numpy as np  # noqa: PLC0415
 
     from nwb_latents.pipeline.evaluation.metrics.r2 import r2  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
-    (session,) = entry.sessions
+    (name,) = entry.sessions
     held = read_catalog(catalog_path).sessions.values()
-    (store,) = [e.store for e in held if (e.session, e.recipe_id) == (session, entry.recipe_id)]
-    trials = read_trials(store_path(catalog_path, store))
-    rows = np.flatnonzero(trials["split"].values.astype(str) == "test")
+    (store,) = [e.store for e in held if (e.session, e.recipe_id) == (name, entry.recipe_id)]
+    session = open_session(store_path(catalog_path, store))
+    rows = session.rows("test")
     value = math.nan
     if len(rows):
-        test = trials.isel(trial=rows).load()
+        test = session.trials.isel(trial=rows).load()
         rates = test["rates"].values.astype(np.float64)
-        rebuilt = load_run(catalog_path.parent / entry.path, device=device).reconstruct(session, test)
+        rebuilt = load_run(catalog_path.parent / entry.path, device=device).reconstruct(name, test)
         value = r2(rates, rebuilt, definition="r2_pooled", mask=np.isfinite(rates))
-    return Score(
-        run=entry.run,
-        session=session,
-        recipe_id=entry.recipe_id,
-        metric=RATES_METRIC,
-        source="reconstruction",
-        lag_ms=0.0,
+    return Measurement(
+        name=RATES_METRIC,
         value=None if math.isnan(value) else value,
+        unit="1",
         definition="r2_pooled",
+        reason="there is no test trial, or its rates do not vary" if math.isnan(value) else "",
+        run=entry.run,
+        session=name,
+        recipe_id=session.recipe_id,
+        store_key=session.store_key,
+        source="reconstruction",
         split="test",
         n_trials=len(rows),
-        n_samples=len(rows) * trials.sizes["time"],
-        alpha=0.0,
+        n_samples=len(rows) * session.n_bins,
+        n_units=session.n_units,
+        stage="align",
     )
 
 
-def few_shot_table(entries: Sequence[RunEntry], scores: Sequence[Score]) -> list[FewShotRow]:
+def few_shot_table(entries: Sequence[RunEntry], scores: Sequence[Measurement]) -> list[FewShotRow]:
     """Return one row for each session, number of trials and method, over the seeds.
 
     Parameters
@@ -182,7 +183,7 @@ def few_shot_table(entries: Sequence[RunEntry], scores: Sequence[Score]) -> list
         if entry.alignment is not None:
             row = (entry.sessions[0], entry.alignment.n_trials, entry.alignment.from_scratch)
             by_row.setdefault(row, []).append(entry.run)
-    values = {(s.run, s.metric, s.source): s.value for s in scores if s.run is not None}
+    values = {(s.run, s.name, s.source): s.value for s in scores if s.run is not None}
     ceilings = {s.session: s.value for s in scores if s.run is None and s.source == "rates"}
     out = []
     for (session, n_trials, from_scratch), runs in sorted(by_row.items()):

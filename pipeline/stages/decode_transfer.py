@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.trained_runs import file_name
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings
-    from nwb_latents.schemas.results import Score
+    from nwb_latents.schemas.measurement import Measurement
 
 
 def needs_two_sessions(entries: Sequence[SessionEntry], runs: Sequence[RunEntry]) -> None:
@@ -45,7 +45,7 @@ def transfer_run(
     settings: DecodeSettings,
     *,
     folder: Path,
-) -> list[Score]:
+) -> list[Measurement]:
     """Score and draw the transfer of decoders between sessions of one run.
 
     Parameters
@@ -76,6 +76,7 @@ def transfer_run(
         session_states,
         transfer_scores,
     )
+    from nwb_latents.pipeline.evaluation.decoding.decoder import described  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.figures.decoding import draw_transfer  # noqa: PLC0415
 
     if len(entries) < 2:
@@ -84,8 +85,7 @@ def transfer_run(
     def of(entry: SessionEntry) -> SessionStates:
         store = store_path(catalog_path, entry.store)
         return session_states(
-            read_trials(store).load(),
-            read_continuous(store),
+            open_session(store).loaded(),
             settings,
             subject=entry.subject,
             states=lambda trials: model.states(entry.session, trials),
@@ -96,7 +96,7 @@ def transfer_run(
     scores = []
     for decoder in settings.decoders:
         found = transfer_scores(sessions, settings, run=model.name, decoder=decoder)
-        name = file_name(model.name) if decoder == "ridge" else f"{file_name(model.name)}_{decoder}"
+        name = file_name(f"{model.name}{described(decoder).suffix}")
         draw_transfer(folder / f"{name}_transfer.png", found, subjects)
         scores += found
     return scores

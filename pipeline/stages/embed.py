@@ -21,17 +21,16 @@ from nwb_latents.pipeline.stages.trained_runs import (
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.stores.trials import read_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
     import xarray as xr
-    from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
+    from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.embedding import EmbedSettings
@@ -165,7 +164,7 @@ def _plan(
     towards: str | None,
     report: Report,
 ) -> _Work:
-    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.task import whole_bins  # noqa: PLC0415
 
     catalog = read_catalog(catalog_path)
     [entry] = named_runs(catalog, [run])
@@ -180,7 +179,7 @@ def _plan(
     if not mine:
         raise DataError(f"No session is left to go from to {towards}. Choose another one with --session.")
     for one in mine:
-        lag_in_bins(settings.lag_ms, bin_size_s=one.bin_size_s)
+        whole_bins(settings.lag_ms, bin_size_s=one.bin_size_s, name="lag_ms")
         if settings.start_bin is not None and settings.start_bin >= one.n_bins - 1:
             raise SettingsError(
                 f"start_bin {settings.start_bin}: trials of {one.session} have {one.n_bins} bins; use one "
@@ -263,7 +262,7 @@ def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Da
         entry.session,
         trials,
         embeddings=embeddings,
-        ridge=_decoder(work, entry),
+        decoder=_decoder(work, entry),
         start_bin=start,
         lag_ms=settings.lag_ms,
     )
@@ -277,27 +276,15 @@ def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Da
     return {}
 
 
-def _decoder(work: _Work, entry: SessionEntry) -> Ridge | None:
+def _decoder(work: _Work, entry: SessionEntry) -> FittedDecoder | None:
     """Fit the session's velocity decoder on its training trials; None, and a note, where that cannot be."""
-    import numpy as np  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of  # noqa: PLC0415
 
-    from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity  # noqa: PLC0415
-
-    settings = work.settings
-    store = store_path(work.catalog_path, entry.store)
-    trials = read_trials(store).load()
-    lag = lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
-    paired = pair_velocity(trials, read_continuous(store), lag_bins=lag)
-    train: NDArray[np.int64] = np.flatnonzero(trials["split"].values == "train")
+    session = open_session(store_path(work.catalog_path, entry.store))
+    train = session.select(session.rows("train"))
     try:
-        return fit_velocity_decoder(
-            trials["rates"].values[train],
-            paired.velocity[train],
-            alphas=settings.alphas,
-            folds=settings.folds,
-            seed=settings.seed,
-        )
+        velocity = train.velocity(work.settings.lag_ms).velocity
+        return decoder_of(work.settings).fit(train.trials["rates"].values, velocity)
     except DataError as error:
         text = f"{entry.session}: no reaches are decoded: {error}"
         work.report({"event": "note", "session": entry.session, "text": text})

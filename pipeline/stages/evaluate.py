@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.signals.task import whole_bins
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import add_evaluations, read_catalog
-from nwb_latents.pipeline.stores.exporters.windows import whole_bins
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.evaluation import FORECAST_BASELINES, OF_FORECASTS, OF_THE_TRUTH
 from nwb_latents.schemas.results import Evaluation, MetricValue
 
@@ -27,18 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    import xarray as xr
-
     from nwb_latents.pipeline.evaluation.metrics.resampling import Interval
     from nwb_latents.pipeline.evaluation.scored_session import Scored, Yardstick
     from nwb_latents.pipeline.sources.simulator.truth import Truth
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.evaluation import BaselineName, EvaluateSettings, MetricName
     from nwb_latents.schemas.training import Device, RunConfig
 
-    Groups = tuple[xr.Dataset, xr.Dataset]
-    """The groups ``trials`` and ``continuous`` of a store."""
 
 EVALUATION_VERSION = 1
 """Raised when the same run, store and settings give other numbers than before."""
@@ -83,7 +80,7 @@ class _Source:
     group: str
     seed: int | None
     key: str
-    score: Callable[[Yardstick, Groups], Scored]
+    score: Callable[[Yardstick, Session], Scored]
 
 
 def evaluate(
@@ -149,12 +146,10 @@ def evaluate(
         ...
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
-    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
-
     catalog = read_catalog(catalog_path)
     entries, chosen = choose(catalog, runs, sessions, recipe_id)
     for entry in entries:
-        lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+        whole_bins(settings.lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
         whole_bins(settings.forward_ms, bin_size_s=entry.bin_size_s, name="forward_ms")
     truths = {} if truth is None else _truth_files(truth, entries)
     work = _Work(catalog_path, settings, entries, chosen, truths, force, report or ignore)
@@ -189,10 +184,10 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
     made: dict[str, Evaluation] = {}
     if fresh:
         store = store_path(work.catalog_path, entry.store)
-        groups = read_trials(store).load(), read_continuous(store)
-        yardstick = prepare_yardstick(*groups, work.settings, metrics=_asked(work, entry), truth=truth)
+        session = open_session(store).loaded()
+        yardstick = prepare_yardstick(session, work.settings, metrics=_asked(work, entry), truth=truth)
         for source in fresh:
-            evaluation = _measure(work, source, entry, yardstick, groups)
+            evaluation = _measure(work, source, entry, yardstick, session)
             if evaluation is not None:
                 made[source.key] = _with_earlier(work.known.get(evaluation.place), evaluation)
         add_evaluations(work.catalog_path, made.values())
@@ -207,12 +202,12 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
 
 
 def _measure(
-    work: _Work, source: _Source, entry: SessionEntry, yardstick: Yardstick, groups: Groups
+    work: _Work, source: _Source, entry: SessionEntry, yardstick: Yardstick, session: Session
 ) -> Evaluation | None:
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)
-            scored = source.score(yardstick, groups)
+            scored = source.score(yardstick, session)
         for warning in caught:
             text = f"{source.name} on {entry.session}: {warning.message}"
             work.report({"event": "note", "session": entry.session, "text": text})
@@ -275,10 +270,10 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
         label = f"{run.model} ({run.imported.program})"
         kind += run.run
 
-    def score(yardstick: Yardstick, groups: Groups) -> Scored:
+    def score(yardstick: Yardstick, session: Session) -> Scored:
         if run.run not in work.trained:
             raise DataError(f"Run {run.run} could not be read.")
-        return _score_run(work, work.trained[run.run], yardstick, groups)
+        return _score_run(work, work.trained[run.run], yardstick, session)
 
     return _Source(
         name=run.run,
@@ -291,15 +286,15 @@ def _of_run(work: _Work, run: RunEntry, entry: SessionEntry) -> _Source:
     )
 
 
-def _score_run(work: _Work, run: TrainedRun, yardstick: Yardstick, groups: Groups) -> Scored:
+def _score_run(work: _Work, run: TrainedRun, yardstick: Yardstick, session: Session) -> Scored:
     from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.scored_session import Scored  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import hides, run_rates, why_no_forward  # noqa: PLC0415
 
-    (trials, continuous), session = groups, yardstick.task.session
+    name, trials = session.name, session.trials
     settings, answers = work.settings, yardstick.answers
     hidden: dict[MetricName, str] = {}
-    if not hides(run, trials, answers.heldout):
+    if not hides(run, session, answers.heldout):
         hidden["co_bps"] = (
             "the run was shown the units held out; train with --set co_smoothing=true --set "
             f"heldout_fraction={settings.heldout_fraction:g}"
@@ -308,12 +303,12 @@ def _score_run(work: _Work, run: TrainedRun, yardstick: Yardstick, groups: Group
     if reason:
         hidden["fp_bps"], n_forward = reason, 0
     prediction, _ = run_rates(
-        run, trials, continuous, answers, forward_bins=n_forward, floor=RATE_FLOOR, seed=settings.seed
+        run, session, answers, forward_bins=n_forward, floor=RATE_FLOOR, seed=settings.seed
     )
     parts = [yardstick.score(prediction, without=hidden)]
     if yardstick.forecast is not None:
         ahead = run.forecast(
-            session,
+            name,
             trials.isel(trial=answers.eval_rows),
             seen_bins=settings.forecast_seen_bins,
             n_bins=settings.forecast_bins,
@@ -321,13 +316,13 @@ def _score_run(work: _Work, run: TrainedRun, yardstick: Yardstick, groups: Group
         parts.append(yardstick.score_forecast(ahead))
     if yardstick.wants_states:
         rows = (answers.train_rows, answers.eval_rows)
-        parts.append(yardstick.score_states(*(run.states(session, trials.isel(trial=r)) for r in rows)))
+        parts.append(yardstick.score_states(*(run.states(name, trials.isel(trial=r)) for r in rows)))
     return Scored.join(parts)
 
 
 def _of_baseline(work: _Work, name: BaselineName, entry: SessionEntry) -> _Source:
-    def score(yardstick: Yardstick, groups: Groups) -> Scored:
-        del groups
+    def score(yardstick: Yardstick, session: Session) -> Scored:
+        del session
         return _score_baseline(work, name, yardstick)
 
     return _Source(

@@ -21,7 +21,7 @@ from nwb_latents.pipeline.stages.trained_runs import (
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +133,7 @@ def _plan(
     recipe_id: str | None,
     report: Report,
 ) -> _Work:
-    from nwb_latents.pipeline.evaluation.pairing import lag_in_bins  # noqa: PLC0415
+    from nwb_latents.pipeline.signals.task import whole_bins  # noqa: PLC0415
 
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
     if not chosen:
@@ -144,7 +144,7 @@ def _plan(
     known = {session for run in chosen for session in run.sessions}
     entries = [entry for entry in entries if entry.session in known]
     for entry in entries:
-        lag_in_bins(settings.lag_ms, bin_size_s=entry.bin_size_s)
+        whole_bins(settings.lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
         if settings.seen_bins + settings.bins > entry.n_bins:
             raise SettingsError(
                 f"{settings.seen_bins} bins seen and {settings.bins} forecast are more than the "
@@ -159,12 +159,12 @@ def _forecast_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
 
     mine = [run for run in work.runs if entry.session in run.sessions and run.run in work.trained]
     store = store_path(work.catalog_path, entry.store)
-    trials = read_trials(store).load()
-    task = prepare_forecast(trials, read_continuous(store), work.settings)
-    if task.ridge is None:
+    session = open_session(store).loaded()
+    task = prepare_forecast(session, work.settings)
+    if task.decoder is None:
         text = f"{entry.session}: too few training trials with a recorded velocity; rates alone are scored"
         work.report({"event": "note", "session": entry.session, "text": text})
-    test = trials.isel(trial=task.test)
+    test = session.trials.isel(trial=task.test)
     for run in mine:
         try:
             rates = work.trained[run.run].forecast(

@@ -196,7 +196,7 @@ def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
     for entry in work.entries:
         session = _loaded(work, entry)
         heldout = session.heldout(fraction=settings.heldout_fraction, seed=settings.seed)
-        refuse_shown_units(run, session.trials, heldout)
+        refuse_shown_units(run, session, heldout)
         arrays = nlb_arrays(session, settings)
         for text in differences(arrays, settings, bin_size_s=session.bin_size_s):
             work.report({"event": "note", "session": entry.session, "text": text})
@@ -217,19 +217,18 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
     for entry in work.entries:
         began = time.perf_counter()
         session = _loaded(work, entry)
-        trials, continuous = session.trials, session.continuous
         heldout = session.heldout(fraction=work.settings.heldout_fraction, seed=work.settings.seed)
-        _, answers = spike_task(trials, continuous, heldout=heldout, phase=work.settings.phase)
+        _, answers = spike_task(session, heldout=heldout, phase=work.settings.phase)
         n_forward = 0 if reason else session.forward_bins(work.settings.forward_ms)
         try:
-            rates, n_raised = run_rates(run, trials, continuous, answers, forward_bins=n_forward)
+            rates, n_raised = run_rates(run, session, answers, forward_bins=n_forward)
         except FAILURES as error:
             error.add_note(f"in session {entry.session}")
             raise
         if n_raised:
             text = f"{entry.session}: {n_raised} rates below 1e-9 spikes per bin were raised to it"
             work.report({"event": "note", "session": entry.session, "text": text})
-        ids = trials["trial"].values
+        ids = session.trials["trial"].values
         about = _origin(session.attributes) | {
             "train_trials": trials_digest(ids[answers.train_rows]),
             "eval_trials": trials_digest(ids[answers.eval_rows]),

@@ -107,6 +107,12 @@ class Session:
         return np.asarray(self.trials["time"].values, dtype=np.float64)
 
     @property
+    def start_s(self) -> NDArray[np.float64]:
+        """Left edge of the first bin of each trial in the session, s. Shape ``(trial,)``."""
+        first = self.trials["start_bin"].values.astype(np.int64)
+        return np.asarray(self.continuous["time"].values[first], dtype=np.float64)
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """Names of the axes of position and velocity."""
         return tuple(str(axis) for axis in self.trials["axis"].values)

@@ -15,7 +15,7 @@ import torch
 
 from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.exporters.windows import forward_counts, heldout_units
+from nwb_latents.pipeline.signals.task import heldout_units
 from nwb_latents.schemas.models import SCALED_LIKELIHOODS
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.training import Signal, TrainSettings
 
 MIN_DEVIATION_HZ = 1.0
@@ -158,7 +159,12 @@ def hidden_units(dataset: xr.Dataset, settings: TrainSettings) -> NDArray[np.boo
     """
     if not settings.co_smoothing:
         return np.zeros(dataset.sizes["unit"], bool)
-    return heldout_units(dataset, fraction=settings.heldout_fraction, seed=0)
+    return heldout_units(
+        dataset["heldout"].values,
+        fraction=settings.heldout_fraction,
+        seed=0,
+        session=str(dataset.attrs["session"]),
+    )
 
 
 def session_tensors(
@@ -188,13 +194,13 @@ def session_tensors(
     )
 
 
-def with_forward_bins(trials: xr.Dataset, continuous: xr.Dataset, n_bins: int) -> xr.Dataset:
-    """Return the trials with the bins that follow their windows, to be scored but not shown.
+def with_forward_bins(session: Session, n_bins: int) -> xr.Dataset:
+    """Return the trials of a session with the bins that follow their windows, to be scored but not shown.
 
     Parameters
     ----------
-    trials, continuous
-        The groups of a store.
+    session
+        The session.
     n_bins
         Number of bins.
 
@@ -210,14 +216,14 @@ def with_forward_bins(trials: xr.Dataset, continuous: xr.Dataset, n_bins: int) -
     DataError
         If not one of these bins was recorded for a training trial.
     """
-    split = trials["split"].values.astype(str)
+    trials, split = session.trials, session.split
     ahead = np.full((trials.sizes["trial"], n_bins, trials.sizes["unit"]), np.nan, np.float32)
-    for name in np.unique(split):
-        rows = np.flatnonzero(split == name)
-        ahead[rows] = forward_counts(trials, continuous, rows=rows, n_bins=n_bins)
+    for name in set(split.tolist()):
+        rows = session.rows(name)
+        ahead[rows] = session.counts_after(rows, n_bins=n_bins)
     if not np.isfinite(ahead[split == "train"]).any():
         raise DataError(
-            f"{trials.attrs['session']}: nothing was recorded in the {n_bins} bins after the windows of its "
+            f"{session.name}: nothing was recorded in the {n_bins} bins after the windows of its "
             "training trials, or it belongs to trials of other splits. Use a smaller forward_bins, or leave "
             "the session out."
         )
@@ -225,7 +231,7 @@ def with_forward_bins(trials: xr.Dataset, continuous: xr.Dataset, n_bins: int) -
     if "external" not in trials:
         return out
     bins = trials["start_bin"].values.astype(np.int64)[:, None] + trials.sizes["time"] + np.arange(n_bins)
-    known = continuous["external"].values.astype(np.float32)
+    known = session.continuous["external"].values.astype(np.float32)
     inputs = np.where((bins < len(known))[..., None], known[np.minimum(bins, len(known) - 1)], 0.0)
     named = (("trial", "forward", "input"), np.nan_to_num(inputs).astype(np.float32))
     return out.assign({FORWARD_INPUTS: named})

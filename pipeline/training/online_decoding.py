@@ -11,16 +11,15 @@ import torch
 from nwb_latents.models.families.ndt import NDT
 from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.training.feed import hidden_units
 from nwb_latents.schemas.decoding import DecodeSettings
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
+    from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
 
 
@@ -73,7 +72,7 @@ class StreamingDecoder:
         run: TrainedRun,
         session: str,
         *,
-        velocity: Ridge | None = None,
+        velocity: FittedDecoder | None = None,
         lag_s: float = 0.0,
         hidden: ArrayLike | None = None,
     ) -> None:
@@ -136,19 +135,17 @@ class StreamingDecoder:
 
 def fit_streaming_decoder(
     run: TrainedRun,
-    session: str,
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
+    session: Session,
     settings: DecodeSettings | None = None,
 ) -> StreamingDecoder:
     """Fit a linear decoder of hand velocity to the rates a run gives, for use bin by bin.
 
     Parameters
     ----------
-    run, session
+    run
         As in `StreamingDecoder`.
-    trials, continuous
-        The groups of the session's store; the decoder is fitted on the training trials.
+    session
+        One of its sessions; the decoder is fitted on the training trials.
     settings
         Lag, penalties and folds; None: the defaults, velocity 100 ms after the activity.
 
@@ -160,17 +157,10 @@ def fit_streaming_decoder(
         If the lag is not a whole number of bins.
     """
     settings = settings or DecodeSettings()
-    hidden = hidden_units(trials, run.settings)
-    StreamingDecoder(run, session, hidden=hidden)  # what cannot be streamed is refused before the fit
-    train = trials.isel(trial=np.flatnonzero(trials["split"].values.astype(str) == "train"))
-    bin_s = float(trials.attrs["bin_size_s"])
-    lag = lag_in_bins(settings.lag_ms, bin_size_s=bin_s)
-    paired = pair_velocity(train, continuous, lag_bins=lag)
-    decoder = fit_velocity_decoder(
-        run.reconstruct(session, train),
-        paired.velocity,
-        alphas=settings.alphas,
-        folds=settings.folds,
-        seed=settings.seed,
-    )
-    return StreamingDecoder(run, session, velocity=decoder, lag_s=lag * bin_s, hidden=hidden)
+    hidden = hidden_units(session.trials, run.settings)
+    StreamingDecoder(run, session.name, hidden=hidden)  # what cannot be streamed is refused before the fit
+    train = session.select(session.rows("train"))
+    paired = train.velocity(settings.lag_ms)
+    decoder = decoder_of(settings).fit(run.reconstruct(session.name, train.trials), paired.velocity)
+    lag_s = session.lag_bins(settings.lag_ms) * session.bin_size_s
+    return StreamingDecoder(run, session.name, velocity=decoder, lag_s=lag_s, hidden=hidden)

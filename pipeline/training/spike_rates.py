@@ -13,17 +13,16 @@ from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 from nwb_latents.pipeline.training.feed import hidden_units, with_forward_bins
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.spike_task import SpikeAnswers
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
 
 
 def run_rates(
     run: TrainedRun,
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
+    session: Session,
     answers: SpikeAnswers,
     *,
     forward_bins: int = 0,
@@ -40,8 +39,8 @@ def run_rates(
     ----------
     run
         Knows the session.
-    trials, continuous
-        The groups of the session's store.
+    session
+        The session.
     answers
         Whose rows and units are predicted, as from `pipeline.evaluation.spike_task.spike_task`.
     forward_bins
@@ -63,19 +62,18 @@ def run_rates(
     DataError
         If the run does not know the session, or the store holds other units or bins.
     """
-    session = str(trials.attrs["session"])
-    width = float(trials.attrs["bin_size_s"])
 
     def per_bin(rates: NDArray[np.float32]) -> tuple[NDArray[np.float64], int]:
-        return raised(rates.astype(np.float64)[..., answers.order] * width, floor=floor)
+        return raised(rates.astype(np.float64)[..., answers.order] * session.bin_size_s, floor=floor)
 
-    parts = [trials.isel(trial=rows) for rows in (answers.train_rows, answers.eval_rows)]
-    train, eval_ = (per_bin(run.reconstruct(session, part, seed=seed)) for part in parts)
+    parts = [session.trials.isel(trial=rows) for rows in (answers.train_rows, answers.eval_rows)]
+    train, eval_ = (per_bin(run.reconstruct(session.name, part, seed=seed)) for part in parts)
     ahead = None
     if forward_bins:
-        ready = with_forward_bins(trials, continuous, forward_bins) if "external" in trials else trials
+        trials = session.trials
+        ready = with_forward_bins(session, forward_bins) if "external" in trials else trials
         scored = ready.isel(trial=answers.eval_rows)
-        ahead = per_bin(run.forward(session, scored, n_bins=forward_bins, seed=seed))
+        ahead = per_bin(run.forward(session.name, scored, n_bins=forward_bins, seed=seed))
     n_raised = train[1] + eval_[1] + (ahead[1] if ahead else 0)
     return RatePrediction(train[0], eval_[0], ahead[0] if ahead else None), n_raised
 
@@ -90,20 +88,20 @@ def why_no_forward(run: TrainedRun) -> str:
     return ""
 
 
-def hides(run: TrainedRun, trials: xr.Dataset, heldout: NDArray[np.bool_]) -> bool:
+def hides(run: TrainedRun, session: Session, heldout: NDArray[np.bool_]) -> bool:
     """Return whether these units, at least one, are those the run was not shown. Shape ``(unit,)``, bool."""
-    return bool(heldout.any()) and bool(np.array_equal(hidden_units(trials, run.settings), heldout))
+    return bool(heldout.any()) and bool(np.array_equal(hidden_units(session.trials, run.settings), heldout))
 
 
-def refuse_shown_units(run: TrainedRun, trials: xr.Dataset, heldout: NDArray[np.bool_]) -> None:
+def refuse_shown_units(run: TrainedRun, session: Session, heldout: NDArray[np.bool_]) -> None:
     """Raise if a run has seen what it is to predict.
 
     Parameters
     ----------
     run
         The run.
-    trials
-        Group ``trials`` of the store.
+    session
+        The session.
     heldout
         Units to be predicted. Shape ``(unit,)``, bool.
 
@@ -113,17 +111,16 @@ def refuse_shown_units(run: TrainedRun, trials: xr.Dataset, heldout: NDArray[np.
         If the run was not trained with ``co_smoothing``, or other units than those it hides are to be
         predicted.
     """
-    session = str(trials.attrs["session"])
     if not run.settings.co_smoothing:
         raise DataError(
             f"Run {run.name} was shown the units it is to predict. Train one with `pipeline run train "
             "--set co_smoothing=true`, which hides the units a store marks as held out, or with "
             "heldout_fraction a share of them."
         )
-    if not hides(run, trials, heldout):
-        hidden = int(hidden_units(trials, run.settings).sum())
+    if not hides(run, session, heldout):
+        hidden = int(hidden_units(session.trials, run.settings).sum())
         raise DataError(
-            f"{session}: {int(heldout.sum())} units are to be predicted, run {run.name} was not shown "
+            f"{session.name}: {int(heldout.sum())} units are to be predicted, run {run.name} was not shown "
             f"{hidden}, and they are not the same. Choose a session whose file marks held-out units (column "
             "heldout of its units), or give the same heldout_fraction, and seed 0, as in training."
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
 from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.pipeline.training.read_in_start import start_in_frames
@@ -54,7 +54,5 @@ def begin(
 
 def training_trials(store: StoreLocation, forward_bins: int) -> xr.Dataset:
     """Return the trials of a store, with so many bins after their windows where these are scored too."""
-    trials = read_trials(store).load()
-    if not forward_bins:
-        return trials
-    return with_forward_bins(trials, read_continuous(store), forward_bins)
+    session = open_session(store).loaded()
+    return with_forward_bins(session, forward_bins) if forward_bins else session.trials

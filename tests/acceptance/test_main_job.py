@@ -28,7 +28,7 @@ def test_the_models_reconstruction_is_decoded_at_least_as_well_as_smoothed_rates
         assert shown.returncode == 0, shown.stderr
     shown = pipeline_command("run", "decode", "--json")
     assert shown.returncode == 0, shown.stderr
-    scores = [e for e in map(json.loads, shown.stdout.splitlines()) if e["event"] == "score"]
+    scores = [e for e in map(json.loads, shown.stdout.splitlines()) if e["event"] == "measurement"]
     value = {(s["session"], s["source"]): s["value"] for s in scores}
     sessions = {s["session"] for s in scores}
     assert len(sessions) == 2

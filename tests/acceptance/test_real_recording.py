@@ -17,7 +17,7 @@ def test_hand_velocity_is_decoded_from_smoothed_rates(real_data, pipeline_comman
     assert session["n_trials"] >= 150
     shown = pipeline_command("run", "decode", "--source", "rates", "--json")
     assert shown.returncode == 0, shown.stderr
-    score = next(e for e in map(json.loads, shown.stdout.splitlines()) if e["event"] == "score")
+    score = next(e for e in map(json.loads, shown.stdout.splitlines()) if e["event"] == "measurement")
     assert score["value"] >= 0.75
     assert (score["definition"], score["lag_ms"], score["split"]) == ("r2_uniform", 100.0, "test")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder, hand_velocity_r2
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.sources.simulator import read_truth, simulate_dandiset
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import to_dataset
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
@@ -98,7 +98,7 @@ def test_the_decoder_on_true_rates_beats_the_one_on_smoothed_rates(session):
     )  # fmt: skip
     trials = to_dataset("trials", made.trials, attributes)
     continuous = to_dataset("continuous", made.continuous, attributes)
-    velocity = pair_velocity(trials, continuous, lag_bins=lag_in_bins(100, bin_size_s=0.02)).velocity
+    velocity = session_in_memory(trials, continuous).velocity(100.0).velocity
     centre = made.continuous["time"][made.trials["start_bin"][:, None] + np.arange(36)] + 0.01
     kept = np.isin(truth.unit_ids, made.trials["unit"])
     nearest = np.clip(np.searchsorted(truth.latent_time_s, centre), 0, len(truth.latent_time_s) - 1)

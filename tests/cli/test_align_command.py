@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
 
 TINY_TRAINING = {
     "model": {
@@ -83,8 +84,8 @@ def test_a_sweep_with_baselines_is_one_command_and_one_table(pipeline_command, f
     ]  # fmt: skip
     catalog = read_catalog(folder / "catalog.yaml")
     found = {
-        (s.metric, s.source): s.value
-        for s in catalog.results
+        (s.name, s.source): s.value
+        for s in measurement_records(read_measurements(folder / "catalog.yaml"))
         if s.run and catalog.runs[s.run].alignment.n_trials == 4
         if not catalog.runs[s.run].alignment.from_scratch
     }
@@ -107,7 +108,7 @@ def test_an_aligned_run_is_decoded_like_any_other(pipeline_command, folder):
     assert promised <= set(event)
     decoded = pipeline_command("run", "decode", "--run", event["run"], "--session", "sub-T_ses-2", "--json")
     assert decoded.returncode == 0, decoded.stderr
-    scores = [e for e in map(json.loads, decoded.stdout.splitlines()) if e["event"] == "score"]
+    scores = [e for e in map(json.loads, decoded.stdout.splitlines()) if e["event"] == "measurement"]
     assert {e["source"] for e in scores if e["run"] == event["run"]} == {"reconstruction", "forecast"}
     again = pipeline_command(*WORDS, "--trials", 4, "--no-score", "--json")
     assert json.loads(again.stdout)["status"] == "skipped"

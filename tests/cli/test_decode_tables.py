@@ -10,16 +10,16 @@ from nwb_latents.pipeline.cli.session_tables import show_run
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.stores.catalog import add_session
 from nwb_latents.schemas.catalog import RunEntry, SessionEntry
-from nwb_latents.schemas.results import Score
+from nwb_latents.schemas.measurement import Measurement
 
 
 def score(**changes):
     fields = {
-        "session": "sub-A_1", "recipe_id": "r", "metric": "velocity_r2", "source": "rates", "lag_ms": 100.0,
+        "session": "sub-A_1", "recipe_id": "r", "name": "velocity_r2", "source": "rates", "lag_ms": 100.0,
         "value": 0.5, "definition": "r2_uniform", "split": "test", "n_trials": 30, "n_samples": 900,
-        "alpha": 1.0,
+        "decoder": "ridge", "fitted_on": "recorded rates",
     }  # fmt: skip
-    return Score.model_validate(fields | changes)
+    return Measurement.model_validate(fields | changes)
 
 
 @pytest.fixture
@@ -52,17 +52,19 @@ def test_each_decoder_has_columns_of_its_own(catalog, capsys):
     lines, rows = printed(scores, catalog, capsys)
     assert rows == [["sub-A_1", "m", "0.500", "0.600", "undefined", "30"]]
     assert "lag 100 ms; p at most 0.02" in lines[0]
-    assert "rates, wiener" in lines[2]
+    assert any("rates, wiener" in line for line in lines)
+    told = " ".join(" ".join(lines).split())
+    assert "each session's decoder is fitted on the recorded rates of its training trials" in told
 
 
 def test_the_best_lag_is_that_of_the_training_trials(catalog, capsys):
     curve = {60.0: (0.7, 0.4), 100.0: (0.8, 0.5), 140.0: (0.6, 0.9)}
     scores = []
     for lag, (training, test) in curve.items():
-        scores.append(score(metric="lag_scan_cv_velocity_r2", split="train", lag_ms=lag, value=training))
-        scores.append(score(metric="lag_scan_velocity_r2", lag_ms=lag, value=test))
+        scores.append(score(name="lag_scan_cv_velocity_r2", split="train", lag_ms=lag, value=training))
+        scores.append(score(name="lag_scan_velocity_r2", lag_ms=lag, value=test))
         scores.append(
-            score(metric="lag_scan_velocity_r2", run="m", source="forecast", lag_ms=lag, value=test - 0.1)
+            score(name="lag_scan_velocity_r2", run="m", source="forecast", lag_ms=lag, value=test - 0.1)
         )
     lines, rows = printed(scores, catalog, capsys)
     assert rows == [["sub-A_1", "ridge", "100", "0.800", "m", "0.500", "-", "0.400"]]
@@ -72,8 +74,8 @@ def test_the_best_lag_is_that_of_the_training_trials(catalog, capsys):
 def test_transfer_is_summed_up_by_subject(catalog, capsys):
     values = {("sub-A_1",): 0.9, ("sub-A_2",): 0.6, ("sub-B_1",): -0.2, ("sub-A_2", "sub-B_1"): 0.4}
     scores = [
-        score(metric="transfer_velocity_r2", run="m", source="latents", trained_on=trained_on, value=value)
-        for trained_on, value in values.items()
+        score(name="transfer_velocity_r2", run="m", source="latents", fitted_sessions=fitted, value=value)
+        for fitted, value in values.items()
     ]
     _, rows = printed(scores, catalog, capsys)
     assert rows == [["m", "ridge", "0.900 (1)", "0.600 (1)", "-0.200 (1)", "0.400 (1)"]]
@@ -83,7 +85,7 @@ def test_transfer_is_summed_up_by_subject(catalog, capsys):
     )  # fmt: skip
     show_run(Output(), run, scores)
     shown = capsys.readouterr().out
-    for text in ("trained_on", "sub-A_2", "2 sessions", "latents"):
+    for text in ("fitted_sessions", "sub-A_2", "2 sessions", "latents"):
         assert text in shown
 
 

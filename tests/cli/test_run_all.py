@@ -20,7 +20,7 @@ def test_all_stages_run_in_order_and_nothing_twice(pipeline_command, small_nwb):
     events = [json.loads(line) for line in first.stdout.splitlines()]
     runs = [e for e in events if e["event"] == "run"]
     assert [r["status"] for r in runs] == ["done"]
-    sources = [e["source"] for e in events if e["event"] == "score"]
+    sources = [e["source"] for e in events if e["event"] == "measurement"]
     assert sources == ["rates", "reconstruction", "forecast"]
     measured = [(e["label"], e["status"]) for e in events if e["event"] == "evaluation"]
     assert measured == [("mdssm", "done"), ("null", "done"), ("hold last", "done")]
@@ -62,7 +62,7 @@ def test_another_model_goes_the_same_way_and_forecasts(pipeline_command, small_n
     assert run["model"] == "lfads"
     assert run["run"].startswith("lfads-")
     assert "val_held_nll" in run["metrics"]
-    scores = {e["source"]: e["value"] for e in events if e["event"] == "score"}
+    scores = {e["source"]: e["value"] for e in events if e["event"] == "measurement"}
     assert set(scores) == {"rates", "reconstruction", "forecast"}
     assert None not in scores.values()
     ahead = pipeline_command("run", "forecast", "--json")

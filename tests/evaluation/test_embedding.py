@@ -92,7 +92,7 @@ def test_each_embedding_rolls_out_from_the_mean_state_of_the_condition():
     trials = make_trials()
     ridge = fit_ridge(np.eye(2), 3 * np.eye(2), alpha=1e-12)
     embeddings = embedding_grid([1.0, 0.0], size=3, spacing=0.5)
-    made = interpolate(Spiral(), "s", trials, embeddings=embeddings, ridge=ridge, start_bin=2)
+    made = interpolate(Spiral(), "s", trials, embeddings=embeddings, decoder=ridge, start_bin=2)
     assert made["condition"].values.tolist() == ["right", "up"]
     assert made["latents"].dims == ("grid0", "grid1", "condition", "time", "latent")
     assert made["time"].values.tolist() == trials["time"].values[2:].tolist()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nwb_latents.pipeline.errors import SettingsError
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.signals.task import whole_bins
+from nwb_latents.pipeline.stores.session import session_in_memory
 
 N_BINS = 7
 
@@ -31,7 +32,7 @@ def sessions(draw):
 @given(sessions(), st.integers(-70, 70))
 def test_every_bin_is_paired_with_the_sample_a_lag_later_or_masked(session, lag):
     trials, continuous = session
-    paired = pair_velocity(trials, continuous, lag_bins=lag)
+    paired = session_in_memory(trials, continuous).velocity(20.0 * (lag))
     velocity, observed = continuous["velocity"].values, continuous["observed"].values
     for row, start in enumerate(trials["start_bin"].values):
         for k in range(N_BINS):
@@ -50,8 +51,8 @@ def test_a_session_whose_behaviour_was_recorded_later_needs_so_much_more_lag(ses
     trials, continuous = session
     whole = continuous.assign(observed=("time", np.ones(continuous.sizes["time"], bool)))
     late = whole.assign(velocity=whole["velocity"].shift(time=delay))
-    a = pair_velocity(trials, whole, lag_bins=lag)
-    b = pair_velocity(trials, late, lag_bins=lag + delay)
+    a = session_in_memory(trials, whole).velocity(20.0 * (lag))
+    b = session_in_memory(trials, late).velocity(20.0 * (lag + delay))
     inside = a.valid & b.valid
     assert np.array_equal(a.velocity[inside], b.velocity[inside])
     # Only bins that the delay pushed over an end of the session are lost.
@@ -61,13 +62,13 @@ def test_a_session_whose_behaviour_was_recorded_later_needs_so_much_more_lag(ses
 
 @given(st.integers(-10_000, 10_000), st.integers(1, 200))
 def test_a_whole_number_of_bins_is_that_number(bins, width_ms):
-    assert lag_in_bins(bins * width_ms, bin_size_s=width_ms / 1e3) == bins
+    assert whole_bins(bins * width_ms, bin_size_s=width_ms / 1e3, name="lag_ms") == bins
 
 
 @given(st.integers(-10_000, 10_000), st.integers(2, 200), st.data())
 def test_any_other_lag_is_refused_with_the_two_beside_it(bins, width_ms, data):
     rest = data.draw(st.integers(1, width_ms - 1))
     with pytest.raises(SettingsError) as caught:
-        lag_in_bins(bins * width_ms + rest, bin_size_s=width_ms / 1e3)
+        whole_bins(bins * width_ms + rest, bin_size_s=width_ms / 1e3, name="lag_ms")
     below, above = (float(n) for n in re.search(r"are: (\S+) and (\S+)$", str(caught.value)).groups())
     assert (below, above) == pytest.approx((bins * width_ms, (bins + 1) * width_ms), rel=1e-5)

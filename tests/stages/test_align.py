@@ -15,6 +15,7 @@ from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
+from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training import alignment, read_in_start
 from nwb_latents.pipeline.training.checkpoint import read_weights
@@ -257,7 +258,7 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
         )
     entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[2], seeds=2, from_scratch=True)
     scores = score_alignments(catalog, entries, DecodeSettings(), device="cpu")
-    of_runs = {(s.run, s.metric, s.source) for s in scores if s.run}
+    of_runs = {(s.run, s.name, s.source) for s in scores if s.run}
     assert of_runs == {
         (e.run, metric, source)
         for e in entries
@@ -273,7 +274,9 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
     mine = [s.value for s in scores if s.run in {entries[0].run, entries[2].run} and s.source == "forecast"]
     assert aligned.forecast.mean == pytest.approx(np.mean(mine))
     assert aligned.forecast.error == pytest.approx(np.std(mine, ddof=1) / np.sqrt(2))
-    assert set(scores) <= set(read_catalog(catalog).results)
+    kept = measurement_records(read_measurements(catalog))
+    assert {s.key: s.value for s in scores}.items() <= {s.key: s.value for s in kept}.items()
+    assert all(s.run_key for s in kept if s.run)
 
 
 def test_a_change_outside_the_session_is_refused(catalog, monkeypatch):

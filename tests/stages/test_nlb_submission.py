@@ -22,7 +22,7 @@ from nwb_latents.pipeline.stages.nlb_submission import submit
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.nlb_settings import nlb_recipe
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.spike_rates import run_rates
 from nwb_latents.schemas.export import NlbExport
@@ -54,7 +54,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_simulated_dandiset_holds_out_45_of_182_units(catalog: Path) -> None:
     for entry in read_catalog(catalog).sessions.values():
-        trials = read_trials(catalog.parent / entry.store)
+        trials = open_session(catalog.parent / entry.store).trials
         assert (trials.sizes["unit"], int(trials["heldout"].sum())) == (182, 45)
         assert (trials.sizes["time"], entry.bin_size_s) == (35, 0.02)
 
@@ -76,11 +76,12 @@ def test_a_run_becomes_a_submission_that_is_right_and_scores_what_memory_does(
     for one in exported:
         group, session = f"{one.entry.session}_20", one.entry.session
         store = catalog.parent / one.entry.store
-        trials, continuous = read_trials(store).load(), read_continuous(store)
-        _, answers = spike_task(trials, continuous, heldout=trials["heldout"].values, phase=phase)
+        loaded = open_session(store).loaded()
+        trials = loaded.trials
+        _, answers = spike_task(loaded, heldout=trials["heldout"].values, phase=phase)
         own = read_targets(one.path)[group]
         assert own["train_trial"].tolist() == trials["trial"].values[answers.train_rows].tolist()
-        prediction, _ = run_rates(run, trials, continuous, answers, forward_bins=10)
+        prediction, _ = run_rates(run, loaded, answers, forward_bins=10)
         assert found[group] == pytest.approx(score_rates(prediction, own), rel=0, abs=1e-9), session
         assert set(found[group]) == {"co_bps", "fp_bps", "velocity_r2", "psth_r2"}
     with h5py.File(done.path) as h5, h5py.File(done.targets) as targets:
@@ -94,11 +95,12 @@ def test_a_run_becomes_a_submission_that_is_right_and_scores_what_memory_does(
 def test_held_out_spikes_of_no_trial_reach_the_rates(catalog: Path, tmp_path: Path) -> None:
     entry = next(iter(read_catalog(catalog).sessions.values()))
     store = catalog.parent / entry.store
-    trials, continuous = read_trials(store).load(), read_continuous(store)
-    _, answers = spike_task(trials, continuous, heldout=trials["heldout"].values)
+    loaded = open_session(store).loaded()
+    trials = loaded.trials
+    _, answers = spike_task(loaded, heldout=trials["heldout"].values)
     run = load_run(catalog.parent / "runs" / "hid", device="cpu")
     trials["counts"].values[..., trials["heldout"].values.astype(bool)] = 7
-    blind, _ = run_rates(run, trials, continuous, answers, forward_bins=10)
+    blind, _ = run_rates(run, loaded, answers, forward_bins=10)
     done = submit(catalog, NlbExport(), run="hid", sessions=[entry.session], out=tmp_path, device="cpu")
     (written,) = read_submission(done.path).values()
     assert np.array_equal(written.train, blind.train)

@@ -19,7 +19,7 @@ from nwb_latents.pipeline.evaluation.decoding.session_decoder import fit_session
 from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
 from nwb_latents.pipeline.evaluation.scored_session import prepare_yardstick
 from nwb_latents.pipeline.evaluation.spike_task import spike_task
-from nwb_latents.pipeline.stores.exporters.windows import heldout_units
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
 from nwb_latents.pipeline.training.feed import with_forward_bins
 from nwb_latents.pipeline.training.loop import fit
@@ -96,8 +96,12 @@ def test_velocity_decoders_do_not_see_test_trials(session, decoder):
     settings = DecodeSettings(lag_scan_ms=(0.0, 60.0, 100.0), decoders=(decoder,))
 
     def fitted(groups):
-        scan = scan_lags(*groups, settings, decoder=decoder)
-        return fit_session_decoder(*groups, settings, decoder=decoder).ridge, scan.ridges, scan.best_lag_ms
+        scan = scan_lags(session_in_memory(*groups), settings, decoder=decoder)
+        return (
+            fit_session_decoder(session_in_memory(*groups), settings, decoder=decoder).fitted,
+            scan.fitted,
+            scan.best_lag_ms,
+        )
 
     assert same_bits(fitted(session), fitted(perturbed(session)))
     assert not same_bits(fitted(session), fitted(perturbed(session, split="train")))
@@ -110,7 +114,7 @@ def trained(groups, name, tmp_path, **changes):
         "validate_every": 2, "checkpoint_every": 4, "batch": {"trials_per_session": 8}, **changes,
     })  # fmt: skip
     if settings.forward_bins:
-        trials = with_forward_bins(trials, continuous, settings.forward_bins)
+        trials = with_forward_bins(session_in_memory(trials, continuous), settings.forward_bins)
     datasets = {str(trials.attrs["session"]): trials}
     model, feeds = begin(datasets, settings)
     fit(model, feeds, settings, tmp_path / str(len(list(tmp_path.iterdir()))))
@@ -138,11 +142,11 @@ def test_training_in_a_common_frame_does_not_see_test_trials(session, tmp_path):
 @pytest.mark.filterwarnings("ignore:.*GPFA has not converged")
 @pytest.mark.parametrize("name", BASELINES)
 def test_baselines_do_not_see_what_they_predict(session, name):
-    heldout = heldout_units(session[0], fraction=0.3, seed=0)
+    heldout = session_in_memory(*session).heldout(fraction=0.3)
     settings = FAST.model_copy(update={"gpfa_iterations": 5, "gpfa_latents": 2})
 
     def predicted(groups):
-        task, _ = spike_task(*groups, heldout=heldout, forward_bins=N_FORWARD)
+        task, _ = spike_task(session_in_memory(*groups), heldout=heldout, forward_bins=N_FORWARD)
         with np.errstate(all="ignore"):
             return BASELINES[name](task, settings)
 
@@ -161,11 +165,11 @@ def test_the_yardstick_fits_its_decoders_to_training_trials(session):
     settings = EvaluateSettings(baseline=FAST, heldout_fraction=0.3, forward_ms=100.0)
 
     def fitted(groups):
-        yardstick = prepare_yardstick(*groups, settings)
+        yardstick = prepare_yardstick(session_in_memory(*groups), settings)
         train = yardstick.task.train
         task = yardstick.forecast
         decoder = fit_nlb_decoder(train, yardstick.velocity[0], folds=settings.folds)
-        return yardstick.task.train_forward, decoder.ridges, task.ridge, task.of_rates, task.of_velocity
+        return yardstick.task.train_forward, decoder.ridges, task.decoder, task.of_rates, task.of_velocity
 
     assert same_bits(fitted(session), fitted(perturbed(session)))
     assert not same_bits(fitted(session), fitted(perturbed(session, split="train")))
@@ -175,7 +179,7 @@ def test_the_validation_phase_does_not_look_at_test_trials(session):
     settings = EvaluateSettings(heldout_fraction=0.3, forward_ms=100.0, phase="val")
 
     def laid_ready(groups):
-        yardstick = prepare_yardstick(*groups, settings)
+        yardstick = prepare_yardstick(session_in_memory(*groups), settings)
         return yardstick.task, yardstick.answers, yardstick.velocity
 
     assert same_bits(laid_ready(session), laid_ready(perturbed(session)))

@@ -10,7 +10,7 @@ import pytest
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
-from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.online_decoding import StreamingDecoder, fit_streaming_decoder
 from nwb_latents.schemas.training import TrainSettings
@@ -27,7 +27,7 @@ def store(tmp_path_factory, make_reaches, as_recording, enter_recording):
     enter_recording(path, recording, subject="A")
     (entry,) = select_sessions(read_catalog(path), [SESSION])
     location = path.parent / entry.store
-    return path, read_trials(location).load(), read_continuous(location).load()
+    return path, open_session(location).loaded()
 
 
 def trained(path, name, **changes):
@@ -39,9 +39,10 @@ def trained(path, name, **changes):
 
 
 def test_bins_one_by_one_are_the_whole_trial(store) -> None:
-    path, trials, continuous = store
+    path, session = store
+    trials = session.trials
     run = trained(path, "causal")
-    decoder = fit_streaming_decoder(run, SESSION, trials, continuous)
+    decoder = fit_streaming_decoder(run, session)
     assert decoder.lag_s == pytest.approx(0.1)
     whole = run.reconstruct(SESSION, trials)
     for trial in (0, 7):
@@ -53,7 +54,7 @@ def test_bins_one_by_one_are_the_whole_trial(store) -> None:
 
 
 def test_what_cannot_be_streamed_is_refused(store) -> None:
-    path, _, _ = store
+    path, _ = store
     run = trained(path, "looks_ahead", model={**CAUSAL, "context_forward": 1})
     with pytest.raises(DataError, match="looks_ahead: a stream needs a causal model"):
         StreamingDecoder(run, SESSION)
@@ -72,9 +73,9 @@ def test_what_cannot_be_streamed_is_refused(store) -> None:
 
 
 def test_hidden_and_missing_units_change_nothing(store) -> None:
-    path, trials, _ = store
+    path, session = store
     run = trained(path, "some_hidden")
-    counts = trials["counts"].values[0, 0].astype(np.float32)
+    counts = session.trials["counts"].values[0, 0].astype(np.float32)
     missing, other = counts.copy(), counts.copy()
     missing[2], other[2] = np.nan, counts[2] + 5
     hidden = np.arange(6) == 2

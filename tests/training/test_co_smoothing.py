@@ -14,7 +14,7 @@ from nwb_latents.models.batching.drawn_masks import held_back_masker, mask_once,
 from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.exporters.windows import heldout_units
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
 from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.loop import fit
@@ -117,7 +117,7 @@ def test_forward_bins_are_those_after_the_window_and_of_no_other_split(
     split = trials["split"].values.copy()
     split[1] = "val"
     trials = trials.assign_coords(start_bin=("trial", start), split=("trial", split))
-    ahead = with_forward_bins(trials, whole, 4)["forward_counts"].values[..., 0]
+    ahead = with_forward_bins(session_in_memory(trials, whole), 4)["forward_counts"].values[..., 0]
     assert ahead[0].tolist() == pytest.approx([10, np.nan, np.nan, np.nan], nan_ok=True)
     assert ahead[2].tolist() == pytest.approx([40, 41, 42, np.nan], nan_ok=True)
 
@@ -127,7 +127,7 @@ def test_forward_bins_are_scored_and_not_shown(
 ) -> None:
     trials, whole = session
     whole["counts"].values[...] = 1
-    ahead = with_forward_bins(trials, whole, 4)
+    ahead = with_forward_bins(session_in_memory(trials, whole), 4)
     settings = lfads(forward_bins=4)
     feed = feed_sessions({NAME: ahead}, settings)[NAME]
     assert feed.train.y.shape[1:] == (10, 6)
@@ -145,7 +145,7 @@ def test_forward_bins_need_to_have_been_recorded(session: tuple[xr.Dataset, xr.D
     trials, whole = session
     whole["observed"].values[...] = False
     with pytest.raises(DataError, match="nothing was recorded in the 2 bins after"):
-        with_forward_bins(trials, whole, 2)
+        with_forward_bins(session_in_memory(trials, whole), 2)
     for wrong in ({"signal": "rates"}, {"model": {"name": "mdssm"}}):
         with pytest.raises(ValidationError, match="forward_bins needs signal: counts and the model lfads"):
             lfads(forward_bins=2, **wrong)
@@ -161,7 +161,7 @@ def test_external_inputs_are_those_of_the_store_forward_bins_included(
     trials = trials.assign(external=(("trial", "time", "input"), inputs[bins]))
     whole = whole.assign(external=(("time", "input"), inputs))
     settings = lfads(model={**LFADS, "external_inputs": 1}, forward_bins=3)
-    feed = feed_sessions({NAME: with_forward_bins(trials, whole, 3)}, settings)[NAME]
+    feed = feed_sessions({NAME: with_forward_bins(session_in_memory(trials, whole), 3)}, settings)[NAME]
     assert feed.train.ext is not None
     assert feed.train.ext[0, :, 0].tolist() == [*range(12), 0]
     assert feed.train.ext[1, :, 0].tolist() == list(range(15, 28))
@@ -185,7 +185,7 @@ def test_a_share_of_the_units_is_hidden_where_none_is_marked(dataset: xr.Dataset
     settings = lfads(co_smoothing=True, heldout_fraction=0.34, signal="counts")
     hidden = hidden_units(unmarked, settings)
     assert hidden.sum() == 2
-    assert np.array_equal(hidden, heldout_units(unmarked, fraction=0.34, seed=0))
+    assert np.array_equal(hidden, session_in_memory(unmarked).heldout(fraction=0.34))
     train = feed_sessions({NAME: unmarked}, settings)[NAME].train
     assert np.array_equal(train.y.isnan().all(0).all(0).numpy(), hidden)
     assert hidden_units(dataset, settings).tolist() == HELD

@@ -12,7 +12,7 @@ import xarray as xr
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.spike_task import spike_task
-from nwb_latents.pipeline.stores.exporters.windows import heldout_units
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training.feed import feed_sessions, with_forward_bins
 from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.spike_rates import hides, refuse_shown_units, run_rates, why_no_forward
@@ -49,7 +49,9 @@ def a_run(store: tuple[xr.Dataset, xr.Dataset], name: str, **settings: object) -
     content = {"model": {"name": name, **MODELS[name]}, "co_smoothing": True, "signal": "counts"}
     chosen = TrainSettings.model_validate(content | settings)
     model = build_model(chosen.model, {NAME: 6}, seed=0)
-    trials = with_forward_bins(*store, chosen.forward_bins) if chosen.forward_bins else store[0]
+    trials = (
+        with_forward_bins(session_in_memory(*store), chosen.forward_bins) if chosen.forward_bins else store[0]
+    )
     feed = feed_sessions({NAME: trials}, chosen)[NAME]
     return TrainedRun("r", chosen, model.eval(), {NAME: feed.scaling}, torch.device("cpu"))
 
@@ -73,7 +75,9 @@ def test_rates_ahead_come_from_the_window_alone(
     found = run.forward(NAME, trials, n_bins=AHEAD)
     assert found.shape == (20, AHEAD, 6)
     assert np.isfinite(found).all()
-    assert np.array_equal(run.forward(NAME, with_forward_bins(*store, AHEAD), n_bins=AHEAD), found)
+    assert np.array_equal(
+        run.forward(NAME, with_forward_bins(session_in_memory(*store), AHEAD), n_bins=AHEAD), found
+    )
     assert np.array_equal(run.forward(NAME, changed(store, slice(None), HELD), n_bins=AHEAD), found)
     assert not np.array_equal(run.forward(NAME, changed(store, slice(9, None), ~HELD), n_bins=AHEAD), found)
 
@@ -81,7 +85,7 @@ def test_rates_ahead_come_from_the_window_alone(
 def test_a_model_gives_the_bins_ahead_as_it_was_taught(store: tuple[xr.Dataset, xr.Dataset]) -> None:
     trials = store[0]
     taught, other = a_run(store, "ndt", forward_bins=AHEAD), a_run(store, "ndt")
-    longer = with_forward_bins(*store, AHEAD)
+    longer = with_forward_bins(session_in_memory(*store), AHEAD)
     assert np.array_equal(
         taught.forward(NAME, trials, n_bins=AHEAD), taught.reconstruct(NAME, longer)[:, 10:]
     )
@@ -102,8 +106,8 @@ def test_predictions_are_rates_per_bin_of_the_tasks_rows_and_units(
     store: tuple[xr.Dataset, xr.Dataset], name: str, taught: int
 ) -> None:
     run = a_run(store, name, forward_bins=taught)
-    task, answers = spike_task(*store, heldout=HELD, forward_bins=AHEAD)
-    prediction, n_raised = run_rates(run, *store, answers, forward_bins=AHEAD)
+    task, answers = spike_task(session_in_memory(*store), heldout=HELD, forward_bins=AHEAD)
+    prediction, n_raised = run_rates(run, session_in_memory(*store), answers, forward_bins=AHEAD)
     assert prediction.train.shape == task.train.shape
     assert prediction.eval.shape == (*task.eval_heldin.shape[:2], 6)
     assert prediction.eval_forward is not None
@@ -117,21 +121,23 @@ def test_predictions_are_rates_per_bin_of_the_tasks_rows_and_units(
     everything = (prediction.train, prediction.eval, prediction.eval_forward)
     assert min(rates.min() for rates in everything) >= 1e-9
     assert n_raised == sum((rates == 1e-9).sum() for rates in everything)
-    other, _ = run_rates(run, changed(store, slice(None), HELD), store[1], answers, forward_bins=AHEAD)
+    other, _ = run_rates(
+        run, session_in_memory(changed(store, slice(None), HELD), store[1]), answers, forward_bins=AHEAD
+    )
     assert np.array_equal(other.eval, prediction.eval)
     assert np.array_equal(other.eval_forward, prediction.eval_forward)
 
 
 def test_a_run_that_was_shown_what_it_predicts_is_refused(store: tuple[xr.Dataset, xr.Dataset]) -> None:
-    trials = store[0]
+    trials = session_in_memory(*store)
     refuse_shown_units(a_run(store, "ndt"), trials, HELD)
     with pytest.raises(DataError, match=r"Run r was shown the units it is to predict.*co_smoothing=true"):
         refuse_shown_units(a_run(store, "ndt", co_smoothing=False), trials, HELD)
     with pytest.raises(DataError, match="4 units are to be predicted, run r was not shown 2"):
         refuse_shown_units(a_run(store, "ndt"), trials, ~HELD)
-    none = trials.assign_coords(heldout=("unit", np.zeros(6, bool)))
+    none = session_in_memory(store[0].assign_coords(heldout=("unit", np.zeros(6, bool))))
     assert not hides(a_run(store, "ndt"), none, np.zeros(6, bool))
-    drawn = heldout_units(none, fraction=0.34, seed=0)
+    drawn = none.heldout(fraction=0.34)
     assert hides(a_run(store, "ndt", heldout_fraction=0.34), none, drawn)
     assert not hides(a_run(store, "ndt", heldout_fraction=0.5), none, drawn)
 

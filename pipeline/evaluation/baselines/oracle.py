@@ -11,18 +11,16 @@ from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 from nwb_latents.pipeline.evaluation.truth_bins import Course, unit_columns
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.spike_task import SpikeAnswers
     from nwb_latents.pipeline.sources.simulator.truth import Truth
+    from nwb_latents.pipeline.stores.session import Session
 
     FloatArray = NDArray[np.float64]
 
 
-def oracle_rates(
-    truth: Truth, trials: xr.Dataset, continuous: xr.Dataset, answers: SpikeAnswers
-) -> RatePrediction:
+def oracle_rates(truth: Truth, session: Session, answers: SpikeAnswers) -> RatePrediction:
     """Return the mean of the true rates over every bin.
 
     Rates of reaches are linear between the times they are known at; those of a system are constant within its
@@ -32,8 +30,8 @@ def oracle_rates(
     ----------
     truth
         Truth of the session.
-    trials, continuous
-        The groups of its store: units are matched by their ids, bins by their time in the session.
+    session
+        The session: units are matched by their ids, bins by their time in the session.
     answers
         Order of the units, rows of the trials and number of bins ahead.
 
@@ -47,10 +45,10 @@ def oracle_rates(
     DataError
         If a unit of the store, or the time of one of its windows, is not in the truth.
     """
-    columns = unit_columns(truth, trials["unit"].values[answers.order])
-    width, n_time = float(trials.attrs["bin_size_s"]), trials.sizes["time"]
+    columns = unit_columns(truth, session.trials["unit"].values[answers.order])
+    width, n_time = session.bin_size_s, session.n_bins
     n_ahead = 0 if answers.eval_forward is None else answers.eval_forward.shape[1]
-    first = continuous["time"].values[trials["start_bin"].values.astype(np.int64)]
+    first = session.start_s
     course = Course.of(truth, truth.rates_hz[:, columns])
 
     def expected(rows: NDArray[np.int64], n_after: int) -> FloatArray:

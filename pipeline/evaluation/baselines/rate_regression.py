@@ -15,7 +15,8 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.baselines.poisson_regression import fit_poisson
-from nwb_latents.pipeline.evaluation.decoding.ridge import CONSTANT_BELOW, group_folds
+from nwb_latents.pipeline.evaluation.decoding.ridge import CONSTANT_BELOW
+from nwb_latents.pipeline.signals.folds import group_folds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,8 +24,8 @@ from nwb_latents.pipeline.evaluation.baselines.rate_regression import (
     mean_counts,
     predict_rates,
 )
-from nwb_latents.pipeline.evaluation.decoding.ridge import group_folds
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+from nwb_latents.pipeline.signals.folds import group_folds
 from nwb_latents.pipeline.signals.smoothing import smooth_trials
 
 if TYPE_CHECKING:

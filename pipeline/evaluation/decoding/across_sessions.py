@@ -8,18 +8,18 @@ another: the R² says how far the same state means the same movement there.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.history import check_history
-from nwb_latents.pipeline.evaluation.decoding.session_decoder import History, train_and_test
-from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of
+from nwb_latents.pipeline.evaluation.decoding.history import History
+from nwb_latents.pipeline.evaluation.decoding.measured import LATENTS, facts_of, velocity_measurement
+from nwb_latents.pipeline.evaluation.decoding.session_decoder import train_and_test
+from nwb_latents.pipeline.evaluation.decoding.velocity import hand_velocity_r2
 from nwb_latents.pipeline.evaluation.metrics.permutation import permutation_p_value
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from nwb_latents.schemas.recipe import IngestRecipe
-from nwb_latents.schemas.results import Score
+from nwb_latents.schemas.decoding import DEFAULT_DECODER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
+    from nwb_latents.pipeline.evaluation.decoding.decoder import Decoder, FittedDecoder
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.decoding import DecodeSettings
-    from nwb_latents.schemas.results import DecoderName
+    from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
 
@@ -44,8 +45,10 @@ class SessionStates:
 
     Attributes
     ----------
-    session, subject, recipe_id
+    session, subject
         Whose they are.
+    facts
+        What measurements say of the session.
     axes
         Name and unit of each axis of the velocity.
     train_states, test_states
@@ -56,7 +59,7 @@ class SessionStates:
 
     session: str
     subject: str
-    recipe_id: str
+    facts: Mapping[str, object]
     axes: tuple[str, ...]
     train_states: FloatArray
     test_states: FloatArray
@@ -65,8 +68,7 @@ class SessionStates:
 
 
 def session_states(
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
+    session: Session,
     settings: DecodeSettings,
     *,
     subject: str,
@@ -76,8 +78,8 @@ def session_states(
 
     Parameters
     ----------
-    trials, continuous
-        Groups of a trial store (`schemas.store`).
+    session
+        The session.
     settings
         Lag.
     subject
@@ -93,18 +95,17 @@ def session_states(
     SettingsError
         If the lag is not a whole number of bins.
     """
-    train, test = train_and_test(trials)
-    lag_bins = lag_in_bins(settings.lag_ms, bin_size_s=float(trials.attrs["bin_size_s"]))
-    velocity = pair_velocity(trials, continuous, lag_bins=lag_bins).velocity
-    unit = str(continuous["velocity"].attrs.get("units", "cm/s"))
+    train, test = train_and_test(session)
+    velocity = session.velocity(settings.lag_ms).velocity
+    unit = str(session.continuous["velocity"].attrs.get("units", "cm/s"))
     of_train, of_test = (
-        np.asarray(states(trials.isel(trial=rows)), dtype=np.float64) for rows in (train, test)
+        np.asarray(states(session.trials.isel(trial=rows)), dtype=np.float64) for rows in (train, test)
     )
     return SessionStates(
-        session=str(trials.attrs["session"]),
+        session=session.name,
         subject=subject,
-        recipe_id=IngestRecipe.model_validate_json(trials.attrs["recipe"]).recipe_id,
-        axes=tuple(f"{axis} ({unit})" for axis in trials["axis"].values),
+        facts=facts_of(session),
+        axes=tuple(f"{axis} ({unit})" for axis in session.axes),
         train_states=of_train,
         test_states=of_test,
         train_velocity=velocity[train],
@@ -113,8 +114,12 @@ def session_states(
 
 
 def transfer_scores(
-    sessions: Sequence[SessionStates], settings: DecodeSettings, *, run: str, decoder: DecoderName = "ridge"
-) -> list[Score]:
+    sessions: Sequence[SessionStates],
+    settings: DecodeSettings,
+    *,
+    run: str,
+    decoder: str = DEFAULT_DECODER,
+) -> list[Measurement]:
     """Score the decoder of every session, and that of all others, on the test trials of every session.
 
     Parameters
@@ -122,11 +127,11 @@ def transfer_scores(
     sessions
         States of one run in at least two sessions.
     settings
-        Penalties, folds, seed, lag, bins of history, permutations.
+        Folds, seed, lag, settings of the decoders, permutations.
     run
         Name of the run.
     decoder
-        Which decoder; the Wiener decoder leaves out the first ``history_bins − 1`` bins of each trial.
+        Name of the decoder; one that reads several bins leaves out those of a trial that lack bins before.
 
     Returns
     -------
@@ -139,12 +144,13 @@ def transfer_scores(
     DataError
         If there are fewer than two sessions, their axes differ, or one has too few training trials.
     SettingsError
-        If the history is longer than the trials.
+        If there is no such decoder, or it reads more bins than a trial has.
     """
     _check(sessions, run)
-    history = History(bins=settings.history_bins if decoder == "wiener" else 1)
+    chosen = decoder_of(settings, decoder)
+    history = History(bins=chosen.bins)
     for one in sessions:
-        check_history(history.bins, one.test_states.shape[1], where=one.session)
+        check_bins(chosen, one.test_states.shape[1], where=one.session)
     train = [_cut(one.train_states, one.train_velocity, history) for one in sessions]
     test = [_cut(one.test_states, one.test_velocity, history) for one in sessions]
     everyone = range(len(sessions))
@@ -154,14 +160,17 @@ def transfer_scores(
     scores = []
     for group in groups:
         names = tuple(sessions[number].session for number in group)
-        fit = _fit([train[number] for number in group], settings, ", ".join(names))
-        about = {"run": run, "decoder": decoder, "trained_on": names}
+        fitted = _fit(chosen, [train[number] for number in group], ", ".join(names))
+        about = {"run": run, "fitted_sessions": names, "fitted_on": LATENTS}
         decoded = everyone if len(group) == 1 else set(everyone) - set(group)
-        scores += [_score(fit, sessions[number], test[number], settings, about=about) for number in decoded]
+        scores += [
+            _score(chosen, fitted, sessions[number], test=test[number], settings=settings, about=about)
+            for number in decoded
+        ]
     return scores
 
 
-def relation(score: Score, subjects: Mapping[str, str]) -> Relation:
+def relation(score: Measurement, subjects: Mapping[str, str]) -> Relation:
     """Return how the session decoded stands to those the decoder was fitted on.
 
     Parameters
@@ -173,22 +182,22 @@ def relation(score: Score, subjects: Mapping[str, str]) -> Relation:
 
     Examples
     --------
-    >>> score = Score(session="b", trained_on=("a",), recipe_id="r", metric=METRIC, source="latents",
-    ...               lag_ms=0, value=0.5, definition="r2_uniform", split="test", n_trials=1, n_samples=1,
-    ...               alpha=1)
+    >>> from nwb_latents.schemas.measurement import Measurement
+    >>> score = Measurement(session="b", fitted_sessions=("a",), recipe_id="r", name=METRIC, value=0.5,
+    ...                     source="latents", split="test", n_trials=1)
     >>> relation(score, {"a": "Jenkins", "b": "Nitschke"})
     'other subject'
     """
-    if len(score.trained_on) > 1:
+    if len(score.fitted_sessions) > 1:
         return "all others"
-    [trained_on] = score.trained_on
-    if trained_on == score.session:
+    [fitted_on] = score.fitted_sessions
+    if fitted_on == score.session:
         return "same session"
-    return "same subject" if subjects[trained_on] == subjects[score.session] else "other subject"
+    return "same subject" if subjects[fitted_on] == subjects[score.session] else "other subject"
 
 
 def mean_by_relation(
-    scores: Sequence[Score], subjects: Mapping[str, str]
+    scores: Sequence[Measurement], subjects: Mapping[str, str]
 ) -> dict[Relation, tuple[float, int]]:
     """Return mean R² and number of scores for each relation of the sessions; those undefined are left out.
 
@@ -233,47 +242,41 @@ def _cut(states: FloatArray, velocity: FloatArray, history: History) -> tuple[Fl
     return features, velocity[:, cut:]
 
 
-def _fit(parts: Sequence[tuple[FloatArray, FloatArray]], settings: DecodeSettings, where: str) -> Ridge:
+def _fit(decoder: Decoder[Any], parts: Sequence[tuple[FloatArray, FloatArray]], where: str) -> FittedDecoder:
     features, velocity = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     try:
-        return fit_velocity_decoder(
-            features, velocity, alphas=settings.alphas, folds=settings.folds, seed=settings.seed
-        )
+        return decoder.fit(features, velocity)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
 
 
 def _score(
-    ridge: Ridge,
+    decoder: Decoder[Any],
+    fitted: FittedDecoder,
     session: SessionStates,
+    *,
     test: tuple[FloatArray, FloatArray],
     settings: DecodeSettings,
-    *,
     about: Mapping[str, object],
-) -> Score:
+) -> Measurement:
     features, velocity = test
     try:
-        found = hand_velocity_r2(ridge, features, velocity)
+        found = hand_velocity_r2(fitted, features, velocity)
     except DataError as error:
         raise DataError(f"{session.session}: {error}") from error
     p_value = None
     if settings.n_permutations and found.value is not None:
         p_value = permutation_p_value(
-            velocity, ridge.predict(features), n_permutations=settings.n_permutations, seed=settings.seed
+            velocity, fitted.predict(features), n_permutations=settings.n_permutations, seed=settings.seed
         )
-    measured = {
-        "session": session.session,
-        "recipe_id": session.recipe_id,
-        "metric": METRIC,
-        "source": "latents",
-        "lag_ms": settings.lag_ms,
-        "value": found.value,
-        "definition": "r2_uniform",
-        "split": "test",
-        "n_trials": found.n_trials,
-        "n_samples": found.n_samples,
-        "alpha": ridge.alpha,
-        "per_axis": found.per_axis,
-        "p_value": p_value,
-    }
-    return Score.model_validate({**about, **measured})
+    return velocity_measurement(
+        METRIC,
+        found,
+        decoder=decoder.describe(fitted),
+        **about,
+        **session.facts,
+        source="latents",
+        split="test",
+        lag_ms=settings.lag_ms,
+        p_value=p_value,
+    )

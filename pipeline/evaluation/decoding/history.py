@@ -1,4 +1,4 @@
-"""Features of the Wiener decoder: the rates of a bin and of the bins before it.
+"""Features of decoders that read several bins: the rates of a bin and of the bins before it.
 
 Bins before the trial window are read from the whole session, where they were recorded. They are not read
 where they lie within a trial of another split: what is fitted on training trials never sees a test trial.
@@ -6,15 +6,18 @@ where they lie within a trial of another split: what is fitted on training trial
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
+
+    from nwb_latents.pipeline.evaluation.decoding.decoder import Decoder
+    from nwb_latents.pipeline.stores.session import Session
 
     FloatArray = NDArray[np.float64]
     BoolArray = NDArray[np.bool_]
@@ -88,71 +91,55 @@ def has_history(n_trials: int, n_bins: int, *, bins: int, before: ArrayLike | No
     return known
 
 
-def rates_before(trials: xr.Dataset, continuous: xr.Dataset, *, n_bins: int) -> FloatArray | None:
-    """Read the smoothed rates of the bins before every trial.
+@dataclass(frozen=True)
+class History:
+    """What a decoder reads beside the bin itself.
 
-    Parameters
+    Attributes
     ----------
-    trials
-        Group ``trials`` of a store; only ``start_bin``, ``split`` and the length of ``time`` are used.
-    continuous
-        Group ``continuous`` of the same store.
-    n_bins
-        Bins before the first of each trial.
-
-    Returns
-    -------
-    rates
-        Hz; NaN for bins that lie outside the session, were not recorded, or belong to a trial of another
-        split. Shape ``(trial, n_bins, unit)``. None if the group has no rates.
-
-    Examples
-    --------
-    >>> import xarray as xr
-    >>> session = xr.Dataset({"rates": (("time", "unit"), [[0.0], [1.0], [2.0], [3.0]]),
-    ...                       "observed": ("time", [True] * 4)})
-    >>> cut = xr.Dataset({"start_bin": ("trial", [0, 2]), "split": ("trial", ["train", "train"])},
-    ...                  coords={"time": [0.0, 0.02]})
-    >>> rates_before(cut, session, n_bins=1)[..., 0].tolist()
-    [[nan], [1.0]]
-    >>> rates_before(cut.assign(split=("trial", ["test", "train"])), session, n_bins=1)[..., 0].tolist()
-    [[nan], [nan]]
+    bins
+        Bins it reads, the bin itself included; 1: no other.
+    before
+        Smoothed rates of the bins before each trial, Hz, NaN where not known. Shape
+        ``(trial, bins - 1, unit)``; None where there are none for any trial.
     """
-    if "rates" not in continuous:
-        return None
-    rates = np.asarray(continuous["rates"].values, dtype=np.float64)
-    known = np.asarray(continuous["observed"].values, dtype=bool)
-    start = np.asarray(trials["start_bin"].values, dtype=np.int64)
-    split = np.asarray(trials["split"].values, dtype=object)
-    length = trials.sizes["time"]
-    bins = start[:, None] + np.arange(-n_bins, 0)
-    inside = (bins >= 0) & (bins < len(known))
-    bins = np.where(inside, bins, 0)
-    usable = inside & known[bins]
-    for name in set(split.tolist()):
-        of_others = np.zeros(len(known), dtype=bool)
-        covered = start[split != name, None] + np.arange(length)
-        of_others[covered[(covered >= 0) & (covered < len(known))]] = True
-        mine = split == name
-        usable[mine] &= ~of_others[bins[mine]]
-    return np.where(usable[..., None], rates[bins], np.nan)
+
+    bins: int
+    before: FloatArray | None = None
+
+    def features(
+        self, rates: FloatArray, *, rows: NDArray[np.int64] | None = None
+    ) -> tuple[FloatArray, BoolArray, int]:
+        """Return what the decoder reads.
+
+        Parameters
+        ----------
+        rates
+            Shape ``(trial, time, unit)``.
+        rows
+            Trials of `before` that go with these; None: what came before is not known.
+
+        Returns
+        -------
+        features, known, cut
+            Features, shape ``(trial, time - cut, bins * unit)``; whether the bins before are known, shape
+            ``(trial, time - cut)``; bins left out at the beginning, where no trial has them.
+        """
+        before = None if rows is None or self.before is None else self.before[rows]
+        cut = 0 if before is not None and np.isfinite(before).any() else self.bins - 1
+        features = with_history(rates, bins=self.bins, before=before)
+        known = has_history(*rates.shape[:2], bins=self.bins, before=before)
+        return features[:, cut:], known[:, cut:], cut
 
 
-def check_history(history_bins: int, n_bins: int, *, where: str) -> None:
-    """Refuse a history longer than the signal.
+def history_of(session: Session, decoder: Decoder[Any]) -> History:
+    """Return what a decoder reads of a session beside the bin itself.
 
     Raises
     ------
     SettingsError
-        If no bin has that many bins of history.
-
-    Examples
-    --------
-    >>> check_history(5, 36, where="sub-A")
+        If it reads more bins than a trial has.
     """
-    if history_bins > n_bins:
-        msg = (
-            f"{where}: history_bins {history_bins} is more than the {n_bins} bins there are, so that no bin "
-            f"has its whole history; use at most {n_bins}"
-        )
-        raise SettingsError(msg)
+    check_bins(decoder, session.n_bins, where=session.name)
+    before = session.rates_before(n_bins=decoder.bins - 1) if decoder.bins > 1 else None
+    return History(bins=decoder.bins, before=before)

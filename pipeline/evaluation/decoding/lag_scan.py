@@ -13,24 +13,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.session_decoder import (
-    History,
-    checked_signal,
-    history_of,
-    train_and_test,
+from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.decoding.history import history_of
+from nwb_latents.pipeline.evaluation.decoding.measured import (
+    RECORDED_RATES,
+    facts_of,
+    velocity_measurement,
 )
-from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoders, hand_velocity_r2
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from nwb_latents.schemas.recipe import IngestRecipe
-from nwb_latents.schemas.results import Score
+from nwb_latents.pipeline.evaluation.decoding.session_decoder import checked_signal, train_and_test
+from nwb_latents.pipeline.evaluation.decoding.velocity import VelocityR2, hand_velocity_r2
+from nwb_latents.schemas.decoding import DEFAULT_DECODER
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
-    from nwb_latents.schemas.decoding import DecodeSettings
-    from nwb_latents.schemas.results import DecoderName, DecodeSource
+    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
+    from nwb_latents.pipeline.evaluation.decoding.history import History
+    from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
+    from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
 
@@ -44,14 +47,18 @@ class LagScan:
 
     Attributes
     ----------
-    session, recipe_id
-        What they were fitted on.
-    name
-        Which decoder it is.
+    session
+        Session they were fitted on.
+    facts
+        What measurements say of the session.
     lags_ms
         Lags, ascending.
-    ridges
-        Decoder of each lag.
+    decoders
+        Decoder of each lag, with its settings and what was chosen on the training trials.
+    fitted
+        Decoder of each lag, fitted.
+    cv_r2
+        Cross-validated R² of the training trials at each lag.
     history
         The bins they read.
     test
@@ -64,10 +71,11 @@ class LagScan:
     """
 
     session: str
-    recipe_id: str
-    name: DecoderName
+    facts: Mapping[str, object]
     lags_ms: tuple[float, ...]
-    ridges: tuple[Ridge, ...]
+    decoders: tuple[DecoderDescription, ...]
+    fitted: tuple[FittedDecoder, ...]
+    cv_r2: tuple[float, ...]
     history: History
     test: NDArray[np.int64]
     velocity: FloatArray
@@ -75,33 +83,31 @@ class LagScan:
     n_samples: int
 
     @property
-    def cv_r2(self) -> tuple[float, ...]:
-        """Cross-validated R² of the training trials at each lag, with the penalty chosen there."""
-        return tuple(max(ridge.cv_r2) for ridge in self.ridges)
+    def decoder(self) -> DecoderDescription:
+        """Which decoder it is."""
+        return self.decoders[0]
 
     @property
     def best_lag_ms(self) -> float:
         """Lag with the highest cross-validated R² of the training trials; of equals, the smallest."""
         return self.lags_ms[int(np.argmax(self.cv_r2))]
 
-    def training_scores(self) -> list[Score]:
+    def training_scores(self) -> list[Measurement]:
         """Return the cross-validated R² of each lag as scores of the training trials."""
         return [
             self._score(
+                TRAINING_METRIC,
                 lag,
-                metric=TRAINING_METRIC,
-                value=value,
+                VelocityR2(value, (), self.n_trials, self.n_samples),
                 source="rates",
                 split="train",
-                n_trials=self.n_trials,
-                n_samples=self.n_samples,
             )
             for lag, value in enumerate(self.cv_r2)
         ]
 
     def decode(
         self, rates: ArrayLike, *, source: DecodeSource, run: str | None = None, first_bin: int = 0
-    ) -> list[Score]:
+    ) -> list[Measurement]:
         """Score a signal of the test trials at every lag.
 
         Parameters
@@ -124,98 +130,80 @@ class LagScan:
         signal = checked_signal(rates, first_bin=first_bin, n_bins=self.velocity.shape[2], where=where)
         rows = self.test if source == "rates" and first_bin == 0 and len(signal) == len(self.test) else None
         features, known, cut = self.history.features(signal, rows=rows)
+        ahead = {"seen_bins": first_bin, "bins": signal.shape[1]} if source == "forecast" else {}
         first_bin += cut
         scores = []
-        for lag, (ridge, at_lag) in enumerate(zip(self.ridges, self.velocity, strict=True)):
+        for lag, (fitted, at_lag) in enumerate(zip(self.fitted, self.velocity, strict=True)):
             velocity = at_lag[:, first_bin : first_bin + features.shape[1]]
             try:
                 if len(known) == len(velocity):
                     velocity = np.where(known[..., None], velocity, np.nan)
-                found = hand_velocity_r2(ridge, features, velocity)
+                found = hand_velocity_r2(fitted, features, velocity)
             except DataError as error:
                 raise DataError(f"{where}, {self.lags_ms[lag]:g} ms: {error}") from error
-            scores.append(
-                self._score(
-                    lag,
-                    metric=TEST_METRIC,
-                    run=run,
-                    source=source,
-                    split="test",
-                    value=found.value,
-                    per_axis=found.per_axis,
-                    n_trials=found.n_trials,
-                    n_samples=found.n_samples,
-                )
-            )
+            about = {"run": run, "source": source, "split": "test", **ahead}
+            scores.append(self._score(TEST_METRIC, lag, found, **about))
         return scores
 
-    def _score(self, lag: int, **fields: object) -> Score:
-        about = {
-            "run": None,
-            "session": self.session,
-            "recipe_id": self.recipe_id,
-            "decoder": self.name,
-            "lag_ms": self.lags_ms[lag],
-            "definition": "r2_uniform",
-            "alpha": self.ridges[lag].alpha,
-        }
-        return Score.model_validate({**about, **fields})
+    def _score(self, name: str, lag: int, found: VelocityR2, **about: object) -> Measurement:
+        return velocity_measurement(
+            name,
+            found,
+            decoder=self.decoders[lag],
+            **self.facts,
+            **about,
+            fitted_on=RECORDED_RATES,
+            lag_ms=self.lags_ms[lag],
+        )
 
 
-def scan_lags(
-    trials: xr.Dataset, continuous: xr.Dataset, settings: DecodeSettings, *, decoder: DecoderName = "ridge"
-) -> LagScan:
+def scan_lags(session: Session, settings: DecodeSettings, *, decoder: str = DEFAULT_DECODER) -> LagScan:
     """Fit the decoder of a session at every lag of ``lag_scan_ms``.
 
     Parameters
     ----------
-    trials, continuous
-        Groups of a trial store (`schemas.store`).
+    session
+        The session.
     settings
-        Lags, penalties, folds, seed, bins of history.
+        Lags, folds, seed, settings of the decoders.
     decoder
-        Which decoder.
+        Name of the decoder.
 
     Raises
     ------
     DataError
         If there are no test trials, or too few training trials with a velocity at every lag.
     SettingsError
-        If a lag is not a whole number of bins, or the history is longer than the trials.
+        If a lag is not a whole number of bins, there is no such decoder, or it reads more bins than a trial
+        has.
 
     References
     ----------
     Moran and Schwartz 1999, "Motor cortical representation of speed and direction during reaching": lag of
     the hand behind the activity as the one that fits best.
     """
-    session = str(trials.attrs["session"])
-    bin_size_s = float(trials.attrs["bin_size_s"])
-    train, test = train_and_test(trials)
-    paired = [
-        pair_velocity(trials, continuous, lag_bins=lag_in_bins(lag, bin_size_s=bin_size_s))
-        for lag in settings.lag_scan_ms
-    ]
+    chosen = decoder_of(settings, decoder)
+    train, test = train_and_test(session)
+    paired = [session.velocity(lag) for lag in settings.lag_scan_ms]
     at_every_lag = np.logical_and.reduce([one.valid for one in paired])
     velocity = np.stack([np.where(at_every_lag[..., None], one.velocity, np.nan) for one in paired])
-    history = history_of(trials, continuous, settings, decoder=decoder)
-    features, known, cut = history.features(trials["rates"].values[train], rows=train)
+    history = history_of(session, chosen)
+    features, known, cut = history.features(session.trials["rates"].values[train], rows=train)
     counts = known & at_every_lag[train, cut:]
+    targets = [np.where(counts[..., None], of_lag[train, cut:], np.nan) for of_lag in velocity]
     try:
-        ridges = fit_velocity_decoders(
-            features,
-            [np.where(counts[..., None], of_lag[train, cut:], np.nan) for of_lag in velocity],
-            alphas=settings.alphas,
-            folds=settings.folds,
-            seed=settings.seed,
-        )
+        fitted = chosen.fit_each(features, targets)
+        found = zip(targets, fitted, strict=True)
+        cv_r2 = tuple(chosen.training_r2(features, target, one) for target, one in found)
     except DataError as error:
-        raise DataError(f"{session}, lags compared: {error}") from error
+        raise DataError(f"{session.name}, lags compared: {error}") from error
     return LagScan(
-        session=session,
-        recipe_id=IngestRecipe.model_validate_json(trials.attrs["recipe"]).recipe_id,
-        name=decoder,
+        session=session.name,
+        facts=facts_of(session),
         lags_ms=settings.lag_scan_ms,
-        ridges=ridges,
+        decoders=tuple(chosen.describe(one) for one in fitted),
+        fitted=fitted,
+        cv_r2=cv_r2,
         history=history,
         test=test,
         velocity=velocity[:, test],

@@ -59,7 +59,7 @@ def parts_table(decoded: Sequence[Decoded]) -> xr.Dataset:
     table = xr.concat(rows, "signal", join="exact", combine_attrs="override")
     about = {
         "session": decoder.session,
-        "recipe_id": decoder.recipe_id,
+        "recipe_id": decoder.facts["recipe_id"],
         "lag_ms": decoder.lag_ms,
         "split": "test",
         "definition": MEANING,
@@ -96,7 +96,7 @@ def _signal_table(decoder: SessionDecoder, signal: DecodedSignal) -> xr.Dataset:
             "axis": np.array(decoder.axes, dtype=object),
             "condition": np.array(names, dtype=object),
             "source": ("signal", [signal.score.source]),
-            "decoder": ("signal", [decoder.name]),
+            "decoder": ("signal", [decoder.decoder.name]),
             "run": ("signal", [signal.score.run or ""]),
         },
     )

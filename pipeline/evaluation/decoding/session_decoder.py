@@ -1,8 +1,7 @@
 """Decoding of one session: one decoder from training trials, for every signal of the test trials.
 
 Rates, reconstruction and forecast are scored with the same decoder, so that a difference between two
-scores is a difference between two signals and not between two regressions. The ridge decoder reads one
-bin, the Wiener decoder that bin and the ones before it; both are the same regression otherwise.
+scores is a difference between two signals and not between two decoders.
 """
 
 from __future__ import annotations
@@ -13,28 +12,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.history import (
-    check_history,
-    has_history,
-    rates_before,
-    with_history,
+from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.decoding.history import history_of
+from nwb_latents.pipeline.evaluation.decoding.measured import (
+    RECORDED_RATES,
+    facts_of,
+    velocity_measurement,
 )
-from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.pipeline.evaluation.decoding.velocity import hand_velocity_r2
 from nwb_latents.pipeline.evaluation.metrics.permutation import permutation_p_value
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
-from nwb_latents.schemas.recipe import IngestRecipe
-from nwb_latents.schemas.results import Score
+from nwb_latents.schemas.decoding import DEFAULT_DECODER
 
 if TYPE_CHECKING:
-    import xarray as xr
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
-    from nwb_latents.schemas.decoding import DecodeSettings
-    from nwb_latents.schemas.results import DecoderName, DecodeSource
+    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
+    from nwb_latents.pipeline.evaluation.decoding.history import History
+    from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
+    from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
-    BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -52,50 +52,9 @@ class DecodedSignal:
         ``(test trial, bin, axis)``, float64.
     """
 
-    score: Score
+    score: Measurement
     first_bin: int
     velocity: FloatArray
-
-
-@dataclass(frozen=True)
-class History:
-    """What a decoder reads beside the bin itself.
-
-    Attributes
-    ----------
-    bins
-        Bins it reads, the bin itself included; 1: no other.
-    before
-        Smoothed rates of the bins before each trial, Hz, NaN where not known. Shape
-        ``(trial, bins - 1, unit)``; None where there are none for any trial.
-    """
-
-    bins: int
-    before: FloatArray | None = None
-
-    def features(
-        self, rates: FloatArray, *, rows: NDArray[np.int64] | None = None
-    ) -> tuple[FloatArray, BoolArray, int]:
-        """Return what the decoder reads.
-
-        Parameters
-        ----------
-        rates
-            Shape ``(trial, time, unit)``.
-        rows
-            Trials of `before` that go with these; None: what came before is not known.
-
-        Returns
-        -------
-        features, known, cut
-            Features, shape ``(trial, time - cut, bins * unit)``; whether the bins before are known, shape
-            ``(trial, time - cut)``; bins left out at the beginning, where no trial has them.
-        """
-        before = None if rows is None or self.before is None else self.before[rows]
-        cut = 0 if before is not None and np.isfinite(before).any() else self.bins - 1
-        features = with_history(rates, bins=self.bins, before=before)
-        known = has_history(*rates.shape[:2], bins=self.bins, before=before)
-        return features[:, cut:], known[:, cut:], cut
 
 
 @dataclass(frozen=True)
@@ -104,13 +63,15 @@ class SessionDecoder:
 
     Attributes
     ----------
-    session, recipe_id
-        What it was fitted on.
-    name
-        Which decoder it is.
+    session
+        Session it was fitted on.
+    facts
+        What measurements say of the session.
+    decoder
+        Which decoder it is, with its settings and what was chosen on the training trials.
     lag_ms
         Velocity comes this long after the activity, ms.
-    ridge
+    fitted
         Map from the rates of the bins it reads, in Hz, to velocity in cm/s.
     history
         The bins it reads.
@@ -134,10 +95,10 @@ class SessionDecoder:
     """
 
     session: str
-    recipe_id: str
-    name: DecoderName
+    facts: Mapping[str, object]
+    decoder: DecoderDescription
     lag_ms: float
-    ridge: Ridge
+    fitted: FittedDecoder
     history: History
     test: NDArray[np.int64]
     velocity: FloatArray
@@ -168,8 +129,8 @@ class SessionDecoder:
         Returns
         -------
         decoded
-            Of the Wiener decoder, the bins of a model's signal that lack bins before are left out; of the
-            smoothed rates, those whose bins before the trial were not recorded are not scored.
+            Of a decoder that reads several bins, the bins of a model's signal that lack bins before are left
+            out; of the smoothed rates, those whose bins before the trial were not recorded are not scored.
 
         Raises
         ------
@@ -180,30 +141,27 @@ class SessionDecoder:
         signal = checked_signal(rates, first_bin=first_bin, n_bins=len(self.time_s), where=where)
         rows = self.test if source == "rates" and first_bin == 0 and len(signal) == len(self.test) else None
         features, known, cut = self.history.features(signal, rows=rows)
-        first_bin += cut
+        seen_bins, n_bins, first_bin = first_bin, signal.shape[1], first_bin + cut
         velocity = self.velocity[:, first_bin : first_bin + features.shape[1]]
         try:
             if len(known) == len(velocity):
                 velocity = np.where(known[..., None], velocity, np.nan)
-            found = hand_velocity_r2(self.ridge, features, velocity)
+            found = hand_velocity_r2(self.fitted, features, velocity)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
-        decoded = self.ridge.predict(features)
-        score = Score(
+        decoded = self.fitted.predict(features)
+        ahead = {"seen_bins": seen_bins, "bins": n_bins} if source == "forecast" else {}
+        score = velocity_measurement(
+            "velocity_r2",
+            found,
+            decoder=self.decoder,
+            **self.facts,
+            **ahead,
             run=run,
-            session=self.session,
-            recipe_id=self.recipe_id,
-            metric="velocity_r2",
             source=source,
-            decoder=self.name,
+            fitted_on=RECORDED_RATES,
             lag_ms=self.lag_ms,
-            value=found.value,
-            definition="r2_uniform",
             split="test",
-            n_trials=found.n_trials,
-            n_samples=found.n_samples,
-            alpha=self.ridge.alpha,
-            per_axis=found.per_axis,
             p_value=None if found.value is None else self._p_value(velocity, decoded),
         )
         return DecodedSignal(score=score, first_bin=first_bin, velocity=decoded)
@@ -251,13 +209,13 @@ class Decoded:
     signals: tuple[DecodedSignal, ...]
 
     @property
-    def scores(self) -> list[Score]:
+    def scores(self) -> list[Measurement]:
         """The score of each signal."""
         return [signal.score for signal in self.signals]
 
 
 def fit_session_decoder(
-    trials: xr.Dataset, continuous: xr.Dataset, settings: DecodeSettings, *, decoder: DecoderName = "ridge"
+    session: Session, settings: DecodeSettings, *, decoder: str = DEFAULT_DECODER
 ) -> SessionDecoder:
     """Fit a decoder of a session on the observed rates of its training trials.
 
@@ -265,45 +223,42 @@ def fit_session_decoder(
 
     Parameters
     ----------
-    trials, continuous
-        Groups of a trial store (`schemas.store`).
+    session
+        The session.
     settings
-        Lag, penalties, folds, seed, bins of history.
+        Lag, folds, seed, settings of the decoders.
     decoder
-        Which decoder.
+        Name of the decoder.
 
     Raises
     ------
     DataError
         If there are no test trials, too few training trials, or no recorded velocity.
     SettingsError
-        If the lag is not a whole number of bins.
+        If the lag is not a whole number of bins, there is no such decoder, or a setting does not fit it.
     """
-    session = str(trials.attrs["session"])
-    bin_size_s = float(trials.attrs["bin_size_s"])
-    train, test = train_and_test(trials)
-    paired = pair_velocity(trials, continuous, lag_bins=lag_in_bins(settings.lag_ms, bin_size_s=bin_size_s))
-    history = history_of(trials, continuous, settings, decoder=decoder)
+    chosen, trials = decoder_of(settings, decoder), session.trials
+    train, test = train_and_test(session)
+    paired = session.velocity(settings.lag_ms)
+    history = history_of(session, chosen)
     features, known, cut = history.features(trials["rates"].values[train], rows=train)
     velocity = np.where(known[..., None], paired.velocity[train, cut:], np.nan)
     try:
-        ridge = fit_velocity_decoder(
-            features, velocity, alphas=settings.alphas, folds=settings.folds, seed=settings.seed
-        )
+        fitted = chosen.fit(features, velocity)
     except DataError as error:
-        raise DataError(f"{session}: {error}") from error
+        raise DataError(f"{session.name}: {error}") from error
     return SessionDecoder(
-        session=session,
-        recipe_id=IngestRecipe.model_validate_json(trials.attrs["recipe"]).recipe_id,
-        name=decoder,
+        session=session.name,
+        facts=facts_of(session),
+        decoder=chosen.describe(fitted),
         lag_ms=settings.lag_ms,
-        ridge=ridge,
+        fitted=fitted,
         history=history,
         test=test,
         velocity=paired.velocity[test],
-        time_s=np.asarray(trials["time"].values, dtype=np.float64),
-        bin_size_s=bin_size_s,
-        axes=tuple(str(axis) for axis in trials["axis"].values),
+        time_s=session.time_s,
+        bin_size_s=session.bin_size_s,
+        axes=session.axes,
         condition=np.asarray(trials["condition"].values[test], dtype=object),
         target_dir=np.asarray(trials["target_dir"].values[test], dtype=np.float64),
         n_permutations=settings.n_permutations,
@@ -311,7 +266,7 @@ def fit_session_decoder(
     )
 
 
-def train_and_test(trials: xr.Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def train_and_test(session: Session) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the positions of the training and of the test trials.
 
     Raises
@@ -319,53 +274,35 @@ def train_and_test(trials: xr.Dataset) -> tuple[NDArray[np.int64], NDArray[np.in
     DataError
         If there are no test trials.
     """
-    split = np.asarray(trials["split"].values, dtype=object)
-    train, test = (np.flatnonzero(split == name) for name in ("train", "test"))
+    train, test = session.rows("train"), session.rows("test")
     if len(test) == 0:
-        counts = ", ".join(f"{int((split == name).sum())} {name}" for name in ("train", "val", "test"))
+        counts = ", ".join(f"{len(session.rows(name))} {name}" for name in ("train", "val", "test"))
         msg = (
-            f"{trials.attrs['session']}: no test trials to score ({counts}). Ingest with a share of test "
+            f"{session.name}: no test trials to score ({counts}). Ingest with a share of test "
             f"trials (recipe: split.test), or leave the session out"
         )
         raise DataError(msg)
     return train, test
 
 
-def history_of(
-    trials: xr.Dataset, continuous: xr.Dataset, settings: DecodeSettings, *, decoder: DecoderName
-) -> History:
-    """Return what a decoder reads beside the bin itself.
-
-    Raises
-    ------
-    SettingsError
-        If the history is longer than the trials.
-    """
-    if decoder == "ridge":
-        return History(bins=1)
-    check_history(settings.history_bins, trials.sizes["time"], where=str(trials.attrs["session"]))
-    before = rates_before(trials, continuous, n_bins=settings.history_bins - 1)
-    return History(bins=settings.history_bins, before=before)
-
-
 def decode_session(
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
+    session: Session,
     settings: DecodeSettings,
     *,
     reconstruction: ArrayLike | None = None,
     forecast: ArrayLike | None = None,
     run: str | None = None,
-    decoder: DecoderName = "ridge",
+    decoder: str = DEFAULT_DECODER,
 ) -> Decoded:
     """Fit on training trials, score on test trials.
 
     Parameters
     ----------
-    trials, continuous
-        Groups of a trial store (`schemas.store`).
+    session
+        The session.
     settings
-        Lag, penalties, folds, seed; observed rates are scored if ``rates`` is among its sources.
+        Lag, folds, seed, settings of the decoders; observed rates are scored if ``rates`` is among its
+        sources.
     reconstruction
         A model's rates of the test trials, Hz. Shape ``(n_test, time, unit)``.
     forecast
@@ -373,7 +310,7 @@ def decode_session(
     run
         Run that made them.
     decoder
-        Which decoder.
+        Name of the decoder.
 
     Returns
     -------
@@ -386,7 +323,7 @@ def decode_session(
         If there are no test trials, too few training trials, no recorded velocity, or a signal does not
         fit the test trials.
     SettingsError
-        If the lag is not a whole number of bins.
+        As for `fit_session_decoder`.
 
     Examples
     --------
@@ -401,18 +338,20 @@ def decode_session(
     ...     coords={"time": 0.02 * np.arange(6), "axis": ["x", "y"], "start_bin": ("trial", start),
     ...             "split": ("trial", ["train"] * 15 + ["test"] * 5), "condition": ("trial", ["a"] * 20),
     ...             "target_dir": ("trial", np.zeros(20))},
-    ...     attrs={"session": "sub-A", "bin_size_s": 0.02, "recipe": IngestRecipe().model_dump_json()})
+    ...     attrs={"session": "sub-A"})
     >>> continuous = xr.Dataset(
     ...     {"velocity": (("time", "axis"), velocity), "observed": ("time", [True] * 160)})
+    >>> from nwb_latents.pipeline.stores.session import session_in_memory
     >>> from nwb_latents.schemas.decoding import DecodeSettings
-    >>> [score] = decode_session(trials, continuous, DecodeSettings(lag_ms=20.0)).scores
+    >>> session = session_in_memory(trials, continuous)
+    >>> [score] = decode_session(session, DecodeSettings(lag_ms=20.0)).scores
     >>> score.source, score.n_trials, round(score.value, 3)
     ('rates', 5, 1.0)
     """
-    fitted = fit_session_decoder(trials, continuous, settings, decoder=decoder)
+    fitted = fit_session_decoder(session, settings, decoder=decoder)
     signals = []
     if "rates" in settings.sources:
-        signals.append(fitted.decode(trials["rates"].values[fitted.test], source="rates"))
+        signals.append(fitted.decode(session.trials["rates"].values[fitted.test], source="rates"))
     if reconstruction is not None:
         signals.append(fitted.decode(reconstruction, source="reconstruction", run=run))
     if forecast is not None:

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge, fit_ridge_cv_each
+from nwb_latents.pipeline.evaluation.decoding.ridge import fit_ridge_cv_each
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2, r2_per_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+    from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
+    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
 
     FloatArray = NDArray[np.float64]
     BoolArray = NDArray[np.bool_]
@@ -126,8 +129,58 @@ def fit_velocity_decoders(
     >>> [fit.coefficients.round(3).diagonal().tolist() for fit in fits]
     [[1.0, 1.0], [-1.0, -1.0]]
     """
-    x, first = _paired(rates, velocities[0])
-    sets = [first, *(_paired(rates, velocity)[1] for velocity in velocities[1:])]
+    samples = training_samples(rates, velocities, folds=folds)
+    return fit_ridge_cv_each(
+        samples.features, samples.velocities, groups=samples.trial, alphas=alphas, folds=folds, seed=seed
+    )
+
+
+@dataclass(frozen=True)
+class TrainingSamples:
+    """Bins of the training trials with a known velocity, one after the other.
+
+    Attributes
+    ----------
+    features
+        Shape ``(sample, feature)``, float64.
+    velocities
+        One for each velocity asked for, cm/s. Shape ``(sample, axis)``, finite, float64.
+    trial
+        Trial each bin belongs to. Shape ``(sample,)``.
+    """
+
+    features: FloatArray
+    velocities: list[FloatArray]
+    trial: NDArray[np.int64]
+
+
+def training_samples(
+    features: ArrayLike, velocities: Sequence[ArrayLike], *, folds: int = 1
+) -> TrainingSamples:
+    """Return the bins a decoder is fitted on: those where every velocity is known.
+
+    Parameters
+    ----------
+    features
+        Of the training trials. Shape ``(trial, time, feature)``.
+    velocities
+        At least one, cm/s, NaN where not known. Shape ``(trial, time, axis)``.
+    folds
+        Trials needed at least, such as one for each fold of a cross-validation.
+
+    Raises
+    ------
+    DataError
+        If shapes do not fit, or fewer trials than `folds` have a velocity.
+
+    Examples
+    --------
+    >>> samples = training_samples([[[1.0], [2.0]]], [[[[np.nan], [5.0]]]])
+    >>> samples.features.tolist(), samples.velocities[0].tolist(), samples.trial.tolist()
+    ([[2.0]], [[5.0]], [0])
+    """
+    x, first = _paired(features, velocities[0])
+    sets = [first, *(_paired(features, velocity)[1] for velocity in velocities[1:])]
     valid = np.logical_and.reduce([_is_known(y) for y in sets])
     n_trials = int(valid.any(axis=1).sum())
     if n_trials == 0:
@@ -144,12 +197,10 @@ def fit_velocity_decoders(
         )
         raise DataError(msg)
     trial = np.broadcast_to(np.arange(len(x))[:, None], valid.shape)
-    return fit_ridge_cv_each(
-        x[valid], [y[valid] for y in sets], groups=trial[valid], alphas=alphas, folds=folds, seed=seed
-    )
+    return TrainingSamples(x[valid], [y[valid] for y in sets], trial[valid])
 
 
-def hand_velocity_r2(decoder: Ridge, rates: ArrayLike, velocity: ArrayLike) -> VelocityR2:
+def hand_velocity_r2(decoder: FittedDecoder, rates: ArrayLike, velocity: ArrayLike) -> VelocityR2:
     """Score decoded against recorded velocity.
 
     Parameters
@@ -185,10 +236,10 @@ def hand_velocity_r2(decoder: Ridge, rates: ArrayLike, velocity: ArrayLike) -> V
     VelocityR2(value=1.0..., per_axis=(1.0..., 1.0...), n_trials=20, n_samples=600)
     """
     x, y = _paired(rates, velocity)
-    if x.shape[-1] != len(decoder.feature_mean) or y.shape[-1] != len(decoder.target_mean):
+    if (x.shape[-1], y.shape[-1]) != (decoder.n_features, decoder.n_outputs):
         msg = (
             f"rates of {x.shape[-1]} units and velocity of {y.shape[-1]} axes do not fit a decoder of "
-            f"{len(decoder.feature_mean)} units and {len(decoder.target_mean)} axes; use the same session"
+            f"{decoder.n_features} units and {decoder.n_outputs} axes; use the same session"
         )
         raise DataError(msg)
     valid = _is_known(y)

@@ -1,7 +1,7 @@
 """Pictures of what a decoding depends on: the lag, the time in the trial, the condition, the session.
 
 PNGs like those of `pipeline.evaluation.figures.velocity`: colours are those of the sources, dashes and
-hatches mean the Wiener decoder, every title says which trials and which R².
+hatches those of the decoders, every title says which trials and which R².
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.across_sessions import mean_by_relation
+from nwb_latents.pipeline.evaluation.decoding.decoder import described
 from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC
 from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
 from nwb_latents.pipeline.evaluation.figures.velocity import (
@@ -30,16 +31,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
-    from nwb_latents.schemas.results import Score
+    from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
 
-DASHES = {"ridge": "-", "wiener": "--"}
 MOST_NUMBERS = 20
 """A heat map of more rows than this has no room for numbers."""
 
 
-def draw_lag_scan(path: Path, scans: Sequence[LagScan], scores: Sequence[Score]) -> None:
+def draw_lag_scan(path: Path, scans: Sequence[LagScan], scores: Sequence[Measurement]) -> None:
     """Draw R² against lag: cross-validated on the training trials, and of every signal of the test trials.
 
     Parameters
@@ -62,28 +62,27 @@ def draw_lag_scan(path: Path, scans: Sequence[LagScan], scores: Sequence[Score])
 
     if not scans:
         raise DataError(f"{path}: no lags were compared, so there is nothing to draw; set lag_scan_ms")
-    mine = [s for s in scores if s.metric == TEST_METRIC and s.session == scans[0].session]
+    mine = [s for s in scores if s.name == TEST_METRIC and s.session == scans[0].session]
     runs = sorted({score.run for score in mine if score.run})
     with mpl.rc_context(STYLE):
         n_lines = len(scans) + len({(s.run, s.source, s.decoder) for s in mine})
         figure, grid = new_figure(rows=1, columns=1, size=(6.4, 3.4 + 0.09 * n_lines))
         panel = grid[0, 0]
         for scan in scans:
-            label = f"rates, cross-validated on training trials{_of_decoder(scan.name)}"
-            panel.plot(
-                scan.lags_ms, scan.cv_r2, color="black", linestyle=DASHES[scan.name], marker=".", label=label
-            )
-            panel.axvline(scan.best_lag_ms, color="0.6", linewidth=0.7, linestyle=DASHES[scan.name], zorder=0)
+            label = f"rates, cross-validated on training trials{scan.decoder.tag}"
+            dash = scan.decoder.dash
+            panel.plot(scan.lags_ms, scan.cv_r2, color="black", linestyle=dash, marker=".", label=label)
+            panel.axvline(scan.best_lag_ms, color="0.6", linewidth=0.7, linestyle=dash, zorder=0)
         for run, source, decoder in dict.fromkeys((s.run, s.source, s.decoder) for s in mine):
             line = [s for s in mine if (s.run, s.source, s.decoder) == (run, source, decoder)]
             panel.plot(
                 [s.lag_ms for s in line],
                 [_shown(s.value) for s in line],
                 color=COLOURS[source],
-                linestyle=DASHES[decoder],
+                linestyle=described(decoder or "").dash,
                 marker=MARKERS[(runs.index(run) + 1) % len(MARKERS)] if run else MARKERS[0],
                 markersize=3,
-                label=signal_label(source, run, decoder),
+                label=signal_label(source, run, described(decoder or "")),
             )
         if len(scans[0].lags_ms) <= MOST_NUMBERS:
             panel.set_xticks(scans[0].lags_ms)
@@ -120,12 +119,13 @@ def draw_parts(path: Path, table: xr.Dataset) -> None:
         over_time, bars = grid[:, 0]
         seconds = table["time"].values + table.attrs["lag_ms"] * 1e-3
         for number, one in enumerate(signals):
-            decoder, colour = str(one["decoder"].item()), COLOURS[one["source"].item()]
-            label = signal_label(one["source"].item(), one["run"].item() or None, decoder)  # type: ignore[arg-type]
+            decoder, colour = described(str(one["decoder"].item())), COLOURS[one["source"].item()]
+            label = signal_label(str(one["source"].item()), one["run"].item() or None, decoder)
             over_time.plot(
-                seconds, _cut_off(one["r2_over_time"]), color=colour, linestyle=DASHES[decoder], label=label
+                seconds, _cut_off(one["r2_over_time"]), color=colour, linestyle=decoder.dash, label=label
             )
-            _draw_bars(bars, one, position=number, of=len(signals), colour=colour, is_open=decoder != "ridge")
+            is_open = not decoder.is_filled
+            _draw_bars(bars, one, position=number, of=len(signals), colour=colour, is_open=is_open)
         for panel in (over_time, bars):
             panel.axhline(0.0, color="0.6", linewidth=0.6, zorder=0)
             panel.set_ylim(max(panel.get_ylim()[0], LEAST_R2_SHOWN - 0.02), 1.02)
@@ -140,7 +140,7 @@ def draw_parts(path: Path, table: xr.Dataset) -> None:
         save_figure(figure, path)
 
 
-def draw_transfer(path: Path, scores: Sequence[Score], subjects: Mapping[str, str]) -> None:
+def draw_transfer(path: Path, scores: Sequence[Measurement], subjects: Mapping[str, str]) -> None:
     """Draw the R² of every session, decoded with the decoder of every other, as a heat map with numbers.
 
     Parameters
@@ -165,10 +165,10 @@ def draw_transfer(path: Path, scores: Sequence[Score], subjects: Mapping[str, st
         raise DataError(f"{path}: no decoder was carried to another session, so there is nothing to draw")
     sessions = sorted({s.session for s in scores}, key=lambda session: (subjects[session], session))
     column = {session: number for number, session in enumerate(sessions)}
-    has_others = any(len(s.trained_on) > 1 for s in scores)
+    has_others = any(len(s.fitted_sessions) > 1 for s in scores)
     values = np.full((len(sessions) + has_others, len(sessions)), np.nan)
     for score in scores:
-        row = len(sessions) if len(score.trained_on) > 1 else column[score.trained_on[0]]
+        row = len(sessions) if len(score.fitted_sessions) > 1 else column[score.fitted_sessions[0]]
         values[row, column[score.session]] = math.nan if score.value is None else score.value
     with mpl.rc_context(STYLE):
         side = min(2.6 + 0.55 * len(sessions), 11.0)
@@ -191,12 +191,8 @@ def _shown(value: float | None) -> float:
     return math.nan if value is None else max(value, LEAST_R2_SHOWN)
 
 
-def _of_decoder(decoder: str) -> str:
-    return "" if decoder == "ridge" else f", {decoder}"
-
-
-def _scan_title(scans: Sequence[LagScan], scores: Sequence[Score]) -> str:
-    best = "; ".join(f"{scan.best_lag_ms:g} ms{_of_decoder(scan.name)}" for scan in scans)
+def _scan_title(scans: Sequence[LagScan], scores: Sequence[Measurement]) -> str:
+    best = "; ".join(f"{scan.best_lag_ms:g} ms{scan.decoder.tag}" for scan in scans)
     numbers = sorted({score.n_trials for score in scores})
     tested = (
         f"{' to '.join(str(n) for n in (numbers[0], numbers[-1])[: len(numbers)])} test" if numbers else ""
@@ -263,11 +259,12 @@ def _frame_subjects(panel: Any, subjects: list[str]) -> None:
         panel.add_patch(frame)
 
 
-def _transfer_title(scores: Sequence[Score], subjects: Mapping[str, str]) -> str:
+def _transfer_title(scores: Sequence[Measurement], subjects: Mapping[str, str]) -> str:
     one = scores[0]
     means = mean_by_relation(scores, subjects)
     words = ", ".join(f"{name} {mean:.2f}".replace("-", "−") for name, (mean, _) in means.items())
+    tag = described(one.decoder or "").tag
     return (
-        f"Run {one.run}: velocity from latent states{_of_decoder(one.decoder)}\n{one.lag_ms:g} ms after the "
+        f"Run {one.run}: velocity from latent states{tag}\n{one.lag_ms:g} ms after the "
         f"activity, {one.definition}; frames: one subject\n{words}"
     )

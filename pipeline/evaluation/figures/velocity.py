@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.decoding.decoder import described
 from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -20,16 +21,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import (
         Decoded,
         DecodedSignal,
         SessionDecoder,
     )
-    from nwb_latents.schemas.results import DecoderName, Score, ScoreSource
+    from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
 
-COLOURS: dict[ScoreSource, str] = {
+COLOURS: dict[str, str] = {
     "rates": "#0072b2",
     "reconstruction": "#d55e00",
     "forecast": "#009e73",
@@ -133,8 +135,8 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
         save_figure(figure, path)
 
 
-def draw_summary(path: Path, scores: Sequence[Score]) -> None:
-    """Draw the R² of every session, source, run and decoder; filled: ridge, open: wiener.
+def draw_summary(path: Path, scores: Sequence[Measurement]) -> None:
+    """Draw the R² of every session, source, run and decoder; markers of the decoders are filled or open.
 
     Parameters
     ----------
@@ -167,10 +169,18 @@ def draw_summary(path: Path, scores: Sequence[Score]) -> None:
         for (run, source, decoder), offset in zip(series, offsets, strict=True):
             mine = [s for s in scores if _series(s) == (run, source, decoder) and s.value is not None]
             marker = MARKERS[(runs.index(run) + 1) % len(MARKERS)] if run else MARKERS[0]
-            label = signal_label(source, run, decoder)
+            look = described(decoder)
+            label = signal_label(source, run, look)
             rows = np.array([row_of[s.session] + offset for s in mine])
-            filled = decoder == "ridge"
-            _draw_scores(panel, mine, rows, colour=COLOURS[source], marker=marker, label=label, filled=filled)
+            _draw_scores(
+                panel,
+                mine,
+                rows,
+                colour=COLOURS[source],
+                marker=marker,
+                label=label,
+                filled=look.is_filled,
+            )
         panel.set_xlim(min(0.0, _least(scores)) - 0.02, 1.02)
         panel.axvline(0.0, color="0.6", linewidth=0.6, zorder=0)
         if len(sessions) <= MOST_SESSIONS_NAMED:
@@ -199,14 +209,14 @@ def _title(decoded: Decoded) -> str:
     numbers = sorted({signal.score.n_trials for signal in decoded.signals})
     trials = " to ".join(str(n) for n in (numbers[0], numbers[-1])[: len(numbers)])
     run = next((s.score.run for s in decoded.signals if s.score.run), None)
-    bins = f", Wiener decoder of {decoder.history.bins} bins" if decoder.name == "wiener" else ""
+    bins = f", {decoder.decoder.title}" if decoder.decoder.suffix else ""
     return (
         f"{decoder.session}{f', run {run}' if run else ''}{bins}\n{trials} test trials, "
         f"{decoded.signals[0].score.definition}, velocity {decoder.lag_ms:g} ms after the activity"
     )
 
 
-def _r2_text(score: Score, axis: int | None = None) -> str:
+def _r2_text(score: Measurement, axis: int | None = None) -> str:
     value = score.value if axis is None else score.per_axis[axis]
     return "undefined" if value is None else f"{value:.2f}"
 
@@ -324,35 +334,35 @@ def _condition_legend(figure: Any, names: dict[str, Any]) -> None:
     figure.legend(handles=handles, loc="outside right upper", title="condition")
 
 
-def signal_label(source: ScoreSource, run: str | None, decoder: DecoderName) -> str:
+def signal_label(source: str, run: str | None, decoder: DecoderDescription) -> str:
     """Return what a legend calls a signal.
 
     Examples
     --------
-    >>> signal_label("forecast", "mdssm-1", "wiener")
+    >>> signal_label("forecast", "mdssm-1", described("wiener"))
     'forecast of mdssm-1, wiener'
-    >>> signal_label("rates", None, "ridge")
+    >>> signal_label("rates", None, described("ridge"))
     'rates'
     """
     words = f"{source} of {run}" if run else source
-    return words if decoder == "ridge" else f"{words}, {decoder}"
+    return f"{words}{decoder.tag}"
 
 
-def _series(score: Score) -> tuple[str, ScoreSource, DecoderName]:
-    return score.run or "", score.source, score.decoder
+def _series(score: Measurement) -> tuple[str, str, str]:
+    return score.run or "", score.source, score.decoder or ""
 
 
-def _series_order(series: tuple[str, ScoreSource, DecoderName]) -> tuple[str, int, str]:
+def _series_order(series: tuple[str, str, str]) -> tuple[str, int, str]:
     return series[0], list(COLOURS).index(series[1]), series[2]
 
 
-def _least(scores: Sequence[Score]) -> float:
+def _least(scores: Sequence[Measurement]) -> float:
     return max(min((s.value for s in scores if s.value is not None), default=0.0), LEAST_R2_SHOWN)
 
 
 def _draw_scores(
     panel: Any,
-    scores: Sequence[Score],
+    scores: Sequence[Measurement],
     rows: FloatArray,
     *,
     colour: str,
@@ -377,7 +387,7 @@ def _draw_scores(
             )
 
 
-def _summary_title(scores: Sequence[Score]) -> str:
+def _summary_title(scores: Sequence[Measurement]) -> str:
     numbers = [score.n_trials for score in scores]
     trials = f"{min(numbers)}" if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
     n_sessions = len({score.session for score in scores})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder
+from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import (
     ConditionMean,
     LinearForecast,
@@ -21,15 +21,13 @@ from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import (
 )
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, kstep_sums
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
 from nwb_latents.schemas.forecasting import ForecastCurve, SessionForecast
-from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.ridge import Ridge
+    from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings, ForecastSource
 
     FloatArray = NDArray[np.float64]
@@ -78,8 +76,8 @@ class ForecastTask:
         Shape ``(n_test, time, axis)``.
     condition
         Condition of each test trial.
-    ridge
-        Velocity decoder; None without velocity.
+    decoder
+        Velocity decoder, fitted on recorded smoothed rates; None without velocity.
     of_rates, of_velocity
         The fitted baselines.
     bin_size_s
@@ -93,7 +91,7 @@ class ForecastTask:
     rates: FloatArray
     velocity: FloatArray | None
     condition: tuple[str, ...]
-    ridge: Ridge | None
+    decoder: FittedDecoder | None
     of_rates: _Fitted
     of_velocity: _Fitted | None
     bin_size_s: float
@@ -110,9 +108,9 @@ class ForecastTask:
         window = slice(seen, seen + n_bins)
         shown = self.rates[:, :seen]
         made: dict[ForecastQuantity, dict[ForecastSource, FloatArray]] = {}
-        if self.velocity is not None and self.ridge is not None and self.of_velocity is not None:
+        if self.velocity is not None and self.decoder is not None and self.of_velocity is not None:
             found = _guesses(self.of_velocity, shown, self.velocity[:, :seen], self.condition, window)
-            made["velocity"] = found | {"recorded": self.ridge.predict(self.rates[:, window])}
+            made["velocity"] = found | {"recorded": self.decoder.predict(self.rates[:, window])}
         made["rates"] = _guesses(self.of_rates, shown, shown, self.condition, window)
         return made
 
@@ -149,14 +147,15 @@ class ForecastTask:
                 "be trained again."
             )
         curves = [self._rates_curve("model", guess)]
-        if self.velocity is not None and self.ridge is not None:
-            curves.insert(0, self._velocity_curve(self.velocity, "model", self.ridge.predict(guess)))
+        if self.velocity is not None and self.decoder is not None:
+            curves.insert(0, self._velocity_curve(self.velocity, "model", self.decoder.predict(guess)))
         return curves
 
     def result(self, run: str, rates: ArrayLike) -> SessionForecast:
         """Return the curves of a run beside the baselines (`model`, `baselines`)."""
         curves = [*self.model(rates), *self.baselines()]
-        alphas = {} if self.ridge is None else {"decoder": self.ridge.alpha}
+        penalty = None if self.decoder is None else self.decoder.chosen.get("alpha")
+        alphas = {"decoder": penalty} if isinstance(penalty, float) else {}
         for name, fitted in (("linear_velocity", self.of_velocity), ("linear_rates", self.of_rates)):
             if fitted is not None:
                 alphas[name] = fitted.linear.alpha
@@ -259,13 +258,13 @@ def velocity_kstep_r2(true: ArrayLike, predicted: ArrayLike) -> KStep:
     return KStep(np.array(steps), r2(y, guess, definition="r2_uniform", mask=known))
 
 
-def prepare_forecast(trials: xr.Dataset, continuous: xr.Dataset, settings: ForecastSettings) -> ForecastTask:
+def prepare_forecast(session: Session, settings: ForecastSettings) -> ForecastTask:
     """Fit decoder and baselines on the training trials, and lay the test trials ready.
 
     Parameters
     ----------
-    trials, continuous
-        Groups of a trial store (`schemas.store`).
+    session
+        The session.
     settings
         Bins, lag, penalties, folds, seed.
 
@@ -281,44 +280,41 @@ def prepare_forecast(trials: xr.Dataset, continuous: xr.Dataset, settings: Forec
     SettingsError
         If the bins do not fit into the trials, or the lag is not a whole number of bins.
     """
-    session, bin_size_s = str(trials.attrs["session"]), float(trials.attrs["bin_size_s"])
+    trials, n_bins = session.trials, session.n_bins
     seen, last = settings.seen_bins, settings.seen_bins + settings.bins
-    if last > trials.sizes["time"]:
+    if last > n_bins:
         raise SettingsError(
-            f"{session}: {seen} bins seen and {settings.bins} forecast are more than the "
-            f"{trials.sizes['time']} bins of a trial; use seen_bins + bins of at most {trials.sizes['time']}"
+            f"{session.name}: {seen} bins seen and {settings.bins} forecast are more than the {n_bins} bins "
+            f"of a trial; use seen_bins + bins of at most {n_bins}"
         )
-    split = np.asarray(trials["split"].values, dtype=object)
-    train, test = (np.flatnonzero(split == name) for name in ("train", "test"))
+    train, test = session.rows("train"), session.rows("test")
     if len(test) == 0 or len(train) < settings.folds:
         raise DataError(
-            f"{session}: {len(train)} training and {len(test)} test trials; expected at least "
+            f"{session.name}: {len(train)} training and {len(test)} test trials; expected at least "
             f"{settings.folds} and 1. Ingest with other shares (recipe: split), use fewer folds, or leave "
             "the session out"
         )
     rates = np.asarray(trials["rates"].values, dtype=np.float64)
     condition = [str(name) for name in trials["condition"].values]
     of_train = [condition[row] for row in train]
-    lag = lag_in_bins(settings.lag_ms, bin_size_s=bin_size_s)
-    velocity = pair_velocity(trials, continuous, lag_bins=lag).velocity
+    velocity = session.velocity(settings.lag_ms).velocity
     has_velocity = bool(np.isfinite(velocity[train, seen:last]).all(axis=(1, 2)).sum() >= settings.folds)
-    ridge = of_velocity = None
+    decoder = of_velocity = None
     if has_velocity:
-        chosen = {"alphas": settings.alphas, "folds": settings.folds, "seed": settings.seed}
-        ridge = fit_velocity_decoder(rates[train], velocity[train], **chosen)  # type: ignore[arg-type]
+        decoder = decoder_of(settings).fit(rates[train], velocity[train])
         of_velocity = _fit(rates[train], velocity[train], of_train, settings)
     return ForecastTask(
-        session=session,
-        recipe_id=IngestRecipe.model_validate_json(trials.attrs["recipe"]).recipe_id,
+        session=session.name,
+        recipe_id=session.recipe_id,
         settings=settings,
         test=test,
         rates=rates[test],
         velocity=velocity[test] if has_velocity else None,
         condition=tuple(condition[row] for row in test),
-        ridge=ridge,
+        decoder=decoder,
         of_rates=_fit(rates[train], rates[train], of_train, settings),
         of_velocity=of_velocity,
-        bin_size_s=bin_size_s,
+        bin_size_s=session.bin_size_s,
     )
 
 

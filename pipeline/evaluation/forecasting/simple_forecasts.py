@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.ridge import CONSTANT_BELOW, group_folds
+from nwb_latents.pipeline.evaluation.decoding.ridge import CONSTANT_BELOW
+from nwb_latents.pipeline.signals.folds import group_folds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

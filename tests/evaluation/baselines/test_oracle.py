@@ -13,7 +13,7 @@ from nwb_latents.pipeline.evaluation.spike_task import spike_task
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.sources.simulator import read_truth, simulate_dandiset
-from nwb_latents.pipeline.stores.exporters.windows import heldout_units
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import to_dataset
 from nwb_latents.schemas.baselines import BaselineSettings
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -51,14 +51,14 @@ def reaches(simulated):
 
 
 def divide(trials, continuous, forward_bins=4):
-    heldout = heldout_units(trials, fraction=0.25, seed=0)
-    return spike_task(trials, continuous, heldout=heldout, forward_bins=forward_bins)
+    session = session_in_memory(trials, continuous)
+    return spike_task(session, heldout=session.heldout(fraction=0.25), forward_bins=forward_bins)
 
 
 def test_rates_of_reaches_are_means_over_the_bin(reaches):
     trials, continuous, truth = reaches
     _, answers = divide(trials, continuous)
-    found = oracle_rates(truth, trials, continuous, answers)
+    found = oracle_rates(truth, session_in_memory(trials, continuous), answers)
     ids = trials["unit"].values[answers.order]
     columns = [truth.unit_ids.tolist().index(unit) for unit in ids]
     start = continuous["time"].values[trials["start_bin"].values[answers.eval_rows]]
@@ -73,7 +73,7 @@ def test_rates_of_reaches_are_means_over_the_bin(reaches):
 def test_spikes_come_from_the_rates_of_reaches(reaches):
     trials, continuous, truth = reaches
     task, answers = divide(trials, continuous)
-    found = oracle_rates(truth, trials, continuous, answers)
+    found = oracle_rates(truth, session_in_memory(trials, continuous), answers)
     expected = found.train.sum(axis=(0, 1))
     assert (np.abs(task.train.sum(axis=(0, 1)) - expected) < 5 * np.sqrt(expected)).all()
 
@@ -85,7 +85,7 @@ def test_no_baseline_predicts_better_than_the_oracle(reaches):
     settings = BaselineSettings(sigmas_ms=(30.0, 60.0), latents=(4, 8), folds=3)
     names = ("null", "condition_mean", "smoothing", "factor_analysis")
     found = {name: BASELINES[name](task, settings) for name in names}
-    found["oracle"] = oracle_rates(truth, trials, continuous, answers)
+    found["oracle"] = oracle_rates(truth, session_in_memory(trials, continuous), answers)
     bits = {
         name: bits_per_spike(rates.eval[..., n_in:], answers.eval_heldout) for name, rates in found.items()
     }
@@ -102,7 +102,7 @@ def test_rates_of_a_system_are_those_of_its_bins(simulated):
         RUNS, system="limit_cycle", parameter_range=(2, 2), layout="generic"
     )
     _, answers = divide(trials, continuous, forward_bins=0)
-    found = oracle_rates(truth, trials, continuous, answers)
+    found = oracle_rates(truth, session_in_memory(trials, continuous), answers)
     assert found.eval_forward is None
     kept = [truth.unit_ids.tolist().index(unit) for unit in trials["unit"].values[answers.order]]
     bins = trials["start_bin"].values[answers.train_rows, None] + np.arange(100)
@@ -114,7 +114,9 @@ def test_a_truth_of_another_session_is_refused(reaches):
     trials, continuous, truth = reaches
     _, answers = divide(trials, continuous)
     with pytest.raises(DataError, match=r"units of the store, such as .* not in the truth"):
-        oracle_rates(replace(truth, unit_ids=truth.unit_ids + 500), trials, continuous, answers)
+        oracle_rates(
+            replace(truth, unit_ids=truth.unit_ids + 500), session_in_memory(trials, continuous), answers
+        )
     short = replace(truth, latent_time_s=truth.latent_time_s[:2000], rates_hz=truth.rates_hz[:2000])
     with pytest.raises(DataError, match=r"windows are not within the truth, 0 to 19\.99 s"):
-        oracle_rates(short, trials, continuous, answers)
+        oracle_rates(short, session_in_memory(trials, continuous), answers)

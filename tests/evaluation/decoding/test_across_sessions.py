@@ -15,7 +15,7 @@ from nwb_latents.pipeline.evaluation.decoding.across_sessions import (
     transfer_scores,
 )
 from nwb_latents.pipeline.evaluation.decoding.ridge import fit_ridge
-from nwb_latents.pipeline.evaluation.pairing import pair_velocity
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
 
 SETTINGS = DecodeSettings(n_permutations=19)
@@ -29,17 +29,19 @@ def sessions(make_session):
     found = []
     for seed, (name, subject) in enumerate(SUBJECTS.items()):
         trials, continuous = make_session(session=name, seed=seed)
-        velocity = pair_velocity(trials, continuous, lag_bins=5).velocity
+        velocity = session_in_memory(trials, continuous).velocity(100.0).velocity
         noise = np.random.default_rng(seed).normal(scale=0.5, size=velocity.shape)
         code = (velocity + noise) @ (TURN if name == "c" else np.eye(2))
         whole = trials.assign(code=(("trial", "time", "state"), code))
         states = lambda part: part["code"].values  # noqa: E731
-        found.append(session_states(whole, continuous, SETTINGS, subject=subject, states=states))
+        found.append(
+            session_states(session_in_memory(whole, continuous), SETTINGS, subject=subject, states=states)
+        )
     return found
 
 
 def by_pair(scores):
-    return {(score.trained_on, score.session): score for score in scores}
+    return {(score.fitted_sessions, score.session): score for score in scores}
 
 
 def test_states_that_mean_the_same_carry_the_decoder(sessions):
@@ -52,7 +54,7 @@ def test_states_that_mean_the_same_carry_the_decoder(sessions):
         assert scores[(trained_on,), decoded].value < 0
     assert scores[("b", "c"), "a"].value < scores[("b",), "a"].value
     one = scores[("a",), "b"]
-    assert (one.metric, one.source, one.definition) == ("transfer_velocity_r2", "latents", "r2_uniform")
+    assert (one.name, one.source, one.definition) == ("transfer_velocity_r2", "latents", "r2_uniform")
     assert (one.split, one.n_trials, one.n_samples) == ("test", 8, 8 * 36)
     assert len({score.key for score in scores.values()}) == 12
 
@@ -63,7 +65,7 @@ def test_each_score_is_a_ridge_written_out(sessions):
         score = scores[tuple(sessions[n].session for n in trained_on), sessions[decoded].session]
         x = np.concatenate([sessions[n].train_states.reshape(-1, 2) for n in trained_on])
         y = np.concatenate([sessions[n].train_velocity.reshape(-1, 2) for n in trained_on])
-        guess = fit_ridge(x, y, alpha=score.alpha).predict(sessions[decoded].test_states)
+        guess = fit_ridge(x, y, alpha=score.decoder_settings["alpha"]).predict(sessions[decoded].test_states)
         true = sessions[decoded].test_velocity
         error, total = (np.square(d).sum((0, 1)) for d in (true - guess, true - true.mean((0, 1))))
         assert score.per_axis == pytest.approx(1 - error / total, abs=1e-9)
@@ -75,7 +77,7 @@ def test_test_trials_of_no_session_have_a_part_in_a_decoder(sessions):
     changed = [replace(sessions[0], test_states=wild), *sessions[1:]]
     after = by_pair(transfer_scores(changed, SETTINGS, run="m"))
     for key, score in before.items():
-        assert after[key].alpha == score.alpha
+        assert after[key].decoder_settings == score.decoder_settings
         assert (after[key] == score) == (score.session != "a")
 
 
@@ -87,13 +89,13 @@ def test_states_of_training_and_test_trials_are_asked_for_apart(make_session):
         asked.append(set(part["split"].values.tolist()))
         return part["rates"].values
 
-    session_states(trials, continuous, SETTINGS, subject="A", states=states)
+    session_states(session_in_memory(trials, continuous), SETTINGS, subject="A", states=states)
     assert asked == [{"train"}, {"test"}]
 
 
 def test_of_two_sessions_all_others_are_the_other_one(sessions):
     scores = transfer_scores(sessions[:2], SETTINGS, run="m")
-    assert [(s.trained_on, s.session) for s in scores] == [
+    assert [(s.fitted_sessions, s.session) for s in scores] == [
         (("a",), "a"), (("a",), "b"), (("b",), "a"), (("b",), "b")
     ]  # fmt: skip
 
@@ -102,13 +104,15 @@ def test_the_wiener_decoder_reads_the_bins_before(sessions):
     settings = DecodeSettings(history_bins=3, n_permutations=0)
     scores = transfer_scores(sessions, settings, run="m", decoder="wiener")
     assert {(s.decoder, s.n_samples, s.p_value) for s in scores} == {("wiener", 8 * 34, None)}
-    with pytest.raises(SettingsError, match="a: history_bins 40"):
+    with pytest.raises(
+        SettingsError, match="a: the Wiener decoder of 40 bins reads 40 bins, more than the 36"
+    ):
         transfer_scores(sessions, DecodeSettings(history_bins=40), run="m", decoder="wiener")
 
 
 def test_scores_are_told_apart_by_whose_decoder_it_is(sessions):
     scores = transfer_scores(sessions, SETTINGS, run="m")
-    found = {(s.trained_on, s.session): relation(s, SUBJECTS) for s in scores}
+    found = {(s.fitted_sessions, s.session): relation(s, SUBJECTS) for s in scores}
     assert found[("a",), "a"] == "same session"
     assert found[("a",), "b"] == "same subject"
     assert found[("a",), "c"] == "other subject"
@@ -128,7 +132,7 @@ def test_axes_that_mean_something_else_are_refused(sessions, make_session):
     trials, continuous = make_session()
     continuous["velocity"].attrs["units"] = "m/s"
     other = session_states(
-        trials, continuous, SETTINGS, subject="A", states=lambda part: part["rates"].values
+        session_in_memory(trials, continuous), SETTINGS, subject="A", states=lambda part: part["rates"].values
     )
     assert other.axes == ("x (m/s)", "y (m/s)")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.evaluation.decoding.history import has_history, rates_before, with_history
+from nwb_latents.pipeline.evaluation.decoding.history import has_history, with_history
 from nwb_latents.pipeline.evaluation.decoding.ridge import fit_ridge
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session, fit_session_decoder
-from nwb_latents.pipeline.evaluation.pairing import pair_velocity
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
 
 SETTINGS = DecodeSettings(history_bins=4)
@@ -49,11 +49,13 @@ def test_the_past_is_the_recording_where_it_was_recorded(session):
     continuous = continuous.copy(deep=True)
     first = trials["start_bin"].values
     continuous["observed"][first[3] - 2] = False
-    past = rates_before(trials, continuous, n_bins=3)
+    past = session_in_memory(trials, continuous).rates_before(n_bins=3)
     assert (past[0] == continuous["rates"].values[first[0] - 3 : first[0]]).all()
     assert np.isnan(past[3]).all(axis=-1).tolist() == [False, True, False]
     at_start = trials.assign_coords(start_bin=("trial", first - first[0] + 1))
-    assert np.isnan(rates_before(at_start, continuous, n_bins=3)[0]).all(axis=-1).tolist() == [
+    assert np.isnan(session_in_memory(at_start, continuous).rates_before(n_bins=3)[0]).all(
+        axis=-1
+    ).tolist() == [
         True,
         True,
         False,
@@ -62,7 +64,7 @@ def test_the_past_is_the_recording_where_it_was_recorded(session):
 
 def test_the_past_is_not_read_from_trials_of_another_split(make_session):
     trials, continuous = make_session(gap_bins=0)
-    past = rates_before(trials, continuous, n_bins=3)
+    past = session_in_memory(trials, continuous).rates_before(n_bins=3)
     split = trials["split"].values
     known = np.isfinite(past).all(axis=(1, 2))
     assert known[1:].tolist() == (split[1:] == split[:-1]).tolist()
@@ -70,14 +72,14 @@ def test_the_past_is_not_read_from_trials_of_another_split(make_session):
 
 def test_the_wiener_decoder_equals_a_ridge_written_out(session):
     trials, continuous = session
-    decoded = decode_session(trials, continuous, SETTINGS, decoder="wiener")
-    velocity = pair_velocity(trials, continuous, lag_bins=5).velocity
+    decoded = decode_session(session_in_memory(trials, continuous), SETTINGS, decoder="wiener")
+    velocity = session_in_memory(trials, continuous).velocity(100.0).velocity
     rates = continuous["rates"].values.astype(float)
     bins = trials["start_bin"].values[:, None] + np.arange(36)
     features = np.concatenate([rates[bins - k] for k in (3, 2, 1, 0)], axis=-1)
     train, test = rows(trials, "train"), rows(trials, "test")
     fit = fit_ridge(
-        features[train].reshape(-1, 80), velocity[train].reshape(-1, 2), alpha=decoded.decoder.ridge.alpha
+        features[train].reshape(-1, 80), velocity[train].reshape(-1, 2), alpha=decoded.decoder.fitted.alpha
     )
     assert decoded.signals[0].velocity == pytest.approx(fit.predict(features[test]), abs=1e-8)
     [score] = decoded.scores
@@ -91,7 +93,7 @@ def test_history_helps_where_one_bin_is_noisy(make_session):
     trials, continuous = make_session(noise_hz=20.0, n_trials=80)
     settings = DecodeSettings(lag_ms=60.0)
     value = {
-        name: decode_session(trials, continuous, settings, decoder=name).scores[0].value
+        name: decode_session(session_in_memory(trials, continuous), settings, decoder=name).scores[0].value
         for name in ("ridge", "wiener")
     }
     assert value["wiener"] > value["ridge"] + 0.1
@@ -100,16 +102,16 @@ def test_history_helps_where_one_bin_is_noisy(make_session):
 @pytest.mark.parametrize("gap_bins", [20, 0])
 def test_only_training_trials_influence_the_wiener_decoder(make_session, gap_bins):
     trials, continuous = make_session(gap_bins=gap_bins)
-    before = fit_session_decoder(trials, continuous, SETTINGS, decoder="wiener")
+    before = fit_session_decoder(session_in_memory(trials, continuous), SETTINGS, decoder="wiener")
     trials, continuous = trials.copy(deep=True), continuous.copy(deep=True)
     test = rows(trials, "test")
     rng = np.random.default_rng(1)
     trials["rates"][test] = rng.normal(size=trials["rates"][test].shape) * 1e3
     inside = (trials["start_bin"].values[test, None] + np.arange(36)).ravel()
     continuous["rates"][inside] = rng.normal(size=(inside.size, 20)) * 1e3
-    after = fit_session_decoder(trials, continuous, SETTINGS, decoder="wiener")
-    assert after.ridge.coefficients.tobytes() == before.ridge.coefficients.tobytes()
-    assert after.ridge.cv_r2 == before.ridge.cv_r2
+    after = fit_session_decoder(session_in_memory(trials, continuous), SETTINGS, decoder="wiener")
+    assert after.fitted.coefficients.tobytes() == before.fitted.coefficients.tobytes()
+    assert after.fitted.cv_r2 == before.fitted.cv_r2
 
 
 def test_a_models_signal_is_decoded_from_the_first_bin_with_its_history(session):
@@ -117,8 +119,7 @@ def test_a_models_signal_is_decoded_from_the_first_bin_with_its_history(session)
     test = rows(trials, "test")
     rates = trials["rates"].values[test]
     of_data, rebuilt, ahead = decode_session(
-        trials,
-        continuous,
+        session_in_memory(trials, continuous),
         SETTINGS,
         reconstruction=rates,
         forecast=rates[:, 13:33],
@@ -137,9 +138,11 @@ def test_rates_whose_past_was_not_recorded_are_not_scored(session):
     continuous = continuous.copy(deep=True)
     first = trials["start_bin"].values[rows(trials, "test")[0]]
     continuous["observed"][first - 1] = False
-    [score] = decode_session(trials, continuous, SETTINGS, decoder="wiener").scores
+    [score] = decode_session(session_in_memory(trials, continuous), SETTINGS, decoder="wiener").scores
     assert score.n_samples == 8 * 36 - 3
-    [score] = decode_session(trials, continuous.drop_vars("rates"), SETTINGS, decoder="wiener").scores
+    [score] = decode_session(
+        session_in_memory(trials, continuous.drop_vars("rates")), SETTINGS, decoder="wiener"
+    ).scores
     assert score.n_samples == 8 * 33
 
 
@@ -148,9 +151,13 @@ def test_broken_rates_are_refused_not_left_out(session):
     rates = trials["rates"].values[rows(trials, "test")].copy()
     rates[2, 10, 4] = np.nan
     with pytest.raises(DataError, match=r"reconstruction of m: .*not finite in 4 of 264 bins"):
-        decode_session(trials, continuous, SETTINGS, reconstruction=rates, run="m", decoder="wiener")
+        decode_session(
+            session_in_memory(trials, continuous), SETTINGS, reconstruction=rates, run="m", decoder="wiener"
+        )
 
 
 def test_a_history_longer_than_the_trial_is_refused(session):
-    with pytest.raises(SettingsError, match="history_bins 40 is more than the 36 bins"):
-        decode_session(*session, DecodeSettings(history_bins=40), decoder="wiener")
+    with pytest.raises(
+        SettingsError, match=r"reads 40 bins, more than the 36 there are.*at most 36.*history_bins"
+    ):
+        decode_session(session_in_memory(*session), DecodeSettings(history_bins=40), decoder="wiener")

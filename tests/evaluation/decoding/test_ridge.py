@@ -11,13 +11,12 @@ from sklearn.preprocessing import StandardScaler
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.ridge import (
-    contiguous_folds,
     fit_ridge,
     fit_ridge_cv,
     fit_ridge_cv_each,
-    group_folds,
 )
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.pipeline.signals.folds import contiguous_folds, group_folds
 
 ALPHAS = (1e-2, 1e0, 1e2, 1e4)
 

@@ -8,8 +8,9 @@ import pytest
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, decode_session
 from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary, draw_trajectories, draw_velocity
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
-from nwb_latents.schemas.results import Score
+from nwb_latents.schemas.measurement import Measurement
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,11 @@ def decoded(make_session):
     trials, continuous = make_session()
     rates = trials["rates"].values[trials["split"].values == "test"]
     return decode_session(
-        trials, continuous, DecodeSettings(), reconstruction=rates, forecast=rates[:, 13:33], run="mdssm-1"
+        session_in_memory(trials, continuous),
+        DecodeSettings(),
+        reconstruction=rates,
+        forecast=rates[:, 13:33],
+        run="mdssm-1",
     )
 
 
@@ -83,7 +88,7 @@ def test_every_kind_of_session_can_be_drawn(tmp_path, make_session, conditions, 
     )
     trials = trials.isel(axis=np.resize([0, 1], axes))
     continuous = continuous.isel(axis=np.resize([0, 1], axes))
-    session = decode_session(trials, continuous, DecodeSettings())
+    session = decode_session(session_in_memory(trials, continuous), DecodeSettings())
     words = texts(tmp_path / "t.png", lambda p: draw_trajectories(p, session), monkeypatch)
     assert all(name in words for name in named if name != "c7" or "c7" in session.decoder.condition)
     draw_velocity(tmp_path / "v.png", session)
@@ -95,7 +100,7 @@ def test_trials_with_missing_bins_are_left_out_of_the_paths(tmp_path, make_sessi
     continuous = continuous.copy(deep=True)
     first_test = np.flatnonzero(trials["split"].values == "test")[0]
     continuous["velocity"][int(trials["start_bin"][first_test]) + 10] = np.nan
-    session = decode_session(trials, continuous, DecodeSettings())
+    session = decode_session(session_in_memory(trials, continuous), DecodeSettings())
     words = texts(tmp_path / "t.png", lambda p: draw_trajectories(p, session), monkeypatch)
     assert "recorded, 7 trials" in words
     draw_velocity(tmp_path / "v.png", session)
@@ -119,7 +124,7 @@ def summary_score(**changes):
     fields = {
         "session": "a",
         "recipe_id": "20ms-0",
-        "metric": "velocity_r2",
+        "name": "velocity_r2",
         "source": "rates",
         "lag_ms": 100.0,
         "value": 0.5,
@@ -127,9 +132,9 @@ def summary_score(**changes):
         "split": "test",
         "n_trials": 30,
         "n_samples": 900,
-        "alpha": 1.0,
+        "decoder": "ridge",
     }
-    return Score(**(fields | changes))
+    return Measurement(**(fields | changes))
 
 
 def test_summary_shows_every_series_and_what_it_left_out(tmp_path, monkeypatch):

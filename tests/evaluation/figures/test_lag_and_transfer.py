@@ -11,8 +11,9 @@ from nwb_latents.pipeline.evaluation.decoding.parts import parts_table
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
 from nwb_latents.pipeline.evaluation.figures.decoding import draw_lag_scan, draw_parts, draw_transfer
 from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary, draw_trajectories, draw_velocity
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
-from nwb_latents.schemas.results import Score
+from nwb_latents.schemas.measurement import Measurement
 
 SETTINGS = DecodeSettings(lag_scan_ms=(0.0, 60.0, 100.0, 140.0))
 
@@ -27,7 +28,12 @@ def decoded(session):
     rates = session[0]["rates"].values[session[0]["split"].values == "test"]
     return [
         decode_session(
-            *session, SETTINGS, reconstruction=rates, forecast=rates[:, 13:33], run="m", decoder=decoder
+            session_in_memory(*session),
+            SETTINGS,
+            reconstruction=rates,
+            forecast=rates[:, 13:33],
+            run="m",
+            decoder=decoder,
         )
         for decoder in ("ridge", "wiener")
     ]
@@ -59,7 +65,7 @@ def words(tmp_path, monkeypatch):
 
 
 def test_lags_name_the_best_of_each_decoder_and_every_signal(session, words):
-    scans = [scan_lags(*session, SETTINGS, decoder=name) for name in ("ridge", "wiener")]
+    scans = [scan_lags(session_in_memory(*session), SETTINGS, decoder=name) for name in ("ridge", "wiener")]
     rates = session[0]["rates"].values[scans[0].test]
     scores = [s for scan in scans for s in scan.decode(rates, source="reconstruction", run="m")]
     found = words(lambda path: draw_lag_scan(path, scans, scores))
@@ -75,7 +81,7 @@ def test_parts_name_conditions_and_what_the_deviation_is_from(make_session, word
     trials, continuous = make_session(n_trials=250)
     names = [f"c{i // 10 % conditions}" if conditions else "" for i in range(250)]
     trials = trials.assign_coords(condition=("trial", np.array(names, dtype=object)))
-    table = parts_table([decode_session(trials, continuous, SETTINGS)])
+    table = parts_table([decode_session(session_in_memory(trials, continuous), SETTINGS)])
     found = words(lambda path: draw_parts(path, table))
     for text in (named, "its mean over trials and bins", "r2_pooled", "100 ms", "50 test trials", "(s)"):
         assert text in found
@@ -106,10 +112,10 @@ def test_summary_tells_the_decoders_apart(decoded, words):
 
 
 def transfer(trained_on, session, value):
-    return Score(
-        run="m", session=session, recipe_id="r", metric="transfer_velocity_r2", source="latents",
-        trained_on=trained_on, lag_ms=100.0, value=value, definition="r2_uniform", split="test", n_trials=8,
-        n_samples=99, alpha=1.0,
+    return Measurement(
+        run="m", session=session, recipe_id="r", name="transfer_velocity_r2", source="latents",
+        fitted_sessions=trained_on, lag_ms=100.0, value=value, definition="r2_uniform", split="test",
+        n_trials=8, n_samples=99, decoder="ridge",
     )  # fmt: skip
 
 

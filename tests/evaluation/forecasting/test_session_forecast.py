@@ -12,6 +12,7 @@ from nwb_latents.pipeline.evaluation.forecasting.session_forecast import (
     rates_kstep_r2,
     velocity_kstep_r2,
 )
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
 
@@ -66,7 +67,7 @@ def curves(task, rates=None):
 
 
 def test_a_perfect_forecast_scores_as_the_recorded_rates(session):
-    task = prepare_forecast(*session, ForecastSettings())
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings())
     found = curves(task, task.rates[:, 13:33])
     assert found["rates", "model"].per_step == (1.0,) * 20
     assert found["velocity", "model"].per_step == found["velocity", "recorded"].per_step
@@ -76,14 +77,16 @@ def test_a_perfect_forecast_scores_as_the_recorded_rates(session):
 
 def test_the_pooled_velocity_score_is_that_of_decoding(session):
     trials, continuous = session
-    task = prepare_forecast(trials, continuous, ForecastSettings())
+    task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
     guess = task.rates[:, 13:33] + np.random.default_rng(0).normal(size=(len(task.test), 20, 20))
-    decoded = decode_session(trials, continuous, DecodeSettings(sources=("forecast",)), forecast=guess)
+    decoded = decode_session(
+        session_in_memory(trials, continuous), DecodeSettings(sources=("forecast",)), forecast=guess
+    )
     assert curves(task, guess)["velocity", "model"].pooled == decoded.scores[0].value
 
 
 def test_baselines_are_what_they_say(session):
-    task = prepare_forecast(*session, ForecastSettings(seen_bins=10, bins=5))
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
     held = np.repeat(task.rates[:, 9:10], 5, axis=1)
     found = curves(task, held)
     assert found["rates", "hold_last"].per_step == found["rates", "model"].per_step
@@ -103,7 +106,7 @@ def test_baselines_are_what_they_say(session):
 def fitted(task):
     """Every number that was learnt."""
     parts = [
-        task.ridge,
+        task.decoder,
         *(part for of in (task.of_rates, task.of_velocity) for part in (of.linear, of.condition_mean)),
     ]
     values = []
@@ -116,14 +119,14 @@ def fitted(task):
 
 def test_test_trials_have_no_part_in_what_is_fitted(session):
     trials, continuous = (dataset.copy(deep=True) for dataset in session)
-    before = fitted(prepare_forecast(trials, continuous, ForecastSettings()))
+    before = fitted(prepare_forecast(session_in_memory(trials, continuous), ForecastSettings()))
     rng = np.random.default_rng(3)
     test = np.flatnonzero(trials["split"].values == "test")
     trials["rates"].values[test] = rng.gamma(2.0, 50.0, size=trials["rates"].values[test].shape)
     for start in trials["start_bin"].values[test]:
         # The gap between trials is wider than the lag: no training trial reads these bins.
         continuous["velocity"].values[start : start + 36 + 5] = 1e4 * rng.normal(size=(41, 2))
-    after = fitted(prepare_forecast(trials, continuous, ForecastSettings()))
+    after = fitted(prepare_forecast(session_in_memory(trials, continuous), ForecastSettings()))
     assert len(before) == len(after) > 10
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -132,7 +135,7 @@ def test_without_velocity_the_rates_are_scored_alone(session):
     trials, continuous = session
     continuous = continuous.copy(deep=True)
     continuous["velocity"].values[:] = np.nan
-    task = prepare_forecast(trials, continuous, ForecastSettings())
+    task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
     result = task.result("m", task.rates[:, 13:33])
     assert {curve.quantity for curve in result.curves} == {"rates"}
     assert set(result.alphas) == {"linear_rates"}
@@ -143,11 +146,11 @@ def test_without_velocity_the_rates_are_scored_alone(session):
 def test_wrong_uses_are_refused(session):
     trials, continuous = session
     with pytest.raises(SettingsError, match="30 bins seen and 20 forecast are more than the 36"):
-        prepare_forecast(trials, continuous, ForecastSettings(seen_bins=30))
+        prepare_forecast(session_in_memory(trials, continuous), ForecastSettings(seen_bins=30))
     alone = trials.isel(trial=np.flatnonzero(trials["split"].values == "train"))
     with pytest.raises(DataError, match="42 training and 0 test trials"):
-        prepare_forecast(alone, continuous, ForecastSettings())
-    task = prepare_forecast(trials, continuous, ForecastSettings())
+        prepare_forecast(session_in_memory(alone, continuous), ForecastSettings())
+    task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
     with pytest.raises(DataError, match=r"expected \(\d+, 20, 20\), all finite"):
         task.model(np.zeros((3, 20, 20)))
     with pytest.raises(DataError, match="values that are not finite"):

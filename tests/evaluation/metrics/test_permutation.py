@@ -12,6 +12,7 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
 from nwb_latents.pipeline.evaluation.metrics.permutation import permutation_p_value, permuted_r2
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
 
 
@@ -69,7 +70,7 @@ def test_real_decoding_is_significant_and_shuffled_is_not(make_session):
     settings = DecodeSettings(n_permutations=199)
     rates = trials["rates"].values[trials["split"].values == "test"]
     real, shuffled = decode_session(
-        trials, continuous, settings, reconstruction=np.roll(rates, 3, axis=0), run="m"
+        session_in_memory(trials, continuous), settings, reconstruction=np.roll(rates, 3, axis=0), run="m"
     ).scores
     assert real.p_value == 1 / 200
     assert shuffled.p_value > 0.05
@@ -84,7 +85,7 @@ def test_the_level_holds_where_there_is_nothing_to_find():
 
 
 def test_without_permutations_no_p_value(make_session):
-    [score] = decode_session(*make_session(), DecodeSettings(n_permutations=0)).scores
+    [score] = decode_session(session_in_memory(*make_session()), DecodeSettings(n_permutations=0)).scores
     assert score.p_value is None
 
 

@@ -10,6 +10,7 @@ from nwb_latents.pipeline.evaluation.decoding.parts import parts_table
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2, r2_per_output
 from nwb_latents.pipeline.evaluation.metrics.r2_parts import r2_of_conditions, r2_of_parts, r2_over_time
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
 
 
@@ -78,13 +79,11 @@ def test_what_does_not_fit_is_refused(data):
 def test_the_table_has_every_signal_over_time_and_by_condition(make_session, tmp_path):
     trials, continuous = make_session()
     rates = trials["rates"].values[trials["split"].values == "test"]
+    session, of_model = session_in_memory(trials, continuous), {"reconstruction": rates, "run": "m"}
     decoded = [
-        decode_session(
-            trials, continuous, DecodeSettings(), reconstruction=rates, forecast=rates[:, 13:33], run="m",
-            decoder=decoder,
-        )
+        decode_session(session, DecodeSettings(), **of_model, forecast=rates[:, 13:33], decoder=decoder)
         for decoder in ("ridge", "wiener")
-    ]  # fmt: skip
+    ]
     table = parts_table(decoded)
     assert table["decoder"].values.tolist() == ["ridge"] * 3 + ["wiener"] * 3
     assert table["source"].values.tolist() == ["rates", "reconstruction", "forecast"] * 2

@@ -1,30 +1,30 @@
-"""Pairing of neural bins with the velocity at a lag."""
+"""Velocity at a lag: which sample belongs to which neural bin."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nwb_latents.pipeline.errors import SettingsError
-from nwb_latents.pipeline.evaluation.pairing import lag_in_bins, pair_velocity
+from nwb_latents.pipeline.signals.task import whole_bins
+from nwb_latents.pipeline.signals.velocity_at_lag import pair_velocity
 
 
-def continuous(n_time=50):
-    velocity = np.stack([np.arange(n_time), -np.arange(n_time)], axis=1).astype(float)
-    return xr.Dataset({"velocity": (("time", "axis"), velocity), "observed": ("time", np.ones(n_time, bool))})
+def recording(n_time=50):
+    """Return velocity and observed bins of a whole session."""
+    return np.stack([np.arange(n_time), -np.arange(n_time)], axis=1).astype(float), np.ones(n_time, bool)
 
 
-def trials(start, n_bins=6):
-    return xr.Dataset({"start_bin": ("trial", np.asarray(start))}, coords={"time": 0.02 * np.arange(n_bins)})
+def paired_with(velocity, observed, *, start, lag):
+    return pair_velocity(velocity, observed, start_bin=start, window_bins=6, lag_bins=lag)
 
 
 @settings(deadline=None)
 @given(lag=st.integers(-8, 8), start=st.lists(st.integers(10, 30), min_size=1, max_size=5))
 def test_bin_k_goes_with_the_session_bin_a_lag_later(lag, start):
-    paired = pair_velocity(trials(start), continuous(), lag_bins=lag)
+    paired = paired_with(*recording(), start=start, lag=lag)
     expected = np.asarray(start)[:, None] + np.arange(6) + lag
     assert (paired.velocity[..., 0] == expected).all()
     assert (paired.velocity[..., 1] == -expected).all()
@@ -32,28 +32,28 @@ def test_bin_k_goes_with_the_session_bin_a_lag_later(lag, start):
 
 
 def test_last_bins_take_real_samples_from_after_the_window():
-    paired = pair_velocity(trials([10]), continuous(), lag_bins=5)
+    paired = paired_with(*recording(), start=[10], lag=5)
     assert paired.velocity[0, :, 0].tolist() == [15, 16, 17, 18, 19, 20]
 
 
 def test_missing_velocity_is_masked_never_filled():
-    session = continuous()
-    session["velocity"][17, 1] = np.nan
-    paired = pair_velocity(trials([10]), session, lag_bins=5)
+    velocity, observed = recording()
+    velocity[17, 1] = np.nan
+    paired = paired_with(velocity, observed, start=[10], lag=5)
     assert paired.valid[0].tolist() == [True, True, False, True, True, True]
     assert np.isnan(paired.velocity[0, 2]).all()
 
 
 def test_bins_not_recorded_are_masked_on_either_side_of_the_pair():
-    session = continuous()
-    session["observed"][[12, 19]] = False
-    paired = pair_velocity(trials([10]), session, lag_bins=5)
+    velocity, observed = recording()
+    observed[[12, 19]] = False
+    paired = paired_with(velocity, observed, start=[10], lag=5)
     assert paired.valid[0].tolist() == [True, True, False, True, False, True]
 
 
 @pytest.mark.parametrize(("start", "lag", "expected"), [(44, 2, 4), (2, -4, 4), (44, 100, 0)])
 def test_bins_outside_the_session_are_masked_not_wrapped(start, lag, expected):
-    paired = pair_velocity(trials([start]), continuous(), lag_bins=lag)
+    paired = paired_with(*recording(), start=[start], lag=lag)
     assert paired.valid.sum() == expected
     assert np.isnan(paired.velocity[~paired.valid]).all()
 
@@ -70,7 +70,7 @@ def test_bins_outside_the_session_are_masked_not_wrapped(start, lag, expected):
     ],
 )
 def test_whole_lags(lag_ms, bin_size_s, bins):
-    assert lag_in_bins(lag_ms, bin_size_s=bin_size_s) == bins
+    assert whole_bins(lag_ms, bin_size_s=bin_size_s, name="lag_ms") == bins
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ def test_whole_lags(lag_ms, bin_size_s, bins):
 )
 def test_other_lags_are_refused_with_the_nearest_that_fit(lag_ms, nearest):
     with pytest.raises(SettingsError, match=f"whole number of 20 ms bins.*{nearest}"):
-        lag_in_bins(lag_ms, bin_size_s=0.02)
+        whole_bins(lag_ms, bin_size_s=0.02, name="lag_ms")
 
 
 @pytest.mark.parametrize("lag_ms", [float("nan"), float("inf")])
 def test_a_lag_that_is_no_time_is_refused(lag_ms):
     with pytest.raises(SettingsError, match="is no time"):
-        lag_in_bins(lag_ms, bin_size_s=0.02)
+        whole_bins(lag_ms, bin_size_s=0.02, name="lag_ms")

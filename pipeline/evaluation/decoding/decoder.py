@@ -1,0 +1,263 @@
+"""What a decoder of hand velocity is, whichever one it is.
+
+A decoder is an entry point of the group ``nwb_latents.decoders``: a subclass of `Decoder`. Everything that
+decodes (sessions, lags, transfer between sessions, streams) asks it for features of so many bins, fits it on
+training trials, and lets it predict. What it says of itself is what tables, pictures and measurements say.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.evaluation.decoding.velocity import hand_velocity_r2
+from nwb_latents.pipeline.signals.folds import group_folds
+from nwb_latents.pipeline.stores.settings import validate
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.decoding import DEFAULT_DECODER
+from nwb_latents.schemas.registry import DECODERS, UnknownPartError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+    from pydantic import BaseModel
+
+    FloatArray = NDArray[np.float64]
+
+Own = TypeVar("Own", bound=Frozen)
+
+
+class FittedDecoder(Protocol):
+    """A map from features to hand velocity, fitted on training trials."""
+
+    @property
+    def n_features(self) -> int:
+        """Features it reads."""
+
+    @property
+    def n_outputs(self) -> int:
+        """Axes of the velocity it predicts."""
+
+    @property
+    def chosen(self) -> Mapping[str, object]:
+        """What was chosen on the training trials, such as a penalty; goes into every measurement."""
+
+    @property
+    def training_r2(self) -> float | None:
+        """Cross-validated R² of the training trials; None: the fit did not cross-validate."""
+
+    def predict(self, features: ArrayLike) -> FloatArray:
+        """Return velocity, cm/s, shape ``(…, time, axis)``, of features, shape ``(…, time, feature)``."""
+
+
+@dataclass(frozen=True)
+class DecoderDescription:
+    """How tables, legends, pictures and measurements speak of a decoder.
+
+    Attributes
+    ----------
+    name
+        Name it is registered by.
+    title
+        What titles call it, e.g. ``Wiener decoder of 5 bins``.
+    suffix
+        What it adds to the names of its pictures; empty for the one that is not named.
+    dash
+        Dash of its lines, as matplotlib writes it.
+    is_filled
+        Whether its markers and bars are filled.
+    bins
+        Bins it reads, that at t included.
+    settings
+        Its settings.
+    chosen
+        What was chosen on the training trials; empty before the fit.
+    """
+
+    name: str
+    title: str
+    suffix: str
+    dash: str = "-."
+    is_filled: bool = False
+    bins: int = 1
+    settings: Mapping[str, object] = field(default_factory=dict)
+    chosen: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def tag(self) -> str:
+        """What a legend adds to the name of a signal; empty for the decoder that is not named."""
+        return f", {self.name}" if self.suffix else ""
+
+
+class Decoder(ABC, Generic[Own]):
+    """A decoder with its settings, not yet fitted.
+
+    A subclass says its `name` and how it fits. What it reads is put together for it: the rates of
+    `bins` bins, the earliest first, those of bin t last.
+
+    Attributes
+    ----------
+    name
+        Name of the entry point.
+    Settings
+        Its own settings, ``decoder_settings.NAME.…`` of the stage.
+    shared
+        Settings of the stage it takes for its own where they are not given for it alone.
+    suffix, dash, is_filled
+        As in `DecoderDescription`; a suffix of None is ``_NAME``.
+    """
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[Frozen]] = Frozen
+    shared: ClassVar[tuple[str, ...]] = ()
+    suffix: ClassVar[str | None] = None
+    dash: ClassVar[str] = "-."
+    is_filled: ClassVar[bool] = False
+
+    def __init__(self, settings: Own, *, folds: int = 5, seed: int = 0) -> None:
+        self.settings, self.folds, self.seed = settings, folds, seed
+
+    @property
+    def title(self) -> str:
+        """What titles call it."""
+        return f"{self.name.replace('_', ' ')} decoder"
+
+    @property
+    def bins(self) -> int:
+        """Bins it reads, that at t included."""
+        return 1
+
+    @abstractmethod
+    def fit(self, features: ArrayLike, velocity: ArrayLike) -> FittedDecoder:
+        """Fit on training trials.
+
+        Parameters
+        ----------
+        features
+            Rates in Hz (or latent states) of the bins it reads. Shape ``(trial, time, feature)``; not finite
+            where `velocity` is not known, at most.
+        velocity
+            Hand velocity at the lag, cm/s; NaN on any axis leaves the bin out. Shape ``(trial, time, axis)``.
+
+        Raises
+        ------
+        DataError
+            If there is too little to fit to (`pipeline.evaluation.decoding.velocity.training_samples`).
+        """
+
+    def fit_each(self, features: ArrayLike, velocities: Sequence[ArrayLike]) -> tuple[FittedDecoder, ...]:
+        """Fit several velocities, such as those at several lags, on the bins where all are known.
+
+        Parameters
+        ----------
+        features, velocities
+            As for `fit`.
+        """
+        stacked: FloatArray = np.stack([np.asarray(velocity, dtype=np.float64) for velocity in velocities])
+        known: NDArray[np.bool_] = np.all(np.isfinite(stacked), axis=(0, -1))
+        return tuple(self.fit(features, np.where(known[..., None], one, np.nan)) for one in stacked)
+
+    def training_r2(self, features: ArrayLike, velocity: ArrayLike, fitted: FittedDecoder) -> float:
+        """Return the cross-validated R² of training trials: that of the fit itself, where it has one.
+
+        Else the decoder is fitted anew without each fold of whole trials, and the ``r2_uniform`` of the
+        trials left out is averaged over the folds; NaN where one of them is not defined.
+        """
+        if fitted.training_r2 is not None:
+            return fitted.training_r2
+        x, y = np.asarray(features, dtype=np.float64), np.asarray(velocity, dtype=np.float64)
+        known: NDArray[np.bool_] = np.all(np.isfinite(y), axis=-1)
+        used = np.flatnonzero(known.any(axis=1))
+        fold = group_folds(used, folds=self.folds, seed=self.seed)
+        found = []
+        for left_out in range(self.folds):
+            kept, out = used[fold != left_out], used[fold == left_out]
+            value = hand_velocity_r2(self.fit(x[kept], y[kept]), x[out], y[out]).value
+            found.append(np.nan if value is None else value)
+        return float(np.mean(found))
+
+    def describe(self, fitted: FittedDecoder | None = None) -> DecoderDescription:
+        """Say what it is, with which settings, and after the fit what was chosen."""
+        return DecoderDescription(
+            name=self.name,
+            title=self.title,
+            suffix=f"_{self.name}" if self.suffix is None else self.suffix,
+            dash=self.dash,
+            is_filled=self.is_filled,
+            bins=self.bins,
+            settings={**self.settings.model_dump(mode="json"), "folds": self.folds, "seed": self.seed},
+            chosen={} if fitted is None else dict(fitted.chosen),
+        )
+
+
+def decoder_of(settings: BaseModel, name: str = DEFAULT_DECODER) -> Decoder[Any]:
+    """Return the decoder of a name, with what the settings of a stage say of it.
+
+    Parameters
+    ----------
+    settings
+        Settings with ``folds`` and ``seed``; ``decoder_settings`` and what the decoder shares, where they
+        have it.
+    name
+        Name of the decoder.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such decoder, or it has no such setting; the message says which is near.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
+    >>> decoder_of(DecodeSettings(history_bins=3), "wiener").describe().title
+    'Wiener decoder of 3 bins'
+    """
+    try:
+        kind: type[Decoder[Any]] = DECODERS.load(name)
+    except UnknownPartError as error:
+        raise SettingsError(str(error)) from error
+    said = settings.model_dump()
+    own: dict[str, Any] = said.get("decoder_settings", {}).get(name, {})
+    shared = {key: said[key] for key in kind.shared if key in said}
+    chosen = validate(kind.Settings, {**shared, **own}, where=f"decoder_settings.{name}")
+    return kind(chosen, folds=said["folds"], seed=said["seed"])
+
+
+def described(name: str) -> DecoderDescription:
+    """Say what the decoder of a measurement is; of one that is not installed, what its name says.
+
+    Examples
+    --------
+    >>> described("ridge").tag, described("wiener").tag, described("no_longer_here").tag
+    ('', ', wiener', ', no_longer_here')
+    """
+    if name not in DECODERS:
+        return DecoderDescription(name=name, title=name, suffix=f"_{name}")
+    kind: type[Decoder[Any]] = DECODERS.load(name)
+    return kind(kind.Settings()).describe()
+
+
+def check_bins(decoder: Decoder[Any], n_bins: int, *, where: str) -> None:
+    """Refuse a decoder that reads more bins than a signal has.
+
+    Raises
+    ------
+    SettingsError
+        If no bin of the signal has all bins it reads.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
+    >>> check_bins(decoder_of(DecodeSettings(), "wiener"), 36, where="sub-A")
+    """
+    if decoder.bins > n_bins:
+        settings = ", ".join(decoder.Settings.model_fields)
+        raise SettingsError(
+            f"{where}: the {decoder.title} reads {decoder.bins} bins, more than the {n_bins} there are, so "
+            f"that no bin has its whole history; have it read at most {n_bins} (its settings: {settings})"
+        )

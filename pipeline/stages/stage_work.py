@@ -1,0 +1,105 @@
+"""What a stage that works on sessions and runs of a catalog was asked to do, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from nwb_latents.pipeline.stages.trained_runs import Failures, file_name
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.measurements import add_measurements
+from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.events import MeasurementEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from nwb_latents.pipeline.stages.report import Report
+    from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.measurement import Measurement
+
+Settings = TypeVar("Settings", bound=Frozen)
+Result = TypeVar("Result")
+
+
+@dataclass
+class StageWork(Generic[Settings, Result]):
+    """The work of one call of a stage.
+
+    Attributes
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        Settings of the stage, as they are carried out.
+    sessions
+        Sessions worked on, all of one recipe.
+    runs
+        Runs worked on.
+    report
+        Told of everything.
+    trained
+        Run → the run, loaded.
+    results
+        What was made so far.
+    failures
+        What failed while the rest went on.
+    """
+
+    catalog_path: Path
+    settings: Settings
+    sessions: list[SessionEntry]
+    runs: list[RunEntry]
+    report: Report
+    trained: dict[str, TrainedRun] = field(default_factory=dict)
+    results: list[Result] = field(default_factory=list)
+    failures: Failures = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.failures = Failures(self.report)
+
+    @property
+    def recipe_id(self) -> str:
+        """Recipe of the sessions."""
+        return self.sessions[0].recipe_id
+
+    def session(self, entry: SessionEntry) -> Session:
+        """Open a session; its trials are in memory."""
+        return open_session(store_path(self.catalog_path, entry.store)).loaded()
+
+    def folder(self, stage: str) -> Path:
+        """Return where a stage puts what belongs to no single run."""
+        return self.catalog_path.parent / "results" / stage / file_name(self.recipe_id)
+
+
+def keep_measurements(
+    catalog_path: Path, found: Iterable[Measurement], *, runs: Iterable[RunEntry], report: Report
+) -> list[Measurement]:
+    """Add measurements to a catalog, with what it knows of their runs, and report them.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    found
+        What was measured.
+    runs
+        The runs these numbers are of.
+    report
+        Told of every one.
+
+    Returns
+    -------
+    kept
+        As they were written.
+    """
+    facts = {run.run: {"run_key": run.run_key, "model": run.model} for run in runs}
+    known = [each.model_copy(update=facts.get(each.run or "", {})) for each in found]
+    kept = add_measurements(catalog_path, known)
+    for each in kept:
+        report(MeasurementEvent.model_validate(each.model_dump()))
+    return kept
