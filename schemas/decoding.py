@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.digest import AddedLater
@@ -84,3 +84,14 @@ class DecodeSettings(Frozen):
             msg = f"needs at least two lags to compare, found {list(lags)}; lag_ms is the place for one"
             raise ValueError(msg)
         return distinct
+
+    @model_validator(mode="after")
+    def _settings_of_what_decodes(self) -> Self:
+        unused = [name for name in self.decoder_settings if name not in self.decoders]
+        if unused:
+            msg = (
+                f"decoder_settings.{unused[0]}: {unused[0]} is not among the decoders "
+                f"({', '.join(self.decoders)}); add it to decoders, or leave its settings out"
+            )
+            raise ValueError(msg)
+        return self

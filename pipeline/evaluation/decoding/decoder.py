@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.velocity import hand_velocity_r2
 from nwb_latents.pipeline.signals.folds import group_folds
 from nwb_latents.pipeline.stores.settings import validate
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.decoding import DEFAULT_DECODER
-from nwb_latents.schemas.registry import DECODERS, UnknownPartError
+from nwb_latents.schemas.registry import DECODERS, BrokenPartError, UnknownPartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,8 +104,8 @@ class Decoder(ABC, Generic[Own]):
     ----------
     name
         Name of the entry point.
-    Settings
-        Its own settings, ``decoder_settings.NAME.…`` of the stage.
+    settings_type
+        Class of its own settings, ``decoder_settings.NAME.…`` of the stage.
     shared
         Settings of the stage it takes for its own where they are not given for it alone.
     suffix, dash, is_filled
@@ -113,7 +113,7 @@ class Decoder(ABC, Generic[Own]):
     """
 
     name: ClassVar[str]
-    Settings: ClassVar[type[Frozen]] = Frozen
+    settings_type: ClassVar[type[Frozen]] = Frozen
     shared: ClassVar[tuple[str, ...]] = ()
     suffix: ClassVar[str | None] = None
     dash: ClassVar[str] = "-."
@@ -210,6 +210,8 @@ def decoder_of(settings: BaseModel, name: str = DEFAULT_DECODER) -> Decoder[Any]
     ------
     SettingsError
         If there is no such decoder, or it has no such setting; the message says which is near.
+    MachineError
+        If the decoder of another distribution is broken.
 
     Examples
     --------
@@ -217,14 +219,10 @@ def decoder_of(settings: BaseModel, name: str = DEFAULT_DECODER) -> Decoder[Any]
     >>> decoder_of(DecodeSettings(history_bins=3), "wiener").describe().title
     'Wiener decoder of 3 bins'
     """
-    try:
-        kind: type[Decoder[Any]] = DECODERS.load(name)
-    except UnknownPartError as error:
-        raise SettingsError(str(error)) from error
-    said = settings.model_dump()
+    kind, said = _kind(name), settings.model_dump()
     own: dict[str, Any] = said.get("decoder_settings", {}).get(name, {})
     shared = {key: said[key] for key in kind.shared if key in said}
-    chosen = validate(kind.Settings, {**shared, **own}, where=f"decoder_settings.{name}")
+    chosen = validate(kind.settings_type, {**shared, **own}, where=f"decoder_settings.{name}")
     return kind(chosen, folds=said["folds"], seed=said["seed"])
 
 
@@ -238,8 +236,27 @@ def described(name: str) -> DecoderDescription:
     """
     if name not in DECODERS:
         return DecoderDescription(name=name, title=name, suffix=f"_{name}")
-    kind: type[Decoder[Any]] = DECODERS.load(name)
-    return kind(kind.Settings()).describe()
+    kind = _kind(name)
+    return kind(kind.settings_type()).describe()
+
+
+def _kind(name: str) -> type[Decoder[Any]]:
+    try:
+        found: object = DECODERS.load(name)
+    except UnknownPartError as error:
+        raise SettingsError(str(error)) from error
+    except BrokenPartError as error:
+        raise MachineError(str(error)) from error
+    if isinstance(found, type) and issubclass(found, Decoder):
+        missing = [word for word in ("name",) if not hasattr(found, word)] + sorted(found.__abstractmethods__)
+        if not missing and found.name == name:
+            return found
+        fault = f"does not say its {', '.join(missing)}" if missing else f"calls itself {found.name!r}"
+    else:
+        fault = f"is {found!r}, not a class derived from Decoder"
+    raise MachineError(
+        f"the decoder {name!r} of {DECODERS.owner(name)} {fault}. Mend or uninstall that distribution."
+    )
 
 
 def check_bins(decoder: Decoder[Any], n_bins: int, *, where: str) -> None:
@@ -256,7 +273,7 @@ def check_bins(decoder: Decoder[Any], n_bins: int, *, where: str) -> None:
     >>> check_bins(decoder_of(DecodeSettings(), "wiener"), 36, where="sub-A")
     """
     if decoder.bins > n_bins:
-        settings = ", ".join(decoder.Settings.model_fields)
+        settings = ", ".join(decoder.settings_type.model_fields)
         raise SettingsError(
             f"{where}: the {decoder.title} reads {decoder.bins} bins, more than the {n_bins} there are, so "
             f"that no bin has its whole history; have it read at most {n_bins} (its settings: {settings})"

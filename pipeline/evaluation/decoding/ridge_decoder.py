@@ -71,7 +71,7 @@ class RidgeDecoder(RidgeRegression[RidgeSettings]):
     """
 
     name = "ridge"
-    Settings = RidgeSettings
+    settings_type = RidgeSettings
     suffix = ""
     dash = "-"
     is_filled = True

@@ -29,7 +29,7 @@ class WienerDecoder(RidgeRegression[WienerSettings]):
     """
 
     name = "wiener"
-    Settings = WienerSettings
+    settings_type = WienerSettings
     shared = ("alphas", "history_bins")
     dash = "--"
 
