@@ -144,6 +144,7 @@ def show_decoded(out: Output, scores: Sequence[Measurement], catalog: Path) -> N
     """Show what one decoding measured: velocity, the comparison of lags, the transfer."""
     from nwb_latents.pipeline.evaluation.decoding.across_sessions import METRIC
     from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC, TRAINING_METRIC
+    from nwb_latents.pipeline.stores.measurement_lines import measurement_folder
 
     by_name: dict[str, list[Measurement]] = {}
     for score in scores:
@@ -153,7 +154,7 @@ def show_decoded(out: Output, scores: Sequence[Measurement], catalog: Path) -> N
     _transfer_table(out, by_name.get(METRIC, []), catalog)
     if any(score.run is None for score in scores):
         folder = catalog.parent / "results" / "decode" / scores[0].recipe_id
-        out.result(f"Scores: {catalog}   Pictures: {folder}")
+        out.result(f"Measurements: {measurement_folder(catalog)}   Pictures: {folder}")
 
 
 def _scores_table(out: Output, scores: Sequence[Measurement]) -> None:
