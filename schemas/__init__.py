@@ -39,6 +39,7 @@ SCHEMAS: dict[str, str] = {
     "import_lfads_checkpoint": "nwb_latents.schemas.imports:LfadsCheckpointImport",
     "quality": "nwb_latents.schemas.quality:SessionQuality",
     "score": "nwb_latents.schemas.results:Score",
+    "stream": "nwb_latents.schemas.streaming:StreamSettings",
     "simulate": "nwb_latents.schemas.simulation:SimulateSettings",
 }
 """Schema → class."""

@@ -15,6 +15,8 @@ from nwb_latents.schemas.events import (
     RunEvent,
     SessionEvent,
     SourceEvent,
+    StreamEvent,
+    StreamTimingEvent,
 )
 
 if TYPE_CHECKING:
@@ -129,3 +131,19 @@ def _source(event: SourceEvent) -> str:
 @event_text.register
 def _phase(event: PhaseEvent) -> str:
     return f"{event.session}: {event.phase}"
+
+
+@event_text.register
+def _stream(event: StreamEvent) -> str:
+    velocity = f"velocity {event.lag_ms:g} ms later ({event.decoder})" if event.lag_ms is not None else ""
+    words = [f"{len(event.units)} units", f"bins of {event.bin_ms:g} ms", velocity]
+    return f"{event.session} through {event.run}: " + ", ".join(word for word in words if word)
+
+
+@event_text.register
+def _stream_timing(event: StreamTimingEvent) -> str:
+    late = f"{event.n_late} of {event.n_bins} bins took longer than the {event.bin_ms:g} ms they last"
+    return (
+        f"{event.n_bins} bins of {event.n_trials} trials: median {event.median_ms:.3g} ms, 99th percentile "
+        f"{event.p99_ms:.3g} ms, longest {event.max_ms:.3g} ms; {late}"
+    )

@@ -29,6 +29,7 @@ from nwb_latents.pipeline.cli.options import (
     settings_command,
 )
 from nwb_latents.pipeline.cli.recut import recut, takes
+from nwb_latents.pipeline.cli.stream import stream
 from nwb_latents.pipeline.cli.sweep import sweep
 from nwb_latents.pipeline.cli.train import ModelOption, train
 from nwb_latents.pipeline.errors import UsageError
@@ -47,6 +48,7 @@ STAGES: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "embed": embed,
     "sweep": sweep,
+    "stream": stream,
 }
 """Commands by the schema of their settings."""
 

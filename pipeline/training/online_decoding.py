@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,10 @@ import torch
 from nwb_latents.models.families.ndt import NDT
 from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of
+from nwb_latents.pipeline.evaluation.decoding.history import History
 from nwb_latents.pipeline.training.feed import hidden_units
-from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.streaming import StreamSettings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -33,7 +35,7 @@ class StreamedBin:
         Hz. Shape ``(unit,)``, float32.
     velocity
         Hand velocity `StreamingDecoder.lag_s` after the bin, cm/s. Shape ``(axis,)``, float64; None
-        without a decoder of it.
+        without a decoder of it, and until there are as many bins as the decoder reads.
     """
 
     rates: NDArray[np.float32]
@@ -95,6 +97,10 @@ class StreamingDecoder:
         if run.settings.co_smoothing and hidden is None:
             raise DataError(f"Run {run.name} was trained with hidden units: say which, as hidden=….")
         self.velocity, self.lag_s = velocity, lag_s
+        n_units = len(run.scalings[session].units)
+        self._last: deque[NDArray[np.float32]] = deque(
+            maxlen=1 if velocity is None else velocity.n_features // n_units
+        )
         self._scaling = run.scalings[session]
         self._shown = np.ones(len(self._scaling.units), bool)
         if hidden is not None:
@@ -105,6 +111,7 @@ class StreamingDecoder:
     def reset(self) -> None:
         """Begin a trial: forget the bins before."""
         self._stream.reset()
+        self._last.clear()
 
     def step(self, counts: ArrayLike) -> StreamedBin:
         """Take the counts of one bin and return its rates and the velocity they stand for.
@@ -129,38 +136,48 @@ class StreamingDecoder:
         shown = np.where(self._shown & np.isfinite(found), self._scaling.to_model(found), np.float32(0))
         per_bin = self._stream.step(torch.from_numpy(shown).to(self._dtype)).numpy()
         rates = self._scaling.to_hz(per_bin.astype(np.float32, copy=False))
-        velocity = None if self.velocity is None else self.velocity.predict(rates)
+        self._last.append(rates)
+        velocity = None
+        if self.velocity is not None and len(self._last) == self._last.maxlen:
+            velocity = self.velocity.predict(np.concatenate(self._last)[None])[0]
         return StreamedBin(rates=rates, velocity=velocity)
 
 
 def fit_streaming_decoder(
-    run: TrainedRun,
-    session: Session,
-    settings: DecodeSettings | None = None,
+    run: TrainedRun, session: Session, settings: StreamSettings | None = None
 ) -> StreamingDecoder:
-    """Fit a linear decoder of hand velocity to the rates a run gives, for use bin by bin.
+    """Return a session's streaming decoder, its velocity fitted to the rates the run gives.
 
     Parameters
     ----------
     run
         As in `StreamingDecoder`.
     session
-        One of its sessions; the decoder is fitted on the training trials.
+        One of its sessions; the decoder is fitted on the model's rates of its training trials.
     settings
-        Lag, penalties and folds; None: the defaults, velocity 100 ms after the activity.
+        Decoder, lag and folds, or no velocity; None: the defaults, velocity 100 ms after the activity.
 
     Raises
     ------
     DataError
         As in `StreamingDecoder`, or if no velocity was recorded.
     SettingsError
-        If the lag is not a whole number of bins.
+        If the lag is not a whole number of bins, or there is no such decoder or setting of it.
     """
-    settings = settings or DecodeSettings()
+    settings = settings or StreamSettings()
     hidden = hidden_units(session.trials, run.settings)
-    StreamingDecoder(run, session.name, hidden=hidden)  # what cannot be streamed is refused before the fit
-    train = session.select(session.rows("train"))
-    paired = train.velocity(settings.lag_ms)
-    decoder = decoder_of(settings).fit(run.reconstruct(session.name, train.trials), paired.velocity)
+    plain = StreamingDecoder(run, session.name, hidden=hidden)
+    if not settings.velocity:
+        return plain
+    decoder = decoder_of(settings, settings.decoder)
+    check_bins(decoder, session.n_bins, where=session.name)
+    train = session.select(session.rows("train", purpose="the decoder of the velocity"))
+    rates = np.asarray(run.reconstruct(session.name, train.trials), dtype=np.float64)
+    features, known, cut = History(decoder.bins).features(rates)
+    velocity = np.where(known[..., None], train.velocity(settings.lag_ms).velocity[:, cut:], np.nan)
+    try:
+        fitted = decoder.fit(features, velocity)
+    except DataError as error:
+        raise DataError(f"{session.name}: {error}. Or decode without velocity (--no-velocity).") from error
     lag_s = session.lag_bins(settings.lag_ms) * session.bin_size_s
-    return StreamingDecoder(run, session.name, velocity=decoder, lag_s=lag_s, hidden=hidden)
+    return StreamingDecoder(run, session.name, velocity=fitted, lag_s=lag_s, hidden=hidden)

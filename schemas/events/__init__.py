@@ -26,6 +26,7 @@ from nwb_latents.schemas.events.findings import (
     FailureEvent,
     ModelEvent,
 )
+from nwb_latents.schemas.events.streaming import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.work import (
     BoardCell,
     BytesEvent,
@@ -53,6 +54,7 @@ __all__ = [
     "EVENTS",
     "EVENTS_VERSION",
     "ArchivedFile",
+    "BinEvent",
     "BoardCell",
     "BytesEvent",
     "CatalogRunEvent",
@@ -80,6 +82,8 @@ __all__ = [
     "RunEvent",
     "SessionEvent",
     "SourceEvent",
+    "StreamEvent",
+    "StreamTimingEvent",
     "SubmissionEvent",
     "SubmissionScoresEvent",
     "events_schema",
@@ -105,6 +109,9 @@ EVENTS: tuple[type[Event], ...] = (
     SubmissionEvent,
     ProblemEvent,
     SubmissionScoresEvent,
+    StreamEvent,
+    BinEvent,
+    StreamTimingEvent,
     ProgressEvent,
     BytesEvent,
     PhaseEvent,

@@ -51,30 +51,12 @@ class TableExporter(Exporter[TableExport]):
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
+def lab(plug, monkeypatch) -> Path:
     """Return a folder of another distribution that is installed: its module can be changed."""
-    folder = tmp_path / "site"
-    about = folder / "lab_tables-0.3.dist-info"
-    about.mkdir(parents=True)
-    (folder / "lab_tables.py").write_text(CODE)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-tables\nVersion: 0.3\n")
-    (about / "entry_points.txt").write_text(
-        "[nwb_latents.exporters]\ntable = lab_tables:TableExporter\nbroken = lab_tables:Missing\n"
-    )
-    monkeypatch.syspath_prepend(folder)
+    parts = {"table": "lab_tables:TableExporter", "broken": "lab_tables:Missing"}
+    folder = plug("lab_tables", CODE, version="0.3", exporters=parts)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    forget()
-    yield folder
-    monkeypatch.undo()
-    sys.modules.pop("lab_tables", None)
-    forget()
-
-
-def forget() -> None:
-    from nwb_latents.schemas import registry
-
-    registry._by_name.cache_clear()
-    EXPORTERS._loaded.clear()
+    return folder
 
 
 @pytest.fixture
@@ -91,7 +73,7 @@ def test_its_file_has_its_suffix_and_a_note_beside_it_says_what_it_was_made_of(l
     assert made.path.parent.parent == catalog.parent / "exports" / "table"
     float(made.path.read_text().split()[0])
     beside = json.loads(origin_path(made.path).read_text())
-    assert (beside["exporter"], beside["distribution"]) == ("table", "lab-tables 0.3")
+    assert (beside["exporter"], beside["distribution"]) == ("table", "lab_tables 0.3")
     assert beside["store_key"] == made.entry.store_key
     assert beside["source_digest"].startswith("sha256:")
     assert beside["export_settings"] == {"digits": 3}
@@ -200,9 +182,9 @@ def test_one_that_cannot_be_loaded_is_said_and_the_others_work(lab, catalog, pip
     assert listed.returncode == 0
     assert "Cannot be used" in listed.stdout
     used = pipeline_command("export", "broken", "--catalog", catalog)
-    assert (used.returncode, "lab-tables 0.3" in used.stderr) == (5, True)
+    assert (used.returncode, "lab_tables 0.3" in used.stderr) == (5, True)
     assert "Traceback" not in used.stderr
-    with pytest.raises(MachineError, match=r"'broken' of lab-tables 0\.3"):
+    with pytest.raises(MachineError, match=r"'broken' of lab_tables 0\.3"):
         export(catalog, "broken")
     assert export(catalog, "nlb")[0].status == "done"
 
@@ -227,7 +209,7 @@ def test_one_that_leaves_no_file_fails_its_session(lab, catalog):
         CODE.replace("path.write_text(", "path.with_suffix('.txt').write_text(")
     )
     with pytest.raises(
-        PartialFailure, match=r"table of lab-tables 0\.3 was to write this file and left .*\.txt"
+        PartialFailure, match=r"table of lab_tables 0\.3 was to write this file and left .*\.txt"
     ):
         export(catalog, "table")
     assert not list((catalog.parent / "exports").rglob("*.csv*"))

@@ -1,0 +1,33 @@
+"""Settings of `pipeline run stream`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.decoding import DEFAULT_DECODER, DecoderName, DecodeSettings
+
+_DECODE = DecodeSettings.model_fields
+
+
+class StreamSettings(Frozen):
+    """Bin-by-bin decoding: what is given for every bin, and the decoder of hand velocity."""
+
+    rates: bool = Field(default=True, description="Give the rates of the units, Hz.")
+    velocity: bool = Field(
+        default=True,
+        description="Give the hand velocity, cm/s; its decoder is fitted on the training trials first.",
+    )
+    decoder: DecoderName = Field(
+        DEFAULT_DECODER, description="Decoder from the model's rates to hand velocity."
+    )
+    decoder_settings: dict[DecoderName, dict[str, Any]] = Field(
+        default_factory=dict, description=_DECODE["decoder_settings"].description
+    )
+    lag_ms: float = Field(
+        100.0, description="Velocity is that so long after the bin, ms; a whole number of bins."
+    )
+    folds: int = Field(5, ge=2, description="Folds of the cross-validation over training trials.")
+    seed: int = Field(0, ge=0, description="Seed of the fold assignment.")
