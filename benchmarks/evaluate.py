@@ -22,8 +22,10 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
+from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
 from nwb_latents.pipeline.evaluation.nlb.velocity import NLB_ALPHAS
-from nwb_latents.pipeline.evaluation.scored_session import prepare_yardstick
+from nwb_latents.pipeline.evaluation.scored_session import prepare_session
+from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.sources.simulator import simulate_dandiset
 from nwb_latents.pipeline.stages.evaluate import evaluate
@@ -42,7 +44,7 @@ from nwb_latents.schemas.training import TrainSettings
 TARGET_S = 60.0
 MODELS = ("mdssm", "ndt", "node_sae")
 PLAIN_SESSIONS = 4
-SETTINGS = EvaluateSettings(metrics=("velocity_r2", "co_bps"), baselines=())
+SETTINGS = EvaluateSettings(metrics=("nlb_velocity_r2", "co_bps"), baselines=())
 
 
 def prepare(folder: Path, n_sessions: int) -> Path:
@@ -65,17 +67,17 @@ def prepare(folder: Path, n_sessions: int) -> Path:
     return catalog
 
 
-def plain_scores(prediction: Any, yardstick: Any) -> tuple[float, float]:
+def plain_scores(prediction: Any, session: Any) -> tuple[float, float]:
     """Score as a user would with scikit-learn and a loop over units."""
-    velocity = [part.reshape(-1, 2) for part in yardstick.velocity]
+    velocity = [part.reshape(-1, 2) for part in session.velocity]
     known = [np.isfinite(part).all(axis=1) for part in velocity]
     features = [part.reshape(-1, part.shape[2]) for part in (prediction.train, prediction.eval)]
     search = GridSearchCV(Ridge(), {"alpha": NLB_ALPHAS}).fit(features[0][known[0]], velocity[0][known[0]])
     r2 = search.score(features[1][known[1]], velocity[1][known[1]])
-    n_in = yardstick.answers.eval_heldin.shape[2]
+    n_in = session.n_heldin
     gain = spikes = 0.0
-    for unit in range(yardstick.n_heldout):
-        n, rate = yardstick.answers.eval_heldout[..., unit], prediction.eval[..., n_in + unit]
+    for unit in range(session.n_heldout):
+        n, rate = session.answers.eval_heldout[..., unit], prediction.eval[..., n_in + unit]
         null = n.mean()
         gain += ((null - n * np.log(null)) - (rate - n * np.log(rate))).sum()
         spikes += n.sum()
@@ -86,20 +88,22 @@ def beside_plain(catalog: Path) -> tuple[float, float]:
     """Time both ways on the same rates, in turn. Returns seconds of each."""
     entries = list(read_catalog(catalog).sessions.values())[:PLAIN_SESSIONS]
     run = load_run(catalog.parent / "runs" / "ndt", device="cpu")
+    metrics, _ = known_metrics(SETTINGS.metrics)
     plain = ours = 0.0
     for entry in entries:
-        store = store_path(catalog, entry.store)
-        session = open_session(store).loaded()
-        yardstick = prepare_yardstick(session, SETTINGS)
-        prediction, _ = spike_rates.run_rates(run, session, yardstick.answers)
+        stored = open_session(store_path(catalog, entry.store)).loaded()
+        session = prepare_session(stored, SETTINGS, forward=False)
+        prediction, _ = spike_rates.run_rates(run, stored, session.answers)
+        made = SourceOutput(rates=prediction)
         for _ in range(2):
             begun = time.perf_counter()
-            found = plain_scores(prediction, yardstick)
+            found = plain_scores(prediction, session)
             plain += time.perf_counter() - begun
             begun = time.perf_counter()
-            scored = yardstick.score(prediction).metrics
+            measured = [session.measure(metric, "reconstruction", made) for metric in metrics]
             ours += time.perf_counter() - begun
-        values = scored["velocity_r2"].value, scored["co_bps"].value
+        by_name = {each.metric.name: each.interval.value for each in measured}
+        values = by_name["nlb_velocity_r2"], by_name["co_bps"]
         assert np.allclose(found, values, rtol=0, atol=1e-9), (found, values)
     return plain, ours
 
@@ -134,7 +138,7 @@ def main() -> None:
     units = [entry.n_units for entry in read_catalog(catalog).sessions.values()]
     print(
         f"{len(units)} sessions of {min(units)} to {max(units)} units, {len(MODELS)} models, {len(done)} "
-        f"evaluations, {torch.get_num_threads()} threads"
+        f"measurements, {torch.get_num_threads()} threads"
     )
     verdict = "met" if seconds < TARGET_S else "MISSED"
     print(f"pipeline run evaluate        {seconds:7.1f} s   {verdict} (< {TARGET_S:g} s)")

@@ -43,6 +43,7 @@ SETTINGS: dict[str, str] = {
 """Name of a settings class → its module below `nwb_latents.schemas`."""
 
 BESIDE: dict[str, dict[str, dict[str, Any]]] = {
+    "EvaluateSettings": {"metrics": {"metrics": ["co_bps"]}},
     "GNOCCHISettings": {"channels": {"channels": 32}, "groups": {"groups": 4}, "kernel": {"kernel": 7}},
     "HNETSettings": {"observed": {"start_bins": 1}},
     "IngestRecipe": {

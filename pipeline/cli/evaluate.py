@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -25,7 +25,10 @@ from nwb_latents.pipeline.cli.options import (
     device_of,
     given,
 )
-from nwb_latents.pipeline.errors import PartialFailure, UsageError
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from nwb_latents.pipeline.evaluation.metrics.metric import Metric
 
 MetricOption = Annotated[
     list[str] | None,
@@ -54,7 +57,7 @@ def evaluate(
         Path | None,
         typer.Option(
             "--truth",
-            help="Folder `pipeline simulate` wrote: adds the oracle, rate R² and state R².",
+            help="Folder `pipeline simulate` wrote: adds the oracle and metrics against the truth.",
             metavar="DIR",
         ),
     ] = None,
@@ -70,7 +73,7 @@ def evaluate(
     """Measure runs and baselines on test trials: bits per spike, decoding, PSTHs, forecasts.
 
     All runs of the sessions' recipe, beside baselines that need no training, with bootstrap intervals over
-    trials. What is in the catalog already is not measured again. `pipeline leaderboard` compares.
+    trials. What was measured already is not measured again. `pipeline leaderboard` compares.
     """
     from nwb_latents.pipeline.stages.evaluate import evaluate as stage
     from nwb_latents.pipeline.stores.settings import settings_from
@@ -103,7 +106,10 @@ def leaderboard(
     by: Annotated[
         str | None,
         typer.Option(
-            "--by", help="Metric that orders the rows; default: the first there is.", metavar="METRIC"
+            "--by",
+            help="Metric that orders the rows, e.g. velocity_r2 or, of forecasts, velocity_r2:forecast; "
+            "default: the first there is.",
+            metavar="METRIC",
         ),
     ] = None,
     phase: PhaseOption = None,
@@ -121,43 +127,74 @@ def leaderboard(
     One table per dandiset, recipe and settings. The CSV file holds every session and seed by itself.
     """
     from nwb_latents.pipeline.stages.leaderboard import leaderboard as stage
-    from nwb_latents.schemas.evaluation import METRICS
+    from nwb_latents.schemas.registry import METRICS
 
-    if by is not None and by not in METRICS:
-        raise UsageError(f"--by: expected one of {', '.join(METRICS)}, found {by!r}.")
     if phase not in {None, "test", "val"}:
         raise UsageError(f"--phase: expected test or val, found {phase!r}.")
     if output is not None and output.suffix.lstrip(".") not in FORMATS:
         raise UsageError(f"--output: expected a name ending in .csv, .md or .html, found {output.name!r}.")
     with Output(json_lines=json_lines) as out:
-        made = stage(
-            catalog,
-            sessions=tuple(session or ("*",)),
-            recipe_id=recipe_id,
-            phase=cast("Any", phase),
-            ranked_by=cast("Any", by),
-            output=output,
-            report=out,
-        )
+        try:
+            made = stage(
+                catalog,
+                sessions=tuple(session or ("*",)),
+                recipe_id=recipe_id,
+                phase=cast("Any", phase),
+                ranked_by=by,
+                output=output,
+                report=out,
+            )
+        except DataError as error:
+            if by is None or by.partition(":")[0] in METRICS:
+                raise
+            raise UsageError(f"--by: {error}") from error
         if output is None:
             _print(out, made)
         else:
             out.result(f"Leaderboard: {output}")
 
 
-def _lists(metric: list[str] | None, baseline: list[str] | None) -> dict[str, tuple[str, object]]:
-    from nwb_latents.schemas.evaluation import METRICS, BaselineName
+def metrics_text() -> str:
+    """Return what can be measured and held against, as text: name, and what it is."""
+    from nwb_latents.pipeline.cli.options import two_columns
+    from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+    from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
 
-    asked = (("metrics", "--metric", metric, tuple(METRICS)), ("baselines", "--baseline", baseline, None))
+    metrics, broken = known_metrics()
+    rows = [
+        *((metric.name, f"{metric.meaning} [{_reading(metric)}]") for metric in metrics),
+        *((name, f"cannot be had: {reason}") for name, reason in broken.items()),
+    ]
+    baselines = [(baseline.name, baseline.meaning) for baseline in BASELINES.values()]
+    return "\n\n".join([
+        "\n".join(["Metrics (--metric NAME)", "", *two_columns(rows)]),
+        "\n".join(["Baselines (--baseline NAME; none: no baseline)", "", *two_columns(baselines)]),
+    ])  # fmt: skip
+
+
+def _reading(metric: Metric) -> str:
+    words = [metric.shown_unit, f"{metric.better} is better", f"source: {metric.source}"]
+    return "; ".join(word for word in words if word and word != "source: ")
+
+
+def _lists(metric: list[str] | None, baseline: list[str] | None) -> dict[str, tuple[str, object]]:
+    from nwb_latents.schemas.registry import METRICS, UnknownPartError
+
     found: dict[str, tuple[str, object]] = {}
-    for key, option, words, known in asked:
+    for key, option, words in (("metrics", "--metric", metric), ("baselines", "--baseline", baseline)):
         if words is None:
             continue
-        names = known or get_args(BaselineName)
-        for word in words:
-            if word not in (*names, "none"):
-                raise UsageError(f"{option}: expected one of {', '.join(names)}, found {word!r}.")
-        found[option] = (key, [word for word in words if word != "none"])
+        names = [word for word in words if word != "none"]
+        try:
+            if key == "metrics":
+                names = [METRICS.check(name) for name in names]
+            else:
+                from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
+
+                names = [one.name for one in known_baselines(names)]
+        except (UnknownPartError, SettingsError) as error:
+            raise UsageError(f"{option}: {error}") from error
+        found[option] = (key, names)
     return found
 
 
@@ -171,9 +208,9 @@ def _tables(out: Output, done: Any, catalog: Path) -> None:
 
 
 def _print(out: Output, made: Any) -> None:
-    from nwb_latents.pipeline.evaluation.leaderboard_files import legend, table, title
+    from nwb_latents.pipeline.evaluation.leaderboard_files import legend, protocol, table, title
 
     for board in made:
-        out.table(title(board), *table(board, is_short=True))
+        out.table("\n".join([title(board), *protocol(board)]), *table(board, is_short=True))
         for line in legend(board, is_short=True):
             out.result(f"  {line}")

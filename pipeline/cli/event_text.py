@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.schemas.events import (
     GenerationEvent,
+    MetricEvent,
     NoteEvent,
     PhaseEvent,
     PlanEvent,
@@ -126,6 +127,12 @@ def _retry(event: RetryEvent) -> str:
 def _source(event: SourceEvent) -> str:
     of = f"{event.source} on {event.session}" if event.session else event.source
     return f"{of}: {event.status} ({event.reason})"
+
+
+@event_text.register
+def _metric(event: MetricEvent) -> str:
+    of = f" of {event.source} on {event.session}" if event.source else ""
+    return f"metric {event.metric}{of}: {event.status} ({event.reason})"
 
 
 @event_text.register

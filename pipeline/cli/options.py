@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from nwb_latents.pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from nwb_latents.schemas.training import Device
 
@@ -122,7 +122,9 @@ def device_of(word: str) -> Device:
     return cast("Device", word)
 
 
-def settings_command(schema: str, *, takes: Callable[[str], bool] | None = None) -> type[TyperCommand]:
+def settings_command(
+    schema: str, *, takes: Callable[[str], bool] | None = None, also: Callable[[], str] | None = None
+) -> type[TyperCommand]:
     """Return a command class whose help lists the settings of `schema` with defaults and units.
 
     The schema is loaded only when that help is asked for.
@@ -133,11 +135,14 @@ def settings_command(schema: str, *, takes: Callable[[str], bool] | None = None)
         Name of the schema.
     takes
         Whether the command takes a setting, by its key; default: it takes all.
+    also
+        Returns what stands before the settings; called only when that help is asked for.
     """
 
     class SettingsCommand(TyperCommand):
         def get_help(self, ctx: Any) -> str:
-            return f"{super().get_help(ctx)}\n\n{settings_text(schema, takes=takes)}"
+            between = f"{also()}\n\n" if also is not None else ""
+            return f"{super().get_help(ctx)}\n\n{between}{settings_text(schema, takes=takes)}"
 
     return SettingsCommand
 
@@ -147,15 +152,25 @@ def settings_text(schema: str, *, takes: Callable[[str], bool] | None = None) ->
     from nwb_latents.schemas import schema_class
 
     rows = [row for row in _rows(schema_class(schema), "") if takes is None or takes(row[0])]
-    width = min(44, max(len(f"{name} [{default}]") for name, default, _ in rows) + 2)
     title = (
         f"Settings (--set KEY=VALUE, or a YAML file; schema: pipeline schema {schema})"
         if takes is None
         else f"Settings it takes (--set KEY=VALUE; a part of: pipeline schema {schema})"
     )
-    lines = [title, ""]
-    for name, default, description in rows:
-        head = f"{name} [{default}]"
+    return "\n".join([title, "", *two_columns([(f"{name} [{value}]", about) for name, value, about in rows])])
+
+
+def two_columns(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Return lines of names with what they are beside them.
+
+    Examples
+    --------
+    >>> two_columns([("a", "first"), ("bcd", "second")])
+    ['  a    first', '  bcd  second']
+    """
+    width = min(44, max(len(head) for head, _ in rows) + 2)
+    lines = []
+    for head, description in rows:
         wrapped = _wrap(description, 108 - width)
         if len(head) >= width:
             lines.append(f"  {head}")
@@ -163,7 +178,7 @@ def settings_text(schema: str, *, takes: Callable[[str], bool] | None = None) ->
         else:
             lines.append(f"  {head:{width}}{wrapped[0]}")
             lines += [f"  {'':{width}}{line}" for line in wrapped[1:]]
-    return "\n".join(lines)
+    return lines
 
 
 def _wrap(text: str, width: int) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 from nwb_latents.pipeline.cli.align import align
 from nwb_latents.pipeline.cli.decode import decode
 from nwb_latents.pipeline.cli.embed import embed
-from nwb_latents.pipeline.cli.evaluate import evaluate
+from nwb_latents.pipeline.cli.evaluate import evaluate, metrics_text
 from nwb_latents.pipeline.cli.forecast import forecast
 from nwb_latents.pipeline.cli.ingest import (
     MAIN_ARCHIVE,
@@ -52,8 +52,11 @@ STAGES: dict[str, Callable[..., None]] = {
 }
 """Commands by the schema of their settings."""
 
+PARTS: dict[str, Callable[[], str]] = {"evaluate": metrics_text}
+"""What a command can be given by name, for its help."""
+
 for schema, stage in STAGES.items():
-    app.command(cls=settings_command(schema))(stage)
+    app.command(cls=settings_command(schema, also=PARTS.get(schema)))(stage)
 app.command(cls=settings_command("recipe", takes=takes))(recut)
 
 

@@ -1,28 +1,40 @@
-"""Comparison of models and baselines over sessions, from the evaluations in a catalog.
+"""Comparison of models and baselines over sessions, from what was measured of them.
 
-One board per dandiset, recipe, phase and settings: only what was measured alike stands side by side.
+One board per dandiset, recipe, phase and settings: only what was measured alike stands side by side. Every
+step works on whole columns of the table of measurements, of which there may be hundreds of thousands.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.schemas.evaluation import METRICS
+from nwb_latents.pipeline.evaluation.metrics.metric import Metric
+from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-    from nwb_latents.schemas.evaluation import MetricName
-    from nwb_latents.schemas.results import Evaluation, MetricValue
+    from nwb_latents.pipeline.evaluation.metrics.metric import Part
 
+STAGE = "evaluate"
+"""Whose measurements are compared."""
 
-FALLBACK: MetricName = "velocity_r2"
-"""Orders a board without any metric."""
+NEEDED = (
+    "name", "value", "low", "high", "level", "unit", "definition", "session", "recipe_id", "store_key",
+    "split", "source", "is_baseline", "run", "run_key", "label", "group", "seed", "stage", "decoder",
+    "fitted_on", "lag_ms", "seen_bins", "bins", "settings_digest", "details", "time",
+)  # fmt: skip
+"""Columns of the table of measurements that a board is made of."""
+
+_BOARD = ["dandiset", "recipe_id", "split", "settings_digest"]
+_PLACE = ["is_baseline", "owner", "session", "recipe_id", "split"]
+_CIRCUMSTANCES = ["settings_digest", "store_key", "run_key", "baseline_digest"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,36 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A metric of one part of the sources.
+
+    Attributes
+    ----------
+    key
+        Its name; ``velocity_r2:forecast`` where a metric has several parts and this is not the first.
+    metric
+        What it is a metric of.
+    part
+        What of the sources it scores.
+    is_known
+        Whether the metric is installed here; else it is described by what its records say.
+    protocol
+        What was fitted on what, at which lag, with how many bins seen and forecast; empty: nothing was.
+    """
+
+    key: str
+    metric: Metric
+    part: Part
+    is_known: bool = True
+    protocol: str = ""
+
+    @property
+    def title(self) -> str:
+        """What stands at its head."""
+        return self.metric.title + ("" if self.key == self.metric.name else f", {self.part}")
+
+
+@dataclass(frozen=True)
 class Row:
     """A baseline, or all runs that differ in their seed alone.
 
@@ -63,14 +105,14 @@ class Row:
     n_sessions
         Sessions it was evaluated on.
     cells
-        By metric; without those it has for no session.
+        By key of the column; without those it has for no session.
     """
 
     label: str
     is_baseline: bool
     sources: tuple[str, ...]
     n_sessions: int
-    cells: Mapping[MetricName, Cell]
+    cells: Mapping[str, Cell]
 
 
 @dataclass(frozen=True)
@@ -85,12 +127,12 @@ class Board:
         How it was measured.
     sessions
         Ids of all sessions in it.
-    metrics
-        Those at least one row has, in the order of `METRICS`.
+    columns
+        Those at least one row has, in the order of tables.
     rows
         Best first, by `ranked_by`; rows without it last, rows of fewer sessions after those of all.
     ranked_by
-        Metric of the order.
+        Key of the column of the order; empty: there is no column.
     level
         Share of resamples the intervals hold.
     """
@@ -100,28 +142,85 @@ class Board:
     phase: str
     settings_digest: str
     sessions: tuple[str, ...]
-    metrics: tuple[MetricName, ...]
+    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    ranked_by: MetricName
+    ranked_by: str
     level: float
+
+    def is_best(self, row: Row, column: Column) -> bool:
+        """Whether a row is the best of the runs by a metric; only rows of all sessions are compared.
+
+        Parameters
+        ----------
+        row, column
+            Of this board.
+        """
+        runs = [each for each in self.rows if not each.is_baseline and self._is_whole(each, column)]
+        if row.is_baseline or not self._is_whole(row, column):
+            return False
+        sign = column.metric.sign
+        return row.cells[column.key].value * sign == max(each.cells[column.key].value * sign for each in runs)
+
+    def _is_whole(self, row: Row, column: Column) -> bool:
+        return column.key in row.cells and row.cells[column.key].n_sessions == len(self.sessions)
+
+
+def measurement_table(measurements: Iterable[Measurement]) -> pd.DataFrame:
+    """Return records as a table, as `pipeline.stores.measurements.read_measurements` reads them."""
+    fields = Measurement.model_fields
+    whole = [name for name, field in fields.items() if field.annotation in (int, int | None)]
+    made = pd.DataFrame([each.model_dump() for each in measurements], columns=list(fields))
+    return made.astype(dict.fromkeys(whole, "Int64"))
+
+
+def current_evaluations(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the measurements of evaluations that count.
+
+    Of a source, session, recipe and split, these are the ones measured under the same circumstances as the
+    latest: what was measured of another run of the same name, another store or with other settings is past.
+
+    Parameters
+    ----------
+    table
+        Measurements with the columns `NEEDED`, in order of time.
+
+    Returns
+    -------
+    table
+        With the further columns ``owner`` (name of the run, or of the baseline), ``part`` and
+        ``baseline_digest``.
+    """
+    mine = table[table["stage"] == STAGE].copy()
+    is_baseline = mine["is_baseline"].astype(bool)
+    mine["is_baseline"] = is_baseline
+    mine["owner"] = mine["run"].where(mine["run"].notna(), mine["source"])
+    latents = (mine["source"] == "latents") & ~is_baseline
+    mine["part"] = np.select([mine["bins"].notna(), latents], ["forecast", "latents"], "reconstruction")
+    digests = [_digest_of(said) for said in mine["details"]]
+    mine["baseline_digest"] = np.array(digests, dtype=object)
+    circumstances = _codes(mine, _CIRCUMSTANCES)
+    place = _codes(mine, _PLACE)
+    latest = pd.Series(circumstances).groupby(place).transform("last").to_numpy()
+    mine = mine[circumstances == latest]
+    return mine[~mine.duplicated([*_PLACE, "name", "part"], keep="last")]
 
 
 def boards(
-    evaluations: Iterable[Evaluation],
+    table: pd.DataFrame,
     *,
     dandisets: Mapping[tuple[str, str], str] | None = None,
-    ranked_by: MetricName | None = None,
+    ranked_by: str | None = None,
 ) -> list[Board]:
     """Put side by side what was measured alike.
 
     Parameters
     ----------
-    evaluations
-        Of any runs, baselines and sessions.
+    table
+        Measurements with the columns `NEEDED`, of any runs, baselines and sessions, in order of time.
     dandisets
         Session id and recipe id → dandiset; what is not in it comes from files.
     ranked_by
-        Metric by which rows are ordered; default: the first of `METRICS` that a run has.
+        Key of the column by which rows are ordered; default: the first that a run has.
 
     Returns
     -------
@@ -138,92 +237,157 @@ def boards(
     Sessions are independent: the half-widths of their intervals over trials add in quadrature and are divided
     by the number of sessions. Seeds share their trials: their half-widths are averaged.
     """
-    places = dandisets or {}
-    alike: dict[tuple[str, str, str, str], list[Evaluation]] = defaultdict(list)
-    for each in evaluations:
-        where = places.get((each.session, each.recipe_id), "files")
-        alike[where, each.recipe_id, each.phase, each.settings_digest].append(each)
-    if not alike:
+    current = current_evaluations(table)
+    if current.empty:
         raise DataError("Nothing was evaluated yet. Run `pipeline run evaluate` first.")
-    made = [_board(key, mine, ranked_by) for key, mine in sorted(alike.items())]
-    if ranked_by is not None and not any(ranked_by in board.metrics for board in made):
-        has = ", ".join(dict.fromkeys(name for board in made for name in board.metrics))
-        raise DataError(f"No evaluation has the metric {ranked_by}; they have: {has or 'none'}.")
+    current["dandiset"] = in_dandisets(current, dandisets or {})
+    columns = _columns(current)
+    made = [
+        _board(key, mine, columns, ranked_by)
+        for key, mine in current.groupby(_BOARD, observed=True, sort=True)
+    ]
+    if ranked_by is not None and not any(ranked_by == each.key for board in made for each in board.columns):
+        has = list(dict.fromkeys(each.key for board in made for each in board.columns))
+        near = difflib.get_close_matches(ranked_by, has, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ";"
+        raise DataError(
+            f"No evaluation has the metric {ranked_by}{hint} they have: {', '.join(has) or 'none'}."
+        )
     return made
 
 
+def in_dandisets(table: pd.DataFrame, dandisets: Mapping[tuple[str, str], str]) -> list[str]:
+    """Return the dandiset of each row, ``"files"`` where there is none."""
+    pairs = zip(table["session"], table["recipe_id"], strict=True)
+    return [dandisets.get(pair, "files") for pair in pairs]
+
+
 def _board(
-    key: tuple[str, str, str, str], evaluations: list[Evaluation], ranked_by: MetricName | None
+    key: tuple[Hashable, ...], mine: pd.DataFrame, columns: Sequence[Column], ranked_by: str | None
 ) -> Board:
-    groups: dict[tuple[bool, str], list[Evaluation]] = defaultdict(list)
-    for each in evaluations:
-        groups[each.is_baseline, each.group].append(each)
+    sessions = tuple(sorted(set(mine["session"])))
+    groups = dict(list(mine.groupby(["is_baseline", "group"], observed=True, sort=False)))
     labels = _labels(groups)
-    rows = [_row(labels[group], mine) for group, mine in groups.items()]
-    metrics = tuple(name for name in METRICS if any(name in row.cells for row in rows))
-    of_runs = [name for name in metrics if any(name in row.cells for row in rows if not row.is_baseline)]
-    order = next(iter(of_runs or metrics), FALLBACK) if ranked_by is None else ranked_by
-    sessions = tuple(sorted({each.session for each in evaluations}))
+    rows = [_row(labels[group], group[0], part, columns) for group, part in groups.items()]
+    present = [column for column in columns if any(column.key in row.cells for row in rows)]
+    of_runs = [c for c in present if any(c.key in row.cells for row in rows if not row.is_baseline)]
+    first = next((column.key for column in of_runs or present), "")
+    order = first if ranked_by is None else ranked_by
+    sign = next((column.metric.sign for column in present if column.key == order), 1)
 
     def rank(row: Row) -> tuple[bool, bool, float]:
         cell = row.cells.get(order)
-        return (cell is None, row.n_sessions < len(sessions), -cell.value if cell else 0.0)
+        return (cell is None, row.n_sessions < len(sessions), -sign * cell.value if cell else 0.0)
 
+    dandiset, recipe_id, phase, settings_digest = (str(part) for part in key)
     return Board(
-        *key,
+        dandiset,
+        recipe_id,
+        phase,
+        settings_digest,
         sessions=sessions,
-        metrics=metrics,
+        columns=tuple(_with_protocol(column, mine) for column in present),
         rows=tuple(sorted(rows, key=rank)),
         ranked_by=order,
-        level=evaluations[0].level,
+        level=float(mine["level"].dropna().iloc[0]) if mine["level"].notna().any() else float("nan"),
     )
 
 
-def _labels(groups: Mapping[tuple[bool, str], Sequence[Evaluation]]) -> dict[tuple[bool, str], str]:
+def _columns(current: pd.DataFrame) -> list[Column]:
+    """Return the columns of all that has a value, in the order of tables."""
+    from nwb_latents.pipeline.evaluation.metrics.known import metrics_by_name  # noqa: PLC0415
+
+    known = metrics_by_name()
+    found = []
+    defined = current[current["value"].notna()]
+    for name, part in dict.fromkeys(zip(defined["name"], defined["part"], strict=True)):
+        metric = known.get(name) or _described(name, part, current)
+        key = name if part == metric.parts[0] or part not in metric.parts else f"{name}:{part}"
+        found.append(Column(key, metric, part, is_known=name in known))
+    place = {name: number for number, name in enumerate(known)}
+    return sorted(found, key=lambda c: (place.get(c.metric.name, len(place)), c.metric.name, c.key))
+
+
+def _described(name: str, part: Part, current: pd.DataFrame) -> Metric:
+    """Describe a metric that is not installed here by one of its records."""
+    one = current[current["name"] == name].iloc[0]
+    parts: dict[Part, Any] = {"reconstruction": _not_here, part: _not_here}
+    return Metric(
+        name=name if name.isidentifier() and name == name.lower() else "unnamed",
+        title=name,
+        meaning="Not known here: the distribution that measured it is not installed. It is shown as if more "
+        "were better.",
+        unit=_text(one["unit"]) or "1",
+        definition=_text(one["definition"]),
+        compute=parts,
+    )
+
+
+def _not_here(*_: object) -> Any:
+    raise DataError("a metric that is not installed cannot be computed")
+
+
+def _with_protocol(column: Column, mine: pd.DataFrame) -> Column:
+    rows = mine[(mine["name"] == column.metric.name) & (mine["part"] == column.part) & mine["value"].notna()]
+    words = []
+    fits = rows[["decoder", "fitted_on"]].drop_duplicates()
+    decoders = [
+        f"{decoder} fitted on {fitted_on}" if _text(fitted_on) else decoder
+        for decoder, fitted_on in zip(fits["decoder"], fits["fitted_on"], strict=True)
+        if _text(decoder)
+    ]
+    if decoders:
+        words.append("decoder " + ", or ".join(decoders))
+    words += [f"{lag:g} ms after the activity" for lag in sorted(rows["lag_ms"].dropna().unique())]
+    seen = rows[["seen_bins", "bins"]].dropna().drop_duplicates()
+    words += [
+        f"{int(shown)} bins seen, {int(ahead)} forecast"
+        for shown, ahead in zip(seen["seen_bins"], seen["bins"], strict=True)
+    ]
+    return Column(column.key, column.metric, column.part, column.is_known, "; ".join(words))
+
+
+def _labels(groups: Mapping[tuple[bool, str], pd.DataFrame]) -> dict[tuple[bool, str], str]:
     """Name each group; where several would be called alike, by the first of their runs too."""
-    plain = {key: mine[0].label for key, mine in groups.items()}
+    plain = {key: str(mine["label"].iloc[0]) for key, mine in groups.items()}
     names = list(plain.values())
     return {
-        key: label if names.count(label) == 1 else f"{label} ({min(each.source for each in groups[key])})"
+        key: label if names.count(label) == 1 else f"{label} ({groups[key]['owner'].min()})"
         for key, label in plain.items()
     }
 
 
-def _row(label: str, evaluations: Sequence[Evaluation]) -> Row:
-    cells: dict[MetricName, Cell] = {}
-    for name in METRICS:
-        found = {
-            (each.source, each.session): each.metrics[name]
-            for each in evaluations
-            if name in each.metrics and each.metrics[name].value is not None
-        }
-        if found:
-            cells[name] = _cell(found)
+def _row(label: str, is_baseline: bool, mine: pd.DataFrame, columns: Sequence[Column]) -> Row:  # noqa: FBT001
+    defined = mine[mine["value"].notna()]
+    by_column = dict(list(defined.groupby(["name", "part"], observed=True, sort=False)))
+    cells = {
+        column.key: _cell(by_column[column.metric.name, column.part])
+        for column in columns
+        if (column.metric.name, column.part) in by_column
+    }
     return Row(
         label=label,
-        is_baseline=evaluations[0].is_baseline,
-        sources=tuple(sorted({each.source for each in evaluations})),
-        n_sessions=len({each.session for each in evaluations}),
+        is_baseline=bool(is_baseline),
+        sources=tuple(sorted(set(mine["owner"]))),
+        n_sessions=mine["session"].nunique(),
         cells=cells,
     )
 
 
-def _cell(found: Mapping[tuple[str, str], MetricValue]) -> Cell:
-    sources, sessions = (sorted({key[i] for key in found}) for i in (0, 1))
+def _cell(found: pd.DataFrame) -> Cell:
+    sources, source_of = np.unique(found["owner"].to_numpy(dtype=str), return_inverse=True)
+    sessions, session_of = np.unique(found["session"].to_numpy(dtype=str), return_inverse=True)
     table = np.full((3, len(sources), len(sessions)), np.nan)
-    for (source, session), metric in found.items():
-        place = sources.index(source), sessions.index(session)
-        value = metric.value if metric.value is not None else np.nan
-        low, high = (np.nan if end is None else end for end in (metric.low, metric.high))
-        table[:, place[0], place[1]] = value, value - low, high - value
+    value, low, high = (found[end].to_numpy(dtype=np.float64) for end in ("value", "low", "high"))
+    table[:, source_of, session_of] = value, value - low, high - value
     by_session = np.nanmean(table[0], axis=0)
-    value = float(by_session.mean())
+    mean = float(by_session.mean())
     # A mean over no seed cannot be: every session in the table has one. Intervals may all be missing.
     widths = [_mean_over_seeds(part) for part in table[1:]]
     below, above = (float(np.sqrt(np.square(width).sum()) / len(sessions)) for width in widths)
     complete = table[0][np.isfinite(table[0]).all(axis=1)]
     spread = float(complete.mean(axis=1).std(ddof=1)) if len(complete) > 1 else float("nan")
-    return Cell(value, value - below, value + above, spread, len(sessions))
+    return Cell(mean, mean - below, mean + above, spread, len(sessions))
 
 
 def _mean_over_seeds(widths: np.ndarray) -> np.ndarray:
@@ -231,3 +395,20 @@ def _mean_over_seeds(widths: np.ndarray) -> np.ndarray:
     number = known.sum(axis=0)
     total = np.where(known, widths, 0.0).sum(axis=0)
     return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def _codes(table: pd.DataFrame, columns: Sequence[str]) -> np.ndarray:
+    """Return a number for each row, equal where all columns are; missing values are equal to each other."""
+    numbers = np.zeros(len(table), dtype=np.int64)
+    for name in columns:
+        codes, known = pd.factorize(table[name], use_na_sentinel=True)
+        numbers = pd.factorize(numbers * (len(known) + 1) + codes + 1)[0]
+    return numbers
+
+
+def _digest_of(details: object) -> str:
+    return str(details.get("baseline_digest", "")) if isinstance(details, dict) else ""
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.schemas.evaluation import METRICS
+from nwb_latents.pipeline.evaluation.leaderboard import current_evaluations, in_dandisets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nwb_latents.pipeline.evaluation.leaderboard import Board, Cell
-    from nwb_latents.schemas.evaluation import MetricName
-    from nwb_latents.schemas.results import Evaluation
+    import pandas as pd
+
+    from nwb_latents.pipeline.evaluation.leaderboard import Board, Cell, Column
 
 NONE = "–"
 
 _COLUMNS = (
-    "dandiset", "session", "recipe_id", "phase", "settings_digest", "source", "label", "group",
-    "is_baseline", "seed", "metric", "unit", "value", "low", "high", "level", "n_trials", "n_units",
-    "n_heldout", "missing",
+    "dandiset", "session", "recipe_id", "store_key", "split", "source", "run", "run_key", "label", "group",
+    "is_baseline", "seed", "name", "definition", "unit", "value", "low", "high", "level", "n_resamples",
+    "decoder", "fitted_on", "lag_ms", "seen_bins", "bins", "units", "n_trials", "n_units", "n_heldout",
+    "reason", "settings_digest", "program", "time",
 )  # fmt: skip
 
 
@@ -74,15 +73,18 @@ def short_text(cell: Cell | None, *, n_sessions: int) -> str:
     return text if cell.n_sessions == n_sessions else f"{text} ({cell.n_sessions})"
 
 
-def head(name: MetricName) -> str:
-    """Return the heading of a metric's column.
+def head(column: Column) -> str:
+    """Return the heading of a column.
 
     Examples
     --------
-    >>> head("co_bps")
+    >>> from nwb_latents.pipeline.evaluation.leaderboard import Column
+    >>> from nwb_latents.pipeline.evaluation.metrics.known import metric_called
+    >>> head(Column("co_bps", metric_called("co_bps"), "reconstruction"))
     'co-smoothing (bits/spike)'
     """
-    return f"{METRICS[name].title} ({METRICS[name].unit})"
+    unit = column.metric.shown_unit
+    return f"{column.title} ({unit})" if unit else column.title
 
 
 def table(board: Board, *, is_short: bool = False) -> tuple[list[str], list[list[str]]]:
@@ -95,13 +97,13 @@ def table(board: Board, *, is_short: bool = False) -> tuple[list[str], list[list
     is_short
         For a terminal: no units, and half of the interval in place of its ends.
     """
-    heads = ["model", "seeds", *(METRICS[name].title if is_short else head(name) for name in board.metrics)]
+    heads = ["model", "seeds", *(each.title if is_short else head(each) for each in board.columns)]
     text = short_text if is_short else cell_text
     rows = [
         [
             f"{row.label} *" if row.is_baseline else row.label,
             NONE if row.is_baseline else str(len(row.sources)),
-            *(text(row.cells.get(name), n_sessions=len(board.sessions)) for name in board.metrics),
+            *(text(row.cells.get(each.key), n_sessions=len(board.sessions)) for each in board.columns),
         ]
         for row in board.rows
     ]
@@ -116,35 +118,48 @@ def title(board: Board) -> str:
     return f"{origin}, {sessions}, recipe {board.recipe_id}, {board.phase} trials"
 
 
+def protocol(board: Board) -> list[str]:
+    """Return what was fitted on what, a line for each column of which there is something to say.
+
+    It stands under the title of every board.
+    """
+    return [f"{column.title}: {column.protocol}" for column in board.columns if column.protocol]
+
+
 def legend(board: Board, *, is_short: bool = False) -> list[str]:
     """Return what the numbers of a board are, a sentence each."""
-    lines = [
-        f"{METRICS[name].title} ({METRICS[name].unit}): {METRICS[name].meaning}" for name in board.metrics
-    ]
+    lines = [f"{head(column)}: {column.metric.meaning}" for column in board.columns]
     interval = f"{board.level:.0%} interval over trials"
     spread = f"± half of the {interval}" if is_short else f"[{interval}] ± deviation over seeds"
-    order = METRICS[board.ranked_by].title
-    reading = f"Means over sessions {spread}; * baseline; ordered by {order}; more is better."
-    return [reading, *lines]
+    order = [column.title for column in board.columns if column.key == board.ranked_by]
+    less = [column.title for column in board.columns if column.metric.better == "less"]
+    words = [
+        f"Means over sessions {spread}",
+        "* baseline",
+        *(["bold: the best run"] if not is_short else []),
+        *(f"ordered by {title}" for title in order),
+        f"less is better in {', '.join(less)}, more in all others" if less else "more is better",
+    ]
+    return ["; ".join(words) + ".", *lines]
 
 
-def as_csv(evaluations: Sequence[Evaluation], *, dandisets: Mapping[tuple[str, str], str]) -> str:
-    """Return one line per session, source and metric, with nothing averaged."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for each in evaluations:
-        known = each.model_dump(mode="json")
-        shared = {name: known[name] for name in _COLUMNS if name in known and name != "missing"}
-        shared["dandiset"] = dandisets.get((each.session, each.recipe_id), "files")
-        for name in METRICS:
-            line = {"metric": name, "unit": METRICS[name].unit, "missing": each.missing.get(name, "")}
-            metric = each.metrics.get(name)
-            if metric is not None:
-                line |= metric.model_dump(mode="json")
-            if metric is not None or name in each.missing:
-                writer.writerow(shared | line)
-    return out.getvalue()
+def as_csv(measured: pd.DataFrame, *, dandisets: Mapping[tuple[str, str], str]) -> str:
+    """Return one line per session, source and metric, with nothing averaged.
+
+    Parameters
+    ----------
+    measured
+        Measurements with all columns, in order of time; those that count are written.
+    dandisets
+        Session id and recipe id → dandiset.
+    """
+    current = current_evaluations(measured)
+    text: str = (
+        current.assign(dandiset=in_dandisets(current, dandisets))
+        .sort_values(["session", "recipe_id", "split", "is_baseline", "owner"], kind="stable")
+        .to_csv(columns=list(_COLUMNS), index=False, lineterminator="\n")
+    )
+    return text
 
 
 def as_markdown(made: Sequence[Board]) -> str:
@@ -152,10 +167,15 @@ def as_markdown(made: Sequence[Board]) -> str:
     parts = []
     for board in made:
         heads, rows = table(board)
-        lines = [heads, ["---"] * len(heads), *rows]
+        shown = [
+            [f"**{text}**" if is_best else text for text, is_best in zip(row, best, strict=True)]
+            for row, best in zip(rows, _best(board), strict=True)
+        ]
+        lines = [heads, ["---"] * len(heads), *shown]
         grid = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        under = "".join(f"{line}  \n" for line in protocol(board))
         notes = "\n".join(f"- {line}" for line in legend(board))
-        parts.append(f"## {title(board)}\n\n{grid}\n\n{notes}\n")
+        parts.append(f"## {title(board)}\n\n{under}\n{grid}\n\n{notes}\n")
     return "\n".join(parts)
 
 
@@ -169,14 +189,23 @@ def as_html(made: Sequence[Board]) -> str:
     shown = [
         {
             "title": title(board),
+            "protocol": protocol(board),
             "heads": table(board)[0],
-            "rows": table(board)[1],
+            "rows": [
+                list(zip(row, best, strict=True))
+                for row, best in zip(table(board)[1], _best(board), strict=True)
+            ],
             "legend": legend(board),
             "picture": draw_board(board),
         }
         for board in made
     ]
     return page.render(boards=shown)
+
+
+def _best(board: Board) -> list[list[bool]]:
+    """Whether each text of each row of `table` is that of the best run."""
+    return [[False, False, *(board.is_best(row, column) for column in board.columns)] for row in board.rows]
 
 
 _PAGE = """<!doctype html>
@@ -187,7 +216,8 @@ _PAGE = """<!doctype html>
 <title>Leaderboard</title>
 <style>
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; margin: 2rem auto; max-width: 76rem; padding: 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2.5rem }
+h1 { font-size: 1.5rem } h2 { font-size: 1.1rem; margin-top: 2.5rem; margin-bottom: .2rem }
+.protocol { color: #555; margin: 0 0 1rem }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .8rem .3rem 0; text-align: left; border-bottom: 1px solid #ddd; white-space: nowrap }
@@ -200,11 +230,15 @@ svg { max-width: 100%; height: auto }
 {% for board in boards %}
 <section>
 <h2>{{ board.title }}</h2>
+<p class="protocol">{% for line in board.protocol %}{{ line }}{% if not loop.last %}<br>
+{% endif %}{% endfor %}</p>
 <div class="wide">
 <table>
 <thead><tr>{% for head in board.heads %}<th scope="col">{{ head }}</th>{% endfor %}</tr></thead>
 <tbody>
-{% for row in board.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% for row in board.rows %}<tr>
+{%- for text, is_best in row %}<td>{% if is_best %}<b>{{ text }}</b>{% else %}{{ text }}{% endif %}</td>
+{%- endfor %}</tr>
 {% endfor %}</tbody>
 </table>
 </div>

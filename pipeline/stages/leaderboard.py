@@ -1,24 +1,24 @@
-"""``pipeline leaderboard``: all evaluations of the catalog, side by side."""
+"""``pipeline leaderboard``: everything that was evaluated, side by side."""
 
 from __future__ import annotations
 
-import fnmatch
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.measurements import read_measurements
+from nwb_latents.schemas.events import BoardCell, RowEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from typing import Literal
 
-    from nwb_latents.pipeline.evaluation.leaderboard import Board
+    from nwb_latents.pipeline.evaluation.leaderboard import Board, Cell
     from nwb_latents.schemas.catalog import Catalog
-    from nwb_latents.schemas.evaluation import MetricName
-    from nwb_latents.schemas.results import Evaluation
+    from nwb_latents.schemas.measurement import Measurement
 
 
 def leaderboard(
@@ -27,7 +27,7 @@ def leaderboard(
     sessions: Sequence[str] = ("*",),
     recipe_id: str | None = None,
     phase: Literal["test", "val"] | None = None,
-    ranked_by: MetricName | None = None,
+    ranked_by: str | None = None,
     output: Path | None = None,
     report: Report | None = None,
 ) -> list[Board]:
@@ -44,7 +44,8 @@ def leaderboard(
     phase
         Split scored; None: both, in tables of their own.
     ranked_by
-        Metric that orders the rows; None: the first a run has.
+        Metric that orders the rows, such as ``velocity_r2`` or, of the forecast, ``velocity_r2:forecast``;
+        None: the first a run has.
     output
         File to write: ``.csv`` (one line per session, source and metric), ``.md`` or ``.html``.
     report
@@ -62,28 +63,32 @@ def leaderboard(
     MachineError
         If the file cannot be written.
     """
+    from nwb_latents.pipeline.evaluation.leaderboard import NEEDED, STAGE, boards  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown  # noqa: PLC0415
 
-    catalog = read_catalog(catalog_path)
-    chosen = [
-        each
-        for each in catalog.evaluations
-        if any(fnmatch.fnmatchcase(each.session, glob) for glob in sessions)
-        and (recipe_id is None or each.recipe_id.startswith(recipe_id))
-        and (phase is None or each.phase == phase)
-    ]
-    if catalog.evaluations and not chosen:
-        raise DataError(
-            f"None of the {len(catalog.evaluations)} evaluations in {catalog_path} matches. Leave out a "
-            "condition, or run `pipeline run evaluate` for these sessions."
-        )
-    made = compare(catalog, chosen, ranked_by=ranked_by)
+    kind = "" if output is None else output.suffix.lstrip(".")
+    measured = read_measurements(
+        catalog_path,
+        sessions=() if tuple(sessions) == ("*",) else tuple(sessions),
+        recipe_id=recipe_id or "",
+        splits=() if phase is None else (phase,),
+        stages=(STAGE,),
+        columns=() if kind == "csv" else NEEDED,
+    )
+    if measured.empty:
+        n = len(read_measurements(catalog_path, stages=(STAGE,), columns=("name",)))
+        if n:
+            raise DataError(
+                f"None of the {n} measurements of evaluations in {catalog_path} matches. Leave out a "
+                "condition, or run `pipeline run evaluate` for these sessions."
+            )
+    dandisets = _dandisets(read_catalog(catalog_path))
+    made = boards(measured, dandisets=dandisets, ranked_by=ranked_by)
     for board in made:
         _report(board, report or ignore)
     if output is not None:
-        kind = output.suffix.lstrip(".")
         text = {
-            "csv": lambda: as_csv(chosen, dandisets=_dandisets(catalog)),
+            "csv": lambda: as_csv(measured, dandisets=dandisets),
             "md": lambda: as_markdown(made),
             "html": lambda: as_html(made),
         }[kind]()
@@ -92,25 +97,27 @@ def leaderboard(
 
 
 def compare(
-    catalog: Catalog, evaluations: Sequence[Evaluation], *, ranked_by: MetricName | None = None
+    catalog: Catalog, measurements: Iterable[Measurement], *, ranked_by: str | None = None
 ) -> list[Board]:
-    """Put evaluations side by side, by the dandisets their sessions come from.
+    """Put measurements side by side, by the dandisets their sessions come from.
 
     Parameters
     ----------
     catalog
         Knows the sessions.
-    evaluations, ranked_by
-        As for `pipeline.evaluation.leaderboard.boards`.
+    measurements
+        Of `pipeline run evaluate`, in order of time.
+    ranked_by
+        As for `leaderboard`.
 
     Raises
     ------
     DataError
         If there are none, or nothing has `ranked_by`.
     """
-    from nwb_latents.pipeline.evaluation.leaderboard import boards  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.leaderboard import boards, measurement_table  # noqa: PLC0415
 
-    return boards(evaluations, dandisets=_dandisets(catalog), ranked_by=ranked_by)
+    return boards(measurement_table(measurements), dandisets=_dandisets(catalog), ranked_by=ranked_by)
 
 
 def _dandisets(catalog: Catalog) -> dict[tuple[str, str], str]:
@@ -118,23 +125,23 @@ def _dandisets(catalog: Catalog) -> dict[tuple[str, str], str]:
 
 
 def _report(board: Board, report: Report) -> None:
-    shared = {
-        "dandiset": board.dandiset,
-        "recipe_id": board.recipe_id,
-        "phase": board.phase,
-        "n_sessions": len(board.sessions),
-        "level": board.level,
-    }
     for rank, row in enumerate(board.rows, start=1):
-        cells = {
-            name: {"value": cell.value, "low": cell.low, "high": cell.high, "seed_sd": cell.seed_sd,
-                   "n_sessions": cell.n_sessions}
-            for name, cell in row.cells.items()
-        }  # fmt: skip
-        told = {
-            "rank": rank,
-            "label": row.label,
-            "is_baseline": row.is_baseline,
-            "sources": list(row.sources),
-        }
-        report({"event": "row", **shared, **told, "metrics": cells})
+        report(
+            RowEvent(
+                dandiset=board.dandiset,
+                recipe_id=board.recipe_id,
+                phase=board.phase,
+                n_sessions=len(board.sessions),
+                level=board.level,
+                rank=rank,
+                label=row.label,
+                is_baseline=row.is_baseline,
+                sources=row.sources,
+                metrics={key: _event_cell(cell) for key, cell in row.cells.items()},
+            )
+        )
+
+
+def _event_cell(cell: Cell) -> BoardCell:
+    low, high, seed_sd = (None if end != end else end for end in (cell.low, cell.high, cell.seed_sd))  # noqa: PLR0124
+    return BoardCell(value=cell.value, low=low, high=high, seed_sd=seed_sd, n_sessions=cell.n_sessions)

@@ -28,6 +28,7 @@ def run_rates(
     forward_bins: int = 0,
     floor: float = LEAST_RATE,
     seed: int = 0,
+    reconstructed: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
 ) -> tuple[RatePrediction, int]:
     """Return the rates a run infers of all units, held-in ones first.
 
@@ -49,6 +50,8 @@ def run_rates(
         Spikes per bin to which lower rates are raised: a Gaussian likelihood may give rates below 0.
     seed
         Of the samples of the posterior.
+    reconstructed
+        What `reconstruct_parts` gave of the same, where it was asked before; None: it is asked now.
 
     Returns
     -------
@@ -66,8 +69,8 @@ def run_rates(
     def per_bin(rates: NDArray[np.float32]) -> tuple[NDArray[np.float64], int]:
         return raised(rates.astype(np.float64)[..., answers.order] * session.bin_size_s, floor=floor)
 
-    parts = [session.trials.isel(trial=rows) for rows in (answers.train_rows, answers.eval_rows)]
-    train, eval_ = (per_bin(run.reconstruct(session.name, part, seed=seed)) for part in parts)
+    hertz = reconstructed or reconstruct_parts(run, session, answers, seed=seed)
+    train, eval_ = (per_bin(rates) for rates in hertz)
     ahead = None
     if forward_bins:
         trials = session.trials
@@ -76,6 +79,33 @@ def run_rates(
         ahead = per_bin(run.forward(session.name, scored, n_bins=forward_bins, seed=seed))
     n_raised = train[1] + eval_[1] + (ahead[1] if ahead else 0)
     return RatePrediction(train[0], eval_[0], ahead[0] if ahead else None), n_raised
+
+
+def reconstruct_parts(
+    run: TrainedRun, session: Session, answers: SpikeAnswers, *, seed: int = 0
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the rates a run infers of the trials fitted on, and of those scored, each given by themselves.
+
+    Parameters
+    ----------
+    run, session, answers, seed
+        As for `run_rates`.
+
+    Returns
+    -------
+    train, scored
+        Hz, units in the order of the store. Shapes ``(trial, time, unit)``, ``(eval trial, time, unit)``.
+
+    Raises
+    ------
+    DataError
+        As for `run_rates`.
+    """
+    train, scored = (
+        run.reconstruct(session.name, session.trials.isel(trial=rows), seed=seed)
+        for rows in (answers.train_rows, answers.eval_rows)
+    )
+    return train, scored
 
 
 def why_no_forward(run: TrainedRun) -> str:

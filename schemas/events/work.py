@@ -133,6 +133,17 @@ class SourceEvent(Event):
     reason: str = Field(description="Why.")
 
 
+class MetricEvent(Event):
+    """A metric that failed by itself, while the other metrics of the source were measured."""
+
+    event: Literal["metric"] = "metric"
+    metric: str = Field(description="Its name.")
+    source: str | None = Field(None, description="Run or baseline; left out: all of them.")
+    session: str | None = Field(None, description="Session; left out: all of them.")
+    status: Literal["failed"] = Field("failed", description="What became of it.")
+    reason: str = Field(description="Why.")
+
+
 class MeasurementEvent(Measurement, Event):
     """One number with its whole protocol."""
 

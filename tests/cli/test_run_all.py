@@ -22,26 +22,38 @@ def test_all_stages_run_in_order_and_nothing_twice(pipeline_command, small_nwb):
     assert [r["status"] for r in runs] == ["done"]
     sources = [e["source"] for e in events if e["event"] == "measurement"]
     assert sources == ["rates", "reconstruction", "forecast"]
-    measured = [(e["label"], e["status"]) for e in events if e["event"] == "evaluation"]
-    assert measured == [("mdssm", "done"), ("null", "done"), ("hold last", "done")]
+    measured = [e for e in events if e["event"] == "measurement" and e["stage"] == "evaluate"]
+    assert list(dict.fromkeys(e["label"] for e in measured)) == ["mdssm", "null", "hold last"]
+    assert {e["status"] for e in measured} == {"done"}
+    assert {e["name"] for e in measured} == {
+        "co_bps", "fp_bps", "velocity_r2", "nlb_velocity_r2", "psth_r2", "forecast_rates_r2"
+    }  # fmt: skip
 
     again = pipeline_command("run", "--path", small_nwb.parent, "--json", *words)
     assert again.returncode == 0, again.stderr
     events = [json.loads(line) for line in again.stdout.splitlines()]
     assert next(e["status"] for e in events if e["event"] == "session") == "skipped"
     assert [e["status"] for e in events if e["event"] == "run"] == ["skipped"]
-    assert {e["status"] for e in events if e["event"] == "evaluation"} == {"skipped"}
+    measured = [e for e in events if e["event"] == "measurement" and e["stage"] == "evaluate"]
+    assert {e["status"] for e in measured} == {"skipped"}
     board = pipeline_command("leaderboard", "--json")
     assert board.returncode == 0, board.stderr
     rows = [json.loads(line) for line in board.stdout.splitlines()]
     assert {row["label"] for row in rows} == {"mdssm", "null", "hold last"}
     shown = pipeline_command("leaderboard", "--by", "velocity_r2")
     assert "Means over sessions" in shown.stdout
+    assert "fitted on own rates, train and val trials" in " ".join(shown.stdout.split())
     assert pipeline_command("leaderboard", "--by", "speed").returncode == 2
     assert pipeline_command("leaderboard", "--output", "board.pdf").returncode == 2
     wrong = pipeline_command("run", "evaluate", "--metric", "co_bits")
     assert wrong.returncode == 2
-    assert "expected one of co_bps" in wrong.stderr
+    assert "--metric: no metric is called 'co_bits'; did you mean co_bps?" in wrong.stderr
+    wrong = pipeline_command("run", "evaluate", "--baseline", "nul")
+    assert wrong.returncode == 2
+    assert "--baseline: no baseline is called 'nul'; did you mean null?" in wrong.stderr
+    told = pipeline_command("run", "evaluate", "--help").stdout
+    for name in ("nlb_velocity_r2", "condition_mean", "bits/spike"):
+        assert name in told
 
 
 LFADS = {

@@ -11,58 +11,71 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.leaderboard import boards
-from nwb_latents.pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown, table
-from nwb_latents.schemas.evaluation import METRICS, MetricName
-from nwb_latents.schemas.results import Evaluation, MetricValue
+from nwb_latents.pipeline.evaluation.leaderboard import Board, boards, measurement_table
+from nwb_latents.pipeline.evaluation.leaderboard_files import (
+    as_csv,
+    as_html,
+    as_markdown,
+    legend,
+    protocol,
+    table,
+)
+from nwb_latents.pipeline.evaluation.metrics.known import metric_called
+from nwb_latents.schemas.measurement import Measurement
+
+Records = list[Measurement]
 
 
-def evaluation(
+def evaluated(
     source: str,
     session: str,
     *,
     seed: int | None = None,
     group: str = "g",
     settings: str = "s",
-    **values: float,
-) -> Evaluation:
+    label: str = "lfads",
+    **values: float | None,
+) -> Records:
+    """Return records of one source on one session; a value of None is one that is not to be had."""
     is_baseline = seed is None
-    return Evaluation(
-        source=source,
-        is_baseline=is_baseline,
-        label=source if is_baseline else "lfads",
-        group=source if is_baseline else group,
-        seed=seed,
-        session=session,
-        recipe_id="r",
-        phase="test",
-        settings_digest=settings,
-        key=f"{source}/{session}",
-        n_trials=10,
-        n_units=20,
-        n_heldout=5,
-        level=0.95,
-        metrics={name: MetricValue(value=v, low=v - 0.03, high=v + 0.04) for name, v in values.items()},
-        missing={} if "co_bps" in values else {"co_bps": "was shown them, <all>"},
-    )
+    shared = {
+        "is_baseline": is_baseline, "run": None if is_baseline else source,
+        "source": source if is_baseline else "reconstruction",
+        "label": source if is_baseline else label, "group": source if is_baseline else group, "seed": seed,
+        "session": session, "recipe_id": "r", "split": "test", "stage": "evaluate",
+        "settings_digest": settings, "store_key": "k", "run_key": None if is_baseline else source,
+        "n_trials": 10, "n_units": 20, "n_heldout": 5, "level": 0.95,
+    }  # fmt: skip
+    records = []
+    for name, value in values.items():
+        is_bps = name.endswith("bps")
+        unit = {"unit": "bits/spike" if is_bps else "1", "definition": "" if is_bps else "r2_uniform"}
+        ends = {"low": None, "high": None} if value is None else {"low": value - 0.03, "high": value + 0.04}
+        reason = "was shown them, <all>" if value is None else ""
+        records.append(Measurement(name=name, value=value, reason=reason, **unit, **ends, **shared))
+    return records
+
+
+def compared(records: Records, **asked: object) -> list[Board]:
+    return boards(measurement_table(records), **asked)
 
 
 @pytest.fixture
-def measured() -> list[Evaluation]:
+def measured() -> Records:
     """Return two seeds of a model and one baseline on two sessions, and a model of one session."""
     return [
-        evaluation("a", "s1", seed=0, velocity_r2=0.5, co_bps=0.1),
-        evaluation("a", "s2", seed=0, velocity_r2=0.7, co_bps=0.3),
-        evaluation("b", "s1", seed=1, velocity_r2=0.6, co_bps=0.1),
-        evaluation("b", "s2", seed=1, velocity_r2=0.8, co_bps=0.3),
-        evaluation("null", "s1", velocity_r2=0.0, co_bps=0.0),
-        evaluation("null", "s2", velocity_r2=0.0, co_bps=0.0),
-        evaluation("c", "s1", seed=0, group="other", velocity_r2=0.9),
+        *evaluated("a", "s1", seed=0, velocity_r2=0.5, co_bps=0.1),
+        *evaluated("a", "s2", seed=0, velocity_r2=0.7, co_bps=0.3),
+        *evaluated("b", "s1", seed=1, velocity_r2=0.6, co_bps=0.1),
+        *evaluated("b", "s2", seed=1, velocity_r2=0.8, co_bps=0.3),
+        *evaluated("null", "s1", velocity_r2=0.0, co_bps=0.0),
+        *evaluated("null", "s2", velocity_r2=0.0, co_bps=0.0),
+        *evaluated("c", "s1", seed=0, group="other", velocity_r2=0.9, co_bps=None),
     ]
 
 
-def test_cells_are_means_over_sessions_of_means_over_seeds(measured: list[Evaluation]) -> None:
-    (board,) = boards(measured, ranked_by="velocity_r2")
+def test_cells_are_means_over_sessions_of_means_over_seeds(measured: Records) -> None:
+    (board,) = compared(measured, ranked_by="velocity_r2")
     row = board.rows[0]
     assert (row.label, row.sources, row.n_sessions) == ("lfads (a)", ("a", "b"), 2)
     cell = row.cells["velocity_r2"]
@@ -74,56 +87,58 @@ def test_cells_are_means_over_sessions_of_means_over_seeds(measured: list[Evalua
 
 
 def test_fewer_sessions_come_after_all_sessions_and_rows_without_the_metric_last(
-    measured: list[Evaluation],
+    measured: Records,
 ) -> None:
-    by_velocity = boards(measured, ranked_by="velocity_r2")[0]
+    by_velocity = compared(measured, ranked_by="velocity_r2")[0]
     assert [row.label for row in by_velocity.rows] == ["lfads (a)", "null", "lfads (c)"]
-    by_default = boards(measured)[0]
+    by_default = compared(measured)[0]
     assert by_default.ranked_by == "co_bps"
     assert [row.label for row in by_default.rows] == ["lfads (a)", "null", "lfads (c)"]
     assert "co_bps" not in by_default.rows[-1].cells
 
 
-def test_what_was_measured_otherwise_is_another_board(measured: list[Evaluation]) -> None:
-    other = evaluation("a", "s1", seed=0, settings="lag 200", velocity_r2=0.1)
-    apart = boards([*measured, other])
+def test_what_was_measured_otherwise_is_another_board(measured: Records) -> None:
+    other = evaluated("a", "s1", seed=0, settings="lag 200", velocity_r2=0.1)
+    apart = compared([*measured, *other])
     assert [(board.settings_digest, len(board.rows)) for board in apart] == [("lag 200", 1), ("s", 3)]
-    named = boards(measured, dandisets={("s1", "r"): "000688@0.1", ("s2", "r"): "000070@0.2"})
+    named = compared(measured, dandisets={("s1", "r"): "000688@0.1", ("s2", "r"): "000070@0.2"})
     assert [board.dandiset for board in named] == ["000070@0.2", "000688@0.1"]
 
 
-def test_nothing_to_compare_is_an_error(measured: list[Evaluation]) -> None:
+def test_nothing_to_compare_is_an_error(measured: Records) -> None:
     with pytest.raises(DataError, match="pipeline run evaluate"):
-        boards([])
+        compared([])
     with pytest.raises(
         DataError, match="No evaluation has the metric psth_r2; they have: co_bps, velocity_r2"
     ):
-        boards(measured, ranked_by="psth_r2")
+        compared(measured, ranked_by="psth_r2")
 
 
-def test_csv_has_every_number_and_every_reason(measured: list[Evaluation]) -> None:
-    lines = list(csv.DictReader(io.StringIO(as_csv(measured, dandisets={("s1", "r"): "000688@1"}))))
+def test_csv_has_every_number_and_every_reason(measured: Records) -> None:
+    text = as_csv(measurement_table(measured), dandisets={("s1", "r"): "000688@1"})
+    lines = list(csv.DictReader(io.StringIO(text)))
     assert len(lines) == 14
     one = next(
-        line for line in lines if (line["source"], line["session"], line["metric"]) == ("b", "s2", "co_bps")
+        line for line in lines if (line["run"], line["session"], line["name"]) == ("b", "s2", "co_bps")
     )
     assert float(one["value"]) == 0.3
     assert (one["seed"], one["dandiset"], one["unit"]) == ("1", "files", "bits/spike")
-    absent = next(line for line in lines if line["missing"])
-    assert (absent["source"], absent["value"], absent["dandiset"]) == ("c", "", "000688@1")
+    absent = next(line for line in lines if line["reason"])
+    assert (absent["run"], absent["value"], absent["dandiset"]) == ("c", "", "000688@1")
+    assert {"decoder", "fitted_on", "lag_ms", "seen_bins", "bins", "store_key", "run_key"} <= one.keys()
 
 
-def test_markdown_is_a_table_with_as_many_cells_in_every_row(measured: list[Evaluation]) -> None:
-    text = as_markdown(boards(measured))
+def test_markdown_is_a_table_with_as_many_cells_in_every_row(measured: Records) -> None:
+    text = as_markdown(compared(measured))
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {5}
-    assert "| lfads (a) | 2 | 0.200 [" in rows[2]
+    assert "| lfads (a) | 2 | **0.200 [" in rows[2]
     assert "| null * | – | 0.000 [−0.021, 0.028] |" in text
 
 
-def test_the_page_stands_by_itself_and_escapes_what_it_shows(measured: list[Evaluation]) -> None:
-    sly = measured[-1].model_copy(update={"label": "<script>alert(1)</script>"})
-    page = as_html(boards([*measured[:-1], sly]))
+def test_the_page_stands_by_itself_and_escapes_what_it_shows(measured: Records) -> None:
+    sly = evaluated("d", "s1", seed=0, group="sly", label="<script>alert(1)</script>", velocity_r2=0.1)
+    page = as_html(compared([*measured, *sly]))
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert not re.search(r'(src|href)="(https?:)?//', page)
@@ -132,18 +147,95 @@ def test_the_page_stands_by_itself_and_escapes_what_it_shows(measured: list[Eval
     texts = {
         "".join(element.itertext()).strip() for element in drawn.iter("{http://www.w3.org/2000/svg}text")
     }
-    assert {"lfads", "null", METRICS["co_bps"].title} <= texts
-    assert page == as_html(boards([*measured[:-1], sly]))
+    assert {"lfads (a)", "null", metric_called("co_bps").title} <= texts
+    assert page == as_html(compared([*measured, *sly]))
 
 
-def test_values_far_below_are_an_arrow_and_undefined_ones_a_dash(measured: list[Evaluation]) -> None:
-    names: tuple[MetricName, ...] = ("velocity_r2", "co_bps")
-    bad = evaluation("bad", "s1", **dict.fromkeys(names, -40.0))
-    undefined = evaluation("none", "s1").model_copy(
-        update={"metrics": {"velocity_r2": MetricValue(value=None)}}
-    )
-    (board,) = boards([*measured, bad, undefined])
+def test_values_far_below_are_an_arrow_and_undefined_ones_a_dash(measured: Records) -> None:
+    bad = evaluated("bad", "s1", velocity_r2=-40.0, co_bps=-40.0)
+    undefined = evaluated("none", "s1", velocity_r2=None)
+    (board,) = compared([*measured, *bad, *undefined])
     shown = {row[0]: row[2:] for row in table(board)[1]}
     assert shown["none *"] == ["–", "–"]
     assert shown["bad *"][0].startswith("−40.000")
     assert "svg" in as_html([board])
+
+
+def forecasts(records: Records) -> Records:
+    """Return the same as numbers of forecasts."""
+    ahead = {"seen_bins": 13, "bins": 20, "lag_ms": 100.0, "decoder": "ridge", "fitted_on": "recorded rates"}
+    return [
+        record.model_copy(update=ahead | ({} if record.is_baseline else {"source": "forecast"}))
+        for record in records
+    ]
+
+
+def test_forecasts_are_a_column_of_their_own_and_say_what_was_fitted_on_what(measured: Records) -> None:
+    ahead = forecasts(evaluated("a", "s1", seed=0, velocity_r2=0.2))
+    own = [
+        record.model_copy(update={"decoder": "nlb_ridge", "fitted_on": "own rates", "lag_ms": 100.0})
+        for record in evaluated("a", "s1", seed=0, nlb_velocity_r2=0.9)
+    ]
+    (board,) = compared([*measured, *ahead, *own])
+    assert [column.key for column in board.columns] == [
+        "co_bps", "velocity_r2", "velocity_r2:forecast", "nlb_velocity_r2"
+    ]  # fmt: skip
+    row = next(row for row in board.rows if "a" in row.sources)
+    assert row.cells["velocity_r2:forecast"].value == 0.2
+    assert row.cells["velocity_r2"].value == pytest.approx(0.65)
+    lines = protocol(board)
+    assert lines == [
+        (
+            "velocity, forecast: decoder ridge fitted on recorded rates; 100 ms after the activity; "
+            "13 bins seen, 20 forecast"
+        ),
+        "velocity, own decoder: decoder nlb_ridge fitted on own rates; 100 ms after the activity",
+    ]
+    markdown, page = as_markdown([board]), as_html([board])
+    for line in lines:
+        assert line in markdown[: markdown.index("| model")]
+        assert line in page[: page.index("<table")]
+    drawn = page[page.index("<svg") : page.index("</svg>")]
+    assert (
+        "fitted on own rates" in re.sub(r"<[^>]+>|\s+", " ", drawn).replace("  ", " ") or "own rates" in drawn
+    )
+    assert compared([*measured, *ahead], ranked_by="velocity_r2:forecast")[0].rows[0].sources == ("a", "b")
+
+
+def test_the_best_run_is_bold_among_those_of_all_sessions(measured: Records) -> None:
+    better = [
+        record
+        for session in ("s1", "s2")
+        for record in evaluated("d", session, seed=0, group="d", label="ndt", velocity_r2=0.2, co_bps=0.5)
+    ]
+    (board,) = compared([*measured, *better])
+    best = {(row.label, c.key) for row in board.rows for c in board.columns if board.is_best(row, c)}
+    # `c` has 0.9, of one session.
+    assert best == {("ndt", "co_bps"), ("lfads (a)", "velocity_r2")}
+    text = as_markdown([board])
+    assert text.count("**") == 4
+    assert as_html([board]).count("<b>") == 2
+
+
+def test_a_metric_that_is_not_installed_is_shown_by_its_name_and_said_to_be_unknown(
+    measured: Records,
+) -> None:
+    (board,) = compared([*measured, *evaluated("a", "s1", seed=0, hermite_bps=0.7)])
+    assert board.columns[-1].key == "hermite_bps"
+    assert "hermite_bps (bits/spike)" in table(board)[0]
+    assert any("not installed" in line for line in legend(board))
+
+
+def test_later_settings_and_runs_trained_anew_replace_what_was_measured_before(measured: Records) -> None:
+    anew = [
+        record.model_copy(update={"run_key": "trained anew", "value": 0.1, "low": 0.0, "high": 0.2})
+        for record in evaluated("c", "s1", seed=0, group="other", co_bps=0.1)
+    ]
+    (board,) = compared([*measured, *anew])
+    row = next(row for row in board.rows if row.sources == ("c",))
+    assert row.cells.keys() == {"co_bps"}
+    other = evaluated("null", "s1", settings="lag 200", velocity_r2=0.3)
+    apart = compared([*measured, *other])
+    assert [board.settings_digest for board in apart] == ["lag 200", "s"]
+    null = next(row for row in apart[1].rows if row.label == "null")
+    assert null.n_sessions == 1

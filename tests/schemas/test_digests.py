@@ -16,7 +16,7 @@ from single_changes import SETTINGS, settings_class, single_changes
 
 from nwb_latents.pipeline.sources.simulator.simulated_session import session_digest
 from nwb_latents.pipeline.stages import import_checkpoint
-from nwb_latents.pipeline.stages.evaluate import settings_digest
+from nwb_latents.pipeline.stages.evaluate_records import settings_digest
 from nwb_latents.pipeline.stages.import_lfads import import_key
 from nwb_latents.pipeline.stages.ingest_session import store_key
 from nwb_latents.pipeline.stages.sweep import sweep_key
@@ -37,7 +37,7 @@ KEYS = {
     ("TrainSettings", "group"): lambda s: s.model_copy(update={"seed": 0}).digest(bin_size_s=BIN),
     ("TrainSettings", "import_key"): lambda s: import_checkpoint.checkpoint_key("file", s, STORES),
     ("SweepSettings", "sweep_key"): lambda s: sweep_key(s, STORES),
-    ("EvaluateSettings", "settings_digest"): settings_digest,
+    ("EvaluateSettings", "settings_digest"): lambda s: settings_digest(s, version=1),
     ("NlbExport", "export_key"): lambda s: exporter_named("nlb").key(s, "k1"),
     ("LfadsExport", "export_key"): lambda s: exporter_named("lfads").key(s, "k1"),
     ("NwbExport", "export_key"): lambda s: exporter_named("nwb").key(s, "k1"),
@@ -85,7 +85,7 @@ def test_every_setting_has_a_digest_written_down(name):
     columns, rows = WRITTEN[name]["columns"], WRITTEN[name]["rows"]
     if name in NOT_KEYED:
         column = columns.index("settings_digest")
-        written, digest = {row[column] for row in rows}, settings_digest
+        written, digest = {row[column] for row in rows}, lambda s: settings_digest(s, version=1)
     else:
         written, digest = {row[1] for row in rows}, lambda s: s.digest(bin_size_s=BIN)
     missing = [

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.sources.simulator import simulate_dandiset
+from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.evaluate import evaluate
+from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.leaderboard import compare, leaderboard
 from nwb_latents.pipeline.stages.train import train
-from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
+from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
+from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
+from nwb_latents.schemas.events import MeasurementEvent
+from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.training import TrainSettings
 
@@ -50,42 +59,99 @@ def original(tmp_path_factory, make_reaches, as_recording, enter_recording):
 
 @pytest.fixture
 def catalog(original, tmp_path):
-    """Return a copy of the catalog; runs and stores stay where they are."""
-    content = original.read_text().replace("path: runs", f"path: {original.parent}/runs")
-    path = tmp_path / "catalog.yaml"
-    path.write_text(content.replace("store: stores", f"store: {original.parent}/stores"))
-    return path
+    """Return a copy of the catalog with its stores and runs."""
+    return shutil.copytree(original.parent, tmp_path / "work") / original.name
 
 
 def by_source(done, session=SESSION):
-    return {each.source: each for each in done if each.session == session}
+    """Name of the run or baseline → metric, of forecasts with that word behind it → record."""
+    found = {}
+    for each in done:
+        if each.session == session:
+            name = each.name + (":forecast" if each.bins else "")
+            found.setdefault(each.run or each.source, {})[name] = each
+    return found
+
+
+def told(events, status=None):
+    found = [event for event in events if isinstance(event, MeasurementEvent)]
+    return found if status is None else [event for event in found if event.status == status]
+
+
+ON_RATES = {"co_bps", "fp_bps", "velocity_r2", "nlb_velocity_r2", "psth_r2"}
+ON_FORECASTS = {"velocity_r2:forecast", "forecast_rates_r2:forecast"}
 
 
 def test_every_source_is_measured_on_every_session(catalog):
     events = []
     done = evaluate(catalog, settings(forward_ms=100), report=events.append)
-    assert len(done) == 2 * 6
     found = by_source(done)
-    assert found["hidden0"].metrics.keys() == {
-        "co_bps", "fp_bps", "velocity_r2", "psth_r2", "forecast_velocity_r2", "forecast_rates_r2"
-    }  # fmt: skip
+    assert found.keys() == {"plain", "hidden0", "hidden1", "null", "condition_mean", "hold_last"}
+    assert len(done) == 2 * 6 * len(ON_RATES | ON_FORECASTS)
+    assert all(records.keys() == ON_RATES | ON_FORECASTS for records in found.values())
+    assert all(record.value is not None for record in found["hidden0"].values())
     for each in done:
-        for metric in each.metrics.values():
-            assert metric.value is None or metric.low <= metric.value <= metric.high
-    assert found["hidden0"].n_heldout == 2
-    assert "co_smoothing=true" in found["plain"].missing["co_bps"]
-    assert found["hold_last"].metrics.keys() == {"forecast_velocity_r2", "forecast_rates_r2"}
-    assert found["hold_last"].missing["velocity_r2"] == "it only forecasts"
-    assert found["null"].missing["forecast_rates_r2"] == "it does not forecast"
-    assert read_catalog(catalog).evaluations == tuple(done)
-    told = [event for event in events if event["event"] == "evaluation"]
-    assert [event["status"] for event in told] == ["done"] * len(done)
-    json.dumps(told)
+        assert each.value is None or each.low <= each.value <= each.high
+        assert (each.value is None) == bool(each.reason)
+    assert found["hidden0"]["co_bps"].n_heldout == 2
+    assert "co_smoothing=true" in found["plain"]["co_bps"].reason
+    assert {name for name, record in found["hold_last"].items() if record.value is not None} == ON_FORECASTS
+    assert found["hold_last"]["velocity_r2"].reason == "it only forecasts"
+    assert found["null"]["forecast_rates_r2:forecast"].reason == "it does not forecast"
+    assert measurement_records(read_measurements(catalog)) == done
+    assert [event.status for event in told(events)] == ["done"] * len(done)
+    assert [event.value for event in told(events)] == [record.value for record in done]
+
+
+def test_a_number_says_its_whole_protocol(catalog):
+    found = by_source(evaluate(catalog, settings(), runs=["hidden0"], sessions=[SESSION]))
+    entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == SESSION)
+    run = read_catalog(catalog).runs["hidden0"]
+    one = found["hidden0"]["velocity_r2:forecast"]
+    assert (one.source, one.run, one.run_key, one.store_key) == (
+        "forecast", "hidden0", run.run_key, entry.store_key
+    )  # fmt: skip
+    assert (one.decoder, one.fitted_on) == ("ridge", RECORDED_RATES)
+    assert (one.lag_ms, one.seen_bins, one.bins, one.split, one.stage) == (100.0, 13, 20, "test", "evaluate")
+    assert (one.definition, one.unit, one.level, one.n_resamples) == ("r2_uniform", "1", 0.95, 50)
+    assert one.decoder_settings["alpha"] > 0
+    assert len(one.per_axis) == 2
+    assert one.program
+    assert one.time
+    own = found["hidden0"]["nlb_velocity_r2"]
+    assert (own.decoder, own.fitted_on) == ("nlb_ridge", "own rates, train and val trials")
+    assert (own.seen_bins, own.source) == (None, "reconstruction")
+    co_bps = found["hidden0"]["co_bps"]
+    assert (co_bps.unit, co_bps.units, co_bps.decoder, co_bps.lag_ms) == ("bits/spike", "heldout", None, None)
+    # A baseline that forecasts velocity itself is not decoded.
+    direct = found["hold_last"]["velocity_r2:forecast"]
+    assert (direct.decoder, direct.fitted_on, direct.source, direct.run) == (None, "", "hold_last", None)
+
+
+def test_one_name_is_one_number_whichever_stage_measures_it(catalog):
+    """`velocity_r2` of decode, evaluate and forecast, and `forecast_rates_r2`, agree to the last digit."""
+    evaluated = by_source(evaluate(catalog, settings(), runs=["plain"], sessions=[SESSION]))
+    for score in decode(catalog, DecodeSettings(), runs=["plain"], sessions=[SESSION]):
+        if score.run is not None:
+            ahead = ":forecast" if score.source == "forecast" else ""
+            mine = evaluated["plain"][f"velocity_r2{ahead}"]
+            assert (mine.value, mine.per_axis, mine.n_samples) == (
+                score.value, score.per_axis, score.n_samples
+            )  # fmt: skip
+    [ahead] = forecast(catalog, ForecastSettings(), runs=["plain"], sessions=[SESSION])
+    n_compared = 0
+    for curve in ahead.curves:
+        name = {"velocity": "velocity_r2", "rates": "forecast_rates_r2"}[curve.quantity]
+        source = "plain" if curve.source == "model" else curve.source
+        if source in evaluated:
+            assert evaluated[source][f"{name}:forecast"].value == curve.pooled
+            n_compared += 1
+    assert n_compared == 2 * 3
 
 
 def test_the_mean_of_training_trials_scores_just_below_zero(catalog):
     found = by_source(evaluate(catalog, settings(metrics=["co_bps"]), runs=["plain"]))
-    assert -0.1 < found["null"].metrics["co_bps"].value <= 0
+    assert -0.1 < found["null"]["co_bps"].value <= 0
 
 
 def test_what_is_there_is_not_measured_again(catalog, monkeypatch):
@@ -97,7 +163,7 @@ def test_what_is_there_is_not_measured_again(catalog, monkeypatch):
     monkeypatch.setattr("nwb_latents.pipeline.stages.evaluate._measure", measured)
     events = []
     assert evaluate(catalog, settings(), report=events.append) == first
-    assert {event["status"] for event in events if event["event"] == "evaluation"} == {"skipped"}
+    assert {event.status for event in told(events)} == {"skipped"}
     with pytest.raises(PartialFailure, match="measured again"):
         evaluate(catalog, settings(), force=True)
     with pytest.raises(PartialFailure, match="measured again"):
@@ -106,23 +172,50 @@ def test_what_is_there_is_not_measured_again(catalog, monkeypatch):
 
 def test_fewer_metrics_keep_those_measured_before(catalog):
     whole = by_source(evaluate(catalog, settings(), sessions=[SESSION]))
-    part = by_source(evaluate(catalog, settings(metrics=["velocity_r2"]), sessions=[SESSION], force=True))
-    assert part["hidden1"] == whole["hidden1"]
+    fewer = settings(metrics=["velocity_r2"])
+    part = by_source(evaluate(catalog, fewer, sessions=[SESSION], force=True))
+    assert part["hidden1"].keys() == {"velocity_r2", "velocity_r2:forecast"}
+    kept = by_source(measurement_records(read_measurements(catalog)))
+    assert {name: record.value for name, record in kept["hidden1"].items()} == {
+        name: record.value for name, record in whole["hidden1"].items()
+    }
+    (board,) = leaderboard(catalog)
+    assert {column.key for column in board.columns} > {"co_bps", "velocity_r2", "velocity_r2:forecast"}
+
+
+def test_a_further_metric_is_measured_alone(catalog):
+    evaluate(catalog, settings(metrics=["velocity_r2"]), sessions=[SESSION])
+    events = []
+    both = settings(metrics=["velocity_r2", "psth_r2"])
+    done = evaluate(catalog, both, sessions=[SESSION], report=events.append)
+    assert {event.name for event in told(events, "done")} == {"psth_r2"}
+    assert {event.name for event in told(events, "skipped")} == {"velocity_r2"}
+    assert {record.name for record in done} == {"velocity_r2", "psth_r2"}
+
+
+def test_a_run_trained_anew_is_measured_anew_and_its_old_numbers_do_not_count(catalog):
+    evaluate(catalog, settings(metrics=["psth_r2", "velocity_r2"]), runs=["plain"], sessions=[SESSION])
+    run = read_catalog(catalog).runs["plain"]
+    add_run(catalog, run.model_copy(update={"run_key": "trained anew"}))
+    events = []
+    asked = settings(metrics=["psth_r2"])
+    evaluate(catalog, asked, runs=["plain"], sessions=[SESSION], report=events.append)
+    assert {event.run for event in told(events, "done")} == {"plain"}
+    (board,) = leaderboard(catalog)
+    row = next(row for row in board.rows if not row.is_baseline)
+    assert row.cells.keys() == {"psth_r2"}
 
 
 def test_a_source_that_fails_does_not_stop_the_others(catalog, monkeypatch):
-    from nwb_latents.pipeline.evaluation.baselines import rates as rate_baselines
-
     def broken(task, chosen):
         raise DataError("no rates today")
 
-    monkeypatch.setitem(rate_baselines.BASELINES, "null", broken)
+    monkeypatch.setitem(BASELINES, "null", replace(BASELINES["null"], rates=broken))
     with pytest.raises(PartialFailure, match=f"null on {SESSION}: no rates today") as caught:
         evaluate(catalog, settings())
-    assert len(caught.value.results) == 2 * 5
-    assert {each.source for each in read_catalog(catalog).evaluations} == {
-        "plain", "hidden0", "hidden1", "condition_mean", "hold_last"
-    }  # fmt: skip
+    others = {"plain", "hidden0", "hidden1", "condition_mean", "hold_last"}
+    assert by_source(caught.value.results).keys() == others
+    assert by_source(measurement_records(read_measurements(catalog))).keys() == others
 
 
 @pytest.mark.parametrize(
@@ -147,17 +240,24 @@ def test_simulated_sessions_are_measured_against_the_truth(tmp_path):
     ingest(catalog, FolderSource([tmp_path / "nwb"]))
     asked = settings(baselines=["null", "oracle"], metrics=["co_bps", "rate_r2", "state_r2"])
     done = evaluate(catalog, asked, truth=tmp_path / "nwb")
-    assert [each.source for each in done] == ["null", "oracle"] * 2
-    for null, oracle in zip(done[::2], done[1::2], strict=True):
-        assert oracle.metrics["rate_r2"].value == 1
-        assert oracle.metrics["co_bps"].value > null.metrics["co_bps"].value
-        assert null.metrics["rate_r2"].value < 0.01
-        assert oracle.missing == {"state_r2": "it has no states"}
+    sessions = list(dict.fromkeys(each.session for each in done))
+    assert len(sessions) == 2
+    for session in sessions:
+        found = by_source(done, session)
+        assert list(found) == ["null", "oracle"]
+        null, oracle = found["null"], found["oracle"]
+        assert oracle["rate_r2"].value == 1
+        assert oracle["co_bps"].value > null["co_bps"].value
+        assert null["rate_r2"].value < 0.01
+        assert oracle["state_r2"].value is None
+        assert oracle["state_r2"].reason == "it has no states"
     (board,) = leaderboard(catalog, ranked_by="rate_r2")
     assert [row.label for row in board.rows] == ["oracle", "null"]
     next(iter((tmp_path / "nwb").rglob("*_truth.npz"))).unlink()
     part = evaluate(catalog, asked, truth=tmp_path / "nwb", force=True)
-    assert [each.source for each in part] in (["null", "null", "oracle"], ["null", "oracle", "null"])
+    assert [list(by_source(part, session)) for session in sessions] in (
+        [["null"], ["null", "oracle"]], [["null", "oracle"], ["null"]]
+    )  # fmt: skip
 
 
 def test_evaluations_are_compared_by_dandiset(catalog):
@@ -175,7 +275,7 @@ def test_evaluations_are_compared_by_dandiset(catalog):
 def test_validation_trials_are_another_board(catalog):
     evaluate(catalog, settings(metrics=["velocity_r2"]), runs=["plain"])
     scored = evaluate(catalog, settings(metrics=["velocity_r2"], phase="val"), runs=["plain"])
-    assert {each.phase for each in scored} == {"val"}
+    assert {each.split for each in scored} == {"val"}
     made = leaderboard(catalog)
     assert [board.phase for board in made] == ["test", "val"]
     assert [board.phase for board in leaderboard(catalog, phase="val")] == ["val"]
@@ -188,8 +288,9 @@ def test_seeds_are_one_row(catalog, tmp_path):
     assert ("hidden0", "hidden1") in rows
     assert rows["hidden0", "hidden1"].label == "ndt (hidden0)"
     assert rows["plain",].label == "ndt (plain)"
-    values = [each.metrics["velocity_r2"].value for each in read_catalog(catalog).evaluations
-              if each.source.startswith("hidden")]  # fmt: skip
+    table = read_measurements(catalog, names=["velocity_r2"], runs=["hidden*"], sources=["reconstruction"])
+    values = table["value"]
+    assert len(values) == 4
     assert rows["hidden0", "hidden1"].cells["velocity_r2"].value == pytest.approx(np.mean(values))
     for name in ("board.csv", "board.md", "board.html"):
         leaderboard(catalog, output=tmp_path / name)
@@ -200,5 +301,5 @@ def test_nothing_that_matches_is_an_error(catalog):
     with pytest.raises(DataError, match="pipeline run evaluate"):
         leaderboard(catalog)
     evaluate(catalog, settings(metrics=["velocity_r2"]), runs=["plain"])
-    with pytest.raises(DataError, match="None of the 8 evaluations"):
+    with pytest.raises(DataError, match="None of the 16 measurements"):
         leaderboard(catalog, sessions=["sub-Z*"])

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.evaluation.baselines.gpfa import gpfa
-from nwb_latents.pipeline.evaluation.baselines.latent_models import factor_analysis, pca
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import (
     RATE_FLOOR,
     choose,
@@ -29,17 +27,15 @@ from nwb_latents.pipeline.signals.folds import group_folds
 from nwb_latents.pipeline.signals.smoothing import smooth_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.baselines.rate_regression import Learn, Transform
     from nwb_latents.pipeline.evaluation.spike_task import SpikeTask
     from nwb_latents.schemas.baselines import BaselineSettings
-    from nwb_latents.schemas.evaluation import BaselineName
 
     FloatArray = NDArray[np.float64]
-    Baseline = Callable[[SpikeTask, BaselineSettings], RatePrediction]
 
 _LOG_OFFSET = 1e-4
 """Added to smoothed counts before their logarithm is taken, spikes per bin."""
@@ -149,17 +145,6 @@ def smoothing(task: SpikeTask, settings: BaselineSettings) -> RatePrediction:
         eval=np.concatenate([_unlog(new), predict_rates(fit, new)], axis=2),
         eval_forward=forward_rates(train, new, task, settings),
     )
-
-
-BASELINES: Mapping[BaselineName, Baseline] = {
-    "null": null,
-    "condition_mean": condition_mean,
-    "smoothing": smoothing,
-    "factor_analysis": factor_analysis,
-    "pca": pca,
-    "gpfa": gpfa,
-}
-"""All baselines by name."""
 
 
 def _bins(sigma_ms: float, task: SpikeTask) -> float:

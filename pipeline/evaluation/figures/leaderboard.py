@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.evaluation.figures.style import COLOURS, STYLE, new_figure
-from nwb_latents.schemas.evaluation import METRICS
 
 if TYPE_CHECKING:
-    from nwb_latents.pipeline.evaluation.leaderboard import Board
-    from nwb_latents.schemas.evaluation import MetricName
+    from nwb_latents.pipeline.evaluation.leaderboard import Board, Column
 
 LEAST_SHOWN = -1.0
-"""Worse values are drawn at the edge, as an arrow: one failed model would flatten all others."""
+"""Where more is better, worse values are drawn at the edge, as an arrow: one failed model would flatten all
+others."""
 
 
 def draw_board(board: Board) -> str:
     """Return the picture of a board as an SVG element.
 
-    Rows are in the order of the board, the best on top; baselines are grey. Values below −1 are shown as an
-    arrow at the left edge.
+    Rows are in the order of the board, the best on top; baselines are grey. Better is always further right:
+    where less is better, the axis is turned round. Values below −1, where more is better, are shown as an
+    arrow at the left edge. Under the axis of each metric stands what was fitted on what.
     """
     import matplotlib as mpl  # noqa: PLC0415
 
-    n = max(len(board.metrics), 1)
+    n = max(len(board.columns), 1)
     # Text as text: it can be searched and read aloud, and the page does not grow with the glyphs.
     with mpl.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": "board"}):
         size = (1.6 + 1.9 * n, 0.9 + 0.24 * len(board.rows))
         figure, grid = new_figure(rows=1, columns=n, size=size, sharey=True)
-        for panel, name in zip(grid[0], board.metrics, strict=False):
-            _draw_metric(panel, board, name)
+        for panel, column in zip(grid[0], board.columns, strict=False):
+            _draw_column(panel, board, column)
         grid[0, 0].set_yticks(range(len(board.rows)), [row.label for row in board.rows])
         grid[0, 0].set_ylim(len(board.rows) - 0.5, -0.5)
         out = io.StringIO()
@@ -41,21 +42,25 @@ def draw_board(board: Board) -> str:
     return text[text.index("<svg") :]
 
 
-def _draw_metric(panel: Any, board: Board, name: MetricName) -> None:
+def _draw_column(panel: Any, board: Board, column: Column) -> None:
+    least = LEAST_SHOWN if column.metric.better == "more" else -np.inf
     for height, row in enumerate(board.rows):
-        cell = row.cells.get(name)
+        cell = row.cells.get(column.key)
         if cell is None:
             continue
         colour = COLOURS[6] if row.is_baseline else COLOURS[0]
-        if cell.value < LEAST_SHOWN:
-            panel.plot(LEAST_SHOWN, height, "<", color=colour, markersize=4, clip_on=False)
+        if cell.value < least:
+            panel.plot(least, height, "<", color=colour, markersize=4, clip_on=False)
             continue
         if np.isfinite(cell.low) and np.isfinite(cell.high):
-            panel.hlines(height, max(cell.low, LEAST_SHOWN), cell.high, color=colour, linewidth=1.2)
+            panel.hlines(height, max(cell.low, least), cell.high, color=colour, linewidth=1.2)
         panel.plot(cell.value, height, "o", color=colour, markersize=3.5)
     panel.axvline(0.0, color="0.6", linewidth=0.6, zorder=0)
     panel.grid(axis="x", color="0.9", linewidth=0.5)
     panel.set_axisbelow(True)
     panel.tick_params(axis="y", length=0)
-    panel.set_title(METRICS[name].title, loc="left")
-    panel.set_xlabel(METRICS[name].unit)
+    panel.set_title(column.title, loc="left")
+    words = textwrap.wrap(column.protocol, 30)
+    panel.set_xlabel("\n".join([column.metric.shown_unit, *words]))
+    if column.metric.better == "less":
+        panel.invert_xaxis()

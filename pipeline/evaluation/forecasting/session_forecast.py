@@ -258,7 +258,9 @@ def velocity_kstep_r2(true: ArrayLike, predicted: ArrayLike) -> KStep:
     return KStep(np.array(steps), r2(y, guess, definition="r2_uniform", mask=known))
 
 
-def prepare_forecast(session: Session, settings: ForecastSettings) -> ForecastTask:
+def prepare_forecast(
+    session: Session, settings: ForecastSettings, *, decoder: FittedDecoder | None = None
+) -> ForecastTask:
     """Fit decoder and baselines on the training trials, and lay the test trials ready.
 
     Parameters
@@ -267,6 +269,8 @@ def prepare_forecast(session: Session, settings: ForecastSettings) -> ForecastTa
         The session.
     settings
         Bins, lag, penalties, folds, seed.
+    decoder
+        Velocity decoder of these trials, settings and lag, where it is fitted already; None: it is fitted.
 
     Returns
     -------
@@ -299,9 +303,9 @@ def prepare_forecast(session: Session, settings: ForecastSettings) -> ForecastTa
     of_train = [condition[row] for row in train]
     velocity = session.velocity(settings.lag_ms).velocity
     has_velocity = bool(np.isfinite(velocity[train, seen:last]).all(axis=(1, 2)).sum() >= settings.folds)
-    decoder = of_velocity = None
+    of_velocity = None
     if has_velocity:
-        decoder = decoder_of(settings).fit(rates[train], velocity[train])
+        decoder = decoder or decoder_of(settings).fit(rates[train], velocity[train])
         of_velocity = _fit(rates[train], velocity[train], of_train, settings)
     return ForecastTask(
         session=session.name,
@@ -311,7 +315,7 @@ def prepare_forecast(session: Session, settings: ForecastSettings) -> ForecastTa
         rates=rates[test],
         velocity=velocity[test] if has_velocity else None,
         condition=tuple(condition[row] for row in test),
-        decoder=decoder,
+        decoder=decoder if has_velocity else None,
         of_rates=_fit(rates[train], rates[train], of_train, settings),
         of_velocity=of_velocity,
         bin_size_s=session.bin_size_s,

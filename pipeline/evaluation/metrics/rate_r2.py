@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Metric
+from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums, r2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+
+    from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
+    from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 
 
 def rate_r2(true: ArrayLike, predicted: ArrayLike, *, mask: ArrayLike | None = None) -> float:
@@ -47,3 +51,21 @@ def rate_r2(true: ArrayLike, predicted: ArrayLike, *, mask: ArrayLike | None = N
     0.5
     """
     return r2(true, predicted, definition="r2_uniform", mask=mask)
+
+
+def _against_the_truth(session: ScoredSession, made: SourceOutput) -> R2Sums:
+    if session.true_rates is None or made.rates is None:
+        raise CannotBeHadError(made.lacks("reconstruction") or "the true rates are not known")
+    return R2Sums.of(session.true_rates.eval, made.rates.eval, definition="r2_uniform")
+
+
+METRIC = Metric(
+    name="rate_r2",
+    title="true rates",
+    definition="r2_uniform",
+    meaning="Rates against the true ones of a simulated session; nothing is fitted.",
+    source="Sedler, Versteeg and Pandarinath 2023; Keshtkaran et al. 2022 (AutoLFADS)",
+    needs=("true_rates",),
+    order=70,
+    compute={"reconstruction": _against_the_truth},
+)

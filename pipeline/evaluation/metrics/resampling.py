@@ -115,7 +115,12 @@ class MeanOf:
 
 
 def bootstrap(
-    statistic: Statistic, *, n_resamples: int = 1000, level: float = 0.95, seed: int = 0
+    statistic: Statistic,
+    *,
+    n_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    value: float | None = None,
 ) -> Interval:
     """Return a metric with its interval over trials drawn with replacement.
 
@@ -133,6 +138,9 @@ def bootstrap(
         Share of the resamples the interval holds; half of the rest lies below it, half above.
     seed
         Seed of the draws.
+    value
+        The metric of the trials as they are, where it is known to the last digit from elsewhere; None: that
+        of `statistic`.
 
     Returns
     -------
@@ -166,7 +174,8 @@ def bootstrap(
     n_trials = statistic.n_trials
     if n_trials < 1:
         raise DataError("bootstrap: there is no trial to draw from; check the split of the session")
-    value = float(statistic.value(np.ones((1, n_trials)))[0])
+    if value is None:
+        value = float(statistic.value(np.ones((1, n_trials)))[0])
     if n_trials < 2:
         return Interval(value, np.nan, np.nan, level=level)
     values = statistic.value(_draws(n_trials, n_resamples=n_resamples, seed=seed))

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Metric
+from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums, r2
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
+    from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 
     FloatArray = NDArray[np.float64]
 
@@ -142,3 +146,24 @@ def _checked(true: ArrayLike, inferred: ArrayLike) -> tuple[FloatArray, FloatArr
     if not (np.isfinite(source).all() and np.isfinite(found).all()):
         raise DataError("state R²: a true or inferred state is not finite; leave its trial out")
     return source, found
+
+
+def _explained_by_the_truth(session: ScoredSession, made: SourceOutput) -> R2Sums:
+    if session.true_states is None or made.states is None:
+        raise CannotBeHadError(made.lacks("latents") or "the true states are not known")
+    (of_train, of_scored), (train, scored) = session.true_states, made.states
+    mapped = mapped_states(of_scored, affine_map(of_train, train))
+    return R2Sums.of(scored, mapped, definition="r2_uniform")
+
+
+METRIC = Metric(
+    name="state_r2",
+    title="true states",
+    definition="r2_uniform",
+    meaning="Latent states explained by the true ones of a simulated session, up to an affine map fitted on "
+    "training trials.",
+    source="Sedler, Versteeg and Pandarinath 2023",
+    needs=("true_states",),
+    order=80,
+    compute={"latents": _explained_by_the_truth},
+)

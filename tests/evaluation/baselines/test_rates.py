@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
 from nwb_latents.pipeline.evaluation.baselines.poisson_regression import fit_poisson
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import choose, feature_scale, forward_rates
-from nwb_latents.pipeline.evaluation.baselines.rates import BASELINES
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import bits_per_spike
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
 from nwb_latents.schemas.baselines import BaselineSettings
@@ -69,13 +69,14 @@ def made():
     return draw_population()
 
 
-INSTALLED = sorted(set(BASELINES) - ({"gpfa"} if find_spec("elephant") is None else set()))
+RATES = {name: one.rates for name, one in BASELINES.items() if one.rates is not None}
+INSTALLED = sorted(set(RATES) - ({"gpfa"} if find_spec("elephant") is None else set()))
 
 
 @pytest.fixture(scope="module")
 def predicted(made):
     """Return what every baseline predicts."""
-    return {name: BASELINES[name](made.task, SETTINGS) for name in INSTALLED}
+    return {name: RATES[name](made.task, SETTINGS) for name in INSTALLED}
 
 
 @pytest.fixture(params=INSTALLED)
@@ -120,7 +121,7 @@ def test_training_is_blind_to_the_trials_to_predict(made, predicted, name):
         eval_heldin=rng.poisson(2.0, size=(7, N_TIME, N_IN)).astype(float),
         eval_condition=np.array(["new"] * 7, dtype=object),
     )
-    found = BASELINES[name](other, SETTINGS)
+    found = RATES[name](other, SETTINGS)
     assert np.array_equal(found.train, predicted[name].train)
     assert found.eval.shape[0] == 7
 
@@ -128,7 +129,7 @@ def test_training_is_blind_to_the_trials_to_predict(made, predicted, name):
 def test_every_trial_is_predicted_on_its_own(made, predicted, name):
     task = made.task
     alone = replace(task, eval_heldin=task.eval_heldin[3:4], eval_condition=task.eval_condition[3:4])
-    found = BASELINES[name](alone, SETTINGS)
+    found = RATES[name](alone, SETTINGS)
     np.testing.assert_allclose(found.eval[0], predicted[name].eval[3], rtol=1e-9)
     np.testing.assert_allclose(found.eval_forward[0], predicted[name].eval_forward[3], rtol=1e-9)
 
@@ -136,7 +137,7 @@ def test_every_trial_is_predicted_on_its_own(made, predicted, name):
 def test_held_in_counts_of_a_trial_change_its_own_prediction_alone(made, predicted, name):
     counts = made.task.eval_heldin.copy()
     counts[5] = counts[5, ::-1] + 1.0
-    found = BASELINES[name](replace(made.task, eval_heldin=counts), SETTINGS)
+    found = RATES[name](replace(made.task, eval_heldin=counts), SETTINGS)
     others = np.arange(60) != 5
     np.testing.assert_allclose(found.eval[others], predicted[name].eval[others], rtol=1e-9)
     looks_at_counts = name not in {"null", "condition_mean"}
@@ -144,14 +145,14 @@ def test_held_in_counts_of_a_trial_change_its_own_prediction_alone(made, predict
 
 
 def test_no_bins_ahead_are_predicted_where_none_are_asked_for(made, predicted, name):
-    found = BASELINES[name](replace(made.task, train_forward=None), SETTINGS)
+    found = RATES[name](replace(made.task, train_forward=None), SETTINGS)
     assert found.eval_forward is None
     assert np.array_equal(found.eval, predicted[name].eval)
 
 
 def test_a_session_without_held_out_units_is_predicted(made, name):
     task = replace(made.task, train_heldout=np.empty((120, N_TIME, 0)), train_forward=None)
-    found = BASELINES[name](task, SETTINGS)
+    found = RATES[name](task, SETTINGS)
     assert found.eval.shape == (60, N_TIME, N_IN)
     assert (found.eval > 0).all()
 
@@ -167,7 +168,7 @@ def test_silent_units_and_bins_not_recorded_leave_predictions_finite(made, name)
     task = replace(
         made.task, train_heldin=heldin, train_heldout=heldout, train_forward=ahead, eval_heldin=new
     )
-    found = BASELINES[name](task, SETTINGS)
+    found = RATES[name](task, SETTINGS)
     for rates in (found.train, found.eval, found.eval_forward):
         assert np.isfinite(rates).all()
         assert (rates > 0).all()
@@ -224,7 +225,7 @@ def test_a_condition_without_training_trials_has_the_course_of_all():
         bin_size_s=0.02,
     )
     settings = BaselineSettings(sigmas_ms=(0.1,), folds=2)
-    found = BASELINES["condition_mean"](task, settings).eval
+    found = RATES["condition_mean"](task, settings).eval
     overall = counts.mean(axis=0)
     np.testing.assert_allclose(found[0], (counts[0] + counts[1] + overall) / 3, rtol=1e-9)
     np.testing.assert_allclose(found[1:], [overall, overall], rtol=1e-9)
@@ -232,7 +233,7 @@ def test_a_condition_without_training_trials_has_the_course_of_all():
 
 def test_smoothing_is_the_regression_on_log_smoothed_counts(made):
     settings = BaselineSettings(sigmas_ms=(40.0,), penalties=(0.1,), folds=3)
-    found = BASELINES["smoothing"](made.task, settings)
+    found = RATES["smoothing"](made.task, settings)
     kernel = np.exp(-0.5 * ((np.arange(N_TIME)[:, None] - np.arange(N_TIME)) / 2.0) ** 2)
     kernel /= kernel.sum(axis=1, keepdims=True)
     train, new = (
@@ -278,7 +279,7 @@ def test_there_are_fewer_latent_dimensions_than_units(made, name):
         train_forward=None,
     )
     three, many = (
-        BASELINES[name](few, SETTINGS.model_copy(update={"latents": latents})).eval
+        RATES[name](few, SETTINGS.model_copy(update={"latents": latents})).eval
         for latents in ((3,), (24, 32))
     )
     assert np.array_equal(three, many)
@@ -289,7 +290,7 @@ def test_a_single_unit_cannot_be_predicted_from_others(made):
         made.task, train_heldin=made.task.train_heldin[..., :1], train_heldout=np.empty((120, N_TIME, 0))
     )
     with pytest.raises(DataError, match="made: has 1 unit, expected at least 2"):
-        BASELINES["smoothing"](task, SETTINGS)
+        RATES["smoothing"](task, SETTINGS)
 
 
 def test_settings_are_sorted_and_above_0():

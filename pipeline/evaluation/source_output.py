@@ -1,0 +1,73 @@
+"""What a source of rates, a trained run or a baseline, makes of one session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
+    from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
+
+    FloatArray = NDArray[np.float64]
+
+WITHOUT: dict[Part, str] = {
+    "reconstruction": "it only forecasts",
+    "forecast": "it does not forecast",
+    "latents": "it has no states",
+}
+"""Why a source has no metric of a part it does not make."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceOutput:
+    """Rates, forecast and states of one source on one session; None where it has none.
+
+    Attributes
+    ----------
+    rates
+        Expected spikes per bin of training and scored trials, held-in units first.
+    rates_hz
+        The same of the scored trials in Hz, neither raised to a least rate nor reordered. Shape
+        ``(eval trial, time, unit)``, units as in the store.
+    forecast_hz
+        Rates of the bins ahead of those shown, Hz. Shape ``(eval trial, bin ahead, unit)``, units as in the
+        store.
+    forecast_velocity
+        Velocity of these bins where the source forecasts it itself, cm/s; None: it is decoded from
+        `forecast_hz`. Shape ``(eval trial, bin ahead, axis)``.
+    forecasts_velocity
+        Whether the source forecasts velocity itself, whether or not there is any in this session.
+    states
+        Latent states of training and scored trials. Shapes ``(trial, time, D')``, ``(eval trial, time, D')``.
+    withheld
+        Needs of metrics it cannot meet, and why.
+    """
+
+    rates: RatePrediction | None = None
+    rates_hz: FloatArray | None = None
+    forecast_hz: FloatArray | None = None
+    forecast_velocity: FloatArray | None = None
+    forecasts_velocity: bool = False
+    states: tuple[FloatArray, FloatArray] | None = None
+    withheld: Mapping[Need, str] = field(default_factory=dict)
+
+    def lacks(self, part: Part) -> str:
+        """Say why there is nothing of a part to score; empty where there is.
+
+        Examples
+        --------
+        >>> SourceOutput().lacks("forecast")
+        'it does not forecast'
+        """
+        made = {
+            "reconstruction": self.rates,
+            "forecast": self.forecast_hz,
+            "latents": self.states,
+        }
+        return WITHOUT[part] if made[part] is None else ""

@@ -1,0 +1,164 @@
+"""What `pipeline run evaluate` measures: runs and baselines as sources of rates, forecasts and states."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    from nwb_latents.pipeline.evaluation.baselines.known import Baseline
+    from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
+    from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
+    from nwb_latents.pipeline.evaluation.source_output import SourceOutput
+    from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.schemas.baselines import BaselineSettings
+    from nwb_latents.schemas.catalog import RunEntry
+    from nwb_latents.schemas.training import RunConfig
+
+    Deliver = Callable[[ScoredSession, Collection[Part]], SourceOutput]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run or a baseline.
+
+    Attributes
+    ----------
+    name
+        Name of the run, or of the baseline.
+    is_baseline
+        Whether it is a baseline.
+    label, group, seed
+        What it is called in comparisons, which runs differ from it in their seed alone, and its seed.
+    model, run_key
+        Of a run.
+    baseline_digest
+        Digest of the settings of a baseline; empty: a run.
+    deliver
+        What it makes of a session, of the parts wanted.
+    """
+
+    name: str
+    is_baseline: bool
+    label: str
+    group: str
+    deliver: Deliver
+    seed: int | None = None
+    model: str | None = None
+    run_key: str | None = None
+    baseline_digest: str = ""
+
+
+def run_source(run: RunEntry, config: RunConfig | None, trained: Mapping[str, TrainedRun]) -> Source:
+    """Return a run as a source.
+
+    Parameters
+    ----------
+    run
+        Its entry in the catalog.
+    config
+        What it was made with; None where that cannot be read.
+    trained
+        Runs that are loaded, by name; looked at when the source is to deliver.
+    """
+    settings = config.settings if config is not None else None
+    seed = run.alignment.seed if run.alignment else settings.seed if settings else None
+    label, kind = run.model, "" if settings is None else settings.model_copy(update={"seed": 0}).digest()
+    if run.alignment:
+        how = "from scratch" if run.alignment.from_scratch else "aligned"
+        label = f"{run.model}, {how}, {run.alignment.n_trials} trials"
+        kind += f"{run.alignment.parent}/{how}/{run.alignment.n_trials}"
+    elif run.imported:
+        label = f"{run.model} ({run.imported.program})"
+        kind += run.run
+
+    def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
+        if run.run not in trained:
+            raise DataError(f"Run {run.run} could not be read.")
+        return _made_by_run(trained[run.run], session, parts)
+
+    return Source(
+        name=run.run,
+        is_baseline=False,
+        label=label,
+        group=hashlib.sha256(kind.encode()).hexdigest()[:16],
+        deliver=deliver,
+        seed=seed,
+        model=run.model,
+        run_key=run.run_key,
+    )
+
+
+def baseline_source(baseline: Baseline, settings: BaselineSettings) -> Source:
+    """Return a baseline as a source."""
+    return Source(
+        name=baseline.name,
+        is_baseline=True,
+        label=baseline.name.replace("_", " "),
+        group=baseline.name,
+        deliver=lambda session, parts: baseline.made_of(session, settings, parts=parts),
+        baseline_digest=settings.digest()[:16],
+    )
+
+
+def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
+    from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.source_output import SourceOutput  # noqa: PLC0415
+    from nwb_latents.pipeline.training.spike_rates import reconstruct_parts, run_rates  # noqa: PLC0415
+
+    trials, answers, settings = session.session.trials, session.answers, session.settings
+    name = session.session.name
+    withheld = _withheld(run, session)
+    rates = hertz = ahead = states = None
+    if "reconstruction" in parts:
+        hertz = reconstruct_parts(run, session.session, answers, seed=settings.seed)
+        rates, _ = run_rates(
+            run,
+            session.session,
+            answers,
+            forward_bins=0 if "forward" in withheld else session.task.n_forward,
+            floor=RATE_FLOOR,
+            seed=settings.seed,
+            reconstructed=hertz,
+        )
+    if "forecast" in parts and session.forecast is not None:
+        ahead = run.forecast(
+            name,
+            trials.isel(trial=answers.eval_rows),
+            seen_bins=settings.forecast_seen_bins,
+            n_bins=settings.forecast_bins,
+        ).astype("float64")
+    if "latents" in parts:
+        train, scored = (
+            run.states(name, trials.isel(trial=rows)).astype("float64")
+            for rows in (answers.train_rows, answers.eval_rows)
+        )
+        states = train, scored
+    return SourceOutput(
+        rates=rates,
+        rates_hz=None if hertz is None else hertz[1].astype("float64"),
+        forecast_hz=ahead,
+        states=states,
+        withheld=withheld,
+    )
+
+
+def _withheld(run: TrainedRun, session: ScoredSession) -> dict[Need, str]:
+    """Return the needs of metrics a run cannot meet, and why."""
+    from nwb_latents.pipeline.training.spike_rates import hides, why_no_forward  # noqa: PLC0415
+
+    found: dict[Need, str] = {}
+    if not hides(run, session.session, session.answers.heldout):
+        found["heldout"] = (
+            "the run was shown the units held out; train with --set co_smoothing=true --set "
+            f"heldout_fraction={session.settings.heldout_fraction:g}"
+        )
+    reason = why_no_forward(run)
+    if reason:
+        found["forward"] = reason
+    return found
