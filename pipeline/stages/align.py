@@ -12,9 +12,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
+from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     final_metrics,
     now,
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.align import AlignSettings
     from nwb_latents.schemas.catalog import Catalog, SessionEntry
 
-_NAMED_IN_MESSAGE = 5
-
 
 @dataclass(frozen=True)
 class _Parent:
@@ -65,13 +64,12 @@ class _Task:
 
 
 @dataclass
-class _Work:
-    catalog_path: Path
-    settings: AlignSettings
-    parent: _Parent
-    force: bool
-    report: Report
-    datasets: dict[str, xr.Dataset] = field(default_factory=dict)
+class _Work(StageWork["AlignSettings", "RunEntry"]):
+    """What the stage was asked to do; its results are the runs it has made."""
+
+    parent: _Parent = field(kw_only=True)
+    force: bool = field(kw_only=True)
+    datasets: dict[str, xr.Dataset] = field(default_factory=dict, kw_only=True)
 
 
 def align(
@@ -141,7 +139,7 @@ def align(
     catalog = read_catalog(catalog_path)
     parent = _parent(catalog_path, catalog, run, start=settings.start, report=report)
     entries = new_sessions(catalog, parent.config, sessions, report)
-    work = _Work(catalog_path, settings, parent, force, report)
+    work = _Work(catalog_path, settings, entries, [parent.entry], report, parent=parent, force=force)
     _require_trials(work, entries, max(trials))
     tasks = [
         _Task(entry, n_trials, settings.seed + offset, scratch)
@@ -154,30 +152,18 @@ def align(
 
 
 def _all(work: _Work, tasks: Sequence[_Task]) -> list[RunEntry]:
-    made: list[RunEntry] = []
-    failures: list[tuple[str, str]] = []
-    codes: set[int] = set()
     for task in tasks:
         try:
-            made.append(_make(work, task))
+            work.results.append(_make(work, task))
         except PipelineError as error:
             name = f"{task.session.session} with {task.n_trials} trials, seed {task.seed}"
-            failures.append((name, str(error)))
-            codes.add(error.exit_code)
             told = {"event": "run", "run": work.parent.entry.run, "session": task.session.session}
-            work.report({**told, "n_trials": task.n_trials, "status": "failed", "reason": str(error)})
-    if failures:
-        shown = "; ".join(f"{name}: {reason}" for name, reason in failures[:_NAMED_IN_MESSAGE])
-        failure = PartialFailure(
-            f"{len(failures)} of {len(tasks)} alignments failed, the others are in the catalog. Failed: "
-            f"{shown}",
-            results=made,
-            failures=failures,
-        )
-        if not made and len(codes) == 1:
-            failure.exit_code = next(iter(codes))
-        raise failure
-    return made
+            work.failures.add(error, event={**told, "n_trials": task.n_trials}, name=name)
+    if work.failures.found:
+        number = len(work.failures.found)
+        summary = f"{number} of {len(tasks)} alignments failed, the others are in the catalog."
+        raise work.failures.error(summary, work.results)
+    return work.results
 
 
 def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, report: Report) -> _Parent:

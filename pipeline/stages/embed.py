@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
-    Failures,
     each_session,
     file_name,
     matching_runs,
@@ -20,9 +20,6 @@ from nwb_latents.pipeline.stages.trained_runs import (
 )
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
-from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.session import open_session
-from nwb_latents.pipeline.stores.trials import read_trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
     from nwb_latents.pipeline.training.inference import TrainedRun
-    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.embedding import EmbedSettings
     from nwb_latents.schemas.training import Device
 
@@ -56,21 +53,14 @@ class Embeddings:
 
 
 @dataclass
-class _Work:
-    """What the stage was asked to do, and what came of it."""
+class _Work(StageWork["EmbedSettings", "Path"]):
+    """What the stage was asked to do; its results are the files it has written."""
 
-    catalog_path: Path
-    settings: EmbedSettings
-    run: RunEntry
-    sessions: list[SessionEntry]
-    towards: str | None
-    report: Report
-    failures: Failures
-    files: list[Path] = field(default_factory=list)
+    towards: str | None = field(default=None, kw_only=True)
 
     @property
-    def folder(self) -> Path:
-        return self.catalog_path.parent / self.run.path / "embedding"
+    def target(self) -> Path:
+        return self.run_folder(self.run, "embedding")
 
 
 def embed(
@@ -139,9 +129,9 @@ def embed(
     needs_embedding(trained)
     table = embedding_table(trained, _trials_of_all(work))
     _report_table(work, table)
-    draw_embedding(work.folder / SCATTER, table, colour_by=settings.colour_by)
-    _write(work.folder / TABLE, table)
-    work.files += [work.folder / TABLE, work.folder / SCATTER]
+    draw_embedding(work.target / SCATTER, table, colour_by=settings.colour_by)
+    _write(work.target / TABLE, table)
+    work.results += [work.target / TABLE, work.target / SCATTER]
     each_session(
         work.sessions,
         lambda entry: _session(work, trained, entry, table),
@@ -150,9 +140,9 @@ def embed(
         fatal=(MachineError,),
     )
     if work.failures.found:
-        summary = f"{len(work.failures.found)} sessions failed, {len(work.files)} files were written."
-        raise work.failures.error(summary, work.files)
-    return Embeddings(table=table, files=tuple(work.files))
+        summary = f"{len(work.failures.found)} sessions failed, {len(work.results)} files were written."
+        raise work.failures.error(summary, work.results)
+    return Embeddings(table=table, files=tuple(work.results))
 
 
 def _plan(
@@ -185,7 +175,7 @@ def _plan(
                 f"start_bin {settings.start_bin}: trials of {one.session} have {one.n_bins} bins; use one "
                 f"below {one.n_bins - 1}."
             )
-    return _Work(catalog_path, settings, entry, mine, towards, report, Failures(report))
+    return _Work(catalog_path, settings, mine, [entry], report, towards=towards)
 
 
 def _trials_of_all(work: _Work) -> dict[str, xr.Dataset]:
@@ -210,9 +200,10 @@ def _trials_of_all(work: _Work) -> dict[str, xr.Dataset]:
 
 def _chosen(work: _Work, entry: SessionEntry) -> xr.Dataset:
     """Return the trials of the split."""
-    trials = read_trials(store_path(work.catalog_path, entry.store)).load()
+    session = work.session(entry)
+    trials = session.trials
     if work.settings.split != "all":
-        trials = trials.isel(trial=(trials["split"] == work.settings.split).values)
+        trials = trials.isel(trial=session.rows(work.settings.split))
     if trials.sizes["trial"] == 0:
         raise DataError(
             f"{entry.session}: no trial is in the split {work.settings.split}. Use --set split=all, or leave "
@@ -266,12 +257,12 @@ def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Da
         start_bin=start,
         lag_ms=settings.lag_ms,
     )
-    stem = work.folder / f"{file_name(entry.session)}_{name}"
+    stem = work.target / f"{file_name(entry.session)}_{name}"
     _write(stem.with_name(f"{stem.name}.nc"), made)
-    work.files.append(stem.with_name(f"{stem.name}.nc"))
+    work.results.append(stem.with_name(f"{stem.name}.nc"))
     if "position" in made:
         draw_interpolation(stem.with_name(f"{stem.name}.png"), made)
-        work.files.append(stem.with_name(f"{stem.name}.png"))
+        work.results.append(stem.with_name(f"{stem.name}.png"))
     _flow(work, trained, made, stem)
     return {}
 
@@ -280,7 +271,7 @@ def _decoder(work: _Work, entry: SessionEntry) -> FittedDecoder | None:
     """Fit the session's velocity decoder on its training trials; None, and a note, where that cannot be."""
     from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of  # noqa: PLC0415
 
-    session = open_session(store_path(work.catalog_path, entry.store))
+    session = work.session(entry)
     train = session.select(session.rows("train"))
     try:
         velocity = train.velocity(work.settings.lag_ms).velocity
@@ -319,7 +310,7 @@ def _flow(work: _Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> Non
     path = stem.with_name(f"{stem.name}_flow.png")
     draw_flow(path, fields, conditions=conditions, title=title)
     _write(path.with_suffix(".nc"), xr.concat(fields, "point", join="override", combine_attrs="override"))
-    work.files += [path.with_suffix(".nc"), path]
+    work.results += [path.with_suffix(".nc"), path]
 
 
 def _write(path: Path, dataset: xr.Dataset) -> None:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, file_name
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.export import EXPORT_VERSION
 
 if TYPE_CHECKING:
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nwb_latents.pipeline.stores.exporters.hdf5 import Array
-    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
-    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.export import NlbExport
     from nwb_latents.schemas.store import StoreAttributes
     from nwb_latents.schemas.training import Device
@@ -60,18 +57,14 @@ class Submitted:
     status: str
 
 
-@dataclass(frozen=True)
-class _Work:
-    catalog_path: Path
-    settings: NlbExport
-    run: RunEntry
-    entries: tuple[SessionEntry, ...]
-    report: Report
+@dataclass
+class _Work(StageWork["NlbExport", "str"]):
+    """What the stage was asked to do: the sessions of one run."""
 
     @property
     def key(self) -> str:
         """Equal keys mean equal content."""
-        stores = [entry.store_key for entry in self.entries]
+        stores = [entry.store_key for entry in self.sessions]
         parts = [self.settings.digest(), self.run.run_key, stores, EXPORT_VERSION]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -151,7 +144,7 @@ def submit(
     folder = out or catalog_path.parent / "exports" / "nlb-submission" / work.run.recipe_id
     stem = f"{file_name(run)}_{settings.phase}"
     path, targets = folder / f"{stem}.h5", folder / f"{stem}_targets.h5"
-    done = Submitted(path, targets, run, tuple(entry.session for entry in work.entries), "done")
+    done = Submitted(path, targets, run, tuple(entry.session for entry in work.sessions), "done")
     if not force and all(is_up_to_date(file, work.key) for file in (path, targets)):
         return Submitted(path, targets, run, done.sessions, "skipped")
     trained = load_run(catalog_path.parent / work.run.path, device=device)
@@ -169,7 +162,7 @@ def _plan(
     catalog_path: Path, settings: NlbExport, run: str, *, sessions: Sequence[str], report: Report
 ) -> _Work:
     entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None)
-    known = tuple(entry for entry in entries if entry.session in chosen.sessions)
+    known = [entry for entry in entries if entry.session in chosen.sessions]
     if settings.key is not None and len(known) > 1:
         raise SettingsError(
             f"key {settings.key} would name the groups of {len(known)} sessions: "
@@ -181,11 +174,7 @@ def _plan(
             f"split {settings.split}: run {run} was fitted to the recipe's own split and may have seen what "
             "another one scores. Leave the split out."
         )
-    return _Work(catalog_path, settings, chosen, known, report)
-
-
-def _loaded(work: _Work, entry: SessionEntry) -> Session:
-    return open_session(store_path(work.catalog_path, entry.store)).loaded()
+    return _Work(catalog_path, settings, known, [chosen], report)
 
 
 def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
@@ -193,8 +182,8 @@ def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
     from nwb_latents.pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
 
     settings = work.settings
-    for entry in work.entries:
-        session = _loaded(work, entry)
+    for entry in work.sessions:
+        session = work.session(entry)
         heldout = session.heldout(fraction=settings.heldout_fraction, seed=settings.seed)
         refuse_shown_units(run, session, heldout)
         arrays = nlb_arrays(session, settings)
@@ -214,9 +203,9 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
     reason = why_no_forward(run) if work.settings.forward_ms else ""
     if reason:
         work.report({"event": "note", "text": f"no forward bins: {reason}"})
-    for entry in work.entries:
+    for entry in work.sessions:
         began = time.perf_counter()
-        session = _loaded(work, entry)
+        session = work.session(entry)
         heldout = session.heldout(fraction=work.settings.heldout_fraction, seed=work.settings.seed)
         _, answers = spike_task(session, heldout=heldout, phase=work.settings.phase)
         n_forward = 0 if reason else session.forward_bins(work.settings.forward_ms)

@@ -67,6 +67,12 @@ class StageWork(Generic[Settings, Result]):
         """Recipe of the sessions."""
         return self.sessions[0].recipe_id
 
+    @property
+    def run(self) -> RunEntry:
+        """The run, of a stage that works on one."""
+        [run] = self.runs
+        return run
+
     def session(self, entry: SessionEntry) -> Session:
         """Open a session; its trials are in memory."""
         return open_session(store_path(self.catalog_path, entry.store)).loaded()
@@ -74,6 +80,10 @@ class StageWork(Generic[Settings, Result]):
     def folder(self, stage: str) -> Path:
         """Return where a stage puts what belongs to no single run."""
         return self.catalog_path.parent / "results" / stage / file_name(self.recipe_id)
+
+    def run_folder(self, run: RunEntry, name: str) -> Path:
+        """Return where a stage puts what belongs to a run."""
+        return self.catalog_path.parent / run.path / name
 
 
 def keep_measurements(
