@@ -49,6 +49,10 @@ class DataError(PipelineError):
     exit_code = 4
 
 
+class NewerFileError(DataError):
+    """A file that a newer version of the program wrote, and that this one does not understand."""
+
+
 class MachineError(PipelineError):
     """Disk, network, archive or device that does not do its part."""
 

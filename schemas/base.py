@@ -226,13 +226,13 @@ class Record(Frozen):
             where = ".".join(str(part) for part in fault["loc"])
             raise NewerRecordError(
                 f"{where}: {fault['msg']}. It was written as version {written} of {cls.__name__}; this "
-                f"program knows versions up to {cls.current_version()}. Update it: pip install "
-                "--upgrade nwb-latents"
+                f"program knows versions up to {cls.current_version()}. Update it: pip install --upgrade "
+                "nwb-latents"
             ) from error
 
     @classmethod
     def brought_up(cls, content: dict[str, Any], version: int) -> dict[str, Any]:
-        """Return what an older version wrote as this one would have written it; here: the same.
+        """Return what an older version wrote as this one would have written it; here: all but its number.
 
         Parameters
         ----------
@@ -242,7 +242,7 @@ class Record(Frozen):
             Version it was written as, below that of today.
         """
         del version
-        return content
+        return {**content, "schema_version": cls.current_version()}
 
     @model_validator(mode="before")
     @classmethod
@@ -272,6 +272,17 @@ class Record(Frozen):
         """
         whole: dict[str, Any] = _whole(self, self.model_dump(mode="json", exclude_defaults=exclude_defaults))
         return whole
+
+    def text(self) -> str:
+        """Return the file that holds this record alone, in JSON.
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.sweep import MemberOutcome
+        >>> MemberOutcome.read(json.loads(MemberOutcome(step=7).text())).step
+        7
+        """
+        return json.dumps(self.written(), indent=1, ensure_ascii=False) + "\n"
 
     def unknown(self) -> tuple[str, ...]:
         """Return the keys that are not known here, with those within, by their dotted names."""

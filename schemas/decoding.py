@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
-from nwb_latents.schemas.digest import AddedLater
+from nwb_latents.schemas.digest import AddedLater, FormerlyApart
 from nwb_latents.schemas.registry import DECODERS
 
 DecodeSource = Literal["rates", "reconstruction", "forecast"]
@@ -20,15 +21,13 @@ DEFAULT_DECODER = "ridge"
 class DecodeSettings(Frozen):
     """Decoders from neural activity up to t to hand velocity at t + lag."""
 
-    lag_ms: float = Field(
-        100.0, description="Velocity is read this long after the neural activity, ms; a whole number of bins."
-    )
+    lag_ms: task.LagMs = task.LAG_MS
     sources: tuple[DecodeSource, ...] = Field(
         ("rates", "reconstruction", "forecast"),
         min_length=1,
         description="Signals decoded: smoothed rates, the model's reconstruction, the model's forecast.",
     )
-    decoders: Annotated[tuple[DecoderName, ...], AddedLater((DEFAULT_DECODER,))] = Field(
+    decoders: Annotated[tuple[DecoderName, ...], AddedLater(("ridge",))] = Field(
         (DEFAULT_DECODER,),
         min_length=1,
         description="Decoders: ridge, of the bin at t; wiener, of the last history_bins bins up to t; or any "
@@ -42,14 +41,11 @@ class DecodeSettings(Frozen):
     history_bins: Annotated[int, AddedLater(5)] = Field(
         5, ge=2, description="Bins the Wiener decoder reads, that at t included."
     )
-    alphas: tuple[float, ...] = Field(
-        (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4),
-        min_length=1,
-        description="Ridge penalties tried; one is chosen by cross-validation over training trials.",
+    alphas: task.Penalties = task.PENALTIES
+    folds: task.Folds = task.N_FOLDS
+    forecast: Annotated[task.ForecastWindow, FormerlyApart(task.FORMER_FORECAST)] = Field(
+        default_factory=task.ForecastWindow, description="What a forecast is shown, and how far it goes."
     )
-    folds: int = Field(5, ge=2, description="Folds of that cross-validation; whole trials stay together.")
-    forecast_seen_bins: int = Field(13, ge=1, description="Bins the model sees before it forecasts.")
-    forecast_bins: int = Field(20, ge=1, description="Bins forecast and scored.")
     lag_scan_ms: Annotated[tuple[float, ...], AddedLater(())] = Field(
         (),
         description="Lags compared with each other, ms, whole numbers of bins; none: no comparison.",
@@ -62,14 +58,6 @@ class DecodeSettings(Frozen):
         200, ge=0, description="Permutations of the test trials behind each p-value; 0: no p-values."
     )
     seed: int = Field(0, ge=0, description="Seed of the fold assignment and of the permutations.")
-
-    @field_validator("alphas")
-    @classmethod
-    def _positive(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not a > 0 for a in alphas):
-            msg = f"must all be above 0, found {list(alphas)}"
-            raise ValueError(msg)
-        return alphas
 
     @field_validator("decoders")
     @classmethod

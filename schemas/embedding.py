@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 
 
@@ -33,13 +34,7 @@ class EmbedSettings(Frozen):
         description="What the scatter of embeddings is coloured by, a panel each: 'subject', 'task', or any "
         "number of the table of sessions, such as 'n_units' or 'decodability'.",
     )
-    lag_ms: float = Field(
-        100.0, description="Velocity is read this long after the neural activity, ms; a whole number of bins."
-    )
-    alphas: tuple[float, ...] = Field(
-        (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4),
-        min_length=1,
-        description="Penalties tried for the velocity decoder; chosen by cross-validation, training trials.",
-    )
-    folds: int = Field(5, ge=2, description="Folds of that cross-validation; whole trials stay together.")
+    lag_ms: task.LagMs = task.LAG_MS
+    alphas: task.Penalties = task.PENALTIES
+    folds: task.Folds = task.N_FOLDS
     seed: int = Field(0, ge=0, description="Seed of the fold assignment.")

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.baselines import BaselineSettings
-from nwb_latents.schemas.digest import NeverCounts
+from nwb_latents.schemas.digest import FormerlyApart, NeverCounts
 from nwb_latents.schemas.registry import METRICS
 
 _WHICH_NUMBERS = "which numbers are measured does not change them"
@@ -35,27 +36,16 @@ class EvaluateSettings(Frozen):
         "trials are scored; 'val': train and val, and test trials are not looked at. Decoders of recorded "
         "rates and forecasts that need no model are fitted on train trials in both.",
     )
-    heldout_fraction: float = Field(
-        0.25,
-        ge=0,
-        lt=1,
-        description="Share of units held out for co-smoothing where a store marks none; runs that hide the "
-        "same units in training (co_smoothing, heldout_fraction) are scored on them.",
+    heldout_fraction: task.HeldoutFraction = task.HELDOUT_FRACTION
+    forward_ms: task.ForwardMs = task.FORWARD_MS
+    lag_ms: task.LagMs = task.LAG_MS
+    psth_sigma_ms: task.PsthSigmaMs = task.PSTH_SIGMA_MS
+    forecast: Annotated[task.ForecastWindow, FormerlyApart(task.FORMER_FORECAST)] = Field(
+        default_factory=task.ForecastWindow, description="What a forecast is shown, and how far it goes."
     )
-    forward_ms: float = Field(
-        200.0, ge=0, description="Time after the window for forward prediction, ms; 0: none."
-    )
-    lag_ms: float = Field(
-        100.0, description="Velocity is read this long after the neural activity, ms; a whole number of bins."
-    )
-    psth_sigma_ms: float = Field(
-        70.0, ge=0, description="Standard deviation of the Gaussian laid over the spikes of the PSTHs, ms."
-    )
-    forecast_seen_bins: int = Field(13, ge=1, description="Bins a forecast is shown.")
-    forecast_bins: int = Field(20, ge=1, description="Bins forecast and scored.")
     n_resamples: int = Field(1000, ge=1, description="Bootstrap resamples of the trials.")
     level: float = Field(0.95, gt=0, lt=1, description="Share of resamples an interval holds.")
-    folds: int = Field(5, ge=2, description="Folds of the cross-validation of the decoders.")
+    folds: task.Folds = task.N_FOLDS
     seed: int = Field(0, ge=0, description="Seed of resamples and folds.")
 
     @field_validator("metrics")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 
 EXPORT_VERSION = 2
@@ -27,31 +28,14 @@ class NlbExport(Frozen):
     split: str | None = Field(
         None, description="Name of one of the recipe's extra_splits; default: the recipe's own split."
     )
-    lag_ms: float = Field(
-        100.0,
-        description="Behaviour is read this long after the neural activity, ms; a whole number of bins.",
-    )
-    forward_ms: float = Field(
-        200.0,
-        ge=0,
-        description="Time after the window whose spikes are to be predicted, ms; a whole number of bins, at "
-        "most the window's length; 0 = none.",
-    )
-    heldout_fraction: float = Field(
-        0.25,
-        ge=0,
-        lt=1,
-        description="Share of the units held out where the recording marks none itself.",
-    )
+    lag_ms: task.LagMs = task.LAG_MS
+    forward_ms: task.ForwardMs = task.FORWARD_MS
+    heldout_fraction: task.HeldoutFraction = task.HELDOUT_FRACTION
     seed: int = Field(0, ge=0, description="Seed of the draw of held-out units; the session id is mixed in.")
     psth: bool = Field(
         True, description="Add the mean activity of each condition, where there are several conditions."
     )
-    psth_sigma_ms: float = Field(
-        70.0,
-        ge=0,
-        description="Standard deviation of the Gaussian laid over the spikes first, ms.",
-    )
+    psth_sigma_ms: task.PsthSigmaMs = task.PSTH_SIGMA_MS
     key: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9._+-]+$",
@@ -66,19 +50,8 @@ class LfadsExport(Frozen):
     split: str | None = Field(
         None, description="Name of one of the recipe's extra_splits; default: the recipe's own split."
     )
-    forward_ms: float = Field(
-        0.0,
-        ge=0,
-        description="Time after the window that is reconstructed but not encoded, ms; a whole number of "
-        "bins, at most the window's length.",
-    )
-    heldout_fraction: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="Share of the units that are reconstructed but not encoded, where the recording marks "
-        "none itself.",
-    )
+    forward_ms: task.ForwardMs = task.NOT_ASKED
+    heldout_fraction: task.HeldoutFraction = task.NOT_ASKED
     seed: int = Field(0, ge=0, description="Seed of the draw of held-out units; the session id is mixed in.")
     ext_input: Literal["none", "velocity"] = Field(
         "none", description="External input: none, or the hand velocity of the same bins, cm/s."

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
+from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.results import R2Definition
 
@@ -13,34 +14,18 @@ ForecastSource = Literal["model", "linear", "condition_mean", "hold_last", "reco
 ForecastQuantity = Literal["velocity", "rates"]
 
 
-class ForecastSettings(Frozen):
+class ForecastSettings(task.ForecastWindow):
     """How far a run looks ahead, and what it is held against."""
 
-    seen_bins: int = Field(13, ge=1, description="Bins of each test trial that are shown.")
-    bins: int = Field(20, ge=1, description="Bins forecast and scored after them.")
-    lag_ms: float = Field(
-        100.0, description="Velocity is read this long after the neural activity, ms; a whole number of bins."
-    )
-    alphas: tuple[float, ...] = Field(
-        (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4),
-        min_length=1,
-        description="Penalties tried for the velocity decoder; chosen by cross-validation, training trials.",
-    )
-    linear_alphas: tuple[float, ...] = Field(
+    lag_ms: task.LagMs = task.LAG_MS
+    alphas: task.Penalties = task.PENALTIES
+    linear_alphas: Annotated[tuple[float, ...], task.Positive] = Field(
         (1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6),
         min_length=1,
-        description="Penalties tried for the linear forecast, likewise.",
+        description="task.Penalties tried for the linear forecast, likewise.",
     )
-    folds: int = Field(5, ge=2, description="Folds of both cross-validations; whole trials stay together.")
+    folds: task.Folds = task.N_FOLDS
     seed: int = Field(0, ge=0, description="Seed of the fold assignment.")
-
-    @field_validator("alphas", "linear_alphas")
-    @classmethod
-    def _positive(cls, alphas: tuple[float, ...]) -> tuple[float, ...]:
-        if any(not a > 0 for a in alphas):
-            msg = f"must all be above 0, found {list(alphas)}"
-            raise ValueError(msg)
-        return alphas
 
 
 class ForecastCurve(Frozen):

@@ -314,3 +314,15 @@ class IngestRecipe(Frozen):
         '20ms'
         """
         return f"{self.bin_size_s * 1e3:g}ms-{self.digest()[:8]}"
+
+
+def bin_size_in(recipe_id: str) -> float | None:
+    """Return the width of the bins that a recipe's name says, s; None where it is no such name.
+
+    Examples
+    --------
+    >>> bin_size_in(IngestRecipe().recipe_id), bin_size_in("mine")
+    (0.02, None)
+    """
+    width = re.match(r"([0-9.e+-]+)ms-", recipe_id)
+    return round(float(width[1]) * 1e-3, 9) if width else None

@@ -7,7 +7,7 @@ binned session they were cut from: trial ``k`` is bins ``start_bin[k]`` to ``sta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -280,3 +280,9 @@ class StoreAttributes(Record):
     provenance: Provenance = Field(description="Where the numbers come from.")
     dropped: DropCounts = Field(description="What was left out, by reason.")
     quality: SessionQuality | None = Field(None, description="What was measured of the session.")
+
+    @classmethod
+    def brought_up(cls, content: dict[str, Any], version: int) -> dict[str, Any]:
+        """Return the attributes as they are: their version is also that of the arrays, which stay."""
+        del version
+        return content

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, model_validator
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen, Reading, Record
 from nwb_latents.schemas.digest import NeverCounts
 from nwb_latents.schemas.training import TrainSettings
 
@@ -19,6 +19,8 @@ NOT_SEARCHED = frozenset(
         "batch.sessions_per_block",
         "checkpoint_every",
         "devices",
+        "forward_ms",
+        "heldout_fraction",
         "masks.observed_share",
         "masks.sample_validation",
         "max_steps",
@@ -140,7 +142,7 @@ class SweepSettings(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _flat_space_over_default(cls, content: Any) -> Any:
+    def _flat_space_over_default(cls, content: Any, info: ValidationInfo) -> Any:
         """Accept nested names (``optimiser: {lr: {…}}``), and lay the space over that of the model."""
         if not isinstance(content, Mapping):
             return content
@@ -155,7 +157,10 @@ class SweepSettings(Frozen):
         if not isinstance(given, Mapping):
             return content
         try:
-            known = dict(searchable(TrainSettings.model_validate(train)))
+            common = TrainSettings.model_validate(
+                train, context=info.context, extra="allow" if isinstance(info.context, Reading) else None
+            )
+            known = dict(searchable(common))
         except ValidationError:
             return {**content, "space": {}, "default_space": True}  # the fault is reported under its own key
         named = dict(_flat(given, "", known))
@@ -307,10 +312,10 @@ class MemberRecord(Frozen):
     reason: str = Field("", description="Why it diverged.")
 
 
-class SweepState(Frozen):
+class SweepState(Record):
     """The file `sweep.json` of a run: what was searched, and every generation that is complete."""
 
-    schema_version: Literal[1] = Field(1, description="Version of this description.")
+    schema_version: int = Field(2, ge=1, description="Version of this description.")
     run: str = Field(description="Name of the run.")
     run_key: str = Field(description="Hash of the settings of the sweep and the keys of the stores.")
     settings: SweepSettings = Field(description="Settings of the sweep, all defaults filled in.")
@@ -322,7 +327,7 @@ class SweepState(Frozen):
     )
 
 
-class MemberOutcome(Frozen):
+class MemberOutcome(Record):
     """What came of one generation of one member, before it is compared with others."""
 
     step: int = Field(ge=0, description="Training steps its weights have taken.")

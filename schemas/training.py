@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas import task
+from nwb_latents.schemas.base import Frozen, Record
 from nwb_latents.schemas.catalog import Alignment, Imported
-from nwb_latents.schemas.digest import AddedLater, DecidesNothing
+from nwb_latents.schemas.digest import AddedLater, DecidesNothing, FormerlyInBins
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.models import MODELS, MDSSMSettings, ModelSettings
 from nwb_latents.schemas.quality import QualityFilter
+from nwb_latents.schemas.recipe import bin_size_in
 
 Signal = Literal["rates", "counts"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -81,19 +83,8 @@ class TrainSettings(Frozen):
         description="Hide the units a store marks as held out from the encoders and score them all the "
         "same: their rates are then inferred from the other units.",
     )
-    heldout_fraction: Annotated[float, AddedLater(0.0)] = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="With co_smoothing: share of the units that is hidden where a store marks none itself, "
-        "drawn by the session id: the same in every run and in `pipeline run evaluate`.",
-    )
-    forward_bins: Annotated[int, AddedLater(0)] = Field(
-        0,
-        ge=0,
-        description="Bins after each trial's window that are scored but not shown to the encoders, where "
-        "they were recorded; on spike counts, for models that can (lfads, node_sae, ndt).",
-    )
+    heldout_fraction: Annotated[task.HeldoutFraction, AddedLater(0.0)] = task.NOT_ASKED
+    forward_ms: Annotated[task.ForwardMs, AddedLater(0.0), FormerlyInBins("forward_bins")] = task.NOT_ASKED
     masks: Annotated[MaskSettings, AddedLater(_NOTHING_HIDDEN)] = Field(
         default_factory=MaskSettings, description="What training hides."
     )
@@ -151,11 +142,11 @@ class TrainSettings(Frozen):
         return self
 
     @model_validator(mode="after")
-    def _forward_bins_are_counts(self) -> Self:
-        if self.forward_bins and (self.signal != "counts" or not self.model.scores_forward_bins):
+    def _bins_after_the_window_are_counts(self) -> Self:
+        if self.forward_ms and (self.signal != "counts" or not self.model.scores_forward_bins):
             able = " or ".join(name for name, kind in MODELS.items() if kind.scores_forward_bins)
             raise ValueError(
-                f"forward_bins needs signal: counts and the model {able}, found "
+                f"forward_ms needs signal: counts and the model {able}, found "
                 f"{self.signal} and {self.model.name}"
             )
         return self
@@ -171,10 +162,10 @@ class RunSource(Frozen):
     )
 
 
-class RunConfig(Frozen):
+class RunConfig(Record):
     """The file `config.yaml` of a run directory: everything needed to train the run again."""
 
-    schema_version: Literal[1] = Field(1, description="Version of this description.")
+    schema_version: int = Field(2, ge=1, description="Version of this description.")
     run: str = Field(description="Name of the run.")
     run_key: str = Field(description="Hash of settings, seed and the keys of the stores.")
     recipe_id: str = Field(description="Recipe of the stores.")
@@ -192,3 +183,15 @@ class RunConfig(Frozen):
     sweep: Literal["pbt", "random"] | None = Field(
         None, description="Search that chose its settings, see sweep.json beside it; none: they were given."
     )
+
+    @classmethod
+    def brought_up(cls, content: dict[str, Any], version: int) -> dict[str, Any]:
+        """Say the time after the window in ms: version 1 said it in bins, `settings.forward_bins`."""
+        settings = dict(content.get("settings") or {})
+        bins = settings.pop("forward_bins", 0)
+        if bins:
+            width = bin_size_in(str(content.get("recipe_id")))
+            if width is None:
+                raise ValueError(f"settings.forward_bins is {bins}; recipe_id does not say how wide a bin is")
+            settings["forward_ms"] = round(bins * width * 1e3, 6)
+        return super().brought_up({**content, "settings": settings}, version)

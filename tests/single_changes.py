@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
@@ -57,12 +57,20 @@ BESIDE: dict[str, dict[str, dict[str, Any]]] = {
     },
     "TrainSettings": {
         "co_smoothing": {"model": {"name": "lfads"}},
-        "forward_bins": {"model": {"name": "lfads"}},
+        "forward_ms": {"model": {"name": "lfads"}},
         "heldout_fraction": {"co_smoothing": True},
         "masks": {"signal": "counts", "standardise": False},
     },
 }
 """Class → setting → what has to be given beside it, or as it, for a change to be allowed."""
+
+
+VALUES: dict[tuple[str, str], list[Any]] = {
+    ("TrainSettings", "forward_ms"): [20.0, 40.0],
+    ("DecodeSettings", "decoders"): [["wiener"], ["ridge", "wiener"]],
+    ("DecodeSettings", "decoder_settings"): [{"ridge": {"folds": 3}}],
+}
+"""Class and setting → values to try, where the type does not say them: whole bins, names of parts."""
 
 
 def settings_class(name: str) -> type[BaseModel]:
@@ -79,7 +87,8 @@ def single_changes(kind: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any],
         base = {key: value for key, value in beside.items() if key != name}
         if name in beside:
             yield name, base, beside
-        for where, change in _changes(name, field):
+        chosen = [{name: value} for value in VALUES.get((kind.__name__, name), ())]
+        for where, change in [(name, each) for each in chosen] or _changes(name, field):
             wanted = _merged(beside, change)
             if _is_allowed(kind, wanted) and _is_allowed(kind, base):
                 yield where, base, wanted
@@ -137,6 +146,8 @@ def _within(value: Any, bound: Any) -> bool:
 
 def _of_type(annotation: Any, default: Any) -> list[Any]:
     origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _of_type(args[0], default)
     if origin is Literal:
         return list(args)
     if origin is tuple:

@@ -24,6 +24,7 @@ from nwb_latents.pipeline.cli.options import (
     given,
 )
 from nwb_latents.pipeline.errors import PartialFailure
+from nwb_latents.schemas.task_words import BINS, SEEN_BINS
 
 SHORT = {
     "model": "model",
@@ -39,11 +40,9 @@ def forecast(
     session: SessionOption = None,
     recipe_id: RecipeIdOption = None,
     seen_bins: Annotated[
-        int | None, typer.Option("--seen-bins", help="Bins shown; default: 13.", metavar="N", min=1)
+        int | None, typer.Option(SEEN_BINS.option, help=SEEN_BINS.help, metavar="N", min=1)
     ] = None,
-    bins: Annotated[
-        int | None, typer.Option("--bins", help="Bins forecast; default: 20.", metavar="N", min=1)
-    ] = None,
+    bins: Annotated[int | None, typer.Option(BINS.option, help=BINS.help, metavar="N", min=1)] = None,
     lag_ms: LagOption = None,
     device: DeviceOption = "auto",
     config: ConfigOption = None,

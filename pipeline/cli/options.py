@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.schemas.task_words import LAG
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,9 +53,7 @@ RunsOption = Annotated[
 ]
 LagOption = Annotated[
     float | None,
-    typer.Option(
-        "--lag-ms", help="Velocity is read this long after the activity, ms; default: 100.", metavar="MS"
-    ),
+    typer.Option(LAG.option, help=LAG.help, metavar="MS"),
 ]
 
 

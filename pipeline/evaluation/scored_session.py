@@ -126,7 +126,7 @@ class ScoredSession:
     @property
     def n_ahead(self) -> int:
         """Bins a forecast takes up, those it is shown included."""
-        return self.settings.forecast_seen_bins + self.settings.forecast_bins
+        return self.settings.forecast.end
 
     @cached_property
     def _paired_velocity(self) -> FloatArray:
@@ -353,8 +353,7 @@ def prepare_session(
 
 def _forecast_settings(settings: EvaluateSettings) -> ForecastSettings:
     return ForecastSettings(
-        seen_bins=settings.forecast_seen_bins,
-        bins=settings.forecast_bins,
+        **dict(settings.forecast),
         lag_ms=settings.lag_ms,
         folds=settings.folds,
         seed=settings.seed,

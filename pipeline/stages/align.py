@@ -232,7 +232,7 @@ def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> 
     short = []
     for entry in entries:
         store = store_path(work.catalog_path, entry.store)
-        dataset = training_trials(store, work.parent.config.settings.forward_bins)
+        dataset = training_trials(store, work.parent.config.settings.forward_ms)
         n_train = int((dataset["split"].values.astype(str) == "train").sum())
         if n_train < most:
             short.append(f"{entry.session} has {n_train}")

@@ -160,7 +160,7 @@ def _plan(
     decoders = [decoder_of(settings, name) for name in settings.decoders]
     if "forecast" in settings.sources:
         for decoder in decoders:
-            check_bins(decoder, settings.forecast_bins, where=f"a forecast of {settings.forecast_bins} bins")
+            check_bins(decoder, settings.forecast.bins, where=f"a forecast of {settings.forecast.bins} bins")
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
     for entry in entries:
         for lag_ms in (settings.lag_ms, *settings.lag_scan_ms):
@@ -197,12 +197,12 @@ def _possible_sources(
             for source in settings.sources[:]:
                 if source not in possible:
                     report(SourceEvent(source=source, status="skipped", reason=reason))
-    seen, ahead = settings.forecast_seen_bins, settings.forecast_bins
+    seen, ahead = settings.forecast.seen_bins, settings.forecast.bins
     n_bins = min(entry.n_bins for entry in entries)
     if "forecast" in possible and seen + ahead > n_bins:
         reason = (
             f"{seen} bins seen and {ahead} forecast are more than the {n_bins} bins of the trial window; use "
-            f"forecast_seen_bins + forecast_bins of at most {n_bins}"
+            f"forecast.seen_bins + forecast.bins of at most {n_bins}"
         )
         if asked:
             raise SettingsError(reason)
@@ -266,7 +266,7 @@ def _signals_of(work: Work, session: str, test: xr.Dataset, *, run: str) -> list
     if "reconstruction" in work.settings.sources:
         signals.append(_Signal(model.reconstruct(session, test), "reconstruction", run))
     if "forecast" in work.settings.sources:
-        seen, ahead = settings.forecast_seen_bins, settings.forecast_bins
+        seen, ahead = settings.forecast.seen_bins, settings.forecast.bins
         foreseen = model.forecast(session, test, seen_bins=seen, n_bins=ahead)
         signals.append(_Signal(foreseen, "forecast", run, seen))
     return signals
@@ -323,7 +323,7 @@ def _summarise(work: Work) -> None:
     known = read_measurements(
         work.catalog_path, names=["velocity_r2"], stages=["decode"], splits=["test"], recipe_id=work.recipe_id
     )
-    seen, ahead = work.settings.forecast_seen_bins, work.settings.forecast_bins
+    seen, ahead = work.settings.forecast.seen_bins, work.settings.forecast.bins
     same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
     of_now = (known["source"] != "forecast") | same_window.fillna(value=False)
     scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now])

@@ -251,7 +251,7 @@ def _sources(work: _Work, entry: SessionEntry) -> list[Source]:
 def _asked(work: _Work, source: Source, entry: SessionEntry) -> list[Wanted]:
     """Return the metrics that can be had of a session, whatever the source."""
     has_truth = entry.session in work.truth
-    fits = work.settings.forecast_seen_bins + work.settings.forecast_bins <= entry.n_bins
+    fits = work.settings.forecast.end <= entry.n_bins
     return [
         (metric, part)
         for metric in work.metrics
@@ -311,11 +311,11 @@ def _say_what_is_missing(work: _Work) -> None:
             reason = "the true rates are not known; name the folder of the simulated sessions with --truth"
             work.report({"event": "source", "source": baseline.name, "status": "skipped", "reason": reason})
     n_bins = min(entry.n_bins for entry in work.sessions)
-    needed = work.settings.forecast_seen_bins + work.settings.forecast_bins
+    needed = work.settings.forecast.end
     if needed > n_bins and any("forecast" in metric.parts for metric in work.metrics):
         reason = (
             f"{needed} bins seen and forecast are more than the {n_bins} of a trial; lower "
-            "forecast_seen_bins or forecast_bins"
+            "forecast.seen_bins or forecast.bins"
         )
         work.report({"event": "source", "source": "forecast", "status": "skipped", "reason": reason})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.schemas.recipe import bin_size_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -68,7 +69,9 @@ def run_source(run: RunEntry, config: RunConfig | None, trained: Mapping[str, Tr
     """
     settings = config.settings if config is not None else None
     seed = run.alignment.seed if run.alignment else settings.seed if settings else None
-    label, kind = run.model, "" if settings is None else settings.model_copy(update={"seed": 0}).digest()
+    label, kind = run.model, ""
+    if settings is not None:
+        kind = settings.model_copy(update={"seed": 0}).digest(bin_size_s=bin_size_in(run.recipe_id))
     if run.alignment:
         how = "from scratch" if run.alignment.from_scratch else "aligned"
         label = f"{run.model}, {how}, {run.alignment.n_trials} trials"
@@ -130,8 +133,8 @@ def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part
         ahead = run.forecast(
             name,
             trials.isel(trial=answers.eval_rows),
-            seen_bins=settings.forecast_seen_bins,
-            n_bins=settings.forecast_bins,
+            seen_bins=settings.forecast.seen_bins,
+            n_bins=settings.forecast.bins,
         ).astype("float64")
     if "latents" in parts:
         train, scored = (

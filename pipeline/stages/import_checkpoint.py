@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.train import check_run_name, now, only_trainer, prepare_run, run_event
+from nwb_latents.pipeline.stages.train import (
+    bin_size_of,
+    check_run_name,
+    now,
+    only_trainer,
+    prepare_run,
+    run_event,
+)
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_trials
@@ -177,7 +184,7 @@ def checkpoint_key(digest: str, settings: TrainSettings, entries: Sequence[Sessi
     False
     """
     stores = [entry.store_key for entry in entries]
-    parts = ["lfads-torch", digest, settings.digest(), stores, IMPORT_VERSION]
+    parts = ["lfads-torch", digest, settings.digest(bin_size_s=bin_size_of(entries)), stores, IMPORT_VERSION]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -21,6 +21,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.train import (
+    bin_size_of,
     check_run_name,
     final_metrics,
     good_enough,
@@ -31,8 +32,8 @@ from nwb_latents.pipeline.stages.train import (
 )
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.settings import read_record
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.sweep import MemberRecord, SweepState
 from nwb_latents.schemas.training import RunConfig, RunSource
@@ -160,13 +161,15 @@ def sweep_key(settings: SweepSettings, entries: Sequence[SessionEntry]) -> str:
     True
     """
     stores = sorted(entry.store_key for entry in entries)
-    return hashlib.sha256(json.dumps(["sweep", settings.outcome_digest(), stores]).encode()).hexdigest()
+    decisive = settings.outcome_digest(bin_size_s=bin_size_of(entries))
+    return hashlib.sha256(json.dumps(["sweep", decisive, stores]).encode()).hexdigest()
 
 
 def _state(work: _Sweep, key: str) -> SweepState:
     """Return where the search stands: what the file says, or its beginning."""
     path = work.run_dir / STATE
-    found = read_record(SweepState, path, remedy="Search again with --force.")
+    width = bin_size_of(work.entries)
+    found = read_record(SweepState, path, remedy="Search again with --force.", bin_size_s=width)
     if found is not None:
         return found
     held_back = work.settings.train.masks.sample_validation
@@ -177,7 +180,7 @@ def _state(work: _Sweep, key: str) -> SweepState:
         space=_space_of(work.settings, work.entries),
         metric="val_held_nll" if held_back else "val_nll",
     )
-    write_text(path, state.model_dump_json(indent=1) + "\n")
+    write_text(path, state.text())
     return state
 
 
@@ -262,7 +265,7 @@ class _Generations:
         elif is_standing_still(work.settings, history):
             stopped = "no improvement"
         self.state = self.state.model_copy(update={"history": history, "stopped": stopped})
-        write_text(work.run_dir / STATE, self.state.model_dump_json(indent=1) + "\n")
+        write_text(work.run_dir / STATE, self.state.text())
         _report_generation(work, self.state, records)
         self._plans, self._found = {}, {}
 

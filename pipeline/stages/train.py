@@ -168,7 +168,19 @@ def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
     False
     """
     stores = sorted(entry.store_key for entry in entries)
-    return hashlib.sha256(json.dumps([settings.outcome_digest(), stores]).encode()).hexdigest()
+    decisive = settings.outcome_digest(bin_size_s=bin_size_of(entries))
+    return hashlib.sha256(json.dumps([decisive, stores]).encode()).hexdigest()
+
+
+def bin_size_of(entries: Sequence[SessionEntry]) -> float | None:
+    """Return the width of the bins of stores of one recipe, s; None where there is no store.
+
+    Examples
+    --------
+    >>> bin_size_of([]) is None
+    True
+    """
+    return entries[0].bin_size_s if entries else None
 
 
 @contextmanager
@@ -370,7 +382,7 @@ def _train(
 
     root = catalog_path.parent
     datasets = {
-        e.session: training_trials(store_path(catalog_path, e.store), settings.forward_bins) for e in entries
+        e.session: training_trials(store_path(catalog_path, e.store), settings.forward_ms) for e in entries
     }
     model, feeds = begin(datasets, settings)
 

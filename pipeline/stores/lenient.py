@@ -6,21 +6,25 @@ What a person types is read by `settings.validate`, which refuses what it does n
 from __future__ import annotations
 
 import difflib
+import json
 import warnings
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from nwb_latents.pipeline.errors import CatalogWarning
+from nwb_latents.pipeline.errors import CatalogWarning, DataError, NewerFileError
+from nwb_latents.pipeline.stores.settings import describe_fault
 from nwb_latents.schemas.base import NewerRecordError, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
 
 Entry = TypeVar("Entry", bound=Record)
 
 _said: set[str] = set()
+_named: defaultdict[type[Record], frozenset[str]] = defaultdict(frozenset)
 
 
 def read_entries(
@@ -63,6 +67,91 @@ def read_entries(
             )
     say_unknown(entries, where=where)
     return entries, unread
+
+
+def record_of(
+    kind: type[Entry], content: object, *, where: str, remedy: str, bin_size_s: float | None = None
+) -> Entry:
+    """Return a record that was written by this version of the program, an older or a newer one.
+
+    Keys that are not known here are kept, and named once for all files of a kind (`CatalogWarning`).
+
+    Parameters
+    ----------
+    kind
+        Class of the record.
+    content
+        What was written.
+    where
+        File it comes from; named in errors.
+    remedy
+        What to do about content that does not fit.
+    bin_size_s
+        Width of the bins it is about, s, where that is known.
+
+    Raises
+    ------
+    DataError
+        If it does not fit.
+    NewerFileError
+        If it does not fit because a newer version of the program wrote it; the message names both versions.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.sweep import MemberOutcome
+    >>> record_of(MemberOutcome, {"step": 7}, where="outcome.json", remedy="Delete it.").step
+    7
+    >>> record_of(MemberOutcome, {"schema_version": 9, "steps": 7}, where="outcome.json", remedy="Delete it.")
+    Traceback (most recent call last):
+        ...
+    nwb_latents.pipeline.errors.NewerFileError: outcome.json: step: Field required. It was written as version
+    9 of MemberOutcome; this program knows versions up to 1. Update it: pip install --upgrade nwb-latents.
+    """
+    if not isinstance(content, Mapping):
+        raise DataError(f"{where}: expected keys and values, found {type(content).__name__}. {remedy}")
+    try:
+        record = kind.read(content, bin_size_s=bin_size_s)
+    except NewerRecordError as error:
+        raise NewerFileError(f"{where}: {error}.") from error
+    except ValidationError as error:
+        faults = "; ".join(describe_fault(kind, fault) for fault in error.errors())
+        raise DataError(f"{where}: {faults}. {remedy}") from error
+    unknown = frozenset(record.unknown()) - _named[kind]
+    if unknown:
+        _named[kind] |= unknown
+        keys = ", ".join(sorted(unknown))
+        say(f"{where}: not known here, and kept without effect: {keys}. A newer version wrote it.")
+    return record
+
+
+def read_record(
+    kind: type[Entry], path: Path, *, remedy: str, bin_size_s: float | None = None
+) -> Entry | None:
+    """Return what a JSON file of the program holds, or None where there is no such file.
+
+    Parameters
+    ----------
+    kind
+        Class of the record.
+    path
+        JSON file.
+    remedy
+        What to do about a damaged file.
+    bin_size_s
+        Width of the bins it is about, s, where that is known.
+
+    Raises
+    ------
+    DataError
+        If it is no JSON or does not fit.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as JSON: {error}. {remedy}") from error
+    return record_of(kind, content, where=str(path), remedy=remedy, bin_size_s=bin_size_s)
 
 
 def why_unread(kind: type[Record], written: object) -> str:

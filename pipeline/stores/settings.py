@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,35 +73,8 @@ def validate(schema: type[Settings], content: Mapping[str, Any], *, where: str) 
     try:
         return schema.model_validate(content)
     except ValidationError as error:
-        faults = [_describe(schema, fault) for fault in error.errors()]
+        faults = [describe_fault(schema, fault) for fault in error.errors()]
         raise SettingsError(f"{where}: " + "; ".join(faults)) from error
-
-
-def read_record(schema: type[Settings], path: Path, *, remedy: str) -> Settings | None:
-    """Return what a JSON file of the program holds, or None where there is no such file.
-
-    Parameters
-    ----------
-    schema
-        The pydantic model.
-    path
-        JSON file.
-    remedy
-        What to do about a damaged file.
-
-    Raises
-    ------
-    DataError
-        If it is no JSON or does not fit the schema.
-    """
-    try:
-        return validate(schema, json.loads(path.read_text(encoding="utf-8")), where=str(path))
-    except FileNotFoundError:
-        return None
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as JSON: {error}. {remedy}") from error
-    except SettingsError as error:
-        raise DataError(f"{error}. {remedy}") from error
 
 
 def settings_from(
@@ -251,7 +223,7 @@ def _faults(schema: type[BaseModel], error: ValidationError, said: Sequence[_Sai
         whole = [each for each in about if len(each.key) <= len(location)] if location else []
         about = whole[-1:] or about or list(said)
         where = ", ".join(each.text for each in about) or schema.__name__
-        text = _describe(schema, fault)
+        text = describe_fault(schema, fault)
         if len(about) == 1 and about[0].is_value:
             text = _without_key(text, about[0].key, location)
         told.setdefault(where, []).append(text)
@@ -274,7 +246,8 @@ def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _describe(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
+def describe_fault(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
+    """Return one fault that pydantic found, with its key, what was expected and what was found."""
     whole = [str(part) for part in fault["loc"]]
     location = _without_tags(schema, whole)
     key = ".".join(location)

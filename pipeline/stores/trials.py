@@ -15,10 +15,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError, MachineError, NewerFileError
 from nwb_latents.pipeline.stores.atomic import machine_error, whole_directory
+from nwb_latents.pipeline.stores.lenient import record_of
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation
 from nwb_latents.schemas.store import (
     GROUP_ARRAYS,
@@ -66,7 +66,7 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
         is_variable = len(spec.dims) > 1 or name in {"observed", "outlier"} or group == "events"
         target = variables if is_variable else coordinates
         target[name] = (spec.dims, arrays[name], described)
-    dump = attributes.model_dump(mode="json")
+    dump = attributes.written()
     flat = {key: json.dumps(value) if key in _JSON_ATTRIBUTES else value for key, value in dump.items()}
     return xr.Dataset(variables, coords=coordinates, attrs=flat)
 
@@ -124,12 +124,17 @@ def read_attributes(where: Path | StoreLocation | str) -> StoreAttributes | None
     ------
     MachineError
         If the object storage cannot be reached or refuses: whether there is a store is not known then.
+    NewerFileError
+        If a newer version of the program wrote it, and this one does not understand it.
     """
     content = StoreLocation.parse(where).read(COMPLETE_WHEN)
     if content is None:
         return None
     try:
         return attributes_of(json.loads(content)["attributes"])
+    except NewerFileError as error:
+        error.add_note(f"The store is {where}.")
+        raise
     except (DataError, KeyError, TypeError, ValueError):
         return None
 
@@ -141,12 +146,15 @@ def attributes_of(written: Mapping[str, Any]) -> StoreAttributes:
     ------
     DataError
         If one is missing or does not fit.
+    NewerFileError
+        If it does not fit because a newer version of the program wrote it.
     """
     try:
         nested = {key: json.loads(written.get(key, "null")) for key in _JSON_ATTRIBUTES}
-        return StoreAttributes.model_validate({**written, **nested})
-    except (TypeError, ValueError, ValidationError) as error:
+    except (TypeError, ValueError) as error:
         raise DataError(f"These are not the attributes of a trial store: {error}") from error
+    where, remedy = f"the store of {written.get('session')}", "Ingest the session again with --force."
+    return record_of(StoreAttributes, {**written, **nested}, where=where, remedy=remedy)
 
 
 def read_trials(where: Path | StoreLocation | str) -> xr.Dataset:

@@ -224,7 +224,7 @@ def with_forward_bins(session: Session, n_bins: int) -> xr.Dataset:
     if not np.isfinite(ahead[split == "train"]).any():
         raise DataError(
             f"{session.name}: nothing was recorded in the {n_bins} bins after the windows of its "
-            "training trials, or it belongs to trials of other splits. Use a smaller forward_bins, or leave "
+            "training trials, or it belongs to trials of other splits. Use a smaller forward_ms, or leave "
             "the session out."
         )
     out = trials.assign({FORWARD: (("trial", "forward", "unit"), ahead)})

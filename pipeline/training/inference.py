@@ -164,7 +164,7 @@ class TrainedRun:
     ) -> NDArray[np.float32]:
         """Return the rates of the bins that follow the window, from whole windows.
 
-        A run that was trained with ``forward_bins`` gives them as it was taught to: as further bins of the
+        A run that was trained with ``forward_ms`` gives them as it was taught to: as further bins of the
         reconstruction. Any other run forecasts them.
 
         Parameters
@@ -196,7 +196,7 @@ class TrainedRun:
             {FORWARD: (("trial", "forward", "unit"), nothing)}
         )
         try:
-            if not self.settings.forward_bins:
+            if not self.settings.forward_ms:
                 return self.forecast(session, unseen, seen_bins=length, n_bins=n_bins)
             rates = self.reconstruct(session, unseen, n_samples=n_samples, seed=seed)
         except ValueError as error:

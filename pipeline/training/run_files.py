@@ -11,11 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Self
 
 import yaml
-from pydantic import ValidationError
 
-from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_text
-from nwb_latents.pipeline.stores.settings import read_yaml, validate
+from nwb_latents.pipeline.stores.lenient import read_record, record_of
+from nwb_latents.pipeline.stores.settings import read_yaml
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.training import RunConfig
 
@@ -30,6 +29,8 @@ CONFIG, ENTRY, METRICS, BEST, LAST = (
     "best.safetensors",
     "last.safetensors",
 )
+TRAIN_AGAIN = "Train the run again with --force."
+
 PACKAGES = ("nwb-latents", "torch", "lightning-fabric", "numpy", "safetensors")
 
 
@@ -52,7 +53,7 @@ def package_versions() -> dict[str, str]:
 
 def write_config(run_dir: Path, config: RunConfig) -> None:
     """Write the resolved configuration of a run."""
-    write_text(run_dir / CONFIG, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=110))
+    write_text(run_dir / CONFIG, yaml.safe_dump(config.written(), sort_keys=False, width=110))
 
 
 def read_config(run_dir: Path) -> RunConfig | None:
@@ -60,18 +61,18 @@ def read_config(run_dir: Path) -> RunConfig | None:
 
     Raises
     ------
-    SettingsError
-        If the file does not fit the schema.
+    DataError
+        If the file does not fit.
     """
     path = run_dir / CONFIG
     if not path.exists():
         return None
-    return validate(RunConfig, read_yaml(path), where=str(path))
+    return record_of(RunConfig, read_yaml(path), where=str(path), remedy=TRAIN_AGAIN)
 
 
 def write_entry(run_dir: Path, entry: RunEntry) -> None:
     """Mark a run as complete."""
-    write_text(run_dir / ENTRY, entry.model_dump_json(indent=2) + "\n")
+    write_text(run_dir / ENTRY, entry.text())
 
 
 def read_entry(run_dir: Path) -> RunEntry | None:
@@ -82,13 +83,7 @@ def read_entry(run_dir: Path) -> RunEntry | None:
     DataError
         If the file does not fit the schema.
     """
-    path = run_dir / ENTRY
-    try:
-        return RunEntry.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValidationError as error:
-        raise DataError(f"{path}: not an entry of a run ({error}). Train again with --force.") from error
+    return read_record(RunEntry, run_dir / ENTRY, remedy=TRAIN_AGAIN)
 
 
 class MetricsLog:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
-from nwb_latents.pipeline.stores.settings import read_record
+from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.training.loop import DivergedError, fit
 from nwb_latents.pipeline.training.run_files import LAST, METRICS
 from nwb_latents.pipeline.training.search_rules import smoothed
@@ -128,7 +128,7 @@ def train_member(task: MemberTask) -> MemberOutcome:
             outcome = read_outcome(folder)
             if outcome is None:
                 outcome = _train(task)
-                write_text(folder / OUTCOME, outcome.model_dump_json(indent=2) + "\n")
+                write_text(folder / OUTCOME, outcome.text())
             return outcome
     except Timeout as error:
         raise MachineError(
@@ -151,7 +151,7 @@ def read_outcome(folder: Path) -> MemberOutcome | None:
 
 
 def _train(task: MemberTask) -> MemberOutcome:
-    model, feeds = begin(_datasets(task.stores, task.settings.forward_bins), task.settings)
+    model, feeds = begin(_datasets(task.stores, task.settings.forward_ms), task.settings)
     if task.parent is not None and not (task.folder / LAST).exists():
         _take_over_logs(task.parent, task.folder)
     try:
@@ -182,9 +182,9 @@ def _train(task: MemberTask) -> MemberOutcome:
 
 
 @lru_cache(maxsize=1)
-def _datasets(stores: tuple[tuple[str, StoreLocation], ...], forward_bins: int) -> dict[str, xr.Dataset]:
+def _datasets(stores: tuple[tuple[str, StoreLocation], ...], forward_ms: float) -> dict[str, xr.Dataset]:
     """Read the sessions once per process; a store never changes."""
-    return {session: training_trials(store, forward_bins) for session, store in stores}
+    return {session: training_trials(store, forward_ms) for session, store in stores}
 
 
 def _take_over_logs(parent: Path, folder: Path) -> None:

@@ -52,7 +52,15 @@ def begin(
     return model, feeds
 
 
-def training_trials(store: StoreLocation, forward_bins: int) -> xr.Dataset:
-    """Return the trials of a store, with so many bins after their windows where these are scored too."""
+def training_trials(store: StoreLocation, forward_ms: float) -> xr.Dataset:
+    """Return the trials of a store, with so much time after their windows where that is scored too.
+
+    Raises
+    ------
+    SettingsError
+        If that is not a whole number of bins, or longer than the window.
+    """
     session = open_session(store).loaded()
-    return with_forward_bins(session, forward_bins) if forward_bins else session.trials
+    if not forward_ms:
+        return session.trials
+    return with_forward_bins(session, session.forward_bins(forward_ms))

@@ -40,8 +40,20 @@ def test_help_imports_nothing_heavy(pipeline_command, tmp_path):
     [
         (["run", "ingest"], ["bin_size_s [0.02]", "Width of a time bin, s.", "--dandiset", "--path"]),
         (["run", "train"], ["optimiser.lr [0.001]", "--device", "--resume", "lfads: State of the generator"]),
-        (["run", "decode"], ["lag_ms [100.0]", "ms; default: 100", "--lag-scan", "--decoder", "--transfer"]),
-        (["run", "forecast"], ["seen_bins [13]", "--bins", "Bins forecast; default: 20."]),
+        (
+            ["run", "decode"],
+            [
+                "lag_ms [100.0]",
+                "ms, a whole number of bins; default: 100.",
+                "--lag-scan",
+                "--decoder",
+                "--transfer",
+            ],
+        ),
+        (
+            ["run", "forecast"],
+            ["seen_bins [13]", "--bins", "Bins forecast and scored after those seen; default: 20."],
+        ),
         (["run", "embed"], ["grid_size [3]", "--to", "--colour-by"]),
         (["simulate"], ["kinematics_rate_hz [100.0]", "Hz"]),
     ],

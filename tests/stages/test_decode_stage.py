@@ -391,12 +391,12 @@ def test_forecast_beyond_the_window_is_skipped_by_default_and_refused_on_request
     enter_run(catalog, "echo", ("sub-A_ses-1",))
     models["echo"] = Echo()
     events = []
-    scores = decode(catalog, DecodeSettings(forecast_bins=24), sessions=["*ses-1"], report=into(events))
+    scores = decode(catalog, DecodeSettings(forecast={"bins": 24}), sessions=["*ses-1"], report=into(events))
     assert [s.source for s in scores] == ["rates", "reconstruction"]
     [event] = [e for e in events if e.get("status") == "skipped"]
     assert event["source"] == "forecast"
     assert "13 bins seen and 24 forecast are more than the 36 bins" in event["reason"]
-    asked = DecodeSettings(forecast_bins=24, sources=("rates", "forecast"))
+    asked = DecodeSettings(forecast={"bins": 24}, sources=("rates", "forecast"))
     with pytest.raises(SettingsError, match="at most 36"):
         decode(catalog, asked)
 

@@ -52,7 +52,7 @@ def original(tmp_path_factory, make_reaches, as_recording, enter_recording):
         enter_recording(path, recording, subject=subject)
     train(path, training(), run_name="plain")
     for seed in (0, 1):
-        hidden = training(co_smoothing=True, heldout_fraction=0.25, forward_bins=5, seed=seed)
+        hidden = training(co_smoothing=True, heldout_fraction=0.25, forward_ms=100, seed=seed)
         train(path, hidden, run_name=f"hidden{seed}")
     return path
 

@@ -142,9 +142,10 @@ def test_a_model_is_trained_on_what_is_encoded_and_scored_on_what_is_reconstruct
     catalog = tmp_path / "catalog.yaml"
     (entry,) = import_lfads(catalog, [file], LfadsH5Import(bin_ms=20))
     settings = TrainSettings(
-        model=SMALL, max_steps=2, device="cpu", co_smoothing=True, forward_bins=N_FORWARD, standardise=False
-    )
-    ahead = training_trials(store_path(catalog, entry.store), settings.forward_bins)
+        model=SMALL, max_steps=2, device="cpu", co_smoothing=True, standardise=False,
+        forward_ms=20.0 * N_FORWARD,
+    )  # fmt: skip
+    ahead = training_trials(store_path(catalog, entry.store), settings.forward_ms)
     feed = feed_sessions({entry.session: ahead}, settings)[entry.session]
     for part, split in (("train", feed.train), ("valid", feed.val)):
         # Trials lie in the store in the order of their ids.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SMALL = {
     "model": {"name": "ndt", "layers": 1, "hidden": 16, "read_in": {"hidden": 16, "width": 16}},
     "batch": {"trials_per_session": 16}, "device": "cpu", "max_steps": 8, "validate_every": 4,
-    "optimiser": {"lr": 3e-3}, "standardise": False, "forward_bins": 10,
+    "optimiser": {"lr": 3e-3}, "standardise": False, "forward_ms": 200,
 }  # fmt: skip
 
 

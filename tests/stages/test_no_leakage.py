@@ -113,8 +113,8 @@ def trained(groups, name, tmp_path, **changes):
         "model": {"name": name, **SMALL[name]}, "signal": "counts", "device": "cpu", "max_steps": 4,
         "validate_every": 2, "checkpoint_every": 4, "batch": {"trials_per_session": 8}, **changes,
     })  # fmt: skip
-    if settings.forward_bins:
-        trials = with_forward_bins(session_in_memory(trials, continuous), settings.forward_bins)
+    if settings.forward_ms:
+        trials = with_forward_bins(session_in_memory(trials, continuous), N_FORWARD)
     datasets = {str(trials.attrs["session"]): trials}
     model, feeds = begin(datasets, settings)
     fit(model, feeds, settings, tmp_path / str(len(list(tmp_path.iterdir()))))
@@ -126,7 +126,7 @@ def trained(groups, name, tmp_path, **changes):
 def test_training_does_not_see_test_trials(session, name, tmp_path):
     asked = {"co_smoothing": True, "heldout_fraction": 0.3}
     if name != "mdssm":
-        asked["forward_bins"] = N_FORWARD
+        asked["forward_ms"] = 20.0 * N_FORWARD
     first = trained(session, name, tmp_path, **asked)
     assert same_bits(first, trained(perturbed(session), name, tmp_path, **asked))
     assert not same_bits(first, trained(perturbed(session, split="train"), name, tmp_path, **asked))

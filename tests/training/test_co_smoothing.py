@@ -128,7 +128,7 @@ def test_forward_bins_are_scored_and_not_shown(
     trials, whole = session
     whole["counts"].values[...] = 1
     ahead = with_forward_bins(session_in_memory(trials, whole), 4)
-    settings = lfads(forward_bins=4)
+    settings = lfads(forward_ms=80)
     feed = feed_sessions({NAME: ahead}, settings)[NAME]
     assert feed.train.y.shape[1:] == (10, 6)
     assert feed.train.scored.shape[1:] == (14, 6)
@@ -147,8 +147,8 @@ def test_forward_bins_need_to_have_been_recorded(session: tuple[xr.Dataset, xr.D
     with pytest.raises(DataError, match="nothing was recorded in the 2 bins after"):
         with_forward_bins(session_in_memory(trials, whole), 2)
     for wrong in ({"signal": "rates"}, {"model": {"name": "mdssm"}}):
-        with pytest.raises(ValidationError, match="forward_bins needs signal: counts and the model lfads"):
-            lfads(forward_bins=2, **wrong)
+        with pytest.raises(ValidationError, match="forward_ms needs signal: counts and the model lfads"):
+            lfads(forward_ms=40, **wrong)
 
 
 def test_external_inputs_are_those_of_the_store_forward_bins_included(
@@ -160,7 +160,7 @@ def test_external_inputs_are_those_of_the_store_forward_bins_included(
     bins = trials["start_bin"].values[:, None] + np.arange(10)
     trials = trials.assign(external=(("trial", "time", "input"), inputs[bins]))
     whole = whole.assign(external=(("time", "input"), inputs))
-    settings = lfads(model={**LFADS, "external_inputs": 1}, forward_bins=3)
+    settings = lfads(model={**LFADS, "external_inputs": 1}, forward_ms=60)
     feed = feed_sessions({NAME: with_forward_bins(session_in_memory(trials, whole), 3)}, settings)[NAME]
     assert feed.train.ext is not None
     assert feed.train.ext[0, :, 0].tolist() == [*range(12), 0]

@@ -167,7 +167,7 @@ def test_settings_that_change_nothing_leave_the_digest_of_a_training_as_it_was()
         "masks": True,
         "co_smoothing": True,
         "heldout_fraction": True,
-        "forward_bins": True,
+        "forward_ms": True,
         "model": {"controller_encoder_dim", "input_bias"},
     }
     text = json.dumps(plain.model_dump(mode="json", exclude=without), sort_keys=True, separators=(",", ":"))

@@ -21,7 +21,7 @@ from nwb_latents.schemas.training import TrainSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NAME, AHEAD = "sub-A_ses-1", 4
+NAME, AHEAD, BIN_MS = "sub-A_ses-1", 4, 20.0
 HELD = np.array([False, True, False, False, True, False])
 MODELS = {
     "lfads": {"generator_dim": 8, "ic_dim": 4, "factor_dim": 4, "encoder_dim": 6, "controller_dim": 4},
@@ -49,9 +49,7 @@ def a_run(store: tuple[xr.Dataset, xr.Dataset], name: str, **settings: object) -
     content = {"model": {"name": name, **MODELS[name]}, "co_smoothing": True, "signal": "counts"}
     chosen = TrainSettings.model_validate(content | settings)
     model = build_model(chosen.model, {NAME: 6}, seed=0)
-    trials = (
-        with_forward_bins(session_in_memory(*store), chosen.forward_bins) if chosen.forward_bins else store[0]
-    )
+    trials = with_forward_bins(session_in_memory(*store), AHEAD) if chosen.forward_ms else store[0]
     feed = feed_sessions({NAME: trials}, chosen)[NAME]
     return TrainedRun("r", chosen, model.eval(), {NAME: feed.scaling}, torch.device("cpu"))
 
@@ -70,7 +68,7 @@ CASES = [("lfads", AHEAD), ("lfads", 0), ("ndt", AHEAD), ("ndt", 0), ("mdssm", 0
 def test_rates_ahead_come_from_the_window_alone(
     store: tuple[xr.Dataset, xr.Dataset], name: str, taught: int
 ) -> None:
-    run = a_run(store, name, forward_bins=taught)
+    run = a_run(store, name, forward_ms=BIN_MS * taught)
     trials = store[0]
     found = run.forward(NAME, trials, n_bins=AHEAD)
     assert found.shape == (20, AHEAD, 6)
@@ -84,7 +82,7 @@ def test_rates_ahead_come_from_the_window_alone(
 
 def test_a_model_gives_the_bins_ahead_as_it_was_taught(store: tuple[xr.Dataset, xr.Dataset]) -> None:
     trials = store[0]
-    taught, other = a_run(store, "ndt", forward_bins=AHEAD), a_run(store, "ndt")
+    taught, other = a_run(store, "ndt", forward_ms=BIN_MS * AHEAD), a_run(store, "ndt")
     longer = with_forward_bins(session_in_memory(*store), AHEAD)
     assert np.array_equal(
         taught.forward(NAME, trials, n_bins=AHEAD), taught.reconstruct(NAME, longer)[:, 10:]
@@ -105,7 +103,7 @@ def test_bins_a_model_cannot_reach_are_refused(store: tuple[xr.Dataset, xr.Datas
 def test_predictions_are_rates_per_bin_of_the_tasks_rows_and_units(
     store: tuple[xr.Dataset, xr.Dataset], name: str, taught: int
 ) -> None:
-    run = a_run(store, name, forward_bins=taught)
+    run = a_run(store, name, forward_ms=BIN_MS * taught)
     task, answers = spike_task(session_in_memory(*store), heldout=HELD, forward_bins=AHEAD)
     prediction, n_raised = run_rates(run, session_in_memory(*store), answers, forward_bins=AHEAD)
     assert prediction.train.shape == task.train.shape

@@ -306,7 +306,7 @@ def decode_session(
     reconstruction
         A model's rates of the test trials, Hz. Shape ``(n_test, time, unit)``.
     forecast
-        A model's rates from bin ``forecast_seen_bins`` on, Hz. Shape ``(n_test, n_bins, unit)``.
+        A model's rates from bin ``forecast.seen_bins`` on, Hz. Shape ``(n_test, n_bins, unit)``.
     run
         Run that made them.
     decoder
@@ -355,6 +355,6 @@ def decode_session(
     if reconstruction is not None:
         signals.append(fitted.decode(reconstruction, source="reconstruction", run=run))
     if forecast is not None:
-        first = settings.forecast_seen_bins
+        first = settings.forecast.seen_bins
         signals.append(fitted.decode(forecast, source="forecast", run=run, first_bin=first))
     return Decoded(decoder=fitted, signals=tuple(signals))

@@ -14,6 +14,7 @@ from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_sess
 from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.task import ForecastWindow
 
 
 @pytest.fixture
@@ -103,7 +104,7 @@ def test_forecast_is_scored_on_the_bins_after_those_seen(session):
     test = rows(trials, "test")
     right = trials["rates"].values[test][:, 10:25]
     shifted = trials["rates"].values[test][:, 11:26]
-    settings = DecodeSettings(forecast_seen_bins=10, forecast_bins=15)
+    settings = DecodeSettings(forecast=ForecastWindow(seen_bins=10, bins=15))
     values = [
         decode_session(session_in_memory(trials, continuous), settings, forecast=f).scores[1].value
         for f in (right, shifted)

@@ -1,0 +1,86 @@
+"""Settings that several stages share: the task of a model, and the decoder it is scored by.
+
+Each is a type here: name, unit, bounds and description are the same wherever it is used, and so is the
+default, but for stages that ask for nothing of the kind unless they are told to (`NOT_ASKED`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.task_words import BINS, FOLDS, FORWARD, HELDOUT, LAG, PSTH_SIGMA, SEEN_BINS
+
+LAG_MS = LAG.default
+FORWARD_MS = FORWARD.default
+HELDOUT_FRACTION = HELDOUT.default
+PSTH_SIGMA_MS = PSTH_SIGMA.default
+N_FOLDS = int(FOLDS.default)
+
+NOT_ASKED = 0.0
+"""Forward time and held-out share where nothing is scored of them: training, exports to other models."""
+
+PENALTIES = (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
+"""Ridge penalties of velocity decoders."""
+
+LagMs = Annotated[float, Field(allow_inf_nan=False, description=LAG.description)]
+ForwardMs = Annotated[float, Field(ge=0, allow_inf_nan=False, description=FORWARD.description)]
+HeldoutFraction = Annotated[float, Field(ge=0, lt=1, description=HELDOUT.description)]
+PsthSigmaMs = Annotated[float, Field(ge=0, allow_inf_nan=False, description=PSTH_SIGMA.description)]
+Folds = Annotated[int, Field(ge=2, description=FOLDS.description)]
+
+
+def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
+    if any(not value > 0 for value in values):
+        msg = f"must all be above 0, found {list(values)}"
+        raise ValueError(msg)
+    return values
+
+
+Positive = AfterValidator(_positive)
+"""Refuses lists that hold a number of 0 or less."""
+
+Penalties = Annotated[
+    tuple[float, ...],
+    Field(
+        min_length=1,
+        description="Penalties tried for the velocity decoder; one is chosen by cross-validation over "
+        "training trials.",
+    ),
+    Positive,
+]
+
+
+class ForecastWindow(Frozen):
+    """Bins of a trial that a forecast is shown, and bins it makes after them."""
+
+    seen_bins: int = Field(int(SEEN_BINS.default), ge=1, description=SEEN_BINS.description)
+    bins: int = Field(int(BINS.default), ge=1, description=BINS.description)
+
+    @property
+    def end(self) -> int:
+        """Bins a trial needs at least: those seen and those forecast.
+
+        Examples
+        --------
+        >>> ForecastWindow().end
+        33
+        """
+        return self.seen_bins + self.bins
+
+    @property
+    def ahead(self) -> slice:
+        """Bins of a trial that are forecast.
+
+        Examples
+        --------
+        >>> list(range(100))[ForecastWindow(seen_bins=3, bins=2).ahead]
+        [3, 4]
+        """
+        return slice(self.seen_bins, self.end)
+
+
+FORMER_FORECAST = {"forecast_seen_bins": "seen_bins", "forecast_bins": "bins"}
+"""What the parts of a forecast window were called where it is one setting among others."""

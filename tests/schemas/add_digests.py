@@ -1,0 +1,45 @@
+"""Add the digests of new settings to `data/digests.json`; those that are there stay as they are.
+
+Run it after adding a setting: ``python tests/schemas/add_digests.py``. The rows it adds are the promise that
+these digests stay what they are from then on.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from single_changes import SETTINGS, settings_class, single_changes  # noqa: E402
+from test_digests import ways_of  # noqa: E402
+
+FILE = HERE / "data/digests.json"
+
+
+def main() -> None:
+    """Write the file again with the rows that are missing."""
+    written = json.loads(FILE.read_text())
+    for name in SETTINGS:
+        kind = settings_class(name)
+        table = written.setdefault(name, {"columns": ["content", "digest"], "rows": []})
+        ways = ways_of(name)
+        known = {row[1] for row in table["rows"]}
+        for _, _, content in [("", {}, {}), *single_changes(kind)]:
+            settings = kind.model_validate(content)
+            row = [json.loads(json.dumps(content)), *(way(settings)[:16] for way in ways.values())]
+            if row[1] not in known:
+                known.add(row[1])
+                table["rows"].append(row)
+                print(f"{name}: {row[0]}")  # noqa: T201
+    tables = (
+        f'{json.dumps(name)}: {{"columns": {json.dumps(table["columns"])}, "rows": [\n'
+        + ",\n".join(json.dumps(row) for row in table["rows"])
+        + "\n]}"
+        for name, table in written.items()
+    )
+    FILE.write_text("{\n" + ",\n".join(tables) + "\n}\n")
+
+
+if __name__ == "__main__":
+    main()
