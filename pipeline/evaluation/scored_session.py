@@ -20,7 +20,6 @@ from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varyin
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import Course
-from nwb_latents.pipeline.stores.exporters.nlb import condition_psths
 from nwb_latents.schemas.forecasting import ForecastSettings
 
 if TYPE_CHECKING:
@@ -164,18 +163,14 @@ class ScoredSession:
     def psth(self) -> Psth | None:
         """PSTHs to be met, of the units whose PSTH varies; None with fewer than two conditions."""
         rows = {"train": self.answers.train_rows, "eval": self.answers.eval_rows}
-        made = condition_psths(
-            self.session.trials,
-            self.session.continuous,
-            rows,
-            order=self.answers.order,
-            sigma_ms=self.settings.psth_sigma_ms,
+        made = self.session.condition_psths(
+            rows, order=self.answers.order, sigma_ms=self.settings.psth_sigma_ms
         )
-        if not made:
+        if made is None:
             return None
-        psth = np.asarray(made["psth"], dtype=np.float64)
+        psth = np.asarray(made.psth, dtype=np.float64)
         units = varying_units(psth)
-        condition = condition_index(made["eval_cond_idx"], n_trials=self.n_trials)
+        condition = condition_index(made.members["eval"], n_trials=self.n_trials)
         return Psth(psth[..., units], condition, units)
 
     @cached_property

@@ -14,6 +14,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.signals import task
+from nwb_latents.pipeline.signals.psth import condition_psths
 from nwb_latents.pipeline.signals.velocity_at_lag import pair_velocity
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.trials import attributes_of, read_continuous, read_trials
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.signals.psth import ConditionPsths
     from nwb_latents.pipeline.signals.velocity_at_lag import PairedVelocity
 
     IntArray = NDArray[np.int64]
@@ -189,15 +191,7 @@ class Session:
         )
 
     def heldout(self, *, fraction: float, seed: int = 0) -> NDArray[np.bool_]:
-        """Return which units are held out: those the store marks, else a draw. Shape ``(unit,)``.
-
-        Parameters
-        ----------
-        fraction
-            Share to draw where the store marks no unit; at least one unit is always held in.
-        seed
-            Seed of that draw; the session id is mixed in.
-        """
+        """Return which units are held out, shape ``(unit,)``: those the store marks, else a drawn share."""
         marked = self.trials["heldout"].values
         return task.heldout_units(marked, fraction=fraction, seed=seed, session=self.name)
 
@@ -259,6 +253,22 @@ class Session:
             split=self.split,
             window_bins=self.n_bins,
             n_bins=n_bins,
+        )
+
+    def condition_psths(
+        self, rows: Mapping[str, IntArray], *, order: IntArray, sigma_ms: float
+    ) -> ConditionPsths | None:
+        """Return the smoothed session averaged over the trials of each condition (`signals.psth`)."""
+        return condition_psths(
+            self.continuous["counts"].values,
+            self.continuous["observed"].values,
+            start_bin=self.trials["start_bin"].values,
+            window_bins=self.n_bins,
+            condition=self.condition,
+            rows=rows,
+            order=order,
+            bin_size_s=self.bin_size_s,
+            sigma_ms=sigma_ms,
         )
 
     def loaded(self) -> Self:

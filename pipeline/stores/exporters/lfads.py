@@ -17,7 +17,6 @@ from nwb_latents.schemas.export import EXPORT_VERSION, LfadsExport
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import xarray as xr
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.stores.exporters.hdf5 import Array
@@ -88,7 +87,7 @@ def lfads_arrays(session: Session, settings: LfadsExport) -> dict[str, Array]:
         whole = np.isfinite(after).all(axis=(1, 2))
         n_incomplete += int((~whole).sum())
         rows, after = rows[whole], after[whole]
-        _require_trials(trials, part, len(rows), settings=settings)
+        _require_trials(session, part, len(rows), settings=settings)
         recon = np.concatenate([trials["counts"].values[rows].astype(np.float32), after], axis=1)[:, :, order]
         arrays[f"{part}_encod_data"] = np.ascontiguousarray(recon[:, : trials.sizes["time"], :n_in])
         arrays[f"{part}_recon_data"] = recon
@@ -96,39 +95,39 @@ def lfads_arrays(session: Session, settings: LfadsExport) -> dict[str, Array]:
         arrays[f"{part}_start_bin"] = trials["start_bin"].values[rows].astype(np.int64)
         bins = trials["start_bin"].values[rows].astype(np.int64)[:, None] + np.arange(recon.shape[1])
         if settings.ext_input == "velocity":
-            arrays[f"{part}_ext_input"] = _finite(session.continuous, "velocity", bins)
+            arrays[f"{part}_ext_input"] = _finite(session, "velocity", bins)
         if settings.truth == "rates":
-            arrays[f"{part}_truth"] = _finite(session.continuous, "rates", bins)[:, :, order]
+            arrays[f"{part}_truth"] = _finite(session, "rates", bins)[:, :, order]
     if settings.truth != "none":
-        arrays["conversion_factor"] = np.array(1.0 / float(trials.attrs["bin_size_s"]))
+        arrays["conversion_factor"] = np.array(1.0 / session.bin_size_s)
     arrays["n_incomplete"] = np.array(n_incomplete)
     arrays["recon_unit"] = trials["unit"].values[order].astype(np.int64)
-    arrays["time"] = _time(trials, n_forward)
+    arrays["time"] = _time(session, n_forward)
     return arrays
 
 
-def _require_trials(trials: xr.Dataset, part: str, n: int, *, settings: LfadsExport) -> None:
+def _require_trials(session: Session, part: str, n: int, *, settings: LfadsExport) -> None:
     if not n:
         raise DataError(
-            f"{trials.attrs['session']}: no {part} trial has all of the {settings.forward_ms:g} ms after its "
+            f"{session.name}: no {part} trial has all of the {settings.forward_ms:g} ms after its "
             "window to itself. Use a smaller forward_ms, or ingest with a larger trials.guard_s."
         )
 
 
-def _finite(continuous: xr.Dataset, name: str, bins: NDArray[np.int64]) -> NDArray[np.float32]:
-    values: NDArray[np.float32] = continuous[name].values.astype(np.float32)[bins]
+def _finite(session: Session, name: str, bins: NDArray[np.int64]) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = session.continuous[name].values.astype(np.float32)[bins]
     bad = ~np.isfinite(values).all(axis=(1, 2))
     if bad.any():
         raise DataError(
-            f"{continuous.attrs['session']}: the {name} of {int(bad.sum())} of {len(bins)} trials is not "
+            f"{session.name}: the {name} of {int(bad.sum())} of {len(bins)} trials is not "
             f"known in every bin, and lfads-torch takes no NaN. Export without it (--set "
             f"{'ext_input' if name == 'velocity' else 'truth'}=none), or leave the session out."
         )
     return values
 
 
-def _time(trials: xr.Dataset, n_forward: int) -> NDArray[np.float64]:
-    bin_ns = round(float(trials.attrs["bin_size_s"]) * 1e9)
-    first = round(float(trials["time"].values[0]) * 1e9)
-    out: NDArray[np.float64] = (first + np.arange(trials.sizes["time"] + n_forward) * bin_ns) / 1e9
+def _time(session: Session, n_forward: int) -> NDArray[np.float64]:
+    bin_ns = round(session.bin_size_s * 1e9)
+    first = round(float(session.time_s[0]) * 1e9)
+    out: NDArray[np.float64] = (first + np.arange(session.n_bins + n_forward) * bin_ns) / 1e9
     return out

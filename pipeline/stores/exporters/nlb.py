@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.signals.smoothing import smooth_counts
 from nwb_latents.pipeline.stores.exporters.hdf5 import Hdf5Exporter, write_arrays
 from nwb_latents.pipeline.stores.nlb_settings import differences_from_benchmark
 from nwb_latents.schemas.export import EXPORT_VERSION, NlbExport
@@ -121,9 +120,10 @@ def nlb_arrays(session: Session, settings: NlbExport) -> dict[str, Array]:
     arrays |= _decoder_masks(trials, rows, key=settings.key)
     if settings.psth:
         order = np.concatenate([units["heldin"], units["heldout"]])
-        arrays |= condition_psths(
-            trials, session.continuous, rows, order=order, sigma_ms=settings.psth_sigma_ms
-        )
+        made = session.condition_psths(rows, order=order, sigma_ms=settings.psth_sigma_ms)
+        if made is not None:
+            arrays |= {"psth": made.psth, "psth_condition": np.array(made.names, dtype=object)}
+            arrays |= {f"{part}_cond_idx": of_part for part, of_part in made.members.items()}
     return arrays
 
 
@@ -166,59 +166,3 @@ def _decoder_masks(
     condition = trials["condition"].values.astype(str)
     mine = np.stack([np.char.startswith(condition, f"{group}-") for group in groups], axis=1)
     return {f"{part}_decode_mask": mine[kept] for part, kept in rows.items()}
-
-
-def condition_psths(
-    trials: xr.Dataset,
-    continuous: xr.Dataset,
-    rows: dict[str, NDArray[np.int64]],
-    *,
-    order: NDArray[np.int64],
-    sigma_ms: float,
-) -> dict[str, Array]:
-    """Average the smoothed session over the trials of each condition that is evaluated.
-
-    As in nlb_tools, trials of both parts are averaged, in spikes per bin: the PSTH is the target of a score,
-    not something to train on.
-
-    Parameters
-    ----------
-    trials, continuous
-        The groups of a store.
-    rows
-        Rows of the ``train`` and the ``eval`` trials.
-    order
-        Units wanted, in this order. Shape ``(unit,)``.
-    sigma_ms
-        Standard deviation of the Gaussian laid over the spikes first, ms.
-
-    Returns
-    -------
-    arrays
-        ``psth`` of shape ``(condition, time, unit)``, float32, ``psth_condition``, and for each condition its
-        rows among ``train_cond_idx`` and ``eval_cond_idx``; empty with fewer than two conditions.
-    """
-    condition = trials["condition"].values.astype(str)
-    evaluated = set(condition[rows["eval"]]) - {"", "unknown"}
-    if len(evaluated) < 2:
-        return {}
-    bin_size_s = float(trials.attrs["bin_size_s"])
-    rates = smooth_counts(
-        np.ascontiguousarray(continuous["counts"].values.T),
-        continuous["observed"].values.astype(bool),
-        bin_size_s=bin_size_s,
-        sigma_s=sigma_ms / 1e3,
-    )[:, order]
-    names = sorted(evaluated)
-    used = np.concatenate([rows["train"], rows["eval"]])
-    bins = trials["start_bin"].values.astype(np.int64)[:, None] + np.arange(trials.sizes["time"])
-    mean = [rates[bins[used[condition[used] == name]]].mean(axis=0) * bin_size_s for name in names]
-    members = {
-        f"{part}_cond_idx": [np.flatnonzero(condition[mine] == name) for name in names]
-        for part, mine in rows.items()
-    }
-    return {
-        "psth": np.stack(mean).astype(np.float32),
-        "psth_condition": np.array(names, dtype=object),
-        **members,
-    }

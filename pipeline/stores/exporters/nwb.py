@@ -67,14 +67,13 @@ class NwbExporter(Hdf5Exporter[NwbExport]):
         import h5py  # noqa: PLC0415
         from pynwb import NWBHDF5IO  # noqa: PLC0415
 
-        trials, continuous = session.trials, session.continuous
         key = self.key(settings, session.store_key)
         nwb = _file(settings, session.attributes, identifier=key)
-        _add_trials(nwb, trials, session.attributes)
-        _add_observed(nwb, continuous)
-        _add_activity(nwb, trials, continuous, settings=settings)
+        _add_trials(nwb, session.trials, session.attributes)
+        _add_observed(nwb, session)
+        _add_activity(nwb, session, settings=settings)
         if settings.kinematics:
-            _add_kinematics(nwb, continuous)
+            _add_kinematics(nwb, session)
         with h5py.File(path, "w") as file, NWBHDF5IO(file=file, mode="w") as io:
             io.write(nwb)
         return ()
@@ -161,25 +160,26 @@ def _plain(values: np.ndarray) -> list[Any]:
     return plain
 
 
-def _add_observed(nwb: NWBFile, continuous: xr.Dataset) -> None:
+def _add_observed(nwb: NWBFile, session: Session) -> None:
     from pynwb.epoch import TimeIntervals  # noqa: PLC0415
 
+    continuous = session.continuous
     observed = np.concatenate([[False], continuous["observed"].values.astype(bool), [False]])
     steps = np.flatnonzero(np.diff(observed.astype(np.int8)))
     time = continuous["time"].values
-    edges = np.append(time, time[-1] + float(continuous.attrs["bin_size_s"]))
+    edges = np.append(time, time[-1] + session.bin_size_s)
     table = TimeIntervals(name="observed", description="Time in which all units were recorded")
     for start, stop in edges[steps].reshape(-1, 2):
         table.add_interval(start_time=float(start), stop_time=float(stop))
     nwb.add_time_intervals(table)
 
 
-def _add_activity(nwb: NWBFile, trials: xr.Dataset, continuous: xr.Dataset, *, settings: NwbExport) -> None:
+def _add_activity(nwb: NWBFile, session: Session, *, settings: NwbExport) -> None:
     from pynwb import TimeSeries  # noqa: PLC0415
 
     module = nwb.create_processing_module("ecephys", "Spike counts and smoothed rates on one time grid")
-    module.add(_unit_table(trials))
-    clock = _clock(continuous)
+    module.add(_unit_table(session.trials))
+    continuous, clock = session.continuous, _clock(session)
     columns = "Column j is row j of unit_table. Samples stand for bins; times are left edges."
     module.add(
         TimeSeries(
@@ -204,12 +204,12 @@ def _add_activity(nwb: NWBFile, trials: xr.Dataset, continuous: xr.Dataset, *, s
         )
 
 
-def _add_kinematics(nwb: NWBFile, continuous: xr.Dataset) -> None:
+def _add_kinematics(nwb: NWBFile, session: Session) -> None:
     from pynwb import TimeSeries  # noqa: PLC0415
     from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries  # noqa: PLC0415
 
     module = nwb.create_processing_module("behavior", "Hand or cursor kinematics at the centres of the bins")
-    clock = _clock(continuous, at_centre=True)
+    continuous, clock = session.continuous, _clock(session, at_centre=True)
     axes = f"Axes: {', '.join(map(str, continuous['axis'].values))}."
     series = SpatialSeries(
         name="hand_pos",
@@ -230,9 +230,9 @@ def _add_kinematics(nwb: NWBFile, continuous: xr.Dataset) -> None:
     module.add(BehavioralTimeSeries(name="Velocity", time_series=velocity))
 
 
-def _clock(continuous: xr.Dataset, *, at_centre: bool = False) -> dict[str, float]:
-    bin_size_s = float(continuous.attrs["bin_size_s"])
-    first = float(continuous["time"].values[0]) + (bin_size_s / 2 if at_centre else 0.0)
+def _clock(session: Session, *, at_centre: bool = False) -> dict[str, float]:
+    bin_size_s = session.bin_size_s
+    first = float(session.continuous["time"].values[0]) + (bin_size_s / 2 if at_centre else 0.0)
     return {"starting_time": first, "rate": 1.0 / bin_size_s}
 
 
