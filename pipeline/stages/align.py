@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
@@ -28,6 +28,7 @@ from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.schemas.catalog import Alignment, RunEntry
+from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
 from nwb_latents.schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
@@ -157,8 +158,13 @@ def _all(work: _Work, tasks: Sequence[_Task]) -> list[RunEntry]:
             work.results.append(_make(work, task))
         except PipelineError as error:
             name = f"{task.session.session} with {task.n_trials} trials, seed {task.seed}"
-            told = {"event": "run", "run": work.parent.entry.run, "session": task.session.session}
-            work.failures.add(error, event={**told, "n_trials": task.n_trials}, name=name)
+            event = RunEvent(
+                run=work.parent.entry.run,
+                session=task.session.session,
+                n_trials=task.n_trials,
+                status="failed",
+            )
+            work.failures.add(error, event=event, name=name)
     if work.failures.found:
         number = len(work.failures.found)
         summary = f"{number} of {len(tasks)} alignments failed, the others are in the catalog."
@@ -210,8 +216,8 @@ def _condition_means(
     }
     if len(same) < len(config.sessions):
         reason = f"not all stores run {config.run} was trained on are here as they were"
-        told = {"stage": "align", "status": "random start", "reason": reason}
-        report({"event": "note", **told, "text": f"The read-in starts at random: {reason}."})
+        text = f"The read-in starts at random: {reason}."
+        report(NoteEvent(text=text, stage="align", status="random start", reason=reason))
         return {}
     datasets = {
         session: read_trials(store_path(catalog_path, store)).load() for session, store in same.items()
@@ -313,8 +319,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
         )
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
-        told = {"event": "progress", "stage": "align", "run": run_dir.name, "step": step, "total": total}
-        work.report({**told, **metrics})
+        work.report(ProgressEvent(stage="align", run=run_dir.name, step=step, total=total, **metrics))
 
     result = fit(
         model,
@@ -343,7 +348,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
     return entry
 
 
-def _event(entry: RunEntry, status: str) -> dict[str, object]:
+def _event(entry: RunEntry, status: Literal["done", "skipped"]) -> RunEvent:
     made = entry.alignment
-    told = made.model_dump(exclude={"parent_key"}) if made else {}
-    return {**run_event(entry, status), "session": entry.sessions[0], **told}
+    told = made.model_dump(include={"parent", "n_trials", "seed", "from_scratch"}) if made else {}
+    return run_event(entry, status, session=entry.sessions[0], **told)

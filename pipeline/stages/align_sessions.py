@@ -7,6 +7,7 @@ import fnmatch
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +58,8 @@ def new_sessions(
             )
         for name in sorted(fitting.keys() - fresh.keys()):
             reason = f"run {run} was trained on it"
-            told = {"stage": "align", "session": name, "status": "left out", "reason": reason}
-            report({"event": "note", **told, "text": f"{name} is left out: {reason}."})
+            text = f"{name} is left out: {reason}."
+            report(NoteEvent(text=text, stage="align", session=name, status="left out", reason=reason))
         chosen |= fresh
     return [chosen[name] for name in sorted(chosen)]
 

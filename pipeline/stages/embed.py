@@ -20,6 +20,7 @@ from nwb_latents.pipeline.stages.trained_runs import (
 )
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.schemas.events import EmbeddingEvent, NoteEvent, SessionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,7 +191,7 @@ def _trials_of_all(work: _Work) -> dict[str, xr.Dataset]:
         except MachineError:
             raise
         except FAILURES as error:
-            event: dict[str, object] = {"event": "session", "session": entry.session}
+            event = SessionEvent(session=entry.session, status="failed")
             work.failures.add(error, event=event, name=entry.session)
     if work.towards is not None and work.towards not in trials:
         raise DataError(f"{work.towards}: no trials of it can be read, so no line can lead there.")
@@ -219,9 +220,10 @@ def _report_table(work: _Work, table: xr.Dataset) -> None:
         mean, variance = (row[name].values.tolist() for name in ("mean", "variance"))
         n_trials = int(row["n_trials"])
         work.report(
-            {"event": "embedding", "run": work.run.run, **told, "mean": mean, "variance": variance,
-             "n_trials": n_trials}
-        )  # fmt: skip
+            EmbeddingEvent(
+                run=work.run.run, **told, mean=tuple(mean), variance=tuple(variance), n_trials=n_trials
+            )
+        )
     spread = float(table["mean"].std("session").max())
     width = float(table["variance"].mean()) ** 0.5
     if table.sizes["session"] > 1 and spread < width:
@@ -229,7 +231,7 @@ def _report_table(work: _Work, table: xr.Dataset) -> None:
             f"the embeddings do not tell the sessions apart: they spread by {spread:.3g}, the posterior has "
             f"a standard deviation of {width:.3g}"
         )
-        work.report({"event": "note", "text": text})
+        work.report(NoteEvent(text=text))
 
 
 def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset) -> dict[str, object]:
@@ -278,7 +280,7 @@ def _decoder(work: _Work, entry: SessionEntry) -> FittedDecoder | None:
         return decoder_of(work.settings).fit(train.trials["rates"].values, velocity)
     except DataError as error:
         text = f"{entry.session}: no reaches are decoded: {error}"
-        work.report({"event": "note", "session": entry.session, "text": text})
+        work.report(NoteEvent(text=text, session=entry.session))
         return None
 
 
@@ -291,7 +293,7 @@ def _flow(work: _Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> Non
 
     if made.sizes["latent"] < 2:
         text = f"{made.attrs['session']}: a latent state of one dimension has no flow field in a plane"
-        work.report({"event": "note", "session": made.attrs["session"], "text": text})
+        work.report(NoteEvent(text=text, session=made.attrs["session"]))
         return
     row = made.isel(grid1=made.sizes["grid1"] // 2)
     plane = plane_of(row["latents"].values)

@@ -14,6 +14,7 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.catalog import add_session
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.schemas.catalog import SessionEntry
+from nwb_latents.schemas.events import SessionEvent
 from nwb_latents.schemas.imports import IMPORT_VERSION
 from nwb_latents.schemas.store import (
     STORE_SCHEMA_VERSION,
@@ -85,11 +86,10 @@ def import_lfads(
     codes: set[int] = set()
     for path in files:
         begin = time.monotonic()
-        event: dict[str, object] = {"event": "session", "source": path.name}
         try:
             entry, status = _import_file(catalog_path, path, settings, force=force)
         except PipelineError as error:
-            report({**event, "session": path.stem, "status": "failed", "reason": str(error)})
+            report(SessionEvent(session=path.stem, source=path.name, status="failed", reason=str(error)))
             if len(files) == 1:
                 raise
             failed.append((path.name, str(error)))
@@ -99,12 +99,17 @@ def import_lfads(
         entries.append(entry)
         took = round(time.monotonic() - begin, 3)
         report(
-            {
-                **event, "session": entry.session, "status": status, "store": entry.store,
-                "n_trials": entry.n_trials, "n_units": entry.n_units, "seconds": took,
-                "reason": "up to date" if status == "skipped" else "",
-            }
-        )  # fmt: skip
+            SessionEvent(
+                session=entry.session,
+                source=path.name,
+                status=status,
+                store=entry.store,
+                n_trials=entry.n_trials,
+                n_units=entry.n_units,
+                seconds=took,
+                reason="up to date" if status == "skipped" else "",
+            )
+        )
     if failed:
         failure = PartialFailure(
             f"{len(failed)} of {len(files)} files could not be imported: "

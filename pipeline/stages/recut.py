@@ -20,6 +20,7 @@ from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.one_writer import one_writer
 from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.events import SessionEvent
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION
 
@@ -357,14 +358,13 @@ def _entry(
 
 def _event(
     session: str, status: str, seconds: float, *, entry: SessionEntry | None = None, reason: str = ""
-) -> dict[str, object]:
-    return {
-        "event": "session",
-        "session": session,
-        "status": status,
-        "store": entry.store if entry else None,
-        "n_trials": entry.n_trials if entry else None,
-        "n_units": entry.n_units if entry else None,
-        "seconds": round(seconds, 3),
-        "reason": reason,
-    }
+) -> SessionEvent:
+    return SessionEvent(
+        session=session,
+        status=status,
+        store=entry.store if entry else None,
+        n_trials=entry.n_trials if entry else None,
+        n_units=entry.n_units if entry else None,
+        seconds=round(seconds, 3),
+        reason=reason,
+    )

@@ -35,6 +35,7 @@ from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_se
 from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.events import GenerationEvent, ProgressEvent
 from nwb_latents.schemas.sweep import MemberRecord, SweepState
 from nwb_latents.schemas.training import RunConfig, RunSource
 
@@ -145,7 +146,7 @@ def sweep(
         entry = done or _register(work, _search(work, _state(work, key)))
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
         add_run(catalog_path, entry)
-    report({**run_event(entry, "skipped" if done else "done"), "strategy": settings.strategy})
+    report(run_event(entry, "skipped" if done else "done", strategy=settings.strategy))
     return entry
 
 
@@ -228,9 +229,7 @@ class _Generations:
         self._found[task.member] = outcome
         step = self._number * settings.population + len(self._found)
         total = settings.generations * settings.population
-        work.report(
-            {"event": "progress", "stage": "sweep", "run": work.run_dir.name, "step": step, "total": total}
-        )
+        work.report(ProgressEvent(stage="sweep", run=work.run_dir.name, step=step, total=total))
         if len(self._found) == len(self._plans):
             self._end()
 
@@ -306,22 +305,21 @@ def _report_generation(work: _Sweep, state: SweepState, records: Sequence[Member
 
     best, so_far = best_record(records), best_record(state.history)
     work.report(
-        {
-            "event": "generation",
-            "run": work.run_dir.name,
-            "generation": best.generation + 1,
-            "generations": work.settings.generations,
-            "step": max(record.step for record in records),
-            "member": best.member,
-            "metric": state.metric,
-            "value": best.metric,
-            "best_value": so_far.metric,
-            "best_generation": so_far.generation + 1,
-            "copied": sum(r.parent not in {None, r.member} for r in records),
-            "diverged": sum(r.metric is None for r in records),
-            "values": best.values,
-            "stopped": state.stopped,
-        }
+        GenerationEvent(
+            run=work.run_dir.name,
+            generation=best.generation + 1,
+            generations=work.settings.generations,
+            step=max(record.step for record in records),
+            member=best.member,
+            metric=state.metric,
+            value=best.metric,
+            best_value=so_far.metric,
+            best_generation=so_far.generation + 1,
+            copied=sum(r.parent not in {None, r.member} for r in records),
+            diverged=sum(r.metric is None for r in records),
+            values=best.values,
+            stopped=state.stopped,
+        )
     )
 
 

@@ -12,7 +12,7 @@ import re
 import shutil
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +23,7 @@ from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_se
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
 from nwb_latents.schemas.training import RunConfig, RunSource
 
 if TYPE_CHECKING:
@@ -262,14 +263,13 @@ def good_enough(
             continue
         left_out.append(f"{entry.session} is left out: {'; '.join(found)}.")
         report(
-            {
-                "event": "note",
-                "stage": stage,
-                "session": entry.session,
-                "status": "left out",
-                "reason": "; ".join(found),
-                "text": left_out[-1],
-            }
+            NoteEvent(
+                text=left_out[-1],
+                stage=stage,
+                session=entry.session,
+                status="left out",
+                reason="; ".join(found),
+            )
         )
     if not kept:
         raise DataError(
@@ -387,16 +387,7 @@ def _train(
     model, feeds = begin(datasets, settings)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
-        report(
-            {
-                "event": "progress",
-                "stage": "train",
-                "run": run_dir.name,
-                "step": step,
-                "total": total,
-                **metrics,
-            }
-        )
+        report(ProgressEvent(stage="train", run=run_dir.name, step=step, total=total, **metrics))
 
     result = fit(model, feeds, settings, run_dir, progress=progress, resume=True)
     entry = RunEntry(
@@ -426,17 +417,17 @@ def final_metrics(metrics: Mapping[str, float], best_step: int) -> dict[str, flo
     return {**told, "best_step": float(best_step)}
 
 
-def run_event(entry: RunEntry, status: str) -> dict[str, object]:
-    """Return the event that reports a run."""
-    return {
-        "event": "run",
-        "run": entry.run,
-        "model": entry.model,
-        "path": entry.path,
-        "steps": entry.steps,
-        "metrics": entry.metrics,
-        "status": status,
-    }
+def run_event(entry: RunEntry, status: Literal["done", "skipped"], **about: object) -> RunEvent:
+    """Return the event that reports a run, and what else there is to say about it."""
+    return RunEvent(
+        run=entry.run,
+        model=entry.model,
+        path=entry.path,
+        steps=entry.steps,
+        metrics=dict(entry.metrics),
+        status=status,
+        **about,
+    )
 
 
 def now() -> str:

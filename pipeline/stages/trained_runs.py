@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
 from nwb_latents.pipeline.stores.catalog import select_sessions
+from nwb_latents.schemas.events import ProgressEvent, RunEvent, SessionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
+    from nwb_latents.schemas.events import SourceEvent
     from nwb_latents.schemas.training import Device
 
 _log = logging.getLogger(__name__)
@@ -44,13 +46,16 @@ class Failures:
     found: list[tuple[str, str]] = field(default_factory=list)
     _exit_codes: set[int] = field(default_factory=set)
 
-    def add(self, error: Exception, *, event: dict[str, object], name: str) -> None:
-        """Remember a failure, and report `event` with its reason."""
+    def add(
+        self, error: Exception, *, event: SessionEvent | RunEvent | SourceEvent | dict[str, object], name: str
+    ) -> None:
+        """Remember a failure, and report `event` as failed with its reason."""
         reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
         _log.debug("%s failed", name, exc_info=error)
         self.found.append((name, reason))
         self._exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
-        self.report({**event, "status": "failed", "reason": reason})
+        told = {"status": "failed", "reason": reason}
+        self.report({**event, **told} if isinstance(event, dict) else event.model_copy(update=told))
 
     def error(self, summary: str, results: Sequence[object]) -> PartialFailure:
         """Return the error that tells of all of them.
@@ -177,17 +182,20 @@ def each_session(
     report = failures.report
     for step, entry in enumerate(entries, start=1):
         started = time.perf_counter()
-        event: dict[str, object] = {"event": "session", "session": entry.session}
         try:
             told = do(entry)
         except fatal:
             raise
         except FAILURES as error:
-            failures.add(error, event=event, name=entry.session)
+            failures.add(
+                error, event=SessionEvent(session=entry.session, status="failed"), name=entry.session
+            )
         else:
             seconds = round(time.perf_counter() - started, 3)
-            report({**event, "status": "done", "store": entry.store, **told, "seconds": seconds})
-        report({"event": "progress", "stage": stage, "step": step, "total": len(entries)})
+            report(
+                SessionEvent(session=entry.session, status="done", store=entry.store, **told, seconds=seconds)
+            )
+        report(ProgressEvent(stage=stage, step=step, total=len(entries)))
 
 
 def load_runs(
@@ -209,7 +217,7 @@ def load_runs(
         except MachineError:
             raise
         except FAILURES as error:
-            failures.add(error, event={"event": "run", "run": run.run, "model": run.model}, name=run.run)
+            failures.add(error, event=RunEvent(run=run.run, model=run.model, status="failed"), name=run.run)
     return trained
 
 

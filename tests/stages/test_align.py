@@ -134,9 +134,9 @@ def test_the_run_says_what_it_is_made_of_and_is_found_again(catalog):
     split = dict(zip(trials["trial"].values.tolist(), trials["split"].values, strict=True))
     assert [split[trial] for trial in config.sessions[NEW].trials] == ["train"] * 4
     assert align(catalog, settings(seed=5), **words, report=events.append) == [entry]
-    told = [e for e in events if e["event"] == "run"]
-    assert [e["status"] for e in told] == ["done", "skipped"]
-    assert (told[0]["session"], told[0]["n_trials"], told[0]["parent"]) == (NEW, 4, "mine")
+    told = [e for e in events if e.event == "run"]
+    assert [e.status for e in told] == ["done", "skipped"]
+    assert (told[0].session, told[0].n_trials, told[0].parent) == (NEW, 4, "mine")
 
 
 def test_an_aligned_run_reads_no_trial_it_was_not_given(catalog, monkeypatch):
@@ -196,7 +196,7 @@ def test_without_the_stores_of_the_run_the_read_in_starts_at_random(catalog):
     update_catalog(catalog, lambda c: c.model_copy(update={"sessions": left}))
     events = []
     align(catalog, settings(), run="mine", sessions=[NEW], trials=[2], report=events.append)
-    assert [e["status"] for e in events if e["event"] == "note"] == ["random start"]
+    assert [e.status for e in events if e.event == "note"] == ["random start"]
 
 
 def test_a_session_of_a_run_that_began_in_frames_begins_in_its_own(catalog):
@@ -301,7 +301,7 @@ def test_a_pattern_leaves_out_what_the_run_was_trained_on(catalog):
     events = []
     entries = align(catalog, settings(), run="mine", sessions=["sub-*"], trials=[2], report=events.append)
     assert [e.sessions for e in entries] == [(NEW,)]
-    assert [e["session"] for e in events if e["event"] == "note"] == list(OLD)
+    assert [e.session for e in events if e.event == "note"] == list(OLD)
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,9 @@ def test_tables_and_pictures_are_written(catalog):
     with xr.open_dataset(folder / f"{A}_grid_flow.nc") as field:
         assert dict(field.sizes)["point"] == 3
         assert field["vector"].shape == (3, 5, 5, 2)
-    told = {e["session"]: e for e in events if e["event"] == "embedding"}
-    assert told[B]["mean"] == made.table["mean"].values[1].tolist()
-    assert told[A]["n_trials"] == int(made.table["n_trials"][0])
+    told = {e.session: e for e in events if e.event == "embedding"}
+    assert list(told[B].mean) == made.table["mean"].values[1].tolist()
+    assert told[A].n_trials == int(made.table["n_trials"][0])
 
 
 def test_the_middle_of_the_grid_is_the_sessions_own_rollout(catalog):

@@ -124,7 +124,7 @@ def test_a_file_imported_before_is_left_alone_and_another_is_not_overwritten(tmp
     catalog, events = tmp_path / "catalog.yaml", []
     done = lambda path, **words: (  # noqa: E731
         import_lfads(catalog, [path], LfadsH5Import(bin_ms=20), report=events.append, **words),
-        events[-1]["status"],
+        events[-1].status,
     )[1]
     assert [done(file), done(file), done(file, force=True)] == ["done", "skipped", "done"]
     other = write(tmp_path / "sub-unknown_ses-monkey.h5", content | {"conversion_factor": np.array(20.0)})

@@ -101,7 +101,7 @@ def test_the_old_stores_stay(catalog):
     assert set(before) < set(after)
     assert all(after[key] == entry for key, entry in before.items())
     assert read_trials(catalog.parent / entries[0].store).sizes["trial"] == entries[0].n_trials
-    assert [(e["event"], e["status"]) for e in events] == [("session", "done")]
+    assert [(e.event, e.status) for e in events] == [("session", "done")]
 
 
 def test_running_again_does_nothing(catalog):
@@ -110,7 +110,7 @@ def test_running_again_does_nothing(catalog):
     again = {"sessions": ["sub-A*"], "recipe_id": base, "report": events.append}
     first = recut(catalog, ["align_to=peak_speed"], sessions=["sub-A*"])
     assert recut(catalog, ["align_to=peak_speed"], **again) == first
-    assert {e["status"] for e in events} == {"skipped"}
+    assert {e.status for e in events} == {"skipped"}
 
 
 def test_dropped_trials_come_back_when_the_rule_is_loosened(catalog):

@@ -100,7 +100,7 @@ def state_of(catalog: Path, run: str) -> SweepState:
 
 def test_the_best_member_is_entered_with_its_weights_and_the_history(catalog: Path, use: Any) -> None:
     del use
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     entry = sweep(catalog, tiny(), report=events.append)
     assert entry.run == f"lfads-pbt-{entry.run_key[:8]}"
     assert read_catalog(catalog).runs == {entry.run: entry}
@@ -129,10 +129,10 @@ def test_the_best_member_is_entered_with_its_weights_and_the_history(catalog: Pa
     steps = [json.loads(line)["step"] for line in (run_dir / "metrics.jsonl").open()]
     assert steps == [step for step in range(3, best.step + 1) if step % 3 == 0 or step == 10]
     assert not (run_dir / "members").exists()
-    told = [event for event in events if event["event"] == "generation"]
-    assert [event["generation"] for event in told] == [1, 2, 3]
-    assert told[-1]["best_value"] == best.metric
-    assert sum(event["copied"] for event in told) > 0
+    told = [event for event in events if event.event == "generation"]
+    assert [event.generation for event in told] == [1, 2, 3]
+    assert told[-1].best_value == best.metric
+    assert sum(event.copied for event in told) > 0
     assert sweep(catalog, tiny(workers=7)) == entry
 
 
@@ -184,8 +184,8 @@ def test_only_what_is_needed_stays_on_the_disk(catalog: Path, use: Any) -> None:
     del use
     kept: list[int] = []
 
-    def count(event: dict[str, Any]) -> None:
-        if event["event"] == "generation":
+    def count(event: Any) -> None:
+        if event.event == "generation":
             kept.append(len(list(catalog.parent.glob("runs/*/members/*/member-*"))))
 
     sweep(catalog, tiny(generations=5, min_improvement=0.0, improve_within=9), report=count)
@@ -210,7 +210,7 @@ def test_a_member_that_diverges_goes_on_as_a_copy(
 ) -> None:
     del use
     _diverging(monkeypatch, members={"member-001"}, generation="generation-0000")
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     sweep(catalog, tiny(burn_in_steps=100), run_name="mine", report=events.append)
     history = state_of(catalog, "mine").history
     assert [r.metric is None for r in history[:4]] == [False, True, False, False]
@@ -218,8 +218,8 @@ def test_a_member_that_diverges_goes_on_as_a_copy(
     assert [r.parent for r in history[4:8]][0::2] == [0, 2]
     assert history[5].parent in {0, 2, 3}
     assert history[5].metric is not None
-    told = [event for event in events if event["event"] == "generation"]
-    assert [event["diverged"] for event in told] == [1, 0, 0]
+    told = [event for event in events if event.event == "generation"]
+    assert [event.diverged for event in told] == [1, 0, 0]
     row = (catalog.parent / "runs/mine/sweep.csv").read_text().splitlines()[2]
     assert row.startswith("0,1,,6,,,0,")
 
@@ -295,7 +295,7 @@ def test_a_kill_after_the_last_file_leaves_a_complete_run(
         patch.setattr(stage.shutil, "rmtree", killed)
         with pytest.raises(KeyboardInterrupt):
             sweep(catalog, tiny(), run_name="mine")
-    events: list[dict[str, Any]] = []
+    events: list[Any] = []
     sweep(catalog, tiny(), run_name="mine", report=events.append)
     assert set(read_catalog(catalog).runs) == {"mine"}
     assert not (catalog.parent / "runs" / "mine" / "members").exists()

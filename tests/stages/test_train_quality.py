@@ -39,8 +39,8 @@ def test_a_session_that_falls_short_is_left_out_and_reported(catalog):
     events = []
     entry = train(catalog, settings(exclude_flags=("few_trials",)), report=events.append)
     assert entry.sessions == ("sub-A_ses-CO-1",)
-    (note,) = [e for e in events if e["event"] == "note"]
-    assert (note["session"], note["reason"]) == ("sub-B_ses-CO-1", "flagged few_trials")
+    (note,) = [e for e in events if e.event == "note"]
+    assert (note.session, note.reason) == ("sub-B_ses-CO-1", "flagged few_trials")
     again = train(catalog, settings(), sessions=["sub-A*"])
     assert again == entry, "the same sessions and settings are the same run, however they were chosen"
 

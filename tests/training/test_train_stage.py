@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
@@ -56,7 +56,7 @@ def catalog(tmp_path: Path, datasets: dict[str, xr.Dataset], monkeypatch: pytest
 
 
 def test_a_run_is_entered_and_found_again(catalog: Path, make_settings: Make) -> None:
-    events: list[dict[str, object]] = []
+    events: list[Any] = []
     entry = train(catalog, make_settings(), report=events.append)
     assert entry.run == f"mdssm-{entry.run_key[:8]}"
     assert read_catalog(catalog).runs == {entry.run: entry}
@@ -65,15 +65,15 @@ def test_a_run_is_entered_and_found_again(catalog: Path, make_settings: Make) ->
     folder = catalog.parent / entry.path
     assert folder == catalog.parent / "runs" / entry.run
     assert json.loads((folder / "run.json").read_text())["steps"] == 20
-    assert [e["status"] for e in events if e["event"] == "run"] == ["done"]
-    progress = [e for e in events if e["event"] == "progress"]
-    assert (progress[-1]["step"], progress[-1]["total"]) == (20, 20)
+    assert [e.status for e in events if e.event == "run"] == ["done"]
+    progress = [e for e in events if e.event == "progress"]
+    assert (progress[-1].step, progress[-1].total) == (20, 20)
     assert load_run(folder, device="cpu").sessions == entry.sessions
 
     written = (folder / "last.safetensors").stat().st_mtime_ns
-    again: list[dict[str, object]] = []
+    again: list[Any] = []
     assert train(catalog, make_settings(), report=again.append) == entry
-    assert [e["status"] for e in again] == ["skipped"]
+    assert [e.status for e in again] == ["skipped"]
     assert (folder / "last.safetensors").stat().st_mtime_ns == written
 
 
@@ -89,8 +89,8 @@ def test_other_settings_or_sessions_are_another_run(catalog: Path, make_settings
 def test_an_interrupted_run_goes_on_to_the_same_weights(
     catalog: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(event: dict[str, object]) -> None:
-        if event.get("step") == 10:
+    def interrupt(event: Any) -> None:
+        if getattr(event, "step", None) == 10:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
