@@ -55,3 +55,11 @@ class EvaluateSettings(Frozen):
         if names is None or info.context is not None:
             return names
         return tuple(dict.fromkeys(METRICS.check(name) for name in names))
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _null_is_a_name(cls, names: object) -> object:
+        # To YAML the name of the baseline is no word.
+        if isinstance(names, list | tuple):
+            return ["null" if name is None else name for name in names]
+        return names

@@ -72,10 +72,15 @@ def test_a_model_goes_through_all_stages(name, catalog):
     }
     assert forecast(catalog, ForecastSettings(folds=3, linear_alphas=(1e2, 1e4)), device="cpu")
     asked = EvaluateSettings(baselines=("null",), heldout_fraction=0.3, n_resamples=20)
-    mine, null = evaluate(catalog, asked, runs=("mine",), sessions=KNOWN[:1], device="cpu")
-    assert {"co_bps", "velocity_r2", "psth_r2", "forecast_velocity_r2"} <= mine.metrics.keys()
-    assert ("fp_bps" in mine.metrics) == (run.settings.signal == "counts")
-    assert all(metric.value is not None for metric in (*mine.metrics.values(), *null.metrics.values()))
+    measured = evaluate(catalog, asked, runs=("mine",), sessions=KNOWN[:1], device="cpu")
+    there = {(one.name, one.source) for one in measured if one.run == "mine" and one.value is not None}
+    on_rates = {"co_bps", "velocity_r2", "nlb_velocity_r2", "psth_r2"}
+    assert there >= {(name, "reconstruction") for name in on_rates} | {
+        (name, "forecast") for name in ("velocity_r2", "forecast_rates_r2")
+    }
+    assert (("fp_bps", "reconstruction") in there) == (run.settings.signal == "counts")
+    assert {one.source for one in measured if one.run is None} == {"null"}
+    assert all(one.value is not None or one.reason for one in measured)
     brief = AlignSettings(max_steps=3, scratch=ScratchSettings(max_steps=3), device="cpu")
     (aligned,) = align(catalog, brief, run="mine", sessions=(NEW,), trials=(8,))
     assert (aligned.model, aligned.sessions) == (name, (NEW,))
