@@ -30,7 +30,6 @@ SCHEMAS: dict[str, str] = {
     "gnocchi": "nwb_latents.schemas.models:GNOCCHISettings",
     "decode": "nwb_latents.schemas.decoding:DecodeSettings",
     "forecast": "nwb_latents.schemas.forecasting:ForecastSettings",
-    "forecast_result": "nwb_latents.schemas.forecasting:SessionForecast",
     "evaluate": "nwb_latents.schemas.evaluation:EvaluateSettings",
     "export_origin": "nwb_latents.schemas.export:ExportOrigin",
     "evaluation": "nwb_latents.schemas.results:Evaluation",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -26,13 +26,20 @@ from nwb_latents.pipeline.cli.options import (
 from nwb_latents.pipeline.errors import PartialFailure
 from nwb_latents.schemas.task_words import BINS, SEEN_BINS
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nwb_latents.schemas.forecasting import ForecastQuantity
+    from nwb_latents.schemas.measurement import Measurement
+
 SHORT = {
-    "model": "model",
-    "linear": "linear",
+    "forecast": "model",
+    "linear_forecast": "linear",
     "condition_mean": "condition",
     "hold_last": "hold last",
-    "recorded": "recorded",
+    "rates": "recorded",
 }
+"""Source → head of its column."""
 
 
 def forecast(
@@ -55,8 +62,8 @@ def forecast(
     """Score a run's forecasts of velocity and rates step by step, beside forecasts that need no model.
 
     Baselines: the last value held, the mean of the condition, linear regression from the bins seen. All of
-    them are fitted on training trials and scored on test trials. Curves and pictures go to forecast/ in the
-    folder of the run.
+    them are fitted on training trials and scored on test trials. Numbers go into the catalog's measurements,
+    pictures to forecast/ in the folder of the run.
     """
     from nwb_latents.pipeline.stages.forecast import forecast as stage
     from nwb_latents.pipeline.stores.settings import settings_from
@@ -78,43 +85,74 @@ def forecast(
                 report=out,
             )
         except PartialFailure as failure:
-            _tables(out, failure.results)
+            _tables(out, cast("Sequence[Measurement]", failure.results))
             raise
         _tables(out, done)
 
 
-def _tables(out: Output, forecasts: Any) -> None:
-    if not forecasts:
-        return
-    for run in dict.fromkeys(forecast.run for forecast in forecasts):
-        mine = [forecast for forecast in forecasts if forecast.run == run]
+def _tables(out: Output, measurements: Sequence[Measurement]) -> None:
+    for run in dict.fromkeys(each.run for each in measurements if each.run is not None):
+        sessions = {each.session for each in measurements if each.run == run}
+        mine = [each for each in measurements if each.run in {run, None} and each.session in sessions]
         for quantity in ("velocity", "rates"):
             _tables_of(out, mine, quantity)
-    out.result("Curves and pictures: forecast/ in the folder of the run")
+    if measurements:
+        out.result("Pictures: forecast/ in the folder of the run; numbers: pipeline catalog scores")
 
 
-def _tables_of(out: Output, forecasts: Any, quantity: Any) -> None:
-    from nwb_latents.pipeline.evaluation.figures.forecasting import mean_curves
+def _tables_of(out: Output, mine: Sequence[Measurement], quantity: ForecastQuantity) -> None:
+    from nwb_latents.pipeline.evaluation.forecasting.curves import (
+        DEFINITIONS,
+        MODEL,
+        curves_of,
+        mean_curves,
+        sessions_of,
+    )
 
-    one = forecasts[0]
-    means = mean_curves(forecasts, quantity)
+    means, curves, sessions = mean_curves(mine, quantity), curves_of(mine, quantity), sessions_of(mine)
     sources = [source for source in SHORT if source in means]
     if not sources:
         return
-    definition = next(curve.definition for curve in one.curves if curve.quantity == quantity)
+    one = next(each for each in mine if each.source == MODEL)
     heads = [SHORT[source] for source in sources]
-    many = len(forecasts) > 1
-    what = f"mean of {len(forecasts)} sessions" if many else one.session
-    steps = [*(str(k) for k in range(1, one.bins + 1)), "all"]
+    many = len(sessions) > 1
+    what = f"mean of {len(sessions)} sessions" if many else sessions[0]
+    steps = [*(str(k) for k in range(1, (one.bins or 0) + 1)), "all"]
     rows = [[step, *(_r2(means[source][i]) for source in sources)] for i, step in enumerate(steps)]
-    title = f"R² of {quantity} ({definition}) by bins ahead, test trials, run {one.run}, {what}"
-    out.table(title, ["bins", *heads], rows)
+    about = f"R² of {quantity} ({DEFINITIONS[quantity]})"
+    out.table(
+        f"{about} by bins ahead, {one.split} trials, run {one.run}, {what}\n{_protocol(mine, quantity)}",
+        ["bins", *heads],
+        rows,
+    )
     if many:
+        n_trials = {each.session: each.n_trials for each in mine}
         rows = [
-            [f.session, str(f.n_trials), *(_r2(f.pooled(quantity, s)) for s in sources)] for f in forecasts
+            [
+                session,
+                str(n_trials[session]),
+                *(
+                    _r2(curves[session, source].pooled if (session, source) in curves else None)
+                    for source in sources
+                ),
+            ]
+            for session in sessions
         ]
-        title = f"R² of {quantity} ({definition}) over all {one.bins} bins"
-        out.table(title, ["session", "test trials", *heads], rows)
+        title = f"{about} over all {one.bins} bins\n{_protocol(mine, quantity)}"
+        out.table(title, ["session", f"{one.split} trials", *heads], rows)
+
+
+def _protocol(mine: Sequence[Measurement], quantity: ForecastQuantity) -> str:
+    """Return what was fitted on what, and what was forecast."""
+    one = next(each for each in mine if each.bins is not None)
+    words = [f"{one.bins} bins after {one.seen_bins} seen"]
+    decoded = next((each for each in mine if each.decoder is not None), None)
+    if quantity == "velocity" and decoded is not None:
+        words += [
+            f"decoder {decoded.decoder} fitted on the {decoded.fitted_on} of training trials",
+            f"{decoded.lag_ms or 0.0:g} ms after the activity",
+        ]
+    return "; ".join(words)
 
 
 def _r2(value: float | None) -> str:

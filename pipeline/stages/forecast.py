@@ -1,56 +1,29 @@
 """``pipeline run forecast``: how far ahead a trained run sees, beside forecasts that need no model.
 
-Catalog → sessions and runs → curves of R² over the steps ahead into the folder of each run, with pictures.
+Catalog → sessions and runs → R² over the steps ahead as measurements, pictures in the folder of each run.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.trained_runs import (
-    FAILURES,
-    Failures,
-    choose,
-    each_session,
-    file_name,
-    load_runs,
-)
-from nwb_latents.pipeline.stores.atomic import write_text
+from nwb_latents.pipeline.stages.stage_work import StageWork, keep_measurements
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, file_name, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.schemas.events import NoteEvent
+from nwb_latents.schemas.forecasting import ForecastSettings
+from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
-    from nwb_latents.schemas.forecasting import ForecastSettings, SessionForecast
     from nwb_latents.schemas.training import Device
 
-
-@dataclass
-class _Work:
-    """What the stage was asked to do, and what came of it."""
-
-    catalog_path: Path
-    settings: ForecastSettings
-    runs: list[RunEntry]
-    sessions: list[SessionEntry]
-    report: Report
-    trained: dict[str, TrainedRun] = field(default_factory=dict)
-    done: list[SessionForecast] = field(default_factory=list)
-    failures: Failures = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.failures = Failures(self.report)
-
-    def folder(self, run: RunEntry) -> Path:
-        return self.catalog_path.parent / run.path / "forecast"
+Work = StageWork[ForecastSettings, Measurement]
 
 
 def forecast(
@@ -62,10 +35,11 @@ def forecast(
     recipe_id: str | None = None,
     device: Device = "auto",
     report: Report | None = None,
-) -> list[SessionForecast]:
+) -> list[Measurement]:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
 
-    Each run's folder gets ``forecast/SESSION.json`` and ``.png``, and ``forecast/summary.png``.
+    The numbers go into the catalog's measurements; each run's folder gets the pictures
+    ``forecast/SESSION.png`` and ``forecast/summary.png``.
 
     Parameters
     ----------
@@ -83,12 +57,13 @@ def forecast(
     device
         Where the models run; auto: a GPU if there is one.
     report
-        Called with one event per curve, session and failure.
+        Called with one event per measurement, session and failure.
 
     Returns
     -------
-    forecasts
-        In order of session, then run.
+    measurements
+        In order of session: those of recorded rates and of forecasts that need no model, then those of each
+        run; of each curve the number over all steps, then one for each step.
 
     Raises
     ------
@@ -99,7 +74,7 @@ def forecast(
     MachineError
         If the device is not there or the disk refuses.
     PartialFailure
-        If some sessions or runs failed; it carries the forecasts of the others.
+        If some sessions or runs failed; it carries the measurements of the others, which are kept.
 
     Examples
     --------
@@ -119,9 +94,10 @@ def forecast(
     )
     _summarise(work)
     if work.failures.found:
-        summary = f"{len(work.failures.found)} forecasts failed, {len(work.done)} were written."
-        raise work.failures.error(summary, work.done)
-    return work.done
+        n_sessions = len({each.session for each in work.results})
+        summary = f"{len(work.failures.found)} forecasts failed, those of {n_sessions} sessions are kept."
+        raise work.failures.error(summary, work.results)
+    return work.results
 
 
 def _plan(
@@ -132,7 +108,7 @@ def _plan(
     sessions: Sequence[str],
     recipe_id: str | None,
     report: Report,
-) -> _Work:
+) -> Work:
     from nwb_latents.pipeline.signals.task import whole_bins  # noqa: PLC0415
 
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
@@ -151,50 +127,49 @@ def _plan(
                 f"{entry.n_bins} bins of a trial of {entry.session}; use seen_bins + bins of at most "
                 f"{entry.n_bins}."
             )
-    return _Work(catalog_path, settings, chosen, entries, report)
+    return Work(catalog_path, settings, entries, chosen, report)
 
 
-def _forecast_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
+def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast  # noqa: PLC0415
 
-    mine = [run for run in work.runs if entry.session in run.sessions and run.run in work.trained]
-    store = store_path(work.catalog_path, entry.store)
-    session = open_session(store).loaded()
+    session = work.session(entry)
     task = prepare_forecast(session, work.settings)
     if task.decoder is None:
         text = f"{entry.session}: too few training trials with a recorded velocity; rates alone are scored"
-        work.report({"event": "note", "session": entry.session, "text": text})
+        work.report(NoteEvent(session=entry.session, text=text))
     test = session.trials.isel(trial=task.test)
-    for run in mine:
+    beside = task.measurements(task.baselines())
+    of_runs: list[tuple[RunEntry, list[Measurement]]] = []
+    for run in work.runs:
+        if entry.session not in run.sessions or run.run not in work.trained:
+            continue
         try:
             rates = work.trained[run.run].forecast(
                 entry.session, test, seen_bins=work.settings.seen_bins, n_bins=work.settings.bins
             )
-            _keep(work, run, task.result(run.run, rates))
+            of_runs.append((run, task.measurements(task.model(rates), run=run.run)))
         except MachineError:
             raise
         except FAILURES as error:
             event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
+    found = [*beside, *(each for _, mine in of_runs for each in mine)]
+    work.results += keep_measurements(work.catalog_path, found, runs=work.runs, report=work.report)
+    for run, mine in of_runs:
+        _draw(work, run, [*mine, *beside], name=entry.session)
     return {"n_trials": len(task.test), "n_units": entry.n_units}
 
 
-def _keep(work: _Work, run: RunEntry, result: SessionForecast) -> None:
+def _draw(work: Work, run: RunEntry, measurements: Sequence[Measurement], *, name: str) -> None:
     from nwb_latents.pipeline.evaluation.figures.forecasting import draw_forecast  # noqa: PLC0415
 
-    stem = file_name(result.session)
-    write_text(work.folder(run) / f"{stem}.json", result.model_dump_json(indent=2) + "\n")
-    draw_forecast(work.folder(run) / f"{stem}.png", [result])
-    work.done.append(result)
-    told = result.model_dump(mode="json", include={"run", "session", "split", "n_trials"})
-    for curve in result.curves:
-        work.report({"event": "forecast", **told, **curve.model_dump(mode="json")})
+    path = work.run_folder(run, "forecast") / f"{file_name(name)}.png"
+    draw_forecast(path, measurements, bin_size_s=work.sessions[0].bin_size_s)
 
 
-def _summarise(work: _Work) -> None:
-    from nwb_latents.pipeline.evaluation.figures.forecasting import draw_forecast  # noqa: PLC0415
-
+def _summarise(work: Work) -> None:
     for run in work.runs:
-        mine = [result for result in work.done if result.run == run.run]
-        if len(mine) > 1:
-            draw_forecast(work.folder(run) / "summary.png", mine)
+        mine = [each for each in work.results if each.run in {run.run, None}]
+        if len({each.session for each in mine if each.run == run.run}) > 1:
+            _draw(work, run, mine, name="summary")

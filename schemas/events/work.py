@@ -8,7 +8,6 @@ from pydantic import ConfigDict, Field
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.events.base import Event, require_kind
-from nwb_latents.schemas.forecasting import ForecastCurve
 from nwb_latents.schemas.measurement import Measurement
 
 Setting = str | int | float | bool | list[Any] | None
@@ -161,16 +160,6 @@ class LagEvent(Event):
     decoder: str = Field(description="Name of the decoder.")
     lag_ms: float = Field(description="The lag, ms.")
     value: float | None = Field(description="Its cross-validated R².")
-
-
-class ForecastEvent(ForecastCurve, Event):
-    """R² of one source by steps ahead, on one session."""
-
-    event: Literal["forecast"] = "forecast"
-    run: str = Field(description="Name of the run.")
-    session: str = Field(description="Session id.")
-    split: str = Field(description="Trials scored.")
-    n_trials: int = Field(ge=1, description="Their number.")
 
 
 class EmbeddingEvent(Event):

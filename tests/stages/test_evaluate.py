@@ -138,13 +138,14 @@ def test_one_name_is_one_number_whichever_stage_measures_it(catalog):
             assert (mine.value, mine.per_axis, mine.n_samples) == (
                 score.value, score.per_axis, score.n_samples
             )  # fmt: skip
-    [ahead] = forecast(catalog, ForecastSettings(), runs=["plain"], sessions=[SESSION])
     n_compared = 0
-    for curve in ahead.curves:
-        name = {"velocity": "velocity_r2", "rates": "forecast_rates_r2"}[curve.quantity]
-        source = "plain" if curve.source == "model" else curve.source
-        if source in evaluated:
-            assert evaluated[source][f"{name}:forecast"].value == curve.pooled
+    for point in forecast(catalog, ForecastSettings(), runs=["plain"], sessions=[SESSION]):
+        mine = evaluated.get(point.run or point.source, {}).get(f"{point.name}:forecast")
+        if point.step is None and mine is not None:
+            assert mine.value == point.value, point
+            assert (mine.decoder, mine.fitted_on, mine.seen_bins, mine.bins, mine.lag_ms) == (
+                point.decoder, point.fitted_on, point.seen_bins, point.bins, point.lag_ms
+            )  # fmt: skip
             n_compared += 1
     assert n_compared == 2 * 3
 

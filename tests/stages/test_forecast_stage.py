@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -13,9 +12,11 @@ from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
 from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
-from nwb_latents.schemas.forecasting import ForecastSettings, SessionForecast
+from nwb_latents.schemas.events import MeasurementEvent
+from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -52,44 +53,57 @@ def catalog(trained_folder, tmp_path) -> Path:
 def test_curves_are_written_reported_and_drawn(catalog):
     events = []
     done = forecast(catalog, SETTINGS, device="cpu", report=events.append)
-    assert [(one.run, one.session) for one in done] == [
-        ("tiny", "sub-A_ses-CO-1"),
-        ("tiny", "sub-B_ses-CO-1"),
-    ]
+    assert list(dict.fromkeys((one.session, one.run) for one in done)) == [
+        (A, None), (A, "tiny"), (B, None), (B, "tiny")
+    ]  # fmt: skip
     folder = catalog.parent / "runs" / "tiny" / "forecast"
-    names = {
-        f"{session}.{kind}" for session in ("sub-A_ses-CO-1", "sub-B_ses-CO-1") for kind in ("json", "png")
-    }
-    assert {path.name for path in folder.iterdir()} == names | {"summary.png"}
-    for one in done:
-        text = (folder / f"{one.session}.json").read_text()
-        assert SessionForecast.model_validate_json(text) == one
-        found = {(curve.quantity, curve.source) for curve in one.curves}
-        baselines = {"linear", "condition_mean", "hold_last"}
-        assert found == {("velocity", "recorded")} | {
-            (quantity, source) for quantity in ("velocity", "rates") for source in {"model", *baselines}
+    assert {path.name for path in folder.iterdir()} == {f"{A}.png", f"{B}.png", "summary.png"}
+    baselines = {"linear_forecast", "condition_mean", "hold_last"}
+    for session in (A, B):
+        found = {(one.name, one.source) for one in done if one.session == session}
+        assert found == {("velocity_r2", "rates")} | {
+            (name, source)
+            for name in ("velocity_r2", "forecast_rates_r2")
+            for source in {"forecast", *baselines}
         }
-        assert all(len(curve.per_step) == 20 for curve in one.curves)
-    told = [event for event in events if event["event"] == "forecast"]
-    assert len(told) == sum(len(one.curves) for one in done)
-    json.dumps(told)
-    assert [e["status"] for e in events if e["event"] == "session"] == ["done", "done"]
+    assert {one.step for one in done} == {None, *range(1, 21)}
+    assert len(done) == 2 * 9 * 21
+    run = read_catalog(catalog).runs["tiny"]
+    entries = {entry.session: entry for entry in read_catalog(catalog).sessions.values()}
+    for one in done:
+        assert (one.seen_bins, one.bins, one.split, one.stage) == (13, 20, "test", "forecast")
+        assert one.store_key == entries[one.session].store_key
+        assert one.run_key == (run.run_key if one.run else None)
+        assert one.is_baseline == (one.source in baselines)
+    assert measurement_records(read_measurements(catalog)) == done
+    told = [event.value for event in events if isinstance(event, MeasurementEvent)]
+    assert told == [one.value for one in done]
+    sessions = [event for event in events if isinstance(event, dict) and event["event"] == "session"]
+    assert [event["status"] for event in sessions] == ["done", "done"]
+
+
+def test_measured_again_the_later_number_counts(catalog):
+    first = forecast(catalog, SETTINGS, device="cpu")
+    again = forecast(catalog, SETTINGS, device="cpu")
+    assert [one.value for one in again] == [one.value for one in first]
+    assert len(read_measurements(catalog)) == len(first)
 
 
 def test_the_models_curve_is_that_of_its_forecast(catalog):
     """Encode 13 bins, roll 20 out, and score bin by bin, in a loop over steps."""
-    [one] = forecast(catalog, SETTINGS, sessions=("sub-A*",), device="cpu")
-    entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == one.session)
+    done = forecast(catalog, SETTINGS, sessions=("sub-A*",), device="cpu")
+    entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == A)
     trials = read_trials(catalog.parent / entry.store).load()
     test = trials.isel(trial=np.flatnonzero(trials["split"].values == "test"))
     run = load_run(catalog.parent / "runs" / "tiny", device="cpu")
     true = test["rates"].values.astype(float)
-    curve = next(c for c in one.curves if (c.quantity, c.source) == ("rates", "model"))
+    mine = [one for one in done if (one.name, one.source) == ("forecast_rates_r2", "forecast")]
+    per_step = {one.step: one.value for one in mine}
     for k in (1, 7, 20):
-        ahead = run.forecast(one.session, test, seen_bins=13, n_bins=k)[:, -1]
+        ahead = run.forecast(A, test, seen_bins=13, n_bins=k)[:, -1]
         y = true[:, 13 + k - 1]
         expected = 1 - ((y - ahead) ** 2).sum() / ((y - true.mean(axis=1)) ** 2).sum()
-        assert curve.per_step[k - 1] == pytest.approx(expected, rel=1e-5)
+        assert per_step[k] == pytest.approx(expected, rel=1e-5)
 
 
 def test_settings_that_do_not_fit_and_missing_runs_are_refused(catalog):
@@ -109,7 +123,7 @@ def test_settings_that_do_not_fit_and_missing_runs_are_refused(catalog):
 def test_a_session_that_fails_does_not_stop_the_others(catalog):
     entry = next(e for e in read_catalog(catalog).sessions.values() if e.session.startswith("sub-A"))
     shutil.rmtree(catalog.parent / entry.store)
-    with pytest.raises(PartialFailure, match="1 forecasts failed, 1 were written") as caught:
+    with pytest.raises(PartialFailure, match="1 forecasts failed, those of 1 sessions are kept") as caught:
         forecast(catalog, SETTINGS, device="cpu")
-    assert [one.session for one in caught.value.results] == ["sub-B_ses-CO-1"]
+    assert {one.session for one in caught.value.results} == {B}
     assert caught.value.exit_code == 3

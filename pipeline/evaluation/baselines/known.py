@@ -11,6 +11,7 @@ from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.baselines.gpfa import gpfa
 from nwb_latents.pipeline.evaluation.baselines.latent_models import factor_analysis, pca
 from nwb_latents.pipeline.evaluation.baselines.rates import condition_mean, null, smoothing
+from nwb_latents.pipeline.evaluation.forecasting.curves import CONDITION_MEAN, HOLD_LAST, LINEAR
 from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
 from nwb_latents.schemas.baselines import BaselineSettings
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.evaluation.metrics.metric import Part
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
-    from nwb_latents.schemas.forecasting import ForecastSource
 
 RatesOf = Callable[[SpikeTask, BaselineSettings], RatePrediction]
 
@@ -37,8 +37,8 @@ class Baseline:
         What it predicts, in words.
     rates
         Rates of a session; None: it has none, or they are the truth.
-    forecast
-        What `pipeline run forecast` calls its forecast; None: it makes none.
+    forecasts
+        Whether it forecasts rates, and velocity itself.
     is_truth
         Whether its rates are those the spikes were drawn from, which only simulated sessions know.
     """
@@ -46,7 +46,7 @@ class Baseline:
     name: str
     meaning: str
     rates: RatesOf | None = None
-    forecast: ForecastSource | None = None
+    forecasts: bool = False
     is_truth: bool = False
 
     def made_of(
@@ -71,16 +71,16 @@ class Baseline:
         rates = ahead = velocity = None
         if "reconstruction" in parts:
             rates = session.true_rates if self.is_truth else self.rates and self.rates(session.task, settings)
-        if "forecast" in parts and self.forecast is not None and session.forecast is not None:
+        if "forecast" in parts and self.forecasts and session.forecast is not None:
             guesses = session.forecast.guesses()
-            ahead = guesses["rates"][self.forecast]
-            velocity = guesses.get("velocity", {}).get(self.forecast)
+            ahead = guesses["rates"][self.name]
+            velocity = guesses.get("velocity", {}).get(self.name)
         return SourceOutput(
             rates=rates,
             rates_hz=None if rates is None else session.in_hz(rates.eval),
             forecast_hz=ahead,
             forecast_velocity=velocity,
-            forecasts_velocity=self.forecast is not None,
+            forecasts_velocity=self.forecasts,
         )
 
 
@@ -89,10 +89,10 @@ BASELINES: dict[str, Baseline] = {
     for each in (
         Baseline("null", "the mean of each unit", rates=null),
         Baseline(
-            "condition_mean",
+            CONDITION_MEAN,
             "the smoothed mean course of the trial's condition: it is told the target",
             rates=condition_mean,
-            forecast="condition_mean",
+            forecasts=True,
         ),
         Baseline(
             "smoothing",
@@ -107,8 +107,8 @@ BASELINES: dict[str, Baseline] = {
         ),
         Baseline("pca", "the same on principal components", rates=pca),
         Baseline("gpfa", "the same on Gaussian-process factors (by elephant)", rates=gpfa),
-        Baseline("hold_last", "forecast: the last value seen", forecast="hold_last"),
-        Baseline("linear_forecast", "forecast: ridge regression from all bins seen", forecast="linear"),
+        Baseline(HOLD_LAST, "forecast: the last value seen", forecasts=True),
+        Baseline(LINEAR, "forecast: ridge regression from all bins seen", forecasts=True),
         Baseline(
             "oracle",
             "the rates the spikes were drawn from, of simulated sessions: no source can be better but by "

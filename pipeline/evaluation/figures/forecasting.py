@@ -8,19 +8,32 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.figures.style import STYLE, new_figure, save_figure
+from nwb_latents.pipeline.evaluation.forecasting.curves import (
+    CONDITION_MEAN,
+    DEFINITIONS,
+    HOLD_LAST,
+    LINEAR,
+    MODEL,
+    NAMES,
+    RECORDED,
+    curves_of,
+    mean_curves,
+    sessions_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSource, SessionForecast
+    from nwb_latents.schemas.forecasting import ForecastQuantity
+    from nwb_latents.schemas.measurement import Measurement
 
-LOOKS: dict[ForecastSource, tuple[str, str, str, str]] = {
-    "recorded": ("#000000", "--", "", "decoder on the recorded rates"),
-    "model": ("#009e73", "-", "o", "model"),
-    "linear": ("#0072b2", "-", "s", "linear, from the bins seen"),
-    "condition_mean": ("#e69f00", "-", "^", "mean of the condition"),
-    "hold_last": ("#7f7f7f", "-", "D", "last value held"),
+LOOKS: dict[str, tuple[str, str, str, str]] = {
+    RECORDED: ("#000000", "--", "", "decoder on the recorded rates"),
+    MODEL: ("#009e73", "-", "o", "model"),
+    LINEAR: ("#0072b2", "-", "s", "linear, from the bins seen"),
+    CONDITION_MEAN: ("#e69f00", "-", "^", "mean of the condition"),
+    HOLD_LAST: ("#7f7f7f", "-", "D", "last value held"),
 }
 """Colour, line, marker and label of each source; colour-blind-safe."""
 
@@ -28,7 +41,7 @@ TITLES: dict[ForecastQuantity, str] = {"velocity": "hand velocity", "rates": "fi
 LEAST_R2_SHOWN = -0.6
 
 
-def draw_forecast(path: Path, forecasts: Sequence[SessionForecast]) -> None:
+def draw_forecast(path: Path, measurements: Sequence[Measurement], *, bin_size_s: float) -> None:
     """Draw R² over the steps ahead, velocity and rates side by side.
 
     Of one session, its curves. Of several, the mean over sessions, and each session's curve of the model as a
@@ -38,86 +51,74 @@ def draw_forecast(path: Path, forecasts: Sequence[SessionForecast]) -> None:
     ----------
     path
         PNG to write.
-    forecasts
-        Of one run; the same bins everywhere.
+    measurements
+        Of one run, of baselines and of recorded rates; the same bins everywhere.
+    bin_size_s
+        Width of a bin, s.
 
     Raises
     ------
     DataError
-        If there is none.
+        If there is none of a run.
     MachineError
         If the file cannot be written.
     """
     import matplotlib as mpl  # noqa: PLC0415
 
-    if not forecasts:
+    sessions = sessions_of(measurements)
+    if not sessions:
         raise DataError(f"{path}: no forecasts to draw; forecast at least one session first")
-    quantities = [q for q in TITLES if any(c.quantity == q for f in forecasts for c in f.curves)]
+    mine = [each for each in measurements if each.session in sessions]
+    quantities = [q for q in TITLES if any(each.name == NAMES[q] for each in mine)]
     with mpl.rc_context(STYLE):
-        figure, grid = new_figure(rows=1, columns=len(quantities), size=(3.4 * len(quantities) + 0.2, 3.5))
+        figure, grid = new_figure(rows=1, columns=len(quantities), size=(3.4 * len(quantities) + 0.2, 3.7))
         for panel, quantity in zip(grid[0], quantities, strict=True):
-            _draw_curves(panel, forecasts, quantity)
+            _draw_curves(panel, mine, quantity, bin_size_s=bin_size_s)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=3)
-        figure.suptitle(_title(forecasts), x=0.01, ha="left", fontsize=8)
+        figure.suptitle(_title(mine, sessions), x=0.01, ha="left", fontsize=8)
         save_figure(figure, path)
 
 
-def mean_curves(
-    forecasts: Sequence[SessionForecast], quantity: ForecastQuantity
-) -> dict[ForecastSource, list[float | None]]:
-    """Return the mean over sessions of each source: every step, then the pooled value.
-
-    A value that is not defined in a session does not count; None if it is defined in none.
-    """
-    found: dict[ForecastSource, list[tuple[float | None, ...]]] = {}
-    for forecast in forecasts:
-        for curve in forecast.curves:
-            if curve.quantity == quantity:
-                found.setdefault(curve.source, []).append((*curve.per_step, curve.pooled))
-    return {source: [_mean(values) for values in zip(*rows, strict=True)] for source, rows in found.items()}
-
-
-def _draw_curves(panel: Any, forecasts: Sequence[SessionForecast], quantity: ForecastQuantity) -> None:
-    one = forecasts[0]
-    steps = np.arange(1, one.bins + 1)
-    means = mean_curves(forecasts, quantity)
+def _draw_curves(
+    panel: Any, measurements: Sequence[Measurement], quantity: ForecastQuantity, *, bin_size_s: float
+) -> None:
+    means, curves = mean_curves(measurements, quantity), curves_of(measurements, quantity)
+    n_steps = max(len(values) for values in means.values()) - 1
+    steps = np.arange(1, n_steps + 1)
     for source, (colour, line, marker, label) in LOOKS.items():
         if source not in means:
             continue
         values = np.array(means[source][:-1], dtype=np.float64)
         look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 3, "label": label}
-        panel.plot(steps, values, zorder=3 if source == "model" else 2, **look)
-    if len(forecasts) > 1:
-        for forecast in forecasts:
-            for curve in forecast.curves:
-                if (curve.quantity, curve.source) == (quantity, "model"):
-                    values = np.array(curve.per_step, dtype=np.float64)
-                    panel.plot(steps, values, color=LOOKS["model"][0], linewidth=0.5, alpha=0.5)
-    definition = next(c.definition for f in forecasts for c in f.curves if c.quantity == quantity)
+        panel.plot(steps, values, zorder=3 if source == MODEL else 2, **look)
+    of_model = [curve for (_, source), curve in curves.items() if source == MODEL]
+    for curve in of_model if len(of_model) > 1 else ():
+        values = np.array(curve.per_step, dtype=np.float64)
+        panel.plot(steps, values, color=LOOKS[MODEL][0], linewidth=0.5, alpha=0.5)
     least = min(v for row in means.values() for v in row[:-1] if v is not None) if means else 0.0
     panel.set_ylim(max(min(least, 0.0), LEAST_R2_SHOWN) - 0.03, 1.03)
-    panel.set_xlim(0.5, one.bins + 0.5)
+    panel.set_xlim(0.5, n_steps + 0.5)
     panel.xaxis.get_major_locator().set_params(integer=True)
     panel.axhline(0.0, color="0.6", linewidth=0.6, zorder=0)
     panel.grid(axis="y", color="0.9", linewidth=0.5)
     panel.set_axisbelow(True)
     panel.set_title(TITLES[quantity], loc="left")
-    panel.set_xlabel(f"steps ahead (bins of {one.bin_size_s * 1e3:g} ms)")
-    panel.set_ylabel(f"R² ({definition})")
+    panel.set_xlabel(f"steps ahead (bins of {bin_size_s * 1e3:g} ms)")
+    panel.set_ylabel(f"R² ({DEFINITIONS[quantity]})")
 
 
-def _title(forecasts: Sequence[SessionForecast]) -> str:
-    one = forecasts[0]
-    numbers = sorted({forecast.n_trials for forecast in forecasts})
+def _title(measurements: Sequence[Measurement], sessions: Sequence[str]) -> str:
+    model = [each for each in measurements if each.source == MODEL]
+    numbers = sorted({each.n_trials for each in model})
     trials = " to ".join(str(n) for n in dict.fromkeys((numbers[0], numbers[-1])))
-    what = one.session if len(forecasts) == 1 else f"mean of {len(forecasts)} sessions (thin: each, model)"
-    return (
-        f"{what}, run {one.run}\n{trials} test trials, {one.seen_bins} bins seen, {one.bins} forecast; "
-        f"velocity {one.lag_ms:g} ms after the activity"
-    )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
+    what = sessions[0] if len(sessions) == 1 else f"mean of {len(sessions)} sessions (thin: each, model)"
+    lines = [
+        f"{what}, run {model[0].run}",
+        f"{trials} {model[0].split} trials, {model[0].seen_bins} bins seen, {model[0].bins} forecast",
+    ]
+    decoded = next((each for each in model if each.decoder is not None), None)
+    if decoded is not None:
+        lines[1] += f"; velocity {decoded.lag_ms or 0.0:g} ms after the activity"
+        lines.append(f"decoder {decoded.decoder} fitted on the {decoded.fitted_on} of training trials")
+    return "\n".join(lines)

@@ -12,6 +12,16 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES, facts_of
+from nwb_latents.pipeline.evaluation.forecasting.curves import (
+    BASELINES,
+    CONDITION_MEAN,
+    HOLD_LAST,
+    LINEAR,
+    MODEL,
+    RECORDED,
+    Curve,
+)
 from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import (
     ConditionMean,
     LinearForecast,
@@ -21,14 +31,16 @@ from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import (
 )
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, kstep_sums
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
-from nwb_latents.schemas.forecasting import ForecastCurve, SessionForecast
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
+    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
     from nwb_latents.pipeline.stores.session import Session
-    from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings, ForecastSource
+    from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings
+    from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
 
@@ -63,8 +75,10 @@ class ForecastTask:
 
     Attributes
     ----------
-    session, recipe_id
-        What it is of.
+    session
+        Session id.
+    facts
+        What measurements say of the session.
     settings
         Bins shown and forecast, lag.
     test
@@ -76,45 +90,45 @@ class ForecastTask:
         Shape ``(n_test, time, axis)``.
     condition
         Condition of each test trial.
-    decoder
-        Velocity decoder, fitted on recorded smoothed rates; None without velocity.
+    decoder, description
+        Velocity decoder, fitted on recorded smoothed rates, and what there is to say of it; None without
+        velocity.
     of_rates, of_velocity
         The fitted baselines.
-    bin_size_s
-        Width of a bin, s.
     """
 
     session: str
-    recipe_id: str
+    facts: Mapping[str, object]
     settings: ForecastSettings
     test: NDArray[np.int64]
     rates: FloatArray
     velocity: FloatArray | None
     condition: tuple[str, ...]
     decoder: FittedDecoder | None
+    description: DecoderDescription | None
     of_rates: _Fitted
     of_velocity: _Fitted | None
-    bin_size_s: float
 
-    def guesses(self) -> dict[ForecastQuantity, dict[ForecastSource, FloatArray]]:
+    def guesses(self) -> dict[ForecastQuantity, dict[str, FloatArray]]:
         """Return the forecasts of everything that needs no model, velocity first.
 
         Returns
         -------
         guesses
-            Quantity → source → cm/s or Hz. Shapes ``(n_test, bins, axis)`` and ``(n_test, bins, unit)``.
+            Quantity → baseline, or `curves.RECORDED` → cm/s or Hz. Shapes ``(n_test, bins, axis)`` and
+            ``(n_test, bins, unit)``.
         """
         seen, n_bins = self.settings.seen_bins, self.settings.bins
         window = slice(seen, seen + n_bins)
         shown = self.rates[:, :seen]
-        made: dict[ForecastQuantity, dict[ForecastSource, FloatArray]] = {}
+        made: dict[ForecastQuantity, dict[str, FloatArray]] = {}
         if self.velocity is not None and self.decoder is not None and self.of_velocity is not None:
             found = _guesses(self.of_velocity, shown, self.velocity[:, :seen], self.condition, window)
-            made["velocity"] = found | {"recorded": self.decoder.predict(self.rates[:, window])}
+            made["velocity"] = found | {RECORDED: self.decoder.predict(self.rates[:, window])}
         made["rates"] = _guesses(self.of_rates, shown, shown, self.condition, window)
         return made
 
-    def baselines(self) -> list[ForecastCurve]:
+    def baselines(self) -> list[Curve]:
         """Return the curves of everything that needs no model, velocity first."""
         curves = []
         for quantity, guesses in self.guesses().items():
@@ -125,7 +139,7 @@ class ForecastTask:
                     curves.append(self._velocity_curve(self.velocity, source, guess))
         return curves
 
-    def model(self, rates: ArrayLike) -> list[ForecastCurve]:
+    def model(self, rates: ArrayLike) -> list[Curve]:
         """Return the curves of a model, velocity first.
 
         Parameters
@@ -146,40 +160,55 @@ class ForecastTask:
                 f"values that are not finite; expected {expected}, all finite. A model that gives NaN has to "
                 "be trained again."
             )
-        curves = [self._rates_curve("model", guess)]
+        curves = [self._rates_curve(MODEL, guess)]
         if self.velocity is not None and self.decoder is not None:
-            curves.insert(0, self._velocity_curve(self.velocity, "model", self.decoder.predict(guess)))
+            curves.insert(0, self._velocity_curve(self.velocity, MODEL, self.decoder.predict(guess)))
         return curves
 
-    def result(self, run: str, rates: ArrayLike) -> SessionForecast:
-        """Return the curves of a run beside the baselines (`model`, `baselines`)."""
-        curves = [*self.model(rates), *self.baselines()]
-        penalty = None if self.decoder is None else self.decoder.chosen.get("alpha")
-        alphas = {"decoder": penalty} if isinstance(penalty, float) else {}
-        for name, fitted in (("linear_velocity", self.of_velocity), ("linear_rates", self.of_rates)):
-            if fitted is not None:
-                alphas[name] = fitted.linear.alpha
-        return SessionForecast(
-            run=run,
-            session=self.session,
-            recipe_id=self.recipe_id,
-            seen_bins=self.settings.seen_bins,
-            bins=self.settings.bins,
-            bin_size_s=self.bin_size_s,
-            lag_ms=self.settings.lag_ms,
-            n_trials=len(self.test),
-            alphas=alphas,
-            curves=tuple(sorted(curves, key=lambda curve: curve.quantity != "velocity")),
-        )
+    def measurements(self, curves: Sequence[Curve], *, run: str | None = None) -> list[Measurement]:
+        """Return every number of curves with its protocol.
 
-    def _velocity_curve(
-        self, velocity: FloatArray, source: ForecastSource, guess: FloatArray
-    ) -> ForecastCurve:
+        Parameters
+        ----------
+        curves
+            From `model` or `baselines`.
+        run
+            Run the curves of `model` are of.
+        """
+        return [
+            record
+            for curve in curves
+            for record in curve.measurements(
+                run=run,
+                **self.facts,
+                split="test",
+                n_trials=len(self.test),
+                seen_bins=self.settings.seen_bins,
+                bins=self.settings.bins,
+                settings_digest=self.settings.digest()[:16],
+                **self._fitted_for(curve),
+            )
+        ]
+
+    def _fitted_for(self, curve: Curve) -> dict[str, object]:
+        """Return what was fitted, and on what, for the numbers of a curve."""
+        is_velocity = curve.quantity == "velocity"
+        about: dict[str, object] = {"lag_ms": self.settings.lag_ms} if is_velocity else {}
+        fitted = self.of_velocity if is_velocity else self.of_rates
+        if curve.source == LINEAR and fitted is not None:
+            about["details"] = {"alpha": fitted.linear.alpha}
+        if is_velocity and curve.source not in BASELINES and self.description is not None:
+            about["decoder"] = self.description.name
+            about["decoder_settings"] = {**self.description.settings, **self.description.chosen}
+            about["fitted_on"] = RECORDED_RATES
+        return about
+
+    def _velocity_curve(self, velocity: FloatArray, source: str, guess: FloatArray) -> Curve:
         seen = self.settings.seen_bins
         found = velocity_kstep_r2(velocity[:, seen : seen + guess.shape[1]], guess)
         return _curve("velocity", source, found)
 
-    def _rates_curve(self, source: ForecastSource, guess: FloatArray) -> ForecastCurve:
+    def _rates_curve(self, source: str, guess: FloatArray) -> Curve:
         return _curve("rates", source, rates_kstep_r2(self.rates, guess, first_bin=self.settings.seen_bins))
 
 
@@ -309,16 +338,16 @@ def prepare_forecast(
         of_velocity = _fit(rates[train], velocity[train], of_train, settings)
     return ForecastTask(
         session=session.name,
-        recipe_id=session.recipe_id,
+        facts=facts_of(session),
         settings=settings,
         test=test,
         rates=rates[test],
         velocity=velocity[test] if has_velocity else None,
         condition=tuple(condition[row] for row in test),
         decoder=decoder if has_velocity else None,
+        description=decoder_of(settings).describe(decoder) if has_velocity else None,
         of_rates=_fit(rates[train], rates[train], of_train, settings),
         of_velocity=of_velocity,
-        bin_size_s=session.bin_size_s,
     )
 
 
@@ -344,23 +373,19 @@ def _guesses(
     shown: FloatArray,
     conditions: tuple[str, ...],
     window: slice,
-) -> dict[ForecastSource, FloatArray]:
+) -> dict[str, FloatArray]:
     n_bins = window.stop - window.start
     overall = fitted.condition_mean.overall
     return {
-        "linear": fitted.linear.predict(rates),
-        "condition_mean": fitted.condition_mean.predict(conditions)[:, window],
-        "hold_last": hold_last(shown, n_bins=n_bins, otherwise=overall[: window.start].mean(axis=0)),
+        LINEAR: fitted.linear.predict(rates),
+        CONDITION_MEAN: fitted.condition_mean.predict(conditions)[:, window],
+        HOLD_LAST: hold_last(shown, n_bins=n_bins, otherwise=overall[: window.start].mean(axis=0)),
     }
 
 
-def _curve(quantity: ForecastQuantity, source: ForecastSource, found: KStep) -> ForecastCurve:
-    return ForecastCurve(
-        quantity=quantity,
-        source=source,
-        definition="r2_uniform" if quantity == "velocity" else "r2_trialmean",
-        per_step=tuple(_defined(float(value)) for value in found.per_step),
-        pooled=_defined(found.pooled),
+def _curve(quantity: ForecastQuantity, source: str, found: KStep) -> Curve:
+    return Curve(
+        quantity, source, tuple(_defined(float(value)) for value in found.per_step), _defined(found.pooled)
     )
 
 

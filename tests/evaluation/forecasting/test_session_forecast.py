@@ -69,10 +69,10 @@ def curves(task, rates=None):
 def test_a_perfect_forecast_scores_as_the_recorded_rates(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings())
     found = curves(task, task.rates[:, 13:33])
-    assert found["rates", "model"].per_step == (1.0,) * 20
-    assert found["velocity", "model"].per_step == found["velocity", "recorded"].per_step
-    assert found["velocity", "model"].definition == "r2_uniform"
-    assert found["rates", "model"].definition == "r2_trialmean"
+    assert found["rates", "forecast"].per_step == (1.0,) * 20
+    assert found["velocity", "forecast"].per_step == found["velocity", "rates"].per_step
+    assert found["velocity", "forecast"].definition == "r2_uniform"
+    assert found["rates", "forecast"].definition == "r2_trialmean"
 
 
 def test_the_pooled_velocity_score_is_that_of_decoding(session):
@@ -82,14 +82,14 @@ def test_the_pooled_velocity_score_is_that_of_decoding(session):
     decoded = decode_session(
         session_in_memory(trials, continuous), DecodeSettings(sources=("forecast",)), forecast=guess
     )
-    assert curves(task, guess)["velocity", "model"].pooled == decoded.scores[0].value
+    assert curves(task, guess)["velocity", "forecast"].pooled == decoded.scores[0].value
 
 
 def test_baselines_are_what_they_say(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
     held = np.repeat(task.rates[:, 9:10], 5, axis=1)
     found = curves(task, held)
-    assert found["rates", "hold_last"].per_step == found["rates", "model"].per_step
+    assert found["rates", "hold_last"].per_step == found["rates", "forecast"].per_step
     held = np.repeat(task.velocity[:, 9:10], 5, axis=1)
     expected = velocity_kstep_r2(task.velocity[:, 10:15], held)
     assert found["velocity", "hold_last"].per_step == tuple(expected.per_step)
@@ -136,11 +136,38 @@ def test_without_velocity_the_rates_are_scored_alone(session):
     continuous = continuous.copy(deep=True)
     continuous["velocity"].values[:] = np.nan
     task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
-    result = task.result("m", task.rates[:, 13:33])
-    assert {curve.quantity for curve in result.curves} == {"rates"}
-    assert set(result.alphas) == {"linear_rates"}
-    assert result.pooled("rates", "model") == 1.0
-    assert result.pooled("velocity", "model") is None
+    made = task.model(task.rates[:, 13:33])
+    assert {curve.quantity for curve in [*made, *task.baselines()]} == {"rates"}
+    records = task.measurements([*made, *task.baselines()], run="m")
+    assert {one.name for one in records} == {"forecast_rates_r2"}
+    assert {one.source: one.value for one in records if one.step is None}["forecast"] == 1.0
+    assert {one.decoder for one in records} == {None}
+
+
+def test_every_number_is_one_record_with_its_protocol(session):
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
+    curves = [*task.model(task.rates[:, 10:15]), *task.baselines()]
+    records = task.measurements(curves, run="m")
+    assert len(records) == len(curves) * 6
+    assert len({one.key for one in records}) == len(records)
+    assert {(one.seen_bins, one.bins, one.split, one.stage) for one in records} == {
+        (10, 5, "test", "forecast")
+    }
+    assert {one.run for one in records if one.source == "forecast"} == {"m"}
+    assert {one.run for one in records if one.source != "forecast"} == {None}
+    assert {one.source for one in records if one.is_baseline} == {
+        "linear_forecast", "condition_mean", "hold_last"
+    }  # fmt: skip
+    decoded = [one for one in records if one.decoder is not None]
+    assert {(one.source, one.name) for one in decoded} == {
+        ("forecast", "velocity_r2"), ("rates", "velocity_r2")
+    }  # fmt: skip
+    assert {(one.fitted_on, one.lag_ms) for one in decoded} == {("recorded rates", 100.0)}
+    assert all(one.decoder_settings["alpha"] > 0 for one in decoded)
+    for curve in curves:
+        mine = [one for one in records if (one.source, one.definition) == (curve.source, curve.definition)]
+        assert [one.value for one in mine] == [curve.pooled, *curve.per_step]
+        assert [one.step for one in mine] == [None, 1, 2, 3, 4, 5]
 
 
 def test_wrong_uses_are_refused(session):
