@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nwb_latents.schemas import task
-from nwb_latents.schemas.base import Frozen
 
 ForecastQuantity = Literal["velocity", "rates"]
 
