@@ -130,7 +130,7 @@ def _events() -> Iterator[str]:
     for event in EVENTS:
         kind = event.model_fields["event"].default
         shown = "" if event.is_printed else " Not printed by `--json`."
-        yield from (f"### `{kind}`: {event.__name__}", "", _summary(event) + shown, "")
+        yield from (f"## `{kind}`: {event.__name__}", "", _summary(event) + shown, "")
         yield from _fields(event)
 
 

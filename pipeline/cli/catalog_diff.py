@@ -10,9 +10,10 @@ import typer
 
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.dandisets import known_entries, size_text
-from nwb_latents.pipeline.cli.ingest import MAIN_ARCHIVE, InstanceOption, TokenOption
+from nwb_latents.pipeline.cli.ingest import InstanceOption, TokenOption
 from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption, QuietOption
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
+from nwb_latents.pipeline.stages.ingest_words import MAIN_ARCHIVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

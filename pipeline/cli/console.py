@@ -110,7 +110,7 @@ class Output:
         Console(file=sys.stdout, width=width, highlight=False).print(grid)
 
     def _show(self, event: Event) -> None:
-        from nwb_latents.pipeline.cli.event_text import event_text
+        from nwb_latents.pipeline.stages.event_text import event_text
         from nwb_latents.schemas.events import BytesEvent, PhaseEvent, PlanEvent, ProgressEvent, SessionEvent
 
         if self._table is not None and self._table.take(event):
@@ -140,7 +140,7 @@ class Output:
             self._table = IngestTable(_stderr(), planned=event.n_sessions)
 
     def _progressed(self, event: ProgressEvent) -> None:
-        from nwb_latents.pipeline.cli.event_text import measured_text
+        from nwb_latents.pipeline.stages.event_text import measured_text
 
         self._advance(event.run or event.stage, event.step, event.total, detail=measured_text(event))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,12 +19,10 @@ from nwb_latents.pipeline.cli.options import (
     VerboseOption,
 )
 from nwb_latents.pipeline.errors import PartialFailure, UsageError
+from nwb_latents.pipeline.stages.ingest_words import MAIN_ARCHIVE
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.sources.asset import Mode, Source
-
-MAIN_ARCHIVE = "dandi"
-BENCHMARK = "nlb:"
 
 PathOption = Annotated[
     list[Path] | None,
@@ -190,13 +187,10 @@ def ingest(
 
 def _recipe_base(recipe: Path | None) -> dict[str, Any]:
     """Return what settings given one by one are laid over: a file, or a recipe of the benchmark."""
-    word = str(recipe or "")
-    if not word.startswith(BENCHMARK):
-        return {"file": recipe}
-    from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key, nlb_recipe
+    from nwb_latents.pipeline.stages.ingest_words import recipe_of_benchmark
 
-    dataset, width = nlb_group_key(word.removeprefix(BENCHMARK))
-    return {"base": nlb_recipe(dataset.key, bin_size_ms=width).model_dump()}
+    base = recipe_of_benchmark(str(recipe or ""))
+    return {"file": recipe} if base is None else {"base": base}
 
 
 def _mode(*, stream: bool, download: bool, auto: bool) -> Mode:
@@ -213,26 +207,12 @@ def _source(
     token_env: str,
     download_dir: Path | None,
 ) -> Source:
+    from nwb_latents.pipeline.stages.ingest_words import archive_source, folder_source
+
     if path:
-        from nwb_latents.pipeline.sources.folder import FolderSource
-
-        # Workers of a cluster have another working directory.
-        return FolderSource([p.absolute() for p in path])
-    from nwb_latents.pipeline.sources.dandi_archive import DandiSource
-    from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
-    from nwb_latents.pipeline.stores.catalog import own_dandisets
-
-    name = str(dandiset)
-    token = os.environ.get(token_env)
-    wanted = name.partition("@")[0].removeprefix("DANDI:")
-    known = known_dandisets(own_dandisets(catalog, [wanted])) if instance == MAIN_ARCHIVE else {}
-    return DandiSource(
-        name,
-        instance=instance,
-        download_dir=(download_dir or catalog.parent / "downloads").absolute(),
-        token=token,
-        known=known.get(wanted),
-        token_env=token_env,
+        return folder_source(path)
+    return archive_source(
+        str(dandiset), catalog, instance=instance, token_env=token_env, download_dir=download_dir
     )
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.cli.event_text import duration
+from nwb_latents.pipeline.stages.event_text import duration
 from nwb_latents.schemas.events import BytesEvent, PhaseEvent, RetryEvent, SessionEvent
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from nwb_latents.pipeline.cli.embed import embed
 from nwb_latents.pipeline.cli.evaluate import evaluate, metrics_text
 from nwb_latents.pipeline.cli.forecast import forecast
 from nwb_latents.pipeline.cli.ingest import (
-    MAIN_ARCHIVE,
     DandisetOption,
     InstanceOption,
     PathOption,
@@ -33,6 +32,7 @@ from nwb_latents.pipeline.cli.stream import stream
 from nwb_latents.pipeline.cli.sweep import sweep
 from nwb_latents.pipeline.cli.train import ModelOption, train
 from nwb_latents.pipeline.errors import UsageError
+from nwb_latents.pipeline.stages.ingest_words import MAIN_ARCHIVE
 
 app = typer.Typer(
     help="Run a stage; without a name, ingest, train, decode and evaluate in order.",

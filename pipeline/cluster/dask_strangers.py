@@ -8,8 +8,6 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from nwb_latents import __version__
-
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -17,6 +15,7 @@ ANSWER_SECONDS = 10.0
 """Workers that are busy for so long are taken to be in order."""
 
 MOST_NAMED = 3
+VERSION = "nwb_latents:__version__"
 
 
 def remedy_for_strangers(client: Client) -> str:
@@ -28,24 +27,25 @@ def remedy_for_strangers(client: Client) -> str:
 
     asked = {
         worker: client.submit(
-            pkgutil.resolve_name, "nwb_latents:__version__",
+            pkgutil.resolve_name, VERSION,
             workers=[worker], key=f"version-{uuid.uuid4().hex}", pure=False, priority=1,
         )
         for worker in client.nthreads()
     }  # fmt: skip
     with suppress(TimeoutError):
         wait(list(asked.values()), timeout=ANSWER_SECONDS)
+    mine = pkgutil.resolve_name(VERSION)
     strangers: dict[str, list[str]] = {}
     for worker, answer in asked.items():
         if answer.status == "error":
             strangers.setdefault(f"did not find this program: {answer.exception()}", []).append(worker)
-        elif answer.status == "finished" and answer.result() != __version__:
+        elif answer.status == "finished" and answer.result() != mine:
             strangers.setdefault(f"with nwb-latents {answer.result()}", []).append(worker)
     if not strangers:
         return ""
     found = "; ".join(f"{_some(workers)} {what}" for what, workers in strangers.items())
     return (
-        f"{found}. Install nwb-latents {__version__} in the environment the workers run in, or start them in "
+        f"{found}. Install nwb-latents {mine} in the environment the workers run in, or start them in "
         f"this one, with `{sys.executable} -P -m distributed.cli.dask_worker {client.scheduler.address}`."
     )
 

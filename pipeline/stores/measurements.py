@@ -181,6 +181,24 @@ def measurement_records(table: pd.DataFrame) -> list[Measurement]:
     return as_measurements(table)
 
 
+def measurements_as_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
+    """Return records as the table that `read_measurements` gives of them, in their order.
+
+    Examples
+    --------
+    >>> found = Measurement(name="velocity_r2", value=0.8, session="sub-A", recipe_id="20ms-0", split="test",
+    ...                     n_trials=50, source="rates")
+    >>> measurement_records(measurements_as_table([found])) == [found]
+    True
+    """
+    from nwb_latents.pipeline.stores.measurement_frame import as_frame  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurement_table import make_table  # noqa: PLC0415
+
+    records = [each.model_dump(mode="json") for each in measurements]
+    table = make_table(records, file="", lines=range(len(records)))
+    return as_frame(table, list(Measurement.model_fields), others=True)
+
+
 @cache
 def _program() -> str:
     try:

@@ -1,7 +1,61 @@
 """From NWB recordings of motor cortex to latent dynamics and decoded hand velocity.
 
-The stages are functions: `pipeline.stages.ingest.ingest`, `pipeline.stages.train.train` and
-`pipeline.stages.decode.decode`. The command ``pipeline`` calls the same functions.
+>>> import nwb_latents as nl
+
+The functions below are all a study needs; each is one stage of the command ``pipeline``, or opens what the
+stages made. They are imported when they are first used, so that ``import nwb_latents`` costs next to nothing.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nwb_latents.pipeline.api.numbers import decode, evaluate, forecast, leaderboard, scores
+    from nwb_latents.pipeline.api.opened_catalog import open_catalog, open_session
+    from nwb_latents.pipeline.api.recordings import ingest, simulate
+    from nwb_latents.pipeline.api.runs import align, load_run, train
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "align",
+    "decode",
+    "evaluate",
+    "forecast",
+    "ingest",
+    "leaderboard",
+    "load_run",
+    "open_catalog",
+    "open_session",
+    "scores",
+    "simulate",
+    "train",
+]
+
+_HOMES = {
+    "numbers": ("decode", "evaluate", "forecast", "leaderboard", "scores"),
+    "opened_catalog": ("open_catalog", "open_session"),
+    "recordings": ("ingest", "simulate"),
+    "runs": ("align", "load_run", "train"),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public function when it is first used (PEP 562)."""
+    import sys  # noqa: PLC0415
+    from importlib import import_module  # noqa: PLC0415
+
+    for home, functions in _HOMES.items():
+        if name in functions:
+            found: object = getattr(import_module(f"nwb_latents.pipeline.api.{home}"), name)
+            globals()[name] = found
+            return found
+    said = f"module 'nwb_latents' has no attribute {name!r}"
+    raise AttributeError(said, name=name, obj=sys.modules[__name__])  # Python adds what was meant
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -87,7 +87,7 @@ def test_the_python_of_a_page_runs(
 
 
 def test_the_readme_shows_python() -> None:
-    assert "open_zarr" in snippets(ROOT / "README.md")
+    assert "import nwb_latents as nl" in snippets(ROOT / "README.md")
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if commands(p)], ids=lambda page: page.name)

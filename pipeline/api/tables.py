@@ -1,0 +1,65 @@
+"""What stages return, as pandas tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from nwb_latents.pipeline.evaluation.leaderboard_files import legend, title
+from nwb_latents.pipeline.stores.measurements import measurements_as_table
+from nwb_latents.schemas.measurement import Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import BaseModel
+
+    from nwb_latents.pipeline.evaluation.leaderboard import Board, Row
+
+PARTS = ("low", "high", "seed_sd")
+
+
+def number_table(records: Sequence[BaseModel]) -> pd.DataFrame:
+    """Return records as a table, one row each.
+
+    Examples
+    --------
+    >>> found = Measurement(name="velocity_r2", value=0.8, session="a", recipe_id="r", split="test",
+    ...                     n_trials=9, source="rates")
+    >>> number_table([found])[["name", "value"]].values.tolist()
+    [['velocity_r2', 0.8]]
+    """
+    measured = [record for record in records if isinstance(record, Measurement)]
+    if len(measured) == len(records):
+        return measurements_as_table(measured)
+    return pd.DataFrame([record.model_dump() for record in records])
+
+
+def board_table(boards: Sequence[Board]) -> pd.DataFrame:
+    """Return leaderboards as one table, one below the other; `attrs["legend"]` says what the numbers are."""
+    metrics = list(dict.fromkeys(column.key for board in boards for column in board.columns))
+    rows = [_cells(board, row) for board in boards for row in board.rows]
+    table = pd.DataFrame(rows)
+    details = [f"{name}_{part}" for name in metrics for part in PARTS]
+    about = [name for name in table if name not in {*metrics, *details}]
+    table = table.reindex(columns=[*about, *metrics, *details])
+    table.attrs["legend"] = {title(board): legend(board) for board in boards}
+    return table
+
+
+def _cells(board: Board, row: Row) -> dict[str, object]:
+    out: dict[str, object] = {
+        "model": row.label,
+        "is_baseline": row.is_baseline,
+        "n_seeds": len(row.sources),
+        "n_sessions": row.n_sessions,
+        "dandiset": board.dandiset,
+        "recipe_id": board.recipe_id,
+        "phase": board.phase,
+        "settings_digest": board.settings_digest,
+    }
+    for name, cell in row.cells.items():
+        out[name] = cell.value
+        out |= {f"{name}_{part}": getattr(cell, part) for part in PARTS}
+    return out
