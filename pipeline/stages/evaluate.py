@@ -24,11 +24,10 @@ from nwb_latents.pipeline.stages.evaluate_records import (
 )
 from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures, choose, each_session, load_runs
+from nwb_latents.pipeline.stages.stage_work import StageWork
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.measurements import add_measurements, measurement_records, read_measurements
-from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.events import MeasurementEvent
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.baselines.known import Baseline
     from nwb_latents.pipeline.evaluation.metrics.metric import Metric, Part
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
-    from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.evaluation import EvaluateSettings
     from nwb_latents.schemas.measurement import Measurement
@@ -49,26 +47,15 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Work:
+class _Work(StageWork["EvaluateSettings", "Measurement"]):
     """What the stage was asked to do, and what came of it; `truth` is the file of each session with one."""
 
-    catalog_path: Path
-    settings: EvaluateSettings
-    metrics: list[Metric]
-    baselines: list[Baseline]
-    sessions: list[SessionEntry]
-    runs: list[RunEntry]
-    truth: dict[str, Path]
-    force: bool
-    report: Report
-    configs: dict[str, RunConfig | None] = field(default_factory=dict)
-    trained: dict[str, TrainedRun] = field(default_factory=dict)
-    known: dict[Place, Known] = field(default_factory=dict)
-    done: list[Measurement] = field(default_factory=list)
-    failures: Failures = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.failures = Failures(self.report)
+    metrics: list[Metric] = field(kw_only=True)
+    baselines: list[Baseline] = field(kw_only=True)
+    truth: dict[str, Path] = field(kw_only=True)
+    force: bool = field(kw_only=True)
+    configs: dict[str, RunConfig | None] = field(default_factory=dict, kw_only=True)
+    known: dict[Place, Known] = field(default_factory=dict, kw_only=True)
 
 
 def evaluate(
@@ -150,7 +137,17 @@ def evaluate(
             f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
-    work = _Work(catalog_path, settings, metrics, baselines, entries, chosen, truths, force, report or ignore)
+    work = _Work(
+        catalog_path,
+        settings,
+        entries,
+        chosen,
+        report or ignore,
+        metrics=metrics,
+        baselines=baselines,
+        truth=truths,
+        force=force,
+    )
     for name, reason in broken.items():
         work.failures.add(DataError(reason), event={"event": "metric", "metric": name}, name=f"metric {name}")
     _say_what_is_missing(work)
@@ -161,9 +158,9 @@ def evaluate(
         work.sessions, lambda entry: _evaluate_session(work, entry), stage=STAGE, failures=work.failures
     )
     if work.failures.found:
-        summary = f"{len(work.failures.found)} failed, {len(work.done)} measurements are kept."
-        raise work.failures.error(summary, work.done)
-    return work.done
+        summary = f"{len(work.failures.found)} failed, {len(work.results)} measurements are kept."
+        raise work.failures.error(summary, work.results)
+    return work.results
 
 
 def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
@@ -185,7 +182,7 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
         for record in known:
             work.report(MeasurementEvent(status="skipped", **record.model_dump(exclude_unset=True)))
         order = {metric.name: place for place, metric in enumerate(work.metrics)}
-        work.done += sorted([*fresh, *known], key=lambda record: (order[record.name], record.bins or 0))
+        work.results += sorted([*fresh, *known], key=lambda record: (order[record.name], record.bins or 0))
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
 
 
@@ -196,8 +193,7 @@ def _prepared(work: _Work, entry: SessionEntry, wanted: Sequence[Wanted]) -> Sco
 
     truth = read_truth(work.truth[entry.session]) if entry.session in work.truth else None
     forward = any("forward" in metric.needs for metric, _ in wanted)
-    session = open_session(store_path(work.catalog_path, entry.store)).loaded()
-    return prepare_session(session, work.settings, forward=forward, truth=truth)
+    return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth)
 
 
 def _measure(

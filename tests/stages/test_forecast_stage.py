@@ -15,7 +15,7 @@ from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
-from nwb_latents.schemas.events import MeasurementEvent
+from nwb_latents.schemas.events import MeasurementEvent, SessionEvent
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.training import TrainSettings
 
@@ -78,8 +78,8 @@ def test_curves_are_written_reported_and_drawn(catalog):
     assert measurement_records(read_measurements(catalog)) == done
     told = [event.value for event in events if isinstance(event, MeasurementEvent)]
     assert told == [one.value for one in done]
-    sessions = [event for event in events if isinstance(event, dict) and event["event"] == "session"]
-    assert [event["status"] for event in sessions] == ["done", "done"]
+    sessions = [event for event in events if isinstance(event, SessionEvent)]
+    assert [event.status for event in sessions] == ["done", "done"]
 
 
 def test_measured_again_the_later_number_counts(catalog):
