@@ -132,6 +132,32 @@ class Frozen(BaseModel):
         # What a newer version has settings for decides something that is not known here.
         return found | (self.model_extra or {})
 
+    @classmethod
+    def read(cls, content: Mapping[str, Any], *, bin_size_s: float | None = None) -> Self:
+        """Return settings that were written into a file, by this version of the program or another.
+
+        Former names are read, and what is not known is kept.
+
+        Parameters
+        ----------
+        content
+            What the file holds.
+        bin_size_s
+            Width of the bins it is about, s, where that is known; old files say some times in bins.
+
+        Raises
+        ------
+        ValidationError
+            If it does not fit.
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.decoding import DecodeSettings
+        >>> DecodeSettings.read({"forecast_bins": 7}).forecast.bins
+        7
+        """
+        return cls.model_validate(dict(content), context=Reading(bin_size_s), extra="allow")
+
     @model_validator(mode="before")
     @classmethod
     def _former_names(cls, content: Any, info: ValidationInfo) -> Any:
@@ -217,7 +243,7 @@ class Record(Frozen):
         ('node',)
         """
         try:
-            return cls.model_validate(dict(content), context=Reading(bin_size_s), extra="allow")
+            return super().read(content, bin_size_s=bin_size_s)
         except ValidationError as error:
             written = content.get("schema_version")
             if not isinstance(written, int) or written <= cls.current_version():

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from nwb_latents.schemas import task
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen, Record
 
 EXPORT_VERSION = 2
 """Version of the exports nlb, lfads and nwb: raised when the same store and settings give another file."""
@@ -86,7 +86,7 @@ class NwbExport(Frozen):
     )
 
 
-class ExportOrigin(Frozen):
+class ExportOrigin(Record):
     """What an exported file was made of; lies beside it where the file itself cannot say so."""
 
     model_config = ConfigDict(extra="allow", frozen=True)

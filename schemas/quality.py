@@ -133,7 +133,7 @@ class SessionQuality(Frozen):
         description="Cross-validated R² of velocity from the rates of the training trials, mean over axes; "
         "none where the velocity is unknown.",
     )
-    flags: tuple[Flag, ...] = Field((), description="What may be wrong with the session.")
+    flags: tuple[str, ...] = Field((), description="What may be wrong with the session.")
 
 
 class QualityFilter(Frozen):

@@ -180,7 +180,7 @@ class RunConfig(Record):
     pretrained_on: tuple[str, ...] = Field(
         (), description="Sessions its shared parameters were trained on before it was aligned."
     )
-    sweep: Literal["pbt", "random"] | None = Field(
+    sweep: str | None = Field(
         None, description="Search that chose its settings, see sweep.json beside it; none: they were given."
     )
 

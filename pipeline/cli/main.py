@@ -11,6 +11,8 @@ import shlex
 import signal
 import sys
 import traceback
+import warnings
+from typing import TextIO
 
 import typer
 from typer.exceptions import TyperException
@@ -23,7 +25,7 @@ from nwb_latents.pipeline.cli.models import models
 from nwb_latents.pipeline.cli.options import settings_command
 from nwb_latents.pipeline.cli.schema import schema
 from nwb_latents.pipeline.cli.simulate import simulate
-from nwb_latents.pipeline.errors import PipelineError
+from nwb_latents.pipeline.errors import CatalogWarning, PipelineError
 from nwb_latents.schemas.registry import PartError
 
 app = typer.Typer(
@@ -52,6 +54,7 @@ def main() -> None:
     """Run the command line and leave with the documented exit code."""
     # A batch system ends a job with SIGTERM: stop as cleanly as for Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
+    warnings.showwarning = _say_warning
     sys.exit(_run())
 
 
@@ -77,6 +80,22 @@ def _run() -> int:
         command = shlex.join(["pipeline", *sys.argv[1:]])
         sys.stderr.write(f"interrupted: what is done is kept. Resume with the same command:\n  {command}\n")
     return code if isinstance(code, int) else 0
+
+
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say a warning of this program as a sentence, and any other as Python does."""
+    if issubclass(category, CatalogWarning):
+        sys.stderr.write(f"warning: {message}\n")
+    else:
+        said = warnings.formatwarning(message, category, filename, lineno, line)
+        (file or sys.stderr).write(said)
 
 
 def _usage_text(error: TyperException) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ValidationError
 
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.stores.lenient import record_lines
 from nwb_latents.schemas.cluster import Attempt
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def append_attempts(path: Path, attempts: Iterable[Attempt]) -> None:
     ...     read_ledger(Path(folder, "ledger.jsonl"))[0].reason
     'no units table'
     """
-    text = "".join(json.dumps(a.model_dump(mode="json"), ensure_ascii=False) + "\n" for a in attempts)
+    text = "".join(json.dumps(a.written(), ensure_ascii=False) + "\n" for a in attempts)
     if not text:
         return
     try:
@@ -112,7 +112,8 @@ def append_attempts(path: Path, attempts: Iterable[Attempt]) -> None:
 def read_ledger(path: Path) -> list[Attempt]:
     """Return the attempts a ledger records, oldest first; a ledger that does not exist is empty.
 
-    A line that was cut off when a process or the disk gave out is passed over.
+    A line that was cut off when a process or the disk gave out is passed over, and so is one of a newer
+    version of the program that this one does not understand; of both it says so (`CatalogWarning`).
 
     Raises
     ------
@@ -125,13 +126,7 @@ def read_ledger(path: Path) -> list[Attempt]:
         return []
     except OSError as error:
         raise machine_error(error, path, doing="read the ledger") from error
-    out = []
-    for line in lines:
-        try:
-            out.append(Attempt.model_validate_json(line))
-        except ValidationError:
-            continue
-    return out
+    return list(record_lines(Attempt, lines, where=str(path)))
 
 
 def last_attempts(attempts: Iterable[Attempt]) -> dict[str, Attempt]:

@@ -19,6 +19,7 @@ from nwb_latents.pipeline.stores.settings import describe_fault
 from nwb_latents.schemas.base import NewerRecordError, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 Entry = TypeVar("Entry", bound=Record)
@@ -152,6 +153,35 @@ def read_record(
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}. {remedy}") from error
     return record_of(kind, content, where=str(path), remedy=remedy, bin_size_s=bin_size_s)
+
+
+def record_lines(kind: type[Entry], lines: Iterable[str], *, where: str) -> Iterator[Entry]:
+    """Yield the records of a file that holds one in each line, as JSON.
+
+    A line that cannot be read is passed over, and said (`CatalogWarning`): one that was cut off when a
+    process or the disk gave out, and one of a newer version that is not understood.
+
+    Parameters
+    ----------
+    kind
+        Class of the records.
+    lines
+        Lines of the file.
+    where
+        The file, for what is said.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except ValueError:
+            say(f"{where}: line {number} is cut off, and passed over: {line[:40]!r}")
+            continue
+        try:
+            yield record_of(kind, content, where=where, remedy="The line is passed over.")
+        except DataError as error:
+            say(f"{error} (line {number})")
 
 
 def why_unread(kind: type[Record], written: object) -> str:

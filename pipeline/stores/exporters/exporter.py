@@ -143,7 +143,7 @@ class Exporter(ABC, Generic[Settings]):
         MachineError
             If the disk refuses.
         """
-        write_text(origin_path(path), origin.model_dump_json(indent=1) + "\n")
+        write_text(origin_path(path), origin.text())
 
 
 def exporter_named(name: str) -> Exporter[Frozen]:
@@ -236,7 +236,7 @@ def origin_path(path: Path) -> Path:
 def read_origin(path: Path) -> ExportOrigin | None:
     """Return what a file was made of, as noted down beside it; None where there is no such note."""
     try:
-        return ExportOrigin.model_validate_json(origin_path(path).read_bytes())
+        return ExportOrigin.read(json.loads(origin_path(path).read_bytes()))
     except (OSError, ValueError):
         return None
 

@@ -7,6 +7,7 @@ those are forward bins. There is no clock, no event and, unless a dataset is nam
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -288,7 +289,7 @@ def _window(
     if not attributes:
         return 0, "trial_start"
     try:
-        recipe = IngestRecipe.model_validate_json(attributes["recipe"])
+        recipe = IngestRecipe.read(json.loads(attributes["recipe"]))
         return round(float(arrays["time"][0]) / bin_size_s), recipe.align_to
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(
