@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -25,6 +25,7 @@ from nwb_latents.pipeline.cli.options import (
 from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
 
 if TYPE_CHECKING:
+    from nwb_latents.schemas.measurement import Measurement
     from nwb_latents.schemas.nlb import NlbPhase
 
 RunOption = Annotated[
@@ -58,7 +59,8 @@ TargetsOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--targets",
-        help="With --check: targets to hold it against, and to score it on if nothing is wrong; repeatable.",
+        help="With --check: targets to hold it against, and to score it on if nothing is wrong; repeatable. "
+        "Scores of a run of the catalog are added to its measurements.",
         metavar="FILE",
     ),
 ]
@@ -90,7 +92,7 @@ def nlb_submission(
         if check is not None:
             if run is not None:
                 raise UsageError("Give either --run, to write a submission, or --check FILE (one of them).")
-            _check(say, check, targets or [], phase)
+            _check(say, catalog, check, targets or [], phase)
             return
         if run is None:
             raise UsageError("Give --run RUN, or --check FILE.")
@@ -119,7 +121,7 @@ def nlb_submission(
         say.result(f"Submission: {done.path} ({done.status})\nTargets: {done.targets}")
 
 
-def _check(say: Output, path: Path, targets: list[Path], phase: str | None) -> None:
+def _check(say: Output, catalog: Path, path: Path, targets: list[Path], phase: str | None) -> None:
     from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 
     problems = check_submission(path, targets, phase=_phase_of(phase))
@@ -134,7 +136,7 @@ def _check(say: Output, path: Path, targets: list[Path], phase: str | None) -> N
         )
     say.result(f"{path}: nothing is wrong")
     if targets:
-        _score(say, path, targets)
+        _score(say, catalog, path, targets)
 
 
 def _phase_of(word: str | None) -> NlbPhase | None:
@@ -145,14 +147,21 @@ def _phase_of(word: str | None) -> NlbPhase | None:
     return cast("NlbPhase | None", word)
 
 
-def _score(say: Output, path: Path, targets: list[Path]) -> None:
-    from nwb_latents.pipeline.evaluation.nlb.scores import score_submission
+def _score(say: Output, catalog: Path, path: Path, targets: list[Path]) -> None:
+    from nwb_latents.pipeline.stages.nlb_scores import score
 
-    found = score_submission(path, targets)
-    names = list(dict.fromkeys(name for scores in found.values() for name in scores))
-    rows: list[list[str]] = []
-    for group, scores in found.items():
-        event: dict[str, Any] = {"event": "submission_scores", "group": group, **scores}
-        say(event)
-        rows.append([group, *(f"{scores[name]:.4f}" if name in scores else "–" for name in names)])
-    say.table("Scores", ["group", *names], rows)
+    found = score(catalog, path, targets, report=say)
+    names = list(dict.fromkeys(each.name for each in found))
+    groups: dict[str, dict[str, Measurement]] = {}
+    for each in found:
+        groups.setdefault(str(each.details["group"]), {})[each.name] = each
+    rows = [[group, *(_value(scores.get(name)) for name in names)] for group, scores in groups.items()]
+    fitted = next((each for each in found if each.decoder is not None), None)
+    title = f"Scores, {found[0].split} trials"
+    if fitted is not None:
+        title += f"\n{fitted.name}: decoder fitted on {fitted.fitted_on}"
+    say.table(title, ["group", *names], rows)
+
+
+def _value(score: Measurement | None) -> str:
+    return "–" if score is None or score.value is None else f"{score.value:.4f}".replace("-", "−")

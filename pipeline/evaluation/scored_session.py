@@ -118,11 +118,6 @@ class ScoredSession:
         return int(self.answers.heldout.sum())
 
     @property
-    def fitted_splits(self) -> tuple[str, ...]:
-        """Splits that sources of rates are fitted on in this phase."""
-        return SPLITS[self.settings.phase][0]
-
-    @property
     def n_ahead(self) -> int:
         """Bins a forecast takes up, those it is shown included."""
         return self.settings.forecast.end

@@ -47,7 +47,6 @@ from nwb_latents.schemas.events.work import (
     SessionEvent,
     SourceEvent,
     SubmissionEvent,
-    SubmissionScoresEvent,
 )
 
 __all__ = [
@@ -85,7 +84,6 @@ __all__ = [
     "StreamEvent",
     "StreamTimingEvent",
     "SubmissionEvent",
-    "SubmissionScoresEvent",
     "events_schema",
     "parse_event",
 ]
@@ -108,7 +106,6 @@ EVENTS: tuple[type[Event], ...] = (
     RowEvent,
     SubmissionEvent,
     ProblemEvent,
-    SubmissionScoresEvent,
     StreamEvent,
     BinEvent,
     StreamTimingEvent,

@@ -221,16 +221,6 @@ class ProblemEvent(Event):
     text: str = Field(description="What is wrong, expected against found.")
 
 
-class SubmissionScoresEvent(Event):
-    """Scores of one group of a submission, each under its own name."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=require_kind)
-    __pydantic_extra__: dict[str, float | None]
-
-    event: Literal["submission_scores"] = "submission_scores"
-    group: str = Field(description="The group.")
-
-
 class ProgressEvent(Event):
     """How far a stage is. `train` and `align` add what is measured on the way, each under its name."""
 

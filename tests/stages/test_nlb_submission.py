@@ -21,6 +21,7 @@ from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.nlb_submission import submit
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.measurements import read_measurements
 from nwb_latents.pipeline.stores.nlb_settings import nlb_recipe
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
@@ -83,7 +84,7 @@ def test_a_run_becomes_a_submission_that_is_right_and_scores_what_memory_does(
         assert own["train_trial"].tolist() == trials["trial"].values[answers.train_rows].tolist()
         prediction, _ = run_rates(run, loaded, answers, forward_bins=10)
         assert found[group] == pytest.approx(score_rates(prediction, own), rel=0, abs=1e-9), session
-        assert set(found[group]) == {"co_bps", "fp_bps", "velocity_r2", "psth_r2"}
+        assert set(found[group]) == {"co_bps", "fp_bps", "nlb_velocity_r2", "psth_r2"}
     with h5py.File(done.path) as h5, h5py.File(done.targets) as targets:
         for group in h5:
             for name, rates in h5[group].items():
@@ -160,10 +161,30 @@ def test_the_command_writes_checks_and_scores(pipeline_command, catalog: Path, t
         assert (settings.lag_ms, settings.psth_sigma_ms, list(h5)) == (100, 70, ["mc_maze_20"])
     checked = pipeline_command(*command, "--check", last["path"], "--targets", last["targets"], "--json")
     assert checked.returncode == 0, checked.stderr
-    (scores,) = [json.loads(line) for line in checked.stdout.splitlines()]
-    expected = score_submission(tmp_path / "hid_test.h5", tmp_path / "hid_test_targets.h5")
-    assert (scores["event"], scores["group"]) == ("submission_scores", "mc_maze_20")
-    assert {name: scores[name] for name in expected["mc_maze_20"]} == expected["mc_maze_20"]
+    *scores, note = [json.loads(line) for line in checked.stdout.splitlines()]
+    expected = score_submission(tmp_path / "hid_test.h5", tmp_path / "hid_test_targets.h5")["mc_maze_20"]
+    assert {one["name"]: one["value"] for one in scores} == expected
+    assert {(one["event"], one["session"], one["split"]) for one in scores} == {
+        ("measurement", session, "test")
+    }  # fmt: skip
+    assert note["event"] == "note"
+    assert "not kept" in note["text"]
+    kept = pipeline_command(
+        *command, "--check", last["path"], "--targets", last["targets"], "--json", "--catalog", catalog
+    )
+    assert kept.returncode == 0, kept.stderr
+    table = read_measurements(catalog, stages=["nlb_submission"])
+    assert dict(zip(table["name"], table["value"], strict=True)) == expected
+    assert set(table["run"]) == {"hid"}
+    assert set(table["run_key"]) == {read_catalog(catalog).runs["hid"].run_key}
+    entry = next(iter(read_catalog(catalog).sessions.values()))
+    assert set(table["store_key"]) == {entry.store_key}
+    own = table[table["name"] == "nlb_velocity_r2"].iloc[0]
+    assert (own["decoder"], own["fitted_on"], own["lag_ms"]) == (
+        "nlb_ridge",
+        "own rates, train and val trials",
+        100.0,
+    )
 
 
 def test_the_command_says_each_fault_in_a_line(pipeline_command, catalog: Path, tmp_path: Path) -> None:

@@ -6,10 +6,25 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found, Metric
 from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
+from nwb_latents.pipeline.evaluation.spike_task import SPLITS
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput
+
+OWN_RATES = "own rates"
+
+
+def own_rates(phase: str) -> str:
+    """Return what decoders of own rates are fitted on.
+
+    Examples
+    --------
+    >>> own_rates("test"), own_rates("not known")
+    ('own rates, train and val trials', 'own rates')
+    """
+    splits = [fitted for name, (fitted, _) in SPLITS.items() if name == phase]
+    return f"{OWN_RATES}, {' and '.join(splits[0])} trials" if splits else OWN_RATES
 
 
 def _of_own_rates(session: ScoredSession, made: SourceOutput) -> Found:
@@ -21,7 +36,7 @@ def _of_own_rates(session: ScoredSession, made: SourceOutput) -> Found:
     decoder = fit_nlb_decoder(made.rates.train, train, folds=session.settings.folds)
     return Found(
         statistic=decoder.score(made.rates.eval, scored),
-        fitted_on=f"own rates, {' and '.join(session.fitted_splits)} trials",
+        fitted_on=own_rates(session.settings.phase),
         decoder_settings={"alpha": decoder.ridges[""].alpha, "folds": session.settings.folds},
     )
 
@@ -34,7 +49,7 @@ METRIC = Metric(
     source="Pei et al. 2021, Neural Latents Benchmark '21",
     needs=("velocity",),
     decoder="nlb_ridge",
-    fitted_on="own rates",
+    fitted_on=OWN_RATES,
     has_lag=True,
     order=40,
     compute={"reconstruction": _of_own_rates},

@@ -6,6 +6,7 @@ trials that were fitted and of those that are scored, in expected spikes per bin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,6 +102,39 @@ def write_submission(
         If the disk refuses; nothing is left behind.
     """
     write_groups(path, groups, attributes=attributes or {})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a submission says of itself; empty where another program wrote it.
+
+    Attributes
+    ----------
+    file
+        Attributes of the file: run, its key, settings.
+    groups
+        Group → its attributes: session, key of its store.
+    """
+
+    file: Mapping[str, object]
+    groups: Mapping[str, Mapping[str, object]]
+
+
+def read_origin(path: Path) -> Origin:
+    """Return what a submission says of itself.
+
+    Raises
+    ------
+    DataError
+        If it is no HDF5 file.
+    """
+    import h5py  # noqa: PLC0415
+
+    try:
+        with h5py.File(path, "r") as h5:
+            return Origin(dict(h5.attrs), {name: dict(h5[name].attrs) for name in h5})
+    except OSError as error:
+        raise DataError(f"{path}: no HDF5 file ({error}). Give a submission.") from error
 
 
 def read_submission(path: Path) -> dict[str, RatePrediction]:

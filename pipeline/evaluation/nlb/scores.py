@@ -73,7 +73,7 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
     -------
     scores
         ``co_bps`` of the held-out units, ``fp_bps`` of all units in the bins after the window,
-        ``velocity_r2``, and ``psth_r2`` of the units whose PSTH varies.
+        ``nlb_velocity_r2``, and ``psth_r2`` of the units whose PSTH varies: the names of the metrics.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
         scores["fp_bps"] = bits_per_spike(rates.eval_forward, after)
     velocity = _velocity_r2(rates, targets)
     if velocity is not None:
-        scores["velocity_r2"] = velocity
+        scores["nlb_velocity_r2"] = velocity
     if "psth" in targets and "eval_cond_idx" in targets:
         condition = condition_index(targets["eval_cond_idx"], n_trials=len(rates.eval))
         psth = np.asarray(targets["psth"], dtype=np.float64)

@@ -257,8 +257,8 @@ def test_a_file_scores_what_memory_scores(
     expected = score_rates(prediction, spikes)
     assert list(found) == [GROUP]
     assert found[GROUP] == pytest.approx(expected, rel=0, abs=1e-9)
-    assert set(expected) == {"co_bps", "fp_bps", "velocity_r2"}
-    assert expected["velocity_r2"] > 0.5
+    assert set(expected) == {"co_bps", "fp_bps", "nlb_velocity_r2"}
+    assert expected["nlb_velocity_r2"] > 0.5
     assert expected["co_bps"] > 0
 
 
@@ -278,8 +278,8 @@ def test_groups_of_trials_have_a_decoder_each(spikes: Arrays, prediction: RatePr
         for part, mask in masks.items()
     }
     apart = {f"{part}_decode_mask": np.stack([mask, ~mask], 1) for part, mask in masks.items()}
-    joint = score_rates(prediction, spikes | turned)["velocity_r2"]
-    assert joint < 0.5 < score_rates(prediction, spikes | turned | apart)["velocity_r2"]
+    joint = score_rates(prediction, spikes | turned)["nlb_velocity_r2"]
+    assert joint < 0.5 < score_rates(prediction, spikes | turned | apart)["nlb_velocity_r2"]
 
 
 def test_scores_need_targets_of_a_group(write: Callable[..., Path], targets: Path) -> None:
