@@ -34,6 +34,8 @@ NEEDED = (
 
 _BOARD = ["dandiset", "recipe_id", "split", "settings_digest"]
 _PLACE = ["is_baseline", "owner", "session", "recipe_id", "split"]
+_COLUMN = ["name", "part"]
+_PROTOCOL = ["decoder", "fitted_on", "lag_ms", "seen_bins", "bins"]
 _CIRCUMSTANCES = ["settings_digest", "store_key", "run_key", "baseline_digest"]
 
 
@@ -256,16 +258,21 @@ def boards(
     return made
 
 
-def in_dandisets(table: pd.DataFrame, dandisets: Mapping[tuple[str, str], str]) -> list[str]:
-    """Return the dandiset of each row, ``"files"`` where there is none."""
-    pairs = zip(table["session"], table["recipe_id"], strict=True)
-    return [dandisets.get(pair, "files") for pair in pairs]
+def in_dandisets(table: pd.DataFrame, dandisets: Mapping[tuple[str, str], str]) -> np.ndarray:
+    """Return the dandiset of each row, ``"files"`` where there is none. Shape ``(row,)``, text."""
+    numbers = table.groupby(["session", "recipe_id"], observed=True, sort=False).ngroup().to_numpy()
+    stores = table[["session", "recipe_id"]].drop_duplicates()
+    pairs = zip(stores["session"], stores["recipe_id"], strict=True)
+    known = np.array([dandisets.get(pair, "files") for pair in pairs], dtype=object)
+    found: np.ndarray = known[numbers]
+    return found
 
 
 def _board(
     key: tuple[Hashable, ...], mine: pd.DataFrame, columns: Sequence[Column], ranked_by: str | None
 ) -> Board:
     sessions = tuple(sorted(set(mine["session"])))
+    said = mine.loc[mine["value"].notna(), [*_COLUMN, *_PROTOCOL]].drop_duplicates()
     groups = dict(list(mine.groupby(["is_baseline", "group"], observed=True, sort=False)))
     labels = _labels(groups)
     rows = [_row(labels[group], group[0], part, columns) for group, part in groups.items()]
@@ -286,7 +293,7 @@ def _board(
         phase,
         settings_digest,
         sessions=sessions,
-        columns=tuple(_with_protocol(column, mine) for column in present),
+        columns=tuple(_with_protocol(column, said) for column in present),
         rows=tuple(sorted(rows, key=rank)),
         ranked_by=order,
         level=float(mine["level"].dropna().iloc[0]) if mine["level"].notna().any() else float("nan"),
@@ -299,8 +306,8 @@ def _columns(current: pd.DataFrame) -> list[Column]:
 
     known = metrics_by_name()
     found = []
-    defined = current[current["value"].notna()]
-    for name, part in dict.fromkeys(zip(defined["name"], defined["part"], strict=True)):
+    said = current.loc[current["value"].notna(), _COLUMN].drop_duplicates()
+    for name, part in zip(said["name"], said["part"], strict=True):
         metric = known.get(name) or _described(name, part, current)
         key = name if part == metric.parts[0] or part not in metric.parts else f"{name}:{part}"
         found.append(Column(key, metric, part, is_known=name in known))
@@ -327,8 +334,8 @@ def _not_here(*_: object) -> Any:
     raise DataError("a metric that is not installed cannot be computed")
 
 
-def _with_protocol(column: Column, mine: pd.DataFrame) -> Column:
-    rows = mine[(mine["name"] == column.metric.name) & (mine["part"] == column.part) & mine["value"].notna()]
+def _with_protocol(column: Column, said: pd.DataFrame) -> Column:
+    rows = said[(said["name"] == column.metric.name) & (said["part"] == column.part)]
     words = []
     fits = rows[["decoder", "fitted_on"]].drop_duplicates()
     decoders = [
