@@ -27,7 +27,7 @@ from nwb_latents.models.interface import total_loss
 from nwb_latents.models.kernels import compiled
 from nwb_latents.models.parts.controlled import Noise
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.lfads import LFADSSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

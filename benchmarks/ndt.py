@@ -27,7 +27,7 @@ from nwb_latents.pipeline.training.device import reuse_freed_memory
 from nwb_latents.pipeline.training.feed import Scaling
 from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.online_decoding import StreamingDecoder
-from nwb_latents.schemas.models import NDTSettings
+from nwb_latents.schemas.ndt import NDTSettings
 from nwb_latents.schemas.training import TrainSettings
 
 TRIALS, BINS, UNITS = 64, 50, 30

@@ -37,7 +37,7 @@ from nwb_latents.models.kernels.products import product
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
-from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:

@@ -16,19 +16,16 @@ from pydantic import BaseModel
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.schemas import UNIONS, schema_class, schema_names
 from nwb_latents.schemas.events import EVENTS
+from nwb_latents.schemas.gnocchi import GNOCCHIReadInSettings
+from nwb_latents.schemas.hnet import HNETReadInSettings
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
+from nwb_latents.schemas.lfads import LFADSReadInSettings
 from nwb_latents.schemas.masks import MaskSettings
-from nwb_latents.schemas.models import (
-    MODELS,
-    GNOCCHIReadInSettings,
-    HNETReadInSettings,
-    LFADSReadInSettings,
-    NDTMaskSettings,
-    NDTReadInSettings,
-    NODESAEReadInSettings,
-    ReadInSettings,
-)
+from nwb_latents.schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.models import ModelSettings, known_models
+from nwb_latents.schemas.ndt import NDTMaskSettings, NDTReadInSettings
 from nwb_latents.schemas.nlb import NLB_DATASETS
+from nwb_latents.schemas.node_sae import NODESAEReadInSettings
 from nwb_latents.schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
 from nwb_latents.schemas.sweep import HyperParameter, SweepSettings
 
@@ -64,7 +61,7 @@ def write_pages() -> None:
         "cli.md": "\n".join(_commands()),
         "json_events.md": "\n".join(_events()),
         "schemas.md": "\n".join(_schemas()),
-        **{f"{name}.md": "\n".join(_fields(kind)) for name, kind in MODELS.items()},
+        **{f"{name}.md": "\n".join(_fields(kind)) for name, kind in known_models().items()},
         "read_in.md": "\n".join(_fields(ReadInSettings)),
         "lfads_read_in.md": "\n".join(_fields(LFADSReadInSettings)),
         "hnet_read_in.md": "\n".join(_fields(HNETReadInSettings)),
@@ -149,6 +146,8 @@ def _parts(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> li
 
 
 def _models_in(kind: Any) -> list[type[BaseModel]]:
+    if kind is ModelSettings:
+        return list(known_models().values())
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [kind]
     return [model for part in get_args(kind) for model in _models_in(part)]

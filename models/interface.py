@@ -1,10 +1,15 @@
-"""What a model returns, and what every model can do."""
+"""What a model returns, what every model can do, and what only some can.
+
+An ability that only some have is a protocol: a model has it by having its methods, and whoever needs it asks
+``isinstance(model, RunsFree)``, never for a class of model (`nwb_latents.models.registry.models_that` names
+the models that have it).
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +22,8 @@ if TYPE_CHECKING:
     from nwb_latents.models.batching.masks import View
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.parts.distributions import DiagGaussian
+    from nwb_latents.models.parts.principal_frame import Frame
+    from nwb_latents.models.parts.principal_regression import RegressedMap
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,8 @@ class Model(nn.Module, ABC):
     """A latent-variable model of several sessions.
 
     Randomness enters only through the generators it is handed; without one it uses posterior means.
+    It is built of its settings, an object of a class of `nwb_latents.schemas.models.ModelSettings` that names
+    it, and session id → number of units.
     """
 
     @abstractmethod
@@ -136,16 +145,19 @@ class Model(nn.Module, ABC):
         """
         del means
 
+
+@runtime_checkable
+class Aligns(Protocol):
+    """Takes further sessions and learns them from few trials, while all it knows stays as it is."""
+
     def add_sessions(self, units: Mapping[str, int]) -> None:
         """Make room for further sessions, session id → number of units.
 
         Raises
         ------
         ValueError
-            If the model cannot take further sessions.
+            If the model cannot take these sessions.
         """
-        del units
-        raise ValueError(f"{type(self).__name__} takes no further sessions")
 
     def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
         """Return the names of the parameters that belong to these sessions alone.
@@ -160,10 +172,8 @@ class Model(nn.Module, ABC):
         Raises
         ------
         ValueError
-            If the model cannot be aligned, or other sessions share one of the parameters.
+            If the model cannot be aligned as it is set, or other sessions share one of the parameters.
         """
-        del sessions
-        raise ValueError(f"{type(self).__name__} cannot be aligned to further sessions")
 
     def start_aligned(self, pretrained: Mapping[str, Tensor]) -> None:
         """Take over what sessions share from the weights of a trained model of the same settings.
@@ -172,11 +182,152 @@ class Model(nn.Module, ABC):
         ----------
         pretrained
             State dict of the trained model, which knows other sessions.
+        """
+
+
+@runtime_checkable
+class StartsInFrames(Protocol):
+    """Can start its sessions in coordinates of their own data (`models.parts.principal_frame`)."""
+
+    def frame_dim(self) -> int | None:
+        """Return the number of axes of the frames its settings ask for; None: they ask for none."""
+
+    def start_in_frames(
+        self, frames: Mapping[str, Frame], *, pretrained: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Start sessions in their frames.
+
+        Parameters
+        ----------
+        frames
+            Session id → frame.
+        pretrained
+            State dict of the trained model the sessions are aligned to; None: there is none.
+        """
+
+
+@runtime_checkable
+class StartsByRegression(Protocol):
+    """Can start the maps of its sessions by regression on conditions they have in common."""
+
+    def regressed_width(self) -> int | None:
+        """Return the width of the maps its settings ask for; None: they start otherwise."""
+
+    def start_maps(self, maps: Mapping[str, RegressedMap]) -> None:
+        """Let the maps of sessions start where principal-component regression puts them, by session id."""
+
+
+@runtime_checkable
+class StartsFromConditions(Protocol):
+    """Can start a new session from what known sessions read in under the same conditions."""
+
+    def read_in_alone(self, session: str, y: Tensor) -> Tensor:
+        """Return what the session's own map makes of activity, before anything sessions share.
+
+        Parameters
+        ----------
+        session
+            Session id.
+        y
+            Finite. Shape ``(trial, time, unit)``.
+
+        Returns
+        -------
+        hidden
+            Shape ``(trial, time, P0)``.
+        """
+
+    def set_read_in(self, session: str, weight: Tensor, bias: Tensor) -> None:
+        """Set that map. Shapes ``(unit, P0)`` and ``(P0,)``."""
+
+    def reads_out_values(self) -> bool:
+        """Whether its read-out is linear in what it scores, so that it can be set by regression too."""
+
+    def set_read_out(self, session: str, weight: Tensor, bias: Tensor, variance: Tensor) -> None:
+        """Set the read-out from states and its variance. Shapes ``(D, unit)``, ``(unit,)``, ``(unit,)``."""
+
+
+@runtime_checkable
+class RunsFree(Protocol):
+    """Has dynamics that run by themselves, from any state and under any embedding."""
+
+    def state_size(self) -> int:
+        """Return the dimension of the latent state."""
+
+    def embedding_size(self) -> int:
+        """Return the dimension of the embedding; 0 where there is none, because sessions share everything."""
+
+    def run_free(
+        self, sessions: Sequence[str], z0: Tensor, *, n_bins: int, embedding: Tensor, n_units: int
+    ) -> Output:
+        """Return what the dynamics make of given states.
+
+        Parameters
+        ----------
+        sessions
+            Session whose read-out each row uses; one may come several times.
+        z0
+            States of the first bin. Shape ``(session, trial, D)``.
+        n_bins
+            Bins, the first included.
+        embedding
+            Shape ``(session, E)``.
+        n_units
+            Units of the largest session.
+        """
+
+
+class BinStream(Protocol):
+    """One session, bin by bin."""
+
+    def reset(self) -> None:
+        """Begin a trial: forget the bins before."""
+
+    def step(self, x: Tensor) -> Tensor:
+        """Take one bin and return its expected counts, both of shape ``(unit,)``.
 
         Raises
         ------
         ValueError
-            If the model cannot be aligned.
+            If the trial has become longer than the model can take.
         """
-        del pretrained
-        raise ValueError(f"{type(self).__name__} cannot be aligned to further sessions")
+
+
+@runtime_checkable
+class Streams(Protocol):
+    """Gives the rates of a bin before the next one is known."""
+
+    def stream(self, session: str) -> BinStream:
+        """Return the stream of a session, a copy on the CPU whose rates are those of `Model.predict`.
+
+        Raises
+        ------
+        ValueError
+            If the model as it is set needs later bins; the message says which setting to change.
+        KeyError
+            If it does not know the session.
+        """
+
+
+@runtime_checkable
+class MakesTrialsOfCodes(Protocol):
+    """Stands a code of a few numbers for a whole trial, and makes trials of codes."""
+
+    def code_size(self) -> int:
+        """Return the number of numbers of a code."""
+
+    def decode(self, sessions: Sequence[str], code: Tensor, noise: Tensor) -> Output:
+        """Return one trial of each code and noise.
+
+        Parameters
+        ----------
+        sessions
+            Session of each row.
+        code
+            Shape ``(session, trial, L)``.
+        noise
+            Standard normal. Shape ``(session, trial, time, unit)``.
+        """
+
+    def expected(self, sessions: Sequence[str], code: Tensor, like: Tensor) -> Output:
+        """Return the mean of the trials of each code, of the shape and kind of `like`."""

@@ -1,75 +1,49 @@
-"""The models there are, by name. A model is added by one file and one line here."""
+"""From the settings of a model to the model: the classes that settings name as their implementation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import torch
 
-from nwb_latents.models.families.gnocchi import GNOCCHI
-from nwb_latents.models.families.hnet import HNET
-from nwb_latents.models.families.lfads import LFADS
-from nwb_latents.models.families.mdssm import MDSSM
-from nwb_latents.models.families.ndt import NDT
-from nwb_latents.models.families.node_sae import NODESAE
 from nwb_latents.models.interface import Model
-from nwb_latents.schemas.models import (
-    GNOCCHISettings,
-    HNETSettings,
-    LFADSSettings,
-    MDSSMSettings,
-    NDTSettings,
-    NODESAESettings,
-)
+from nwb_latents.schemas.models import known_models
+from nwb_latents.schemas.registry import MODELS, BrokenPartError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from nwb_latents.schemas.base import Frozen
     from nwb_latents.schemas.models import ModelSettings
 
 
-@dataclass(frozen=True)
-class ModelEntry:
-    """Settings class and builder of a model.
+def model_class(settings: ModelSettings | type[ModelSettings]) -> type[Model]:
+    """Return the class that computes a model.
 
-    Attributes
+    Parameters
     ----------
     settings
-        Class of its settings.
-    build
-        ``(settings, session id → units) -> model``.
-    """
+        Settings of the model, or their class.
 
-    settings: type[Frozen]
-    build: Callable[..., Model]
-
-
-MODELS: dict[str, ModelEntry] = {
-    "mdssm": ModelEntry(MDSSMSettings, MDSSM),
-    "lfads": ModelEntry(LFADSSettings, LFADS),
-    "hnet": ModelEntry(HNETSettings, HNET),
-    "node_sae": ModelEntry(NODESAESettings, NODESAE),
-    "ndt": ModelEntry(NDTSettings, NDT),
-    "gnocchi": ModelEntry(GNOCCHISettings, GNOCCHI),
-}
-
-
-def alignable_models() -> list[str]:
-    """Return the names of the models that can be aligned to new sessions.
+    Raises
+    ------
+    BrokenPartError
+        If their ``implementation`` cannot be imported or is no `Model`.
 
     Examples
     --------
-    >>> alignable_models()
-    ['mdssm', 'lfads', 'hnet', 'node_sae', 'ndt', 'gnocchi']
+    >>> from nwb_latents.schemas.ndt import NDTSettings
+    >>> model_class(NDTSettings).__name__
+    'NDT'
     """
-    refuses = Model.alignable_parameters
-    return [
-        name
-        for name, entry in MODELS.items()
-        if getattr(entry.build, "alignable_parameters", refuses) is not refuses
-    ]
+    module, _, name = settings.implementation.partition(":")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise _broken(settings, f"cannot be loaded: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Model)):
+        raise _broken(settings, "is no class of `nwb_latents.models.interface.Model`")
+    return found
 
 
 def build_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int) -> Model:
@@ -78,7 +52,7 @@ def build_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
     Parameters
     ----------
     settings
-        Settings of the model; its ``name`` picks the entry.
+        Settings of the model.
     units
         Session id → number of units.
     seed
@@ -86,18 +60,46 @@ def build_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
 
     Raises
     ------
-    KeyError
-        If there is no model of that name.
+    BrokenPartError
+        If what the settings name as their implementation cannot be loaded.
     ValueError
         If there is no session, or one without units.
 
     Examples
     --------
+    >>> from nwb_latents.schemas.mdssm import MDSSMSettings
     >>> model = build_model(MDSSMSettings(encoder_width=8), {"a": 3}, seed=0)
     >>> type(model).__name__
     'MDSSM'
     """
-    entry = MODELS[settings.name]
+    build = model_class(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return entry.build(settings, units)
+        return build(settings, units)
+
+
+def models_that(ability: type) -> list[str]:
+    """Return the names of the models that have an ability, by alphabet after those of this project.
+
+    Parameters
+    ----------
+    ability
+        One of the protocols of `nwb_latents.models.interface`.
+
+    Examples
+    --------
+    >>> from nwb_latents.models.interface import Aligns
+    >>> models_that(Aligns)
+    ['gnocchi', 'hnet', 'lfads', 'mdssm', 'ndt', 'node_sae']
+    """
+    return [name for name, kind in known_models().items() if issubclass(model_class(kind), ability)]
+
+
+def _broken(settings: ModelSettings | type[ModelSettings], fault: str) -> BrokenPartError:
+    name = (
+        type(settings).model_fields["name"].default if not isinstance(settings, type) else settings.__name__
+    )
+    owner = f" of {MODELS.owner(name)}" if name in MODELS else ""
+    return BrokenPartError(
+        f"the model {name!r}{owner}: {settings.implementation} {fault}. Mend or uninstall that distribution."
+    )

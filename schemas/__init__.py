@@ -1,7 +1,7 @@
 """Description of everything the project writes down (pydantic): no input or output, no arithmetic.
 
 `schema_names` are the schemas that ``pipeline schema NAME`` prints: those of `SCHEMAS`, the events, and the
-settings of every exporter.
+settings of every model and every exporter.
 """
 
 from __future__ import annotations
@@ -22,12 +22,6 @@ SCHEMAS: dict[str, str] = {
     "train": "nwb_latents.schemas.training:TrainSettings",
     "sweep": "nwb_latents.schemas.sweep:SweepSettings",
     "sweep_state": "nwb_latents.schemas.sweep:SweepState",
-    "mdssm": "nwb_latents.schemas.models:MDSSMSettings",
-    "lfads": "nwb_latents.schemas.models:LFADSSettings",
-    "hnet": "nwb_latents.schemas.models:HNETSettings",
-    "node_sae": "nwb_latents.schemas.models:NODESAESettings",
-    "ndt": "nwb_latents.schemas.models:NDTSettings",
-    "gnocchi": "nwb_latents.schemas.models:GNOCCHISettings",
     "decode": "nwb_latents.schemas.decoding:DecodeSettings",
     "forecast": "nwb_latents.schemas.forecasting:ForecastSettings",
     "evaluate": "nwb_latents.schemas.evaluation:EvaluateSettings",
@@ -58,9 +52,10 @@ def schema_names() -> list[str]:
     >>> [name for name in schema_names() if name.startswith("export_l")]
     ['export_lfads']
     """
-    from nwb_latents.schemas.registry import EXPORTERS  # noqa: PLC0415 - looks at the installed distributions
+    from nwb_latents.schemas.registry import EXPORTERS, MODELS  # noqa: PLC0415 - looks at what is installed
 
-    return [*SCHEMAS, *UNIONS, *(f"{_EXPORT}{name}" for name in EXPORTERS)]
+    named = [*SCHEMAS, *UNIONS, *(f"{_EXPORT}{name}" for name in EXPORTERS)]
+    return [*named, *(name for name in MODELS if name not in named)]
 
 
 def schema_class(name: str) -> type[Frozen]:
@@ -68,13 +63,13 @@ def schema_class(name: str) -> type[Frozen]:
 
     Raises
     ------
-    KeyError
-        If there is none of that name.
+    UnknownPartError
+        If there is neither a schema nor a model of that name.
 
     Examples
     --------
-    >>> schema_class("recipe").__name__
-    'IngestRecipe'
+    >>> schema_class("recipe").__name__, schema_class("lfads").__name__
+    ('IngestRecipe', 'LFADSSettings')
     """
     from nwb_latents.schemas.registry import EXPORTERS  # noqa: PLC0415 - looks at the installed distributions
 
@@ -82,6 +77,10 @@ def schema_class(name: str) -> type[Frozen]:
     if name not in SCHEMAS and exporter != name and exporter in EXPORTERS:
         of_exporter: type[Frozen] = EXPORTERS.load(exporter).settings
         return of_exporter
+    if name not in SCHEMAS:
+        from nwb_latents.schemas.models import model_settings  # noqa: PLC0415 - looks at the installed ones
+
+        return model_settings(name)
     found: type[Frozen] = _named(SCHEMAS[name])
     return found
 

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.models import ModelSettings
 
 
 class GNOCCHIReadInSettings(ReadInSettings):
@@ -17,11 +17,10 @@ class GNOCCHIReadInSettings(ReadInSettings):
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
 
 
-class GNOCCHISettings(Frozen):
+class GNOCCHISettings(ModelSettings):
     """Information-maximising diffusion: a small code per trial, and diffusion that makes a trial of it."""
 
-    reads_counts: ClassVar[bool] = False
-    scores_forward_bins: ClassVar[bool] = False
+    implementation: ClassVar[str] = "nwb_latents.models.families.gnocchi:GNOCCHI"
     paper: ClassVar[str] = "GNOCCHI, after InfoDiffusion (Wang et al., ICML 2023)"
     main_settings: ClassVar[tuple[str, ...]] = ("code_dim", "mmd_weight", "predict", "noise_steps")
 
@@ -72,8 +71,3 @@ class GNOCCHISettings(Frozen):
         if self.kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, found {self.kernel}; set it to {self.kernel + 1}")
         return self
-
-    @property
-    def ramp_steps(self) -> int:
-        """Steps until every weight of the loss is what it stays: they do not change."""
-        return 0

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.models import ModelSettings
 
 
 class HNETReadInSettings(ReadInSettings):
@@ -18,11 +18,10 @@ class HNETReadInSettings(ReadInSettings):
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
 
 
-class HNETSettings(Frozen):
+class HNETSettings(ModelSettings):
     """Hypernetwork recurrent network: an embedding per session writes its recurrent weights."""
 
-    reads_counts: ClassVar[bool] = False
-    scores_forward_bins: ClassVar[bool] = False
+    implementation: ClassVar[str] = "nwb_latents.models.families.hnet:HNET"
     paper: ClassVar[str] = "HNET, JEDI"
     main_settings: ClassVar[tuple[str, ...]] = ("recurrent_dim", "embedding_dim", "rank", "start_bins")
 
@@ -66,8 +65,3 @@ class HNETSettings(Frozen):
                 f"{self.start_bins}"
             )
         return self
-
-    @property
-    def ramp_steps(self) -> int:
-        """Steps until every weight of the loss is what it stays: they do not change."""
-        return 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.models import ModelSettings
 
 
 class LFADSReadInSettings(ReadInSettings):
@@ -29,13 +30,31 @@ class LFADSReadInSettings(ReadInSettings):
 LFADSLikelihood = Literal["poisson", "gaussian", "mse", "gamma", "zero_inflated_gamma"]
 
 
-class LFADSSettings(Frozen):
+def _drawn(low: float, high: float, explore: float, **more: Any) -> dict[str, Any]:
+    return {"low": low, "high": high, "explore": explore, **more}
+
+
+AUTO_LFADS: Mapping[str, Mapping[str, Any]] = {
+    "optimiser.lr": _drawn(1e-5, 5e-3, 0.3, scale="log", start=4e-3),
+    "model.dropout": _drawn(0.0, 0.6, 0.3),
+    "masks.coordinated_dropout": _drawn(0.01, 0.7, 0.3, start=0.5),
+    "model.kl_initial_weight": _drawn(1e-6, 1e-3, 0.8, scale="log", per_element=True),
+    "model.kl_input_weight": _drawn(1e-6, 1e-4, 0.8, scale="log", per_element=True),
+    "model.l2_generator": _drawn(1e-4, 1.0, 0.8, scale="log", per_element=True),
+    "model.l2_controller": _drawn(1e-4, 1.0, 0.8, scale="log", per_element=True),
+}
+"""What a sweep searches: the space of AutoLFADS (Keshtkaran et al. 2022; lfads-torch)."""
+
+
+class LFADSSettings(ModelSettings):
     """LFADS: a recurrent generator, its initial condition and its inputs inferred trial by trial."""
 
+    implementation: ClassVar[str] = "nwb_latents.models.families.lfads:LFADS"
     reads_counts: ClassVar[bool] = True
     scores_forward_bins: ClassVar[bool] = True
     paper: ClassVar[str] = "Pandarinath et al., Nature Methods 2018"
     main_settings: ClassVar[tuple[str, ...]] = ("generator_dim", "factor_dim", "input_dim", "likelihood")
+    sweep_space: ClassVar[Mapping[str, Mapping[str, Any]]] = AUTO_LFADS
 
     name: Literal["lfads"] = Field("lfads", description="Name of the model.")
     generator_dim: int = Field(

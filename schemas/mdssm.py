@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.digest import AddedLater
+from nwb_latents.schemas.models import ModelSettings
 
 
 class ReadInSettings(Frozen):
@@ -21,11 +22,10 @@ class ReadInSettings(Frozen):
     layernorm: bool = Field(default=True, description="Normalise after the shared head.")
 
 
-class MDSSMSettings(Frozen):
+class MDSSMSettings(ModelSettings):
     """Meta-dynamical state-space model: an embedding per session changes shared dynamics at low rank."""
 
-    reads_counts: ClassVar[bool] = False
-    scores_forward_bins: ClassVar[bool] = False
+    implementation: ClassVar[str] = "nwb_latents.models.families.mdssm:MDSSM"
     paper: ClassVar[str] = "Vermani et al., ICLR 2025"
     main_settings: ClassVar[tuple[str, ...]] = ("latent_dim", "embedding_dim", "rank", "conditioner")
 
@@ -112,6 +112,10 @@ class MDSSMSettings(Frozen):
                 f"{self.likelihood}. Use likelihood gaussian, or start random."
             )
         return self
+
+    def aligned(self, *, mask_probability: float) -> Self:
+        """Return the settings of few-shot alignment: a share of bins of its own is rolled out."""
+        return self.model_copy(update={"mask_probability": mask_probability})
 
     @property
     def kl_warmup(self) -> int:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.models import ModelSettings
 
 
 class NDTReadInSettings(ReadInSettings):
@@ -50,9 +51,10 @@ class NDTMaskSettings(Frozen):
     )
 
 
-class NDTSettings(Frozen):
+class NDTSettings(ModelSettings):
     """Neural data transformer: rates of all bins at once, by masked modelling of spike counts."""
 
+    implementation: ClassVar[str] = "nwb_latents.models.families.ndt:NDT"
     reads_counts: ClassVar[bool] = True
     scores_forward_bins: ClassVar[bool] = True
     paper: ClassVar[str] = "Ye and Pandarinath 2021"

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.models import ModelSettings
 
 
 class NODESAEReadInSettings(ReadInSettings):
@@ -18,9 +18,10 @@ class NODESAEReadInSettings(ReadInSettings):
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
 
 
-class NODESAESettings(Frozen):
+class NODESAESettings(ModelSettings):
     """Neural ODE sequential autoencoder: a vector field runs on from the first state an encoder infers."""
 
+    implementation: ClassVar[str] = "nwb_latents.models.families.node_sae:NODESAE"
     reads_counts: ClassVar[bool] = True
     scores_forward_bins: ClassVar[bool] = True
     paper: ClassVar[str] = "Sedler et al., arXiv 2212.03771, 2023"
@@ -57,8 +58,3 @@ class NODESAESettings(Frozen):
         description="Training steps after which it grows; 0: whole trials from the start, as published for "
         "the gated recurrent unit.",
     )
-
-    @property
-    def ramp_steps(self) -> int:
-        """Steps until every weight of the loss is what it stays: there are none."""
-        return 0

@@ -125,6 +125,12 @@ class Registry(Generic[Part]):
         """Return the distribution a part comes from, with its version."""
         return " and ".join(owner_of(point) for point in _by_name(self.group)[self.check(name)])
 
+    def distributions(self, name: str) -> tuple[str, ...]:
+        """Return the names of the distributions a part comes from, without versions; none where unknown."""
+        return tuple(
+            point.dist.name for point in _by_name(self.group).get(name, ()) if point.dist is not None
+        )
+
 
 def owner_of(point: EntryPoint) -> str:
     """Return the distribution an entry point comes from, with its version."""

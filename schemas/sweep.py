@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, model_va
 
 from nwb_latents.schemas.base import Frozen, Reading, Record
 from nwb_latents.schemas.digest import NeverCounts
+from nwb_latents.schemas.models import model_settings
 from nwb_latents.schemas.training import TrainSettings
 
 Strategy = Literal["pbt", "random"]
@@ -77,24 +78,6 @@ class HyperParameter(Frozen):
         start = None if self.start is None else self.start * elements
         changes = {"low": self.low * elements, "high": self.high * elements, "start": start}
         return self.model_copy(update={**changes, "per_element": False})
-
-
-def _drawn(low: float, high: float, explore: float, **more: Any) -> dict[str, Any]:
-    return {"low": low, "high": high, "explore": explore, **more}
-
-
-DEFAULT_SPACES: dict[str, dict[str, dict[str, Any]]] = {
-    "lfads": {
-        "optimiser.lr": _drawn(1e-5, 5e-3, 0.3, scale="log", start=4e-3),
-        "model.dropout": _drawn(0.0, 0.6, 0.3),
-        "masks.coordinated_dropout": _drawn(0.01, 0.7, 0.3, start=0.5),
-        "model.kl_initial_weight": _drawn(1e-6, 1e-3, 0.8, scale="log", per_element=True),
-        "model.kl_input_weight": _drawn(1e-6, 1e-4, 0.8, scale="log", per_element=True),
-        "model.l2_generator": _drawn(1e-4, 1.0, 0.8, scale="log", per_element=True),
-        "model.l2_controller": _drawn(1e-4, 1.0, 0.8, scale="log", per_element=True),
-    }
-}
-"""Model → space searched unless another is given; lfads: AutoLFADS (Keshtkaran et al. 2022; lfads-torch)."""
 
 
 class SweepSettings(Frozen):
@@ -167,7 +150,7 @@ class SweepSettings(Frozen):
         _require_known(named, known)
         base: dict[str, Any] = {}
         if content.get("default_space", True):
-            base = dict(DEFAULT_SPACES.get(_model_name(train), {}))
+            base = dict(model_settings(_model_name(train)).sweep_space)
         for name, wanted in named.items():
             both = isinstance(wanted, Mapping) and name in base
             base[name] = {**base[name], **wanted} if both else wanted

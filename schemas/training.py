@@ -11,9 +11,11 @@ from nwb_latents.schemas.base import Frozen, Record
 from nwb_latents.schemas.catalog import Alignment, Imported
 from nwb_latents.schemas.digest import AddedLater, DecidesNothing, FormerlyInBins
 from nwb_latents.schemas.masks import MaskSettings
-from nwb_latents.schemas.models import MODELS, MDSSMSettings, ModelSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings
+from nwb_latents.schemas.models import AnyModel, known_models, model_settings
 from nwb_latents.schemas.quality import QualityFilter
 from nwb_latents.schemas.recipe import bin_size_in
+from nwb_latents.schemas.registry import MODELS
 
 Signal = Literal["rates", "counts"]
 Device = Literal["auto", "cpu", "cuda"]
@@ -58,9 +60,8 @@ class OptimiserSettings(Frozen):
 class TrainSettings(Frozen):
     """A whole training: model, data, optimiser, stopping."""
 
-    model: ModelSettings = Field(
+    model: AnyModel = Field(
         default_factory=MDSSMSettings,
-        discriminator="name",
         description="The model, mdssm unless it is named.",
     )
     batch: BatchSettings = Field(default_factory=BatchSettings, description="Batches.")
@@ -118,10 +119,13 @@ class TrainSettings(Frozen):
             model = {"name": "mdssm", **model}
             content = {**content, "model": model}
         described = model.model_dump() if isinstance(model, Frozen) else model or {}
-        kind = MODELS.get(described.get("name", "")) if isinstance(described, dict) else None
-        if kind is not None and kind.reads_counts:
-            likelihood = described.get("likelihood", kind.model_fields["likelihood"].default)
-            if likelihood == "poisson":
+        name = described.get("name") if isinstance(described, dict) else None
+        if isinstance(name, str) and name in MODELS:
+            kind = model_settings(name)
+            likelihood = described.get(
+                "likelihood", getattr(kind.model_fields.get("likelihood"), "default", None)
+            )
+            if kind.reads_counts and likelihood in {None, "poisson"}:
                 content = {"signal": "counts", **content}
         return content
 
@@ -144,7 +148,7 @@ class TrainSettings(Frozen):
     @model_validator(mode="after")
     def _bins_after_the_window_are_counts(self) -> Self:
         if self.forward_ms and (self.signal != "counts" or not self.model.scores_forward_bins):
-            able = " or ".join(name for name, kind in MODELS.items() if kind.scores_forward_bins)
+            able = " or ".join(name for name, kind in known_models().items() if kind.scores_forward_bins)
             raise ValueError(
                 f"forward_ms needs signal: counts and the model {able}, found "
                 f"{self.signal} and {self.model.name}"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 
+from nwb_latents.schemas.models import ModelSettings, known_models
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,12 +28,12 @@ SETTINGS: dict[str, str] = {
     "ForecastSettings": "forecasting",
     "LfadsH5Import": "imports",
     "LfadsCheckpointImport": "imports",
-    "MDSSMSettings": "models",
-    "LFADSSettings": "models",
-    "HNETSettings": "models",
-    "NODESAESettings": "models",
-    "NDTSettings": "models",
-    "GNOCCHISettings": "models",
+    "MDSSMSettings": "mdssm",
+    "LFADSSettings": "lfads",
+    "HNETSettings": "hnet",
+    "NODESAESettings": "node_sae",
+    "NDTSettings": "ndt",
+    "GNOCCHISettings": "gnocchi",
     "MaskSettings": "masks",
     "QualityFilter": "quality",
     "QualitySettings": "quality",
@@ -108,10 +110,9 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def _changes(name: str, field: FieldInfo) -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(field.discriminator, str):
-        for member in get_args(field.annotation):
-            tag = member.model_fields[field.discriminator].default
-            chosen = {field.discriminator: tag}
+    if field.annotation is ModelSettings:
+        for tag, member in known_models().items():
+            chosen = {"name": tag}
             yield f"{name}={tag}", {name: chosen}
             for where, _, change in single_changes(member):
                 yield f"{name}={tag}.{where}", {name: {**chosen, **change}}

@@ -20,9 +20,8 @@ import torch
 from benchmarks.reproduce.systems.planar_recordings import Recipe, Recording, simulate_recording
 from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
-from nwb_latents.models.families.mdssm import mean_entry
 from nwb_latents.models.interface import total_loss
-from nwb_latents.models.parts.principal_frame import Frame, principal_frame
+from nwb_latents.models.parts.principal_frame import Frame, mean_entry, principal_frame
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import hold_last
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, leaked_steps
@@ -30,7 +29,7 @@ from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.read_in_start import start_in_frames
-from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:

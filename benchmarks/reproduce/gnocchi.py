@@ -31,7 +31,8 @@ from nwb_latents.pipeline.evaluation.metrics.disentanglement import auroc_differ
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2, r2_per_output
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
-from nwb_latents.schemas.models import GNOCCHISettings, LFADSSettings
+from nwb_latents.schemas.gnocchi import GNOCCHISettings
+from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:

@@ -43,7 +43,8 @@ from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials, write_store
 from nwb_latents.pipeline.training.diffusion_codes import generate_trials, infer_codes
 from nwb_latents.pipeline.training.inference import load_run
-from nwb_latents.schemas.models import GNOCCHISettings, LFADSSettings
+from nwb_latents.schemas.gnocchi import GNOCCHISettings
+from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.training import TrainSettings
 

@@ -30,8 +30,8 @@ from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.run_files import BEST
+from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.masks import MaskSettings
-from nwb_latents.schemas.models import LFADSSettings
 from nwb_latents.schemas.training import BatchSettings, OptimiserSettings, TrainSettings
 
 if TYPE_CHECKING:

@@ -37,8 +37,8 @@ from benchmarks.reproduce.known_rates import (
 from benchmarks.reproduce.systems.lorenz import LorenzRecipe, simulate_lorenz
 from nwb_latents.models.batching.drawn_masks import mask_once
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.schemas.lfads import LFADSReadInSettings, LFADSSettings
 from nwb_latents.schemas.masks import MaskSettings
-from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
     from benchmarks.reproduce.systems.spiking import SpikingTrials

@@ -32,7 +32,7 @@ from benchmarks.reproduce.known_rates import (
 )
 from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, simulate_chaotic
 from nwb_latents.pipeline.training.regression_start import start_by_regression
-from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
+from nwb_latents.schemas.lfads import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
     from benchmarks.reproduce.systems.spiking import SpikingTrials

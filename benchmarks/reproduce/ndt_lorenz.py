@@ -37,7 +37,7 @@ from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.run_files import BEST
-from nwb_latents.schemas.models import NDTSettings
+from nwb_latents.schemas.ndt import NDTSettings
 
 if TYPE_CHECKING:
     from benchmarks.reproduce.systems.spiking import SpikingTrials

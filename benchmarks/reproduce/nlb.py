@@ -41,7 +41,7 @@ from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
 from nwb_latents.pipeline.stores.exporters.hdf5 import write_groups
 from nwb_latents.pipeline.training.feed import Scaling, SessionFeed
 from nwb_latents.schemas.baselines import BaselineSettings
-from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
+from nwb_latents.schemas.lfads import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

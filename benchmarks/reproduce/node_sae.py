@@ -50,7 +50,7 @@ from nwb_latents.models.parts.fixed_points import find_fixed_points
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.evaluation.metrics.state_r2 import affine_map, state_r2
 from nwb_latents.pipeline.training.loop import fit
-from nwb_latents.schemas.models import NODESAEReadInSettings, NODESAESettings
+from nwb_latents.schemas.node_sae import NODESAEReadInSettings, NODESAESettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nwb_latents.models.batching.tensors import Batch
-    from nwb_latents.schemas.models import GNOCCHISettings
+    from nwb_latents.schemas.gnocchi import GNOCCHISettings
 
 
 NEARLY_NOISE = 0.1
@@ -67,7 +67,7 @@ class GNOCCHI(StitchedModel):
     Examples
     --------
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.schemas.models import GNOCCHISettings
+    >>> from nwb_latents.schemas.gnocchi import GNOCCHISettings
     >>> model = GNOCCHI(GNOCCHISettings(channels=8, code_dim=2, sampling_steps=3), {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
     >>> tuple(model.predict(batch).mean.shape), tuple(model.encode(batch).shape)
@@ -146,6 +146,10 @@ class GNOCCHI(StitchedModel):
             Term("mmd", apart.sum(), constant(self.settings.mmd_weight)),
         )
         return self._output(data, factors, code, terms=terms)
+
+    def code_size(self) -> int:
+        """Return the number of numbers of a code."""
+        return self.settings.code_dim
 
     def encode(self, batch: Batch) -> Tensor:
         """Return the codes of trials. Shape ``(session, trial, L)``."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.parts.weight_changes import LowRank
-    from nwb_latents.schemas.models import HNETSettings
+    from nwb_latents.schemas.hnet import HNETSettings
 
 EMBEDDING_GAIN = 10.0
 """Embeddings are this times their parameters, so that they learn as much faster than all else."""
@@ -56,7 +56,7 @@ class HNET(Model):
     Examples
     --------
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.schemas.models import HNETSettings
+    >>> from nwb_latents.schemas.hnet import HNETSettings
     >>> model = HNET(HNETSettings(recurrent_dim=8, rank=2), {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
     >>> tuple(model.predict(batch).mean.shape)

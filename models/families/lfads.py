@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.losses.schedules import Schedule
     from nwb_latents.models.parts.principal_regression import RegressedMap
-    from nwb_latents.schemas.models import LFADSSettings
+    from nwb_latents.schemas.lfads import LFADSSettings
 
 RATE_SAMPLES = 50
 """Samples whose rates are averaged, as in the publications."""
@@ -65,7 +65,7 @@ class LFADS(StitchedModel):
     Examples
     --------
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.schemas.models import LFADSSettings
+    >>> from nwb_latents.schemas.lfads import LFADSSettings
     >>> small = LFADSSettings(generator_dim=8, ic_dim=4, factor_dim=3, encoder_dim=5, controller_dim=5)
     >>> model = LFADS(small, {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
@@ -108,6 +108,10 @@ class LFADS(StitchedModel):
         """50 as in the publications, and none of a plain autoencoder, which has nothing to sample."""
         inferred = self.settings.n_inferred and self.settings.input_prior != "none"
         return RATE_SAMPLES if inferred or self.settings.ic_prior != "none" else 0
+
+    def regressed_width(self) -> int | None:
+        """Return the width of the per-session maps, where they start by regression."""
+        return self.settings.read_in.hidden if self.settings.read_in.start == "pcr" else None
 
     def start_maps(self, maps: Mapping[str, RegressedMap]) -> None:
         """Let read-in and read-out start where principal-component regression puts them.

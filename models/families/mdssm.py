@@ -7,14 +7,14 @@ low-rank change of its weights. Equation numbers are those of the paper.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nwb_latents.models.batching.masks import View, encoder_input, observe, weighted
-from nwb_latents.models.interface import Model, Output, Term
+from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.kernels.products import linear
 from nwb_latents.models.losses.likelihoods import Gaussian, Poisson
 from nwb_latents.models.losses.schedules import constant, linear_ramp
@@ -33,21 +33,19 @@ from nwb_latents.models.parts.per_session import PerSession, load_shared, names_
 from nwb_latents.models.parts.priors import DynamicsPrior, Learned, PriorContext, Standard
 from nwb_latents.models.parts.rollout import Path, rollout
 from nwb_latents.models.parts.session_maps import ReadIn, ReadOut, SessionNames, checked_units
+from nwb_latents.models.parts.started_sessions import StartedSessions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nwb_latents.models.batching.tensors import Batch
-    from nwb_latents.models.parts.principal_frame import Frame
-    from nwb_latents.schemas.models import MDSSMSettings
+    from nwb_latents.schemas.mdssm import MDSSMSettings
 
 INITIAL_STATE_NOISE = 0.1
-ENTRY_GAIN = 2.0
-LEAST_VARIANCE = 1e-4
 MIN_BINS_TO_CUT = 4
 
 
-class MDSSM(Model):
+class MDSSM(StartedSessions):
     """Meta-dynamical state-space model.
 
     Parameters
@@ -60,7 +58,7 @@ class MDSSM(Model):
     Examples
     --------
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+    >>> from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
     >>> small = MDSSMSettings(latent_dim=2, dynamics_width=8, hyper_width=8, encoder_width=8,
     ...                       read_in=ReadInSettings(hidden=8, width=4), rank=1, embedding_dim=1)
     >>> model = MDSSM(small, {"a": 3, "b": 5})
@@ -135,44 +133,6 @@ class MDSSM(Model):
         if not self.settings.per_session_noise:
             del found["state_noise"]
         return found
-
-    def start_at(self, frames: Mapping[str, Frame], entry: Entry | None = None) -> None:
-        """Start sessions in coordinates of their own data.
-
-        Read-out, read-in and the variance of a Gaussian likelihood are set so that states are coordinates
-        of the frame, and all sessions of a frame's kind are read in alike.
-
-        Parameters
-        ----------
-        frames
-            Session id → frame of `latent_dim` axes (`models.parts.principal_frame.principal_frame`).
-        entry
-            How known sessions are read in (`mean_entry`); None: by a random map, the same for all.
-        """
-        weight = self.read_in.weight.blocks[0]
-        if entry is None:
-            start = torch.empty(self.settings.latent_dim, weight.shape[-1])
-            nn.init.orthogonal_(start, gain=ENTRY_GAIN, generator=torch.Generator().manual_seed(0))
-            entry = Entry(start, torch.zeros(weight.shape[-1]))
-        for name, frame in frames.items():
-            row = self.names.position[name]
-            read_in = frame.projection @ entry.weight.to(frame.axes)
-            self.read_in.weight.set_row(row, read_in)
-            self.read_in.bias.set_row(row, entry.bias.to(frame.axes) - frame.mean @ read_in)
-            self.read_out.weight.set_row(row, frame.axes[:, None])
-            self.read_out.bias.set_row(row, frame.mean[:, None])
-            if isinstance(self.likelihood, Gaussian):
-                # Between what the frame leaves over and everything: states are not that good at once.
-                variance = (frame.left_over * frame.total).sqrt().clamp_min(LEAST_VARIANCE)
-                raw = torch.tensor([inverse_positive(float(value)) for value in variance])
-                self.likelihood.raw_variance.set_row(row, raw)
-
-    def start_from(self, means: Mapping[str, Tensor]) -> None:
-        """Let Poisson rates start at the mean rate of each unit, which they would be slow to reach."""
-        if self.settings.likelihood != "poisson":
-            return
-        for name, mean in means.items():
-            self.read_out.bias.set_row(self.names.position[name], self.likelihood.bias(mean))
 
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None
@@ -330,6 +290,35 @@ class MDSSM(Model):
         output = self._read(path.z[:, :, 1:], sessions, batch.target.shape[-1])
         return replace(output, aux={"embedding_mean": q_e.mean, "embedding_var": q_e.var})
 
+    def state_size(self) -> int:
+        """Return the dimension of the state."""
+        return self.settings.latent_dim
+
+    def embedding_size(self) -> int:
+        """Return the dimension of the embedding; 0 where sessions share the dynamics."""
+        return 0 if isinstance(self.embedding, Fixed) else self.settings.embedding_dim
+
+    def run_free(
+        self, sessions: Sequence[str], z0: Tensor, *, n_bins: int, embedding: Tensor, n_units: int
+    ) -> Output:
+        """Roll states out along the mean dynamics, and read them out; see `RunsFree`.
+
+        References
+        ----------
+        Vermani et al. 2025, eqs 11-14 (the weights an embedding stands for) and eq. 10 (the read-out).
+
+        Examples
+        --------
+        >>> from nwb_latents.schemas.mdssm import MDSSMSettings
+        >>> model = MDSSM(MDSSMSettings(latent_dim=2, embedding_dim=1, rank=1), {"a": 3})
+        >>> e = torch.zeros(4, 1)
+        >>> output = model.run_free(["a"] * 4, torch.zeros(4, 5, 2), n_bins=6, embedding=e, n_units=3)
+        >>> tuple(output.latents.shape), tuple(output.mean.shape)
+        ((4, 5, 6, 2), (4, 5, 6, 3))
+        """
+        path = rollout(self.dynamics, z0, n_bins, weights=self.conditioner(embedding))
+        return self._read(path.z, self.names.index(list(sessions), z0.device), n_units)
+
     def _encode(self, shared: Tensor, e: Tensor) -> DiagGaussian:
         """Posterior of the states, eq. 18."""
         shown = e.detach() if self.settings.detach_embedding else e
@@ -370,41 +359,6 @@ class MDSSM(Model):
     def _read(self, z: Tensor, sessions: Tensor, n_units: int) -> Output:
         params = self.read_out(z, sessions, n_units)
         return Output(params=params, mean=self.likelihood.mean(params), factors=z, latents=z)
-
-
-class Entry(NamedTuple):
-    """What a unit of latent state is read in as.
-
-    Attributes
-    ----------
-    weight, bias
-        Shapes ``(D, P0)`` and ``(P0,)``.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-
-def mean_entry(weights: Mapping[str, Tensor]) -> Entry:
-    """Return how the sessions of a trained model read in their own read-outs, averaged over sessions.
-
-    Parameters
-    ----------
-    weights
-        State dict of an `MDSSM` with a Gaussian likelihood.
-    """
-
-    def blocks(name: str) -> list[Tensor]:
-        return [value for key, value in weights.items() if key.startswith(f"{name}.blocks.")]
-
-    maps, biases = [], []
-    for w, b, c, d in zip(
-        blocks("read_in.weight"), blocks("read_in.bias"), blocks("read_out.weight"), blocks("read_out.bias"),
-        strict=True,
-    ):  # fmt: skip
-        maps.append(torch.einsum("snd,snh->sdh", c[:, :, 0], w))
-        biases.append(b + torch.einsum("sn,snh->sh", d[:, :, 0], w))
-    return Entry(torch.cat(maps).mean(0), torch.cat(biases).mean(0))
 
 
 def _conditioner(settings: MDSSMSettings, dynamics: MLPMap) -> Conditioner:

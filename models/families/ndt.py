@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from torch.nn.functional import pad
 
 from nwb_latents.models.batching.masks import View, encoder_input, mask_bins, session_means
+from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.losses.likelihoods import Poisson
 from nwb_latents.models.losses.schedules import linear_ramp
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.parts.distributions import DiagGaussian
-    from nwb_latents.schemas.models import NDTSettings
+    from nwb_latents.schemas.ndt import NDTSettings
 
 
 class NDT(StitchedModel):
@@ -49,7 +50,7 @@ class NDT(StitchedModel):
     --------
     >>> import torch
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.schemas.models import NDTReadInSettings, NDTSettings
+    >>> from nwb_latents.schemas.ndt import NDTReadInSettings, NDTSettings
     >>> small = NDTSettings(layers=2, hidden=8, read_in=NDTReadInSettings(hidden=6, width=4))
     >>> model = NDT(small, {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
@@ -189,6 +190,16 @@ class NDT(StitchedModel):
         sessions = self.names.index(batch.sessions, batch.y.device)
         made = self._run(encoder_input(batch)[:, :, :t0], sessions, t0 + k, batch.target.shape[-1])
         return made.from_bin(t0)
+
+    def stream(self, session: str) -> RateStream:
+        """Return the rates of a session bin by bin; see `Streams`.
+
+        Raises
+        ------
+        ValueError
+            If bins attend to later ones.
+        """
+        return RateStream(SessionRates(self, session).cpu())
 
     def _run(
         self,

@@ -38,7 +38,7 @@ class SessionRates(nn.Module):
     Examples
     --------
     >>> from nwb_latents.models.families.ndt import NDT
-    >>> from nwb_latents.schemas.models import NDTSettings
+    >>> from nwb_latents.schemas.ndt import NDTSettings
     >>> rates = SessionRates(NDT(NDTSettings(), {"a": 3, "b": 5}), "a")
     >>> tuple(rates(torch.zeros(2, 7, 3)).shape)
     (2, 7, 3)
@@ -131,7 +131,7 @@ class RateStream:
     Examples
     --------
     >>> from nwb_latents.models.families.ndt import NDT
-    >>> from nwb_latents.schemas.models import NDTSettings
+    >>> from nwb_latents.schemas.ndt import NDTSettings
     >>> rates = SessionRates(NDT(NDTSettings(context_forward=0), {"a": 3}), "a")
     >>> stream, trial = RateStream(rates), torch.randn(1, 7, 3)
     >>> one_by_one = torch.stack([stream.step(x) for x in trial[0]])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.parts.distributions import DiagGaussian
-    from nwb_latents.schemas.models import NODESAESettings
+    from nwb_latents.schemas.node_sae import NODESAESettings
 
 
 class NODESAE(StitchedModel):
@@ -51,7 +51,7 @@ class NODESAE(StitchedModel):
     Examples
     --------
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.schemas.models import NODESAESettings
+    >>> from nwb_latents.schemas.node_sae import NODESAESettings
     >>> model = NODESAE(NODESAESettings(field_width=8, encoder_dim=5), {"a": 3, "b": 5})
     >>> batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.zeros(2, 6, 5))])
     >>> tuple(model.predict(batch).mean.shape)
@@ -172,7 +172,7 @@ class NODESAE(StitchedModel):
 
         Examples
         --------
-        >>> from nwb_latents.schemas.models import NODESAESettings
+        >>> from nwb_latents.schemas.node_sae import NODESAESettings
         >>> tuple(NODESAE(NODESAESettings(), {"a": 3}).step(torch.zeros(4, 3)).shape)
         (4, 3)
         """

@@ -21,7 +21,7 @@ from nwb_latents.models.parts.rollout import rollout
 
 if TYPE_CHECKING:
     from nwb_latents.models.parts.priors import SequencePrior
-    from nwb_latents.schemas.models import LFADSSettings
+    from nwb_latents.schemas.lfads import LFADSSettings
 
 
 class Noise(NamedTuple):
@@ -78,7 +78,7 @@ class ControlledGenerator(nn.Module):
 
     Examples
     --------
-    >>> from nwb_latents.schemas.models import LFADSSettings
+    >>> from nwb_latents.schemas.lfads import LFADSSettings
     >>> small = LFADSSettings(generator_dim=5, ic_dim=3, factor_dim=4, controller_dim=6, input_dim=2)
     >>> made = ControlledGenerator(small, n_seen=8)(torch.zeros(1, 2, 3), 7, seen=torch.zeros(1, 2, 7, 8))
     >>> tuple(made.factors.shape), tuple(made.inputs.shape)

@@ -9,10 +9,13 @@ the units recorded, and the sense in which the states rotate decides on signs.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Frame(NamedTuple):
@@ -112,3 +115,38 @@ def _slow_axes(z: Tensor) -> Tensor:
     _, slow = torch.linalg.eigh(whiten.T @ (change.T @ change) @ whiten)
     axes: Tensor = torch.linalg.qr(whiten @ slow)[0]
     return axes
+
+
+class Entry(NamedTuple):
+    """What a unit of latent state is read in as.
+
+    Attributes
+    ----------
+    weight, bias
+        Shapes ``(D, P0)`` and ``(P0,)``.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+
+def mean_entry(weights: Mapping[str, Tensor]) -> Entry:
+    """Return how the sessions of a trained model read in their own read-outs, averaged over sessions.
+
+    Parameters
+    ----------
+    weights
+        State dict of an `MDSSM` with a Gaussian likelihood.
+    """
+
+    def blocks(name: str) -> list[Tensor]:
+        return [value for key, value in weights.items() if key.startswith(f"{name}.blocks.")]
+
+    maps, biases = [], []
+    for w, b, c, d in zip(
+        blocks("read_in.weight"), blocks("read_in.bias"), blocks("read_out.weight"), blocks("read_out.bias"),
+        strict=True,
+    ):  # fmt: skip
+        maps.append(torch.einsum("snd,snh->sdh", c[:, :, 0], w))
+        biases.append(b + torch.einsum("sn,snh->sh", d[:, :, 0], w))
+    return Entry(torch.cat(maps).mean(0), torch.cat(biases).mean(0))

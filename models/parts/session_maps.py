@@ -20,7 +20,7 @@ from nwb_latents.models.parts.per_session import PerSession
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nwb_latents.schemas.models import ReadInSettings
+    from nwb_latents.schemas.mdssm import ReadInSettings
 
 
 class SessionNames:
@@ -74,7 +74,7 @@ class ReadIn(nn.Module):
 
     Examples
     --------
-    >>> from nwb_latents.schemas.models import ReadInSettings
+    >>> from nwb_latents.schemas.mdssm import ReadInSettings
     >>> read_in = ReadIn([3, 5], ReadInSettings(hidden=8, width=4))
     >>> tuple(read_in(torch.zeros(1, 2, 6, 3), torch.tensor([0])).shape)
     (1, 2, 6, 4)

@@ -20,13 +20,17 @@ def models(
     """List the models: what each is, where it was published, its main settings."""
     from nwb_latents.pipeline.cli.options import settings_text
     from nwb_latents.schemas.events import ModelEvent
-    from nwb_latents.schemas.models import MODELS
+    from nwb_latents.schemas.models import known_models, model_settings
+    from nwb_latents.schemas.registry import UnknownPartError
 
-    if name is not None and name not in MODELS:
-        raise UsageError(f"models: expected one of {', '.join(MODELS)}, found {name!r}.")
+    if name is not None:
+        try:
+            model_settings(name)
+        except UnknownPartError as error:
+            raise UsageError(f"models: {error}") from error
     with Output(json_lines=json_lines) as out:
         rows = []
-        for key, kind in MODELS.items():
+        for key, kind in known_models().items():
             summary = (kind.__doc__ or "").strip().splitlines()[0]
             main = {one: kind.model_fields[one].default for one in kind.main_settings}
             rows.append([key, summary, kind.paper, ", ".join(f"{k} {v}" for k, v in main.items())])

@@ -189,18 +189,19 @@ def _wrap(text: str, width: int) -> list[str]:
 def _rows(schema: Any, prefix: str) -> list[tuple[str, str, str]]:
     from pydantic import BaseModel
 
+    from nwb_latents.schemas.models import ModelSettings, known_models
+
     rows: list[tuple[str, str, str]] = []
     for name, field in schema.model_fields.items():
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            rows += _rows(kind, f"{prefix}{name}.")
-            continue
-        if isinstance(field.discriminator, str):
-            for member in get_args(kind):
-                which = member.model_fields[field.discriminator].default
+        if kind is ModelSettings:
+            for which, member in known_models().items():
                 rows += [
                     (key, value, f"{which}: {text}") for key, value, text in _rows(member, f"{prefix}{name}.")
                 ]
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            rows += _rows(kind, f"{prefix}{name}.")
             continue
         default = field.get_default(call_default_factory=True)
         shown = list(default) if isinstance(default, tuple) else default

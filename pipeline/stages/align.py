@@ -178,6 +178,8 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, repo
         close = difflib.get_close_matches(name, catalog.runs, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(f"No run is called {name}.{hint} Complete runs in the catalog: {known}.")
+    from nwb_latents.models.interface import Aligns  # noqa: PLC0415
+    from nwb_latents.models.registry import models_that  # noqa: PLC0415
     from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
@@ -191,12 +193,14 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, repo
             f"Run {name} is a baseline trained on a few trials of one session. Align the run it was compared "
             "with, or another that was trained on several sessions."
         )
+    able = f"Models that can be aligned: {', '.join(models_that(Aligns)) or 'none'}."
+    if not isinstance(trained.model, Aligns):
+        model = config.settings.model.name
+        raise SettingsError(f"Run {name}: the model {model} cannot be aligned to further sessions. {able}")
     try:
         trained.model.alignable_parameters(tuple(config.sessions))
     except ValueError as error:
-        raise SettingsError(
-            f"Run {name}: {error}. Models that can be aligned: {', '.join(_alignable()) or 'none'}."
-        ) from error
+        raise SettingsError(f"Run {name}: {error}. {able}") from error
     digest = hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
     means = _condition_means(catalog_path, catalog, config, trained, report) if start == "conditions" else {}
     return _Parent(entry, config, read_weights(run_dir / BEST), digest, means)
@@ -223,12 +227,6 @@ def _condition_means(
         session: read_trials(store_path(catalog_path, store)).load() for session, store in same.items()
     }
     return condition_means(trained, datasets)
-
-
-def _alignable() -> list[str]:
-    from nwb_latents.models.registry import alignable_models  # noqa: PLC0415
-
-    return alignable_models()
 
 
 def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> None:

@@ -340,7 +340,12 @@ def prepare_run(run_dir: Path, begun: RunConfig, *, resume: bool, force: bool) -
             return done
         (run_dir / ENTRY).unlink(missing_ok=True)
     created = config.created if config is not None else begun.created
-    write_config(run_dir, begun.model_copy(update={"packages": package_versions(), "created": created}))
+    write_config(
+        run_dir,
+        begun.model_copy(
+            update={"packages": package_versions(begun.settings.model.name), "created": created}
+        ),
+    )
     return None
 
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.schemas.models import ModelSettings, known_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -264,11 +265,6 @@ def describe_fault(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
         return f"{key}: unknown key, found {_short(found)}; {hint}"
     if fault["type"] == "missing":
         return f"{key}: expected a value, found none"
-    if fault["type"] == "union_tag_invalid":
-        asked = fault["ctx"]
-        key = f"{key}.{asked['discriminator'].strip(chr(39))}"
-        tags = asked["expected_tags"]
-        return f"{key}: expected one of {tags}, found {asked['tag']!r}{_near(asked['tag'], tags)}"
     if fault["type"] == "literal_error":
         choices = fault["ctx"]["expected"]
         return f"{key}: expected {choices}, found {_short(found)}{_near(found, choices)}"
@@ -285,7 +281,7 @@ def _near(found: object, choices: str) -> str:
 
 
 def _without_tags(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """Return the keys as they are written: pydantic puts the name of a union's member behind its key."""
+    """Return the keys as they are written: the name of a model stands behind ``model`` in a fault."""
     return [part for k, part in enumerate(location) if not _members(schema, location[:k]).get(part)]
 
 
@@ -313,14 +309,12 @@ def _at(schema: type[BaseModel], location: Sequence[str]) -> type[BaseModel] | N
 
 
 def _members(schema: type[BaseModel], location: Sequence[str]) -> dict[str, type[BaseModel]]:
-    """Return the members of the union told apart by name that a location is, by that name."""
+    """Return the classes of which a location is one, by their name; none where it is of one class."""
     if not location:
         return {}
     holder = _at(schema, location[:-1])
     field = holder.model_fields.get(location[-1]) if holder else None
-    if field is None or not isinstance(field.discriminator, str):
-        return {}
-    return {str(m.model_fields[field.discriminator].default): m for m in _models_in(field.annotation)}
+    return {} if field is None or field.annotation is not ModelSettings else {**known_models()}
 
 
 def _models_in(kind: Any) -> list[type[BaseModel]]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.models.interface import Aligns
+from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.schemas.training import OptimiserSettings
@@ -105,9 +107,7 @@ def few_shot_settings(parent: TrainSettings, settings: AlignSettings, *, from_sc
     7
     """
     steps = settings.scratch if from_scratch else settings
-    model = parent.model
-    if model.name == "mdssm":
-        model = model.model_copy(update={"mask_probability": settings.mask_probability})
+    model = parent.model.aligned(mask_probability=settings.mask_probability)
     batch = parent.batch.model_copy(update={"trials_per_session": settings.trials_per_step})
     return parent.model_copy(
         update={
@@ -151,6 +151,11 @@ def aligned_model(
         If a model of this name cannot be aligned.
     """
     model = built_model(settings.model, units, seed=settings.seed)
+    if not isinstance(model, Aligns):
+        raise SettingsError(
+            f"the model {settings.model.name} cannot be aligned to further sessions. Choose a run of "
+            f"{' or '.join(models_that(Aligns))}."
+        )
     try:
         trainable = model.alignable_parameters(tuple(units))
         # A run in double precision is taken over with all its bits.

@@ -1,4 +1,4 @@
-"""Codes of trials, and trials of codes, of a trained diffusion run; rates in hertz."""
+"""Codes of trials, and trials of codes, of a run whose model has them; rates in hertz."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nwb_latents.models.families.gnocchi import GNOCCHI
+from nwb_latents.models.interface import MakesTrialsOfCodes
 from nwb_latents.models.randomness import derived_generator
+from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.training.inference import CHUNK_TRIALS
 
@@ -25,7 +26,7 @@ def infer_codes(run: TrainedRun, session: str, dataset: xr.Dataset) -> NDArray[n
     Parameters
     ----------
     run
-        A run of gnocchi.
+        A run of a model with codes of trials (gnocchi).
     session
         Session id; one the model was trained on.
     dataset
@@ -41,7 +42,7 @@ def infer_codes(run: TrainedRun, session: str, dataset: xr.Dataset) -> NDArray[n
     DataError
         If the run is of another model, or as in `TrainedRun.reconstruct`.
     """
-    _diffusion(run)
+    _of_codes(run)
     states: NDArray[np.float32] = run.states(session, dataset)[:, 0]
     return states
 
@@ -54,7 +55,7 @@ def generate_trials(
     Parameters
     ----------
     run
-        A run of gnocchi.
+        A run of a model with codes of trials (gnocchi).
     session
         Session whose units the rates are of.
     codes
@@ -77,20 +78,20 @@ def generate_trials(
     DataError
         If the run is of another model or does not know the session, or the codes do not fit.
     """
-    model = _diffusion(run)
+    model = _of_codes(run)
     if session not in run.scalings:
         raise DataError(
             f"Run {run.name} was not trained on {session}; it knows {', '.join(run.sessions)}. "
             "Choose one of these."
         )
     given = np.asarray(codes, dtype=np.float64)
-    L = model.settings.code_dim
+    L = model.code_size()
     if given.ndim != 2 or given.shape[1] != L or not np.isfinite(given).all() or n_bins < 1:
         raise DataError(
             f"Run {run.name}: cannot make {n_bins} bins of codes of shape {given.shape}; expected at least 1 "
             f"bin and finite codes of shape (trial, {L})."
         )
-    n_units, kind = len(run.scalings[session].units), next(model.parameters()).dtype
+    n_units, kind = len(run.scalings[session].units), next(run.model.parameters()).dtype
     source = derived_generator(seed, "generate", session)
     noises = torch.randn(n_samples, n_bins, n_units, generator=source).to(run.device, kind)
     parts = []
@@ -105,10 +106,10 @@ def generate_trials(
     return run.scalings[session].to_hz(stacked)
 
 
-def _diffusion(run: TrainedRun) -> GNOCCHI:
-    if not isinstance(run.model, GNOCCHI):
+def _of_codes(run: TrainedRun) -> MakesTrialsOfCodes:
+    if not isinstance(run.model, MakesTrialsOfCodes):
         raise DataError(
             f"Run {run.name}: the model {run.settings.model.name} has no code of a trial. "
-            "Choose a run of gnocchi."
+            f"Choose a run of {' or '.join(models_that(MakesTrialsOfCodes))}."
         )
     return run.model

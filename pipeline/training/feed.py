@@ -16,7 +16,6 @@ import torch
 from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.task import heldout_units
-from nwb_latents.schemas.models import SCALED_LIKELIHOODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -276,7 +275,7 @@ def unscaled(dataset: xr.Dataset, settings: TrainSettings) -> Scaling:
         scale=np.ones(n_units, np.float32),
         units=dataset["unit"].values.astype(np.int64),
         bin_size_s=float(dataset.attrs["bin_size_s"]),
-        scaled_target=settings.model.likelihood in SCALED_LIKELIHOODS,
+        scaled_target=settings.model.scales_target,
     )
 
 

@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from nwb_latents.models.batching.tensors import TrialTensors, pack
-from nwb_latents.models.families.mdssm import MDSSM
-from nwb_latents.models.parts.conditioning import Shared
+from nwb_latents.models.interface import RunsFree
 from nwb_latents.models.parts.distributions import DiagGaussian
-from nwb_latents.models.parts.generation import generate
 from nwb_latents.models.randomness import derived_generator
+from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.device import resolve_device
@@ -224,13 +223,12 @@ class TrainedRun:
     @property
     def embedding_dim(self) -> int:
         """Dimension of the embedding; 0 where it changes nothing, because the dynamics are shared."""
-        model = self._generative()
-        return 0 if isinstance(model.conditioner, Shared) else int(model.settings.embedding_dim)
+        return self._generative().embedding_size()
 
     @property
     def latent_dim(self) -> int:
         """Dimension of the latent state."""
-        return int(self._generative().settings.latent_dim)
+        return self._generative().state_size()
 
     def states(self, session: str, dataset: xr.Dataset) -> NDArray[np.float32]:
         """Return the posterior means of the latent states of whole trials.
@@ -295,20 +293,19 @@ class TrainedRun:
                 f"Run {self.name}: cannot roll {n_bins} bins out of states of shape {start.shape}; expected "
                 f"at least 1 bin and the shape (start, {self.latent_dim})."
             )
-        expected = int(model.settings.embedding_dim)
-        if self.embedding_dim == 0:
-            given = np.zeros((len(given), expected))
+        expected = model.embedding_size()
+        if not expected:
+            given = np.zeros((len(given), 0))
         if given.shape[1:] != (expected,):
             raise DataError(
                 f"Run {self.name}: embeddings have shape {given.shape}; expected (embedding, {expected})."
             )
         n_units = len(self.scalings[session].units)
-        parameter = next(model.parameters())
+        parameter = next(self.model.parameters())
         with torch.inference_mode():
             states = torch.as_tensor(start, dtype=parameter.dtype, device=self.device)
             e = torch.as_tensor(given, dtype=parameter.dtype, device=self.device)
-            output = generate(
-                model,
+            output = model.run_free(
                 [session] * len(e),
                 states.expand(len(e), -1, -1),
                 n_bins=n_bins,
@@ -341,11 +338,11 @@ class TrainedRun:
         latents, _ = self.roll_out(self.sessions[0], states, n_bins=2, embeddings=np.atleast_2d(embedding))
         return latents[0, :, 1]
 
-    def _generative(self) -> MDSSM:
-        if not isinstance(self.model, MDSSM):
+    def _generative(self) -> RunsFree:
+        if not isinstance(self.model, RunsFree):
             raise DataError(
                 f"Run {self.name}: the model {self.settings.model.name} has no dynamics that run by "
-                "themselves. Choose a run of mdssm."
+                f"themselves. Choose a run of {' or '.join(models_that(RunsFree))}."
             )
         return self.model
 

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from nwb_latents.models.parts.distributions import MIN_VARIANCE
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import LFADSReadInSettings, LFADSSettings
+from nwb_latents.schemas.lfads import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

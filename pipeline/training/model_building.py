@@ -1,4 +1,4 @@
-"""Building a model where packages it needs may not be installed."""
+"""Building a model whose packages, or whose own distribution, may not be as they should."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.schemas.registry import BrokenPartError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +21,11 @@ def built_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
     Raises
     ------
     MachineError
-        If its settings need a package that is not installed.
+        If its settings need a package that is not installed, or the distribution it comes from is broken.
 
     Examples
     --------
-    >>> from nwb_latents.schemas.models import NODESAESettings
+    >>> from nwb_latents.schemas.node_sae import NODESAESettings
     >>> type(built_model(NODESAESettings(), {"a": 3}, seed=0)).__name__
     'NODESAE'
     """
@@ -32,3 +33,5 @@ def built_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
         return build_model(settings, units, seed=seed)
     except ModuleNotFoundError as error:
         raise MachineError(f"model {settings.name}: {error}") from error
+    except BrokenPartError as error:
+        raise MachineError(str(error)) from error

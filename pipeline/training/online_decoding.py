@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nwb_latents.models.families.ndt import NDT
-from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
+from nwb_latents.models.interface import Streams
+from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of
 from nwb_latents.pipeline.evaluation.decoding.history import History
@@ -51,7 +51,7 @@ class StreamingDecoder:
     Parameters
     ----------
     run
-        A run of the model ndt with ``context_forward: 0``, trained on spike counts.
+        A run of a model that gives rates bin by bin (ndt with ``context_forward: 0``), trained on counts.
     session
         One of its sessions.
     velocity
@@ -65,8 +65,8 @@ class StreamingDecoder:
     Raises
     ------
     DataError
-        If the run is of another model, is not causal, was trained on smoothed rates, does not know the
-        session, or was trained with hidden units and `hidden` is not given.
+        If the model of the run cannot do this or is not causal, or the run was trained on smoothed rates,
+        does not know the session, or was trained with hidden units and `hidden` is not given.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class StreamingDecoder:
         hidden: ArrayLike | None = None,
     ) -> None:
         model = run.model
-        if not isinstance(model, NDT) or model.settings.context_forward != 0:
+        if not isinstance(model, Streams):
             raise DataError(
-                f"Run {run.name}: a stream needs a causal model. Train one with `pipeline run train --model "
-                "ndt --set model.context_forward=0`."
+                f"Run {run.name}: the model {run.settings.model.name} cannot give the rates of a bin before "
+                f"it has seen those after it. Choose a run of {' or '.join(models_that(Streams))}."
             )
         if run.settings.signal != "counts":
             raise DataError(
@@ -105,7 +105,10 @@ class StreamingDecoder:
         self._shown = np.ones(len(self._scaling.units), bool)
         if hidden is not None:
             self._shown &= ~np.asarray(hidden, bool)
-        self._stream = RateStream(SessionRates(model, session).cpu())
+        try:
+            self._stream = model.stream(session)
+        except ValueError as error:
+            raise DataError(f"Run {run.name}: a stream needs a causal model: {error}.") from error
         self._dtype = next(model.parameters()).dtype
 
     def reset(self) -> None:

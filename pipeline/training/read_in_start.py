@@ -13,9 +13,7 @@ import numpy as np
 import torch
 
 from nwb_latents.models.batching.tensors import pack
-from nwb_latents.models.families.mdssm import MDSSM, mean_entry
-from nwb_latents.models.losses.likelihoods import Gaussian
-from nwb_latents.models.parts.distributions import inverse_positive
+from nwb_latents.models.interface import StartsFromConditions, StartsInFrames
 from nwb_latents.models.parts.principal_frame import principal_frame
 from nwb_latents.models.parts.principal_regression import ridge_weights
 from nwb_latents.pipeline.training.feed import session_tensors
@@ -57,15 +55,13 @@ def condition_means(run: TrainedRun, datasets: Mapping[str, xr.Dataset]) -> dict
     """
     found: dict[str, list[Tensor]] = {}
     model = run.model
-    if not isinstance(model, MDSSM):
+    if not isinstance(model, StartsFromConditions):
         return {}
     for session, dataset in datasets.items():
         train = dataset.isel(trial=np.flatnonzero(dataset["split"].values.astype(str) == "train"))
         tensors = session_tensors(session, train, run.scalings[session], run.settings)
-        row = model.names.index([session])
         with torch.no_grad():
-            y = tensors.y.nan_to_num()
-            hidden = y @ model.read_in.weight(row, y.shape[2])[0] + model.read_in.bias(row)[0]
+            hidden = model.read_in_alone(session, tensors.y.nan_to_num())
         labels = train["condition"].values.astype(str)
         for condition in np.unique(labels):
             found.setdefault(str(condition), []).append(hidden[torch.from_numpy(labels == condition)].mean(0))
@@ -91,11 +87,11 @@ def start_in_frames(
     done
         False where the maps start at random.
     """
-    if not isinstance(model, MDSSM) or model.settings.start != "principal":
+    dim = model.frame_dim() if isinstance(model, StartsInFrames) else None
+    if not isinstance(model, StartsInFrames) or dim is None:
         return False
-    dim = model.settings.latent_dim
     frames = {name: principal_frame(feed.train.y, dim) for name, feed in feeds.items()}
-    model.start_at(frames, None if pretrained is None else mean_entry(pretrained))
+    model.start_in_frames(frames, pretrained=pretrained)
     return True
 
 
@@ -121,32 +117,32 @@ def start_by_conditions(
         False, and the model as it was, where no trial is of a known condition.
     """
     known = [row for row, condition in enumerate(conditions) if condition in means]
-    if not known or not isinstance(model, MDSSM):
+    if not known or not isinstance(model, StartsFromConditions):
         return False
     y = feed.train.y[known].nan_to_num()
     x = y.reshape(-1, y.shape[2]).double()
     wanted = torch.stack([means[conditions[row]] for row in known]).reshape(len(x), -1).double()
     weight, bias = _ridge(x, wanted, RIDGE)
-    dtype = model.read_in.weight.blocks[0].dtype
-    model.read_in.weight.set_row(0, weight.to(dtype))
-    model.read_in.bias.set_row(0, bias.to(dtype))
-    if model.settings.likelihood == "gaussian":
-        _start_read_out(model, feed, dtype)
+    session = feed.train.session
+    model.set_read_in(session, weight, bias)
+    if model.reads_out_values():
+        model.set_read_out(session, *_read_out(_states(model, feed), feed.train.scored))
     return True
 
 
-def _start_read_out(model: MDSSM, feed: SessionFeed, dtype: torch.dtype) -> None:
-    batch = pack([feed.train]).to("cpu", dtype)
+def _states(model: Model, feed: SessionFeed) -> Tensor:
+    """Return the states of the training trials, one after the other. Shape ``(sample, D)``."""
+    batch = pack([feed.train]).to("cpu", next(model.parameters()).dtype)
     with torch.no_grad():
-        z = model.predict(batch).latents[0].reshape(-1, model.settings.latent_dim).double()
-    target = feed.train.scored.nan_to_num().reshape(len(z), -1).double()
+        return model.predict(batch).latents[0].flatten(0, 1).double()
+
+
+def _read_out(z: Tensor, scored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return weight, bias and left-over variance of the read-out of states."""
+    target = scored.nan_to_num().reshape(len(z), -1).double()
     weight, bias = _ridge(z, target, READ_OUT_RIDGE * float(z.var(0).mean()))
     left = (target - z @ weight - bias).square().mean(0).clamp_min(LEAST_VARIANCE)
-    model.read_out.weight.set_row(0, weight.T[:, None].to(dtype))
-    model.read_out.bias.set_row(0, bias[:, None].to(dtype))
-    if isinstance(model.likelihood, Gaussian):
-        raw = torch.tensor([inverse_positive(float(value)) for value in left], dtype=dtype)
-        model.likelihood.raw_variance.set_row(0, raw)
+    return weight, bias, left
 
 
 def _ridge(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:

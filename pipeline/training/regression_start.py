@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.models.families.lfads import LFADS
+from nwb_latents.models.interface import StartsByRegression
 from nwb_latents.models.parts.principal_regression import principal_regression
 from nwb_latents.pipeline.errors import DataError
 
@@ -48,7 +48,8 @@ def start_by_regression(
     DataError
         If the sessions have no condition in common, or not enough units and bins.
     """
-    if not isinstance(model, LFADS) or model.settings.read_in.start != "pcr":
+    width = model.regressed_width() if isinstance(model, StartsByRegression) else None
+    if not isinstance(model, StartsByRegression) or width is None:
         return False
     means = {name: _condition_means(feed, datasets[name]) for name, feed in feeds.items()}
     shared = sorted(set.intersection(*(set(found) for found in means.values())))
@@ -59,7 +60,7 @@ def start_by_regression(
         )
     stacked = {name: torch.cat([found[c] for c in shared]) for name, found in means.items()}
     try:
-        maps = principal_regression(stacked, model.settings.read_in.hidden)
+        maps = principal_regression(stacked, width)
     except ValueError as error:
         raise DataError(f"model.read_in.start: pcr: {error}. Lower model.read_in.hidden.") from error
     model.start_maps(maps)

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
+from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_text
 from nwb_latents.pipeline.stores.lenient import read_record, record_of
 from nwb_latents.pipeline.stores.settings import read_yaml
 from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.registry import MODELS
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -34,16 +37,21 @@ TRAIN_AGAIN = "Train the run again with --force."
 PACKAGES = ("nwb-latents", "torch", "lightning-fabric", "numpy", "safetensors")
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages a run depends on.
+def package_versions(model: str) -> dict[str, str]:
+    """Return the versions of the packages a run depends on, with that of the distribution of its model.
+
+    Parameters
+    ----------
+    model
+        Name of the model.
 
     Examples
     --------
-    >>> "torch" in package_versions()
+    >>> "torch" in package_versions("mdssm")
     True
     """
     found = {}
-    for name in PACKAGES:
+    for name in dict.fromkeys([*PACKAGES, *MODELS.distributions(model)]):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -63,11 +71,32 @@ def read_config(run_dir: Path) -> RunConfig | None:
     ------
     DataError
         If the file does not fit.
+    MachineError
+        If the model of the run is not installed; the message names the distribution it came from.
     """
     path = run_dir / CONFIG
     if not path.exists():
         return None
-    return record_of(RunConfig, read_yaml(path), where=str(path), remedy=TRAIN_AGAIN)
+    content = read_yaml(path)
+    _require_model(content, path)
+    return record_of(RunConfig, content, where=str(path), remedy=TRAIN_AGAIN)
+
+
+def _require_model(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse a run of a model there is not, with what is known of where it came from."""
+    settings = content.get("settings")
+    model = settings.get("model") if isinstance(settings, dict) else None
+    name = model.get("name") if isinstance(model, dict) else None
+    if not isinstance(name, str) or name in MODELS:
+        return
+    packages = content.get("packages")
+    others = {k: v for k, v in packages.items() if k not in PACKAGES} if isinstance(packages, dict) else {}
+    origin = " and ".join(f"{package} {number}" for package, number in others.items())
+    raise MachineError(
+        f"{path}: the model {name!r} of this run is not installed. "
+        + (f"It came from {origin}: install that. " if origin else "Install the distribution it came from. ")
+        + f"Installed are: {', '.join(MODELS)}."
+    )
 
 
 def write_entry(run_dir: Path, entry: RunEntry) -> None:

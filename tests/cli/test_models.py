@@ -2,17 +2,17 @@
 
 import json
 
-from nwb_latents.schemas.models import MODELS
+from nwb_latents.schemas.models import known_models
 
 
 def test_models_are_listed_with_what_one_looks_at_first(pipeline_command):
     result = pipeline_command("models", "--json")
     events = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [event["model"] for event in events] == list(MODELS)
+    assert [event["model"] for event in events] == list(known_models())
     for event in events:
         assert event["summary"]
         assert event["paper"]
-        defaults = MODELS[event["model"]].model_fields
+        defaults = known_models()[event["model"]].model_fields
         assert event["main_settings"] == {name: defaults[name].default for name in event["main_settings"]}
 
 
@@ -26,4 +26,4 @@ def test_a_model_is_shown_with_all_its_settings(pipeline_command):
 def test_a_model_that_is_not_there_is_a_wrong_use(pipeline_command):
     result = pipeline_command("models", "gpfa")
     assert result.returncode == 2
-    assert "expected one of mdssm, lfads" in result.stderr
+    assert "models: no model is called 'gpfa'. There are: gnocchi, hnet, lfads" in result.stderr

@@ -17,7 +17,7 @@ from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.simulate import simulate
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.schemas.catalog import DandisetEntry
-from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.training import BatchSettings, TrainSettings

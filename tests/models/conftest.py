@@ -10,7 +10,7 @@ import torch
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.families.mdssm import MDSSM
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

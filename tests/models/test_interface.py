@@ -37,7 +37,7 @@ from nwb_latents.models.parts.recurrent import GRUParameters, gru_step
 from nwb_latents.models.parts.rollout import rollout
 from nwb_latents.models.parts.session_maps import ReadIn, ReadOut, SessionNames
 from nwb_latents.models.parts.weight_changes import FiLM, apply_linear
-from nwb_latents.schemas.models import ReadInSettings
+from nwb_latents.schemas.mdssm import ReadInSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

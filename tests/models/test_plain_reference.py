@@ -11,7 +11,8 @@ from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import LFADSSettings, MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.lfads import LFADSSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 UNITS = {"a": 5, "b": 9, "c": 7}

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nwb_latents.models.families.mdssm import MDSSM, mean_entry
-from nwb_latents.models.interface import Model
+from nwb_latents.models.parts.principal_frame import mean_entry
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
 from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
@@ -24,7 +23,7 @@ from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.run_files import read_config
 from nwb_latents.schemas.align import AlignOptimiserSettings, AlignSettings, ScratchSettings
 from nwb_latents.schemas.decoding import DecodeSettings
-from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.training import BatchSettings, TrainSettings
 
@@ -330,12 +329,6 @@ def test_a_store_of_another_recipe_is_refused_with_both_shapes(
     enter_recording(catalog, as_recording(make_reaches()), coarse, subject="D")
     with pytest.raises(DataError, match=r"14 bins of 0.05 s; run mine .* 36 bins of 0.02 s"):
         align(catalog, settings(), run="mine", sessions=["sub-D*"], trials=[2])
-
-
-def test_a_model_that_cannot_be_aligned_is_refused_with_those_that_can(catalog, monkeypatch):
-    monkeypatch.setattr(MDSSM, "alignable_parameters", Model.alignable_parameters)
-    with pytest.raises(SettingsError, match=r"MDSSM cannot be aligned .* can be aligned: lfads"):
-        align(catalog, settings(), run="mine", sessions=[NEW], trials=[2])
 
 
 def test_a_baseline_is_no_parent_and_an_alignment_is_not_trained_on(catalog):

@@ -22,7 +22,7 @@ from nwb_latents.schemas.align import AlignSettings, ScratchSettings
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
-from nwb_latents.schemas.models import MODELS
+from nwb_latents.schemas.registry import MODELS
 from nwb_latents.schemas.training import TrainSettings
 
 KNOWN, NEW = ("sub-A_ses-CO-1", "sub-B_ses-CO-1"), "sub-C_ses-CO-1"
@@ -53,7 +53,7 @@ def settings_of(name, max_steps, **more):
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", list(MODELS))
 def test_a_model_goes_through_all_stages(name, catalog):
     hidden = {"co_smoothing": True, "heldout_fraction": 0.3}
     entry = train(catalog, settings_of(name, 4, **hidden), sessions=KNOWN, run_name="mine")
@@ -86,7 +86,7 @@ def test_a_model_goes_through_all_stages(name, catalog):
     assert (aligned.model, aligned.sessions) == (name, (NEW,))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", list(MODELS))
 def test_a_training_that_was_stopped_ends_where_one_that_was_not_does(name, catalog, monkeypatch):
     whole = train(catalog, settings_of(name, 6), sessions=KNOWN, run_name="whole")
     steps_taken = []

@@ -22,7 +22,7 @@ from nwb_latents.pipeline.training.training_start import training_trials
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.export import LfadsExport
 from nwb_latents.schemas.imports import LfadsH5Import
-from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.training import TrainSettings
 

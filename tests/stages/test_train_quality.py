@@ -7,7 +7,7 @@ import pytest
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.schemas.models import MDSSMSettings, ReadInSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.quality import QualityFilter
 from nwb_latents.schemas.training import BatchSettings, TrainSettings
 

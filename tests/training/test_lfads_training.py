@@ -17,8 +17,8 @@ from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.loop import FitResult, fit
 from nwb_latents.pipeline.training.run_files import BEST, LAST
+from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.masks import MaskSettings
-from nwb_latents.schemas.models import LFADSSettings
 from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:

@@ -91,7 +91,10 @@ def test_what_is_written_down_is_read_back_equal() -> None:
             ["default_space=false", "space.optimiser.lr={low: 1e-4, high: 1e-3, start: 1e-3}"],
             "all .* the same",
         ),
-        (["train.model.name=foo"], r"train\.model\.name: expected one of 'mdssm', 'lfads', .*found 'foo'"),
+        (
+            ["train.model.name=foo"],
+            r"train\.model\.name: no model is called 'foo'. There are: gnocchi",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_refused(words: list[str], says: str) -> None:

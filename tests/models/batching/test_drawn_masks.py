@@ -14,8 +14,9 @@ from nwb_latents.models.batching.masks import compose, observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.interface import Model, total_loss
 from nwb_latents.models.registry import build_model
+from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.masks import MaskSettings
-from nwb_latents.schemas.models import LFADSSettings, MDSSMSettings
+from nwb_latents.schemas.mdssm import MDSSMSettings
 
 if TYPE_CHECKING:
     from nwb_latents.models.batching.masks import View

@@ -13,7 +13,7 @@ from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.families.gnocchi import GNOCCHI
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import GNOCCHISettings
+from nwb_latents.schemas.gnocchi import GNOCCHISettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

@@ -13,7 +13,7 @@ from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.families.hnet import EMBEDDING_GAIN, HNET
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import HNETSettings
+from nwb_latents.schemas.hnet import HNETSettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

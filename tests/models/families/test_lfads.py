@@ -15,7 +15,7 @@ from nwb_latents.models.interface import total_loss
 from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.models.parts.priors import AR1, EachBin, PriorContext, StudentT
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.lfads import LFADSSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,7 +14,7 @@ from nwb_latents.models.families.ndt import NDT
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.losses.schedules import linear_ramp
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import NDTSettings
+from nwb_latents.schemas.ndt import NDTSettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

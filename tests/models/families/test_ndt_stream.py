@@ -9,7 +9,7 @@ from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.families.ndt import NDT
 from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import NDTSettings
+from nwb_latents.schemas.ndt import NDTSettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 15

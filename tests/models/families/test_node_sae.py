@@ -19,7 +19,7 @@ from nwb_latents.models.parts.rollout import rollout
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.training.model_building import built_model
-from nwb_latents.schemas.models import NODESAESettings
+from nwb_latents.schemas.node_sae import NODESAESettings
 
 UNITS = {"a": 5, "b": 3}
 N_BINS = 9

@@ -18,7 +18,7 @@ from nwb_latents.models.parts.controlled import ControlledGenerator, Noise
 from nwb_latents.models.parts.encoders import GRUEncoder, encode_together
 from nwb_latents.models.parts.recurrent import GRUParameters, gru_sequence
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.lfads import LFADSSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ from nwb_latents.models.parts.controlled import ControlledGenerator, Noise
 from nwb_latents.models.parts.dynamics import GRUCell
 from nwb_latents.models.parts.encoders import GRUEncoder, encode_together
 from nwb_latents.models.parts.rollout import rollout
-from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.lfads import LFADSSettings
 
 N_BINS, N_SEEN = 6, 3
 SMALL = {

@@ -7,10 +7,10 @@ import torch
 
 from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
-from nwb_latents.models.families.mdssm import MDSSM, mean_entry
+from nwb_latents.models.families.mdssm import MDSSM
 from nwb_latents.models.interface import total_loss
-from nwb_latents.models.parts.principal_frame import principal_frame
-from nwb_latents.schemas.models import MDSSMSettings
+from nwb_latents.models.parts.principal_frame import mean_entry, principal_frame
+from nwb_latents.schemas.mdssm import MDSSMSettings
 
 N_TRIALS, T = 40, 60
 
