@@ -15,7 +15,7 @@ import pytest
 import nwb_latents as nl
 from nwb_latents.pipeline.api.arguments import settings_of
 from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
-from nwb_latents.schemas.models import LFADSSettings
+from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.training import TrainSettings
 
 HEAVY = {"torch", "zarr", "xarray", "numpy", "pandas", "scipy", "pydantic", "yaml", "distributed"}

@@ -148,9 +148,7 @@ def test_what_it_cannot_do_is_refused_with_the_models_that_can(flat, catalog):
     with pytest.raises(SettingsError, match=r"flat cannot be aligned .*aligned: gnocchi, hnet, lfads"):
         align(catalog, AlignSettings(), run="flat", sessions=["sub-B*"], trials=[2])
     run = load_run(catalog.parent / entry.path, device="cpu")
-    with pytest.raises(
-        DataError, match=r"flat has no dynamics .*Choose a run of mdssm"
-    ):
+    with pytest.raises(DataError, match=r"flat has no dynamics .*Choose a run of mdssm"):
         run.step(np.zeros((1, 2)), np.zeros(2))
     with pytest.raises(DataError, match=r"flat cannot give the rates .* Choose a run of ndt"):
         StreamingDecoder(run, entry.sessions[0])
