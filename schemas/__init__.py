@@ -75,7 +75,7 @@ def schema_class(name: str) -> type[Frozen]:
 
     exporter = name.removeprefix(_EXPORT)
     if name not in SCHEMAS and exporter != name and exporter in EXPORTERS:
-        of_exporter: type[Frozen] = EXPORTERS.load(exporter).settings
+        of_exporter: type[Frozen] = EXPORTERS.load(exporter).settings_type
         return of_exporter
     if name not in SCHEMAS:
         from nwb_latents.schemas.models import model_settings  # noqa: PLC0415 - looks at the installed ones

@@ -104,7 +104,7 @@ def _command(name: str) -> Any:
             exporter = exporter_named(name)
         except BrokenPartError as error:
             raise MachineError(str(error)) from error
-        chosen = settings_from(exporter.settings, file=config, words=settings or ())
+        chosen = settings_from(exporter.settings_type, file=config, words=settings or ())
         with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as say:
             try:
                 done = stage(

@@ -52,11 +52,15 @@ FromOption = Annotated[
 ]
 RatesOption = Annotated[
     bool | None,
-    typer.Option("--rates/--no-rates", help="Give the rates of the units, Hz.", show_default="rates"),
+    typer.Option(
+        "--rates/--no-rates", help="Give the rates of the units, Hz; default: yes.", show_default=False
+    ),
 ]
 VelocityOption = Annotated[
     bool | None,
-    typer.Option("--velocity/--no-velocity", help="Give the hand velocity, cm/s.", show_default="velocity"),
+    typer.Option(
+        "--velocity/--no-velocity", help="Give the hand velocity, cm/s; default: yes.", show_default=False
+    ),
 ]
 OneDecoderOption = Annotated[
     str | None, typer.Option("--decoder", help="Decoder of the velocity; default: ridge.", metavar="NAME")

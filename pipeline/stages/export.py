@@ -155,10 +155,10 @@ def _exporter(name: str, settings: Frozen | None) -> tuple[Exporter[Frozen], Fro
         raise SettingsError(str(error)) from error
     except BrokenPartError as error:
         raise MachineError(str(error)) from error
-    chosen = exporter.settings() if settings is None else settings
-    if not isinstance(chosen, exporter.settings):
+    chosen = exporter.settings_type() if settings is None else settings
+    if not isinstance(chosen, exporter.settings_type):
         raise SettingsError(
-            f"the exporter {name} takes settings of {exporter.settings.__name__}, found "
+            f"the exporter {name} takes settings of {exporter.settings_type.__name__}, found "
             f"{type(chosen).__name__}. Give it those, or none for its defaults."
         )
     return exporter, chosen

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
+from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
 from nwb_latents.pipeline.stores.catalog import select_sessions
 from nwb_latents.schemas.events import ProgressEvent, RunEvent, SessionEvent
 
@@ -201,21 +201,22 @@ def each_session(
 def load_runs(
     catalog_path: Path, runs: Sequence[RunEntry], *, device: Device, failures: Failures
 ) -> dict[str, TrainedRun]:
-    """Load every run; one that cannot be read is a failure of that run.
+    """Load every run; one that cannot be read, or whose model is not installed, is a failure of that run.
 
     Raises
     ------
     MachineError
         If the device is not there.
     """
+    from nwb_latents.pipeline.training.device import resolve_device  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
+    if runs:
+        resolve_device(device)
     trained = {}
     for run in runs:
         try:
             trained[run.run] = load_run(catalog_path.parent / run.path, device=device)
-        except MachineError:
-            raise
         except FAILURES as error:
             failures.add(error, event=RunEvent(run=run.run, model=run.model, status="failed"), name=run.run)
     return trained

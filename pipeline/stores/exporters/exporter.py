@@ -38,7 +38,7 @@ class Exporter(ABC, Generic[Settings]):
         What comes after ``pipeline export``; the name of the entry point.
     suffix
         End of the file's name, with its dot.
-    settings
+    settings_type
         Class of the settings; their descriptions are the help text.
     summary
         One sentence for the help.
@@ -53,7 +53,7 @@ class Exporter(ABC, Generic[Settings]):
 
     name: ClassVar[str]
     suffix: ClassVar[str]
-    settings: ClassVar[type[Frozen]]
+    settings_type: ClassVar[type[Frozen]]
     summary: ClassVar[str]
     version: ClassVar[int] = 1
 
@@ -70,7 +70,7 @@ class Exporter(ABC, Generic[Settings]):
         path
             File to write; ends in `suffix`.
         settings
-            Of the class `settings`.
+            Of the class `settings_type`.
 
         Returns
         -------
@@ -177,7 +177,7 @@ def _fault(found: object, name: str) -> str:
     """Say what is wrong with a registered exporter; nothing: empty."""
     if not (isinstance(found, type) and issubclass(found, Exporter)):
         return f"is {found!r}, not a class derived from Exporter"
-    missing = [word for word in ("name", "suffix", "settings", "summary") if not hasattr(found, word)]
+    missing = [word for word in ("name", "suffix", "settings_type", "summary") if not hasattr(found, word)]
     missing += sorted(found.__abstractmethods__)
     if missing:
         return f"does not say its {', '.join(missing)}"
@@ -185,7 +185,7 @@ def _fault(found: object, name: str) -> str:
         return f"calls itself {found.name!r}; class and entry point must have the same name"
     if not found.suffix.startswith(".") or "/" in found.suffix:
         return f"has the suffix {found.suffix!r}; a suffix begins with a dot"
-    return "" if issubclass(found.settings, Frozen) else "has settings that are not derived from Frozen"
+    return "" if issubclass(found.settings_type, Frozen) else "has settings that are not derived from Frozen"
 
 
 def write_export(

@@ -31,7 +31,7 @@ class LfadsExporter(Hdf5Exporter[LfadsExport]):
 
     name = "lfads"
     suffix = ".h5"
-    settings = LfadsExport
+    settings_type = LfadsExport
     summary = "Write HDF5 tensors for lfads-torch: what is encoded and what is reconstructed."
     version = EXPORT_VERSION
 

@@ -34,7 +34,7 @@ class NlbExporter(Hdf5Exporter[NlbExport]):
 
     name = "nlb"
     suffix = ".h5"
-    settings = NlbExport
+    settings_type = NlbExport
     summary = (
         "Write HDF5 tensors of the Neural Latents Benchmark: held-in, held-out, forward, behaviour, PSTHs."
     )

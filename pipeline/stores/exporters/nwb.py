@@ -58,7 +58,7 @@ class NwbExporter(Hdf5Exporter[NwbExport]):
 
     name = "nwb"
     suffix = ".nwb"
-    settings = NwbExport
+    settings_type = NwbExport
     summary = "Write derived NWB files: smoothed rates, counts, kinematics, trials with events and splits."
     version = EXPORT_VERSION
 

@@ -40,7 +40,7 @@ class TableExport(Frozen):
 class TableExporter(Exporter[TableExport]):
     name = "table"
     suffix = ".csv"
-    settings = TableExport
+    settings_type = TableExport
     summary = "Write text tables: mean rate of every unit, Hz."
 
     def write(self, session, path, settings):
@@ -88,7 +88,7 @@ def status(catalog, **words):
 def test_a_second_export_does_nothing_and_other_settings_write_again(lab, catalog):
     assert status(catalog) == "done"
     assert status(catalog) == "skipped"
-    settings = exporter_named("table").settings(digits=5)
+    settings = exporter_named("table").settings_type(digits=5)
     assert status(catalog, settings=settings) == "done"
     assert status(catalog, settings=settings) == "skipped"
     assert status(catalog) == "done"
@@ -121,7 +121,7 @@ def test_what_is_killed_is_never_taken_for_done(lab, catalog, monkeypatch):
 
     monkeypatch.setattr(kind, "write", half)
     with pytest.raises(KeyboardInterrupt):
-        export(catalog, "table", settings=kind.settings(digits=6))
+        export(catalog, "table", settings=kind.settings_type(digits=6))
     assert made.path.read_bytes() == first
     assert sorted(p.name for p in made.path.parent.iterdir()) == [
         made.path.name,
@@ -135,7 +135,7 @@ def test_what_is_killed_is_never_taken_for_done(lab, catalog, monkeypatch):
 
     monkeypatch.setattr(kind, "confirm", stop)
     with pytest.raises(KeyboardInterrupt):
-        export(catalog, "table", settings=kind.settings(digits=6))
+        export(catalog, "table", settings=kind.settings_type(digits=6))
     monkeypatch.setattr(kind, "confirm", Exporter.confirm)
     assert made.path.read_bytes() != first
     assert status(catalog) == "done"
