@@ -12,6 +12,7 @@ from filelock import FileLock
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import add_session, read_catalog
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training import training_start as begin
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.catalog import SessionEntry
@@ -51,7 +52,7 @@ def catalog(tmp_path: Path, datasets: dict[str, xr.Dataset], monkeypatch: pytest
     path = tmp_path / "catalog.yaml"
     for name, dataset in datasets.items():
         _enter(path, name, dataset)
-    monkeypatch.setattr(begin, "read_trials", lambda store: datasets[store.name])
+    monkeypatch.setattr(begin, "open_session", lambda store: session_in_memory(datasets[store.name]))
     return path
 
 
