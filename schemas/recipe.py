@@ -16,7 +16,7 @@ from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.quality import QualitySettings
 
 AlignEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
-OnsetMethod = Literal["auto", "column", "peak_fraction", "accel_half_peak", "threshold"]
+OnsetMethod = Literal["auto", "column", "profile", "peak_fraction", "accel_half_peak", "threshold"]
 
 KINEMATIC_FILTER_BINS = 5
 """Half width in bins of the anti-alias filter of the kinematics (`pipeline.signals.resample`)."""
@@ -27,8 +27,8 @@ class OnsetSettings(Frozen):
 
     method: OnsetMethod = Field(
         "auto",
-        description="One of 'auto' ('column' where the file has onsets, else 'peak_fraction'), 'column', "
-        "'peak_fraction', 'accel_half_peak', 'threshold'.",
+        description="One of 'auto' ('column' where the file has onsets, else 'profile'), 'column', 'profile' "
+        "(where the profile that fits the speed begins), 'peak_fraction', 'accel_half_peak', 'threshold'.",
     )
     fraction: float = Field(
         0.05, gt=0, lt=1, description="Share of the peak speed that counts as moving (peak_fraction)."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.signals.candidates import Candidates
-from nwb_latents.pipeline.signals.onset import Onset, find_onset, speed_of
+from nwb_latents.pipeline.signals.onset import Onset, find_onset, profile_onsets, speed_of
 from nwb_latents.pipeline.signals.resample import differentiate
 
 if TYPE_CHECKING:
@@ -64,10 +64,11 @@ def _table_trials(
     has_column = "move_onset" in table.events and bool(np.isfinite(given).any())
     use_column = recipe.onset.method == "column" or (recipe.onset.method == "auto" and has_column)
 
-    found = [
-        _table_onset(speed, times, recipe.onset, use_column=use_column)
-        for times in zip(start, stop, go, given, strict=True)
-    ]
+    times = list(zip(start, stop, go, given, strict=True))
+    if velocity is not None and not use_column and recipe.onset.method in {"auto", "profile"}:
+        found = _fitted_onsets(velocity, times, recipe.onset)
+    else:
+        found = [_table_onset(speed, each, recipe.onset, use_column=use_column) for each in times]
     peak = np.array([f.peak for f in found])
     direction = np.where(np.isfinite(table.target_dir), table.target_dir, _direction_at(velocity, peak))
     return Candidates(
@@ -91,9 +92,25 @@ def _table_trials(
     )
 
 
+Times = tuple[float, float, float, float]
+"""Start, stop, go cue and stored onset of a trial."""
+
+
+def _fitted_onsets(velocity: Series, trials: list[Times], settings: OnsetSettings) -> list[Onset]:
+    """Return the onset of each trial, by the profiles that fit the session's movements."""
+    windows: dict[int, tuple[float, float, float]] = {}
+    for number, (start, stop, go, _) in enumerate(trials):
+        begin, earliest = (go, go + settings.min_rt_s) if np.isfinite(go) else (start, start)
+        if np.isfinite(begin) and np.isfinite(stop):
+            windows[number] = (begin, earliest, min(stop, begin + settings.max_search_s))
+    made = dict(zip(windows, profile_onsets(velocity, list(windows.values()), settings), strict=True))
+    nothing = Onset(np.nan, np.nan, np.nan, "unobserved")
+    return [made.get(number, nothing) for number in range(len(trials))]
+
+
 def _table_onset(
     speed: Series | None,
-    times: tuple[float, float, float, float],
+    times: Times,
     settings: OnsetSettings,
     *,
     use_column: bool,
@@ -121,7 +138,7 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
         rule = recipe.onset.model_copy(
             update={
                 "method": "peak_fraction"
-                if recipe.onset.method in {"auto", "column"}
+                if recipe.onset.method in {"auto", "column", "profile"}
                 else recipe.onset.method,
                 "fraction": settings.onset_fraction,
                 "min_peak_cm_s": settings.min_peak_cm_s,

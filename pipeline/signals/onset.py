@@ -1,7 +1,8 @@
 """Movement onset from speed.
 
-Three rules, each in physical units, so that neither the sampling rate nor the speed of the reach moves the
-onset:
+Four rules, each in physical units, so that neither the sampling rate nor the speed of the reach moves the
+onset. ``profile``, the default, takes the movements of a session together (`signals.speed_profiles`); the
+others look at one movement each:
 
 ``peak_fraction``
     The last time before the first major peak at which the speed is below a fraction of that peak. With
@@ -22,13 +23,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.pipeline.signals.recording import GAP_FACTOR, FloatArray, IntArray, Series
+from nwb_latents.pipeline.signals.recording import GAP_FACTOR, FloatArray, Series
+from nwb_latents.pipeline.signals.speed_profiles import (
+    MAJOR_PEAK,
+    Rise,
+    fit_onsets,
+    local_maxima,
+    measure_rise,
+    smoothed,
+    widened,
+)
 
 if TYPE_CHECKING:
-    from nwb_latents.schemas.recipe import OnsetSettings
+    from collections.abc import Sequence
 
-MAJOR_PEAK = 0.5
-"""The first peak of this share of the highest one is the reach; later ones correct or return."""
+    from nwb_latents.schemas.recipe import OnsetSettings
 
 SLOW_RISE_S = 1.0
 """An onset further than this before its peak is flagged."""
@@ -90,29 +99,6 @@ def speed_of(velocity: Series, smooth_s: float) -> Series:
     return velocity.with_values(out)
 
 
-def local_maxima(values: FloatArray) -> IntArray:
-    """Return where values are larger than on both sides; of a plateau the middle, of the ends neither.
-
-    As `scipy.signal.find_peaks`, which takes half a second to import.
-
-    Parameters
-    ----------
-    values
-        Finite. Shape ``(n,)``.
-
-    Examples
-    --------
-    >>> local_maxima(np.array([9.0, 0.0, 1.0, 0.0, 2.0, 2.0, 2.0, 1.0, 3.0]))
-    array([2, 5])
-    """
-    last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
-    first = np.append(0, last[:-1] + 1)
-    levels = values[first]
-    is_peak = (levels[1:-1] > levels[:-2]) & (levels[1:-1] > levels[2:])
-    peaks: IntArray = (first[1:-1][is_peak] + last[1:-1][is_peak]) // 2
-    return peaks
-
-
 def minimum_jerk_lead(fraction: float) -> float:
     """Return how far zero speed lies before the crossing, in units of the time from crossing to peak.
 
@@ -123,6 +109,60 @@ def minimum_jerk_lead(fraction: float) -> float:
     """
     tau = (1.0 - np.sqrt(1.0 - np.sqrt(fraction))) / 2.0
     return float(tau / (0.5 - tau))
+
+
+def profile_onsets(
+    velocity: Series, windows: Sequence[tuple[float, float, float]], settings: OnsetSettings
+) -> list[Onset]:
+    """Find the onsets of a session's movements, one in each window, by the profiles that fit them.
+
+    Parameters
+    ----------
+    velocity
+        As recorded, cm/s. NaN where missing.
+    windows
+        For each movement: from when on it may begin (the go cue), and between which times its peak lies, s.
+    settings
+        Smoothing and least peak.
+
+    Returns
+    -------
+    onsets
+        Never raises: what could not be found is NaN, and `quality` says why.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.recipe import OnsetSettings
+    >>> t = np.arange(0, 2, 0.001)
+    >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)
+    >>> reach = Series(t, np.outer(600 * tau**2 * (1 - tau) ** 2, [0.6, 0.8]))
+    >>> [found] = profile_onsets(reach, [(0.2, 0.3, 1.5)], OnsetSettings())
+    >>> round(found.onset, 2), found.quality
+    (0.5, 'ok')
+    """
+
+    def measured(smooth_s: float) -> list[Rise]:
+        smooth = smoothed(velocity, smooth_s)
+        return [
+            measure_rise(smooth, start, stop, from_s=begin, min_peak_cm_s=settings.min_peak_cm_s)
+            for begin, start, stop in windows
+        ]
+
+    rises = measured(settings.smooth_s)
+    smooth_s = widened(rises, settings.smooth_s)
+    if smooth_s > settings.smooth_s:
+        rises = measured(smooth_s)
+    onsets = fit_onsets(rises, smooth_s=smooth_s)
+    return [
+        Onset(float(onset), rise.peak, rise.peak_speed, rise.fault or _quality(onset, rise))
+        for onset, rise in zip(onsets, rises, strict=True)
+    ]
+
+
+def _quality(onset: float, rise: Rise) -> str:
+    if rise.peak - onset > SLOW_RISE_S:
+        return "slow_rise"
+    return "several_peaks" if rise.has_later_peak else "ok"
 
 
 def find_onset(
@@ -175,7 +215,7 @@ def find_onset(
     if isinstance(crossing, str):
         return Onset(np.nan, float(time[peak]), float(values[peak]), crossing)
     onset = crossing
-    if settings.method in {"auto", "column", "peak_fraction"} and settings.extrapolate:
+    if settings.method not in {"accel_half_peak", "threshold"} and settings.extrapolate:
         onset -= minimum_jerk_lead(settings.fraction) * (time[peak] - crossing)
     quality = "ok"
     if time[peak] - onset > SLOW_RISE_S:

@@ -1,0 +1,131 @@
+"""Onsets by the profile of the speed: whatever shape it has, and however the hand drifts."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter1d
+
+from nwb_latents.pipeline.signals.onset import profile_onsets
+from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.schemas.recipe import OnsetSettings
+
+
+def power(a, b):
+    return lambda tau: np.clip(tau, 0, 1) ** a * np.clip(1 - tau, 0, 1) ** b
+
+
+def lognormal(sigma):
+    def profile(tau):
+        after = np.clip(tau, 1e-9, None)
+        value = np.exp(-((np.log(after) / sigma + 3.09) ** 2) / 2) / after
+        return np.where(tau > 0, value, 0.0)
+
+    return profile
+
+
+def cosine(tau):
+    """A whole period of a cosine: begins like minimum jerk, but is blunter."""
+    return 1 - np.cos(2 * np.pi * np.clip(tau, 0, 1))
+
+
+def two(delay, height):
+    first = power(2, 2)
+    return lambda tau: first(tau) + height * first((tau - delay) / 0.7)
+
+
+SHAPES = {
+    "minimum jerk": power(2, 2),
+    "skewed early": power(1.8, 3.4),
+    "skewed late": power(2.8, 1.8),
+    "late peak": power(4.2, 2.1),
+    "cosine": cosine,
+    "lognormal, narrow": lognormal(0.32),
+    "lognormal, wide": lognormal(0.47),
+    "two peaks, apart": two(0.75, 0.45),
+    "two peaks, merged": two(0.55, 0.6),
+}
+
+
+def session(shape, rate_hz, *, drift_cm_s=0.0, noise_cm_s=0.3, n_trials=40, seed=0):
+    """Return the velocity of a session of 8 cm reaches, the go cues and the true onsets."""
+    rng = np.random.default_rng(seed)
+    go = 1.0 + 3.0 * np.arange(n_trials)
+    onset = go + rng.uniform(0.18, 0.45, n_trials)
+    duration = rng.uniform(0.35, 0.8, n_trials)
+    angle = rng.uniform(0, 2 * np.pi, n_trials)
+    time = np.arange(0.0, go[-1] + 3.0, 1 / rate_hz)
+    tau = np.linspace(-0.5, 3, 7001)
+    length = np.trapezoid(SHAPES[shape](tau), tau)
+    velocity = np.zeros((len(time), 2))
+    for start, lasts, towards in zip(onset, duration, angle, strict=True):
+        speed = 8.0 * SHAPES[shape]((time - start) / lasts) / (length * lasts)
+        velocity += speed[:, None] * [np.cos(towards), np.sin(towards)]
+    # The drift turns slowly, so that it is another one in every trial.
+    velocity += drift_cm_s * np.column_stack([np.sin(0.05 * time), np.cos(0.05 * time)])
+    noise = gaussian_filter1d(rng.standard_normal(velocity.shape), 0.005 * rate_hz, axis=0)
+    return Series(time, velocity + noise * (noise_cm_s / noise.std())), go, onset
+
+
+def errors_ms(shape, rate_hz, **how):
+    velocity, go, onset = session(shape, rate_hz, **how)
+    found = profile_onsets(velocity, [(g, g + 0.1, g + 1.8) for g in go], OnsetSettings())
+    return 1e3 * (np.array([each.onset for each in found]) - onset)
+
+
+@pytest.mark.parametrize("drift_cm_s", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("rate_hz", [100.0, 1000.0])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_onsets_are_within_10_ms_of_the_truth_in_the_median_and_9_in_10_within_30(shape, rate_hz, drift_cm_s):
+    error = errors_ms(shape, rate_hz, drift_cm_s=drift_cm_s)
+    assert np.isfinite(error).all()
+    # A second movement that begins late in the first looks like one that is skewed.
+    assert abs(np.median(error)) <= (20 if shape == "two peaks, apart" else 10)
+    assert np.quantile(np.abs(error), 0.9) <= 30
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_noisy_session_is_smoothed_more(seed):
+    error = errors_ms("minimum jerk", 100.0, noise_cm_s=1.5, seed=seed)
+    assert abs(np.median(error)) <= 20
+    assert np.quantile(np.abs(error), 0.9) <= 60
+
+
+def test_a_single_movement_is_found_too():
+    assert abs(errors_ms("minimum jerk", 1000.0, n_trials=1)[0]) <= 15
+
+
+def test_the_end_of_the_movement_before_is_no_drift():
+    """The hand still slows down at the go cue: what it does then is no drift, and is not taken off."""
+    velocity, go, onset = session("minimum jerk", 100.0)
+    for g in go:
+        velocity.values[:, 0] += 30 * np.exp(-(((velocity.time - g + 0.25) / 0.1) ** 2))
+    found = profile_onsets(velocity, [(g, g + 0.1, g + 1.8) for g in go], OnsetSettings())
+    error = 1e3 * (np.array([each.onset for each in found]) - onset)
+    assert abs(np.median(error)) <= 15
+
+
+def test_without_movement_nothing_is_found():
+    still = Series(np.arange(0, 3, 0.01), np.full((300, 2), 0.1))
+    [found] = profile_onsets(still, [(0.4, 0.5, 2.5)], OnsetSettings())
+    assert (found.quality, found.is_found) == ("no_movement", False)
+
+
+def test_a_gap_on_the_way_up_is_said():
+    velocity, go, onset = session("minimum jerk", 100.0, n_trials=1)
+    hole = np.abs(velocity.time - onset[0] - 0.1) < 0.05
+    cut = Series(velocity.time[~hole], velocity.values[~hole])
+    [found] = profile_onsets(cut, [(go[0], go[0] + 0.1, go[0] + 1.8)], OnsetSettings())
+    assert (found.quality, found.is_found) == ("unobserved", False)
+
+
+def test_movement_from_the_very_beginning_has_no_onset():
+    fast = Series(
+        np.arange(0, 1, 0.01), np.column_stack([10 + 9 * np.sin(np.arange(100) / 20), np.zeros(100)])
+    )
+    [found] = profile_onsets(fast, [(0.0, 0.0, 1.0)], OnsetSettings())
+    assert (found.quality, found.is_found) == ("no_crossing", False)
+
+
+def test_a_window_without_samples_is_said():
+    velocity, _, _ = session("minimum jerk", 100.0, n_trials=1)
+    [found] = profile_onsets(velocity, [(70.0, 80.0, 90.0)], OnsetSettings())
+    assert found.quality == "unobserved"
