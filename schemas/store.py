@@ -236,6 +236,14 @@ def specs_of(group: str, names: Iterable[str]) -> dict[str, ArraySpec]:
     return specs
 
 
+class ReadChoice(Frozen):
+    """What a part of a recording was read from, and why."""
+
+    what: str = Field(description="Part of the recording, e.g. layout, position, go_cue, success, condition.")
+    value: str = Field(description="What it was read from, e.g. a path or a column of the file.")
+    why: str = Field(description="Why that.")
+
+
 class Provenance(Frozen):
     """Where the numbers of a store come from."""
 

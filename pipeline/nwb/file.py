@@ -7,7 +7,7 @@ a minute and a gigabyte, the flat arrays a hundredth of a second.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,9 +15,10 @@ import h5py
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
-from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, open_hdf5, size_of_stream
+from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, decoded, open_hdf5, size_of_stream
 from nwb_latents.pipeline.nwb.identity import label, session_id, split_subject, subject_of_name
 from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
+from nwb_latents.schemas.store import ReadChoice
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,18 +43,48 @@ class NwbFile:
         File name, for messages.
     tree
         Its arrays and attributes.
+    said
+        What was odd, in order.
+    choices
+        What was read from where, in order.
     """
 
     name: str
     tree: Tree
+    said: list[str] = field(default_factory=list)
+    choices: list[ReadChoice] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""
+        if text not in self.said:
+            self.said.append(text)
+
+    def choose(self, what: str, value: str, why: str) -> None:
+        """Note what a part of the recording was read from, and why that."""
+        choice = ReadChoice(what=what, value=value, why=why)
+        if choice not in self.choices:
+            self.choices.append(choice)
+
+    def require_link(self, path: str) -> None:
+        """Refuse a link on the way to `path` that leads nowhere.
+
+        Raises
+        ------
+        DataError
+            If there is one; the message says where it leads.
+        """
+        if not self.tree.has(path) and (broken := self.tree.broken_link(path)) is not None:
+            raise DataError(
+                f"{self.name}: {broken}, and there is nothing. Put the file it leads to beside this one, or "
+                "write the file again with its data inside."
+            )
 
     def text(self, path: str) -> str | None:
         """Return a text dataset, or None where there is none."""
         if self.tree.shape(path) is None:
             return None
         value = self.tree.read(path)
-        first = value.ravel()[0] if value.size else ""
-        return first.decode() if isinstance(first, bytes) else str(first)
+        return str(value.ravel()[0]) if value.size else ""
 
     def has(self, path: str) -> bool:
         """Whether there is something at `path`."""
@@ -83,11 +114,16 @@ class NwbFile:
     def columns(self, table: str) -> list[str]:
         """Return the column names of a table, in order; empty where there is no table."""
         names = self.tree.attribute(table, "colnames")
-        return [n.decode() if isinstance(n, bytes) else str(n) for n in ([] if names is None else names)]
+        return [] if names is None else [str(name) for name in decoded(np.atleast_1d(names)).ravel()]
 
     def attribute(self, path: str, name: str) -> Any:
-        """Return an attribute, or None where there is none."""
-        return self.tree.attribute(path, name)
+        """Return an attribute, text as str; of an array of one, that one; None where there is none."""
+        value = self.tree.attribute(path, name)
+        if isinstance(value, np.ndarray | list | tuple):
+            if np.size(value) != 1:
+                return value
+            value = np.asarray(value, dtype=object).ravel()[0]
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
     def objects(self, root: str) -> list[tuple[str, str]]:
         """Return path and neurodata type of every typed object below `root`."""

@@ -47,52 +47,115 @@ class Hdf5Tree:
         self._h5 = h5
 
     def has(self, path: str) -> bool:
-        """Whether there is a group or an array at `path`."""
-        return path in self._h5
+        """Whether there is a group or an array at `path`; a link that leads nowhere is neither."""
+        return self._get(path) is not None
+
+    def broken_link(self, path: str) -> str | None:
+        """Say where the link on the way to `path` leads that leads nowhere; None where there is none."""
+        here, parts = "", [part for part in path.split("/") if part]
+        for part in parts:
+            parent = self._get(here) if here else self._h5
+            if not isinstance(parent, h5py.Group):
+                return None
+            link = parent.get(part, getlink=True) if part in parent.keys() else None  # noqa: SIM118
+            here = f"{here}/{part}".lstrip("/")
+            if link is None:
+                return None
+            if self._get(here) is None:
+                if isinstance(link, h5py.ExternalLink):
+                    return f"/{here} is a link to {link.path} in the file {link.filename}"
+                return f"/{here} is a link to {getattr(link, 'path', 'an object that cannot be opened')}"
+        return None
 
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none."""
         found = self._array(path)
-        return None if found is None else tuple(found.shape)
+        return None if found is None else tuple(found.shape or ())
 
     def read(self, path: str) -> NDArray[Any]:
-        """Return an array whole; text as str objects."""
+        """Return an array whole; text as str objects, whatever its encoding."""
         found = self._h5[path]
         if h5py.check_string_dtype(found.dtype):
-            return np.asarray(found.asstr()[()], dtype=object)
+            return decoded(np.asarray(found[()]))
         return np.asarray(found[()])
 
     def attribute(self, path: str, name: str) -> Any:
-        """Return an attribute of a group or array; None where there is none."""
-        found = self._h5.get(path or "/")
-        return None if found is None else found.attrs.get(name)
+        """Return an attribute of a group or array; None where there is none, or it is of an unknown type."""
+        found = self._get(path) if path else self._h5
+        try:
+            return None if found is None else found.attrs.get(name)
+        except (OSError, TypeError, ValueError):
+            return None
 
     def groups(self, root: str) -> Iterator[str]:
-        """Yield the path of every group below `root`, in order."""
-        group = self._h5.get(root)
-        if not isinstance(group, h5py.Group):
-            return
-        found: list[str] = []
-        group.visititems(
-            lambda name, item: found.append(f"{root}/{name}") if isinstance(item, h5py.Group) else None
-        )
-        yield from found
+        """Yield the path of every group below `root`, in order, through links; each object once."""
+        start = self._get(root)
+        if isinstance(start, h5py.Group):
+            yield from self._below(root, start, {_identity(start)})
+
+    def _below(self, root: str, group: h5py.Group, seen: set[tuple[int, int]]) -> Iterator[str]:
+        for name in group:
+            item = _get(group, name)
+            if not isinstance(item, h5py.Group) or _identity(item) in seen:
+                continue
+            seen.add(_identity(item))
+            yield f"{root}/{name}"
+            yield from self._below(f"{root}/{name}", item, seen)
 
     def arrays(self, root: str) -> list[str]:
         """Return the names of the arrays directly in a group."""
-        group = self._h5.get(root)
+        group = self._get(root)
         if not isinstance(group, h5py.Group):
             return []
-        return [name for name in group if isinstance(group.get(name), h5py.Dataset)]
+        return [name for name in group if isinstance(_get(group, name), h5py.Dataset)]
 
     def stored_bytes(self, path: str) -> int:
         """Return the bytes an array takes in the file, compressed as it is; 0 where there is none."""
         found = self._array(path)
         return 0 if found is None else int(found.id.get_storage_size())
 
+    def _get(self, path: str) -> h5py.Group | h5py.Dataset | None:
+        return _get(self._h5, path)
+
     def _array(self, path: str) -> h5py.Dataset | None:
-        found = self._h5.get(path)
+        found = self._get(path)
         return found if isinstance(found, h5py.Dataset) else None
+
+
+def _get(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
+    try:
+        return group.get(path)
+    except (KeyError, OSError, RuntimeError, ValueError):
+        # What a link to a file that is gone, or a cycle of links, raises.
+        return None
+
+
+def _identity(item: h5py.Group) -> tuple[int, int]:
+    info = h5py.h5o.get_info(item.id)
+    return int(info.fileno), int(info.addr)
+
+
+def decoded(values: NDArray[Any]) -> NDArray[Any]:
+    r"""Return text as str objects: UTF-8, or else Latin-1, which has a character for every byte.
+
+    Examples
+    --------
+    >>> decoded(np.array([b"25 \xb5m", b"caf\xc3\xa9"])).tolist()
+    ['25 µm', 'café']
+    """
+    out = np.empty(values.shape, dtype=object)
+    for at, value in np.ndenumerate(values):
+        out[at] = _text(value)
+    return out
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def open_hdf5(path: Path) -> h5py.File:

@@ -22,6 +22,10 @@ class Tree(Protocol):
         """Whether there is a group or an array at `path`."""
         ...
 
+    def broken_link(self, path: str) -> str | None:
+        """Say where a link on the way to `path` leads that leads nowhere; None where there is none."""
+        ...
+
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none. Scalars: ``()``."""
         ...

@@ -51,6 +51,23 @@ class ZarrTree:
         """Whether there is a group or an array at `path`."""
         return self._find(path) is not None
 
+    def broken_link(self, path: str) -> str | None:
+        """Say where a link on the way to `path` leads that leads nowhere; None where there is none."""
+        parts = [part for part in path.split("/") if part]
+        for n in range(1, len(parts) + 1):
+            here = "/".join(parts[:n])
+            if self._find(here) is not None:
+                continue
+            parent = self._find("/".join(parts[: n - 1]))
+            links = {} if parent is None else {k["name"]: k for k in _attributes(parent).get(_LINKS, ())}
+            if parts[n - 1] not in links:
+                return None
+            link = links[parts[n - 1]]
+            where = link.get("source", ".")
+            outside = "" if where in {".", ""} else f" in {where}"
+            return f"/{here} is a link to {link.get('path')}{outside}"
+        return None
+
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none."""
         folder = self._array_folder(path)
