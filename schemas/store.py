@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STORE_SCHEMA_VERSION = 2
 """Raised when arrays, names or units of a store change."""
 
-TRANSFORM_VERSION = 2
+TRANSFORM_VERSION = 3
 """Raised when the same recipe gives other numbers than before."""
 
 Split = Literal["train", "val", "test"]
