@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.columns import ColumnSettings, TrialSource
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.quality import QualitySettings
 
 AlignEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
@@ -55,6 +57,11 @@ class OnsetSettings(Frozen):
 class TrialSelection(Frozen):
     """Which rows of a trial table become trials."""
 
+    source: Annotated[TrialSource, AddedLater("auto")] = Field(
+        "auto",
+        description="Where trials come from: 'table', 'speed' (reaches found from it), or 'auto': the table, "
+        "and only where there is none, or one without rows, speed.",
+    )
     success_only: bool = Field(True, description="Keep only trials marked as successful, where a file says.")
     min_duration_s: float = Field(0.0, ge=0, description="Shortest trial kept, s.")
     max_duration_s: float = Field(6.0, gt=0, description="Longest trial kept, s.")
@@ -194,6 +201,9 @@ class IngestRecipe(Frozen):
         default_factory=ChopSettings, description="Windows of continuous time instead of trials."
     )
     quality: QualitySettings = Field(default_factory=QualitySettings, description="Quality control.")
+    columns: Annotated[ColumnSettings, AddedLater(ColumnSettings().model_dump(mode="json"))] = Field(
+        default_factory=ColumnSettings, description="Columns of the trial table, by the file's own names."
+    )
     layout: str = Field("auto", description="Layout adapter; 'auto' picks the one that recognises the file.")
     position_series: str | None = Field(
         None, description="Path in the NWB file of the position series; default: what the layout finds."

@@ -263,6 +263,7 @@ class Provenance(Frozen):
         None, description="Age of the subject, ISO 8601 duration since birth, where the file states it."
     )
     warnings: tuple[str, ...] = Field((), description="What the reader found odd in the file.")
+    choices: tuple[ReadChoice, ...] = Field((), description="What was read from where, and why.")
     packages: dict[str, str] = Field(default_factory=dict, description="Versions of the packages that ran.")
 
 

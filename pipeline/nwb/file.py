@@ -18,6 +18,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, decoded, open_hdf5, size_of_stream
 from nwb_latents.pipeline.nwb.identity import label, session_id, split_subject, subject_of_name
 from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
+from nwb_latents.schemas.columns import ColumnSettings
 from nwb_latents.schemas.store import ReadChoice
 
 if TYPE_CHECKING:
@@ -47,12 +48,15 @@ class NwbFile:
         What was odd, in order.
     choices
         What was read from where, in order.
+    wanted
+        Columns of the trial table that a person named.
     """
 
     name: str
     tree: Tree
     said: list[str] = field(default_factory=list)
     choices: list[ReadChoice] = field(default_factory=list)
+    wanted: ColumnSettings = field(default_factory=ColumnSettings)
 
     def say(self, text: str) -> None:
         """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""
@@ -147,7 +151,9 @@ class NwbFile:
 
 
 @contextmanager
-def open_nwb(source: NwbSource, *, name: str | None = None) -> Iterator[NwbFile]:
+def open_nwb(
+    source: NwbSource, *, name: str | None = None, wanted: ColumnSettings | None = None
+) -> Iterator[NwbFile]:
     """Open an NWB file for reading, without locks (read-only and network disks).
 
     Parameters
@@ -156,6 +162,8 @@ def open_nwb(source: NwbSource, *, name: str | None = None) -> Iterator[NwbFile]
         HDF5 file, NWB-Zarr directory, or a binary object that can be read and sought, e.g. a stream.
     name
         Name of the file, for messages and for what its metadata lack; default: that of the path or object.
+    wanted
+        Columns of the trial table that a person named.
 
     Raises
     ------
@@ -176,7 +184,7 @@ def open_nwb(source: NwbSource, *, name: str | None = None) -> Iterator[NwbFile]
     if isinstance(source, Path):
         shown = name or source.name
         if is_zarr(source):
-            yield from _open_zarr(source, shown)
+            yield from _open_zarr(source, shown, wanted or ColumnSettings())
             return
         if source.is_dir():
             raise DataError(
@@ -202,18 +210,18 @@ def open_nwb(source: NwbSource, *, name: str | None = None) -> Iterator[NwbFile]
             raise _not_nwb(shown, "HDF5 file")
         size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
-            yield NwbFile(shown, Hdf5Tree(h5, size))
+            yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings())
         except (OSError, RuntimeError) as error:
             _raise_cause(error)
             raise DataError(f"{shown}: damaged: {error}. Fetch the file again.") from error
 
 
-def _open_zarr(path: Path, name: str) -> Iterator[NwbFile]:
+def _open_zarr(path: Path, name: str, wanted: ColumnSettings) -> Iterator[NwbFile]:
     tree = ZarrTree(path)
     if tree.attribute("", "nwb_version") is None:
         raise _not_nwb(name, "zarr directory")
     try:
-        yield NwbFile(name, tree)
+        yield NwbFile(name, tree, wanted=wanted)
     except PermissionError as error:
         raise MachineError(f"{path}: may not be read. Change its permissions.") from error
     except (OSError, RuntimeError, ValueError) as error:

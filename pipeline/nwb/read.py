@@ -9,15 +9,18 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
+from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import apply_mask
 from nwb_latents.pipeline.nwb.rebase import Parts, rebase
 from nwb_latents.pipeline.nwb.recognition import layout_of
 from nwb_latents.pipeline.nwb.subject import subject_facts
+from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
+    from nwb_latents.pipeline.signals.recording import TrialTable
     from nwb_latents.schemas.recipe import IngestRecipe
 
 _UNIT_ARRAYS = (
@@ -53,12 +56,13 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
     SettingsError
         If the recipe names an unknown layout.
     """
-    with open_nwb(source, name=name) as file:
+    with open_nwb(source, name=name, wanted=recipe.columns) as file:
         layout = layout_of(file, recipe.layout)
+        file.choose("layout", layout.name, layout.summary)
         spike_times, spike_index = read_spikes(file)
         units = read_unit_table(file, layout)
         position, velocity, notes = read_kinematics(file, layout, recipe)
-        trials = layout.trials(file, layout.events)
+        trials = _trials(file, layout, recipe)
         checked = layout.checks(file, trials)
         parts = Parts(spike_times, spike_index, units, position, velocity, trials)
         observed: FloatArray | None = None
@@ -99,10 +103,38 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
                 *observed_notes,
                 *mask_notes,
                 *checked,
+                *file.said,
                 *_in_band_warnings(file),
             ),
+            choices=tuple(file.choices),
             subject_facts=subject_facts(file),
         )
+
+
+def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable | None:
+    """Read the trial table; None where reaches are to be found from the speed, and that is said."""
+    source = recipe.trials.source
+    if source == "speed":
+        file.say("trials.source is speed: the trial table is not read, reaches are found from the speed")
+        return None
+    trials = layout.trials(file, layout.events)
+    if trials is not None:
+        if recipe.onset.method == "column" and "move_onset" not in trials.events:
+            raise DataError(
+                f"{file.name}: onset.method is column, but the trial table has no column of movement onsets "
+                f"({', '.join(Table(file, TRIALS).names)}). Name one with --set columns.move_onset=NAME, or "
+                "use --set onset.method=auto."
+            )
+        return trials
+    there = "has no rows" if file.has(TRIALS) else "is not there"
+    if source == "table" or recipe.onset.method == "column":
+        why = "trials.source is table" if source == "table" else "onset.method is column"
+        raise DataError(
+            f"{file.name}: {why}, but /{TRIALS} {there}. Use --set trials.source=speed to find reaches from "
+            "the speed, or leave the session out."
+        )
+    file.say(f"/{TRIALS} {there}: reaches are found from the speed")
+    return None
 
 
 def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.signals.candidates import Candidates
+from nwb_latents.pipeline.signals.conditions import condition_names, directions, octants
 from nwb_latents.pipeline.signals.onset import Onset, find_onset, profile_onsets, speed_of
 from nwb_latents.pipeline.signals.resample import differentiate
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series, TrialTable
+    from nwb_latents.schemas.columns import ColumnSettings
     from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings
 
 
@@ -84,7 +86,7 @@ def _table_trials(
         peak_speed=np.array([f.peak_speed for f in found]),
         target_dir=direction,
         onset_quality=np.array([f.quality for f in found], dtype=object),
-        condition=_with_octants(table.condition, direction),
+        condition=_conditions(table, direction, recipe.columns),
         split_hint=table.split,
         success=table.success.astype(bool),
         valid=table.valid.astype(bool),
@@ -171,7 +173,7 @@ def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe
         peak_speed=np.array([f.peak_speed for f in found]),
         target_dir=direction,
         onset_quality=np.array([f.quality for f in found], dtype=object),
-        condition=_with_octants(np.full(n, "", dtype=object), direction),
+        condition=condition_names(octants(direction)),
         split_hint=np.full(n, "", dtype=object),
         success=np.ones(n, bool),
         valid=np.ones(n, bool),
@@ -189,8 +191,9 @@ def _direction_at(velocity: Series | None, time: FloatArray) -> FloatArray:
     return out
 
 
-def _with_octants(condition: NDArray[np.object_], direction: FloatArray) -> NDArray[np.object_]:
-    degrees = np.round(np.nan_to_num(direction) / (np.pi / 4)).astype(int) % 8 * 45
-    octant = np.array([f"dir{d:03d}" for d in degrees], dtype=object)
-    octant[~np.isfinite(direction)] = "unknown"
-    return np.where(condition == "", octant, condition).astype(object)
+def _conditions(table: TrialTable, direction: FloatArray, settings: ColumnSettings) -> NDArray[np.object_]:
+    """Name conditions as the table does, else by the direction of the target, else by octants."""
+    degrees = directions(table.target_dir, tolerance_rad=np.deg2rad(settings.tolerance_deg))
+    found = octants(direction) if degrees is None else np.where(degrees < 0, octants(direction), degrees)
+    named = np.where(table.condition == "", condition_names(found), table.condition).astype(object)
+    return np.array([settings.labels.get(name, name) for name in named], dtype=object)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+
+if TYPE_CHECKING:
+    from nwb_latents.schemas.store import ReadChoice
 
 GAP_FACTOR = 1.5
 """A step longer than this many sampling intervals is a gap."""
@@ -209,6 +212,8 @@ class Recording:
         Paths in the file the kinematics were read from.
     warnings
         What the reader found odd, one sentence each.
+    choices
+        What was read from where, and why.
     subject_facts
         What the file states of the subject.
     """
@@ -228,4 +233,5 @@ class Recording:
     position_series: str | None = None
     velocity_series: str | None = None
     warnings: tuple[str, ...] = field(default=())
+    choices: tuple[ReadChoice, ...] = field(default=())
     subject_facts: SubjectFacts = field(default_factory=SubjectFacts)

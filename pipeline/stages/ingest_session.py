@@ -253,6 +253,7 @@ def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple
         sex=facts.sex,
         age=facts.age,
         warnings=(*recording.warnings, *notes),
+        choices=recording.choices,
         packages={name: version(name) for name in PACKAGES},
     )
 

@@ -31,11 +31,9 @@ def is_benchmark(file: NwbFile) -> bool:
     return "split" in file.columns(TRIALS) and "heldout" in file.columns("units")
 
 
-def benchmark_trials(
-    file: NwbFile, events: Mapping[str, tuple[str, ...]], *, edges_suffice: bool = False
-) -> TrialTable | None:
+def benchmark_trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
     """Read the trial table; trials of the split ``none`` become invalid."""
-    table = read_trial_table(file, events, edges_suffice=edges_suffice)
+    table = read_trial_table(file, events)
     split = column(file, "split")
     if table is None or split is None:
         return table
@@ -44,7 +42,7 @@ def benchmark_trials(
 
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
     # Of a test file the edges of its trials are all there is, and so of the pieces of 000129.
-    return benchmark_trials(file, events, edges_suffice=True)
+    return benchmark_trials(file, events)
 
 
 def _area_of(_file: NwbFile, ids: IntArray) -> NDArray[np.object_] | None:

@@ -39,7 +39,7 @@ def _is_random_target(file: NwbFile) -> bool:
 
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
     if not (file.has(f"{TARGET}/data") and file.has(f"{TARGET}/timestamps")):
-        return benchmark_trials(file, events, edges_suffice=True)
+        return benchmark_trials(file, events)
     time = file.array(f"{TARGET}/timestamps").astype(np.float64)
     return reaches_between_targets(time, file.array(f"{TARGET}/data").astype(np.float64))
 

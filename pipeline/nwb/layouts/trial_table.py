@@ -1,4 +1,7 @@
-"""The reading of ``/intervals/trials`` that all layouts share: canonical names for published columns."""
+"""The reading of ``/intervals/trials`` that all layouts share: canonical names for the columns of a file.
+
+A table that is there is used, or refused with what is wrong with it; nothing takes its place without a word.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.tables import Table
+from nwb_latents.pipeline.nwb.trial_columns import event_times, find_column
+from nwb_latents.pipeline.nwb.trial_success import read_success
+from nwb_latents.pipeline.nwb.trial_targets import join_columns, read_targets
 from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, TrialTable
 
 if TYPE_CHECKING:
@@ -14,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.nwb.file import NwbFile
+
+__all__ = ["EVENT_COLUMNS", "TRIALS", "column", "in_radians", "join_columns", "n_rows", "read_trial_table"]
 
 TRIALS = "intervals/trials"
 
@@ -25,60 +35,106 @@ EVENT_COLUMNS: dict[str, tuple[str, ...]] = {
     "move_onset": ("move_onset_time", "move_begins_time"),
     "move_end": ("move_ends_time",),
 }
-"""Canonical event → names of its column in published files, in order of preference."""
+"""Canonical event → names of its column in published files, in order of preference.
+
+Of what has none of these, other spellings are recognised (`nwb.trial_columns.SPELLINGS`).
+"""
 
 SUCCESS_COLUMNS = ("result", "task_success", "success", "is_successful")
-CONDITION_COLUMNS = (("trial_type", "trial_version"), ("condition_id",), ("target_id",))
+CONDITION_COLUMNS = (
+    ("trial_type", "trial_version"), ("condition_id",), ("target_id",), ("condition",), ("movement_type",),
+)  # fmt: skip
+
+REQUIRED = ("go_cue", "move_onset")
+"""Events trials may be cut at: a column of them that cannot be read is an error, of others it is said."""
 
 
-def read_trial_table(
-    file: NwbFile, events: Mapping[str, tuple[str, ...]], *, edges_suffice: bool = False
-) -> TrialTable | None:
+def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
     """Read ``/intervals/trials`` under canonical event names.
 
     Parameters
     ----------
     file
-        The open file.
+        The open file; its `wanted` columns come before all others.
     events
         Canonical event → column names, in order of preference.
-    edges_suffice
-        Whether a table with nothing but starts and stops counts as one.
 
     Returns
     -------
     trials
-        One row per row of the table; None where the file has no table, or one without a single event beside
-        start and stop, which says nothing about movements.
+        One row per row of the table; None where the file has no table, or one without rows.
+
+    Raises
+    ------
+    DataError
+        If the table has no starts and stops, or a column cannot be what it has to be.
     """
-    columns = file.columns(TRIALS)
-    n = n_rows(file, TRIALS)
-    if not n:
+    table = Table(file, TRIALS)
+    if not table.exists or not table.n_rows:
         return None
-    found: dict[str, FloatArray] = {}
-    for event, names in events.items():
-        name = next((c for c in names if c in columns and file.shape(f"{TRIALS}/{c}") == (n,)), None)
-        if name is not None:
-            found[event] = file.array(f"{TRIALS}/{name}").astype(np.float64)
-    if "start" not in found or "stop" not in found:
-        return None
-    if not edges_suffice and not set(found) - {"start", "stop"}:
-        return None
+    if table.absent:
+        file.say(f"/{TRIALS} lists columns that are not there: {', '.join(table.absent)}")
+    wanted = file.wanted
+    start, stop = _edges(table, events)
+    found = {"start": start, "stop": stop}
+    taken = {"start_time", "stop_time"}
+    # What a layout or a person knows is nobody else's by its spelling.
+    taken |= {name for names in events.values() for name in names}
+    for role in ("go_cue", "move_onset", "target_on", "move_end"):
+        named = getattr(wanted, role, None)
+        name = find_column(table, role, named=named, also=events.get(role, ()), taken=taken)
+        if name is None:
+            continue
+        taken.add(name)
+        try:
+            found[role] = event_times(
+                table, name, role=role, start=start, stop=stop, is_relative=name in wanted.relative
+            )
+        except DataError as error:
+            if role in REQUIRED or named is not None:
+                raise
+            file.say(f"{error} It is not used.")
+    if not {"go_cue", "move_onset"} & set(found):
+        file.say(
+            f"/{TRIALS} names neither a go cue nor a movement onset: the movement is looked for from the "
+            "start of each trial on; name a column with columns.go_cue"
+        )
+    targets = read_targets(table, wanted, joint=CONDITION_COLUMNS)
     return TrialTable(
-        row=np.arange(n),
+        row=np.arange(table.n_rows),
         events=found,
-        success=_success(file, columns, n),
-        valid=_valid(file, columns, n),
-        target_dir=_directions(file, columns, n),
-        condition=_conditions(file, columns, n),
-        split=_splits(file, columns, n),
+        success=read_success(table, named=wanted.success, values=wanted.success_values, also=SUCCESS_COLUMNS),
+        valid=_valid(table),
+        target_dir=targets.direction,
+        condition=targets.condition,
+        split=_splits(table),
     )
+
+
+def _edges(table: Table, events: Mapping[str, tuple[str, ...]]) -> tuple[FloatArray, FloatArray]:
+    file = table.file
+    found = []
+    for role, named in (("start", None), ("stop", file.wanted.end)):
+        names = (named,) if named else events.get(role, EVENT_COLUMNS[role])
+        name = next((each for each in names if table.has(each)), None)
+        if name is None:
+            raise DataError(
+                f"{file.name}: /{table.path} has {table.n_rows} rows but no column {' or '.join(names)}. Its "
+                f"columns are: {', '.join(table.names) or 'none'}. Mend the table, or find reaches from "
+                "speed with --set trials.source=speed."
+            )
+        found.append(event_times(table, name, role=role, start=None, stop=None, is_relative=False))
+    start, stop = found
+    turned = stop < start
+    if turned.any():
+        file.say(f"/{table.path}: {int(turned.sum())} trials stop before they start and are not used")
+        start, stop = np.where(turned, np.nan, start), np.where(turned, np.nan, stop)
+    return start, stop
 
 
 def n_rows(file: NwbFile, table: str) -> int:
     """Return the number of rows of a table; 0 where there is none."""
-    shape = file.shape(f"{table}/id")
-    return shape[0] if shape else 0
+    return Table(file, table).n_rows
 
 
 def column(file: NwbFile, name: str) -> NDArray[np.generic] | None:
@@ -86,38 +142,18 @@ def column(file: NwbFile, name: str) -> NDArray[np.generic] | None:
 
     Only columns of one entry per trial are returned; further dimensions may follow.
     """
-    if name not in file.columns(TRIALS):
+    table = Table(file, TRIALS)
+    if not table.has(name):
         return None
-    shape = file.shape(f"{TRIALS}/{name}")
-    if not shape or shape[0] != n_rows(file, TRIALS):
-        return None
-    values: NDArray[np.generic] = file.array(f"{TRIALS}/{name}")
+    found = table.column(name)
+    values: NDArray[np.generic] | None = found.values if found.ends is None else found.one_each()
     return values
 
 
-def _success(file: NwbFile, columns: list[str], n: int) -> BoolArray:
-    name = next((c for c in SUCCESS_COLUMNS if c in columns), None)
-    if name is None:
-        return np.ones(n, dtype=bool)
-    values = file.array(f"{TRIALS}/{name}")
-    if values.dtype.kind == "O":
-        return np.array([str(v).strip().upper() in {"R", "TRUE", "1", "S", "SUCCESS"} for v in values])
-    return np.asarray(np.nan_to_num(values.astype(np.float64)) > 0)
-
-
-def _valid(file: NwbFile, columns: list[str], n: int) -> BoolArray:
-    if "discard_trial" not in columns:
-        return np.ones(n, dtype=bool)
-    return ~(np.nan_to_num(file.array(f"{TRIALS}/discard_trial").astype(np.float64)) > 0)
-
-
-def _directions(file: NwbFile, columns: list[str], n: int) -> FloatArray:
-    out = np.full(n, np.nan)
-    if "target_dir" not in columns:
-        return out
-    if file.shape(f"{TRIALS}/target_dir") != (n,):
-        return out
-    return in_radians(file.array(f"{TRIALS}/target_dir").astype(np.float64))
+def _valid(table: Table) -> BoolArray:
+    if not table.has("discard_trial"):
+        return np.ones(table.n_rows, dtype=bool)
+    return ~(np.nan_to_num(np.asarray(table.column("discard_trial").values, dtype=np.float64)) > 0)
 
 
 def in_radians(angles: FloatArray) -> FloatArray:
@@ -134,30 +170,8 @@ def in_radians(angles: FloatArray) -> FloatArray:
     return angles
 
 
-def _conditions(file: NwbFile, columns: list[str], n: int) -> NDArray[np.object_]:
-    for names in CONDITION_COLUMNS:
-        if all(c in columns and file.shape(f"{TRIALS}/{c}") == (n,) for c in names):
-            return join_columns([file.array(f"{TRIALS}/{c}") for c in names])
-    return np.full(n, "", dtype=object)
-
-
-def join_columns(columns: list[NDArray[np.generic]]) -> NDArray[np.object_]:
-    """Return a name for each combination of values; empty where a value is missing.
-
-    Examples
-    --------
-    >>> join_columns([np.array(["a", "b"], dtype=object), np.array([1.0, np.nan])]).tolist()
-    ['a-1', '']
-    """
-    out = np.full(len(columns[0]), "", dtype=object)
-    for i, row in enumerate(zip(*columns, strict=True)):
-        if all(isinstance(v, str) or np.isfinite(v) for v in row):
-            out[i] = "-".join(v if isinstance(v, str) else f"{float(v):g}" for v in row)
-    return out
-
-
-def _splits(file: NwbFile, columns: list[str], n: int) -> NDArray[np.object_]:
-    if "split" not in columns:
-        return np.full(n, "", dtype=object)
-    values = [str(v) for v in file.array(f"{TRIALS}/split")]
+def _splits(table: Table) -> NDArray[np.object_]:
+    if not table.has("split"):
+        return np.full(table.n_rows, "", dtype=object)
+    values = [str(v) for v in table.column("split").values]
     return np.array([v if v in {"train", "val", "test"} else "" for v in values], dtype=object)

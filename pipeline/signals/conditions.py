@@ -1,0 +1,80 @@
+"""Conditions of trials: one for each target, as far apart as they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+
+MOST_DIRECTIONS = 16
+"""With more distinct directions they are continuous, as of random targets, and are put into octants."""
+
+
+def directions(angles: FloatArray, *, tolerance_rad: float) -> IntArray | None:
+    """Group target directions that are the same but for rounding.
+
+    Parameters
+    ----------
+    angles
+        Radians, NaN where unknown. Shape ``(n,)``.
+    tolerance_rad
+        Angles closer than this are of one target.
+
+    Returns
+    -------
+    degrees
+        Direction of the group each belongs to, whole degrees from 0 to 359; −1 where unknown. None where
+        there are more than `MOST_DIRECTIONS`. Shape ``(n,)``.
+
+    Examples
+    --------
+    >>> directions(np.deg2rad([30.0, 70.0, 110.0, -10.0, 29.9999]), tolerance_rad=0.03).tolist()
+    [30, 70, 110, 350, 30]
+    """
+    out = np.full(len(angles), -1, dtype=np.int64)
+    known = np.flatnonzero(np.isfinite(angles))
+    if not len(known):
+        return out
+    turned = np.mod(angles[known], 2 * np.pi)
+    order = np.argsort(turned, kind="stable")
+    sorted_angles = turned[order]
+    group = np.concatenate([[0], np.cumsum(np.diff(sorted_angles) > tolerance_rad)])
+    # Groups at both ends of the circle may be one.
+    if group[-1] > 0 and sorted_angles[0] + 2 * np.pi - sorted_angles[-1] <= tolerance_rad:
+        group[group == group[-1]] = 0
+    numbers = np.unique(group)
+    if len(numbers) > MOST_DIRECTIONS:
+        return None
+    for number in numbers:
+        members = known[order[group == number]]
+        mean = np.angle(np.exp(1j * angles[members]).mean())
+        out[members] = int(np.round(np.rad2deg(mean))) % 360
+    return out
+
+
+def octants(angles: FloatArray) -> IntArray:
+    """Return the nearest multiple of 45 degrees; −1 where unknown. Shape ``(n,)``.
+
+    Examples
+    --------
+    >>> octants(np.array([0.1, np.pi, np.nan])).tolist()
+    [0, 180, -1]
+    """
+    degrees = np.round(np.nan_to_num(angles) / (np.pi / 4)).astype(np.int64) % 8 * 45
+    return np.where(np.isfinite(angles), degrees, -1)
+
+
+def condition_names(degrees: IntArray, *, prefix: str = "dir") -> NDArray[np.object_]:
+    """Return names such as ``dir030``; ``unknown`` where the direction is not known.
+
+    Examples
+    --------
+    >>> condition_names(np.array([30, -1])).tolist()
+    ['dir030', 'unknown']
+    """
+    return np.array([f"{prefix}{d:03d}" if d >= 0 else "unknown" for d in degrees], dtype=object)

@@ -1,0 +1,39 @@
+"""Which columns of a file's trial table say what, by the names the file gives them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from nwb_latents.schemas.base import Frozen
+
+AngleUnit = Literal["auto", "degrees", "radians"]
+TrialSource = Literal["auto", "table", "speed"]
+
+
+class ColumnSettings(Frozen):
+    """Columns of the trial table; what is not named is recognised by its spelling, and said."""
+
+    go_cue: str | None = Field(None, description="Column of go cues, s.")
+    target_on: str | None = Field(None, description="Column of the times the target came on, s.")
+    move_onset: str | None = Field(None, description="Column of movement onsets, s.")
+    end: str | None = Field(None, description="Column of trial ends, s; default: stop_time.")
+    success: str | None = Field(None, description="Column that says which trials succeeded.")
+    success_values: tuple[str, ...] = Field(
+        (), description="Values of it that mean success, as text; default: known words and codes."
+    )
+    target_dir: str | None = Field(None, description="Column of target directions, angles or words.")
+    target_dir_unit: AngleUnit = Field("auto", description="Unit of the target directions.")
+    target_pos: str | None = Field(None, description="Column of target positions, two or three values each.")
+    condition: tuple[str, ...] = Field((), description="Columns whose values together name the condition.")
+    block: str | None = Field(None, description="Column of blocks; it becomes part of the condition.")
+    relative: tuple[str, ...] = Field(
+        (), description="Columns whose times count from the start of the trial."
+    )
+    tolerance_deg: float = Field(
+        2.0, ge=0, le=45, description="Target directions closer than this are of one target, degrees."
+    )
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Condition → the name it is to have, e.g. dir000: right."
+    )
