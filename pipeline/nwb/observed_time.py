@@ -8,6 +8,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.series_times import read_times
+from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.units import intersect_intervals
 from nwb_latents.pipeline.signals.binning import merge_intervals
 
@@ -15,6 +16,60 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
     from nwb_latents.pipeline.signals.recording import FloatArray
+
+
+INVALID = "intervals/invalid_times"
+
+
+def apply_invalid(file: NwbFile, observed: FloatArray) -> FloatArray:
+    """Leave the time out that the file calls invalid, and say how much.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    observed
+        Intervals in seconds, ascending and disjoint. Shape ``(n_intervals, 2)``.
+
+    Raises
+    ------
+    DataError
+        If the table cannot be read.
+    """
+    table = Table(file, INVALID)
+    if not table.exists or not table.n_rows:
+        return observed
+    edges = [table.column(name).one_each() for name in ("start_time", "stop_time")]
+    if any(each is None or each.dtype.kind != "f" for each in edges):
+        raise DataError(
+            f"{file.name}: /{INVALID} has no start and stop in seconds in each row. Mend the table."
+        )
+    invalid = merge_intervals(np.column_stack([each for each in edges if each is not None]))
+    if not len(invalid) or not len(observed):
+        return observed
+    bounds = np.concatenate([[-np.inf], invalid.ravel(), [np.inf]]).reshape(-1, 2)
+    left = intersect_intervals(observed, bounds)
+    lost = float(np.diff(observed, axis=1).sum() - np.diff(left, axis=1).sum())
+    file.say(f"/{INVALID}: {len(invalid)} intervals, {lost:.1f} s of the recording, count as not observed")
+    return left
+
+
+def clipped(file: NwbFile, observed: FloatArray, extent: tuple[float, float] | None) -> FloatArray:
+    """Return observed intervals whose ends at infinity are those of the recording, and say so.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    observed
+        Shape ``(n_intervals, 2)``; ends may be infinite.
+    extent
+        From when to when anything was recorded, s.
+    """
+    if extent is None or np.isfinite(observed).all():
+        return observed
+    file.say("observed intervals reach to infinity; they end with the recording")
+    return merge_intervals(np.clip(observed, *extent))
 
 
 def apply_mask(

@@ -10,17 +10,24 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
-from nwb_latents.pipeline.nwb.observed_time import apply_mask
+from nwb_latents.pipeline.nwb.observed_time import apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.rebase import Parts, rebase
 from nwb_latents.pipeline.nwb.recognition import layout_of
+from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_seconds, without_strays
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
-from nwb_latents.pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table
-from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
+from nwb_latents.pipeline.nwb.units import (
+    in_order,
+    never_observed,
+    read_observed,
+    read_spikes,
+    read_unit_table,
+)
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series, UnitTable
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
-    from nwb_latents.pipeline.signals.recording import TrialTable
+    from nwb_latents.pipeline.signals.recording import IntArray, TrialTable
     from nwb_latents.schemas.recipe import IngestRecipe
 
 _UNIT_ARRAYS = (
@@ -72,13 +79,22 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
         spike_times, spike_index, sorted_notes = in_order(
             file, (parts.spike_times, parts.spike_index), on_unsorted=recipe.on_unsorted_spikes
         )
+        trial_extent = None if parts.trials is None else _edges(parts.trials)
+        extent = extent_of(*_spans(parts.position, parts.velocity), trial_extent)
+        require_seconds(
+            file, spike_times, extent_of(*_spans(parts.position, parts.velocity)), what="kinematics"
+        )
+        require_seconds(file, spike_times, extent_of(trial_extent), what="trials")
+        spike_times, spike_index = without_strays(file, spike_times, spike_index, extent)
         observed_notes: tuple[str, ...] = ()
         if observed is None:
             observed, observed_notes = read_observed(file)
+        units, spike_times, spike_index = _ever_observed(file, parts.units, spike_times, spike_index)
         observed, mask_notes = apply_mask(file, layout, observed=observed)
         if observed is None:
             observed = _support(parts.position, parts.velocity, spike_times)
-        _require_one_clock(file, parts, spike_times)
+        whole = extent_of(observed, *_spans(parts.position, parts.velocity), _span_of(spike_times))
+        observed = apply_invalid(file, clipped(file, observed, whole))
         paths = tuple("+".join(p) or None for p in series_paths(file, layout, recipe))
         return Recording(
             session=file.session,
@@ -87,7 +103,7 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
             layout=layout.name,
             spike_times=spike_times,
             spike_index=spike_index,
-            units=parts.units,
+            units=units,
             observed=observed,
             position=parts.position,
             velocity=parts.velocity,
@@ -216,18 +232,30 @@ def _support(position: Series | None, velocity: Series | None, spikes: FloatArra
     return np.array([[min(t[0] for t in times), max(t[1] for t in times)]])
 
 
-def _require_one_clock(file: NwbFile, parts: Parts, spikes: FloatArray) -> None:
-    extent = _support(parts.position, parts.velocity, np.zeros(0))
-    if not len(extent) or not len(spikes):
-        return
-    first, last = float(spikes.min()), float(spikes.max())
-    if first <= extent[0, 1] and last >= extent[0, 0]:
-        return
-    raise DataError(
-        f"{file.name}: spikes span {first:.1f} to {last:.1f} s, the kinematics {extent[0, 0]:.1f} to "
-        f"{extent[0, 1]:.1f} s: they share no time, and so no clock. Mend the time stamps or leave the "
-        "session out."
-    )
+def _ever_observed(
+    file: NwbFile, units: UnitTable, spikes: FloatArray, index: IntArray
+) -> tuple[UnitTable, FloatArray, IntArray]:
+    """Leave out units without an observed interval, in a file that states intervals for others."""
+    never = never_observed(file)
+    if never is None or len(never) != len(units) or not never.any() or never.all():
+        return units, spikes, index
+    starts = np.concatenate([[0], index[:-1]])
+    kept = np.flatnonzero(~never)
+    parts = [spikes[starts[unit] : index[unit]] for unit in kept]
+    fewer = UnitTable(ids=units.ids[kept], area=units.area[kept], heldout=units.heldout[kept])
+    return fewer, np.concatenate(parts), np.cumsum([len(part) for part in parts])
+
+
+def _spans(*series: Series | None) -> list[FloatArray]:
+    return [each.time[[0, -1]] for each in series if each is not None and len(each.time)]
+
+
+def _span_of(spikes: FloatArray) -> FloatArray | None:
+    return np.array([spikes.min(), spikes.max()]) if len(spikes) else None
+
+
+def _edges(trials: TrialTable) -> FloatArray:
+    return np.concatenate([trials.events["start"], trials.events["stop"]])
 
 
 def _axes(layout: Layout, position: Series | None, velocity: Series | None) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.tables import Column, Table, typed
 from nwb_latents.pipeline.signals.binning import merge_intervals
-from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, UnitTable
+from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, UnitTable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,29 +46,70 @@ def read_spikes(file: NwbFile) -> tuple[FloatArray, IntArray]:
     Raises
     ------
     DataError
-        If there are no units, or a time is not finite.
+        If there are no units, the index does not fit the times or the ids, or a time is not finite.
     """
-    if not file.has("units/spike_times") or not file.has("units/spike_times_index"):
+    table = units_table(file)
+    if not table.has("spike_times"):
+        file.require_link(f"{table.path}/spike_times")
         raise DataError(
-            f"{file.name}: has no units with spike times (/units/spike_times). Sort the spikes first, or "
-            "leave the "
-            "session out."
+            f"{file.name}: has no units with spike times (/{table.path}/spike_times). Sort the spikes first, "
+            "or leave the session out."
         )
-    times = file.array("units/spike_times").astype(np.float64, copy=False)
-    index = file.array("units/spike_times_index").astype(np.int64)
+    column = table.column("spike_times") if table.n_rows != 1 else _of_one_unit(table)
+    if column.kind != "number":
+        raise DataError(f"{file.name}: /{column.path} holds {column.kind}; expected times in seconds.")
+    if column.ends is None:
+        raise DataError(
+            f"{file.name}: /{column.path} has no index (/{column.path}_index), and {table.n_rows} units: "
+            "which spike is whose is not said. Write the file again with pynwb or MatNWB."
+        )
+    times, index = np.asarray(column.values, dtype=np.float64).reshape(-1), column.ends
     if not len(index) or not len(times):
         raise DataError(
-            f"{file.name}: the units table is empty. Sort the spikes first, or leave the session out."
+            f"{file.name}: the units table (/{table.path}) is empty. Sort the spikes first, or leave the "
+            "session out."
         )
     if not np.isfinite(times).all():
         unit = int(np.searchsorted(index, np.flatnonzero(~np.isfinite(times))[0], side="right"))
         n_bad = int((~np.isfinite(times)).sum())
         raise DataError(
-            f"{file.name}: {n_bad} spike times are NaN or infinite, the first in row {unit} of /units. Mend "
-            "the file or "
-            "leave the session out."
+            f"{file.name}: {n_bad} spike times are NaN or infinite, the first in row {unit} of "
+            f"/{table.path}. Mend the file or leave the session out."
         )
     return times, index
+
+
+def units_table(file: NwbFile) -> Table:
+    """Return the units table: ``/units``, or the only table of that type elsewhere, and that is said."""
+    if file.has("units") or file.tree.broken_link("units") is not None:
+        file.require_link("units")
+        return Table(file, "units")
+    elsewhere = [
+        path
+        for root in ("processing", "acquisition", "analysis", "scratch")
+        for path, kind in file.objects(root)
+        if kind == "Units" and file.has(f"{path}/spike_times")
+    ]
+    if len(elsewhere) > 1:
+        raise DataError(
+            f"{file.name}: has no /units, but several tables of units: {', '.join(elsewhere)}. Write the one "
+            "to use to /units."
+        )
+    if elsewhere:
+        file.say(f"units are read from /{elsewhere[0]}: there is no /units")
+        return Table(file, elsewhere[0])
+    return Table(file, "units")
+
+
+def _of_one_unit(table: Table) -> Column:
+    """Return the spike times of a table of one unit, which some tools write without an index."""
+    path = f"{table.path}/spike_times"
+    if table.file.has(f"{path}_index"):
+        return table.column("spike_times")
+    values, kind = typed(table.file, path)
+    flat = values.reshape(-1)
+    table.file.say(f"/{path} has no index; its {len(flat)} spikes are those of the only unit")
+    return Column(path, kind, flat, np.array([len(flat)], dtype=np.int64))
 
 
 def in_order(
@@ -133,14 +175,60 @@ def read_unit_table(file: NwbFile, layout: Layout) -> UnitTable:
         Area is ``M1``, ``PMd`` … where the layout, the electrode group or the electrode's location names one;
         else the group's name.
     """
-    ids = file.array("units/id").astype(np.int64)
+    table = units_table(file)
+    ids = _ids(table)
     heldout = np.zeros(len(ids), dtype=bool)
-    if "heldout" in file.columns("units"):
-        heldout = file.array("units/heldout").astype(bool)
+    if table.has("heldout"):
+        heldout = _truth(table, "heldout")
     area = layout.area_of(file, ids) if layout.area_of else None
     if area is None:
         area = electrode_areas(file, len(ids), names=layout.areas)
     return UnitTable(ids=ids, area=area, heldout=heldout)
+
+
+def _ids(table: Table) -> IntArray:
+    """Return the ids of units; rows where they repeat, and that is said.
+
+    Raises
+    ------
+    DataError
+        If they are no whole numbers.
+    """
+    file, path = table.file, f"{table.path}/id"
+    if not file.has(path):
+        file.say(f"/{path} is not there; units are numbered by their rows")
+        return np.arange(table.n_rows, dtype=np.int64)
+    values, kind = typed(file, path)
+    flat = values.reshape(-1)
+    if kind == "text" and all(str(v).strip().lstrip("-").isdigit() for v in flat):
+        file.say(f"/{path} holds numbers as text; they are read as numbers")
+        flat, kind = flat.astype(np.float64), "number"
+    if kind != "number" or not np.isfinite(flat).all() or (flat != np.round(flat)).any():
+        shown = ", ".join(str(v) for v in flat[:3])
+        raise DataError(
+            f"{file.name}: /{path} holds {shown} …; expected whole numbers, as NWB asks for. Write the ids "
+            "as integers, and what they were called as a column."
+        )
+    ids: IntArray = flat.astype(np.int64)
+    if len(np.unique(ids)) < len(ids):
+        file.say(f"/{path}: ids repeat; units are numbered by their rows")
+        return np.arange(len(ids), dtype=np.int64)
+    return ids
+
+
+def _truth(table: Table, name: str) -> BoolArray:
+    column = table.column(name)
+    found = column.one_each()
+    if (
+        found is None
+        or column.kind == "text"
+        or (column.kind == "number" and not np.isin(found[np.isfinite(found)], (0, 1)).all())
+    ):
+        raise DataError(
+            f"{table.file.name}: /{column.path} holds {column.values.ravel()[0]!r} …; expected true or false "
+            "a unit. Write it as truth values, or rename the column."
+        )
+    return np.nan_to_num(found.astype(np.float64)) > 0
 
 
 def electrode_areas(file: NwbFile, n_units: int, *, names: Mapping[str, str]) -> NDArray[np.object_]:
@@ -162,15 +250,24 @@ def electrode_areas(file: NwbFile, n_units: int, *, names: Mapping[str, str]) ->
     """
     area = np.full(n_units, "", dtype=object)
     table = "general/extracellular_ephys/electrodes"
-    columns = [file.array(f"{table}/{c}") for c in ("group_name", "location") if file.shape(f"{table}/{c}")]
-    if not columns or not (file.has("units/electrodes") and file.has("units/electrodes_index")):
+    columns = [
+        file.array(f"{table}/{c}").ravel() for c in ("group_name", "location") if file.shape(f"{table}/{c}")
+    ]
+    units = units_table(file)
+    if not columns or not (units.has("electrodes") and file.has(f"{units.path}/electrodes_index")):
         return area
-    rows = file.array("units/electrodes").astype(np.int64)
-    index = file.array("units/electrodes_index").astype(np.int64)
+    linked_to = units.column("electrodes")
+    if linked_to.ends is None or linked_to.kind != "number":
+        return area
+    rows, index = linked_to.values.astype(np.int64), linked_to.ends
     starts = np.concatenate([[0], index[:-1]])
     linked = (index > starts) & (starts < len(rows))
     first = rows[np.minimum(starts, max(len(rows) - 1, 0))] if len(rows) else np.zeros(n_units, np.int64)
     linked &= (first >= 0) & (first < len(columns[0]))
+    if (n_lost := int(((index > starts) & ~linked).sum())) > 0:
+        file.say(
+            f"/{units.path}/electrodes of {n_lost} units name rows that /{table} lacks; no area is known"
+        )
     for unit in np.flatnonzero(linked):
         said = [str(column[first[unit]]) for column in columns]
         known = [names[said[0]]] if said[0] in names else [a for a in map(canonical_area, said) if a]
@@ -203,18 +300,67 @@ def read_observed(file: NwbFile) -> tuple[FloatArray | None, tuple[str, ...]]:
     warnings
         Says so where units differ.
     """
-    if not file.has("units/obs_intervals"):
+    table = units_table(file)
+    if not table.has("obs_intervals"):
         return None, ()
-    rows = [merge_intervals(r) for r in file.ragged("units/obs_intervals")]
-    rows = [r for r in rows if len(r)]
-    if not rows:
-        return None, ()
-    if all(r.shape == rows[0].shape and np.array_equal(r, rows[0]) for r in rows):
-        return rows[0], ()
-    common = rows[0]
-    for row in rows[1:]:
-        common = intersect_intervals(common, row)
-    return common, ("units were observed at different times; only the time common to all is used",)
+    column = table.column("obs_intervals")
+    if column.kind != "number" or column.values.ndim != 2 or column.values.shape[1] != 2:
+        raise DataError(
+            f"{file.name}: /{column.path} has the shape {column.values.shape}; expected a start and a stop "
+            "in each row. Mend the file."
+        )
+    raw = [np.asarray(rows, dtype=np.float64).reshape(-1, 2) for rows in column.rows()]
+    n_bad = int(sum(np.isnan(rows).any(axis=1).sum() for rows in raw))
+    if n_bad:
+        file.say(f"/{column.path}: {n_bad} intervals with NaN are left out")
+    rows = [merge_intervals(each[~np.isnan(each).any(axis=1)]) for each in raw]
+    n_never = sum(len(each) == 0 for each in rows)
+    if n_never:
+        file.say(f"/{column.path}: {n_never} of {len(rows)} units were never observed and are left out")
+    return _common_time(file, column.path, rows), ()
+
+
+def never_observed(file: NwbFile) -> BoolArray | None:
+    """Return which units have no observed interval, where the file states intervals at all."""
+    table = units_table(file)
+    if not table.has("obs_intervals"):
+        return None
+    column = table.column("obs_intervals")
+    known = [np.isfinite(np.asarray(rows, dtype=np.float64).reshape(-1, 2)[:, 0]) for rows in column.rows()]
+    return np.array([not each.any() for each in known], dtype=bool)
+
+
+def _common_time(file: NwbFile, path: str, rows: list[FloatArray]) -> FloatArray | None:
+    """Return the time in which all units that were ever observed were.
+
+    Raises
+    ------
+    DataError
+        If there is none: units were recorded in turn.
+    """
+    seen = [each for each in rows if len(each)]
+    if not seen:
+        return None
+    common = seen[0]
+    for each in seen[1:]:
+        if not np.array_equal(each, common):
+            common = intersect_intervals(common, each)
+    if not len(common):
+        groups: dict[bytes, list[int]] = {}
+        for unit, each in enumerate(rows):
+            if len(each):
+                groups.setdefault(each.tobytes(), []).append(unit)
+        shown = "; ".join(
+            f"{len(units)} units from {rows[units[0]][0, 0]:g} to {rows[units[0]][-1, 1]:g} s"
+            for units in list(groups.values())[:6]
+        )
+        raise DataError(
+            f"{file.name}: /{path}: units were recorded in turn, no time is common to all ({shown}). Write "
+            "each group of units to a file of its own."
+        )
+    if any(not np.array_equal(each, seen[0]) for each in seen):
+        file.say("units were observed at different times; only the time common to all is used")
+    return common
 
 
 def intersect_intervals(a: FloatArray, b: FloatArray) -> FloatArray:

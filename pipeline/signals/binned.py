@@ -19,7 +19,7 @@ from nwb_latents.pipeline.signals.movements import find_candidates, native_veloc
 from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers
 from nwb_latents.pipeline.signals.resample import resample
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
-from nwb_latents.pipeline.signals.timebase import Grid
+from nwb_latents.pipeline.signals.timebase import Grid, to_ns
 from nwb_latents.pipeline.signals.units import unit_reasons
 
 if TYPE_CHECKING:
@@ -101,12 +101,13 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         If no unit is left; the message counts the reasons.
     """
     grid = _session_grid(recording, recipe.bin_ns)
+    spike_times, spike_index, n_outside = _inside(recording, grid)
     with ThreadPoolExecutor(1) as other:
         # Neither needs the other, and both spend their time in loops that free the interpreter.
         moving = other.submit(_movements, recording, recipe, grid)
-        counts = bin_spikes(recording.spike_times, recording.spike_index, grid)
+        counts = bin_spikes(spike_times, spike_index, grid)
         observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
-        notes = _clear_unobserved(counts, observed)
+        notes = _clear_unobserved(counts, observed, n_outside=n_outside)
 
         mean_rate = mean_rates(counts, observed, grid.bin_size_s)
         reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
@@ -172,12 +173,13 @@ def _transposed(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _session_grid(recording: Recording, bin_ns: int) -> Grid:
-    times = [recording.observed.ravel(), recording.spike_times[:0]]
-    if len(recording.spike_times):
-        times.append(np.array([recording.spike_times.min(), recording.spike_times.max()]))
+    """Return the bins of what was observed and of the kinematics; spikes alone do not widen them."""
     kinematics = (recording.position, recording.velocity)
+    times = [recording.observed.ravel()]
     times += [series.time[[0, -1]] for series in kinematics if series is not None and len(series.time)]
     spanned = np.concatenate(times)
+    if not len(spanned) and len(recording.spike_times):
+        spanned = np.array([recording.spike_times.min(), recording.spike_times.max()])
     if not len(spanned):
         raise DataError(
             f"{recording.session}: the recording holds neither spikes nor kinematics. Leave it out."
@@ -185,9 +187,23 @@ def _session_grid(recording: Recording, bin_ns: int) -> Grid:
     return Grid.covering(float(spanned.min()), float(spanned.max()), bin_ns)
 
 
-def _clear_unobserved(counts: NDArray[np.unsignedinteger], observed: BoolArray) -> tuple[str, ...]:
-    outside = counts[:, ~observed]
-    n_outside = int(outside.sum(dtype=np.int64))
+def _inside(recording: Recording, grid: Grid) -> tuple[FloatArray, IntArray, int]:
+    """Return the spikes that lie on the grid, and how many do not."""
+    times, index = recording.spike_times, recording.spike_index
+    if not len(times):
+        return times, index, 0
+    at = to_ns(times) // grid.bin_ns
+    inside = (at >= grid.first) & (at < grid.first + grid.n_bins)
+    if inside.all():
+        return times, index, 0
+    kept = np.concatenate([[0], np.cumsum(inside)])
+    return times[inside], kept[index], int((~inside).sum())
+
+
+def _clear_unobserved(
+    counts: NDArray[np.unsignedinteger], observed: BoolArray, *, n_outside: int
+) -> tuple[str, ...]:
+    n_outside += int(counts[:, ~observed].sum(dtype=np.int64))
     counts[:, ~observed] = 0
     if not n_outside:
         return ()

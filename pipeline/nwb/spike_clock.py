@@ -1,0 +1,135 @@
+"""Whether spike times are seconds on the clock of the rest, and which of them cannot be of the recording."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nwb_latents.pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+
+MARGIN_S = 60.0
+"""Spikes recorded so long before and after the rest belong to the recording."""
+
+MOST_STRAYS = 0.01
+"""A larger share of spikes outside the recording is no accident."""
+
+LONGEST_PAUSE_S = 3600.0
+"""Where nothing else tells, spikes further than this from all others are strays if they are few."""
+
+UNITS: tuple[tuple[float, str], ...] = (
+    (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1 / 30000, "samples of 30 kHz"),
+    (1 / 24414.0625, "samples of 24.4 kHz"), (1 / 25000, "samples of 25 kHz"),
+    (1 / 20000, "samples of 20 kHz"),
+    (1 / 32000, "samples of 32 kHz"), (1 / 40000, "samples of 40 kHz"), (1000.0, "ks"),
+)  # fmt: skip
+"""What spike times may be stored in: seconds in one, and its name."""
+
+
+def extent_of(*intervals: FloatArray | None) -> tuple[float, float] | None:
+    """Return the first start and the last stop that are finite; None where there are none."""
+    edges = [np.ravel(each) for each in intervals if each is not None]
+    finite = np.concatenate(edges) if edges else np.zeros(0)
+    finite = finite[np.isfinite(finite)]
+    return (float(finite.min()), float(finite.max())) if len(finite) else None
+
+
+def require_seconds(
+    file: NwbFile, spikes: FloatArray, extent: tuple[float, float] | None, *, what: str
+) -> None:
+    """Refuse spike times that are not seconds on the clock of everything else.
+
+    Parameters
+    ----------
+    file
+        The open file, for messages.
+    spikes
+        Spike times. Shape ``(n_spikes,)``.
+    extent
+        From when to when there is something else, s; None: nothing tells.
+    what
+        What that is, for messages.
+
+    Raises
+    ------
+    DataError
+        If none lie in it, or most lie outside and would fit times a factor; the message names that.
+    """
+    if extent is None or not len(spikes):
+        return
+    if _share_inside(spikes, extent) >= 0.5:
+        return
+    low, high = float(spikes.min()), float(spikes.max())
+    span = extent[1] - extent[0]
+    fitting = [
+        (abs(np.log((high - low) * factor / span)), factor, unit)
+        for factor, unit in UNITS
+        if high > low and span > 0 and _share_inside(spikes * factor, extent) > 0.9
+    ]
+    where = f"{file.name}: spike times (/units/spike_times) run from {low:g} to {high:g}"
+    rest = f"{what} from {extent[0]:g} to {extent[1]:g} s"
+    if fitting:
+        _, factor, unit = min(fitting)
+        raise DataError(
+            f"{where}, {rest}: they are no seconds, but fit as {unit}. Write them in "
+            f"seconds: times {factor:.9g}."
+        )
+    if low > extent[1] or high < extent[0]:
+        raise DataError(
+            f"{where} s, {rest}: they share no time, and so no clock. Mend the time stamps or leave the "
+            "session out."
+        )
+    file.say(f"{1 - _share_inside(spikes, extent):.0%} of the spikes lie outside the time of {rest}")
+
+
+def _share_inside(spikes: FloatArray, extent: tuple[float, float]) -> float:
+    inside = (spikes >= extent[0] - MARGIN_S) & (spikes <= extent[1] + MARGIN_S)
+    return float(inside.mean())
+
+
+def without_strays(
+    file: NwbFile, spikes: FloatArray, index: IntArray, extent: tuple[float, float] | None
+) -> tuple[FloatArray, IntArray]:
+    """Leave out the few spikes that lie far outside the recording, and say how many.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    spikes, index
+        Times, s, and one past the last spike of each unit.
+    extent
+        From when to when something else was recorded, s; None: the spikes themselves tell.
+
+    Returns
+    -------
+    spikes, index
+        As given where there are none.
+    """
+    if not len(spikes):
+        return spikes, index
+    low, high = _longest_stretch(spikes) if extent is None else extent
+    margin = LONGEST_PAUSE_S if extent is None else MARGIN_S
+    stray = (spikes < low - margin) | (spikes > high + margin)
+    if not stray.any() or stray.mean() > MOST_STRAYS:
+        return spikes, index
+    first, last = float(spikes[stray].min()), float(spikes[stray].max())
+    file.say(
+        f"{int(stray.sum())} spikes from {first:g} to {last:g} s lie far outside the recording ({low:g} to "
+        f"{high:g} s) and are left out"
+    )
+    lost = np.concatenate([[0], np.cumsum(stray)])
+    return spikes[~stray], index - lost[index]
+
+
+def _longest_stretch(spikes: FloatArray) -> tuple[float, float]:
+    """Return from when to when most spikes lie without a pause of an hour."""
+    ordered = np.sort(spikes)
+    cuts = np.flatnonzero(np.diff(ordered) > LONGEST_PAUSE_S) + 1
+    parts = np.split(ordered, cuts)
+    kept = [part for part in parts if len(part) > MOST_STRAYS * len(spikes)] or parts
+    return float(kept[0][0]), float(kept[-1][-1])
