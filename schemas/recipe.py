@@ -211,6 +211,11 @@ class IngestRecipe(Frozen):
     velocity_series: str | None = Field(
         None, description="Path in the NWB file of the velocity series; default: what the layout finds."
     )
+    velocity_from: Annotated[Literal["auto", "series", "position"], AddedLater("auto")] = Field(
+        "auto",
+        description="Where velocity comes from: 'series', 'position' (its derivative), or 'auto': the series "
+        "where there is one.",
+    )
     on_unsorted_spikes: Literal["error", "sort"] = Field(
         "error", description="What to do when a unit's spike times do not ascend."
     )

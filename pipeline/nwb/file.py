@@ -201,13 +201,18 @@ def open_nwb(
         raise MachineError(f"{source}: may not be read. Change its permissions.") from error
     except (OSError, RuntimeError) as error:
         _raise_cause(error)
+        if isinstance(source, Path) and _pointer(source):
+            raise DataError(
+                f"{source}: not the file itself but a pointer to it, as Git LFS and git-annex leave where a "
+                "file was not fetched. Fetch it (git lfs pull, datalad get)."
+            ) from error
         raise DataError(
             f"{shown}: not an NWB file: expected HDF5, found something HDF5 cannot open ({error}). If it is "
             "a partial download, delete it and fetch it again."
         ) from error
     with h5:
         if "nwb_version" not in h5.attrs:
-            raise _not_nwb(shown, "HDF5 file")
+            raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
         size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
             yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings())
@@ -226,6 +231,25 @@ def _open_zarr(path: Path, name: str, wanted: ColumnSettings) -> Iterator[NwbFil
         raise MachineError(f"{path}: may not be read. Change its permissions.") from error
     except (OSError, RuntimeError, ValueError) as error:
         raise DataError(f"{name}: damaged: {error}. Fetch the directory again.") from error
+
+
+def _older(name: str, h5: h5py.File) -> DataError | None:
+    """Return the error of a file of NWB 1, which kept its version in a dataset; None of any other file."""
+    if not isinstance(h5.get("nwb_version"), h5py.Dataset):
+        return None
+    version = str(decoded(np.atleast_1d(h5["nwb_version"][()])).ravel()[0])
+    return DataError(
+        f"{name}: a file of {version} (/nwb_version is a dataset); "
+        "only NWB 2 is read. Convert it with pynwb or MatNWB, or fetch a version of the dandiset that was converted."
+    )
+
+
+def _pointer(source: Path) -> bool:
+    """Whether a file is what Git LFS or git-annex puts in place of one that was not fetched."""
+    if not source.is_file() or source.stat().st_size > 4096:
+        return False
+    text = source.read_bytes()
+    return text.startswith(b"version https://git-lfs") or b"/annex/objects/" in text
 
 
 def _not_nwb(name: str, kind: str) -> DataError:

@@ -67,6 +67,16 @@ class Hdf5Tree:
                 return f"/{here} is a link to {getattr(link, 'path', 'an object that cannot be opened')}"
         return None
 
+    def broken_links(self, root: str) -> list[str]:
+        """Say of every link below `root` that leads nowhere where it leads."""
+        found = []
+        for path in (root, *self.groups(root)):
+            group = self._get(path)
+            names = list(group) if isinstance(group, h5py.Group) else []
+            said = (self.broken_link(f"{path}/{name}") for name in names)
+            found += [text for text in said if text is not None]
+        return found
+
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none."""
         found = self._array(path)

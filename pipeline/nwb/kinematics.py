@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.kinematic_units import agreeing, scale_of, without_impossible
+from nwb_latents.pipeline.nwb.series_search import find_series
 from nwb_latents.pipeline.nwb.series_times import read_times
 from nwb_latents.pipeline.signals.recording import FloatArray, Series
 
@@ -16,18 +18,25 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
     from nwb_latents.schemas.recipe import IngestRecipe
 
-_CM_PER = {"m": 100.0, "cm": 1.0, "mm": 0.1}
-_PER = {**_CM_PER, "range": 100.0, "au": 1.0}
-_NAMES = {
-    "m": "m", "meter": "m", "meters": "m", "metre": "m", "metres": "m",
-    "cm": "cm", "centimeter": "cm", "centimeters": "cm", "centimetre": "cm", "centimetres": "cm",
-    "mm": "mm", "millimeter": "mm", "millimeters": "mm", "millimetre": "mm", "millimetres": "mm",
-}  # fmt: skip
-_PREFERENCE = ("hand", "cursor", "finger", "wrist", "pos", "vel")
-_NEVER = ("eye", "gaze", "pupil", "target", "force", "joint", "muscle", "emg", "acc")
 
-REACHING_SPAN_CM = (2.0, 300.0)
-"""Extent of an arm's workspace; a series outside it has another unit than it says."""
+@dataclass(frozen=True)
+class Kinematics:
+    """Position and velocity of a session.
+
+    Attributes
+    ----------
+    position, velocity
+        In `unit` and `unit` per second over seconds, with as many axes each; None where there is none.
+    unit
+        ``cm``, or what is no length: ``pixels``, ``degrees`` …
+    warnings
+        What was odd.
+    """
+
+    position: Series | None
+    velocity: Series | None
+    unit: str = "cm"
+    warnings: tuple[str, ...] = ()
 
 
 def series_paths(
@@ -64,9 +73,7 @@ def series_paths(
     return found[0], found[1]
 
 
-def read_kinematics(
-    file: NwbFile, layout: Layout, recipe: IngestRecipe
-) -> tuple[Series | None, Series | None, tuple[str, ...]]:
+def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kinematics:
     """Read position and velocity.
 
     Parameters
@@ -80,10 +87,8 @@ def read_kinematics(
 
     Returns
     -------
-    position, velocity
-        cm and cm/s over seconds, with as many axes each; None where there is none.
-    warnings
-        What was odd.
+    kinematics
+        Position and velocity with as many axes each.
 
     Raises
     ------
@@ -93,70 +98,53 @@ def read_kinematics(
     position_paths, velocity_paths = series_paths(file, layout, recipe)
     if not position_paths and not velocity_paths:
         if not layout.needs_kinematics:
-            return None, None, ()
+            return Kinematics(None, None)
         series = [
             p for root in ("processing", "acquisition") for p, kind in file.objects(root) if "Series" in kind
         ]
         there = f"It has: {', '.join(series[:8])}." if series else "It has no series at all."
+        broken = [link for root in ("processing", "acquisition") for link in file.tree.broken_links(root)]
+        if broken:
+            there += f" {'; '.join(broken[:4])}, and there is nothing."
         raise DataError(
             f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right "
             "one with --set position_series=PATH or --set velocity_series=PATH."
         )
-    position, said = read_series(file, position_paths, layout=layout) if position_paths else (None, [])
-    velocity, said_too = (
-        read_series(file, velocity_paths, layout=layout, is_velocity=True) if velocity_paths else (None, [])
-    )
-    notes = [*said, *said_too]
+    if recipe.velocity_from == "position":
+        velocity_paths = ()
+    elif recipe.velocity_from == "series" and not velocity_paths:
+        raise DataError(
+            f"{file.name}: velocity_from is series, and no velocity series was found. Name one with --set "
+            "velocity_series=PATH, or use --set velocity_from=auto."
+        )
+    position = velocity = None
+    notes: list[str] = []
+    unit = "cm"
+    if velocity_paths:
+        velocity, unit, said = read_series(file, velocity_paths, layout=layout, is_velocity=True)
+        notes += said
+    if position_paths:
+        position, unit, said = read_series(file, position_paths, layout=layout)
+        notes += said
     if position and velocity and position.values.shape[1] != velocity.values.shape[1]:
         n = min(position.values.shape[1], velocity.values.shape[1])
         notes.append(f"position and velocity have different numbers of axes; the first {n} are used")
         position = Series(position.time, position.values[:, :n])
         velocity = Series(velocity.time, velocity.values[:, :n])
+    if position and velocity and unit == "cm" and layout.unit is None and not layout.has_clock_resets:
+        velocity = agreeing(file, position, velocity, path=velocity_paths[0])
+    if position:
+        position = without_impossible(file, position_paths[0], position, unit=unit, is_velocity=False)
+    if velocity:
+        velocity = without_impossible(file, velocity_paths[0], velocity, unit=unit, is_velocity=True)
     if position and velocity and np.array_equal(position.time, velocity.time):
         velocity = position.with_values(velocity.values)
-    return position, velocity, tuple(notes)
-
-
-def find_series(file: NwbFile) -> tuple[str | None, str | None]:
-    """Find the series that look like hand position and hand velocity.
-
-    Returns
-    -------
-    position, velocity
-        Paths; None where there is none. Hand comes before cursor before finger; a velocity is paired with
-        the position of the same effector where there is one.
-    """
-    positions: list[str] = []
-    velocities: list[str] = []
-    for root in ("processing", "acquisition"):
-        for path, kind in file.objects(root):
-            name = path.lower()
-            shape = file.shape(f"{path}/data")
-            if kind not in {"SpatialSeries", "TimeSeries"} or shape is None or len(shape) != 2:
-                continue
-            if shape[1] not in (2, 3) or any(word in name.rsplit("/", 1)[-1] for word in _NEVER):
-                continue
-            if "vel" in name:
-                velocities.append(path)
-            elif kind == "SpatialSeries" or "pos" in name:
-                positions.append(path)
-    position = min(positions, key=_rank, default=None)
-    if position is not None:
-        effector = next((w for w in _PREFERENCE if w in position.lower().rsplit("/", 1)[-1]), "")
-        same = [v for v in velocities if effector and effector in v.lower().rsplit("/", 1)[-1]]
-        velocities = same or velocities
-    return position, min(velocities, key=_rank, default=None)
-
-
-def _rank(path: str) -> tuple[int, str]:
-    name = path.lower().rsplit("/", 1)[-1]
-    found = [i for i, word in enumerate(_PREFERENCE) if word in name]
-    return (min(found, default=len(_PREFERENCE)), path)
+    return Kinematics(position, velocity, unit, tuple(notes))
 
 
 def read_series(
     file: NwbFile, paths: tuple[str, ...], *, layout: Layout, is_velocity: bool = False
-) -> tuple[Series, list[str]]:
+) -> tuple[Series, str, list[str]]:
     """Read one series, or several of one column each as one.
 
     Parameters
@@ -175,6 +163,8 @@ def read_series(
     series
         cm or cm/s over seconds; repeated time stamps are dropped. Where the layout knows of clock resets, the
         time stamps may run backwards.
+    unit
+        ``cm`` (of velocities, cm/s), or what is no length.
     warnings
         What was odd.
 
@@ -185,20 +175,17 @@ def read_series(
         times differ in length.
     """
     columns: list[FloatArray] = []
+    units: list[str] = []
     notes: list[str] = []
     for path in paths:
-        if not file.has(f"{path}/data"):
-            raise DataError(
-                f"{file.name}: has no series {path}. Name one that exists with --set position_series=PATH."
-            )
-        values = file.array(f"{path}/data").astype(np.float64, copy=False)
-        values = (values[:, None] if values.ndim == 1 else values)[:, : layout.n_axes]
-        conversion, per, said = _scale(file, path, values, unit=layout.unit, is_velocity=is_velocity)
+        values = _samples(file, path)[:, : layout.n_axes]
+        scale = scale_of(file, path, values, unit=layout.unit, is_velocity=is_velocity)
         offset = float(file.attribute(f"{path}/data", "offset") or 0.0) if layout.times is None else 0.0
-        if (conversion, offset, per) != (1.0, 0.0, 1.0):
-            values = (values * conversion + offset) * per
+        if (scale.conversion, offset, scale.per) != (1.0, 0.0, 1.0):
+            with np.errstate(over="ignore"):
+                values = (values * scale.conversion + offset) * scale.per
         columns.append(values)
-        notes += said
+        units.append(scale.unit)
     if len({len(c) for c in columns}) > 1:
         lengths = ", ".join(f"{p} {len(c)}" for p, c in zip(paths, columns, strict=True))
         raise DataError(
@@ -214,53 +201,42 @@ def read_series(
         time, values = time[keep], values[keep]
     if len(time) < 2:
         raise DataError(f"{file.name}: {paths[0]} holds {len(time)} samples. Leave the session out.")
-    return Series(time, values), notes
+    return Series(time, values), units[0], notes
 
 
-def _scale(
-    file: NwbFile, path: str, values: FloatArray, *, unit: str | None, is_velocity: bool
-) -> tuple[float, float, list[str]]:
-    """Return the file's conversion factor, cm per unit of what it gives, and what was odd."""
-    notes: list[str] = []
-    conversion = float(file.attribute(f"{path}/data", "conversion") or 1.0)
-    declared = file.attribute(f"{path}/data", "unit")
-    text = declared.decode() if isinstance(declared, bytes) else str(declared or "")
-    if not np.isfinite(conversion):
-        taken = f"in {unit}, as the layout says" if unit else "unit unknown"
-        notes.append(f"{path}: conversion is {conversion}; values are taken as they are, {taken}")
-        conversion, text = 1.0, ""
-    known = unit or _length_unit(text)
-    if known is not None and unit is None and not is_velocity:
-        span = _span(values) * conversion * _CM_PER[known]
-        if span > REACHING_SPAN_CM[1]:
-            notes.append(f"{path}: spans {span:.0f} cm if its unit is {known!r} as it says; taken as unknown")
-            known = None
-    if known is None:
-        known = _guess_unit(values, conversion, is_velocity=is_velocity)
-        notes.append(
-            f"{path}: unit {text or 'unknown'!r} is not a usable length; taken as {known} from its extent"
+def _samples(file: NwbFile, path: str) -> FloatArray:
+    """Return the samples of a series, one in each row.
+
+    Raises
+    ------
+    DataError
+        If there is no such series, or it holds no numbers.
+    """
+    file.require_link(f"{path}/data")
+    if not file.has(f"{path}/data"):
+        raise DataError(
+            f"{file.name}: has no series {path}. Name one that exists with --set position_series=PATH."
         )
-    return conversion, _PER[known], notes
-
-
-def _length_unit(text: str) -> str | None:
-    first = re.split(r"[/\s*·]|per", text.strip().lower())[0]
-    return _NAMES.get(first)
-
-
-def _span(values: FloatArray) -> float:
-    # The extent of a movement shows in a hundred thousand samples as well as in ten million.
-    some = values[:: max(1, len(values) // 100_000)]
-    finite = some[np.isfinite(some).all(axis=1)]
-    if not len(finite):
-        return 0.0
-    low, high = np.percentile(finite, [0.5, 99.5], axis=0)
-    return float((high - low).max())
-
-
-def _guess_unit(values: FloatArray, conversion: float, *, is_velocity: bool) -> str:
-    # Arms reach some 5 to 60 cm, at some 10 to 200 cm/s: the unit whose result lies nearest the middle of
-    # that.
-    middle = 60.0 if is_velocity else 20.0
-    span = max(_span(values) * conversion, 1e-12)
-    return min(_CM_PER, key=lambda u: abs(np.log(span * _CM_PER[u] / middle)))
+    values = file.array(f"{path}/data")
+    if values.dtype.names and all(values.dtype[name].kind in "iuf" for name in values.dtype.names):
+        file.say(f"/{path}/data holds records of {', '.join(values.dtype.names)}; each is an axis")
+        values = np.column_stack([values[name].astype(np.float64) for name in values.dtype.names])
+    if values.dtype.kind not in "iufb" or values.ndim not in (1, 2):
+        raise DataError(
+            f"{file.name}: /{path}/data has the type {values.dtype} and the shape {values.shape}; expected "
+            "numbers, one row a sample. Name another series with --set position_series=PATH."
+        )
+    values = values.astype(np.float64, copy=False)
+    if values.ndim == 1:
+        return values[:, None]
+    stamps = file.shape(f"{path}/timestamps")
+    n_stamps = int(np.prod(stamps)) if stamps else None
+    is_turned = (
+        values.shape[1] == n_stamps != values.shape[0]
+        if n_stamps
+        else values.shape[0] in (2, 3) and values.shape[1] > 10
+    )
+    if is_turned:
+        file.say(f"/{path}/data is stored with its axes as rows {values.shape}; it is read transposed")
+        values = np.ascontiguousarray(values.T)
+    return values

@@ -68,10 +68,10 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
         file.choose("layout", layout.name, layout.summary)
         spike_times, spike_index = read_spikes(file)
         units = read_unit_table(file, layout)
-        position, velocity, notes = read_kinematics(file, layout, recipe)
+        moved_by = read_kinematics(file, layout, recipe)
         trials = _trials(file, layout, recipe)
         checked = layout.checks(file, trials)
-        parts = Parts(spike_times, spike_index, units, position, velocity, trials)
+        parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
         observed: FloatArray | None = None
         moved: tuple[str, ...] = ()
         if layout.has_clock_resets:
@@ -115,7 +115,7 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
                 *layout.notes,
                 *moved,
                 *sorted_notes,
-                *notes,
+                *moved_by.warnings,
                 *observed_notes,
                 *mask_notes,
                 *checked,
@@ -123,6 +123,7 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
                 *_in_band_warnings(file),
             ),
             choices=tuple(file.choices),
+            kinematics_unit=moved_by.unit,
             subject_facts=subject_facts(file),
         )
 

@@ -75,15 +75,47 @@ def read_times(file: NwbFile, path: str, *, n_samples: int, layout: Layout) -> F
 
 
 def _standard_times(file: NwbFile, path: str, n_samples: int) -> FloatArray:
+    file.require_link(f"{path}/timestamps")
     if file.has(f"{path}/timestamps"):
-        return np.asarray(file.array(f"{path}/timestamps"), dtype=np.float64)
+        if file.has(f"{path}/starting_time"):
+            file.say(f"/{path} has both timestamps and a starting time; the timestamps are used")
+        return _stamps(file, f"{path}/timestamps")
     if not file.has(f"{path}/starting_time"):
         raise DataError(f"{file.name}: {path} has neither timestamps nor starting_time. Mend the file.")
     rate = float(file.attribute(f"{path}/starting_time", "rate") or 0.0)
-    if not rate > 0:
-        raise DataError(f"{file.name}: {path}/starting_time has no positive rate. Mend the file.")
+    if not (rate > 0 and np.isfinite(rate)):
+        raise DataError(
+            f"{file.name}: {path}/starting_time has no positive rate (found {rate:g}). Mend the file."
+        )
     start = float(file.array(f"{path}/starting_time").ravel()[0])
+    if not np.isfinite(start):
+        raise DataError(f"{file.name}: /{path}/starting_time is {start}; expected seconds. Mend the file.")
     return np.asarray(start + np.arange(n_samples) / rate)
+
+
+def _stamps(file: NwbFile, path: str) -> FloatArray:
+    """Return time stamps; those too coarse for their own step are put on an even grid, and that is said."""
+    raw = file.array(path)
+    if raw.dtype.kind not in "iuf":
+        raise DataError(
+            f"{file.name}: /{path} holds {raw.dtype}; expected seconds as numbers. Mend the file."
+        )
+    stamps = raw.reshape(-1) if raw.ndim == 2 and 1 in raw.shape else raw
+    time = np.asarray(stamps, dtype=np.float64)
+    if time.ndim != 1:
+        raise DataError(f"{file.name}: /{path} has the shape {raw.shape}; expected one time a sample.")
+    if raw.dtype.itemsize >= 8 or len(time) < 3 or not np.isfinite(time).all():
+        return time
+    grain = float(np.spacing(np.float32(np.abs(time).max()))) if raw.dtype.kind == "f" else 0.0
+    step = (time[-1] - time[0]) / (len(time) - 1)
+    even = time[0] + step * np.arange(len(time))
+    if not 0 < step < 10 * grain or np.abs(time - even).max() > 2 * grain:
+        return time
+    file.say(
+        f"/{path} is stored in single precision, {grain:.2g} s at a time, too coarse for steps of {step:.3g} "
+        f"s; samples are taken as even, at {1 / step:.6g} Hz"
+    )
+    return np.asarray(even)
 
 
 def _require_plausible(file: NwbFile, path: str, steps: FloatArray) -> None:

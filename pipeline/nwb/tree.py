@@ -26,6 +26,10 @@ class Tree(Protocol):
         """Say where a link on the way to `path` leads that leads nowhere; None where there is none."""
         ...
 
+    def broken_links(self, root: str) -> list[str]:
+        """Say of every link below `root` that leads nowhere where it leads."""
+        ...
+
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none. Scalars: ``()``."""
         ...

@@ -68,6 +68,16 @@ class ZarrTree:
             return f"/{here} is a link to {link.get('path')}{outside}"
         return None
 
+    def broken_links(self, root: str) -> list[str]:
+        """Say of every link below `root` that leads nowhere where it leads."""
+        found = []
+        for path in (root, *self.groups(root)):
+            folder = self._find(path)
+            names = [] if folder is None else [link["name"] for link in _attributes(folder).get(_LINKS, ())]
+            said = (self.broken_link(f"{path}/{name}") for name in names)
+            found += [text for text in said if text is not None]
+        return found
+
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none."""
         folder = self._array_folder(path)

@@ -214,6 +214,8 @@ class Recording:
         What the reader found odd, one sentence each.
     choices
         What was read from where, and why.
+    kinematics_unit
+        Unit of the position; cm unless the file has one that is no length.
     subject_facts
         What the file states of the subject.
     """
@@ -234,4 +236,5 @@ class Recording:
     velocity_series: str | None = None
     warnings: tuple[str, ...] = field(default=())
     choices: tuple[ReadChoice, ...] = field(default=())
+    kinematics_unit: str = "cm"
     subject_facts: SubjectFacts = field(default_factory=SubjectFacts)
