@@ -239,8 +239,8 @@ def _older(name: str, h5: h5py.File) -> DataError | None:
         return None
     version = str(decoded(np.atleast_1d(h5["nwb_version"][()])).ravel()[0])
     return DataError(
-        f"{name}: a file of {version} (/nwb_version is a dataset); "
-        "only NWB 2 is read. Convert it with pynwb or MatNWB, or fetch a version of the dandiset that was converted."
+        f"{name}: a file of {version} (/nwb_version is a dataset); only NWB 2 is read. Convert it with pynwb "
+        "or MatNWB, or fetch a version of the dandiset that was converted."
     )
 
 

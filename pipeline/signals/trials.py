@@ -18,6 +18,7 @@ from nwb_latents.pipeline.signals.binned import BinnedSession, bin_session
 from nwb_latents.pipeline.signals.candidates import selection_reasons, to_arrays, touches, window_reasons
 from nwb_latents.pipeline.signals.chop import bin_hints, chop
 from nwb_latents.pipeline.signals.quality import measure_quality
+from nwb_latents.pipeline.signals.remedies import remedies
 from nwb_latents.pipeline.signals.split import stratified_split
 from nwb_latents.schemas.store import DropCounts
 
@@ -230,7 +231,6 @@ def _require_trials(session: BinnedSession, recipe: IngestRecipe, reason: NDArra
         )
     reasons = ", ".join(f"{why} {n}" for why, n in Counter(reason).most_common())
     raise DataError(
-        f"{session.session}: none of {len(reason)} trials is valid ({reasons}). Loosen the rule that drops "
-        "most of them, e.g. --set trials.success_only=false or --set onset.max_rt_s=2; `pipeline schema "
-        "recipe` lists all."
+        f"{session.session}: none of {len(reason)} trials is valid ({reasons}). "
+        f"{' '.join(remedies(session, recipe, reason))}"
     )
