@@ -63,6 +63,11 @@ class TrialSelection(Frozen):
         "and only where there is none, or one without rows, speed.",
     )
     success_only: bool = Field(True, description="Keep only trials marked as successful, where a file says.")
+    keep_flagged: Annotated[bool, AddedLater(False)] = Field(
+        default=False,
+        description="Keep trials the file itself marks as not to be used (outliers, discarded ones); the "
+        "group events says which these are.",
+    )
     min_duration_s: float = Field(0.0, ge=0, description="Shortest trial kept, s.")
     max_duration_s: float = Field(6.0, gt=0, description="Longest trial kept, s.")
     check_reaction_time: bool = Field(
@@ -216,8 +221,10 @@ class IngestRecipe(Frozen):
         description="Where velocity comes from: 'series', 'position' (its derivative), or 'auto': the series "
         "where there is one.",
     )
-    on_unsorted_spikes: Literal["error", "sort"] = Field(
-        "error", description="What to do when a unit's spike times do not ascend."
+    on_unsorted_spikes: Literal["error", "sort", "drop"] = Field(
+        "error",
+        description="What to do when a unit's spike times do not ascend: refuse the session, sort them, or "
+        "drop the unit, as is done in any case where a layout knows of clock resets.",
     )
 
     @field_validator("window_s")

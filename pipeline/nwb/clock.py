@@ -10,7 +10,7 @@ the file, for their clocks overlap.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 GAP_S = 60.0
 """Time between the end of a block and the start of the next one."""
+
+MOST_SILENT = 3
+"""Blocks a unit may be silent in and still be told where its spikes belong."""
 
 SLACK_S = 0.5
 """How far outside its block's trials a time may lie."""
@@ -124,8 +127,8 @@ def shift_times(times: FloatArray, blocks: Blocks) -> tuple[FloatArray, BoolArra
     -------
     moved, kept
         Moved times of those kept, ascending; which were kept: those in overlapping trials are not where their
-        order does not tell to which they belong. None where the times do not fall into the blocks: as many
-        runs as blocks, each within the extent of its own.
+        order does not tell to which they belong. None where there is no one way to put the runs of ascending
+        times into the blocks, in their order and within their extents.
     """
     kept = np.ones(len(times), dtype=bool)
     for low, high in blocks.overlaps:
@@ -135,14 +138,36 @@ def shift_times(times: FloatArray, blocks: Blocks) -> tuple[FloatArray, BoolArra
     runs = list(pairwise([0, *falls.tolist(), len(left)]))
     if not len(left):
         return left, kept
-    if len(runs) != len(blocks):
+    where = _only_place(left, runs, blocks)
+    if where is None:
         return None
     moved = left.copy()
-    for i, (a, b) in enumerate(runs):
-        if left[a] < blocks.start[i] - SLACK_S or left[b - 1] > blocks.stop[i] + SLACK_S:
-            return None
+    for i, (a, b) in zip(where, runs, strict=True):
         moved[a:b] += blocks.shift[i]
     return moved, kept
+
+
+def _only_place(times: FloatArray, runs: list[tuple[int, int]], blocks: Blocks) -> tuple[int, ...] | None:
+    """Return the block of each run, where there is one way to put runs into blocks in their order.
+
+    A unit that is silent in a block has fewer runs than there are blocks.
+    """
+    fitting = [
+        {
+            i
+            for i in range(len(blocks))
+            if times[a] >= blocks.start[i] - SLACK_S and times[b - 1] <= blocks.stop[i] + SLACK_S
+        }
+        for a, b in runs
+    ]
+    if len(runs) > len(blocks) or len(runs) < len(blocks) - MOST_SILENT:
+        return None
+    ways = [
+        way
+        for way in combinations(range(len(blocks)), len(runs))
+        if all(i in each for i, each in zip(way, fitting, strict=True))
+    ]
+    return ways[0] if len(ways) == 1 else None
 
 
 def _tangled(times: FloatArray, low: float, high: float) -> BoolArray:

@@ -65,12 +65,22 @@ def series_paths(
     found = []
     for paths in (position, velocity):
         each = (paths,) if isinstance(paths, str) else paths or ()
-        each = tuple(path.strip("/") for path in each)
+        each = tuple(one for path in each for one in _members(file, path.strip("/")))
         is_named = paths is not None and paths in (recipe.position_series, recipe.velocity_series)
         if not (layout.needs_kinematics or is_named) and not all(file.has(f"{p}/data") for p in each):
             each = ()
         found.append(each)
     return found[0], found[1]
+
+
+def _members(file: NwbFile, path: str) -> tuple[str, ...]:
+    """Return a series, or of a group that holds several (`BehavioralTimeSeries`) all of them, by name."""
+    if file.has(f"{path}/data") or not file.has(path):
+        return (path,)
+    below = [each for each in file.tree.groups(path) if file.has(f"{each}/data")]
+    if below:
+        file.choose(path.rsplit("/", 1)[-1], f"/{path}", f"a group of {len(below)} series, each an axis")
+    return tuple(sorted(below)) or (path,)
 
 
 def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kinematics:

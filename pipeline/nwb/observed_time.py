@@ -101,17 +101,21 @@ def apply_mask(
     DataError
         If the mask is false throughout.
     """
-    if layout.mask is None or not file.has(f"{layout.mask}/data"):
+    path, is_inverse = layout.mask, False
+    if path is None or not file.has(f"{path}/data"):
+        path, is_inverse = layout.inverse_mask, True
+    if path is None or not file.has(f"{path}/data"):
         return observed, ()
-    keep = file.array(f"{layout.mask}/data").ravel().astype(np.float64) > 0
-    middle = read_times(file, layout.mask, n_samples=len(keep), layout=layout)
+    keep = (file.array(f"{path}/data").ravel().astype(np.float64) > 0) != is_inverse
+    middle = read_times(file, path, n_samples=len(keep), layout=layout)
+    word = "true" if is_inverse else "false"
     if not keep.any():
         raise DataError(
-            f"{file.name}: {layout.mask} is false throughout: nothing is to be used. Leave the session out."
+            f"{file.name}: {path} is {word} throughout: nothing is to be used. Leave the session out."
         )
     kept = true_intervals(middle, keep)
     left_out_s = float((~keep).sum() * np.median(np.diff(middle)))
-    notes = (f"{layout.mask} is false in {left_out_s:.1f} s, which count as not observed",)
+    notes = (f"{path} is {word} in {left_out_s:.1f} s, which count as not observed",)
     return (kept if observed is None else intersect_intervals(observed, kept)), notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_seconds, wit
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.units import (
+    falling,
     in_order,
     never_observed,
     read_observed,
@@ -76,6 +78,10 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
         moved: tuple[str, ...] = ()
         if layout.has_clock_resets:
             parts, observed, moved = rebase(file, parts)
+        if recipe.on_unsorted_spikes == "drop" or (
+            layout.has_clock_resets and recipe.on_unsorted_spikes == "error"
+        ):
+            parts = _ascending_alone(file, parts)
         spike_times, spike_index, sorted_notes = in_order(
             file, (parts.spike_times, parts.spike_index), on_unsorted=recipe.on_unsorted_spikes
         )
@@ -240,11 +246,36 @@ def _ever_observed(
     never = never_observed(file)
     if never is None or len(never) != len(units) or not never.any() or never.all():
         return units, spikes, index
+    return _only(units, spikes, index, kept=np.flatnonzero(~never))
+
+
+def _ascending_alone(file: NwbFile, parts: Parts) -> Parts:
+    """Leave out units whose spike times fall, and say which."""
+    falls = falling(parts.spike_times, parts.spike_index)
+    if not falls.any():
+        return parts
+    if falls.all():
+        raise DataError(
+            f"{file.name}: the spike times of all {len(falls)} units fall. If their order means nothing, use "
+            "--set on_unsorted_spikes=sort, or leave the session out."
+        )
+    shown = ", ".join(str(unit) for unit in parts.units.ids[falls][:8])
+    file.say(
+        f"{int(falls.sum())} of {len(falls)} units were left out: their spike times fall (units {shown})"
+    )
+    units, times, index = _only(
+        parts.units, parts.spike_times, parts.spike_index, kept=np.flatnonzero(~falls)
+    )
+    return replace(parts, units=units, spike_times=times, spike_index=index)
+
+
+def _only(
+    units: UnitTable, spikes: FloatArray, index: IntArray, *, kept: IntArray
+) -> tuple[UnitTable, FloatArray, IntArray]:
     starts = np.concatenate([[0], index[:-1]])
-    kept = np.flatnonzero(~never)
     parts = [spikes[starts[unit] : index[unit]] for unit in kept]
     fewer = UnitTable(ids=units.ids[kept], area=units.area[kept], heldout=units.heldout[kept])
-    return fewer, np.concatenate(parts), np.cumsum([len(part) for part in parts])
+    return fewer, np.concatenate(parts), np.cumsum([len(part) for part in parts], dtype=np.int64)
 
 
 def _spans(*series: Series | None) -> list[FloatArray]:

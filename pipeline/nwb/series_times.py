@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
     from nwb_latents.pipeline.signals.recording import FloatArray
 
+OVERLAP_S = 0.1
+"""Time stamps that fall by no more are stretches that overlap a little, and no reset of the clock."""
+
 SLOWEST_STEP_S = 0.5
 """A series sampled more slowly shows no reach; its rate or the unit of its time stamps is wrong."""
 
@@ -61,6 +64,8 @@ def read_times(file: NwbFile, path: str, *, n_samples: int, layout: Layout) -> F
         )
     steps = np.diff(time)
     if (steps < 0).any() and not layout.has_clock_resets:
+        if -steps.min() <= OVERLAP_S:
+            return _without_overlaps(file, path, time)
         first = int(np.flatnonzero(steps < 0)[0])
         raise DataError(
             f"{file.name}: {path}/timestamps run backwards at sample {first + 1} ({time[first]:.4f} s is "
@@ -72,6 +77,21 @@ def read_times(file: NwbFile, path: str, *, n_samples: int, layout: Layout) -> F
         return time
     half = float(np.median(steps[steps > 0])) / 2
     return time + (half if layout.stamps == "bin_start" else -half)
+
+
+def _without_overlaps(file: NwbFile, path: str, time: FloatArray) -> FloatArray:
+    """Return time stamps in which those of stretches that overlap the one before repeat its end.
+
+    Repeated stamps are dropped with their samples by whoever reads the series.
+    """
+    reach = np.maximum.accumulate(time)
+    n_back = int((time < reach).sum())
+    n_falls = int((np.diff(time) < 0).sum())
+    file.say(
+        f"/{path}/timestamps: {n_falls} stretches begin up to {float((reach - time).max()) * 1e3:.3g} ms "
+        f"before the one above them ends; {n_back} samples there are dropped"
+    )
+    return np.asarray(reach)
 
 
 def _standard_times(file: NwbFile, path: str, n_samples: int) -> FloatArray:

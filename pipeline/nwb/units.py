@@ -112,6 +112,14 @@ def _of_one_unit(table: Table) -> Column:
     return Column(path, kind, flat, np.array([len(flat)], dtype=np.int64))
 
 
+def falling(spikes: FloatArray, index: IntArray) -> BoolArray:
+    """Return which units have spike times that fall. Shape ``(n_units,)``."""
+    falls = np.setdiff1d(np.flatnonzero(spikes[1:] < spikes[:-1]) + 1, index)
+    out = np.zeros(len(index), dtype=bool)
+    out[np.unique(np.searchsorted(index, falls, side="right"))] = True
+    return out
+
+
 def in_order(
     file: NwbFile, spikes: tuple[FloatArray, IntArray], *, on_unsorted: str
 ) -> tuple[FloatArray, IntArray, tuple[str, ...]]:
@@ -136,7 +144,7 @@ def in_order(
     Raises
     ------
     DataError
-        If times do not ascend and `on_unsorted` is ``error``.
+        If times do not ascend and `on_unsorted` is ``error``; those of units to be dropped are gone before.
     """
     times, index = spikes
     falls = np.flatnonzero(times[1:] < times[:-1]) + 1
@@ -151,7 +159,7 @@ def in_order(
             f"{rows[0]} of "
             f"/units ({times[at - 1]:.6f} s is followed by {times[at]:.6f} s). If the order in the file "
             "means nothing, use "
-            "--set on_unsorted_spikes=sort; if the clock was reset, leave the session out."
+            "--set on_unsorted_spikes=sort; to leave these units out, --set on_unsorted_spikes=drop."
         )
     starts = np.concatenate([[0], index[:-1]])
     for row in rows:

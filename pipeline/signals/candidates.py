@@ -110,7 +110,8 @@ def selection_reasons(candidates: Candidates, recipe: IngestRecipe) -> NDArray[n
 
     selection, events = recipe.trials, candidates.events
     onset, is_row = events["move_onset"], ~candidates.is_reach
-    drop(~candidates.valid, "flagged_by_file")
+    if not selection.keep_flagged:
+        drop(~candidates.valid, "flagged_by_file")
     if selection.success_only:
         drop(~candidates.success, "not_successful")
     duration = events["trial_stop"] - events["trial_start"]

@@ -70,7 +70,8 @@ def _remedy(session: BinnedSession, recipe: IngestRecipe, why: str, rows: BoolAr
 _SAID = {
     "not_successful": "Keep them with --set trials.success_only=false, or say what success is: "
     "--set columns.success_values=[VALUE].",
-    "flagged_by_file": "The file itself marks them as not to be used.",
+    "flagged_by_file": "The file itself marks them as not to be used: keep them with --set "
+    "trials.keep_flagged=true.",
     "no_start_or_stop": "Their start or stop is missing in the trial table.",
     "overlaps_previous": "Their windows lie closer to each other than trials.guard_s: lower it, or shorten "
     "window_s.",

@@ -94,6 +94,7 @@ LAYOUT = Layout(
     stamps="bin_end",
     times=bin_ends,
     mask="acquisition/eval_mask",
+    inverse_mask="acquisition/Blacklist",
     area_of=lambda _, ids: np.full(len(ids), "M1", dtype=object),
     trials=_trials,
     task=lambda _: "reach_grasp_7dof",

@@ -61,6 +61,8 @@ class Layout:
         Reads the time stamps of a series (file, path, number of samples) where they do not follow NWB.
     mask
         Path of a series that is true in the time to use; the rest counts as not observed.
+    inverse_mask
+        Path of a series that is true in the time not to use, read where `mask` is not there.
     areas
         Electrode group → brain area, where the name of the group does not say it.
     area_of
@@ -97,6 +99,7 @@ class Layout:
     stamps: Stamps = "sample"
     times: Callable[[NwbFile, str, int], FloatArray] | None = None
     mask: str | None = None
+    inverse_mask: str | None = None
     areas: Mapping[str, str] = field(default_factory=dict)
     area_of: Callable[[NwbFile, IntArray], NDArray[np.object_] | None] | None = None
     events: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EVENT_COLUMNS)

@@ -28,6 +28,12 @@ VELOCITY = "processing/behavior/Velocity/cursor_vel"
 TARGET_TOLERANCE_RAD = np.pi / 8
 """Half the angle between two of eight targets."""
 
+SHORTEST_S = 0.5
+"""Shorter trials are none: the monkey left the centre at once."""
+
+ATTEMPTS = 4
+"""Targets of a random-target trial; one in which fewer were attempted was broken off."""
+
 FEWEST_TARGETS = 4
 """The middle of fewer targets need not be the middle of the workspace."""
 
@@ -45,8 +51,21 @@ def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable 
         if table is None:
             return None
         # The direction of the movement stands in where the file contradicts itself.
-        return replace(table, target_dir=np.where(_contradicts(file, table), np.nan, table.target_dir))
+        direction = np.where(_contradicts(file, table), np.nan, table.target_dir)
+        return replace(table, target_dir=direction, valid=table.valid & _is_whole(file, table))
     return _random_target_reaches(file)
+
+
+def _is_whole(file: NwbFile, table: TrialTable) -> BoolArray:
+    """Whether a trial had a target and lasted long enough to be one, as the dandiset's own readers ask."""
+    whole = np.ones(len(table), dtype=bool)
+    target = column(file, "target_id")
+    if target is not None and target.dtype.kind == "f" and target.ndim == 1:
+        whole &= np.isfinite(target)
+    duration = table.events["stop"] - table.events["start"]
+    with np.errstate(invalid="ignore"):
+        whole &= ~(duration < SHORTEST_S)
+    return whole
 
 
 def _contradicts(file: NwbFile, table: TrialTable) -> BoolArray:
@@ -96,11 +115,18 @@ def _random_target_reaches(file: NwbFile) -> TrialTable:
         row=trial * go.shape[1] + reach,
         events={"start": start, "stop": until[trial, reach], "go_cue": start, "target_on": start},
         success=result[trial] == "R",
-        valid=np.ones(n, dtype=bool),
+        valid=_all_attempted(file, len(go))[trial],
         target_dir=direction,
         condition=np.full(n, "", dtype=object),
         split=np.full(n, "", dtype=object),
     )
+
+
+def _all_attempted(file: NwbFile, n_trials: int) -> BoolArray:
+    attempts = column(file, "num_attempted")
+    if attempts is None or attempts.dtype.kind != "f" or attempts.ndim != 1:
+        return np.ones(n_trials, dtype=bool)
+    return np.asarray(attempts == ATTEMPTS)
 
 
 def _task(file: NwbFile) -> str:
