@@ -259,10 +259,10 @@ def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple
 
 
 def _entry(job: IngestJob, attributes: StoreAttributes) -> SessionEntry:
-    from nwb_latents.pipeline.stores.trials import read_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.trials import trial_sizes  # noqa: PLC0415
 
     store = job.store(attributes.session)
-    sizes = read_trials(store).sizes
+    sizes = trial_sizes(store)
     origin = attributes.provenance
     written = store.modified()
     return SessionEntry(

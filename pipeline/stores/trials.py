@@ -157,6 +157,32 @@ def attributes_of(written: Mapping[str, Any]) -> StoreAttributes:
     return record_of(StoreAttributes, {**written, **nested}, where=where, remedy=remedy)
 
 
+def trial_sizes(where: Path | StoreLocation | str) -> dict[str, int]:
+    """Return trials, bins and units of a store from its metadata alone: xarray and zarr are not needed.
+
+    Raises
+    ------
+    DataError
+        If there is no complete store, or its metadata do not describe the counts.
+
+    Returns
+    -------
+    sizes
+        ``trial``, ``time`` and ``unit``.
+    """
+    location = StoreLocation.parse(where)
+    written = location.read("trials/counts/zarr.json")
+    try:
+        described = json.loads(written or "null")
+        sizes = dict(zip(described["dimension_names"], map(int, described["shape"]), strict=True))
+        return {name: sizes[name] for name in ("trial", "time", "unit")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{location}: no complete trial store here, or its metadata are damaged ({error!r}). Run "
+            "`pipeline run ingest` again with --force."
+        ) from error
+
+
 def read_trials(where: Path | StoreLocation | str) -> xr.Dataset:
     """Open the aligned trials of a store; arrays are read when they are used.
 

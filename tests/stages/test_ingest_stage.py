@@ -105,10 +105,16 @@ def test_if_all_fail_for_bad_data_the_exit_code_says_so(folder, tmp_path):
     assert caught.value.exit_code == 4
 
 
-def test_an_unforeseen_fault_of_one_file_is_reported_as_such(folder, tmp_path):
-    with h5py.File(folder / "sub-A_ses-RT-1.nwb", "r+") as h5:
-        del h5["units/spike_times_index"]
-        h5["units/spike_times_index"] = np.array([[1.5, 2.5]])
+def test_an_unforeseen_fault_of_one_file_is_reported_as_such(folder, tmp_path, monkeypatch):
+    from nwb_latents.pipeline.nwb import read
+
+    def fault(content, recipe, *, name):
+        if "sub-A_ses-RT-1" in name:
+            raise ZeroDivisionError("a fault of ours")
+        return reads(content, recipe, name=name)
+
+    reads = read.read_recording
+    monkeypatch.setattr(read, "read_recording", fault)
     with pytest.raises(PartialFailure) as caught:
         run(folder, tmp_path)
     name, reason = caught.value.failures[0]
