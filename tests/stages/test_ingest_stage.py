@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import h5py
-import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
