@@ -236,6 +236,17 @@ def specs_of(group: str, names: Iterable[str]) -> dict[str, ArraySpec]:
     return specs
 
 
+def unit_in(units: str, kinematics_unit: str) -> str:
+    """Return the unit of an array of a session whose kinematics are in another unit than cm.
+
+    Examples
+    --------
+    >>> unit_in("cm/s", "degrees"), unit_in("cm", "cm"), unit_in("Hz", "degrees")
+    ('degrees/s', 'cm', 'Hz')
+    """
+    return kinematics_unit + units.removeprefix("cm") if units in {"cm", "cm/s"} else units
+
+
 class ReadChoice(Frozen):
     """What a part of a recording was read from, and why."""
 
@@ -285,6 +296,9 @@ class StoreAttributes(Record):
     task: str = Field(description="Task, e.g. CO, RT, maze; 'unknown' where the file does not say.")
     bin_size_s: float = Field(description="Width of a bin, s.")
     n_event_bins: int = Field(description="Bins of a trial before the one that holds the event.")
+    kinematics_unit: str = Field(
+        "cm", description="Unit of the position: cm, or what is no length: pixels, degrees …"
+    )
     recipe: IngestRecipe = Field(description="The recipe the store was made by.")
     provenance: Provenance = Field(description="Where the numbers come from.")
     dropped: DropCounts = Field(description="What was left out, by reason.")

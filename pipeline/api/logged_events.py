@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.stages.event_text import event_text, measured_text
-from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RetryEvent
+from nwb_latents.pipeline.stages.read_text import ReadText
+from nwb_latents.schemas.events import NoteEvent, ProgressEvent, ReadEvent, RetryEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +46,15 @@ def reported_to(report: Callable[[Event], object] | None) -> Report:
 class _Logged:
     def __init__(self) -> None:
         self._last = time.monotonic()
+        self._read = ReadText()
 
     def __call__(self, event: Event | dict[str, object]) -> None:
         if isinstance(event, dict):
             logger.debug("%s", event)
         elif isinstance(event, ProgressEvent):
             self._progress(event)
+        elif isinstance(event, ReadEvent):
+            self._reading(event)
         elif event.is_frequent:
             return
         else:
@@ -63,6 +67,11 @@ class _Logged:
             self._last = time.monotonic()
             name = event.run or event.stage
             logger.info("%s: %s/%s%s", name, event.step, event.total, measured_text(event))
+
+    def _reading(self, event: ReadEvent) -> None:
+        for line in self._read.lines(event):
+            is_warning = line.startswith("  warning")
+            logger.log(logging.WARNING if is_warning else logging.INFO, "%s:%s", event.session, line)
 
 
 def _matters(event: Event) -> bool:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from nwb_latents.pipeline.cli.live_table import IngestTable
-    from nwb_latents.schemas.events import Event, PlanEvent, ProgressEvent
+    from nwb_latents.pipeline.stages.read_text import ReadText
+    from nwb_latents.schemas.events import Event, PlanEvent, ProgressEvent, ReadEvent
 
 LOG_SECONDS = 10.0
 DRAWN_ROWS = 500
@@ -48,6 +49,7 @@ class Output:
         self._last_line = time.monotonic()
         self._done = 0
         self._planned = 0
+        self._read: ReadText | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +118,14 @@ class Output:
 
     def _show(self, event: Event) -> None:
         from nwb_latents.pipeline.stages.event_text import event_text
-        from nwb_latents.schemas.events import BytesEvent, PhaseEvent, PlanEvent, ProgressEvent, SessionEvent
+        from nwb_latents.schemas.events import (
+            BytesEvent,
+            PhaseEvent,
+            PlanEvent,
+            ProgressEvent,
+            ReadEvent,
+            SessionEvent,
+        )
 
         if self._table is not None and self._table.take(event):
             return
@@ -125,6 +134,8 @@ class Output:
                 self._advance(event.source, event.done, event.total)
             case ProgressEvent():
                 self._progressed(event)
+            case ReadEvent():
+                self._tell_reading(event)
             case PhaseEvent() if not self.verbose:
                 return
             case _:
@@ -143,6 +154,13 @@ class Output:
             from nwb_latents.pipeline.cli.live_table import IngestTable
 
             self._table = IngestTable(_stderr(), planned=event.n_sessions)
+
+    def _tell_reading(self, event: ReadEvent) -> None:
+        from nwb_latents.pipeline.stages.read_text import ReadText
+
+        self._read = self._read or ReadText()
+        for line in self._read.lines(event):
+            self._line(line)
 
     def _progressed(self, event: ProgressEvent) -> None:
         from nwb_latents.pipeline.stages.event_text import measured_text

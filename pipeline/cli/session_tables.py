@@ -37,6 +37,7 @@ def show_session(
             ["layout", origin.layout],
             ["position from", origin.position_series or "none"],
             ["velocity from", origin.velocity_series or "the position"],
+            ["kinematics in", f"{attributes.kinematics_unit}, {attributes.kinematics_unit}/s"],
         ]
     out.table(entry.session, ["what", "value"], rows)
     if attributes is None:

@@ -245,8 +245,10 @@ def interpolate(
     }
     if decoder is not None:
         velocity = decoder.predict(variables["rates"][1])
-        variables["velocity"] = ((*dims, "axis"), velocity, {"units": "cm/s"})
-        variables["position"] = ((*dims, "axis"), velocity.cumsum(axis=3) * bin_size_s, {"units": "cm"})
+        unit = str(trials["velocity"].attrs.get("units", "cm/s"))
+        variables["velocity"] = ((*dims, "axis"), velocity, {"units": unit})
+        position = velocity.cumsum(axis=3) * bin_size_s
+        variables["position"] = ((*dims, "axis"), position, {"units": unit.removesuffix("/s")})
         coords["axis"] = np.array([str(axis) for axis in trials["axis"].values], dtype=object)
     attrs = {
         "run": run.name, "session": session, "start_bin": start_bin, "bin_size_s": bin_size_s,

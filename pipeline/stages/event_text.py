@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from nwb_latents.schemas.events import (
+    DroppedEvent,
     GenerationEvent,
     MetricEvent,
     NoteEvent,
@@ -116,6 +117,22 @@ def _generation(event: GenerationEvent) -> str:
 @event_text.register
 def _note(event: NoteEvent) -> str:
     return f"note: {event.text}"
+
+
+@event_text.register
+def _dropped(event: DroppedEvent) -> str:
+    left = [_counted(event.n_units, "units", event.units), _counted(event.n_trials, "trials", event.trials)]
+    lines = [f"{event.n_sessions} session{'s' * (event.n_sessions != 1)}: {'; '.join(left)}"]
+    lines += [
+        f"  {one.session}: {one.n} of {one.of} {one.what} left out, most by {one.reason}"
+        for one in event.unusual
+    ]
+    return "\n".join(lines)
+
+
+def _counted(kept: int, what: str, dropped: dict[str, int]) -> str:
+    reasons = ", ".join(f"{reason} {n}" for reason, n in dropped.items())
+    return f"{kept} {what} kept, " + (f"left out: {reasons}" if reasons else "none left out")
 
 
 @event_text.register

@@ -17,6 +17,7 @@ from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
 from nwb_latents.pipeline.nwb.recognition import require_layouts
 from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
+from nwb_latents.pipeline.stages.ingest_drops import summed_drops
 from nwb_latents.pipeline.stages.ingest_plan import Selection, estimate_asset, plan_assets, planned_events
 from nwb_latents.pipeline.stages.ingest_session import (
     IngestJob,
@@ -30,7 +31,7 @@ from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.schemas.cluster import Attempt, ClusterSettings
-from nwb_latents.schemas.events import NoteEvent, PlanEvent, RetryEvent, SessionEvent
+from nwb_latents.schemas.events import NoteEvent, PlanEvent, ReadEvent, RetryEvent, SessionEvent
 from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.cluster.estimate import Estimate
     from nwb_latents.pipeline.sources.asset import Asset, Mode, Source
     from nwb_latents.schemas.catalog import Catalog, SessionEntry
+    from nwb_latents.schemas.store import DropCounts, StoreAttributes
 
 __all__ = ["Selection", "ingest", "ledger_path"]
 
@@ -196,6 +198,7 @@ def _collect(
 ) -> tuple[list[SessionEntry], list[SessionOutcome]]:
     entries: list[SessionEntry] = []
     failed: list[SessionOutcome] = []
+    stores: list[tuple[SessionEntry, DropCounts]] = []
     for attempted in attempts:
         outcome = attempted.result
         ledger.add(attempted)
@@ -216,6 +219,12 @@ def _collect(
         elif outcome.status == "failed":
             failed.append(outcome)
         report(_session_event(attempted))
+        if outcome.entry is not None and outcome.attributes is not None:
+            stores.append((outcome.entry, outcome.attributes.dropped))
+            if outcome.status == "done":
+                report(_read_event(outcome.attributes))
+    if stores:
+        report(summed_drops(stores))
     return entries, failed
 
 
@@ -271,6 +280,19 @@ def _failure(failed: list[SessionOutcome], entries: list[SessionEntry], *, n_tas
     if not entries and len(codes) == 1:
         error.exit_code = codes.pop()
     return error
+
+
+def _read_event(attributes: StoreAttributes) -> ReadEvent:
+    origin = attributes.provenance
+    return ReadEvent(
+        session=attributes.session,
+        source=origin.source,
+        layout=origin.layout,
+        kinematics_unit=attributes.kinematics_unit,
+        choices=origin.choices,
+        warnings=origin.warnings,
+        dropped=attributes.dropped,
+    )
 
 
 def _session_event(attempted: Attempted[Asset, SessionOutcome]) -> SessionEvent:

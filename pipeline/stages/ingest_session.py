@@ -64,11 +64,12 @@ class IngestJob:
 
 @dataclass(frozen=True)
 class SessionOutcome:
-    """What became of one file: ``done``, ``skipped``, ``unselected`` or ``failed``."""
+    """What became of one file: ``done``, ``skipped``, ``unselected`` or ``failed``; with what its store says."""
 
     name: str
     status: str
     entry: SessionEntry | None = None
+    attributes: StoreAttributes | None = None
     reason: str = ""
     exit_code: int = 0
     seconds: float = 0.0
@@ -185,13 +186,15 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutc
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
         attributes = _make_store(job, asset, report, recording=recording, digest=digest, confirm=confirm)
-        return SessionOutcome(session, "done", entry=_entry(job, attributes))
+        return SessionOutcome(session, "done", entry=_entry(job, attributes), attributes=attributes)
 
 
 def _up_to_date(job: IngestJob, there: StoreAttributes) -> SessionOutcome:
     if job.selection.task not in (None, there.task):
         return SessionOutcome(there.session, "unselected")
-    return SessionOutcome(there.session, "skipped", entry=_entry(job, there), reason="up to date")
+    return SessionOutcome(
+        there.session, "skipped", entry=_entry(job, there), attributes=there, reason="up to date"
+    )
 
 
 def _progress(asset: Asset, report: Report) -> Callable[[int, int], None]:
@@ -222,6 +225,7 @@ def _make_store(
         task=recording.task,
         bin_size_s=job.recipe.bin_size_s,
         n_event_bins=-job.recipe.window_bins[0],
+        kinematics_unit=recording.kinematics_unit,
         recipe=job.recipe,
         provenance=_provenance(asset, recording, digest=digest, notes=made.notes),
         dropped=made.dropped,

@@ -19,7 +19,7 @@ from nwb_latents.pipeline.signals.velocity_at_lag import pair_velocity
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.trials import attributes_of, read_continuous, read_trials
 from nwb_latents.schemas.recipe import IngestRecipe
-from nwb_latents.schemas.store import Provenance, StoreAttributes
+from nwb_latents.schemas.store import Provenance, StoreAttributes, unit_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +87,11 @@ class Session:
     def bin_size_s(self) -> float:
         """Width of a bin, s."""
         return self.attributes.bin_size_s
+
+    @property
+    def velocity_unit(self) -> str:
+        """Unit of the velocity: cm/s, or that of kinematics that are no length."""
+        return unit_in("cm/s", self.attributes.kinematics_unit)
 
     @property
     def n_trials(self) -> int:

@@ -26,6 +26,7 @@ from nwb_latents.schemas.store import (
     ArraySpec,
     StoreAttributes,
     specs_of,
+    unit_in,
 )
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
     coordinates: dict[str, Any] = {}
     for name, spec in specs.items():
         described = (
-            {"units": spec.units, "long_name": spec.description}
+            {"units": unit_in(spec.units, attributes.kinematics_unit), "long_name": spec.description}
             if spec.units
             else {"long_name": spec.description}
         )
@@ -240,9 +241,10 @@ def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = F
             raise DataError(
                 f"{where}: {group}/{name}: expected dtype kind {spec.kinds}, found {array.dtype}."
             )
-        if spec.units != array.attrs.get("units", ""):
+        expected = unit_in(spec.units, str(dataset.attrs.get("kinematics_unit", "cm")))
+        if expected != array.attrs.get("units", ""):
             found = array.attrs.get("units", "none")
-            raise DataError(f"{where}: {group}/{name}: expected units {spec.units!r}, found {found!r}.")
+            raise DataError(f"{where}: {group}/{name}: expected units {expected!r}, found {found!r}.")
         if not values:
             continue
         try:

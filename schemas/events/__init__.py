@@ -26,6 +26,7 @@ from nwb_latents.schemas.events.findings import (
     FailureEvent,
     ModelEvent,
 )
+from nwb_latents.schemas.events.reading import DroppedEvent, ReadEvent, UnusualDrop
 from nwb_latents.schemas.events.streaming import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.work import (
     BoardCell,
@@ -62,6 +63,7 @@ __all__ = [
     "CheckEvent",
     "DandisetEvent",
     "DiffEvent",
+    "DroppedEvent",
     "EmbeddingEvent",
     "Event",
     "FailureEvent",
@@ -76,6 +78,7 @@ __all__ = [
     "PlannedEvent",
     "ProblemEvent",
     "ProgressEvent",
+    "ReadEvent",
     "RetryEvent",
     "RowEvent",
     "RunEvent",
@@ -84,6 +87,7 @@ __all__ = [
     "StreamEvent",
     "StreamTimingEvent",
     "SubmissionEvent",
+    "UnusualDrop",
     "events_schema",
     "parse_event",
 ]
@@ -96,6 +100,8 @@ EVENTS: tuple[type[Event], ...] = (
     PlannedEvent,
     RetryEvent,
     SessionEvent,
+    ReadEvent,
+    DroppedEvent,
     RunEvent,
     GenerationEvent,
     SourceEvent,

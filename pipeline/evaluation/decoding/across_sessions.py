@@ -97,7 +97,6 @@ def session_states(
     """
     train, test = train_and_test(session)
     velocity = session.velocity(settings.lag_ms).velocity
-    unit = str(session.continuous["velocity"].attrs.get("units", "cm/s"))
     of_train, of_test = (
         np.asarray(states(session.trials.isel(trial=rows)), dtype=np.float64) for rows in (train, test)
     )
@@ -105,7 +104,7 @@ def session_states(
         session=session.name,
         subject=subject,
         facts=facts_of(session),
-        axes=tuple(f"{axis} ({unit})" for axis in session.axes),
+        axes=tuple(f"{axis} ({session.velocity_unit})" for axis in session.axes),
         train_states=of_train,
         test_states=of_test,
         train_velocity=velocity[train],

@@ -90,6 +90,8 @@ class SessionDecoder:
         Condition of each test trial. Shape ``(n_test,)``, object.
     target_dir
         Direction of the target in radians, NaN where there is none. Shape ``(n_test,)``.
+    velocity_unit
+        Unit of the velocities, ``cm/s`` unless the kinematics are no length.
     n_permutations, seed
         Of the test behind the p-values; 0 permutations: no p-values.
     """
@@ -107,8 +109,14 @@ class SessionDecoder:
     axes: tuple[str, ...]
     condition: NDArray[np.object_]
     target_dir: FloatArray
+    velocity_unit: str = "cm/s"
     n_permutations: int = 0
     seed: int = 0
+
+    @property
+    def position_unit(self) -> str:
+        """Unit of a displacement."""
+        return self.velocity_unit.removesuffix("/s")
 
     def decode(
         self, rates: ArrayLike, *, source: DecodeSource, run: str | None = None, first_bin: int = 0
@@ -261,6 +269,7 @@ def fit_session_decoder(
         axes=session.axes,
         condition=np.asarray(trials["condition"].values[test], dtype=object),
         target_dir=np.asarray(trials["target_dir"].values[test], dtype=np.float64),
+        velocity_unit=session.velocity_unit,
         n_permutations=settings.n_permutations,
         seed=settings.seed,
     )

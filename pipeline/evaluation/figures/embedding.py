@@ -134,8 +134,9 @@ def draw_interpolation(path: Path, interpolated: xr.Dataset) -> None:
                     panel.set_aspect("equal", adjustable="box")
         words = [str(axis) for axis in interpolated["axis"].values]
         one = len(words) == 1
-        figure.supxlabel("time from start (s)" if one else f"{words[0]} displacement (cm)", fontsize=8)
-        figure.supylabel(f"{words[0 if one else 1]} displacement (cm)", fontsize=8)
+        unit = interpolated["position"].attrs.get("units", "cm")
+        figure.supxlabel("time from start (s)" if one else f"{words[0]} displacement ({unit})", fontsize=8)
+        figure.supylabel(f"{words[0 if one else 1]} displacement ({unit})", fontsize=8)
         _legend(figure, colours)
         figure.suptitle(_interpolation_title(interpolated), x=0.01, ha="left", fontsize=8)
         save_figure(figure, path)

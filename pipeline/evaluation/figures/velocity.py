@@ -84,7 +84,7 @@ def draw_velocity(path: Path, decoded: Decoded, *, n_trials: int = 6) -> None:
                     f"{signal.score.source}, R² of {axis} {_r2_text(signal.score, column)}", loc="left"
                 )
                 if column == 0:
-                    panel.set_ylabel("velocity (cm/s)")
+                    panel.set_ylabel(f"velocity ({decoder.velocity_unit})")
         span = n_bins * decoder.bin_size_s
         for column in range(n_axes):
             grid[-1, column].set_xlabel(f"{len(shown)} test trials of {span:g} s side by side; dotted: event")
@@ -124,7 +124,7 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
         for panel, (signal, recorded) in zip(grid[0], pairs, strict=True):
             number = _draw_paths(panel, decoder, signal, recorded=recorded, colours=colours)
             panel.set_title(_path_title(decoder, signal, recorded=recorded, number=number), loc="left")
-        unit = "displacement (cm)"
+        unit = f"displacement ({decoder.position_unit})"
         grid[0, 0].set_ylabel(unit if len(decoder.axes) == 1 else f"{decoder.axes[1]} {unit}")
         for panel in grid[0]:
             panel.set_xlabel(

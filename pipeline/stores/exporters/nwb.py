@@ -41,8 +41,7 @@ _TRIAL_COLUMNS = {
     "trial": "Row in the trial table of the source file, or number of the reach",
     "start_bin": "First sample of the trial in the series of this file",
 }
-_CM = {"unit": "meters", "conversion": 0.01}
-_CM_PER_S = {"unit": "m/s", "conversion": 0.01}
+_METRES_PER_CM = 0.01
 
 
 class NwbExporter(Hdf5Exporter[NwbExport]):
@@ -216,7 +215,7 @@ def _add_kinematics(nwb: NWBFile, session: Session) -> None:
         data=_packed(continuous["position"].values),
         reference_frame=f"as in the source file. {axes}",
         description="Position at the bin centre, NaN where not recorded.",
-        **_CM,
+        **_in_si(session, "meters"),
         **clock,
     )
     module.add(Position(spatial_series=series))
@@ -224,10 +223,18 @@ def _add_kinematics(nwb: NWBFile, session: Session) -> None:
         name="hand_vel",
         data=_packed(continuous["velocity"].values),
         description=f"Velocity at the bin centre, NaN where not recorded. {axes}",
-        **_CM_PER_S,
+        **_in_si(session, "m/s"),
         **clock,
     )
     module.add(BehavioralTimeSeries(name="Velocity", time_series=velocity))
+
+
+def _in_si(session: Session, unit: str) -> dict[str, Any]:
+    """Return unit and conversion of kinematics in cm; those that are no length keep their own unit."""
+    own = session.attributes.kinematics_unit
+    if own == "cm":
+        return {"unit": unit, "conversion": _METRES_PER_CM}
+    return {"unit": own + ("/s" if unit.endswith("/s") else ""), "conversion": 1.0}
 
 
 def _clock(session: Session, *, at_centre: bool = False) -> dict[str, float]:
