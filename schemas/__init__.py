@@ -17,6 +17,7 @@ SCHEMAS: dict[str, str] = {
     "attempt": "nwb_latents.schemas.cluster:Attempt",
     "cluster": "nwb_latents.schemas.cluster:ClusterSettings",
     "recipe": "nwb_latents.schemas.recipe:IngestRecipe",
+    "inspection": "nwb_latents.schemas.inspection:Inspection",
     "store": "nwb_latents.schemas.store:StoreAttributes",
     "align": "nwb_latents.schemas.align:AlignSettings",
     "train": "nwb_latents.schemas.training:TrainSettings",

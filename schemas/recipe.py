@@ -211,10 +211,14 @@ class IngestRecipe(Frozen):
     )
     layout: str = Field("auto", description="Layout adapter; 'auto' picks the one that recognises the file.")
     position_series: str | None = Field(
-        None, description="Path in the NWB file of the position series; default: what the layout finds."
+        None,
+        description="Path in the NWB file of the position series, or PATH+PATH, a column each; default: what "
+        "the layout finds.",
     )
     velocity_series: str | None = Field(
-        None, description="Path in the NWB file of the velocity series; default: what the layout finds."
+        None,
+        description="Path in the NWB file of the velocity series, or PATH+PATH, a column each; default: what "
+        "the layout finds.",
     )
     velocity_from: Annotated[Literal["auto", "series", "position"], AddedLater("auto")] = Field(
         "auto",

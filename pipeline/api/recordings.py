@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.cluster import ClusterSettings
     from nwb_latents.schemas.events import Event
+    from nwb_latents.schemas.inspection import Inspection
     from nwb_latents.schemas.recipe import IngestRecipe
     from nwb_latents.schemas.simulation import SimulateSettings
 
@@ -194,8 +195,86 @@ def ingest(
     )
 
 
+def inspect(
+    path: Place | Iterable[Place] | None = None,
+    *,
+    dandiset: str | None = None,
+    source: Source | None = None,
+    asset: str = "*",
+    recipe: IngestRecipe | Mapping[str, object] | Place | None = None,
+    catalog: Place = "catalog.yaml",
+    report: Callable[[Event], object] | None = None,
+    **values: object,
+) -> list[Inspection]:
+    """Look into NWB files: what is in them, what `ingest` would make of them, and a recipe that says it.
+
+    Nothing is written, and files of an archive are not downloaded.
+
+    Parameters
+    ----------
+    path
+        NWB file, or folder searched for them; or several.
+    dandiset
+        In place of `path`: dandiset of the archive, ``"000688"`` or ``"000688@0.250122.1735"``.
+    source
+        In place of both: a `DandiSource` of another archive, or anything else that is a `Source`.
+    asset
+        Shell pattern for the paths of files in the folder or dandiset.
+    recipe
+        As for `ingest`.
+    catalog
+        Catalog whose pins say which version of a dandiset is meant; need not exist.
+    report
+        Called with every event; None: they are logged.
+    **values
+        Settings of the recipe by name, above those of `recipe`.
+
+    Returns
+    -------
+    inspections
+        One for each file; of one that `ingest` would refuse, ``refusal`` says why.
+
+    Raises
+    ------
+    DataError
+        If no file fits.
+    SettingsError
+        If a setting is unknown or does not fit.
+    UsageError
+        If there is not exactly one of `path`, `dandiset` and `source`.
+    MachineError
+        If the archive cannot be reached.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import nwb_latents as nl
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     small = {"n_subjects": 1, "n_sessions": 1, "n_units": (8, 8), "waveforms": False}
+    ...     files = nl.simulate(folder, small, n_trials=20)
+    ...     (found,) = nl.inspect(folder)
+    ...     print(found.would_be.layout, found.would_be.n_units, found.units.n_units)
+    000688 6 8
+    """
+    from nwb_latents.pipeline.api.arguments import settings_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.ingest_words import recipe_of_benchmark  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.inspection import inspect as stage  # noqa: PLC0415
+    from nwb_latents.schemas.recipe import IngestRecipe  # noqa: PLC0415
+
+    base = recipe_of_benchmark(recipe) if isinstance(recipe, str) else None
+    chosen = settings_of(IngestRecipe, recipe if base is None else None, values, function=inspect, base=base)
+    found = _source(catalog, path, dandiset, source, function="inspect('recordings/')")
+    return stage(found, chosen, asset=asset, report=reported_to(report))
+
+
 def _source(
-    catalog: Place, path: Place | Iterable[Place] | None, dandiset: str | None, source: Source | None
+    catalog: Place,
+    path: Place | Iterable[Place] | None,
+    dandiset: str | None,
+    source: Source | None,
+    *,
+    function: str = "ingest(catalog, 'recordings/')",
 ) -> Source:
     import os  # noqa: PLC0415
 
@@ -203,7 +282,8 @@ def _source(
     from nwb_latents.pipeline.stages.ingest_words import archive_source, folder_source  # noqa: PLC0415
 
     if sum(each is not None for each in (path, dandiset, source)) != 1:
-        raise UsageError("ingest(): give one of path, dandiset and source: ingest(catalog, 'recordings/').")
+        name = function.partition("(")[0]
+        raise UsageError(f"{name}(): give one of path, dandiset and source: {function}.")
     if source is not None:
         return source
     if dandiset is not None:

@@ -153,7 +153,7 @@ def ingest(
 
     if bool(path) == bool(dandiset):
         raise UsageError("Give either --path FOLDER or --dandiset ID (one of them).")
-    chosen = settings_from(IngestRecipe, **_recipe_base(recipe), words=settings or ())
+    chosen = settings_from(IngestRecipe, **recipe_base(recipe), words=settings or ())
     selection = Selection(
         tuple(session or ("*",)),
         subject,
@@ -185,7 +185,7 @@ def ingest(
             _sessions_table(out, entries, catalog)
 
 
-def _recipe_base(recipe: Path | None) -> dict[str, Any]:
+def recipe_base(recipe: Path | None) -> dict[str, Any]:
     """Return what settings given one by one are laid over: a file, or a recipe of the benchmark."""
     from nwb_latents.pipeline.stages.ingest_words import recipe_of_benchmark
 

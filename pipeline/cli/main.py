@@ -21,6 +21,7 @@ from nwb_latents.pipeline.cli import catalog, export, imports, run
 from nwb_latents.pipeline.cli.dandisets import dandisets
 from nwb_latents.pipeline.cli.doctor import doctor
 from nwb_latents.pipeline.cli.evaluate import leaderboard
+from nwb_latents.pipeline.cli.inspect_recordings import inspect
 from nwb_latents.pipeline.cli.models import models
 from nwb_latents.pipeline.cli.options import settings_command
 from nwb_latents.pipeline.cli.schema import schema
@@ -42,6 +43,7 @@ app.command()(leaderboard)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(export.app, name="export")
 app.add_typer(imports.app, name="import")
+app.command(cls=settings_command("recipe"))(inspect)
 app.command(cls=settings_command("simulate"))(simulate)
 for command in (dandisets, models, schema, doctor):
     app.command()(command)

@@ -69,6 +69,10 @@ class NwbFile:
         if choice not in self.choices:
             self.choices.append(choice)
 
+    def withdraw(self, what: str) -> None:
+        """Take back what was noted of a part: it turned out not to be read from there."""
+        self.choices[:] = [choice for choice in self.choices if choice.what != what]
+
     def require_link(self, path: str) -> None:
         """Refuse a link on the way to `path` that leads nowhere.
 

@@ -64,7 +64,7 @@ def series_paths(
         position, velocity = find_series(file)
     found = []
     for paths in (position, velocity):
-        each = (paths,) if isinstance(paths, str) else paths or ()
+        each = tuple(paths.split("+")) if isinstance(paths, str) else paths or ()
         each = tuple(one for path in each for one in _members(file, path.strip("/")))
         is_named = paths is not None and paths in (recipe.position_series, recipe.velocity_series)
         if not (layout.needs_kinematics or is_named) and not all(file.has(f"{p}/data") for p in each):

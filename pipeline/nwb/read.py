@@ -12,6 +12,7 @@ from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import apply_invalid, apply_mask, clipped
+from nwb_latents.pipeline.nwb.read_choices import note_series, note_trials
 from nwb_latents.pipeline.nwb.rebase import Parts, rebase
 from nwb_latents.pipeline.nwb.recognition import layout_of
 from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_seconds, without_strays
@@ -66,72 +67,90 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
         If the recipe names an unknown layout.
     """
     with open_nwb(source, name=name, wanted=recipe.columns) as file:
-        layout = layout_of(file, recipe.layout)
-        file.choose("layout", layout.name, layout.summary)
-        spike_times, spike_index = read_spikes(file)
-        units = read_unit_table(file, layout)
-        moved_by = read_kinematics(file, layout, recipe)
-        trials = _trials(file, layout, recipe)
-        checked = layout.checks(file, trials)
-        parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
-        observed: FloatArray | None = None
-        moved: tuple[str, ...] = ()
-        if layout.has_clock_resets:
-            parts, observed, moved = rebase(file, parts)
-        if recipe.on_unsorted_spikes == "drop" or (
-            layout.has_clock_resets and recipe.on_unsorted_spikes == "error"
-        ):
-            parts = _ascending_alone(file, parts)
-        spike_times, spike_index, sorted_notes = in_order(
-            file, (parts.spike_times, parts.spike_index), on_unsorted=recipe.on_unsorted_spikes
-        )
-        trial_extent = None if parts.trials is None else _edges(parts.trials)
-        extent = extent_of(*_spans(parts.position, parts.velocity), trial_extent)
-        require_seconds(
-            file, spike_times, extent_of(*_spans(parts.position, parts.velocity)), what="kinematics"
-        )
-        require_seconds(file, spike_times, extent_of(trial_extent), what="trials")
-        spike_times, spike_index = without_strays(file, spike_times, spike_index, extent)
-        observed_notes: tuple[str, ...] = ()
-        if observed is None:
-            observed, observed_notes = read_observed(file)
-        units, spike_times, spike_index = _ever_observed(file, parts.units, spike_times, spike_index)
-        observed, mask_notes = apply_mask(file, layout, observed=observed)
-        if observed is None:
-            observed = _support(parts.position, parts.velocity, spike_times)
-        whole = extent_of(observed, *_spans(parts.position, parts.velocity), _span_of(spike_times))
-        observed = apply_invalid(file, clipped(file, observed, whole))
-        paths = tuple("+".join(p) or None for p in series_paths(file, layout, recipe))
-        return Recording(
-            session=file.session,
-            subject=file.subject,
-            task=layout.task(file),
-            layout=layout.name,
-            spike_times=spike_times,
-            spike_index=spike_index,
-            units=units,
-            observed=observed,
-            position=parts.position,
-            velocity=parts.velocity,
-            trials=parts.trials,
-            axes=_axes(layout, parts.position, parts.velocity),
-            position_series=paths[0],
-            velocity_series=paths[1],
-            warnings=(
-                *layout.notes,
-                *moved,
-                *sorted_notes,
-                *moved_by.warnings,
-                *observed_notes,
-                *mask_notes,
-                *checked,
-                *file.said,
-                *_in_band_warnings(file),
-            ),
-            choices=tuple(file.choices),
-            kinematics_unit=moved_by.unit,
-            subject_facts=subject_facts(file),
-        )
+        return recording_of(file, recipe)
+
+
+def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
+    """Read one session of an open file; what was chosen and said before an error stays with the file.
+
+    Parameters
+    ----------
+    file
+        Opened with the columns the recipe names.
+    recipe
+        As for `read_recording`.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As `read_recording`.
+    """
+    layout = layout_of(file, recipe.layout)
+    file.choose("layout", layout.name, layout.summary)
+    spike_times, spike_index = read_spikes(file)
+    units = read_unit_table(file, layout)
+    moved_by = read_kinematics(file, layout, recipe)
+    trials = _trials(file, layout, recipe)
+    checked = layout.checks(file, trials)
+    paths = series_paths(file, layout, recipe)
+    note_series(file, recipe, position=paths[0], velocity=paths[1])
+    note_trials(file, recipe, trials)
+    parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
+    observed: FloatArray | None = None
+    moved: tuple[str, ...] = ()
+    if layout.has_clock_resets:
+        parts, observed, moved = rebase(file, parts)
+    if recipe.on_unsorted_spikes == "drop" or (
+        layout.has_clock_resets and recipe.on_unsorted_spikes == "error"
+    ):
+        parts = _ascending_alone(file, parts)
+    spike_times, spike_index, sorted_notes = in_order(
+        file, (parts.spike_times, parts.spike_index), on_unsorted=recipe.on_unsorted_spikes
+    )
+    trial_extent = None if parts.trials is None else _edges(parts.trials)
+    extent = extent_of(*_spans(parts.position, parts.velocity), trial_extent)
+    require_seconds(file, spike_times, extent_of(*_spans(parts.position, parts.velocity)), what="kinematics")
+    require_seconds(file, spike_times, extent_of(trial_extent), what="trials")
+    spike_times, spike_index = without_strays(file, spike_times, spike_index, extent)
+    observed_notes: tuple[str, ...] = ()
+    if observed is None:
+        observed, observed_notes = read_observed(file)
+    units, spike_times, spike_index = _ever_observed(file, parts.units, spike_times, spike_index)
+    observed, mask_notes = apply_mask(file, layout, observed=observed)
+    if observed is None:
+        observed = _support(parts.position, parts.velocity, spike_times)
+    whole = extent_of(observed, *_spans(parts.position, parts.velocity), _span_of(spike_times))
+    observed = apply_invalid(file, clipped(file, observed, whole))
+    return Recording(
+        session=file.session,
+        subject=file.subject,
+        task=layout.task(file),
+        layout=layout.name,
+        spike_times=spike_times,
+        spike_index=spike_index,
+        units=units,
+        observed=observed,
+        position=parts.position,
+        velocity=parts.velocity,
+        trials=parts.trials,
+        axes=_axes(layout, parts.position, parts.velocity),
+        position_series="+".join(paths[0]) or None,
+        velocity_series=None if recipe.velocity_from == "position" else "+".join(paths[1]) or None,
+        warnings=(
+            *layout.notes,
+            *moved,
+            *sorted_notes,
+            *moved_by.warnings,
+            *observed_notes,
+            *mask_notes,
+            *checked,
+            *file.said,
+            *_in_band_warnings(file),
+        ),
+        choices=tuple(file.choices),
+        kinematics_unit=moved_by.unit,
+        subject_facts=subject_facts(file),
+    )
 
 
 def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable | None:

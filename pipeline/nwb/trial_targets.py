@@ -127,6 +127,7 @@ def _from_directions(table: Table, wanted: ColumnSettings) -> Targets | None:
                 f"{'truth values' if column.kind == 'bool' else 'several values a trial'}; expected an angle "
                 "or a word each. Name another column."
             )
+        table.file.withdraw("target_dir")
         table.file.say(f"/{column.path} holds no single direction a trial and is not read")
         return None
     if column.kind == "text":
@@ -190,10 +191,12 @@ def _from_positions(table: Table, wanted: ColumnSettings) -> Targets | None:
                 f"{table.file.name}: /{column.path} (target_pos) has the shape {place.shape}; expected two "
                 "or three numbers a trial. Name another column."
             )
+        table.file.withdraw("target_pos")
         return None
     known = np.isfinite(place).all(axis=1)
     different = np.unique(place[known].round(3), axis=0)
     if len(different) < FEWEST_PLACES:
+        table.file.withdraw("target_pos")
         table.file.say(f"/{column.path} holds {len(different)} places, too few to tell directions from")
         return None
     middle = (different.min(axis=0) + different.max(axis=0)) / 2

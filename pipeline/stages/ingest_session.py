@@ -64,7 +64,7 @@ class IngestJob:
 
 @dataclass(frozen=True)
 class SessionOutcome:
-    """What became of one file: ``done``, ``skipped``, ``unselected`` or ``failed``; with what its store says."""
+    """What became of one file: ``done``, ``skipped``, ``unselected`` or ``failed``."""
 
     name: str
     status: str

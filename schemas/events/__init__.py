@@ -26,7 +26,7 @@ from nwb_latents.schemas.events.findings import (
     FailureEvent,
     ModelEvent,
 )
-from nwb_latents.schemas.events.reading import DroppedEvent, ReadEvent, UnusualDrop
+from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, ReadEvent, UnusualDrop
 from nwb_latents.schemas.events.streaming import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.work import (
     BoardCell,
@@ -68,6 +68,7 @@ __all__ = [
     "Event",
     "FailureEvent",
     "GenerationEvent",
+    "InspectionEvent",
     "LagEvent",
     "MeasurementEvent",
     "MetricEvent",
@@ -102,6 +103,7 @@ EVENTS: tuple[type[Event], ...] = (
     SessionEvent,
     ReadEvent,
     DroppedEvent,
+    InspectionEvent,
     RunEvent,
     GenerationEvent,
     SourceEvent,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from nwb_latents.schemas.base import Frozen
-from nwb_latents.schemas.events.base import Event
+from nwb_latents.schemas.events.base import Event, require_kind
+from nwb_latents.schemas.inspection import Inspection
 from nwb_latents.schemas.store import DropCounts, ReadChoice
 
 
@@ -24,6 +25,14 @@ class ReadEvent(Event):
     dropped: DropCounts = Field(
         default_factory=DropCounts, description="Units and trials left out, by reason."
     )
+
+
+class InspectionEvent(Inspection, Event):
+    """What is in one recording, and what an ingest would make of it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=require_kind)
+
+    event: Literal["inspection"] = "inspection"
 
 
 class UnusualDrop(Frozen):

@@ -243,7 +243,7 @@ class BytesEvent(Event):
     is_frequent = True
 
     event: Literal["bytes"] = "bytes"
-    stage: Literal["ingest"] = Field("ingest", description="Stage.")
+    stage: Literal["ingest", "inspect"] = Field("ingest", description="Stage.")
     source: str = Field(description="The file.")
     done: int = Field(ge=0, description="Bytes.")
     total: int = Field(ge=0, description="Bytes in all.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nwb_latents.pipeline.api.numbers import decode, evaluate, forecast, leaderboard, scores
     from nwb_latents.pipeline.api.opened_catalog import open_catalog, open_session
-    from nwb_latents.pipeline.api.recordings import ingest, simulate
+    from nwb_latents.pipeline.api.recordings import ingest, inspect, simulate
     from nwb_latents.pipeline.api.runs import align, load_run, train
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ __all__ = [
     "evaluate",
     "forecast",
     "ingest",
+    "inspect",
     "leaderboard",
     "load_run",
     "open_catalog",
@@ -37,7 +38,7 @@ __all__ = [
 _HOMES = {
     "numbers": ("decode", "evaluate", "forecast", "leaderboard", "scores"),
     "opened_catalog": ("open_catalog", "open_session"),
-    "recordings": ("ingest", "simulate"),
+    "recordings": ("ingest", "inspect", "simulate"),
     "runs": ("align", "load_run", "train"),
 }
 

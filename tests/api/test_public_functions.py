@@ -20,7 +20,7 @@ from nwb_latents.schemas.training import TrainSettings
 
 HEAVY = {"torch", "zarr", "xarray", "numpy", "pandas", "scipy", "pydantic", "yaml", "distributed"}
 FUNCTIONS = {
-    "align", "decode", "evaluate", "forecast", "ingest", "leaderboard", "load_run", "open_catalog",
+    "align", "decode", "evaluate", "forecast", "ingest", "inspect", "leaderboard", "load_run", "open_catalog",
     "open_session", "scores", "simulate", "train",
 }  # fmt: skip
 

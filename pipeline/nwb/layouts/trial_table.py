@@ -93,6 +93,7 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
         except DataError as error:
             if role in REQUIRED or named is not None:
                 raise
+            file.withdraw(role)
             file.say(f"{error} It is not used.")
     if not {"go_cue", "move_onset"} & set(found):
         file.say(

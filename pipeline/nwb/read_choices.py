@@ -1,0 +1,100 @@
+"""What a reading chose beyond single columns: series, where trials come from, onsets, conditions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import TrialTable
+    from nwb_latents.schemas.recipe import IngestRecipe
+
+TRIALS = "intervals/trials"
+
+SPEED = "the speed"
+"""Value of the choice ``trials`` where reaches are found from it."""
+
+STORED = "stored times"
+"""Value of the choice ``onset`` where the file's onsets are used."""
+
+DERIVATIVE = "the derivative of the position"
+"""Value of the choice ``velocity`` where there is no series of it, or none is wanted."""
+
+
+def note_series(
+    file: NwbFile, recipe: IngestRecipe, *, position: tuple[str, ...], velocity: tuple[str, ...]
+) -> None:
+    """Note which series position and velocity are read from, unless that was noted where they were found.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    recipe
+        May name series.
+    position, velocity
+        Paths; several are columns of one series; none: there is none.
+    """
+    if recipe.velocity_from == "position":
+        file.withdraw("velocity")
+        velocity = ()
+    for what, paths, named in (
+        ("position", position, recipe.position_series),
+        ("velocity", velocity, recipe.velocity_series),
+    ):
+        if paths and not any(choice.what == what for choice in file.choices):
+            why = f"named by {what}_series" if named else "the path the layout knows"
+            file.choose(what, " + ".join(f"/{path}" for path in paths), why)
+    if position and not velocity:
+        is_wanted = recipe.velocity_from == "position"
+        file.choose(
+            "velocity", DERIVATIVE, "velocity_from is position" if is_wanted else "there is no series of it"
+        )
+
+
+def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) -> None:
+    """Note where trials, onsets and conditions come from.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    recipe
+        Onset rule.
+    trials
+        The trial table as it was read; None: reaches are found from the speed.
+    """
+    if recipe.chop.enabled:
+        file.choose("trials", "windows of continuous time", "chop.enabled is true")
+        return
+    if trials is None:
+        source = recipe.trials.source
+        why = "trials.source is speed" if source == "speed" else "there is no trial table with rows"
+        file.choose("trials", SPEED, why)
+        file.choose("onset", "where the speed begins to rise to a peak", "reaches are found from the speed")
+        file.choose("condition", "octants of the movement", "reaches have no targets")
+        return
+    where = f"/{TRIALS}" if file.has(TRIALS) else "as the layout reads them"
+    file.choose("trials", where, f"{len(trials)} rows")
+    _note_onset(file, recipe, trials)
+    if (trials.condition != "").any():
+        if not any(choice.what == "condition" for choice in file.choices):
+            file.choose("condition", "as the table names them", "the layout reads them")
+    elif np.isfinite(trials.target_dir).any():
+        tolerance = recipe.columns.tolerance_deg
+        file.choose("condition", "directions of the targets", f"those within {tolerance:g}° are one")
+    else:
+        file.choose("condition", "octants of the movement", "the table says nothing of targets")
+
+
+def _note_onset(file: NwbFile, recipe: IngestRecipe, trials: TrialTable) -> None:
+    given, method = trials.events.get("move_onset"), recipe.onset.method
+    n_given = 0 if given is None else int(np.isfinite(given).sum())
+    if method == "column" or (method == "auto" and n_given):
+        file.choose("onset", STORED, f"{n_given} of {len(trials)} trials have one")
+    elif method == "auto":
+        file.choose("onset", "profile", "no stored onsets: it is found from the speed")
+    else:
+        file.choose("onset", method, f"onset.method is {method}")

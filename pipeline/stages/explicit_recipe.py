@@ -1,0 +1,78 @@
+"""A recipe that says every choice of a reading, so that the same comes of it whatever the program guesses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nwb_latents.pipeline.nwb.read_choices import DERIVATIVE, SPEED, STORED
+from nwb_latents.schemas.recipe import IngestRecipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nwb_latents.schemas.store import ReadChoice
+
+COLUMN_ROLES = ("go_cue", "target_on", "move_onset", "success", "target_dir", "target_pos")
+"""Choices that are a column of the trial table each, by the name of their setting."""
+
+
+def explicit_recipe(recipe: IngestRecipe, choices: Iterable[ReadChoice]) -> IngestRecipe:
+    """Return a recipe with the choices of a reading made settings.
+
+    Parameters
+    ----------
+    recipe
+        The recipe of the reading.
+    choices
+        What it chose.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.store import ReadChoice
+    >>> go = ReadChoice(what="go_cue", value="/intervals/trials/GoCue", why="a spelling")
+    >>> explicit_recipe(IngestRecipe(), [go]).columns.go_cue
+    'GoCue'
+    """
+    found = {choice.what: choice.value for choice in choices}
+    content: dict[str, Any] = recipe.model_dump()
+    if "layout" in found:
+        content["layout"] = found["layout"]
+    columns = content["columns"]
+    for role in COLUMN_ROLES:
+        if role in found:
+            columns[role] = _name(found[role])
+    if "/" in found.get("condition", ""):
+        columns["condition"] = tuple(_name(path) for path in found["condition"].split(", "))
+    if found.get("success values", "none") != "none":
+        columns["success_values"] = tuple(found["success values"].split(", "))
+    for what in ("position", "velocity"):
+        if found.get(what, DERIVATIVE) != DERIVATIVE:
+            content[f"{what}_series"] = "+".join(path.strip("/") for path in found[what].split(" + "))
+    if "velocity" in found:
+        content["velocity_from"] = "position" if found["velocity"] == DERIVATIVE else "series"
+    if found.get("trials", "").startswith("/"):
+        content["trials"]["source"] = "table"
+        if recipe.onset.method == "auto" and "onset" in found:
+            content["onset"]["method"] = "column" if found["onset"] == STORED else "profile"
+    elif found.get("trials") == SPEED:
+        content["trials"]["source"] = "speed"
+    return IngestRecipe.model_validate(content)
+
+
+def recipe_yaml(recipe: IngestRecipe) -> str:
+    r"""Return what of a recipe is not as by default, in YAML.
+
+    Examples
+    --------
+    >>> recipe_yaml(IngestRecipe(bin_size_s=0.01))
+    'bin_size_s: 0.01\\n'
+    """
+    import yaml  # noqa: PLC0415
+
+    content = recipe.model_dump(mode="json", exclude_defaults=True)
+    text: str = yaml.safe_dump(content, sort_keys=False, width=100, allow_unicode=True) if content else ""
+    return text
+
+
+def _name(path: str) -> str:
+    return path.rsplit("/", 1)[-1]
