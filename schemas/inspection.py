@@ -94,6 +94,7 @@ class Inspection(Record):
     size: int = Field(ge=0, description="Size of the file, bytes.")
     dandiset: str | None = Field(None, description="Dandiset id.")
     dandiset_version: str | None = Field(None, description="Version of the dandiset.")
+    is_open: bool = Field(True, description="Whether it could be opened; if not, only the refusal is told.")
     facts: dict[str, str] = Field(default_factory=dict, description="What the file says of itself.")
     series: tuple[SeriesFacts, ...] = Field((), description="Its time series.")
     tables: tuple[TableFacts, ...] = Field((), description="Its tables.")

@@ -112,6 +112,9 @@ def _show_one(out: Output, found: Inspection) -> None:
     from nwb_latents.pipeline.stages import inspection_text as text
 
     out.result(text.heading(found))
+    if not found.is_open:
+        out.result(f"  REFUSED: {found.refusal}")
+        return
     for line in text.fact_lines(found):
         out.result(line)
     if found.series:

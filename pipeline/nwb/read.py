@@ -110,7 +110,9 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     trial_extent = None if parts.trials is None else _edges(parts.trials)
     extent = extent_of(*_spans(parts.position, parts.velocity), trial_extent)
     require_seconds(file, spike_times, extent_of(*_spans(parts.position, parts.velocity)), what="kinematics")
-    require_seconds(file, spike_times, extent_of(trial_extent), what="trials")
+    if not _spans(parts.position, parts.velocity):
+        # Trials may be a small part of a recording.
+        require_seconds(file, spike_times, extent_of(trial_extent), what="trials")
     spike_times, spike_index = without_strays(file, spike_times, spike_index, extent)
     observed_notes: tuple[str, ...] = ()
     if observed is None:

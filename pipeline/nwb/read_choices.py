@@ -77,7 +77,7 @@ def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) 
         file.choose("condition", "octants of the movement", "reaches have no targets")
         return
     where = f"/{TRIALS}" if file.has(TRIALS) else "as the layout reads them"
-    file.choose("trials", where, f"{len(trials)} rows")
+    file.choose("trials", where, f"{len(trials)} row{'s' * (len(trials) != 1)}")
     _note_onset(file, recipe, trials)
     if (trials.condition != "").any():
         if not any(choice.what == "condition" for choice in file.choices):

@@ -158,6 +158,7 @@ def _inspect_asset(source: Source, asset: Asset, recipe: IngestRecipe, report: R
             size=asset.size,
             dandiset=asset.dandiset,
             dandiset_version=asset.version,
+            is_open=False,
             refusal=" ".join([str(error), *getattr(error, "__notes__", ())]),
         )
 
