@@ -114,7 +114,8 @@ class Output:
         for row in rows:
             grid.add_row(*row)
         width = None if sys.stdout.isatty() else 140
-        Console(file=sys.stdout, width=width, highlight=False).print(grid)
+        # A setting such as columns.relative=[go] in a cell is no markup.
+        Console(file=sys.stdout, width=width, highlight=False, markup=False).print(grid)
 
     def _show(self, event: Event) -> None:
         from nwb_latents.pipeline.stages.event_text import event_text

@@ -141,8 +141,13 @@ def _show_several(out: Output, found: Sequence[Inspection]) -> None:
     from nwb_latents.pipeline.stages import inspection_text as text
     from nwb_latents.pipeline.stages.inspection import differences
 
-    columns = ["session", "layout", "trials", "units", "R²", "doubts", "ingest"]
+    columns = ["file", "layout", "trials", "units", "R²", "doubts", "ingest"]
     out.table(f"{len(found)} recordings", columns, [text.table_row(each) for each in found])
+    refused = [each for each in found if each.refusal]
+    if refused:
+        out.result("\nRefused")
+    for each in refused:
+        out.result(f"  {each.refusal}")
     out.result("\nDifferences")
     for line in differences(found) or ["none"]:
         out.result(f"  {line}")

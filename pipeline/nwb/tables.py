@@ -307,9 +307,8 @@ def is_missing(values: NDArray[Any]) -> BoolArray:
     [False, True, True]
     """
     if values.dtype.kind == "O":
-        return np.array([str(v).strip().lower() in MISSING_WORDS for v in values.ravel()]).reshape(
-            values.shape
-        )
+        missing = [str(v).strip().lower() in MISSING_WORDS for v in values.ravel()]
+        return np.array(missing, dtype=bool).reshape(values.shape)
     if values.dtype.kind == "f":
         return np.asarray(np.isnan(values))
     return np.zeros(values.shape, dtype=bool)

@@ -256,31 +256,47 @@ def differences(inspections: Sequence[Inspection]) -> list[str]:
     Examples
     --------
     >>> one = Inspection(session="a", source="a.nwb", size=1, refusal="no units")
-    >>> two = one.model_copy(update={"session": "b", "refusal": ""})
-    >>> three = two.model_copy(update={"session": "c"})
+    >>> two = one.model_copy(update={"source": "b.nwb", "refusal": ""})
+    >>> three = two.model_copy(update={"source": "c.nwb"})
     >>> differences([one, two, three])
-    ['ingest: accepted in 2 of 3 files; refused in a']
+    ['ingest: accepted in 2 of 3 files; refused in a.nwb']
     """
     said = []
     parts = [_parts(each) for each in inspections]
     for name in dict.fromkeys(name for each in parts for name in each):
-        values = [each.get(name, "none") for each in parts]
-        counts = Counter(values).most_common()
+        # What a file that is refused would have been read from is not known to the end.
+        values = [
+            each.get(name, "none") if name in each or not inspection.refusal else None
+            for inspection, each in zip(inspections, parts, strict=True)
+        ]
+        counts = Counter(value for value in values if value is not None).most_common()
         if len(counts) == 1:
             continue
         usual, n_usual = counts[0]
-        others = [
-            f"{value} in "
-            f"{_listed([each.session for each, v in zip(inspections, values, strict=True) if v == value])}"
-            for value, _ in counts[1:]
-        ]
+        others = []
+        for value, _ in counts[1:]:
+            where = [i.source for i, v in zip(inspections, values, strict=True) if v == value]
+            others.append(f"{value} in {_listed(where)}")
         said.append(f"{name}: {usual} in {n_usual} of {len(parts)} files; {'; '.join(others)}")
-    return said
+    return [*_shared_ids(inspections), *said]
+
+
+def _shared_ids(inspections: Sequence[Inspection]) -> list[str]:
+    files: dict[str, list[str]] = {}
+    for each in inspections:
+        if each.is_open:
+            files.setdefault(each.session, []).append(each.source)
+    return [
+        f"session id {session}: of {_listed(where)}; ingest takes one of them and refuses the others"
+        for session, where in files.items()
+        if len(where) > 1
+    ]
 
 
 def _parts(inspection: Inspection) -> dict[str, str]:
     found = {"ingest": "refused" if inspection.refusal else "accepted"}
-    found |= {choice.what: choice.value for choice in inspection.choices}
+    if not inspection.refusal:
+        found |= {choice.what: choice.value for choice in inspection.choices}
     for table in inspection.tables:
         found[f"columns of {table.path}"] = ", ".join(sorted(c.name for c in table.columns))
     read = {choice.value for choice in inspection.choices if choice.what in {"position", "velocity"}}

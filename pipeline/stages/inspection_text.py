@@ -106,19 +106,17 @@ def doubt_lines(inspection: Inspection) -> list[str]:
 
 
 def table_row(inspection: Inspection) -> list[str]:
-    """Return session, layout, trials, units, doubts and what ingest says, of one of several files."""
+    """Return file, layout, trials, units, R², doubts and whether ingest takes it, of one of several files."""
     would = inspection.would_be
     chosen = {choice.what: choice.value for choice in inspection.choices}
     layout = chosen.get("layout", "")
     if would is None:
         units = str(inspection.units.n_units) if inspection.units.n_units else ""
-        return [
-            inspection.session, layout, "", units, "", str(len(inspection.doubtful)), inspection.refusal
-        ]  # fmt: skip
+        return [inspection.source, layout, "", units, "", str(len(inspection.doubtful)), "refused"]
     r2 = "" if would.decodability is None else f"{would.decodability:.2f}"
     trials = f"{would.n_trials} of {would.n_trials + sum(would.dropped.trials.values())}"
     units = f"{would.n_units} of {would.n_units + sum(would.dropped.units.values())}"
-    return [inspection.session, layout, trials, units, r2, str(len(inspection.doubtful)), "accepted"]
+    return [inspection.source, layout, trials, units, r2, str(len(inspection.doubtful)), "accepted"]
 
 
 def _would_be_lines(would: WouldBe) -> list[str]:
