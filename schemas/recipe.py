@@ -110,6 +110,12 @@ class UnitSelection(Frozen):
         "one is dropped as a duplicate; none = off.",
     )
     coincidence_s: float = Field(0.0005, gt=0, description="Spikes at most this far apart coincide, s.")
+    observed_group: Annotated[int | None, AddedLater(None)] = Field(
+        None,
+        ge=0,
+        description="Where units were recorded in turn and have no time in common: the group of units that "
+        "is taken, 0 the largest; others are dropped. None: all units, only in the time common to all.",
+    )
 
 
 class ReachSettings(Frozen):

@@ -50,6 +50,8 @@ class NwbFile:
         What was read from where, in order.
     wanted
         Columns of the trial table that a person named.
+    keeps_failed
+        Whether failed trials are kept, so that codes of unknown meaning do no harm.
     """
 
     name: str
@@ -57,6 +59,7 @@ class NwbFile:
     said: list[str] = field(default_factory=list)
     choices: list[ReadChoice] = field(default_factory=list)
     wanted: ColumnSettings = field(default_factory=ColumnSettings)
+    keeps_failed: bool = False
 
     def say(self, text: str) -> None:
         """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.observed_units import intersect_intervals
 from nwb_latents.pipeline.nwb.series_times import read_times
 from nwb_latents.pipeline.nwb.tables import Table
-from nwb_latents.pipeline.nwb.units import intersect_intervals
 from nwb_latents.pipeline.signals.binning import merge_intervals
 
 if TYPE_CHECKING:

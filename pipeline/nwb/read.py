@@ -12,6 +12,7 @@ from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import apply_invalid, apply_mask, clipped
+from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
 from nwb_latents.pipeline.nwb.read_choices import note_series, note_trials
 from nwb_latents.pipeline.nwb.rebase import Parts, rebase
 from nwb_latents.pipeline.nwb.recognition import layout_of
@@ -21,8 +22,6 @@ from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.units import (
     falling,
     in_order,
-    never_observed,
-    read_observed,
     read_spikes,
     read_unit_table,
 )
@@ -85,8 +84,8 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     DataError, SettingsError
         As `read_recording`.
     """
+    file = replace(file, keeps_failed=not recipe.trials.success_only)
     layout = layout_of(file, recipe.layout)
-    file.choose("layout", layout.name, layout.summary)
     spike_times, spike_index = read_spikes(file)
     units = read_unit_table(file, layout)
     moved_by = read_kinematics(file, layout, recipe)
@@ -114,10 +113,13 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         # Trials may be a small part of a recording.
         require_seconds(file, spike_times, extent_of(trial_extent), what="trials")
     spike_times, spike_index = without_strays(file, spike_times, spike_index, extent)
-    observed_notes: tuple[str, ...] = ()
     if observed is None:
-        observed, observed_notes = read_observed(file)
-    units, spike_times, spike_index = _ever_observed(file, parts.units, spike_times, spike_index)
+        seen = read_observed(file, group=recipe.units.observed_group)
+        observed, is_used = seen.time, seen.is_used
+    else:
+        is_used = ever_observed(file)
+    used = None if is_used is None or len(is_used) != len(units) else units.ids[is_used]
+    units, spike_times, spike_index = _only_used(parts.units, spike_times, spike_index, used=used)
     observed, mask_notes = apply_mask(file, layout, observed=observed)
     if observed is None:
         observed = _support(parts.position, parts.velocity, spike_times)
@@ -143,7 +145,6 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
             *moved,
             *sorted_notes,
             *moved_by.warnings,
-            *observed_notes,
             *mask_notes,
             *checked,
             *file.said,
@@ -260,14 +261,13 @@ def _support(position: Series | None, velocity: Series | None, spikes: FloatArra
     return np.array([[min(t[0] for t in times), max(t[1] for t in times)]])
 
 
-def _ever_observed(
-    file: NwbFile, units: UnitTable, spikes: FloatArray, index: IntArray
+def _only_used(
+    units: UnitTable, spikes: FloatArray, index: IntArray, *, used: IntArray | None
 ) -> tuple[UnitTable, FloatArray, IntArray]:
-    """Leave out units without an observed interval, in a file that states intervals for others."""
-    never = never_observed(file)
-    if never is None or len(never) != len(units) or not never.any() or never.all():
+    """Leave out units whose ids are not among those used; None: all are."""
+    if used is None:
         return units, spikes, index
-    return _only(units, spikes, index, kept=np.flatnonzero(~never))
+    return _only(units, spikes, index, kept=np.flatnonzero(np.isin(units.ids, used)))
 
 
 def _ascending_alone(file: NwbFile, parts: Parts) -> Parts:

@@ -76,7 +76,7 @@ def load_layout(name: str) -> Layout:
 
 
 def layout_of(file: NwbFile, name: str = AUTO) -> Layout:
-    """Return the layout adapter that reads a file.
+    """Return the layout adapter that reads a file; the choice and its reason are noted in the file.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def layout_of(file: NwbFile, name: str = AUTO) -> Layout:
     Raises
     ------
     DataError
-        If the adapter does not recognise the file, or several of the same priority do.
+        If the adapter does not recognise the file by its names, or several of the same priority do.
     SettingsError
         If there is no adapter of that name.
     MachineError
@@ -100,9 +100,12 @@ def layout_of(file: NwbFile, name: str = AUTO) -> Layout:
             raise DataError(
                 f"{file.name}: is not of the layout {name} ({layout.summary}). Use --set layout=auto."
             )
+        if missing := layout.lacks(file):
+            file.say(f"read by {name} as layout says, although it has not {_listed(missing)}")
+        file.choose("layout", name, f"{layout.summary}; named by layout")
         return layout
     for _, alike in groupby(by_priority(), key=lambda layout: layout.priority):
-        found = [layout for layout in alike if layout.recognises(file)]
+        found = [layout for layout in alike if _is_of(file, layout)]
         if len(found) > 1:
             claims = " and ".join(f"{layout.name} ({LAYOUTS.owner(layout.name)})" for layout in found)
             raise DataError(
@@ -110,8 +113,27 @@ def layout_of(file: NwbFile, name: str = AUTO) -> Layout:
                 f"reads it: --set layout={found[0].name}."
             )
         if found:
+            why = f"{found[0].summary}; known by: {found[0].known_by or 'its own rule'}"
+            file.choose("layout", found[0].name, why)
             return found[0]
     raise DataError(f"{file.name}: no layout recognises it, not even generic. Name one: --set layout=NAME.")
+
+
+def _is_of(file: NwbFile, layout: Layout) -> bool:
+    """Whether a file is of the family of a layout; where it only looks like it, that is said."""
+    if not layout.recognises(file):
+        return False
+    missing = layout.lacks(file)
+    if missing:
+        file.say(
+            f"has names of the layout {layout.name} ({layout.summary}) but not {_listed(missing)}: it is not "
+            f"read by that one; --set layout={layout.name} does so all the same"
+        )
+    return not missing
+
+
+def _listed(missing: list[str]) -> str:
+    return "; ".join(missing)
 
 
 def require_layouts(name: str = AUTO) -> None:

@@ -51,7 +51,8 @@ def read_success(
     Raises
     ------
     DataError
-        If the column holds a word or code of unknown meaning, or none of `values`; the message lists them.
+        If the column holds a word or code of unknown meaning and failed trials are not kept, or none of
+        `values`; the message lists them.
     """
     file, name = table.file, find_column(table, "success", named=named, also=also)
     if name is None:
@@ -73,6 +74,12 @@ def read_success(
         )
     meaning = {value: _meaning(value, column, values) for value in counts if value != "missing"}
     unknown = [value for value, means in meaning.items() if means is None]
+    if unknown and file.keeps_failed:
+        file.say(
+            f"/{column.path} (success) holds {listed}; it is not known what {', '.join(unknown[:8])} mean: "
+            "they count as failed, and failed trials are kept (trials.success_only=false)"
+        )
+        unknown = []
     if unknown or (values and not any(meaning.values())):
         what = (
             f"{', '.join(unknown[:8])} mean"

@@ -154,3 +154,42 @@ def test_a_layout_is_registered_under_its_own_name(plug):
     plug("lab_layouts", LAB.replace("{more}", "{}"), layouts={"other": "lab_layouts:LAYOUT"})
     with pytest.raises(MachineError, match=r"'other' of lab_layouts 1.0 is called 'lab'"):
         require_layouts("other")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "lacks"),
+    [
+        ("000688", lambda d: d.drop("target_id"), "a column target_id"),
+        ("000688", lambda d: setattr(d, "session_id", "monkeyX-day3"), "a session id like CO-20131003"),
+        ("000688", lambda d: d.electrodes(["M1"] * 4), "electrode groups called"),
+        ("000070", lambda d: d.electrodes(["probe0"] * 4), "electrode groups called 1 and 2"),
+        ("000121", lambda d: d.drop("target_held_time"), "a column target_held_time"),
+        ("nlb", lambda d: d.arrays.update({"units/id": np.arange(4)}), "unit ids from 1000 to 2999"),
+    ],
+)
+def test_a_file_with_the_names_of_a_dandiset_is_read_by_generic_and_that_is_said(
+    draft, nwb_path, name, change, lacks
+):
+    d = draft(name)
+    change(d)
+    with open_nwb(d.write(nwb_path)) as file:
+        assert layout_of(file).name == "generic"
+        said = next(text for text in file.said if "has names of the layout" in text)
+        assert lacks in said
+        assert f"--set layout={name}" in said
+        assert file.choices[0].what == "layout"
+        assert "no other layout knows it" in file.choices[0].why
+    with open_nwb(nwb_path) as file:
+        assert layout_of(file, name).name == name
+        assert any(lacks in text for text in file.said)
+    recording = read_recording(nwb_path, IngestRecipe(layout="auto")) if name == "000688" else None
+    assert recording is None or (recording.layout == "generic" and said in recording.warnings)
+
+
+@pytest.mark.parametrize("name", [*EXPECTED, "000688-RT"])
+def test_every_layout_says_what_its_files_are_known_by(draft, nwb_path, name):
+    with open_nwb(draft(name).write(nwb_path)) as file:
+        layout = layout_of(file)
+        assert layout.known_by
+        assert layout.known_by in file.choices[0].why
+        assert not file.said

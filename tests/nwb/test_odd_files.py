@@ -622,3 +622,33 @@ def test_targets_stay_as_far_apart_as_they_are(tmp_path):
 def test_unix_time_is_read_like_any_other(tmp_path, plain):
     _, trials = read(write_plain(tmp_path / "odd.nwb", shift_s=1.6e9))
     assert trials.trials["counts"].shape[0] == N_TRIALS
+
+
+def in_turn(tmp_path):
+    """Return a file of two groups of units recorded one after the other, four and two of them."""
+    both_halves = [np.array([60.0, LENGTH_S])] * 4 + [np.array([0, 60.0])] * 2
+    return changed(tmp_path, observed(both_halves))
+
+
+def test_of_units_recorded_in_turn_one_group_is_taken(tmp_path):
+    path = in_turn(tmp_path)
+    largest, _ = read(path, "units.observed_group=0")
+    assert largest.units.ids.tolist() == [0, 1, 2, 3]
+    assert largest.observed[0, 0] == pytest.approx(60.0)
+    second, _ = read(path, "units.observed_group=1")
+    assert second.units.ids.tolist() == [4, 5]
+    assert any("2 of 6 units are used" in text for text in second.warnings)
+    with pytest.raises(DataError, match=r"observed_group is 2, but there are 2 groups.*4 units from 60"):
+        read(path, "units.observed_group=2")
+    with pytest.raises(DataError, match=r"--set units.observed_group=N"):
+        read(path)
+
+
+def test_codes_of_unknown_meaning_do_no_harm_where_failed_trials_are_kept(tmp_path):
+    path = changed(tmp_path, column("result", lambda v: ["win"] * 30 + ["lose"] * 10))
+    with pytest.raises(DataError, match=r"trials.success_only=false"):
+        read(path)
+    recording, trials = read(path, "trials.success_only=false")
+    assert trials.trials["counts"].shape[0] == N_TRIALS
+    assert any("not known what lose, win mean" in text or "not known what win, lose mean" in text
+               for text in recording.warnings)  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.nwb.layouts.layout import TRIALS, Layout
-from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark
+from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark, lacks_of_benchmark
 from nwb_latents.pipeline.nwb.layouts.trial_table import column
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ LAYOUT = Layout(
     name="000127",
     summary="centre-out reaches with bumps, area 2, Neural Latents Benchmark (000127)",
     recognises=_is_area2_bump,
+    lacks=lacks_of_benchmark,
+    known_by="columns split and heldout, and ctr_hold_bump or its description",
     position="processing/behavior/hand_pos",
     velocity="processing/behavior/hand_vel",
     needs_kinematics=False,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.nwb.layouts.facts import lacking_columns, lacking_groups
 from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
 from nwb_latents.pipeline.nwb.layouts.trial_table import column
 
@@ -27,6 +28,18 @@ POSITION = "processing/behavior/Position/Hand"
 def _is_churchland_maze(file: NwbFile) -> bool:
     columns = set(file.columns(TRIALS))
     return file.has(POSITION) and {"move_begins_time", "discard_trial", "task_success"} <= columns
+
+
+def _lacks(file: NwbFile) -> list[str]:
+    return [
+        *lacking_columns(
+            file,
+            ("target_presentation_time",),
+            ("move_ends_time",),
+            ("trial_type",),
+        ),
+        *lacking_groups(file, "[12]", "1 and 2"),
+    ]
 
 
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
@@ -49,6 +62,8 @@ LAYOUT = Layout(
     name="000070",
     summary="mazes, Churchland, Kaufman & Shenoy (000070)",
     recognises=_is_churchland_maze,
+    lacks=_lacks,
+    known_by="Position/Hand, discard_trial, task_success, times of target and movement, groups 1 and 2",
     position=POSITION,
     unit="mm",
     n_axes=2,

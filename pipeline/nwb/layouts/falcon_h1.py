@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.layouts.facts import lacking_series
 from nwb_latents.pipeline.nwb.layouts.layout import Layout
 from nwb_latents.pipeline.signals.recording import TrialTable
 
@@ -87,6 +88,10 @@ LAYOUT = Layout(
     name="000954",
     summary="attempted reach and grasp in seven dimensions, FALCON H1 (000954)",
     recognises=lambda file: file.has(POSITION),
+    lacks=lambda file: lacking_series(
+        file, (TRIAL_NUMBER,), ("acquisition/eval_mask", "acquisition/Blacklist")
+    ),
+    known_by="OpenLoopKinematics, TrialNum, and eval_mask or Blacklist",
     position=POSITION,
     velocity="acquisition/OpenLoopKinematicsVelocity",
     unit="au",

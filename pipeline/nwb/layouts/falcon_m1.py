@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.nwb.layouts.facts import lacking_columns, lacking_series
 from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, Layout, read_trial_table
 from nwb_latents.pipeline.nwb.layouts.trial_table import column, in_radians
 
@@ -33,6 +34,11 @@ LAYOUT = Layout(
     name="000941",
     summary="reach to grasp with EMG, FALCON M1 (000941)",
     recognises=lambda file: file.has("acquisition/preprocessed_emg"),
+    lacks=lambda file: [
+        *lacking_series(file, ("acquisition/eval_mask",)),
+        *lacking_columns(file, ("gocue_time",)),
+    ],
+    known_by="preprocessed_emg and eval_mask, gocue_time",
     finds_series=False,
     needs_kinematics=False,
     stamps="bin_end",

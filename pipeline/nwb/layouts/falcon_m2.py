@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nwb_latents.pipeline.nwb.layouts.facts import lacking_columns, lacking_series
 from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, Layout
 
 FINGERS = ("index", "mrs")
@@ -18,6 +19,11 @@ LAYOUT = Layout(
     name="000953",
     summary="movements of two finger groups, FALCON M2 (000953)",
     recognises=lambda file: file.has("acquisition/finger_vel/index"),
+    lacks=lambda file: [
+        *lacking_series(file, ("acquisition/eval_mask",), ("acquisition/finger_vel/mrs",)),
+        *lacking_columns(file, ("tgt_loc",)),
+    ],
+    known_by="finger_vel/index and finger_vel/mrs, eval_mask, tgt_loc",
     position=tuple(f"acquisition/finger_pos/{finger}" for finger in FINGERS),
     velocity=tuple(f"acquisition/finger_vel/{finger}" for finger in FINGERS),
     unit="range",

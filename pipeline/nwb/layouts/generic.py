@@ -12,5 +12,6 @@ LAYOUT = Layout(
     name="generic",
     summary="any file with units and a position or velocity series",
     recognises=lambda _: True,
+    known_by="no other layout knows it",
     priority=-100,  # only where nobody knows better
 )

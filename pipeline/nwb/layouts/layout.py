@@ -33,7 +33,12 @@ class Layout:
     summary
         One line for users.
     recognises
-        Whether a file is of this family.
+        Whether a file may be of this family, by its names.
+    lacks
+        What all files of the family have and this one has not, in words; a file that lacks anything is not of
+        the family, and that is said.
+    known_by
+        What its files are known by, in words.
     priority
         Layouts of higher priority are asked first whether they recognise a file: raise it where another
         layout recognises the same files too, lower it where others know more. 0 of those that know their
@@ -87,6 +92,8 @@ class Layout:
     name: str
     summary: str
     recognises: Callable[[NwbFile], bool]
+    lacks: Callable[[NwbFile], list[str]] = lambda _: []
+    known_by: str = ""
     priority: int = 0
     position: SeriesPath | None = None
     velocity: SeriesPath | None = None

@@ -24,11 +24,26 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.signals.recording import IntArray, TrialTable
 
 _AREA_OF_THOUSAND = {1: "PMd", 2: "M1"}
+_SPLITS = frozenset({"train", "val", "test", "none"})
 
 
 def is_benchmark(file: NwbFile) -> bool:
     """Whether a file is of the Neural Latents Benchmark: it names splits and held-out units."""
     return "split" in file.columns(TRIALS) and "heldout" in file.columns("units")
+
+
+def lacks_of_benchmark(file: NwbFile) -> list[str]:
+    """Return what a file with the benchmark's columns lacks: splits in its words."""
+    split = column(file, "split")
+    if split is not None and {str(value) for value in split} <= _SPLITS:
+        return []
+    return [f"a column split of {', '.join(sorted(_SPLITS))} in /{TRIALS}"]
+
+
+def _lacks(file: NwbFile) -> list[str]:
+    ids = file.array("units/id").ravel() if file.shape("units/id") else np.zeros(0)
+    is_maze = ids.dtype.kind in "iuf" and len(ids) > 0 and bool(np.isin(ids // 1000, (1, 2)).all())
+    return [*lacks_of_benchmark(file), *([] if is_maze else ["unit ids from 1000 to 2999"])]
 
 
 def benchmark_trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
@@ -56,6 +71,8 @@ LAYOUT = Layout(
     name="nlb",
     summary="mazes of the Neural Latents Benchmark (000128, 000138, 000139, 000140)",
     recognises=is_benchmark,
+    lacks=_lacks,
+    known_by="columns split and heldout, unit ids 1xxx and 2xxx",
     priority=-10,  # the benchmark's other files are known by more than its columns
     position="processing/behavior/hand_pos",
     velocity="processing/behavior/hand_vel",

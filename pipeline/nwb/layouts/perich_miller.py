@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.nwb.layouts.facts import lacking_columns, lacking_groups, lacking_session
 from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout, read_trial_table
 from nwb_latents.pipeline.nwb.layouts.trial_table import column
 from nwb_latents.pipeline.signals.recording import TrialTable
@@ -42,6 +43,18 @@ def _is_perich_miller(file: NwbFile) -> bool:
     columns = file.columns(TRIALS)
     has_go = "go_cue_time" in columns or "go_cue_time_array" in columns
     return file.has(POSITION) and file.has(VELOCITY) and "result" in columns and has_go
+
+
+def _lacks(file: NwbFile) -> list[str]:
+    if "go_cue_time_array" in file.columns(TRIALS):
+        columns = lacking_columns(file, ("num_targets", "num_attempted"))
+    else:
+        columns = lacking_columns(file, ("target_on_time",), ("target_id",), ("target_dir", "target_corners"))
+    return [
+        *columns,
+        *lacking_groups(file, r"electrode_group_\w+", "electrode_group_M1 or electrode_group_PMd"),
+        *lacking_session(file, r"(CO|RT)-\d{8}", "CO-20131003 or RT-20131004"),
+    ]
 
 
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
@@ -137,6 +150,8 @@ LAYOUT = Layout(
     name="000688",
     summary="centre-out and random-target reaching, Perich & Miller (000688)",
     recognises=_is_perich_miller,
+    lacks=_lacks,
+    known_by="cursor_pos and cursor_vel, result and targets of its trial table, electrode groups, session id",
     position=POSITION,
     velocity=VELOCITY,
     events={**EVENT_COLUMNS, "move_onset": ()},

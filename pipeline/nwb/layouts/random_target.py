@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.nwb.layouts.facts import lacking_series
 from nwb_latents.pipeline.nwb.layouts.layout import Layout
-from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark
+from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark, lacks_of_benchmark
 from nwb_latents.pipeline.signals.recording import TrialTable
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ def _is_random_target(file: NwbFile) -> bool:
     if not is_benchmark(file):
         return False
     return file.has(VELOCITY) or "self-paced random target" in (file.text("session_description") or "")
+
+
+def _lacks(file: NwbFile) -> list[str]:
+    # The test file has neither series.
+    series = lacking_series(file, (TARGET,)) if file.has(VELOCITY) else []
+    return [*lacks_of_benchmark(file), *series]
 
 
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
@@ -97,6 +104,8 @@ LAYOUT = Layout(
     name="000129",
     summary="self-paced reaches to random targets, Neural Latents Benchmark (000129)",
     recognises=_is_random_target,
+    lacks=_lacks,
+    known_by="columns split and heldout, and finger_vel or its description",
     position="processing/behavior/finger_pos",
     velocity=VELOCITY,
     needs_kinematics=False,

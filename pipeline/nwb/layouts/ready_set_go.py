@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.nwb.layouts.facts import lacking_columns
 from nwb_latents.pipeline.nwb.layouts.layout import EVENT_COLUMNS, TRIALS, Layout
-from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark
+from nwb_latents.pipeline.nwb.layouts.nlb_maze import benchmark_trials, is_benchmark, lacks_of_benchmark
 from nwb_latents.pipeline.nwb.layouts.trial_table import column, join_columns
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 def _is_ready_set_go(file: NwbFile) -> bool:
     return is_benchmark(file) and "go_time" in file.columns(TRIALS)
+
+
+def _lacks(file: NwbFile) -> list[str]:
+    # In other files go_time may be the go cue; here it is the response, and the test file says no more.
+    columns = lacking_columns(file, ("set_time", "ts")) if file.has("processing/behavior") else []
+    return [*lacks_of_benchmark(file), *columns]
 
 
 def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
@@ -49,6 +56,8 @@ LAYOUT = Layout(
     name="000130",
     summary="ready-set-go, no kinematics, Neural Latents Benchmark (000130)",
     recognises=_is_ready_set_go,
+    lacks=_lacks,
+    known_by="columns split, heldout and go_time, and no behaviour but the response",
     finds_series=False,
     needs_kinematics=False,
     area_of=lambda _, ids: np.full(len(ids), "DMFC", dtype=object),
