@@ -1,4 +1,4 @@
-"""What inspect tells is what ingest does; a file that is refused is shown all the same."""
+"""What inspect tells is what ingest does; what is refused is shown all the same; the archive is only read."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,6 +76,13 @@ def test_velocity_has_axes_with_units_and_the_r2_of_each(tmp_path, decoded, monk
     words = texts(tmp_path / "v.png", lambda p: draw_velocity(p, decoded), monkeypatch)
     assert "velocity (cm/s)" in words
     assert f"rates, R² of y {decoded.scores[0].per_axis[1]:.2f}" in words
+
+
+def test_kinematics_that_are_no_length_stand_in_their_own_unit_at_the_axes(tmp_path, decoded, monkeypatch):
+    joint = replace(decoded, decoder=replace(decoded.decoder, velocity_unit="degrees/s"))
+    assert "velocity (degrees/s)" in texts(tmp_path / "v.png", lambda p: draw_velocity(p, joint), monkeypatch)
+    paths = texts(tmp_path / "t.png", lambda p: draw_trajectories(p, joint), monkeypatch)
+    assert "displacement (degrees)" in paths
 
 
 @pytest.mark.parametrize(
