@@ -245,7 +245,8 @@ def interpolate(
     }
     if decoder is not None:
         velocity = decoder.predict(variables["rates"][1])
-        unit = str(trials["velocity"].attrs.get("units", "cm/s"))
+        recorded = trials.get("velocity")
+        unit = "cm/s" if recorded is None else str(recorded.attrs.get("units", "cm/s"))
         variables["velocity"] = ((*dims, "axis"), velocity, {"units": unit})
         position = velocity.cumsum(axis=3) * bin_size_s
         variables["position"] = ((*dims, "axis"), position, {"units": unit.removesuffix("/s")})

@@ -64,8 +64,8 @@ def recipe_yaml(recipe: IngestRecipe) -> str:
 
     Examples
     --------
-    >>> recipe_yaml(IngestRecipe(bin_size_s=0.01))
-    'bin_size_s: 0.01\\n'
+    >>> print(recipe_yaml(IngestRecipe(bin_size_s=0.01)), end="")
+    bin_size_s: 0.01
     """
     import yaml  # noqa: PLC0415
 

@@ -256,8 +256,8 @@ def differences(inspections: Sequence[Inspection]) -> list[str]:
     Examples
     --------
     >>> one = Inspection(session="a", source="a.nwb", size=1, refusal="no units")
-    >>> two = one.model_copy(update={"source": "b.nwb", "refusal": ""})
-    >>> three = two.model_copy(update={"source": "c.nwb"})
+    >>> two = one.model_copy(update={"session": "b", "source": "b.nwb", "refusal": ""})
+    >>> three = two.model_copy(update={"session": "c", "source": "c.nwb"})
     >>> differences([one, two, three])
     ['ingest: accepted in 2 of 3 files; refused in a.nwb']
     """

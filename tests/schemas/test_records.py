@@ -23,6 +23,7 @@ from nwb_latents.schemas.catalog import DandisetEntry, RunEntry, SessionEntry
 from nwb_latents.schemas.cluster import Attempt
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
+from nwb_latents.schemas.inspection import Inspection
 from nwb_latents.schemas.measurement import Measurement
 from nwb_latents.schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -59,6 +60,7 @@ RECORDS = [
     ),
     SweepState(run="r", run_key="k", settings=SweepSettings(), space={}, metric="val_nll"),
     MemberOutcome(step=3),
+    Inspection(session="s", source="a.nwb", size=1, refusal="no units"),
     Measurement(name="co_bps", value=1.0, session="s", recipe_id="r", split="test", n_trials=1, source="m"),
 ]  # fmt: skip
 kinds = pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
