@@ -54,6 +54,7 @@ def write_recording(path: Path, shape: Shape, *, session: str = "CO-1", seed: in
     )
     nwb.subject = Subject(subject_id="Bench", species="Macaca mulatta", sex="U", age="P8Y")
     nwb.units = _units(shape, rng)
+    _add_electrode(nwb)
     _add_reaches(nwb, shape, rng)
     path.parent.mkdir(parents=True, exist_ok=True)
     with NWBHDF5IO(str(path), "w") as io:
@@ -97,6 +98,14 @@ def _units(shape: Shape, rng: np.random.Generator) -> Units:
     )
 
 
+def _add_electrode(nwb: NWBFile) -> None:
+    device = nwb.create_device("electrode_array_M1")
+    group = nwb.create_electrode_group(
+        "electrode_group_M1", description="array", location="M1", device=device
+    )
+    nwb.add_electrode(group=group, location="M1")
+
+
 def _add_reaches(nwb: NWBFile, shape: Shape, rng: np.random.Generator) -> None:
     start = np.arange(1.0, shape.duration_s - 2 * TRIAL_S, TRIAL_S)
     go = start + 0.5
@@ -124,6 +133,7 @@ def _add_reaches(nwb: NWBFile, shape: Shape, rng: np.random.Generator) -> None:
         "stop_time": start + TRIAL_S - 0.5,
         "target_on_time": start + 0.1,
         "go_cue_time": go,
+        "target_id": np.round(angle / (np.pi / 4)),
         "target_dir": angle,
         "result": np.full(len(start), "R", dtype=object),
     }

@@ -10,11 +10,14 @@ from pydantic import Field, model_validator
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.digest import AddedLater
 
-SimulatedLayout = Literal["000688", "000070", "nlb", "generic"]
+SimulatedLayout = Literal["000688", "000070", "nlb", "generic", "foreign"]
 SimulatedTask = Literal["CO", "RT"]
+ReachProfile = Literal["minimum_jerk", "lognormal", "late", "two_peaked"]
 SimulatedSystem = Literal["reaching", "limit_cycle", "hopf", "hopf_normal", "duffing"]
 
-_OF_REACHING = ("task", "n_targets", "failure_rate")
+_OF_REACHING = ("task", "n_targets", "failure_rate", "reach_profile")
+FOREIGN_TARGETS = 2
+"""An elbow bends or stretches."""
 _OF_SYSTEMS = ("noise_scaling", "parameter_range", "trial_bins")
 
 
@@ -29,8 +32,9 @@ class SimulateSettings(Frozen):
     layout: SimulatedLayout = Field(
         "000688",
         description="NWB layout: '000688' (waveforms, no onset column), '000070' (kinematics within trials "
-        "only), 'nlb' (held-out units, split column), 'generic' (no trial table). Systems: always 'generic', "
-        "with a trial table.",
+        "only), 'nlb' (held-out units, split column), 'generic' (no trial table), 'foreign' (a lab of its "
+        "own: elbow angle in degrees, trial columns of other names, invalid times). Systems: always "
+        "'generic', with a trial table.",
     )
     task: SimulatedTask = Field(
         "CO",
@@ -41,11 +45,19 @@ class SimulateSettings(Frozen):
     n_sessions: int = Field(2, ge=1, description="Sessions of each subject.")
     n_units: tuple[int, int] = Field((40, 80), description="Least and most units of a session.")
     n_trials: int = Field(160, ge=1, description="Trials of a session, failed ones included.")
-    n_targets: int = Field(8, ge=1, description="Targets around the centre (task 'CO').")
+    n_targets: int = Field(
+        8, ge=1, description="Targets around the centre (task 'CO'); of the layout 'foreign' 2, one a side."
+    )
+    reach_profile: Annotated[ReachProfile, AddedLater("minimum_jerk")] = Field(
+        "minimum_jerk",
+        description="Course of a reach's speed: 'minimum_jerk', 'lognormal' (steep rise, long tail), 'late' "
+        "(peak at two thirds), 'two_peaked' (a second movement corrects the first).",
+    )
     kinematics_rate_hz: float = Field(
         100.0,
         gt=0,
-        description="Sampling rate of the kinematics, Hz (layouts '000688' and 'generic'; others: 1 kHz).",
+        description="Sampling rate of the kinematics, Hz (layouts '000688', 'generic' and 'foreign'; others: "
+        "1 kHz).",
     )
     failure_rate: float = Field(0.12, ge=0, lt=1, description="Share of trials that fail.")
     mean_rate_hz: float = Field(12.0, gt=0, le=60, description="Mean over units of the firing rate, Hz.")
@@ -67,9 +79,11 @@ class SimulateSettings(Frozen):
 
     @model_validator(mode="before")
     @classmethod
-    def _systems_are_generic(cls, given: Any) -> Any:
+    def _what_layouts_have(cls, given: Any) -> Any:
         if isinstance(given, dict) and given.get("system", "reaching") != "reaching":
             return {"layout": "generic", **given}
+        if isinstance(given, dict) and given.get("layout") == "foreign":
+            return {"n_targets": FOREIGN_TARGETS, **given}
         return given
 
     @model_validator(mode="after")
@@ -85,6 +99,12 @@ class SimulateSettings(Frozen):
             raise ValueError(message)
         if self.task == "RT" and self.layout not in {"000688", "generic"}:
             message = f"layout {self.layout!r} has no task RT: use task CO, or layout '000688' or 'generic'"
+            raise ValueError(message)
+        if self.layout == "foreign" and self.n_targets != FOREIGN_TARGETS:
+            message = (
+                f"n_targets is {self.n_targets}, but in the layout 'foreign' an elbow bends or stretches: "
+                f"use {FOREIGN_TARGETS}"
+            )
             raise ValueError(message)
         return self
 

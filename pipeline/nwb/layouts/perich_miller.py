@@ -53,7 +53,7 @@ def _lacks(file: NwbFile) -> list[str]:
     return [
         *columns,
         *lacking_groups(file, r"electrode_group_\w+", "electrode_group_M1 or electrode_group_PMd"),
-        *lacking_session(file, r"(CO|RT)-\d{8}", "CO-20131003 or RT-20131004"),
+        *lacking_session(file, r"(CO|RT)-\d", "CO-20131003 or RT-20131004"),
     ]
 
 

@@ -1,7 +1,8 @@
 """Position, velocity and acceleration of the hand from the movements of a session.
 
-Movements are minimum-jerk (Flash & Hogan 1985, J Neurosci 5:1688, eq. 3) and slightly bowed; a band-limited
-tremor runs through the whole session. Everything is made at 1 kHz and sampled from there.
+Movements are minimum-jerk (Flash & Hogan 1985, J Neurosci 5:1688, eq. 3), or have a profile no rule for their
+onset is made for, and are slightly bowed; a band-limited tremor runs through the whole session. Everything
+is made at 1 kHz and sampled from there.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.signals.recording import FloatArray
     from nwb_latents.pipeline.sources.simulator.trial_script import Movement, Script
+    from nwb_latents.schemas.simulation import ReachProfile
 
 FINE_RATE_HZ = 1000
 TREMOR_CM_S = 0.2
 TREMOR_BAND_HZ = (2.0, 8.0)
+LOG_DELAY, LOG_WIDTH = np.log(0.34), 0.4
+"""Median and width of the lognormal profile, on the logarithm of its duration."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,54 @@ class Kinematics:
         return np.hypot(self.velocity[:, 0], self.velocity[:, 1])
 
 
-def movement_velocity(movement: Movement) -> FloatArray:
+def speed_profile(profile: ReachProfile, n_steps: int) -> FloatArray:
+    """Return the speed of a movement of unit length and duration.
+
+    Parameters
+    ----------
+    profile
+        ``minimum_jerk``; ``lognormal`` (Plamondon 1995, Biol Cybern 72:295: steep rise, long tail); ``late``
+        (slow rise, peak at two thirds); ``two_peaked`` (a second, smaller movement corrects the first).
+    n_steps
+        Steps between its first and last sample.
+
+    Returns
+    -------
+    speed
+        0 at both ends, integral 1. Shape ``(n_steps + 1,)``.
+
+    Examples
+    --------
+    >>> speeds = [speed_profile(p, 1000) for p in ("minimum_jerk", "lognormal", "late", "two_peaked")]
+    >>> [round(int(np.argmax(speed)) / 1000, 2) for speed in speeds]
+    [0.5, 0.29, 0.67, 0.33]
+    """
+    s = np.arange(n_steps + 1) / n_steps
+    if profile == "minimum_jerk":
+        speed: FloatArray = 30 * (s * (1 - s)) ** 2
+        return speed
+    if profile == "late":
+        speed = s**4 * (1 - s) ** 2
+    elif profile == "lognormal":
+        speed = np.zeros_like(s)
+        speed[1:] = np.exp(-((np.log(s[1:]) - LOG_DELAY) ** 2) / (2 * LOG_WIDTH**2)) / s[1:]
+        # It has no end of its own: its tail is brought to rest.
+        speed *= 1 - s**6
+    else:
+        first, second = np.clip(s / 0.66, 0, 1), np.clip((s - 0.45) / 0.55, 0, 1)
+        speed = (first * (1 - first)) ** 2 + 0.45 * (second * (1 - second)) ** 2
+    return np.asarray(speed / (speed.sum() / n_steps))
+
+
+def movement_velocity(movement: Movement, profile: ReachProfile = "minimum_jerk") -> FloatArray:
     """Return the velocity of one movement at 1 kHz, from its onset to its end, both included.
 
     Parameters
     ----------
     movement
         The movement; its duration is a whole number of milliseconds.
+    profile
+        Course of its speed, but for a fidget.
 
     Returns
     -------
@@ -71,7 +116,7 @@ def movement_velocity(movement: Movement) -> FloatArray:
     """
     n_steps = round(movement.duration_s * FINE_RATE_HZ)
     s = np.arange(n_steps + 1) / n_steps
-    along = 30 * (s * (1 - s)) ** 2 / movement.duration_s
+    along = speed_profile(profile, n_steps) / movement.duration_s
     excursion = 192 * (s * (1 - s)) ** 2 * (1 - 2 * s) / movement.duration_s
     displacement = movement.displacement_cm
     if movement.fidget:
@@ -89,7 +134,9 @@ def _tremor(n_samples: int, rng: np.random.Generator) -> FloatArray:
     return scaled
 
 
-def move_hand(script: Script, rng: np.random.Generator) -> Kinematics:
+def move_hand(
+    script: Script, rng: np.random.Generator, *, profile: ReachProfile = "minimum_jerk"
+) -> Kinematics:
     """Return the movement of the hand through the session of `script`.
 
     Parameters
@@ -98,6 +145,8 @@ def move_hand(script: Script, rng: np.random.Generator) -> Kinematics:
         Movements of the session.
     rng
         Source of the tremor.
+    profile
+        Course of the speed of movements.
 
     Returns
     -------
@@ -114,7 +163,7 @@ def move_hand(script: Script, rng: np.random.Generator) -> Kinematics:
     """
     n_samples = round(script.duration_s * FINE_RATE_HZ) + 1
     velocity = _tremor(n_samples, rng)
-    _add_movements(velocity, script.movements)
+    _add_movements(velocity, script.movements, profile)
     return kinematics_of(velocity)
 
 
@@ -137,10 +186,10 @@ def kinematics_of(velocity: FloatArray) -> Kinematics:
     return Kinematics(position, velocity, acceleration)
 
 
-def _add_movements(velocity: FloatArray, movements: Iterable[Movement]) -> None:
+def _add_movements(velocity: FloatArray, movements: Iterable[Movement], profile: ReachProfile) -> None:
     for movement in movements:
         first = round(movement.onset_s * FINE_RATE_HZ)
-        added = movement_velocity(movement)
+        added = movement_velocity(movement, profile)
         velocity[first : first + len(added)] += added
 
 

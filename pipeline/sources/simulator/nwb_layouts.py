@@ -10,6 +10,7 @@ from pynwb import TimeSeries
 from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 
+from nwb_latents.pipeline.sources.simulator.foreign_lab import fill_foreign
 from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, sample_at
 from nwb_latents.pipeline.sources.simulator.nwb_tables import (
     ArrayNames,
@@ -71,6 +72,7 @@ def fill_file(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
         "000070": _fill_000070,
         "nlb": _fill_nlb,
         "generic": _fill_generic,
+        "foreign": fill_foreign,
     }
     layouts[simulated.settings.layout](nwbfile, simulated)
 

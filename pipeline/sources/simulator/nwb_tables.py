@@ -182,7 +182,7 @@ def add_units(
     """
     times, ends = simulated.spike_times, simulated.spike_index
     if observed is not None:
-        times, ends = _inside(times, ends, intervals=observed)
+        times, ends = inside(times, ends, intervals=observed)
     n_units = len(ends)
     spikes = VectorData(name="spike_times", description="the spike times for each unit", data=times)
     spikes_index = VectorIndex(name="spike_times_index", target=spikes, data=ends.astype(np.uint32))
@@ -218,8 +218,21 @@ def add_units(
     )
 
 
-def _inside(times: FloatArray, ends: IntArray, *, intervals: FloatArray) -> tuple[FloatArray, IntArray]:
-    """Leave out spikes outside the half-open intervals."""
+def inside(times: FloatArray, ends: IntArray, *, intervals: FloatArray) -> tuple[FloatArray, IntArray]:
+    """Leave out spikes outside half-open intervals.
+
+    Parameters
+    ----------
+    times, ends
+        Seconds, shape ``(n_spikes,)``; one past the last spike of each unit, shape ``(n_units,)``.
+    intervals
+        Ascending and disjoint, in seconds. Shape ``(n_intervals, 2)``.
+
+    Examples
+    --------
+    >>> inside(np.array([0.5, 1.5, 0.1]), np.array([2, 3]), intervals=np.array([[0.0, 1.0]]))
+    (array([0.5, 0.1]), array([1, 2]))
+    """
     kept = np.searchsorted(intervals.ravel(), times, side="right") % 2 == 1
     return times[kept], np.concatenate([[0], np.cumsum(kept)])[ends].astype(np.int64)
 

@@ -167,7 +167,7 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
     )
 
     script = write_script(settings, acts, pace=pace)
-    kinematics = move_hand(script, tremor)
+    kinematics = move_hand(script, tremor, profile=settings.reach_profile)
     latents = run_dynamics(dynamics, script, kinematics=kinematics)
     population = draw_population(settings, units)
     rates = firing_rates(population, latents)

@@ -49,7 +49,7 @@ class Truth:
     target_on_s, go_cue_s
         Event times, NaN where the event did not happen. Shape ``(n_reaches,)``.
     onset_s, move_end_s
-        First and last moment of the minimum-jerk reach, or of the hand following a run; NaN where no reach
+        First and last moment of the reach, or of the hand following a run; NaN where no reach
         was made. Shape ``(n_reaches,)``.
     success
         Whether the trial was rewarded. Shape ``(n_reaches,)``.

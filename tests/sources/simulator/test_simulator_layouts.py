@@ -9,7 +9,10 @@ import pynwb
 import pytest
 from nwbinspector import Importance, inspect_nwbfile
 
-from nwb_latents.pipeline.sources.simulator import read_truth
+from nwb_latents.pipeline.sources.simulator import read_truth, simulate_session
+from nwb_latents.pipeline.sources.simulator.kinematics import movement_velocity
+from nwb_latents.pipeline.sources.simulator.trial_script import Movement
+from nwb_latents.schemas.simulation import ReachProfile, SimulateSettings
 
 Writer = Callable[..., Path]
 VARIANTS = [
@@ -18,6 +21,7 @@ VARIANTS = [
     {"layout": "000070"},
     {"layout": "nlb"},
     {"layout": "generic", "kinematics_rate_hz": 50.0},
+    {"layout": "foreign", "reach_profile": "two_peaked"},
 ]
 
 
@@ -211,3 +215,48 @@ def test_generic_files_have_metres_and_no_trials(nwb_of: Writer) -> None:
         np.testing.assert_allclose(100 * velocity["data"][:], truth.velocity, atol=1e-9)
     assert (truth.trial_row == -1).all()
     assert np.isfinite(truth.onset_s).any()
+
+
+def test_foreign_has_an_elbow_in_degrees_and_columns_of_its_own(nwb_of: Writer) -> None:
+    path = nwb_of(layout="foreign")
+    truth = read_truth(path)
+    with h5py.File(path) as file:
+        angle = file["processing/behavior/ElbowAngle/data"]
+        assert angle.attrs["unit"] == "degrees"
+        np.testing.assert_allclose(angle[:], 90 + 5 * truth.position[:, 0], atol=1e-9)
+        trials = file["intervals/trials"]
+        np.testing.assert_array_equal(trials["lateral_target_appearance_time"][:], truth.go_cue_s)
+        np.testing.assert_array_equal(trials["derived_movement_onset_time"][:], truth.onset_s)
+        assert set(trials["outcome"].asstr()[:]) <= {"correct", "aborted", "incorrect", "miss"}
+        assert len(file["intervals/invalid_times/start_time"]) == 1
+        assert file["units/unit_name"].asstr()[0] == "SimA_000a"
+        location = file["general/extracellular_ephys/electrodes/location"].asstr()[0]
+        assert location == "Primary motor cortex (M1), arm area"
+
+
+def test_an_elbow_has_two_targets() -> None:
+    assert SimulateSettings.model_validate({"layout": "foreign"}).n_targets == 2
+    with pytest.raises(ValueError, match=r"n_targets is 8.*bends or stretches: use 2"):
+        SimulateSettings.model_validate({"layout": "foreign", "n_targets": 8})
+    with pytest.raises(ValueError, match=r"no task RT"):
+        SimulateSettings.model_validate({"layout": "foreign", "task": "RT"})
+
+
+@pytest.mark.parametrize("profile", ["minimum_jerk", "lognormal", "late", "two_peaked"])
+def test_a_reach_of_any_profile_begins_and_ends_at_rest_where_it_is_aimed(profile: ReachProfile) -> None:
+    reach = Movement(plan_s=0.0, onset_s=1.0, duration_s=0.5, displacement_cm=np.array([8.0, 0.0]))
+    velocity = movement_velocity(reach, profile)[:, 0]
+    assert velocity[[0, -1]] == pytest.approx(0.0, abs=1e-12)
+    assert velocity.min() >= -1e-12
+    assert velocity.sum() / 1000 == pytest.approx(8.0)
+
+
+def test_the_profile_of_reaches_is_no_part_of_the_digest_where_it_is_minimum_jerk() -> None:
+    plain, named = SimulateSettings(), SimulateSettings(reach_profile="minimum_jerk")
+    assert plain.digest() == named.digest() != SimulateSettings(reach_profile="late").digest()
+    assert not np.array_equal(
+        simulate_session(SimulateSettings(n_units=(3, 3), n_trials=2)).kinematics.velocity,
+        simulate_session(
+            SimulateSettings(n_units=(3, 3), n_trials=2, reach_profile="late")
+        ).kinematics.velocity,
+    )
