@@ -26,12 +26,11 @@ SCHEMAS: dict[str, str] = {
     "forecast": "nwb_latents.schemas.forecasting:ForecastSettings",
     "evaluate": "nwb_latents.schemas.evaluation:EvaluateSettings",
     "export_origin": "nwb_latents.schemas.export:ExportOrigin",
-    "evaluation": "nwb_latents.schemas.results:Evaluation",
     "embed": "nwb_latents.schemas.embedding:EmbedSettings",
     "import_lfads_h5": "nwb_latents.schemas.imports:LfadsH5Import",
     "import_lfads_checkpoint": "nwb_latents.schemas.imports:LfadsCheckpointImport",
     "quality": "nwb_latents.schemas.quality:SessionQuality",
-    "score": "nwb_latents.schemas.results:Score",
+    "measurement": "nwb_latents.schemas.measurement:Measurement",
     "stream": "nwb_latents.schemas.streaming:StreamSettings",
     "simulate": "nwb_latents.schemas.simulation:SimulateSettings",
 }

@@ -34,7 +34,7 @@ from nwb_latents.schemas.digest import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 class Frozen(BaseModel):
@@ -334,17 +334,22 @@ def _whole(value: object, plain: Any) -> Any:
     return plain
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+
+
 def _unknown(value: object, prefix: str) -> Iterator[str]:
+    parts: Iterable[tuple[object, object]] = ()
     if isinstance(value, BaseModel):
         yield from (f"{prefix}{name}" for name in value.model_extra or {})
-        for name in type(value).model_fields:
-            yield from _unknown(getattr(value, name), f"{prefix}{name}.")
+        parts = ((name, getattr(value, name)) for name in type(value).model_fields)
     elif isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _unknown(each, f"{prefix}{name}.")
+        parts = value.items()
     elif isinstance(value, tuple | list):
-        for number, each in enumerate(value):
-            yield from _unknown(each, f"{prefix}{number}.")
+        parts = enumerate(value)
+    for name, each in parts:
+        # Catalogs have very many: nothing is in text and numbers.
+        if type(each) not in _PLAIN:
+            yield from _unknown(each, f"{prefix}{name}.")
 
 
 def _sha256(content: Mapping[str, object]) -> str:

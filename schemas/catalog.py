@@ -13,7 +13,6 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen, Record
-from nwb_latents.schemas.results import Evaluation, Score
 
 CATALOG_SCHEMA_VERSION = 2
 """Version of the file: 1 held scores and evaluations too."""
@@ -126,8 +125,4 @@ class Catalog(Record):
         default_factory=dict,
         exclude=True,
         description="Kind → name → entry that this version cannot read, as it stands; it is left like that.",
-    )
-    results: tuple[Score, ...] = Field((), description="Scores of all decodings.")
-    evaluations: tuple[Evaluation, ...] = Field(
-        (), description="Metrics of runs and baselines, session by session."
     )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from nwb_latents.schemas.base import Record
+
+R2Definition = Literal["r2_uniform", "r2_pooled", "r2_pearson", "r2_trialmean"]
+"""The definitions of R² in use (docs, R² definitions)."""
 
 MEASUREMENT_VERSION = 1
 """Version of the record. Raised when a field changes its meaning, or a new one tells measurements apart

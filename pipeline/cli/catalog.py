@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from nwb_latents.pipeline.cli.catalog_diff import diff
+from nwb_latents.pipeline.cli.catalog_scores import scores
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into the catalog and check it.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(diff)
+app.command()(scores)
 
 
 @app.command("list")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.events import Event, PlanEvent, ProgressEvent
 
 LOG_SECONDS = 10.0
+DRAWN_ROWS = 500
+"""Tables of more rows are written without a frame: drawing one takes long."""
 
 
 class Output:
@@ -96,6 +98,9 @@ class Output:
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """Print a table of results to standard output; nothing under ``--json``."""
         if self.json_lines:
+            return
+        if len(rows) > DRAWN_ROWS:
+            sys.stdout.write(_plain_table(title, columns, rows))
             return
         from rich.console import Console
         from rich.table import Table
@@ -174,6 +179,16 @@ class Output:
         else:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
+
+
+def _plain_table(title: str, columns: list[str], rows: list[list[str]]) -> str:
+    """Return a table without a frame, a column as wide as its widest cell: quick, however long it is."""
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    lines = [title]
+    for row in (columns, *rows):
+        cells = [cell.replace("\n", " ").ljust(width) for cell, width in zip(row, widths, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines) + "\n"
 
 
 def _stderr() -> Console:

@@ -7,6 +7,7 @@ same time lose nothing of each other's.
 from __future__ import annotations
 
 import fnmatch
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,13 @@ from pydantic import ValidationError
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_text
 from nwb_latents.pipeline.stores.catalog_file import dump_catalog, parse_catalog
+from nwb_latents.pipeline.stores.catalog_v1 import (
+    MEASURED,
+    found_in,
+    is_first_version,
+    keep_apart,
+    lines_name,
+)
 from nwb_latents.pipeline.stores.lenient import read_entries, reason, say_unknown, why_unread
 from nwb_latents.schemas.base import NewerRecordError
 from nwb_latents.schemas.catalog import (
@@ -28,13 +36,15 @@ from nwb_latents.schemas.catalog import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nwb_latents.schemas.base import Record
-    from nwb_latents.schemas.results import Evaluation, Score
+    from nwb_latents.schemas.measurement import Measurement
 
 LOCK_SECONDS = 60.0
+_HEAD_BYTES = 4096
+_VERSION = re.compile(rb"^schema_version: *(\d+) *\r?$", re.MULTILINE)
 
 SECTIONS: dict[str, type[Record]] = {
     "dandisets": DandisetEntry,
@@ -55,17 +65,33 @@ def read_catalog(path: Path) -> Catalog:
     SettingsError
         If the file is no YAML, or not made of sections (`pipeline schema catalog`).
     """
+    return _read(path)[2]
+
+
+def numbers_inside(path: Path) -> tuple[str, list[Measurement]]:
+    """Return the numbers that a catalog of version 1 holds, and the name of the file they will go into.
+
+    Later ones hold none. The catalog is not changed: for a folder that may not be written to.
+
+    Raises
+    ------
+    SettingsError
+        If the file is no catalog.
+    """
+    text, content, catalog = _read(path)
+    return lines_name(text), found_in(path, content, catalog).measurements if is_first_version(
+        content
+    ) else []
+
+
+def is_of_first_version(path: Path) -> bool:
+    """Whether a catalog is of version 1, so that it may hold numbers; only its beginning is read."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return Catalog()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}.") from error
-    try:
-        content = parse_catalog(text)
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{path}: is not valid YAML: {error}. Mend the line it names.") from error
-    return _catalog_of(content, where=str(path))
+        with path.open("rb") as file:
+            said = _VERSION.search(file.read(_HEAD_BYTES))
+    except OSError:
+        return False
+    return said is None or int(said[1]) == 1
 
 
 def own_dandisets(path: Path, wanted: Sequence[str] = ()) -> dict[str, DandisetEntry]:
@@ -95,6 +121,8 @@ def own_dandisets(path: Path, wanted: Sequence[str] = ()) -> dict[str, DandisetE
 def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
     """Replace the catalog by `change` of it, under the lock.
 
+    One of version 1 becomes one of today, and the numbers in it measurements (`catalog_v1`).
+
     Parameters
     ----------
     path
@@ -112,14 +140,17 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path):
-            before = read_catalog(path)
+            text, content, before = _read(path)
             if before.schema_version > CATALOG_SCHEMA_VERSION:
                 raise SettingsError(
                     f"{path}: has schema_version {before.schema_version}, this program writes "
                     f"{CATALOG_SCHEMA_VERSION}. Update the program, or choose another catalog with --catalog."
                 )
+            is_old = is_first_version(content)
+            if is_old:
+                keep_apart(path, text, found_in(path, content, before))
             after = change(before)
-            if after != before or not path.exists():
+            if is_old or after != before or not path.exists():
                 write_text(path, dump_catalog(_content_of(after)))
             return after
     except Timeout as error:
@@ -130,6 +161,23 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
         ) from error
     except OSError as error:
         raise machine_error(error, path, doing="write the catalog") from error
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any], Catalog]:
+    """Return the text of a catalog file, what it holds, and that as a catalog."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return "", {"schema_version": CATALOG_SCHEMA_VERSION}, Catalog()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {error}.") from error
+    try:
+        content = parse_catalog(text)
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: is not valid YAML: {error}. Mend the line it names.") from error
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}.")
+    return text, content, _catalog_of(content, where=str(path))
 
 
 @contextmanager
@@ -162,9 +210,7 @@ def _changed(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def _catalog_of(content: object, *, where: str) -> Catalog:
-    if not isinstance(content, dict):
-        raise SettingsError(f"{where}: expected a mapping of keys to values, found {type(content).__name__}.")
+def _catalog_of(content: Mapping[str, Any], *, where: str) -> Catalog:
     parts: dict[str, dict[str, Any]] = {}
     unread: dict[str, dict[str, Any]] = {}
     for section, schema in SECTIONS.items():
@@ -180,7 +226,8 @@ def _catalog_of(content: object, *, where: str) -> Catalog:
         parts[section] = entries
         if left:
             unread[section] = left
-    others = {str(key): value for key, value in content.items() if key not in {*SECTIONS, "unread"}}
+    aside = {*SECTIONS, "unread", *(MEASURED if is_first_version(content) else ())}
+    others = {str(key): value for key, value in content.items() if key not in aside}
     try:
         catalog = Catalog.read(others)
     except (ValidationError, NewerRecordError) as error:
@@ -228,28 +275,6 @@ def add_session(path: Path, entry: SessionEntry) -> None:
 def add_run(path: Path, entry: RunEntry) -> None:
     """Enter a complete run, replacing an entry of the same name."""
     update_catalog(path, lambda c: c.model_copy(update={"runs": {**c.runs, entry.run: entry}}))
-
-
-def add_results(path: Path, scores: Iterable[Score]) -> None:
-    """Enter scores; a score of the same measurement is replaced."""
-    fresh = {score.key: score for score in scores}
-
-    def change(catalog: Catalog) -> Catalog:
-        merged = {score.key: score for score in catalog.results} | fresh
-        return catalog.model_copy(update={"results": tuple(merged.values())})
-
-    update_catalog(path, change)
-
-
-def add_evaluations(path: Path, evaluations: Iterable[Evaluation]) -> None:
-    """Enter evaluations; one of the same source, session, recipe and phase is replaced."""
-    fresh = {each.place: each for each in evaluations}
-
-    def change(catalog: Catalog) -> Catalog:
-        merged = {each.place: each for each in catalog.evaluations} | fresh
-        return catalog.model_copy(update={"evaluations": tuple(merged.values())})
-
-    update_catalog(path, change)
 
 
 def select_sessions(

@@ -59,10 +59,11 @@ def as_line(measurement: Measurement) -> bytes:
     ...                     source="reconstruction"))[:45]
     b'{"schema_version":1,"name":"co_bps","value":0'
     """
-    text = measurement.model_dump_json(exclude_defaults=True)
-    if measurement.schema_version == MEASUREMENT_VERSION:
-        text = f'{{"schema_version":{measurement.schema_version},{text[1:]}'
-    return text.encode() + b"\n"
+    said = {
+        "schema_version": MEASUREMENT_VERSION,
+        **measurement.model_dump(mode="json", exclude_defaults=True),
+    }
+    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
 
 
 def append_lines(folder: Path, lines: Iterable[bytes]) -> None:

@@ -7,11 +7,14 @@ of the same measurement (`Measurement.key`) the later counts; the earlier stays 
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
 from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
 from nwb_latents.schemas.measurement import IDENTITY, Measurement
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    import pyarrow as pa
 
 
 def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) -> list[Measurement]:
@@ -122,7 +126,13 @@ def read_measurements(
         pushed_down,
     )
     from nwb_latents.pipeline.stores.measurement_index import read_table  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.measurement_table import FILE, LINE, OTHER, column_types  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurement_table import (  # noqa: PLC0415
+        FILE,
+        LINE,
+        OTHER,
+        column_types,
+        join_tables,
+    )
 
     known = Measurement.model_fields
     wanted = list(columns or known)
@@ -134,9 +144,11 @@ def read_measurements(
         "recipe_id": [f"{recipe_id}*"] if recipe_id else (),
     }  # fmt: skip
     needed = {*wanted, *IDENTITY, "time", "schema_version", OTHER, FILE, LINE}
-    table = read_table(
-        measurement_folder(catalog_path), [n for n in column_types() if n in needed], pushed_down(patterns)
-    )
+    select = [name for name in column_types() if name in needed]
+    inside = _numbers_of_first_version(catalog_path)
+    table = read_table(measurement_folder(catalog_path), select, pushed_down(patterns))
+    if inside is not None:
+        table = join_tables([table, inside.select(select)])
     return as_frame(in_order(matching(table, patterns), latest=latest), wanted, others=not columns)
 
 
@@ -197,6 +209,26 @@ def measurements_as_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     records = [each.model_dump(mode="json") for each in measurements]
     table = make_table(records, file="", lines=range(len(records)))
     return as_frame(table, list(Measurement.model_fields), others=True)
+
+
+def _numbers_of_first_version(catalog_path: Path) -> pa.Table | None:
+    """Have the numbers of a catalog of version 1 among the measurements; return them if that cannot be."""
+    from nwb_latents.pipeline.stores.measurement_table import make_table  # noqa: PLC0415
+
+    if not is_of_first_version(catalog_path):
+        return None
+    name, found = numbers_inside(catalog_path)
+    if not found:
+        return None
+    try:
+        update_catalog(catalog_path, lambda catalog: catalog)
+    except MachineError:
+        # The folder may not be written to: the numbers are read where they are.
+        if not (measurement_folder(catalog_path) / name).exists():
+            return make_table(
+                [json.loads(as_line(each)) for each in found], file=name, lines=range(len(found))
+            )
+    return None
 
 
 @cache

@@ -10,11 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
+from nwb_latents.pipeline.stores.measurements import (
+    add_measurements,
+    measurement_records,
+    read_measurements,
+)
 from nwb_latents.pipeline.stores.settings import settings_from, validate
 from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
 from nwb_latents.schemas.export import LfadsExport, NlbExport, NwbExport
+from nwb_latents.schemas.measurement import Measurement
 from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
-from nwb_latents.schemas.results import Score
 
 # Words that YAML takes for something other than text, beside any text at all.
 words = st.one_of(
@@ -49,7 +54,7 @@ def recipes(draw):
 
 @st.composite
 def catalogs(draw):
-    """Return a catalog with sessions, runs and scores of any names."""
+    """Return a catalog with sessions and runs of any names."""
     sessions = draw(
         st.dictionaries(
             words,
@@ -72,20 +77,19 @@ def catalogs(draw):
             max_size=2,
         )
     )  # fmt: skip
-    scores = draw(
-        st.lists(
-            st.builds(
-                Score, run=st.none() | words, session=words, recipe_id=words, metric=words,
-                source=st.sampled_from(["rates", "latents"]), decoder=st.sampled_from(["ridge", "wiener"]),
-                trained_on=st.lists(words, max_size=2).map(tuple), p_value=st.none() | st.floats(0.001, 1),
-                lag_ms=positive, value=st.none() | shares,
-                definition=st.just("r2_uniform"), split=st.just("test"), n_trials=st.integers(0, 9),
-                n_samples=st.integers(0, 9), alpha=positive, per_axis=st.lists(shares, max_size=2).map(tuple),
-            ),
-            max_size=3,
-        )
-    )  # fmt: skip
-    return Catalog(sessions=sessions, runs=runs, results=tuple(scores))
+    return Catalog(sessions=sessions, runs=runs)
+
+
+numbers = st.none() | st.floats(allow_nan=False)
+measurements = st.builds(
+    Measurement, name=words, value=numbers, low=numbers, high=numbers, run=st.none() | words, session=words,
+    recipe_id=words, source=words, split=words, decoder=st.none() | words, fitted_on=words, reason=words,
+    fitted_sessions=st.lists(words, max_size=2).map(tuple), p_value=st.none() | st.floats(0.001, 1),
+    lag_ms=numbers, seed=st.none() | st.integers(0, 2**62), n_trials=st.integers(0, 9),
+    n_samples=st.none() | st.integers(0, 2**53), per_axis=st.lists(numbers, max_size=2).map(tuple),
+    details=st.dictionaries(words, st.none() | words | st.integers() | st.lists(words), max_size=2),
+    step=st.none() | st.integers(1, 9), is_baseline=st.booleans(), time=words, program=words,
+)  # fmt: skip
 
 
 exports = st.one_of(
@@ -145,3 +149,18 @@ def test_catalogs_on_disk(catalog):
         before = path.read_bytes()
         update_catalog(path, lambda found: found)
         assert path.read_bytes() == before
+
+
+def text_of(measurement):
+    return json.dumps(measurement.model_dump(), sort_keys=True)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(measurements, max_size=4))
+def test_measurements_on_disk(written):
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "catalog.yaml"
+        assert add_measurements(path, written) == written
+        found = measurement_records(read_measurements(path, latest=False))
+        assert sorted(map(text_of, found)) == sorted(map(text_of, written))
+        assert {each.key for each in measurement_records(read_measurements(path))} == {w.key for w in written}

@@ -8,14 +8,12 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stores.catalog import (
-    add_results,
     add_run,
     add_session,
     read_catalog,
     select_sessions,
 )
 from nwb_latents.schemas.catalog import RunEntry, SessionEntry
-from nwb_latents.schemas.results import Score
 
 
 def entry(session: str, recipe: str = "20ms-a") -> SessionEntry:
@@ -23,13 +21,6 @@ def entry(session: str, recipe: str = "20ms-a") -> SessionEntry:
         session=session, subject="T", task="CO", recipe_id=recipe, store=f"stores/{recipe}/{session}.zarr",
         store_key="0" * 64, source="x.nwb", n_trials=10, n_units=5, n_bins=36, bin_size_s=0.02,
         created="2026-01-01T00:00:00",
-    )  # fmt: skip
-
-
-def score(value: float, session: str = "a") -> Score:
-    return Score(
-        session=session, recipe_id="20ms-a", metric="velocity_r2", source="rates", lag_ms=100, value=value,
-        definition="r2_uniform", split="test", n_trials=3, n_samples=30, alpha=1.0,
     )  # fmt: skip
 
 
@@ -52,11 +43,9 @@ def test_what_was_written_is_read_back(tmp_path):
         created="x",
     )
     add_run(path, run)
-    add_results(path, [score(0.5)])
     catalog = read_catalog(path)
     assert catalog.sessions["sub-A_ses-1@20ms-a"] == entry("sub-A_ses-1")
     assert catalog.runs == {"r": run}
-    assert catalog.results == (score(0.5),)
 
 
 def test_processes_writing_at_once_lose_nothing(tmp_path):
@@ -69,35 +58,6 @@ def test_processes_writing_at_once_lose_nothing(tmp_path):
     for worker in workers:
         worker.join()
     assert {e.session for e in read_catalog(path).sessions.values()} == {n for mine in names for n in mine}
-
-
-def test_a_score_of_the_same_measurement_replaces_the_earlier(tmp_path):
-    path = tmp_path / "catalog.yaml"
-    add_results(path, [score(0.1), score(0.2, "b")])
-    add_results(path, [score(0.3)])
-    assert sorted(s.value for s in read_catalog(path).results) == [0.2, 0.3]
-
-
-def test_scores_of_other_decoders_and_of_other_sessions_decoders_stand_beside_it(tmp_path):
-    path = tmp_path / "catalog.yaml"
-    wiener = score(0.2).model_copy(update={"decoder": "wiener"})
-    carried = score(0.3).model_copy(update={"trained_on": ("b",), "source": "latents", "p_value": 0.005})
-    from_two = carried.model_copy(update={"trained_on": ("b", "c")})
-    add_results(path, [score(0.1), wiener, carried, from_two])
-    assert read_catalog(path).results == (score(0.1), wiener, carried, from_two)
-
-
-def test_scores_written_before_there_were_decoders_are_those_of_the_ridge(tmp_path):
-    path = tmp_path / "catalog.yaml"
-    path.write_text(
-        "schema_version: 1\nresults:\n- {session: a, recipe_id: 20ms-a, metric: velocity_r2, source: rates, "
-        "lag_ms: 100.0, value: 0.4, definition: r2_uniform, split: test, n_trials: 3, n_samples: 30, "
-        "alpha: 1.0, per_axis: [0.4]}\n"
-    )
-    [old] = read_catalog(path).results
-    assert (old.decoder, old.trained_on, old.p_value) == ("ridge", (), None)
-    add_results(path, [score(0.3)])
-    assert read_catalog(path).results == (score(0.3),)
 
 
 def test_selection_by_pattern_and_by_the_recipe_ingested_last(tmp_path):

@@ -27,7 +27,7 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.schemas.results import R2Definition
+    from nwb_latents.schemas.measurement import R2Definition
 
     FloatArray = NDArray[np.float64]
     BoolArray = NDArray[np.bool_]
