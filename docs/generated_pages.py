@@ -14,6 +14,8 @@ import typer
 from pydantic import BaseModel
 
 from nwb_latents.pipeline.cli.main import app
+from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
 from nwb_latents.schemas import UNIONS, schema_class, schema_names
 from nwb_latents.schemas.events import EVENTS
 from nwb_latents.schemas.gnocchi import GNOCCHIReadInSettings
@@ -26,6 +28,7 @@ from nwb_latents.schemas.models import ModelSettings, known_models
 from nwb_latents.schemas.ndt import NDTMaskSettings, NDTReadInSettings
 from nwb_latents.schemas.nlb import NLB_DATASETS
 from nwb_latents.schemas.node_sae import NODESAEReadInSettings
+from nwb_latents.schemas.registry import METRICS, OWN
 from nwb_latents.schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
 from nwb_latents.schemas.sweep import HyperParameter, SweepSettings
 
@@ -60,6 +63,8 @@ def write_pages() -> None:
     pages = {
         "cli.md": "\n".join(_commands()),
         "json_events.md": "\n".join(_events()),
+        "metrics_table.md": "\n".join(_metrics()),
+        "baselines_table.md": "\n".join(_baselines()),
         "schemas.md": "\n".join(_schemas()),
         **{f"{name}.md": "\n".join(_fields(kind)) for name, kind in known_models().items()},
         "read_in.md": "\n".join(_fields(ReadInSettings)),
@@ -129,6 +134,28 @@ def _events() -> Iterator[str]:
         shown = "" if event.is_printed else " Not printed by `--json`."
         yield from (f"## `{kind}`: {event.__name__}", "", _summary(event) + shown, "")
         yield from _fields(event)
+
+
+def _metrics() -> Iterator[str]:
+    """Table of the metrics of this project, from the metrics themselves."""
+    yield "| name | what it is | unit, definition | of | decoder | better | source |"
+    yield "|---|---|---|---|---|---|---|"
+    for metric in known_metrics()[0]:
+        if not METRICS.owner(metric.name).startswith(OWN):
+            continue
+        fitted = f"`{metric.decoder}`, fitted on {metric.fitted_on}" if metric.decoder else "–"
+        cells = [f"`{metric.name}`", metric.meaning, metric.shown_unit, ", ".join(metric.parts), fitted]
+        yield "| " + " | ".join(_cell(cell) for cell in [*cells, metric.better, metric.source]) + " |"
+    yield ""
+
+
+def _baselines() -> Iterator[str]:
+    """Table of the baselines, from the baselines themselves."""
+    yield "| name | rates |"
+    yield "|---|---|"
+    for baseline in BASELINES.values():
+        yield f"| `{baseline.name}` | {_cell(baseline.meaning)} |"
+    yield ""
 
 
 def _summary(model: type[BaseModel]) -> str:

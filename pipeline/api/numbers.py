@@ -260,7 +260,7 @@ def forecast(
 ) -> pd.DataFrame:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
 
-    Each run's folder gets ``forecast/SESSION.json`` and ``.png``, and ``forecast/summary.png``.
+    Each run's folder gets the pictures ``forecast/SESSION.png`` and ``forecast/summary.png``.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from nwb_latents.pipeline.evaluation.leaderboard_files import legend, title
+from nwb_latents.pipeline.evaluation.leaderboard_files import legend, protocol, title
 from nwb_latents.pipeline.stores.measurements import measurements_as_table
 from nwb_latents.schemas.measurement import Measurement
 
@@ -44,7 +44,7 @@ def board_table(boards: Sequence[Board]) -> pd.DataFrame:
     details = [f"{name}_{part}" for name in metrics for part in PARTS]
     about = [name for name in table if name not in {*metrics, *details}]
     table = table.reindex(columns=[*about, *metrics, *details])
-    table.attrs["legend"] = {title(board): legend(board) for board in boards}
+    table.attrs["legend"] = {title(board): [*protocol(board), *legend(board)] for board in boards}
     return table
 
 

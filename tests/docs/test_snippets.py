@@ -11,6 +11,7 @@ import typer
 import yaml
 
 from nwb_latents.pipeline.cli.main import app
+from nwb_latents.pipeline.evaluation.metrics.metric import Metric
 from nwb_latents.pipeline.nwb.layouts.layout import Layout
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages.ingest import ingest
@@ -84,6 +85,7 @@ def test_the_python_of_a_page_runs(
     if page.name == "CONTRIBUTING.md":
         assert isinstance(names["LAYOUT"], Layout)
         assert DandisetEntry.model_validate(names["DANDISET"]).layout == names["LAYOUT"].name
+        assert isinstance(names["METRIC"], Metric)
 
 
 def test_the_readme_shows_python() -> None:

@@ -239,3 +239,45 @@ def test_later_settings_and_runs_trained_anew_replace_what_was_measured_before(m
     assert [board.settings_digest for board in apart] == ["lag 200", "s"]
     null = next(row for row in apart[1].rows if row.label == "null")
     assert null.n_sessions == 1
+
+
+def plain_cell(
+    values: dict[tuple[str, str], tuple[float, float, float]],
+) -> tuple[float, float, float, float]:
+    """Return mean, ends and deviation over seeds, source by source and session by session."""
+    sources, sessions = (sorted({key[i] for key in values}) for i in (0, 1))
+    known = {s: [source for source in sources if (source, s) in values] for s in sessions}
+    means = np.array([np.mean([values[source, s][0] for source in known[s]]) for s in sessions])
+    mean = means.mean()
+    widths = [
+        np.array([np.mean([abs(values[o, s][end] - values[o, s][0]) for o in known[s]]) for s in sessions])
+        for end in (1, 2)
+    ]
+    below, above = (np.sqrt(np.square(width).sum()) / len(sessions) for width in widths)
+    whole = [o for o in sources if all((o, s) in values for s in sessions)]
+    of_seeds = [np.mean([values[o, s][0] for s in sessions]) for o in whole]
+    return mean, mean - below, mean + above, np.std(of_seeds, ddof=1) if len(whole) > 1 else np.nan
+
+
+def test_many_sessions_and_seeds_are_put_together_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    expected: dict[tuple[str, str], dict[tuple[str, str], tuple[float, float, float]]] = {}
+    records: Records = []
+    for session in range(30):
+        for run in range(6):
+            for name in ("psth_r2", "nlb_velocity_r2"):
+                if rng.random() < 0.1 and run != 0:
+                    continue
+                value = float(rng.normal())
+                group = f"g{run // 3}"
+                where = {"seed": run, "group": group, "label": group}
+                records += evaluated(f"run{run}", f"s{session:02d}", **where, **{name: value})
+                key = (f"run{run}", f"s{session:02d}")
+                expected.setdefault((group, name), {})[key] = (value, value - 0.03, value + 0.04)
+    order = rng.permutation(len(records))
+    (board,) = compared([records[i] for i in order])
+    for row in board.rows:
+        for name, cell in row.cells.items():
+            plain = plain_cell(expected[row.label, name])
+            found = (cell.value, cell.low, cell.high, cell.seed_sd)
+            np.testing.assert_allclose(found, plain, rtol=1e-12, equal_nan=True)
