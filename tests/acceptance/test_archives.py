@@ -18,10 +18,10 @@ from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.run_files import read_config, read_entry
 from nwb_latents.schemas.decoding import DecodeSettings
 
-ARCHIVES = sorted((Path(__file__).parents[1] / "data" / "archives").glob("*.tar.xz"))
+ARCHIVES = sorted((Path(__file__).parents[1] / "data" / "archives").glob("*-whole.tar.xz"))
 
 
-@pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix(".tar.xz"))
+@pytest.fixture(params=ARCHIVES, ids=lambda path: path.name.removesuffix("-whole.tar.xz"))
 def catalog_path(request, tmp_path):
     with tarfile.open(request.param) as archive:
         archive.extractall(tmp_path, filter="data")

@@ -16,7 +16,7 @@ from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
 from nwb_latents.pipeline.stores.measurements import add_measurements, read_measurements, scores
 from nwb_latents.schemas.measurement import Measurement
 
-ARCHIVE = Path(__file__).parents[1] / "data" / "archives" / "0.1.0-catalog-1.tar.xz"
+ARCHIVE = Path(__file__).parents[1] / "data" / "archives" / "0.1.0-whole.tar.xz"
 ENDS = ("value", "low", "high")
 MOVED = "numbers in it are in catalog.measurements from here on"
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # make.sh ARCHIVE COMMAND...: pack files of every kind that COMMAND (a release of this program) writes.
-# For example, with a release installed:  sh make.sh "$PWD/0.2.0.tar.xz" pipeline
+# For example, with a release installed:  sh make.sh "$PWD/0.2.0-whole.tar.xz" pipeline
 set -e
 archive=$1; shift
 folder=$(mktemp -d); trap 'rm -rf "$folder"' EXIT
