@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from plain_lfads import PlainLFADS
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.kernels import compiled
 from nwb_latents.models.parts.controlled import Noise

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.clock_resets import Parts, rebase
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.observed_time import apply_mask
-from nwb_latents.pipeline.nwb.rebase import Parts, rebase
 from nwb_latents.pipeline.nwb.recognition import layout_of
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.units import in_order, read_observed, read_spikes, read_unit_table

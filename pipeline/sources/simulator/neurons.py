@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.dynamics import LATENT_STEP_S
+from nwb_latents.pipeline.sources.simulator.reach_dynamics import LATENT_STEP_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
-    from nwb_latents.pipeline.sources.simulator.kinematics import Kinematics
+    from nwb_latents.pipeline.sources.simulator.hand_kinematics import Kinematics
     from nwb_latents.pipeline.sources.simulator.neurons import Population
     from nwb_latents.pipeline.sources.simulator.trial_script import Script
 
 
 @dataclass(frozen=True)
-class Course:
-    """Course of one session: of reaching, or of runs of a dynamical system.
+class SessionContent:
+    """What happened in one session: of reaching, or of runs of a dynamical system.
 
     Attributes
     ----------

@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.dynamics import (
-    draw_dynamics,
-    latent_times,
-    run_dynamics,
-    vary_dynamics,
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import (
+    FINE_RATE_HZ,
+    Kinematics,
+    move_hand,
+    sample_at,
 )
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, move_hand, sample_at
 from nwb_latents.pipeline.sources.simulator.neurons import (
     Population,
     draw_population,
     fire_spikes,
     firing_rates,
 )
-from nwb_latents.pipeline.sources.simulator.session_content import Course
+from nwb_latents.pipeline.sources.simulator.reach_dynamics import (
+    draw_dynamics,
+    latent_times,
+    run_dynamics,
+    vary_dynamics,
+)
+from nwb_latents.pipeline.sources.simulator.session_content import SessionContent
 from nwb_latents.pipeline.sources.simulator.system_session import run_session
 from nwb_latents.pipeline.sources.simulator.trial_script import Pace, Script, write_script
 from nwb_latents.pipeline.sources.simulator.truth import Truth
@@ -43,7 +48,7 @@ HELDOUT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class SimulatedSession(Course):
+class SimulatedSession(SessionContent):
     """One session, before it is written.
 
     Attributes
@@ -144,20 +149,20 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     ('sub-SimA_ses-CO-20200106', 5)
     """
     act = _reach_session if settings.system == "reaching" else run_session
-    course = act(settings, subject=subject, session=session)
+    content = act(settings, subject=subject, session=session)
     session_id, subject_id, start = name_session(settings, subject=subject, session=session)
     return SimulatedSession(
-        **vars(course),
+        **vars(content),
         session=session_id,
         subject=subject_id,
         start=start,
         settings=settings,
-        truth=Truth(session=session_id, settings_digest=session_digest(settings), **course.known),
+        truth=Truth(session=session_id, settings_digest=session_digest(settings), **content.known),
     )
 
 
-def _reach_session(settings: SimulateSettings, *, subject: int, session: int) -> Course:
-    """Simulate the course of one session of reaching."""
+def _reach_session(settings: SimulateSettings, *, subject: int, session: int) -> SessionContent:
+    """Simulate the content of one session of reaching."""
     subject_rng = np.random.default_rng([settings.seed, 1, subject])
     dynamics = vary_dynamics(draw_dynamics(np.random.default_rng([settings.seed, 0])), subject_rng)
     reaction, reach = np.exp(0.06 * np.clip(subject_rng.standard_normal(2), -2, 2))
@@ -177,7 +182,7 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
     heldout[choices.permutation(len(population))[: int(HELDOUT_SHARE * len(population))]] = True
     listed = _listed_trials(settings, script)
     time = latent_times(script.duration_s)
-    return Course(
+    return SessionContent(
         script=script,
         kinematics=kinematics,
         population=population,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import FINE_RATE_HZ, Kinematics, sample_at
 from nwb_latents.pipeline.sources.simulator.neurons import RATE_CAP_HZ
-from nwb_latents.pipeline.sources.simulator.session_content import Course
+from nwb_latents.pipeline.sources.simulator.reach_dynamics import LEAD_S
+from nwb_latents.pipeline.sources.simulator.session_content import SessionContent
 from nwb_latents.pipeline.sources.simulator.system_runs import (
     BIN_S,
     Runs,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.simulation import SimulateSettings
 
 
-def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Course:
-    """Simulate the course of one session of a system.
+def run_session(settings: SimulateSettings, *, subject: int, session: int) -> SessionContent:
+    """Simulate the content of one session of a system.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
 
     Returns
     -------
-    course
+    content
         Sessions differ in the parameter of the system, and have units and a hand of their own.
 
     Raises
@@ -53,8 +53,8 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings = SimulateSettings(system="limit_cycle", n_units=(4, 4), n_trials=3)
-    >>> course = run_session(settings, subject=0, session=0)
-    >>> course.known["system"].parameters, len(course.script.trials)
+    >>> content = run_session(settings, subject=0, session=0)
+    >>> content.known["system"].parameters, len(content.script.trials)
     ({'omega': 0.5, 'd': 2.0}, 3)
     """
     states, hand, units, spikes = np.random.default_rng([settings.seed, 3, subject, session]).spawn(4)
@@ -66,7 +66,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
     spike_times, spike_index = fire_in_bins(rates, spikes)
     script = _script(runs)
     time = np.arange(len(runs.latents)) * round(1000 * BIN_S) / 1000
-    return Course(
+    return SessionContent(
         script=script,
         kinematics=kinematics,
         population=population,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.interface import Model, total_loss
 from nwb_latents.models.kernels import products
 from nwb_latents.models.kernels.controlled_loop import ControlledLoop
