@@ -101,6 +101,7 @@ def nlb_submission(
         from nwb_latents.pipeline.stages.nlb_submission import submit
         from nwb_latents.pipeline.stores.nlb_settings import nlb_export_defaults
         from nwb_latents.pipeline.stores.settings import settings_from
+        from nwb_latents.schemas.events import SubmissionEvent
         from nwb_latents.schemas.export import NlbExport
 
         chosen = settings_from(
@@ -114,19 +115,25 @@ def nlb_submission(
             catalog, chosen, run=run, sessions=tuple(session or ("*",)), out=out,
             device=device_of(device), force=force, report=say,
         )  # fmt: skip
-        say({
-            "event": "submission", "run": run, "status": done.status, "path": str(done.path),
-            "targets": str(done.targets), "sessions": list(done.sessions),
-        })  # fmt: skip
+        say(
+            SubmissionEvent(
+                run=run,
+                status=done.status,
+                path=str(done.path),
+                targets=str(done.targets),
+                sessions=done.sessions,
+            )
+        )
         say.result(f"Submission: {done.path} ({done.status})\nTargets: {done.targets}")
 
 
 def _check(say: Output, catalog: Path, path: Path, targets: list[Path], phase: str | None) -> None:
     from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
+    from nwb_latents.schemas.events import ProblemEvent
 
     problems = check_submission(path, targets, phase=_phase_of(phase))
     for problem in problems:
-        say({"event": "problem", "kind": problem.kind, "where": problem.where, "text": problem.text})
+        say(ProblemEvent(kind=problem.kind, where=problem.where, text=problem.text))
         say.result(str(problem))
     if problems:
         raise DataError(

@@ -110,7 +110,7 @@ def stream(
     chosen = settings_from(StreamSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out, _lines(source) as lines:
 
-        def tell(event: Event | dict[str, object]) -> None:
+        def tell(event: Event) -> None:
             if isinstance(event, BinEvent) and not json_lines:
                 sys.stdout.write(event.line() + "\n")
                 sys.stdout.flush()

@@ -199,7 +199,7 @@ def test_runs_and_sweeps_of_version_1_are_up_to_date(old_work):
 
 
 def _plain(event):
-    return event if isinstance(event, dict) else event.model_dump()
+    return event.model_dump()
 
 
 def test_a_run_whose_bins_have_no_known_width_is_refused():
