@@ -64,7 +64,7 @@ def test_every_line_of_json_fits_the_schema(pipeline_command, schema):
             event = parse_event(line)
             assert json.loads(event.line()) == json.loads(line)
             said.setdefault(event.event, set()).add(words)
-    assert {"session", "run", "measurement", "plan", "planned", "row", "forecast", "note"} <= set(said)
+    assert {"session", "run", "measurement", "plan", "planned", "row", "note"} <= set(said)
     assert {"dandiset", "model", "check"} <= set(said)
 
 
