@@ -145,8 +145,8 @@ def decode(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import number_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.decode import decode as stage  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
     from nwb_latents.schemas.decoding import DecodeSettings  # noqa: PLC0415
 
     made = stage(
@@ -158,7 +158,7 @@ def decode(
         device=device,
         report=reported_to(report),
     )
-    return number_table(made)
+    return measurements_as_table(made)
 
 
 def evaluate(
@@ -229,8 +229,8 @@ def evaluate(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import number_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.evaluate import evaluate as stage  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
     from nwb_latents.schemas.evaluation import EvaluateSettings  # noqa: PLC0415
 
     made = stage(
@@ -244,7 +244,7 @@ def evaluate(
         device=device,
         report=reported_to(report),
     )
-    return number_table(made)
+    return measurements_as_table(made)
 
 
 def forecast(
@@ -308,8 +308,8 @@ def forecast(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import number_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.forecast import forecast as stage  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
     from nwb_latents.schemas.forecasting import ForecastSettings  # noqa: PLC0415
 
     made = stage(
@@ -321,7 +321,7 @@ def forecast(
         device=device,
         report=reported_to(report),
     )
-    return number_table(made)
+    return measurements_as_table(made)
 
 
 def leaderboard(
@@ -375,7 +375,7 @@ def leaderboard(
     nwb_latents.pipeline.errors.DataError: Nothing was evaluated yet. Run `pipeline run evaluate` first.
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import board_table  # noqa: PLC0415
+    from nwb_latents.pipeline.api.leaderboard_table import board_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.leaderboard import leaderboard as stage  # noqa: PLC0415
 
     made = stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import time
@@ -86,7 +87,11 @@ def named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
     unknown = [name for name in names if name not in catalog.runs]
     if unknown:
         known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
-        raise DataError(f"No run is called {', '.join(unknown)}. Complete runs in the catalog: {known}.")
+        close = difflib.get_close_matches(unknown[0], catalog.runs, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise DataError(
+            f"No run is called {', '.join(unknown)}.{hint} Complete runs in the catalog: {known}."
+        )
     return [catalog.runs[name] for name in dict.fromkeys(names)]
 
 
