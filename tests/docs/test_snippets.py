@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
 import typer
 import yaml
 
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
+from nwb_latents.models.interface import Aligns, Model, total_loss
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.evaluation.metrics.metric import Metric
 from nwb_latents.pipeline.nwb.layouts.layout import Layout
@@ -22,6 +29,9 @@ from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.training import BatchSettings, TrainSettings
+
+if TYPE_CHECKING:
+    from nwb_latents.schemas.models import ModelSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -79,13 +89,28 @@ def test_the_python_of_a_page_runs(
     page: Path, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(demo_folder)
-    names: dict[str, object] = {"__name__": "snippet"}
+    module = ModuleType("snippet")
+    monkeypatch.setitem(sys.modules, "snippet", module)  # where pydantic looks names of types up
+    names = vars(module)
     exec(compile(snippets(page), str(page), "exec"), names)
     capsys.readouterr()
     if page.name == "CONTRIBUTING.md":
         assert isinstance(names["LAYOUT"], Layout)
         assert DandisetEntry.model_validate(names["DANDISET"]).layout == names["LAYOUT"].name
         assert isinstance(names["METRIC"], Metric)
+        _require_model(names["LinearSettings"], names["LinearAutoencoder"])
+
+
+def _require_model(settings: type[ModelSettings], build: type[Model]) -> None:
+    """Require that a model trains a step, reconstructs, forecasts and can be aligned."""
+    assert settings.implementation.endswith(f":{build.__name__}")
+    model = build(settings(), {"a": 3, "b": 5})
+    batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.ones(2, 6, 5))])
+    total_loss(model(batch, observe(batch)), 0).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert tuple(model.predict(batch).mean.shape) == (2, 4, 6, 5)
+    assert tuple(model.forecast(batch, 4, 3).mean.shape) == (2, 4, 3, 5)
+    assert isinstance(model, Aligns)
 
 
 def test_the_readme_shows_python() -> None:
