@@ -1,6 +1,7 @@
 """What was written is read again: by this version, of an older one, of a newer one."""
 
 import json
+import re
 import tarfile
 import warnings
 from pathlib import Path
@@ -230,7 +231,8 @@ def test_all_records_are_tried_here():
 
     tried = {type(record).__name__ for record in RECORDS}
     ours = [kind for kind in kinds_below(Record) if kind.__module__.startswith("nwb_latents.schemas")]
-    there = {kind.__name__ for kind in ours if ".events." not in kind.__module__}
+    # Events are not read again, records of the first catalogs never written.
+    there = {kind.__name__ for kind in ours if not re.search(r"\.events\.|_v1$", kind.__module__)}
     assert there - tried <= {"Record", "Catalog", "ExportOrigin"}
 
 
