@@ -51,7 +51,8 @@ def scores(
     -------
     table
         One row for each number, with its interval, unit, definition, and everything about how it was measured
-        (`Measurement`); in order of time.
+        (`Measurement`); in order of time. Without `columns`, a last one, `is_current`, says whether store and
+        run are still those that were measured; it is missing where older versions did not write down which.
 
     Raises
     ------
@@ -67,9 +68,10 @@ def scores(
     ['session', 'name', 'value']
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.measurements import read_measurements  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.catalog import read_catalog  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import are_current, read_measurements  # noqa: PLC0415
 
-    return read_measurements(
+    table = read_measurements(
         path_of(catalog),
         names=names_of(names),
         sessions=names_of(sessions),
@@ -81,6 +83,9 @@ def scores(
         columns=names_of(columns),
         latest=latest,
     )
+    if names_of(columns):
+        return table
+    return table.assign(is_current=are_current(table, read_catalog(path_of(catalog))))
 
 
 def decode(
