@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", help="Run trained with co_smoothing; required unless --check.", metavar="RUN"),
+    typer.Option(
+        "--run",
+        help="Run trained with co_smoothing; required unless --check.",
+        metavar="RUN",
+        autocompletion=completion.runs,
+    ),
 ]
 PhaseOption = Annotated[
     str | None,
