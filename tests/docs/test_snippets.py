@@ -39,15 +39,15 @@ SHELL_BLOCK = re.compile(r"^```shell\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
 
-def snippets(page: Path) -> str:
-    """Return the Python of a page, each block at its own line, so that an error names the line."""
+def blocks(page: Path) -> list[str]:
+    """Return the Python blocks of a page, each at its own line, so that an error names the line."""
     text = page.read_text(encoding="utf-8")
-    lines = [""] * (text.count("\n") + 1)
-    for block in PYTHON_BLOCK.finditer(text):
-        first = text.count("\n", 0, block.start(1))
-        for offset, line in enumerate(block[1].splitlines()):
-            lines[first + offset] = line
-    return "\n".join(lines)
+    return ["\n" * text.count("\n", 0, block.start(1)) + block[1] for block in PYTHON_BLOCK.finditer(text)]
+
+
+def snippets(page: Path) -> str:
+    """Return the Python of a page."""
+    return "\n".join(blocks(page))
 
 
 def commands(page: Path) -> list[str]:
@@ -92,7 +92,8 @@ def test_the_python_of_a_page_runs(
     module = ModuleType("snippet")
     monkeypatch.setitem(sys.modules, "snippet", module)  # where pydantic looks names of types up
     names = vars(module)
-    exec(compile(snippets(page), str(page), "exec"), names)
+    for code in blocks(page):
+        exec(compile(code, str(page), "exec"), names)
     capsys.readouterr()
     if page.name == "CONTRIBUTING.md":
         assert isinstance(names["LAYOUT"], Layout)
@@ -111,6 +112,13 @@ def _require_model(settings: type[ModelSettings], build: type[Model]) -> None:
     assert tuple(model.predict(batch).mean.shape) == (2, 4, 6, 5)
     assert tuple(model.forecast(batch, 4, 3).mean.shape) == (2, 4, 3, 5)
     assert isinstance(model, Aligns)
+
+
+@pytest.mark.parametrize("part", ["count_error", "kernel_ridge", "npz"])
+def test_the_parts_contributing_shows_are_those_that_are_installed_beside_the_program(part: str) -> None:
+    file = ROOT / "tests" / "plugins" / "toylab" / "src" / "toylab" / f"{part}.py"
+    shown = PYTHON_BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert file.read_text(encoding="utf-8") in shown
 
 
 def test_the_readme_shows_python() -> None:
