@@ -47,7 +47,10 @@ class QualitySettings(Frozen):
         1.0, ge=0, description="Taken off both ends of each stretch of outlying positions again, s."
     )
     lag_s: float = Field(
-        0.1, ge=0, description="Decodability: velocity is read this long after the activity, s."
+        0.1,
+        ge=0,
+        description="Decodability: hand velocity is read this long after the neural activity, to the nearest "
+        "whole number of bins, s.",
     )
     folds: int = Field(5, ge=2, description="Decodability: folds of the cross-validation.")
     ridge_alpha: float = Field(
