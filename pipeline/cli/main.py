@@ -23,10 +23,11 @@ from nwb_latents.pipeline.cli.dandisets import dandisets
 from nwb_latents.pipeline.cli.doctor import doctor
 from nwb_latents.pipeline.cli.evaluate import leaderboard
 from nwb_latents.pipeline.cli.models import models
+from nwb_latents.pipeline.cli.options import as_typed
 from nwb_latents.pipeline.cli.schema import schema
 from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.simulate import simulate
-from nwb_latents.pipeline.errors import CatalogWarning, PipelineError
+from nwb_latents.pipeline.errors import CatalogWarning, PipelineError, SettingsError
 from nwb_latents.schemas.registry import PartError
 
 
@@ -84,7 +85,8 @@ def _run() -> int:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             traceback.print_exc()
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-        sys.stderr.write(f"error: {error}{notes}\n")
+        text = as_typed(error) if isinstance(error, SettingsError) else str(error)
+        sys.stderr.write(f"error: {text}{notes}\n")
         return error.exit_code
     except TyperException as error:
         sys.stderr.write(_usage_text(error))

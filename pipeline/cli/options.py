@@ -74,6 +74,10 @@ LagOption = Annotated[
 ]
 
 
+_TYPED: dict[str, str] = {}
+"""Settings of the command that runs, and how they were typed."""
+
+
 class Given(TypedDict):
     """Settings that were given by options, for `pipeline.stores.settings.settings_from`."""
 
@@ -96,12 +100,28 @@ def given(options: Mapping[str, tuple[str, object]], *, typed: Mapping[str, str]
     >>> given({"--seed": ("train.seed", 3), "--device": ("train.device", None)})
     {'values': {'train.seed': 3}, 'origin': {'train.seed': '--seed 3'}}
     """
+    _TYPED.clear()
     there = {key: (option, value) for option, (key, value) in options.items() if value is not None}
     texts = {option: _typed(value) for option, value in there.values()} | dict(typed or {})
-    return {
-        "values": {key: value for key, (_, value) in there.items()},
-        "origin": {key: f"{option} {texts[option]}".rstrip() for key, (option, _) in there.items()},
-    }
+    _TYPED.update({key: f"{option} {texts[option]}".rstrip() for key, (option, _) in there.items()})
+    return {"values": {key: value for key, (_, value) in there.items()}, "origin": dict(_TYPED)}
+
+
+def as_typed(error: SettingsError) -> str:
+    """Return what an error of a stage says, of the option that was typed where one set the setting.
+
+    Examples
+    --------
+    >>> _ = given({"--lag-ms": ("lag_ms", 90.0)})
+    >>> as_typed(SettingsError("lag_ms 90 is not a whole number of 20 ms bins", setting="lag_ms"))
+    '--lag-ms 90: not a whole number of 20 ms bins'
+    """
+    text = str(error)
+    for key, typed in _TYPED.items():
+        if error.setting and key.rpartition(".")[2] == error.setting.rpartition(".")[2]:
+            said_again = f"{error.setting} {typed.partition(' ')[2]} "
+            return f"{typed}: {text.removeprefix(said_again).removeprefix('is ')}"
+    return text
 
 
 def listed(text: str | None) -> list[str] | None:
@@ -134,5 +154,5 @@ def device_of(word: str) -> Device:
     from nwb_latents.schemas.training import Device
 
     if word not in get_args(Device):
-        raise SettingsError(f"--device: expected auto, cpu or cuda, found {word!r}.")
+        raise SettingsError(f"--device {word}: expected auto, cpu or cuda.")
     return cast("Device", word)

@@ -137,6 +137,28 @@ def test_schemas_are_printed_as_json(pipeline_command):
             "nearest window that is: [-0.25, 0.45]",
         ),
         (["run", "ingest", "--path", "."], 4, "No NWB file"),
+        (
+            ["run", "train", "--seed", "-1"],
+            4,
+            "error: --seed -1: expected a number greater than or equal to 0",
+        ),
+        (
+            ["run", "train", "--model", "lfds"],
+            4,
+            "error: --model lfds: no model is called 'lfds'; did you mean lfads?",
+        ),
+        (
+            ["run", "decode", "--decoder", "rigde"],
+            4,
+            "error: --decoder rigde: no decoder is called 'rigde'; did you",
+        ),
+        (
+            ["run", "decode", "--lag-ms", "1", "--set", "lag_ms=2"],
+            4,
+            "--lag-ms 1 and --set lag_ms=2 say two things",
+        ),
+        (["run", "train", "--sed", "1"], 2, "No such option: --sed"),
+        (["catalog", "shw"], 2, "Did you mean 'show'?"),
         (["run", "ingest", "--path", ".", "--cluster", "x"], 2, "expected serial"),
         (["run", "decode"], 4, "holds no sessions"),
         (["run", "train"], 4, "holds no sessions"),
