@@ -62,12 +62,12 @@ class QualitySettings(Frozen):
         0.6, le=1, description="A lower cross-validated R² of velocity is flagged 'low_decodability'."
     )
     max_drift: float = Field(
-        0.4, ge=0, description="A larger change of the population's rate is flagged 'rate_drift'."
+        0.4, ge=0, description="A larger change of the mean rate over units is flagged 'rate_drift'."
     )
     max_cv: float = Field(
         0.4,
         ge=0,
-        description="A larger coefficient of variation of the population's rate over trials is flagged "
+        description="A larger coefficient of variation over trials of the mean rate over units is flagged "
         "'variable_rates'.",
     )
     max_outlier_share: float = Field(
@@ -105,11 +105,11 @@ class RateStability(Frozen):
 
     drift: float | None = Field(
         None,
-        description="Difference between the mean rates of the population in the later and the earlier half "
+        description="Difference between the mean rates over units in the later and the earlier half "
         "of the trials, as a share of the mean of both.",
     )
     cv: float | None = Field(
-        None, description="Coefficient of variation over trials of the population's mean rate."
+        None, description="Coefficient of variation over trials of the mean rate over units."
     )
     unit_drift: float | None = Field(None, description="As drift, without sign: median over units.")
     correlation: float | None = Field(

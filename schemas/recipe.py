@@ -15,7 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.quality import QualitySettings
 
-AlignEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
+CutEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
 OnsetMethod = Literal["auto", "column", "peak_fraction", "accel_half_peak", "threshold"]
 
 KINEMATIC_FILTER_BINS = 5
@@ -177,7 +177,7 @@ class IngestRecipe(Frozen):
         1.0, gt=0, le=1, description="A bin observed for a smaller share of its width is masked."
     )
     units: UnitSelection = Field(default_factory=UnitSelection, description="Unit selection.")
-    align_to: AlignEvent = Field("move_onset", description="Event that time zero of a trial stands for.")
+    align_to: CutEvent = Field("move_onset", description="Event that time zero of a trial stands for.")
     window_s: tuple[float, float] = Field(
         (-0.26, 0.46), description="Trial window around the event, s; a whole number of bins on either side."
     )

@@ -112,7 +112,7 @@ def stream(
     from nwb_latents.pipeline.stages.stream import stream as stage
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.events import BinEvent, Event
-    from nwb_latents.schemas.streaming import StreamSettings
+    from nwb_latents.schemas.online_decoding import StreamSettings
 
     options = given(
         {

@@ -26,7 +26,7 @@ from nwb_latents.schemas.events.findings import (
     FailureEvent,
     ModelEvent,
 )
-from nwb_latents.schemas.events.streaming import BinEvent, StreamEvent, StreamTimingEvent
+from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.work import (
     BoardCell,
     BytesEvent,

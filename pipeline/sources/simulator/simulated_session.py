@@ -22,8 +22,8 @@ from nwb_latents.pipeline.sources.simulator.hand_kinematics import (
     sample_at,
 )
 from nwb_latents.pipeline.sources.simulator.neurons import (
-    Population,
-    draw_population,
+    Neurons,
+    draw_neurons,
     fire_spikes,
     firing_rates,
 )
@@ -174,18 +174,18 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
     script = write_script(settings, acts, pace=pace)
     kinematics = move_hand(script, tremor)
     latents = run_dynamics(dynamics, script, kinematics=kinematics)
-    population = draw_population(settings, units)
-    rates = firing_rates(population, latents)
+    neurons = draw_neurons(settings, units)
+    rates = firing_rates(neurons, latents)
     spike_times, spike_index = fire_spikes(rates, spikes)
 
-    heldout = np.zeros(len(population), dtype=np.bool_)
-    heldout[choices.permutation(len(population))[: int(HELDOUT_SHARE * len(population))]] = True
+    heldout = np.zeros(len(neurons), dtype=np.bool_)
+    heldout[choices.permutation(len(neurons))[: int(HELDOUT_SHARE * len(neurons))]] = True
     listed = _listed_trials(settings, script)
     time = latent_times(script.duration_s)
     return SessionContent(
         script=script,
         kinematics=kinematics,
-        population=population,
+        neurons=neurons,
         listed=listed,
         heldout=heldout,
         spike_times=spike_times,
@@ -195,7 +195,7 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
             "latent_time_s": time,
             "latents": latents,
             "rates_hz": rates,
-            "unit_ids": _unit_ids(settings, population),
+            "unit_ids": _unit_ids(settings, neurons),
             "velocity": sample_at(kinematics.velocity, time),
             "position": sample_at(kinematics.position, time),
         },
@@ -210,12 +210,12 @@ def _listed_trials(settings: SimulateSettings, script: Script) -> IntArray:
     return np.flatnonzero(is_listed).astype(np.int64)
 
 
-def _unit_ids(settings: SimulateSettings, population: Population) -> IntArray:
+def _unit_ids(settings: SimulateSettings, neurons: Neurons) -> IntArray:
     """Ids as the layout has them: in the benchmark's files 1xxx is PMd and 2xxx is M1."""
-    ids = np.arange(len(population), dtype=np.int64)
+    ids = np.arange(len(neurons), dtype=np.int64)
     if settings.layout != "nlb":
         return ids
-    return np.where(population.area == "PMd", 1001, 2001) + ids
+    return np.where(neurons.area == "PMd", 1001, 2001) + ids
 
 
 def _reach_columns(script: Script, kinematics: Kinematics, *, listed: IntArray) -> dict[str, Any]:

@@ -61,17 +61,17 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Se
     runs = run_system(choose_system(settings, subject=subject, session=session), settings, states)
     weights = draw_velocity_weights(runs, hand)
     kinematics = follow_runs(runs, weights)
-    population, log_rate = draw_readers(runs, settings, units)
-    rates = rates_of_states(runs.latents, population.loadings, log_rate)
+    neurons, log_rate = draw_readers(runs, settings, units)
+    rates = rates_of_states(runs.latents, neurons.loadings, log_rate)
     spike_times, spike_index = fire_in_bins(rates, spikes)
     script = _script(runs)
     time = np.arange(len(runs.latents)) * round(1000 * BIN_S) / 1000
     return SessionContent(
         script=script,
         kinematics=kinematics,
-        population=population,
+        neurons=neurons,
         listed=np.arange(len(script.trials), dtype=np.int64),
-        heldout=np.zeros(len(population), dtype=np.bool_),
+        heldout=np.zeros(len(neurons), dtype=np.bool_),
         spike_times=spike_times,
         spike_index=spike_index,
         known={
@@ -79,7 +79,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Se
             "latent_time_s": time,
             "latents": runs.latents,
             "rates_hz": rates.astype(np.float32),
-            "unit_ids": np.arange(len(population), dtype=np.int64),
+            "unit_ids": np.arange(len(neurons), dtype=np.int64),
             "velocity": sample_at(kinematics.velocity, time),
             "position": sample_at(kinematics.position, time),
             "system": SystemTruth(
@@ -87,7 +87,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Se
                 parameters=parameters_of(runs.system),
                 dt=runs.system.dt,
                 noise_per_step=runs.noise_per_step,
-                read_out=population.loadings,
+                read_out=neurons.loadings,
                 log_rate=log_rate,
                 rate_cap_hz=RATE_CAP_HZ,
                 velocity_weights=weights,
