@@ -164,14 +164,15 @@ READ = """
 import json, resource, sys, time, warnings
 from pathlib import Path
 import pandas, pyarrow.parquet
+import nwb_latents as nl
 from nwb_latents.pipeline.stages.leaderboard import leaderboard
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.measurements import read_measurements, scores
+from nwb_latents.pipeline.stores.measurements import read_measurements
 path, name, spent = Path(sys.argv[1]), sys.argv[2], {}
 calls = {
     "catalog": lambda: read_catalog(path),
     "first": lambda: read_measurements(path, columns=["value"]),
-    "scores": lambda: scores(path),
+    "scores": lambda: nl.scores(path),
     "session": lambda: read_measurements(path, sessions=["sub-A_ses-00000"]),
     "board": lambda: leaderboard(path),
 }
@@ -186,7 +187,7 @@ print(json.dumps(spent))
 READINGS = {
     "catalog": "read the catalog",
     "first": "first reading of all measurements, which writes the copy that is quick to read",
-    "scores": "`scores()`: all measurements, all fields",
+    "scores": "`nl.scores()`: all measurements, all fields",
     "session": "measurements of one session",
     "board": "leaderboard",
 }

@@ -16,8 +16,8 @@ import torch
 from lfads import timed
 from plain_ndt import PlainNDT
 
-from nwb_latents.models.batching.masks import View, observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import View, observe
 from nwb_latents.models.families.ndt import NDT
 from nwb_latents.models.families.ndt_stream import SessionRates
 from nwb_latents.models.interface import total_loss

@@ -30,8 +30,8 @@ from plain_mdssm import Noise, PlainMDSSM
 from torch.utils.flop_counter import FlopCounterMode
 
 from nwb_latents.models.batching.draws import BatchPlan, draw_batches
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.kernels.products import product
 from nwb_latents.models.registry import build_model

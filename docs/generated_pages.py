@@ -17,26 +17,40 @@ from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
 from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
 from nwb_latents.schemas import UNIONS, schema_class, schema_names
+from nwb_latents.schemas.catalog import Catalog, DandisetEntry, RunEntry, SessionEntry
+from nwb_latents.schemas.cluster import Attempt
+from nwb_latents.schemas.digest import DecidesNothing, NeverCounts, mark_of
 from nwb_latents.schemas.events import EVENTS
+from nwb_latents.schemas.export import ExportOrigin
 from nwb_latents.schemas.gnocchi import GNOCCHIReadInSettings
 from nwb_latents.schemas.hnet import HNETReadInSettings
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from nwb_latents.schemas.lfads import LFADSReadInSettings
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.mdssm import ReadInSettings
+from nwb_latents.schemas.measurement import Measurement
 from nwb_latents.schemas.models import ModelSettings, known_models
 from nwb_latents.schemas.ndt import NDTMaskSettings, NDTReadInSettings
 from nwb_latents.schemas.nlb import NLB_DATASETS
 from nwb_latents.schemas.node_sae import NODESAEReadInSettings
 from nwb_latents.schemas.registry import METRICS, OWN
-from nwb_latents.schemas.store import CONTINUOUS_ARRAYS, EVENTS_ARRAYS, TRIALS_ARRAYS, ArraySpec
-from nwb_latents.schemas.sweep import HyperParameter, SweepSettings
+from nwb_latents.schemas.store import (
+    CONTINUOUS_ARRAYS,
+    EVENTS_ARRAYS,
+    TRIALS_ARRAYS,
+    ArraySpec,
+    StoreAttributes,
+)
+from nwb_latents.schemas.sweep import HyperParameter, MemberOutcome, SweepSettings, SweepState
+from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pydantic.fields import FieldInfo
     from sphinx.application import Sphinx
+
+    from nwb_latents.schemas.base import Record
 
 FOLDER = Path(__file__).parent / "reference" / "generated"
 
@@ -47,6 +61,19 @@ KINDS = {
     "b": "boolean",
     "O": "text",
     "T": "text",
+}
+RECORDS: dict[type[Record], str] = {
+    Catalog: "`catalog.yaml`",
+    DandisetEntry: "an entry of it",
+    SessionEntry: "an entry of it",
+    RunEntry: "an entry of it; `run.json` of the run",
+    Measurement: "lines in `catalog.measurements/` beside the catalog",
+    Attempt: "lines of `ledger.jsonl` beside the stores of a recipe",
+    StoreAttributes: "`zarr.json` of the groups of a store; the version is also that of the arrays",
+    RunConfig: "`config.yaml` of a run",
+    SweepState: "`sweep.json` of a run",
+    MemberOutcome: "`outcome.json` of a member, while the search goes on",
+    ExportOrigin: "`….origin.json` beside exported files that hold no attributes",
 }
 SCHEMA_NAME = re.compile(r"schema: pipeline schema (\w+)")
 BOUNDS = {"gt": ">", "ge": "≥", "lt": "<", "le": "≤"}
@@ -65,6 +92,8 @@ def write_pages() -> None:
         "json_events.md": "\n".join(_events()),
         "metrics_table.md": "\n".join(_metrics()),
         "baselines_table.md": "\n".join(_baselines()),
+        "records.md": "\n".join(_records()),
+        "not_counted.md": "\n".join(_not_counted()),
         "schemas.md": "\n".join(_schemas()),
         **{f"{name}.md": "\n".join(_fields(kind)) for name, kind in known_models().items()},
         "read_in.md": "\n".join(_fields(ReadInSettings)),
@@ -125,6 +154,28 @@ def _schemas() -> Iterator[str]:
             if model is not top:
                 yield from (f"### {model.__name__}", "", _summary(model), "")
             yield from _fields(model)
+
+
+def _records() -> Iterator[str]:
+    """Table of the kinds of record, with the files they are in and their versions."""
+    yield "| record | file | version |"
+    yield "|---|---|---|"
+    for kind, file in RECORDS.items():
+        yield f"| {kind.__name__} | {file} | {kind.current_version()} |"
+    yield ""
+
+
+def _not_counted() -> Iterator[str]:
+    """Table of the settings that do not count for keys, and why, from the fields themselves."""
+    yield "| settings | setting | why it does not count |"
+    yield "|---|---|---|"
+    kinds = {kind for name in schema_names() if name not in UNIONS for kind in _parts(schema_class(name))}
+    for kind in sorted(kinds, key=lambda kind: kind.__name__):
+        for name, field in kind.model_fields.items():
+            mark = mark_of(field, NeverCounts) or mark_of(field, DecidesNothing)
+            if mark is not None:
+                yield f"| {kind.__name__} | `{name}` | {_cell(mark.because)} |"
+    yield ""
 
 
 def _events() -> Iterator[str]:

@@ -19,8 +19,8 @@ from nwb_latents.models.losses.schedules import Schedule, constant
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nwb_latents.models.batching.masks import View
     from nwb_latents.models.batching.tensors import Batch
+    from nwb_latents.models.batching.views import View
     from nwb_latents.models.parts.distributions import DiagGaussian
     from nwb_latents.models.parts.principal_frame import Frame
     from nwb_latents.models.parts.principal_regression import RegressedMap

@@ -38,9 +38,22 @@ class UsageError(PipelineError):
 
 
 class SettingsError(PipelineError):
-    """A recipe, catalog or option with a value that cannot be used."""
+    """A recipe, catalog or option with a value that cannot be used.
+
+    Parameters
+    ----------
+    message
+        As of every error.
+    setting
+        Key of the setting at fault, with which the message begins; empty: it is named otherwise. A command
+        line says the option in its place.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, *, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class DataError(PipelineError):

@@ -32,7 +32,7 @@ SCHEMAS: dict[str, str] = {
     "import_lfads_checkpoint": "nwb_latents.schemas.imports:LfadsCheckpointImport",
     "quality": "nwb_latents.schemas.quality:SessionQuality",
     "measurement": "nwb_latents.schemas.measurement:Measurement",
-    "stream": "nwb_latents.schemas.streaming:StreamSettings",
+    "stream": "nwb_latents.schemas.online_decoding:StreamSettings",
     "simulate": "nwb_latents.schemas.simulation:SimulateSettings",
 }
 """Schema → class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen, Record
@@ -88,8 +88,6 @@ class NwbExport(Frozen):
 
 class ExportOrigin(Record):
     """What an exported file was made of; lies beside it where the file itself cannot say so."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
     schema_version: int = Field(ORIGIN_VERSION, ge=1, description="Version of this description.")
     export_key: str = Field(description="Key of the file: equal keys mean equal content.")

@@ -70,7 +70,7 @@ class NDTSettings(ModelSettings):
     context_forward: int | None = Field(
         10,
         ge=0,
-        description="Bins after it; none: all. 0: causal, as a streaming decoder needs it.",
+        description="Bins after it; none: all. 0: causal, as decoding bin by bin needs it.",
     )
     max_bins: int = Field(
         512, ge=1, description="Most bins of a trial, those that are forecast or scored after it included."

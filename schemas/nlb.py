@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
-from nwb_latents.schemas.recipe import AlignEvent
+from nwb_latents.schemas.recipe import CutEvent
 
 NlbPhase = Literal["test", "val"]
 
@@ -24,7 +24,7 @@ class NlbDataset(Frozen):
     key: str = Field(description="Name of its group in a submission at bins of 5 ms.")
     dandiset: str = Field(description="Dandiset of its NWB files.")
     layout: str = Field(description="Layout adapter that reads its trials as the benchmark does.")
-    align_to: AlignEvent = Field(description="Event that time zero of a trial stands for.")
+    align_to: CutEvent = Field(description="Event that time zero of a trial stands for.")
     align_column: str = Field(description="Column of the trial table that holds it.")
     window_ms: tuple[int, int] = Field(description="Trial window around the event, ms.")
     forward_ms: int = Field(200, description="Time after the window that is predicted, ms.")

@@ -47,7 +47,10 @@ class QualitySettings(Frozen):
         1.0, ge=0, description="Taken off both ends of each stretch of outlying positions again, s."
     )
     lag_s: float = Field(
-        0.1, ge=0, description="Decodability: velocity is read this long after the activity, s."
+        0.1,
+        ge=0,
+        description="Decodability: hand velocity is read this long after the neural activity, to the nearest "
+        "whole number of bins, s.",
     )
     folds: int = Field(5, ge=2, description="Decodability: folds of the cross-validation.")
     ridge_alpha: float = Field(
@@ -59,12 +62,12 @@ class QualitySettings(Frozen):
         0.6, le=1, description="A lower cross-validated R² of velocity is flagged 'low_decodability'."
     )
     max_drift: float = Field(
-        0.4, ge=0, description="A larger change of the population's rate is flagged 'rate_drift'."
+        0.4, ge=0, description="A larger change of the mean rate over units is flagged 'rate_drift'."
     )
     max_cv: float = Field(
         0.4,
         ge=0,
-        description="A larger coefficient of variation of the population's rate over trials is flagged "
+        description="A larger coefficient of variation over trials of the mean rate over units is flagged "
         "'variable_rates'.",
     )
     max_outlier_share: float = Field(
@@ -102,11 +105,11 @@ class RateStability(Frozen):
 
     drift: float | None = Field(
         None,
-        description="Difference between the mean rates of the population in the later and the earlier half "
+        description="Difference between the mean rates over units in the later and the earlier half "
         "of the trials, as a share of the mean of both.",
     )
     cv: float | None = Field(
-        None, description="Coefficient of variation over trials of the population's mean rate."
+        None, description="Coefficient of variation over trials of the mean rate over units."
     )
     unit_drift: float | None = Field(None, description="As drift, without sign: median over units.")
     correlation: float | None = Field(

@@ -17,7 +17,7 @@ from nwb_latents.schemas.columns import ColumnSettings, TrialSource
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.quality import QualitySettings
 
-AlignEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
+CutEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
 OnsetMethod = Literal["auto", "column", "profile", "peak_fraction", "accel_half_peak", "threshold"]
 
 KINEMATIC_FILTER_BINS = 5
@@ -195,7 +195,7 @@ class IngestRecipe(Frozen):
         1.0, gt=0, le=1, description="A bin observed for a smaller share of its width is masked."
     )
     units: UnitSelection = Field(default_factory=UnitSelection, description="Unit selection.")
-    align_to: AlignEvent = Field("move_onset", description="Event that time zero of a trial stands for.")
+    align_to: CutEvent = Field("move_onset", description="Event that time zero of a trial stands for.")
     window_s: tuple[float, float] = Field(
         (-0.26, 0.46), description="Trial window around the event, s; a whole number of bins on either side."
     )

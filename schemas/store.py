@@ -1,7 +1,7 @@
 """The trial store: what `pipeline run ingest` writes for one session and every other stage reads.
 
-A store is a zarr v3 directory. Its group ``trials`` holds the aligned windows, ``continuous`` the whole
-binned session they were cut from: trial ``k`` is bins ``start_bin[k]`` to ``start_bin[k] + n_bins``.
+A store is a zarr v3 directory. Its group ``trials`` holds the windows cut at an event, ``continuous`` the
+whole binned session they were cut from: trial ``k`` is bins ``start_bin[k]`` to ``start_bin[k] + n_bins``.
 ``events`` lists every row of the trial table or reach, with the reason of those that became no trial.
 """
 

@@ -171,7 +171,7 @@ def write_nwb(
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_nwb() -> Callable[..., Path]:
     """Return the function that writes a small NWB file."""
     return write_nwb

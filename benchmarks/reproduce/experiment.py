@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks.reproduce.systems.planar_recordings import Recipe, Recording, simulate_recording
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.parts.principal_frame import Frame, mean_entry, principal_frame
 from nwb_latents.models.registry import build_model

@@ -41,8 +41,8 @@ from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials, write_store
-from nwb_latents.pipeline.training.diffusion_codes import generate_trials, infer_codes
 from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.pipeline.training.trial_codes import generate_trials, infer_codes
 from nwb_latents.schemas.gnocchi import GNOCCHISettings
 from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.simulation import SimulateSettings

@@ -33,7 +33,7 @@ from benchmarks.reproduce.known_rates import (
     train_settings,
 )
 from benchmarks.reproduce.systems.lorenz import LorenzRecipe, simulate_lorenz
-from nwb_latents.models.batching.masks import View, observe, weighted
+from nwb_latents.models.batching.views import View, observe, weighted
 from nwb_latents.models.interface import Model, Output, Term
 from nwb_latents.models.losses.likelihoods import Poisson
 from nwb_latents.models.parts.encoders import GRUEncoder

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.reproduce.ndt_lorenz`` is given the spikes of `benchmarks.reproduce.lfads_sbtt`:
 29 units, 65 conditions of 24 trials, 50 bins of 20 ms, a mean count of 0.1. Smoothing is given the kernel
-that fits the true rates of the validation trials best. One row is causal, as a streaming decoder needs it.
+that fits the true rates of the validation trials best. One row is causal, as decoding bin by bin needs it.
 """
 
 from __future__ import annotations

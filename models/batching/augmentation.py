@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from nwb_latents.models.batching.masks import Change, View
+from nwb_latents.models.batching.views import Change, View
 
 if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch
@@ -28,7 +28,7 @@ def spike_jitter(width: int) -> Change:
     Examples
     --------
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.models.batching.masks import compose, observe
+    >>> from nwb_latents.models.batching.views import compose, observe
     >>> view = compose(observe, spike_jitter(2))(
     ...     pack([TrialTensors("a", torch.ones(1, 9, 4))]), torch.Generator().manual_seed(0), 0)
     >>> view.x.sum(2).flatten().tolist()
@@ -62,7 +62,7 @@ def temporal_shift(deviation: float, most: int) -> Change:
     Examples
     --------
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> from nwb_latents.models.batching.masks import compose, observe
+    >>> from nwb_latents.models.batching.views import compose, observe
     >>> ramp = torch.arange(5.0).reshape(1, 5, 1)
     >>> masker = compose(observe, temporal_shift(9.0, 1))
     >>> masker(pack([TrialTensors("a", ramp)]), torch.Generator().manual_seed(0), 0).x.flatten().tolist()

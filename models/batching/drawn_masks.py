@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nwb_latents.models.batching.augmentation import spike_jitter, temporal_shift
-from nwb_latents.models.batching.masks import (
+from nwb_latents.models.batching.views import (
     Change,
     Masker,
     compose,

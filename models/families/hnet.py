@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, nn
 
-from nwb_latents.models.batching.masks import View, encoder_input, session_means
+from nwb_latents.models.batching.views import View, encoder_input, session_means
 from nwb_latents.models.interface import Model, Output, Term
 from nwb_latents.models.losses.likelihoods import MSE
 from nwb_latents.models.losses.schedules import constant, horizon

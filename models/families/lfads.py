@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from nwb_latents.models.batching.masks import View, encoder_input, weighted
+from nwb_latents.models.batching.views import View, encoder_input, weighted
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.losses.likelihoods import likelihood_of
 from nwb_latents.models.losses.schedules import constant, linear_ramp

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import pad
 
-from nwb_latents.models.batching.masks import View, encoder_input, mask_bins, session_means
+from nwb_latents.models.batching.views import View, encoder_input, mask_bins, session_means
 from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.losses.likelihoods import Poisson

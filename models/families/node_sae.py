@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from nwb_latents.models.batching.masks import View, encoder_input, session_means
+from nwb_latents.models.batching.views import View, encoder_input, session_means
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.losses.likelihoods import likelihood_of
 from nwb_latents.models.losses.schedules import horizon

@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from nwb_latents.models.kernels.switch import is_fast
+
 if TYPE_CHECKING:
     from nwb_latents.models.kernels.controlled_loop import Cell, Feedback, Posterior
-
-SWITCH = "NWB_LATENTS_KERNELS"
-"""Environment variable; ``off`` leaves compiled loops alone even where they have been built."""
 
 FEW_SEQUENCES = 8
 """Sequences up to which the compiled loops, which use one thread, are taken."""
@@ -155,7 +154,7 @@ def kernels_for(n_sequences: int, *tensors: Tensor | None) -> Kernels | None:
     for x in tensors:
         if x is not None and (x.dtype is not torch.float32 or not x.is_cpu or type(x) not in _PLAIN):
             return None
-    return None if os.environ.get(SWITCH) == "off" else _built()
+    return _built() if is_fast() else None
 
 
 def library_file() -> Path:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nwb_latents.models.kernels.switch import is_fast
+
 LARGE = 3 << 20
 """Products of numbers, for each thread, from which the other library pays: it takes longer to be called."""
 
@@ -22,7 +24,7 @@ LARGE = 3 << 20
 def is_faster(n_products: int, *tensors: Tensor) -> bool:
     """Say whether `product` pays in place of torch's own.
 
-    ``torch.backends.mkldnn.flags(enabled=False)`` leaves it alone.
+    ``torch.backends.mkldnn.flags(enabled=False)`` leaves it alone, and so does ``NWB_LATENTS_KERNELS=torch``.
 
     Parameters
     ----------
@@ -39,11 +41,11 @@ def is_faster(n_products: int, *tensors: Tensor) -> bool:
     # First of all: a comparison of sizes would be a condition of whatever is exported or compiled.
     if torch.compiler.is_compiling() or not torch.backends.mkldnn.enabled:
         return False
-    if n_products < LARGE * torch.get_num_threads():
+    if n_products < LARGE * torch.get_num_threads() or not is_fast():
         return False
     if any(x.dtype is not torch.float32 or not x.is_cpu for x in tensors):
         return False
-    return _outruns_mkl()
+    return outruns_mkl()
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -119,7 +121,8 @@ def _packed(weight: Tensor) -> Tensor:
 
 
 @functools.cache
-def _outruns_mkl() -> bool:
+def outruns_mkl() -> bool:
+    """Whether the products of oneDNN are the faster ones on this processor, and this torch has them."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from nwb_latents.models.kernels.controlled_loop import Cell, Feedback, Posterior, run_controlled
+from nwb_latents.models.kernels.switch import is_fast
 from nwb_latents.models.parts.distributions import DiagGaussian, full_precision
 from nwb_latents.models.parts.dynamics import GRUCell
 from nwb_latents.models.parts.recurrent import GRUParameters, gru_step
@@ -168,7 +169,7 @@ class ControlledGenerator(nn.Module):
         noise = noise or Noise()
         h0 = self.start(initial)
         if self.n_inputs and seen is not None:
-            if h0.is_cuda or seen.shape[2] < n_bins:
+            if h0.is_cuda or seen.shape[2] < n_bins or not is_fast():
                 return self._stepwise(h0, n_bins, seen, external, noise=noise, prior=prior)
             return self._at_once(h0, n_bins, seen, external, noise=noise)
         states = self.generator.run(h0, n_bins, external)

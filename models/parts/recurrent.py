@@ -2,7 +2,8 @@
 
 Input products of many bins are one matrix product ahead of the time loop, both directions run as one
 batched product, and the gradient of the recurrent weights is one product after it. Which backend runs is
-a matter of speed only; they agree in value and gradient (``tests/models/parts/test_recurrent.py``).
+a matter of speed only (`models.kernels.switch`); they agree in value and gradient
+(``tests/models/parts/test_recurrent.py``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nwb_latents.models.kernels.compiled import kernels_for
 from nwb_latents.models.kernels.gru_loops import ResetAfterLoop, ResetBeforeLoop
 from nwb_latents.models.kernels.gru_wide import WideLoop
 from nwb_latents.models.kernels.products import is_faster
+from nwb_latents.models.kernels.switch import is_fast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,9 +134,10 @@ def gru_sequence(
         x = torch.cat([x, context[:, None].expand(-1, x.shape[1], -1)], -1)
     if x.is_cuda and reset == "after" and clip is None:
         return _cudnn(x, weights, h0)
-    if reset == "after" and clip is None:
+    fast = is_fast()
+    if fast and reset == "after" and clip is None:
         return _reset_after(x, weights, h0, n_free=n_free)
-    if reset == "before" and not x.is_cuda:
+    if fast and reset == "before" and not x.is_cuda:
         kernels = kernels_for(len(x), x, *weights, h0)
         if kernels is not None and x.shape[1]:
             return _compiled(kernels, x, weights, h0, clip=clip)
@@ -194,7 +197,7 @@ def gru_sequences(
     True
     """
     alike = len({layer.w_hh.shape for layer in layers}) == 1
-    if x.is_cuda or not alike or kernels_for(len(x), x):
+    if x.is_cuda or not alike or not is_fast() or kernels_for(len(x), x):
         pairs = zip(layers, h0, strict=True)
         return [gru_sequence(x, layer, start, reset="before", clip=clip) for layer, start in pairs]
     joined = layers[0]

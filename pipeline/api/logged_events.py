@@ -37,8 +37,8 @@ def reported_to(report: Callable[[Event], object] | None) -> Report:
     if report is None:
         return _Logged()
 
-    def pass_on(event: Event | dict[str, object]) -> None:
-        report(event)  # type: ignore[arg-type]
+    def pass_on(event: Event) -> None:
+        report(event)
 
     return pass_on
 
@@ -48,10 +48,8 @@ class _Logged:
         self._last = time.monotonic()
         self._read = ReadText()
 
-    def __call__(self, event: Event | dict[str, object]) -> None:
-        if isinstance(event, dict):
-            logger.debug("%s", event)
-        elif isinstance(event, ProgressEvent):
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, ProgressEvent):
             self._progress(event)
         elif isinstance(event, ReadEvent):
             self._reading(event)

@@ -51,7 +51,8 @@ def scores(
     -------
     table
         One row for each number, with its interval, unit, definition, and everything about how it was measured
-        (`Measurement`); in order of time.
+        (`Measurement`); in order of time. Without `columns`, a last one, `is_current`, says whether store and
+        run are still those that were measured; it is missing where older versions did not write down which.
 
     Raises
     ------
@@ -67,9 +68,10 @@ def scores(
     ['session', 'name', 'value']
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.measurements import read_measurements  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.catalog import read_catalog  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import are_current, read_measurements  # noqa: PLC0415
 
-    return read_measurements(
+    table = read_measurements(
         path_of(catalog),
         names=names_of(names),
         sessions=names_of(sessions),
@@ -81,6 +83,9 @@ def scores(
         columns=names_of(columns),
         latest=latest,
     )
+    if names_of(columns):
+        return table
+    return table.assign(is_current=are_current(table, read_catalog(path_of(catalog))))
 
 
 def decode(
@@ -145,8 +150,8 @@ def decode(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import number_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.decode import decode as stage  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
     from nwb_latents.schemas.decoding import DecodeSettings  # noqa: PLC0415
 
     made = stage(
@@ -158,7 +163,7 @@ def decode(
         device=device,
         report=reported_to(report),
     )
-    return number_table(made)
+    return measurements_as_table(made)
 
 
 def evaluate(
@@ -229,8 +234,8 @@ def evaluate(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import number_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.evaluate import evaluate as stage  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
     from nwb_latents.schemas.evaluation import EvaluateSettings  # noqa: PLC0415
 
     made = stage(
@@ -244,7 +249,7 @@ def evaluate(
         device=device,
         report=reported_to(report),
     )
-    return number_table(made)
+    return measurements_as_table(made)
 
 
 def forecast(
@@ -308,8 +313,8 @@ def forecast(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import number_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.forecast import forecast as stage  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
     from nwb_latents.schemas.forecasting import ForecastSettings  # noqa: PLC0415
 
     made = stage(
@@ -321,7 +326,7 @@ def forecast(
         device=device,
         report=reported_to(report),
     )
-    return number_table(made)
+    return measurements_as_table(made)
 
 
 def leaderboard(
@@ -375,7 +380,7 @@ def leaderboard(
     nwb_latents.pipeline.errors.DataError: Nothing was evaluated yet. Run `pipeline run evaluate` first.
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of  # noqa: PLC0415
-    from nwb_latents.pipeline.api.tables import board_table  # noqa: PLC0415
+    from nwb_latents.pipeline.api.leaderboard_table import board_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.leaderboard import leaderboard as stage  # noqa: PLC0415
 
     made = stage(

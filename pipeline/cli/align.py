@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -29,13 +30,17 @@ if TYPE_CHECKING:
 
 
 def align(
-    run: Annotated[str, typer.Option("--run", help="Trained run to align.", metavar="RUN")],
+    run: Annotated[
+        str,
+        typer.Option("--run", help="Trained run to align.", metavar="RUN", autocompletion=completion.runs),
+    ],
     session: Annotated[
         list[str],
         typer.Option(
             "--session",
             help="New session, id or shell pattern, repeatable; sessions of the run are left out.",
             metavar="GLOB",
+            autocompletion=completion.sessions,
         ),
     ],
     trials: Annotated[

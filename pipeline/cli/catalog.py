@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.catalog_diff import diff
 from nwb_latents.pipeline.cli.catalog_scores import scores
 from nwb_latents.pipeline.cli.console import Output
@@ -49,7 +50,9 @@ def list_sessions(catalog: CatalogOption = CATALOG, json_lines: JsonOption = Fal
 
 @app.command("show")
 def show(
-    name: Annotated[str, typer.Argument(help="Session id or run name.")],
+    name: Annotated[
+        str, typer.Argument(help="Session id or run name.", autocompletion=completion.sessions_and_runs)
+    ],
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
 ) -> None:
@@ -140,7 +143,10 @@ def failures(
     recipe_id: Annotated[
         str | None,
         typer.Option(
-            "--recipe-id", help="Recipe of the stores, or its beginning; default: all.", metavar="ID"
+            "--recipe-id",
+            help="Recipe of the stores, or its beginning; default: all.",
+            metavar="ID",
+            autocompletion=completion.recipes,
         ),
     ] = None,
     catalog: CatalogOption = CATALOG,

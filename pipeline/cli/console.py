@@ -6,12 +6,10 @@ goes to standard error.
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,18 +62,8 @@ class Output:
             self._table.close()
             self._table = None
 
-    def __call__(self, event: Event | dict[str, object]) -> None:
+    def __call__(self, event: Event) -> None:
         """Show one event."""
-        if isinstance(event, dict):
-            # Some stages still say theirs so.
-            text = json.dumps(_finite(event), default=str)
-            if event["event"] in {"score", "evaluation"}:
-                if self.json_lines:
-                    sys.stdout.write(text + "\n")
-                return
-            from nwb_latents.schemas.events import parse_event
-
-            event = parse_event(text)
         if event.is_printed:
             self.record(event)
         if not self.quiet:
@@ -214,14 +202,3 @@ def _stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
-
-
-def _finite(value: Any) -> Any:
-    """Replace NaN and infinities, which JSON does not know, by null."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -52,6 +53,7 @@ def decode(
         str | None,
         typer.Option(
             "--decoder",
+            autocompletion=completion.registered("DECODERS"),
             help="Comma-separated: ridge, wiener, or another that is installed; default: ridge.",
             metavar="LIST",
         ),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -24,7 +25,9 @@ from nwb_latents.pipeline.cli.options import (
 
 
 def embed(
-    run: Annotated[str, typer.Option("--run", help="The run.", metavar="RUN")],
+    run: Annotated[
+        str, typer.Option("--run", help="The run.", metavar="RUN", autocompletion=completion.runs)
+    ],
     session: SessionOption = None,
     to: Annotated[
         str | None,

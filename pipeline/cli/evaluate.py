@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -25,6 +26,7 @@ from nwb_latents.pipeline.cli.options import (
     device_of,
     given,
 )
+from nwb_latents.pipeline.cli.settings_help import two_columns
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -32,11 +34,20 @@ if TYPE_CHECKING:
 
 MetricOption = Annotated[
     list[str] | None,
-    typer.Option("--metric", help="Metric, repeatable; default: all.", metavar="NAME"),
+    typer.Option(
+        "--metric",
+        help="Metric, repeatable; default: all.",
+        metavar="NAME",
+        autocompletion=completion.registered("METRICS"),
+    ),
 ]
 BaselineOption = Annotated[
     list[str] | None,
-    typer.Option("--baseline", help="Baseline, repeatable; default: all.", metavar="NAME"),
+    typer.Option(
+        "--baseline",
+        help="Baseline, repeatable; default: all.",
+        metavar="NAME",
+    ),
 ]
 PhaseOption = Annotated[
     str | None, typer.Option("--phase", help="Trials scored: test or val; default: test.", metavar="test|val")
@@ -156,7 +167,6 @@ def leaderboard(
 
 def metrics_text() -> str:
     """Return what can be measured and held against, as text: name, and what it is."""
-    from nwb_latents.pipeline.cli.options import two_columns
     from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
     from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
 

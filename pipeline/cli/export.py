@@ -23,8 +23,8 @@ from nwb_latents.pipeline.cli.options import (
     SessionOption,
     SetOption,
     VerboseOption,
-    settings_command,
 )
+from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.errors import MachineError, PartialFailure, UsageError
 from nwb_latents.schemas.registry import EXPORTERS, BrokenPartError
 

@@ -19,8 +19,8 @@ from nwb_latents.pipeline.cli.options import (
     SetOption,
     VerboseOption,
     given,
-    settings_command,
 )
+from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.errors import PartialFailure
 
 if TYPE_CHECKING:

@@ -12,32 +12,52 @@ import signal
 import sys
 import traceback
 import warnings
-from typing import TextIO
+from typing import Annotated, TextIO
 
 import typer
 from typer.exceptions import TyperException
 
+from nwb_latents import __version__
 from nwb_latents.pipeline.cli import catalog, export, imports, run
 from nwb_latents.pipeline.cli.dandisets import dandisets
 from nwb_latents.pipeline.cli.doctor import doctor
 from nwb_latents.pipeline.cli.evaluate import leaderboard
 from nwb_latents.pipeline.cli.inspect_recordings import inspect
 from nwb_latents.pipeline.cli.models import models
-from nwb_latents.pipeline.cli.options import settings_command
+from nwb_latents.pipeline.cli.options import as_typed
 from nwb_latents.pipeline.cli.schema import schema
+from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.simulate import simulate
-from nwb_latents.pipeline.errors import CatalogWarning, PipelineError
+from nwb_latents.pipeline.errors import CatalogWarning, PipelineError, SettingsError
 from nwb_latents.schemas.registry import PartError
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"nwb-latents {__version__}\n")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="pipeline",
     help="From NWB recordings of motor cortex to latent dynamics and decoded hand velocity.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+
+@app.callback()
+def pipeline(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """From NWB recordings of motor cortex to latent dynamics and decoded hand velocity."""
+
+
 app.add_typer(run.app, name="run")
 app.command()(leaderboard)
 app.add_typer(catalog.app, name="catalog")
@@ -62,12 +82,13 @@ def main() -> None:
 
 def _run() -> int:
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="pipeline")
     except (PipelineError, PartError) as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             traceback.print_exc()
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
-        sys.stderr.write(f"error: {error}{notes}\n")
+        text = as_typed(error) if isinstance(error, SettingsError) else str(error)
+        sys.stderr.write(f"error: {text}{notes}\n")
         return error.exit_code
     except TyperException as error:
         sys.stderr.write(_usage_text(error))

@@ -6,19 +6,24 @@ from typing import Annotated
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import JsonOption
+from nwb_latents.pipeline.cli.settings_help import settings_text
 from nwb_latents.pipeline.errors import UsageError
 
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Name of a model, for all its settings; without one, all are listed.")
+        str | None,
+        typer.Argument(
+            help="Name of a model, for all its settings; without one, all are listed.",
+            autocompletion=completion.registered("MODELS"),
+        ),
     ] = None,
     json_lines: JsonOption = False,
 ) -> None:
     """List the models: what each is, where it was published, its main settings."""
-    from nwb_latents.pipeline.cli.options import settings_text
     from nwb_latents.schemas.events import ModelEvent
     from nwb_latents.schemas.models import known_models, model_settings
     from nwb_latents.schemas.registry import UnknownPartError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
 RunOption = Annotated[
     str | None,
-    typer.Option("--run", help="Run trained with co_smoothing; required unless --check.", metavar="RUN"),
+    typer.Option(
+        "--run",
+        help="Run trained with co_smoothing; required unless --check.",
+        metavar="RUN",
+        autocompletion=completion.runs,
+    ),
 ]
 PhaseOption = Annotated[
     str | None,
@@ -101,6 +107,7 @@ def nlb_submission(
         from nwb_latents.pipeline.stages.nlb_submission import submit
         from nwb_latents.pipeline.stores.nlb_settings import nlb_export_defaults
         from nwb_latents.pipeline.stores.settings import settings_from
+        from nwb_latents.schemas.events import SubmissionEvent
         from nwb_latents.schemas.export import NlbExport
 
         chosen = settings_from(
@@ -114,19 +121,25 @@ def nlb_submission(
             catalog, chosen, run=run, sessions=tuple(session or ("*",)), out=out,
             device=device_of(device), force=force, report=say,
         )  # fmt: skip
-        say({
-            "event": "submission", "run": run, "status": done.status, "path": str(done.path),
-            "targets": str(done.targets), "sessions": list(done.sessions),
-        })  # fmt: skip
+        say(
+            SubmissionEvent(
+                run=run,
+                status=done.status,
+                path=str(done.path),
+                targets=str(done.targets),
+                sessions=done.sessions,
+            )
+        )
         say.result(f"Submission: {done.path} ({done.status})\nTargets: {done.targets}")
 
 
 def _check(say: Output, catalog: Path, path: Path, targets: list[Path], phase: str | None) -> None:
     from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
+    from nwb_latents.schemas.events import ProblemEvent
 
     problems = check_submission(path, targets, phase=_phase_of(phase))
     for problem in problems:
-        say({"event": "problem", "kind": problem.kind, "where": problem.where, "text": problem.text})
+        say(ProblemEvent(kind=problem.kind, where=problem.where, text=problem.text))
         say.result(str(problem))
     if problems:
         raise DataError(

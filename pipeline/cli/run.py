@@ -25,9 +25,9 @@ from nwb_latents.pipeline.cli.options import (
     JsonOption,
     QuietOption,
     VerboseOption,
-    settings_command,
 )
 from nwb_latents.pipeline.cli.recut import recut, takes
+from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.stream import stream
 from nwb_latents.pipeline.cli.sweep import sweep
 from nwb_latents.pipeline.cli.train import ModelOption, train

@@ -8,12 +8,16 @@ from typing import Annotated
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.errors import UsageError
 
 
 def schema(
     name: Annotated[
-        str | None, typer.Argument(help="Name of the schema; without one, the names are listed.")
+        str | None,
+        typer.Argument(
+            help="Name of the schema; without one, the names are listed.", autocompletion=completion.schemas
+        ),
     ] = None,
 ) -> None:
     """Print a JSON schema."""

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -24,10 +25,19 @@ from nwb_latents.pipeline.cli.options import (
 from nwb_latents.pipeline.errors import DataError
 
 RunArgument = Annotated[
-    str, typer.Argument(help="Run whose model can take one bin at a time.", metavar="RUN")
+    str,
+    typer.Argument(
+        help="Run whose model can take one bin at a time.", metavar="RUN", autocompletion=completion.runs
+    ),
 ]
 OneSessionOption = Annotated[
-    str, typer.Option("--session", help="Session the run was trained on.", metavar="SESSION")
+    str,
+    typer.Option(
+        "--session",
+        help="Session the run was trained on.",
+        metavar="SESSION",
+        autocompletion=completion.sessions,
+    ),
 ]
 TrialOption = Annotated[
     list[int] | None,
@@ -63,7 +73,13 @@ VelocityOption = Annotated[
     ),
 ]
 OneDecoderOption = Annotated[
-    str | None, typer.Option("--decoder", help="Decoder of the velocity; default: ridge.", metavar="NAME")
+    str | None,
+    typer.Option(
+        "--decoder",
+        help="Decoder of the velocity; default: ridge.",
+        metavar="NAME",
+        autocompletion=completion.registered("DECODERS"),
+    ),
 ]
 OneLagOption = Annotated[
     float | None,
@@ -96,7 +112,7 @@ def stream(
     from nwb_latents.pipeline.stages.stream import stream as stage
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.events import BinEvent, Event
-    from nwb_latents.schemas.streaming import StreamSettings
+    from nwb_latents.schemas.online_decoding import StreamSettings
 
     options = given(
         {
@@ -110,7 +126,7 @@ def stream(
     chosen = settings_from(StreamSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out, _lines(source) as lines:
 
-        def tell(event: Event | dict[str, object]) -> None:
+        def tell(event: Event) -> None:
             if isinstance(event, BinEvent) and not json_lines:
                 sys.stdout.write(event.line() + "\n")
                 sys.stdout.flush()

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -27,6 +28,7 @@ def sweep(
         str | None,
         typer.Option(
             "--model",
+            autocompletion=completion.registered("MODELS"),
             help="Model; default: lfads. Others need a space of their own (--set space.…).",
             metavar="NAME",
         ),

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
@@ -23,7 +24,12 @@ from nwb_latents.pipeline.cli.options import (
 
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="Model; `pipeline models` lists them; default: mdssm.", metavar="NAME"),
+    typer.Option(
+        "--model",
+        help="Model; `pipeline models` lists them; default: mdssm.",
+        metavar="NAME",
+        autocompletion=completion.registered("MODELS"),
+    ),
 ]
 
 
@@ -50,7 +56,8 @@ def train(
         typer.Option("--precision", help="32-true, bf16-mixed, 16-mixed or 64-true; default: 32-true."),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", help="Go on with this run.", metavar="RUN")
+        str | None,
+        typer.Option("--resume", help="Go on with this run.", metavar="RUN", autocompletion=completion.runs),
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,

@@ -105,6 +105,14 @@ def _connect(
         start = _local if kind.name == "local" else _batch
         cluster = start(kind, settings, memory_bytes, report)
         return connect(cluster), cluster
+    except RuntimeError as error:
+        if kind.name != "local":
+            raise
+        raise MachineError(
+            f"--cluster {kind.word}: the processes do not start ({error}) Each of them imports the script "
+            'that was started: its work belongs under `if __name__ == "__main__":`. Otherwise look at memory '
+            "and limits of this machine, or use --cluster serial."
+        ) from error
     except (OSError, TimeoutError) as error:
         if cluster is not None:
             cluster.close()

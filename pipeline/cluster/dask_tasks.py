@@ -80,9 +80,9 @@ class Call(Generic[Shared, Task, Result]):
                 if time.monotonic() - last[0] < EVENT_SECONDS:
                     return
                 last[0] = time.monotonic()
-            worker.log_event(self.topic, {"event": event.line()})
+            worker.log_event(self.topic, {"line": event.line()})
 
-        return Answer(self.work.do(self.work.shared, task, report), host, pid, worker.address)  # type: ignore[arg-type]
+        return Answer(self.work.do(self.work.shared, task, report), host, pid, worker.address)
 
 
 @dataclass
@@ -188,8 +188,8 @@ class DaskTasks(Generic[Shared, Task, Result]):
         self._inbox.put((None, event[1]))
 
     def _event(self, said: dict[str, Any]) -> Iterator[Attempted[Task, Result]]:
-        if "event" in said:
-            self._report(parse_event(said["event"]))
+        if "line" in said:
+            self._report(parse_event(said["line"]))
             return
         index = int(said["index"])
         if index not in self._futures:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar, Union
+from typing import Generic, TypeVar
 
 from nwb_latents.schemas.events import Event
 
-Report = Callable[[Union[Event, dict[str, object]]], None]  # noqa: UP007
-"""Receives one event. Dictionaries are accepted until the last stage says its events by class."""
+Report = Callable[[Event], None]
+"""Receives one event."""
 
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")

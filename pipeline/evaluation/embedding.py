@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.schemas.task import LAG_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -174,7 +175,7 @@ def interpolate(
     embeddings: ArrayLike,
     decoder: FittedDecoder | None = None,
     start_bin: int = 0,
-    lag_ms: float = 100.0,
+    lag_ms: float = LAG_MS,
 ) -> xr.Dataset:
     """Let the dynamics of other embeddings run from a session's own mean states.
 

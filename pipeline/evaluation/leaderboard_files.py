@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.evaluation.leaderboard import current_evaluations, in_dandisets
+from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations
+from nwb_latents.pipeline.evaluation.leaderboard import in_dandisets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Fou
 from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varying_units
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
-from nwb_latents.pipeline.evaluation.truth_bins import Course
+from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
 from nwb_latents.schemas.forecasting import ForecastSettings
 
 if TYPE_CHECKING:
@@ -197,8 +197,8 @@ class ScoredSession:
         """
         if self.truth is None:
             return None
-        course = Course.of(self.truth, self.truth.latents)
-        states = course.means(
+        known = TrueSignal.of(self.truth, self.truth.latents)
+        states = known.means(
             self.session.start_s, bin_size_s=self.session.bin_size_s, n_bins=self.session.n_bins
         )
         return states[self.answers.train_rows], states[self.answers.eval_rows]

@@ -21,7 +21,7 @@ _ROUNDING_S = 1e-6
 
 
 @dataclass(frozen=True)
-class Course:
+class TrueSignal:
     """Values over a session, such as true rates or states, and their integral from its start.
 
     Attributes
@@ -45,7 +45,7 @@ class Course:
     is_constant: bool
 
     @classmethod
-    def of(cls, truth: Truth, values: ArrayLike) -> Course:
+    def of(cls, truth: Truth, values: ArrayLike) -> TrueSignal:
         """Take values known at ``truth.latent_time_s``. Shape ``(n_times, k)``."""
         time, known = truth.latent_time_s, np.asarray(values, dtype=np.float64)
         is_constant = truth.system is not None

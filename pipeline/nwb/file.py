@@ -16,7 +16,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, decoded, open_hdf5, size_of_stream
-from nwb_latents.pipeline.nwb.identity import label, session_id, split_subject, subject_of_name
+from nwb_latents.pipeline.nwb.session_ids import label, session_id, split_subject, subject_of_name
 from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
 from nwb_latents.schemas.columns import ColumnSettings
 from nwb_latents.schemas.store import ReadChoice

@@ -1,4 +1,4 @@
-"""Pure functions on arrays: bin, smooth, resample, find onsets, select, align, split.
+"""Pure functions on arrays: bin, smooth, resample, find onsets, select, cut, split.
 
 Seconds, centimetres and hertz outside; integer nanoseconds wherever times are compared.
 """

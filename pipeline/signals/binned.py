@@ -93,7 +93,7 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
     Returns
     -------
     session
-        Alignment, trial selection and splits have no part in it.
+        The event trials are cut at, trial selection and splits have no part in it.
 
     Raises
     ------

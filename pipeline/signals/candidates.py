@@ -35,7 +35,7 @@ _PLAIN = (
 class Candidates:
     """What may become a trial: rows of the trial table, or reaches found from the speed.
 
-    Nothing here depends on the alignment or the selection, so that both can be changed later.
+    Nothing here depends on the selection or on the event trials are cut at: both can be changed later.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ def selection_reasons(candidates: Candidates, recipe: IngestRecipe) -> NDArray[n
     candidates
         Events and what the file says of each trial.
     recipe
-        Alignment, trial selection, reaction times.
+        Event trials are cut at, trial selection, reaction times.
 
     Returns
     -------

@@ -119,7 +119,7 @@ def rate_stability(
         return RateStability()
     middle = len(rates) // 2
     early, late = rates[:middle].mean(axis=0), rates[middle:].mean(axis=0)
-    population = rates.mean(axis=1)
+    over_units = rates.mean(axis=1)
     mean = (early.mean() + late.mean()) / 2
     if mean == 0:
         return RateStability()
@@ -128,7 +128,7 @@ def rate_stability(
     varied = len(early) > 1 and early.std() > 0 and late.std() > 0
     return RateStability(
         drift=_rounded((late.mean() - early.mean()) / mean),
-        cv=_rounded(population.std() / population.mean()),
+        cv=_rounded(over_units.std() / over_units.mean()),
         unit_drift=_rounded(float(np.median(change))),
         correlation=_rounded(float(np.corrcoef(early, late)[0, 1])) if varied else None,
     )

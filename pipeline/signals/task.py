@@ -55,7 +55,8 @@ def whole_bins(milliseconds: float, *, bin_size_s: float, name: str) -> int:
     if not math.isfinite(milliseconds):
         raise SettingsError(
             f"{name} {milliseconds} is no time; give a whole number of {bin_ms:g} ms bins, such as "
-            f"{5 * bin_ms:g}"
+            f"{5 * bin_ms:g}",
+            setting=name,
         )
     bin_ns = round(bin_size_s * 1e9)
     bins, rest = divmod(round(milliseconds * 1e6), bin_ns)
@@ -63,7 +64,8 @@ def whole_bins(milliseconds: float, *, bin_size_s: float, name: str) -> int:
         below, above = (number * bin_ns / 1e6 for number in (bins, bins + 1))
         raise SettingsError(
             f"{name} {milliseconds:g} is not a whole number of {bin_ms:g} ms bins; the nearest that are: "
-            f"{below:g} and {above:g}"
+            f"{below:g} and {above:g}",
+            setting=name,
         )
     return bins
 

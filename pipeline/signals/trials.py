@@ -1,4 +1,4 @@
-"""From a binned session to trials: select → align → split, or chop.
+"""From a binned session to trials: select → cut → split, or chop.
 
 Smoothing happened on the continuous session, so that the edges of trials are not halved. A trial is a slice
 of the continuous bins: time zero is the left edge of the bin that holds the event.
@@ -64,14 +64,14 @@ class _Cut:
 
 
 def make_trials(recording: Recording, recipe: IngestRecipe) -> Trials:
-    """Bin, smooth, filter and align one session.
+    """Bin, smooth and filter one session, and cut it into trials.
 
     Parameters
     ----------
     recording
         The continuous session.
     recipe
-        Bins, smoothing, thresholds, alignment, splits.
+        Bins, smoothing, thresholds, event, splits.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
     session
         The binned session.
     recipe
-        Alignment, window, trial selection, splits, chopping. Its bins have to be those of the session.
+        Event, window, trial selection, splits, chopping. Its bins have to be those of the session.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
     DataError
         If no trial is left; the message counts the reasons.
     """
-    cut = _chopped(session, recipe) if recipe.chop.enabled else _aligned(session, recipe)
+    cut = _chopped(session, recipe) if recipe.chop.enabled else _cut_at_events(session, recipe)
     bins = cut.start[:, None] + np.arange(recipe.n_bins)
     shared: Arrays = {"unit": session.unit, "axis": session.axis}
     by_time: Arrays = {
@@ -115,7 +115,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
         "position": session.position,
         "velocity": session.velocity,
     }
-    aligned: Arrays = {
+    trials: Arrays = {
         **{name: values[bins] for name, values in by_time.items()},
         "time": (recipe.window_bins[0] + np.arange(recipe.n_bins)) * recipe.bin_ns / 1e9,
         "start_bin": cut.start,
@@ -135,16 +135,16 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
     reasons = Counter(str(r) for r in cut.reason if r) if not recipe.chop.enabled else {}
     dropped = DropCounts(units=session.dropped_units, trials=dict(reasons))
     return Trials(
-        aligned,
+        trials,
         continuous,
         to_arrays(session.candidates, cut.reason),
         dropped,
-        measure_quality(session, aligned, dropped, recipe=recipe),
+        measure_quality(session, trials, dropped, recipe=recipe),
         session.notes,
     )
 
 
-def _aligned(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
+def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
     candidates, grid = session.candidates, session.grid
     reason = selection_reasons(candidates, recipe)
     event = candidates.events[recipe.align_to]

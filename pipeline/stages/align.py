@@ -209,9 +209,20 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, repo
 def _condition_means(
     catalog_path: Path, catalog: Catalog, config: RunConfig, trained: TrainedRun, report: Report
 ) -> dict[str, Tensor]:
-    """Return what the parent reads in under each condition; nothing if a store of it is gone or changed."""
+    """Return what the parent reads in under each condition.
+
+    Nothing if its model has no such start, or a store of it is gone or changed; that is said.
+    """
+    from nwb_latents.models.interface import StartsFromConditions  # noqa: PLC0415
     from nwb_latents.pipeline.training.read_in_start import condition_means  # noqa: PLC0415
 
+    def at_random(reason: str) -> dict[str, Tensor]:
+        text = f"The read-in starts at random: {reason}."
+        report(NoteEvent(text=text, stage="align", status="random start", reason=reason))
+        return {}
+
+    if not isinstance(trained.model, StartsFromConditions):
+        return at_random(f"the model {config.settings.model.name} has no start from known conditions")
     stores = {e.session: e for e in catalog.sessions.values() if e.recipe_id == config.recipe_id}
     same = {
         session: stores[session].store
@@ -219,10 +230,7 @@ def _condition_means(
         if session in stores and stores[session].store_key == source.store_key
     }
     if len(same) < len(config.sessions):
-        reason = f"not all stores run {config.run} was trained on are here as they were"
-        text = f"The read-in starts at random: {reason}."
-        report(NoteEvent(text=text, stage="align", status="random start", reason=reason))
-        return {}
+        return at_random(f"not all stores run {config.run} was trained on are here as they were")
     datasets = {
         session: read_trials(store_path(catalog_path, store)).load() for session, store in same.items()
     }

@@ -23,7 +23,7 @@ from nwb_latents.pipeline.stages.trained_runs import (
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
-from nwb_latents.schemas.events import LagEvent, SourceEvent
+from nwb_latents.schemas.events import LagEvent, RunEvent, SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -237,7 +237,7 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
             made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
             at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
         except FAILURES as error:
-            event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
+            event = RunEvent(run=run.run, session=entry.session, status="failed")
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
             continue
         of_runs[run.run] = [
@@ -302,7 +302,7 @@ def _transfer(work: Work, run: RunEntry) -> None:
     """Carry decoders between the sessions of a run; what fails is a failure of that run."""
     if run.run not in work.trained:
         return
-    event: dict[str, object] = {"event": "run", "run": run.run, "model": run.model}
+    event = RunEvent(run=run.run, model=run.model, status="failed")
     try:
         found = transfer_run(
             work.catalog_path,

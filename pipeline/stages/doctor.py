@@ -45,12 +45,6 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
     """
     import torch  # noqa: PLC0415
 
-    from nwb_latents.models.kernels.compiled import SWITCH, library_file  # noqa: PLC0415
-
-    library = library_file()
-    kernels = str(library) if library.is_file() else "not built (pipeline doctor --build-kernels)"
-    if os.environ.get(SWITCH) == "off":
-        kernels = f"switched off by {SWITCH}"
     gpu = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) or "none"
     free = shutil.disk_usage(folder or Path.cwd()).free
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
@@ -60,7 +54,7 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
         "memory": f"{memory / 1e9:.1f} GB" if memory else "unknown",
         "gpu": gpu,
         "free disk": f"{free / 1e9:.1f} GB",
-        "kernels": kernels,
+        **_kernels(),
     }
     for name in PACKAGES:
         try:
@@ -68,6 +62,28 @@ def examine(folder: Path | None = None) -> list[dict[str, str]]:
         except PackageNotFoundError:
             findings[name] = "not installed"
     return [{"name": name, "found": found} for name, found in findings.items()]
+
+
+def _kernels() -> dict[str, str]:
+    """Say which kernels run on this machine, and what decides it."""
+    from nwb_latents.models.kernels.compiled import library_file  # noqa: PLC0415
+    from nwb_latents.models.kernels.products import outruns_mkl  # noqa: PLC0415
+    from nwb_latents.models.kernels.switch import SWITCH, KernelSwitchError, is_fast  # noqa: PLC0415
+
+    try:
+        fast = is_fast()
+    except KernelSwitchError as error:
+        return {"kernels": f"none can run: {error}"}
+    if not fast:
+        return {"kernels": f"none: plain torch everywhere ({SWITCH}=torch)"}
+    library = library_file()
+    return {
+        "kernels": f"time loops with their gradient ({SWITCH}=auto)",
+        "large products": "oneDNN" if outruns_mkl() else "as torch makes them",
+        "compiled loops": str(library)
+        if library.is_file()
+        else "not built (pipeline doctor --build-kernels)",
+    }
 
 
 def build_kernels() -> Path:

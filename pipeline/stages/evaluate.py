@@ -28,7 +28,7 @@ from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import add_measurements, measurement_records, read_measurements
-from nwb_latents.schemas.events import MeasurementEvent
+from nwb_latents.schemas.events import MeasurementEvent, MetricEvent, NoteEvent, RunEvent, SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,8 @@ def evaluate(
         force=force,
     )
     for name, reason in broken.items():
-        work.failures.add(DataError(reason), event={"event": "metric", "metric": name}, name=f"metric {name}")
+        event = MetricEvent(metric=name, status="failed")
+        work.failures.add(DataError(reason), event=event, name=f"metric {name}")
     _say_what_is_missing(work)
     work.known = _known(work)
     work.configs = {run.run: _config(catalog_path.parent / run.path) for run in chosen}
@@ -200,8 +201,11 @@ def _measure(
     work: _Work, source: Source, entry: SessionEntry, session: ScoredSession, wanted: Sequence[Wanted]
 ) -> list[Measurement]:
     """Measure what is wanted of a source; what fails is a failure of the source or of the metric alone."""
-    kind = "source" if source.is_baseline else "run"
-    event: dict[str, object] = {"event": kind, kind: source.name, "session": entry.session}
+    event: SourceEvent | RunEvent = (
+        SourceEvent(source=source.name, session=entry.session, status="failed")
+        if source.is_baseline
+        else RunEvent(run=source.name, session=entry.session, status="failed")
+    )
     where = f"{source.name} on {entry.session}"
     records: list[Measurement] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -219,14 +223,15 @@ def _measure(
             except MachineError:
                 raise
             except Exception as error:
-                told = {**event, "event": "metric", "metric": metric.name, "source": source.name}
-                told.pop("run", None)
+                told = MetricEvent(
+                    metric=metric.name, source=source.name, session=entry.session, status="failed"
+                )
                 work.failures.add(error, event=told, name=f"{metric.name} of {where}")
                 continue
             records.append(as_measurement(measured, source, entry, session))
     for warning in caught:
         text = f"{where}: {warning.message}"
-        work.report({"event": "note", "session": entry.session, "text": text})
+        work.report(NoteEvent(text=text, session=entry.session))
     return records
 
 
@@ -305,7 +310,7 @@ def _say_what_is_missing(work: _Work) -> None:
     for baseline in work.baselines:
         if baseline.is_truth and baseline.name in named and not work.truth:
             reason = "the true rates are not known; name the folder of the simulated sessions with --truth"
-            work.report({"event": "source", "source": baseline.name, "status": "skipped", "reason": reason})
+            work.report(SourceEvent(source=baseline.name, status="skipped", reason=reason))
     n_bins = min(entry.n_bins for entry in work.sessions)
     needed = work.settings.forecast.end
     if needed > n_bins and any("forecast" in metric.parts for metric in work.metrics):
@@ -313,7 +318,7 @@ def _say_what_is_missing(work: _Work) -> None:
             f"{needed} bins seen and forecast are more than the {n_bins} of a trial; lower "
             "forecast.seen_bins or forecast.bins"
         )
-        work.report({"event": "source", "source": "forecast", "status": "skipped", "reason": reason})
+        work.report(SourceEvent(source="forecast", status="skipped", reason=reason))
 
 
 def _config(run_dir: Path) -> RunConfig | None:

@@ -22,6 +22,7 @@ from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.schemas.events import NoteEvent, SessionEvent
 from nwb_latents.schemas.registry import BrokenPartError, UnknownPartError
 
 if TYPE_CHECKING:
@@ -121,10 +122,8 @@ def export(
     exit_codes: set[int] = set()
     for entry in entries:
         begin = time.perf_counter()
-        event: dict[str, object] = {
-            "event": "session", "session": entry.session, "format": name,
-            "n_trials": entry.n_trials, "n_units": entry.n_units,
-        }  # fmt: skip
+        about = {"session": entry.session, "format": name, "n_trials": entry.n_trials}
+        about |= {"n_units": entry.n_units}
         try:
             made, notes = _export_session(
                 catalog_path, entry, exporter, settings=chosen, folder=folder, force=force
@@ -135,14 +134,14 @@ def export(
             reason = str(error) if is_known else f"{entry.store}: {type(error).__name__}: {error}"
             failures.append((entry.session, reason))
             exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
-            report({**event, "status": "failed", "reason": reason})
+            report(SessionEvent(**about, status="failed", reason=reason))
             continue
         for text in notes:
-            report({"event": "note", "session": entry.session, "text": text})
+            report(NoteEvent(text=text, session=entry.session))
         done.append(made)
         reason = "up to date" if made.status == "skipped" else ""
         seconds = round(time.perf_counter() - begin, 3)
-        report({**event, "status": made.status, "path": str(made.path), "seconds": seconds, "reason": reason})
+        report(SessionEvent(**about, status=made.status, path=str(made.path), seconds=seconds, reason=reason))
     if failures:
         raise _failure(failures, done, exit_codes)
     return done

@@ -12,7 +12,7 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork, keep_measurements
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, file_name, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.schemas.events import NoteEvent
+from nwb_latents.schemas.events import NoteEvent, RunEvent
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.measurement import Measurement
 
@@ -152,7 +152,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
         except MachineError:
             raise
         except FAILURES as error:
-            event: dict[str, object] = {"event": "run", "run": run.run, "session": entry.session}
+            event = RunEvent(run=run.run, session=entry.session, status="failed")
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
     found = [*beside, *(each for _, mine in of_runs for each in mine)]
     work.results += keep_measurements(work.catalog_path, found, runs=work.runs, report=work.report)

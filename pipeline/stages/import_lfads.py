@@ -178,7 +178,7 @@ def _import_file(
 
 def _names(path: Path, data: LfadsDataset) -> tuple[str, str]:
     """Return session and subject: as stated, else from the name of the file."""
-    from nwb_latents.pipeline.nwb.identity import session_id, subject_of_name  # noqa: PLC0415
+    from nwb_latents.pipeline.nwb.session_ids import session_id, subject_of_name  # noqa: PLC0415
 
     session = session_id(f"{data.session or path.stem}.nwb", subject=data.subject, session=None)
     return session, subject_of_name(session) or "unknown"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.cluster.estimate import Estimate, estimate_session
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.identity import label, session_id
+from nwb_latents.pipeline.nwb.session_ids import label, session_id
 from nwb_latents.schemas.events import PlannedEvent
 
 if TYPE_CHECKING:

@@ -63,7 +63,8 @@ def leaderboard(
     MachineError
         If the file cannot be written.
     """
-    from nwb_latents.pipeline.evaluation.leaderboard import NEEDED, STAGE, boards  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.current_evaluations import NEEDED, STAGE  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.leaderboard import boards  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.leaderboard_files import as_csv, as_html, as_markdown  # noqa: PLC0415
 
     kind = "" if output is None else output.suffix.lstrip(".")
@@ -115,7 +116,8 @@ def compare(
     DataError
         If there are none, or nothing has `ranked_by`.
     """
-    from nwb_latents.pipeline.evaluation.leaderboard import boards, measurement_table  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.current_evaluations import measurement_table  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.leaderboard import boards  # noqa: PLC0415
 
     return boards(measurement_table(measurements), dandisets=_dandisets(catalog), ranked_by=ranked_by)
 

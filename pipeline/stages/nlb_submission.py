@@ -17,6 +17,7 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, file_name
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.events import NoteEvent, SessionEvent
 from nwb_latents.schemas.export import EXPORT_VERSION
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
         refuse_shown_units(run, session, heldout)
         arrays = nlb_arrays(session, settings)
         for text in differences(arrays, settings, bin_size_s=session.bin_size_s):
-            work.report({"event": "note", "session": entry.session, "text": text})
+            work.report(NoteEvent(text=text, session=entry.session))
         name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=settings.key)
         yield name, arrays, _origin(session.attributes)
 
@@ -202,7 +203,7 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
 
     reason = why_no_forward(run) if work.settings.forward_ms else ""
     if reason:
-        work.report({"event": "note", "text": f"no forward bins: {reason}"})
+        work.report(NoteEvent(text=f"no forward bins: {reason}"))
     for entry in work.sessions:
         began = time.perf_counter()
         session = work.session(entry)
@@ -216,7 +217,7 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
             raise
         if n_raised:
             text = f"{entry.session}: {n_raised} rates below 1e-9 spikes per bin were raised to it"
-            work.report({"event": "note", "session": entry.session, "text": text})
+            work.report(NoteEvent(text=text, session=entry.session))
         ids = session.trials["trial"].values
         about = _origin(session.attributes) | {
             "train_trials": trials_digest(ids[answers.train_rows]),
@@ -224,11 +225,18 @@ def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
         }
         name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=work.settings.key)
         yield name, submission_arrays(rates, n_heldin=int((~heldout).sum())), about
-        work.report({
-            "event": "session", "session": entry.session, "format": "nlb-submission", "status": "done",
-            "n_trials": len(answers.train_rows) + len(answers.eval_rows), "n_units": len(heldout),
-            "group": name, "seconds": round(time.perf_counter() - began, 3), "reason": "",
-        })  # fmt: skip
+        work.report(
+            SessionEvent(
+                session=entry.session,
+                format="nlb-submission",
+                status="done",
+                n_trials=len(answers.train_rows) + len(answers.eval_rows),
+                n_units=len(heldout),
+                group=name,
+                seconds=round(time.perf_counter() - began, 3),
+                reason="",
+            )
+        )
 
 
 def _origin(attributes: StoreAttributes) -> dict[str, str | float]:

@@ -67,7 +67,7 @@ def recut(
     catalog_path
         Catalog file; the new stores lie in the folder of the new recipe beside that of the old one.
     changes
-        Changes of the stores' recipe, ``"key.path=value"``, e.g. ``"align_to=go_cue"``. Alignment, window,
+        Changes of the stores' recipe, ``"key.path=value"``, e.g. ``"align_to=go_cue"``. Event, window,
         trial selection, splits, chopping, the longest reaction time and thresholds of flags may change.
     sessions
         Shell patterns for session ids.
@@ -315,7 +315,7 @@ def stored_session(source: StoreLocation, attributes: StoreAttributes) -> Binned
     events = read_events(source)
     if events is None or attributes.quality is None:
         raise DataError(
-            f"{source}: the store holds no events to align to. Run `pipeline run ingest --force` once; "
+            f"{source}: the store holds no events to cut at. Run `pipeline run ingest --force` once; "
             "stores made since then hold them."
         )
     trials, continuous = read_trials(source), read_continuous(source).load()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["Report", "ignore"]
 
 
-def ignore(event: Event | dict[str, object]) -> None:
+def ignore(event: Event) -> None:
     """Take an event and do nothing.
 
     Examples

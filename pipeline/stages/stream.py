@@ -20,7 +20,7 @@ from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.events import BinEvent, NoteEvent, StreamEvent, StreamTimingEvent
-from nwb_latents.schemas.streaming import StreamSettings
+from nwb_latents.schemas.online_decoding import StreamSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -13,13 +13,14 @@ import hashlib
 import io
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
     check_run_name,
@@ -52,15 +53,13 @@ if TYPE_CHECKING:
 STATE, TABLE, PICTURE, MEMBERS = "sweep.json", "sweep.csv", "sweep.png", "members"
 
 
-@dataclass(frozen=True)
-class _Sweep:
-    catalog_path: Path
-    run_dir: Path
-    settings: SweepSettings
-    entries: tuple[SessionEntry, ...]
-    report: Report
+@dataclass
+class _Work(StageWork["SweepSettings", "RunEntry"]):
+    """What the stage was asked to do; its result is the run it makes."""
 
-    def folder(self, generation: int, member: int) -> Path:
+    run_dir: Path = field(kw_only=True)
+
+    def member_folder(self, generation: int, member: int) -> Path:
         """Return where one generation of a member is trained."""
         return self.run_dir / MEMBERS / f"generation-{generation:04d}" / f"member-{member:03d}"
 
@@ -142,7 +141,7 @@ def sweep(
             sweep=settings.strategy,
         )
         done = prepare_run(run_dir, begun, resume=False, force=force)
-        work = _Sweep(catalog_path, run_dir, settings, tuple(entries), report)
+        work = _Work(catalog_path, settings, list(entries), [], report, run_dir=run_dir)
         entry = done or _register(work, _search(work, _state(work, key)))
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
         add_run(catalog_path, entry)
@@ -166,10 +165,10 @@ def sweep_key(settings: SweepSettings, entries: Sequence[SessionEntry]) -> str:
     return hashlib.sha256(json.dumps(["sweep", decisive, stores]).encode()).hexdigest()
 
 
-def _state(work: _Sweep, key: str) -> SweepState:
+def _state(work: _Work, key: str) -> SweepState:
     """Return where the search stands: what the file says, or its beginning."""
     path = work.run_dir / STATE
-    width = bin_size_of(work.entries)
+    width = bin_size_of(work.sessions)
     found = read_record(SweepState, path, remedy="Search again with --force.", bin_size_s=width)
     if found is not None:
         return found
@@ -178,7 +177,7 @@ def _state(work: _Sweep, key: str) -> SweepState:
         run=work.run_dir.name,
         run_key=key,
         settings=work.settings,
-        space=_space_of(work.settings, work.entries),
+        space=_space_of(work.settings, work.sessions),
         metric="val_held_nll" if held_back else "val_nll",
     )
     write_text(path, state.text())
@@ -191,7 +190,7 @@ def _space_of(settings: SweepSettings, entries: Sequence[SessionEntry]) -> dict[
     return {name: wanted.times(elements) for name, wanted in settings.space.items()}
 
 
-def _search(work: _Sweep, state: SweepState) -> SweepState:
+def _search(work: _Work, state: SweepState) -> SweepState:
     if state.stopped is not None:
         return state
     from nwb_latents.pipeline.training.search_member import train_member  # noqa: PLC0415
@@ -210,7 +209,7 @@ def _search(work: _Sweep, state: SweepState) -> SweepState:
 class _Generations:
     """Hands out the members of a generation; once the last is back, writes down what came of them."""
 
-    def __init__(self, work: _Sweep, state: SweepState, *, device: Device) -> None:
+    def __init__(self, work: _Work, state: SweepState, *, device: Device) -> None:
         self.state = state
         self._work = work
         self._device = device
@@ -269,29 +268,29 @@ class _Generations:
         self._plans, self._found = {}, {}
 
 
-def _task(work: _Sweep, state: SweepState, plan: Plan, number: int, *, device: Device) -> MemberTask:
+def _task(work: _Work, state: SweepState, plan: Plan, number: int, *, device: Device) -> MemberTask:
     from nwb_latents.pipeline.training.search_member import MemberTask, member_settings  # noqa: PLC0415
 
     return MemberTask(
         member=plan.member,
-        folder=work.folder(number, plan.member).absolute(),
-        parent=None if plan.parent is None else work.folder(number - 1, plan.parent).absolute(),
+        folder=work.member_folder(number, plan.member).absolute(),
+        parent=None if plan.parent is None else work.member_folder(number - 1, plan.parent).absolute(),
         settings=member_settings(work.settings, plan.values, device=device),
         stop_at=(number + 1) * work.settings.generation_steps,
-        stores=tuple((e.session, store_path(work.catalog_path.absolute(), e.store)) for e in work.entries),
+        stores=tuple((e.session, store_path(work.catalog_path.absolute(), e.store)) for e in work.sessions),
         metric=state.metric,
         smoothing=work.settings.smoothing,
     )
 
 
-def _prune(work: _Sweep, state: SweepState, *, upcoming: int) -> None:
+def _prune(work: _Work, state: SweepState, *, upcoming: int) -> None:
     """Keep the generation under way, the one before, and the best member so far."""
     from nwb_latents.pipeline.training.search_rules import best_record  # noqa: PLC0415
 
     if not state.history:
         return
     best = best_record(state.history)
-    kept = {work.folder(best.generation, best.member)}
+    kept = {work.member_folder(best.generation, best.member)}
     for generation in (work.run_dir / MEMBERS).glob("generation-*"):
         if int(generation.name.rpartition("-")[2]) >= upcoming - 1:
             continue
@@ -300,7 +299,7 @@ def _prune(work: _Sweep, state: SweepState, *, upcoming: int) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _report_generation(work: _Sweep, state: SweepState, records: Sequence[MemberRecord]) -> None:
+def _report_generation(work: _Work, state: SweepState, records: Sequence[MemberRecord]) -> None:
     from nwb_latents.pipeline.training.search_rules import best_record  # noqa: PLC0415
 
     best, so_far = best_record(records), best_record(state.history)
@@ -323,7 +322,7 @@ def _report_generation(work: _Sweep, state: SweepState, records: Sequence[Member
     )
 
 
-def _register(work: _Sweep, state: SweepState) -> RunEntry:
+def _register(work: _Work, state: SweepState) -> RunEntry:
     """Make the best member the run, the history of the search beside it; ``run.json`` comes last."""
     from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
@@ -339,7 +338,7 @@ def _register(work: _Sweep, state: SweepState) -> RunEntry:
 
     run_dir, train = work.run_dir, work.settings.train
     best = best_record(state.history)
-    folder = work.folder(best.generation, best.member)
+    folder = work.member_folder(best.generation, best.member)
     outcome = read_outcome(folder)
     begun = read_config(run_dir)
     if outcome is None or begun is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import time
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
-    from nwb_latents.schemas.events import SourceEvent
+    from nwb_latents.schemas.events import MetricEvent, SourceEvent
     from nwb_latents.schemas.training import Device
 
 _log = logging.getLogger(__name__)
@@ -47,15 +48,14 @@ class Failures:
     _exit_codes: set[int] = field(default_factory=set)
 
     def add(
-        self, error: Exception, *, event: SessionEvent | RunEvent | SourceEvent | dict[str, object], name: str
+        self, error: Exception, *, event: SessionEvent | RunEvent | SourceEvent | MetricEvent, name: str
     ) -> None:
         """Remember a failure, and report `event` as failed with its reason."""
         reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
         _log.debug("%s failed", name, exc_info=error)
         self.found.append((name, reason))
         self._exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
-        told = {"status": "failed", "reason": reason}
-        self.report({**event, **told} if isinstance(event, dict) else event.model_copy(update=told))
+        self.report(event.model_copy(update={"status": "failed", "reason": reason}))
 
     def error(self, summary: str, results: Sequence[object]) -> PartialFailure:
         """Return the error that tells of all of them.
@@ -87,7 +87,11 @@ def named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
     unknown = [name for name in names if name not in catalog.runs]
     if unknown:
         known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
-        raise DataError(f"No run is called {', '.join(unknown)}. Complete runs in the catalog: {known}.")
+        close = difflib.get_close_matches(unknown[0], catalog.runs, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise DataError(
+            f"No run is called {', '.join(unknown)}.{hint} Complete runs in the catalog: {known}."
+        )
     return [catalog.runs[name] for name in dict.fromkeys(names)]
 
 

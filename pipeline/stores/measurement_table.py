@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 OTHER, FILE, LINE = "other", "file", "line"
 """Columns beside the fields: what is not known, and where the record stands, which no other record shares."""
 
+_MISFITS = (pa.ArrowException, TypeError, OverflowError)
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 TEXT = pa.dictionary(pa.int32(), pa.string())
@@ -79,20 +80,30 @@ def make_table(records: Sequence[Mapping[str, Any]], *, file: str, lines: Sequen
     table
         One row for each record, columns as `column_types` says.
     """
-    others: list[dict[str, Any]] = [{} for _ in records]
-    columns: dict[str, pa.Array] = {}
     present: set[str] = set().union(*records) if records else set()
+    others: list[dict[str, Any]] = [{} for _ in records]
+    plain = [name for name in defaults() if name in present and name not in json_columns()]
+    try:
+        # All at once is quicker, and fails if a single value is of another kind than expected.
+        made = pa.array(records, pa.struct([(name, _plain(name)) for name in plain]))
+        found = dict(zip(plain, made.flatten(), strict=True))
+    except _MISFITS:
+        found = {name: _fitting(name, [record.get(name) for record in records], others) for name in plain}
+    columns: dict[str, pa.Array] = {}
     for name, default in defaults().items():
-        if name in present:
-            columns[name] = _column(name, [record.get(name, default) for record in records], others)
+        if name in found:
+            columns[name] = _encoded(name, found[name] if default is None else found[name].fill_null(default))
+        elif name in present:
+            said = [_json(record.get(name, default)) for record in records]
+            columns[name] = pa.array(said, pa.string()).dictionary_encode()
         else:
-            columns[name] = _column(name, [default], [{}]).take(pa.array([0] * len(records), pa.int32()))
+            columns[name] = _repeated(name, default, len(records))
     for name in sorted(present - defaults().keys()):
         for record, other in zip(records, others, strict=True):
             if name in record:
                 other[name] = record[name]
     columns[OTHER] = pa.array([_json(other) if other else None for other in others], pa.string()).cast(TEXT)
-    columns[FILE] = pa.array([file] * len(records), pa.string()).cast(TEXT)
+    columns[FILE] = _repeated(FILE, file, len(records))
     columns[LINE] = pa.array(lines, pa.int64())
     return pa.table(columns, schema=pa.schema(list(column_types().items())))
 
@@ -107,22 +118,30 @@ def empty_table() -> pa.Table:
     return make_table([], file="", lines=[])
 
 
-def _column(name: str, values: list[Any], others: list[dict[str, Any]]) -> pa.Array:
+def _fitting(name: str, values: list[Any], others: list[dict[str, Any]]) -> pa.Array:
+    """Return the values of a column; one of another kind than expected is kept beside the others."""
+    kind = _plain(name)
+    for place, value in enumerate(values):
+        try:
+            pa.array([value], kind)
+        except _MISFITS:
+            others[place][name], values[place] = value, None
+    return pa.array(values, kind)
+
+
+def _repeated(name: str, value: Any, n: int) -> pa.Array:
+    said = _json(value) if name in json_columns() else value
+    one = _encoded(name, pa.array([said], _plain(name)))
+    return one.take(pa.array([0] * n, pa.int32()))
+
+
+def _encoded(name: str, values: pa.Array) -> pa.Array:
+    return values.dictionary_encode() if pa.types.is_dictionary(column_types()[name]) else values
+
+
+def _plain(name: str) -> pa.DataType:
     kind = column_types()[name]
-    if name in json_columns():
-        return pa.array([_json(value) for value in values], pa.string()).dictionary_encode()
-    plain = pa.string() if pa.types.is_dictionary(kind) else kind
-    try:
-        made = pa.array(values, plain)
-    except (pa.ArrowException, TypeError, OverflowError):
-        # Some value is of another kind than this version expects; it is kept beside the others.
-        for place, value in enumerate(values):
-            try:
-                pa.array([value], plain)
-            except (pa.ArrowException, TypeError, OverflowError):
-                others[place][name], values[place] = value, None
-        made = pa.array(values, plain)
-    return made.dictionary_encode() if pa.types.is_dictionary(kind) else made
+    return pa.string() if pa.types.is_dictionary(kind) else kind
 
 
 def _type(annotation: Any) -> pa.DataType:

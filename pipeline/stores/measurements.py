@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from nwb_latents.schemas.catalog import Catalog
+
 
 def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) -> list[Measurement]:
     """Add measurements to a catalog. When this returns, they are on the disk.
@@ -152,31 +154,44 @@ def read_measurements(
     return as_frame(in_order(matching(table, patterns), latest=latest), wanted, others=not columns)
 
 
-def scores(catalog_path: Path) -> pd.DataFrame:
-    """Return the latest measurements of a catalog as a table, all their fields as columns.
+def are_current(table: pd.DataFrame, catalog: Catalog) -> pd.Series:
+    """Return whether measurements are of the stores and runs that a catalog has today.
 
     Parameters
     ----------
-    catalog_path
-        Catalog file.
+    table
+        Of `read_measurements`, with the columns `session`, `recipe_id`, `store_key`, `run`, `run_key`.
+    catalog
+        The catalog.
 
     Returns
     -------
-    table
-        As `read_measurements` gives it.
-
-    Raises
-    ------
-    MachineError
-        If the files cannot be read.
+    current
+        For each row: False where the store was made anew since with other numbers, the run trained anew, or
+        one of them is not there any more; missing where the measurement does not say which they were (those
+        of older versions). Nullable booleans.
 
     Examples
     --------
     >>> from pathlib import Path
-    >>> len(scores(Path("nowhere/catalog.yaml")))
-    0
+    >>> from nwb_latents.schemas.catalog import Catalog
+    >>> are_current(read_measurements(Path("nowhere/catalog.yaml")), Catalog()).tolist()
+    []
     """
-    return read_measurements(catalog_path)
+    import pandas as pd  # noqa: PLC0415
+
+    stores = {(one.session, one.recipe_id): one.store_key for one in catalog.sessions.values()}
+    runs = {one.run: one.run_key for one in catalog.runs.values()}
+    found: list[bool | None] = []
+    fields = (table[name] for name in ("session", "recipe_id", "store_key", "run", "run_key"))
+    for session, recipe_id, store_key, run, run_key in zip(*fields, strict=True):
+        of_run = not pd.isna(run)
+        if not store_key or (of_run and pd.isna(run_key)):
+            found.append(None)
+        else:
+            same_run = not of_run or runs.get(run) == run_key
+            found.append(same_run and stores.get((session, recipe_id)) == store_key)
+    return pd.Series(found, index=table.index, dtype="boolean", name="is_current")
 
 
 def measurement_records(table: pd.DataFrame) -> list[Measurement]:

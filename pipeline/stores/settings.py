@@ -128,7 +128,7 @@ def settings_from(
     >>> settings_from(IngestRecipe, values={"onset.fraction": 2}, origin={"onset.fraction": "--fraction 2"})
     Traceback (most recent call last):
         ...
-    nwb_latents.pipeline.errors.SettingsError: --fraction 2: expected input should be less than 1, found 2
+    nwb_latents.pipeline.errors.SettingsError: --fraction 2: expected a number less than 1, found 2
     """
     said = [_of_file(file)] if file else []
     by_value = [
@@ -218,7 +218,12 @@ def _listed(content: Any) -> Any:
 def _faults(schema: type[BaseModel], error: ValidationError, said: Sequence[_Said]) -> str:
     """Return every fault, each behind the words it is in."""
     told: dict[str, list[str]] = {}
-    for fault in error.errors():
+    faults = error.errors()
+    deeper = [fault["loc"] for fault in faults]
+    for fault in faults:
+        n = len(fault["loc"])
+        if fault["type"] == "too_short" and any(len(loc) > n and loc[:n] == fault["loc"] for loc in deeper):
+            continue  # It is short of the parts that are at fault.
         location = _without_tags(schema, [str(part) for part in fault["loc"]])
         about = [each for each in said if each.speaks_of(location)]
         whole = [each for each in about if len(each.key) <= len(location)] if location else []
@@ -271,7 +276,10 @@ def describe_fault(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "value_error":
         return f"{key}: {message}" if key else message
-    return f"{key}: expected {message[0].lower()}{message[1:]}, found {_short(found)}"
+    expected = message.removeprefix("Input should be ").replace("Input should have", "something with")
+    expected = expected[0].lower() + expected[1:]
+    number = "a number " if expected.startswith(("greater", "less")) else ""
+    return f"{key}: expected {number}{expected}, found {_short(found)}"
 
 
 def _near(found: object, choices: str) -> str:

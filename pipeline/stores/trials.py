@@ -92,7 +92,7 @@ def write_store(
     trials, continuous
         Datasets made by `to_dataset`.
     events
-        The same; without it the store cannot be aligned anew.
+        The same; without it the store cannot be cut anew.
     confirm
         Called just before the store becomes visible; whatever it raises keeps the store invisible.
 
@@ -185,7 +185,7 @@ def trial_sizes(where: Path | StoreLocation | str) -> dict[str, int]:
 
 
 def read_trials(where: Path | StoreLocation | str) -> xr.Dataset:
-    """Open the aligned trials of a store; arrays are read when they are used.
+    """Open the trials of a store; arrays are read when they are used.
 
     Raises
     ------

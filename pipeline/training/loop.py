@@ -16,7 +16,7 @@ import torch
 
 from nwb_latents.models.batching.drawn_masks import held_back_masker, mask_once, training_masker
 from nwb_latents.models.batching.draws import BatchPlan, draw_batches, grouped
-from nwb_latents.models.batching.masks import Masker, observe
+from nwb_latents.models.batching.views import Masker, observe
 from nwb_latents.models.interface import Model, Output, total_loss
 from nwb_latents.models.losses.schedules import Schedule, warmup_cosine
 from nwb_latents.models.randomness import derived_generator

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nwb_latents.models.kernels.switch import KernelSwitchError, chosen
 from nwb_latents.models.registry import build_model
-from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.schemas.registry import BrokenPartError
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def built_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
 
     Raises
     ------
+    SettingsError
+        If ``NWB_LATENTS_KERNELS`` says what there is not.
     MachineError
         If its settings need a package that is not installed, or the distribution it comes from is broken.
 
@@ -30,7 +33,10 @@ def built_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
     'NODESAE'
     """
     try:
+        chosen()
         return build_model(settings, units, seed=seed)
+    except KernelSwitchError as error:
+        raise SettingsError(str(error)) from error
     except ModuleNotFoundError as error:
         raise MachineError(f"model {settings.name}: {error}") from error
     except BrokenPartError as error:

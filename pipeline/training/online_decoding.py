@@ -15,7 +15,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of
 from nwb_latents.pipeline.evaluation.decoding.history import History
 from nwb_latents.pipeline.training.feed import hidden_units
-from nwb_latents.schemas.streaming import StreamSettings
+from nwb_latents.schemas.online_decoding import StreamSettings
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

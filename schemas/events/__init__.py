@@ -26,8 +26,8 @@ from nwb_latents.schemas.events.findings import (
     FailureEvent,
     ModelEvent,
 )
+from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, ReadEvent, UnusualDrop
-from nwb_latents.schemas.events.streaming import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.work import (
     BoardCell,
     BytesEvent,
@@ -107,8 +107,8 @@ EVENTS: tuple[type[Event], ...] = (
     RunEvent,
     GenerationEvent,
     SourceEvent,
-    MeasurementEvent,
     MetricEvent,
+    MeasurementEvent,
     LagEvent,
     EmbeddingEvent,
     RowEvent,

@@ -129,7 +129,7 @@ class SourceEvent(Event):
     source: str = Field(description="Its name.")
     session: str | None = Field(None, description="Session; left out: all of them.")
     status: Literal["skipped", "failed"] = Field(description="What became of it.")
-    reason: str = Field(description="Why.")
+    reason: str = Field("", description="Why.")
 
 
 class MetricEvent(Event):
@@ -140,7 +140,7 @@ class MetricEvent(Event):
     source: str | None = Field(None, description="Run or baseline; left out: all of them.")
     session: str | None = Field(None, description="Session; left out: all of them.")
     status: Literal["failed"] = Field("failed", description="What became of it.")
-    reason: str = Field(description="Why.")
+    reason: str = Field("", description="Why.")
 
 
 class MeasurementEvent(Measurement, Event):

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import nwb_latents as nl
@@ -157,6 +158,34 @@ def test_functions_print_nothing_and_log_what_went_wrong(small_nwb, tmp_path, ca
     levels = {record.getMessage().partition(":")[0]: record.levelname for record in caplog.records}
     assert levels["damaged"] == "WARNING"
     assert levels["sub-T_ses-CO-1"] == "INFO"
+
+
+def test_numbers_come_as_the_table_that_scores_gives(small_nwb, tmp_path):
+    nl.ingest(tmp_path / "catalog.yaml", small_nwb)
+    decoded = nl.decode(tmp_path / "catalog.yaml", sources=["rates"])
+    assert set(decoded["name"]) == {"velocity_r2"}
+    pd.testing.assert_frame_equal(decoded, nl.scores(tmp_path / "catalog.yaml"))
+    evaluated = nl.evaluate(tmp_path / "catalog.yaml", baselines=["smoothing"], metrics=["co_bps"])
+    assert (
+        nl.scores(tmp_path / "catalog.yaml", stages="evaluate")["value"].tolist()
+        == evaluated["value"].tolist()
+    )
+    board = nl.leaderboard(tmp_path / "catalog.yaml", by="co_bps")
+    assert board["co_bps"].tolist() == evaluated["value"].tolist()
+    assert (board["co_bps_low"] < board["co_bps"]).all()
+    assert "co-smoothing" in str(board.attrs["legend"])
+
+
+@pytest.mark.cluster
+def test_a_script_without_the_guard_of_its_work_is_told_so(small_nwb, tmp_path):
+    (tmp_path / "script.py").write_text(
+        f"import nwb_latents as nl\nnl.ingest('catalog.yaml', {str(small_nwb)!r}, cluster='local:1')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert 'its work belongs under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
 
 
 def test_a_receiver_of_events_is_given_all_of_them(small_nwb, tmp_path):

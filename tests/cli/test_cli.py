@@ -7,6 +7,9 @@ import time
 import pytest
 import yaml
 
+import nwb_latents
+from nwb_latents.schemas.models import known_models
+
 
 def test_help_answers_at_once(pipeline_command):
     pipeline_command("--help")
@@ -19,12 +22,26 @@ def test_help_answers_at_once(pipeline_command):
     )
 
 
-def test_help_imports_nothing_heavy(pipeline_command, tmp_path):
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["run", "train", "--model", "lfads", "--help"],
+        ["run", "decode", "--help"],
+        ["catalog", "--help"],
+        ["schema"],
+        ["models"],
+    ],
+    ids=" ".join,
+)
+def test_help_imports_nothing_heavy(words):
     import subprocess
     import sys
 
     code = (
-        "import sys; sys.argv = ['pipeline', '--help']\n"
+        f"import sys; sys.argv = ['pipeline', *{words}]\n"
         "import nwb_latents.pipeline.cli.main as m\n"
         "try:\n    m.main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'numpy', 'dandi', 'pynwb', 'matplotlib', 'distributed', 'xarray'} & "
@@ -39,7 +56,7 @@ def test_help_imports_nothing_heavy(pipeline_command, tmp_path):
     ("words", "needed"),
     [
         (["run", "ingest"], ["bin_size_s [0.02]", "Width of a time bin, s.", "--dandiset", "--path"]),
-        (["run", "train"], ["optimiser.lr [0.001]", "--device", "--resume", "lfads: State of the generator"]),
+        (["run", "train"], ["optimiser.lr [0.001]", "--device", "--resume", "Models (--model NAME"]),
         (
             ["run", "decode"],
             [
@@ -66,6 +83,37 @@ def test_help_of_a_stage_states_defaults_and_units(pipeline_command, words, need
         assert text in told
 
 
+@pytest.mark.parametrize(
+    ("stage", "beginning"), [(["run", "train"], "model."), (["run", "sweep"], "train.model.")]
+)
+def test_help_lists_the_settings_of_the_model_that_is_named_and_otherwise_the_models(
+    pipeline_command, stage, beginning
+):
+    plain = pipeline_command(*stage, "--help").stdout
+    assert f"  {beginning}" not in plain
+    for name, kind in known_models().items():
+        assert re.search(rf"^  {name} +\S", plain, re.MULTILINE), name
+        assert " ".join(kind.__doc__.splitlines()[0].split()[:3]) in " ".join(plain.split())
+    lfads = pipeline_command(*stage, "--model", "lfads", "--help").stdout
+    assert f"{beginning}generator_dim [" in lfads
+    assert f"{beginning}rank [" not in lfads
+    common = "train.optimiser.lr [0.001]" if "sweep" in stage else "optimiser.lr [0.001]"
+    assert common in plain
+    assert common in lfads
+    assert pipeline_command(*stage, "--set", f"{beginning}name=lfads", "--help").stdout == lfads
+
+
+def test_help_on_a_model_that_is_not_there_names_the_near_one(pipeline_command):
+    shown = pipeline_command("run", "train", "--model", "lfds", "--help")
+    assert shown.returncode == 2
+    assert "did you mean lfads?" in shown.stderr
+
+
+def test_the_version_is_said(pipeline_command):
+    shown = pipeline_command("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"nwb-latents {nwb_latents.__version__}\n")
+
+
 def test_schemas_are_printed_as_json(pipeline_command):
     names = pipeline_command("schema").stdout.split()
     assert {"catalog", "recipe", "store", "train", "decode"} <= set(names)
@@ -89,6 +137,28 @@ def test_schemas_are_printed_as_json(pipeline_command):
             "nearest window that is: [-0.25, 0.45]",
         ),
         (["run", "ingest", "--path", "."], 4, "No NWB file"),
+        (
+            ["run", "train", "--seed", "-1"],
+            4,
+            "error: --seed -1: expected a number greater than or equal to 0",
+        ),
+        (
+            ["run", "train", "--model", "lfds"],
+            4,
+            "error: --model lfds: no model is called 'lfds'; did you mean lfads?",
+        ),
+        (
+            ["run", "decode", "--decoder", "rigde"],
+            4,
+            "error: --decoder rigde: no decoder is called 'rigde'; did you",
+        ),
+        (
+            ["run", "decode", "--lag-ms", "1", "--set", "lag_ms=2"],
+            4,
+            "--lag-ms 1 and --set lag_ms=2 say two things",
+        ),
+        (["run", "train", "--sed", "1"], 2, "No such option: --sed"),
+        (["catalog", "shw"], 2, "Did you mean 'show'?"),
         (["run", "ingest", "--path", ".", "--cluster", "x"], 2, "expected serial"),
         (["run", "decode"], 4, "holds no sessions"),
         (["run", "train"], 4, "holds no sessions"),

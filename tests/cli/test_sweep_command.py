@@ -201,8 +201,8 @@ def test_a_killed_and_an_interrupted_sweep_go_on_to_the_same_members(whole, fold
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["--strategy", "bayes"], 4, "expected input should be 'pbt' or 'random', found 'bayes'"),
-        (["--population", "1"], 4, "population: expected input should be greater than or equal to 2"),
+        (["--strategy", "bayes"], 4, "--strategy bayes: expected 'pbt' or 'random', found 'bayes'"),
+        (["--population", "1"], 4, "--population 1: expected a number greater than or equal to 2"),
         (["--set", "space.optimizer.lr.high=1"], 4, "did you mean optimiser.lr?"),
         (["--model", "mdssm", "--config", "none.yaml"], 4, "none.yaml: no such file"),
         (["--generations", "two"], 2, "--generations"),

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
 import typer
 import yaml
 
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
+from nwb_latents.models.interface import Aligns, Model, total_loss
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.evaluation.metrics.metric import Metric
 from nwb_latents.pipeline.nwb.layouts.layout import Layout
@@ -23,21 +30,24 @@ from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.training import BatchSettings, TrainSettings
 
+if TYPE_CHECKING:
+    from nwb_latents.schemas.models import ModelSettings
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SHELL_BLOCK = re.compile(r"^```shell\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
 
-def snippets(page: Path) -> str:
-    """Return the Python of a page, each block at its own line, so that an error names the line."""
+def blocks(page: Path) -> list[str]:
+    """Return the Python blocks of a page, each at its own line, so that an error names the line."""
     text = page.read_text(encoding="utf-8")
-    lines = [""] * (text.count("\n") + 1)
-    for block in PYTHON_BLOCK.finditer(text):
-        first = text.count("\n", 0, block.start(1))
-        for offset, line in enumerate(block[1].splitlines()):
-            lines[first + offset] = line
-    return "\n".join(lines)
+    return ["\n" * text.count("\n", 0, block.start(1)) + block[1] for block in PYTHON_BLOCK.finditer(text)]
+
+
+def snippets(page: Path) -> str:
+    """Return the Python of a page."""
+    return "\n".join(blocks(page))
 
 
 def commands(page: Path) -> list[str]:
@@ -79,13 +89,36 @@ def test_the_python_of_a_page_runs(
     page: Path, demo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(demo_folder)
-    names: dict[str, object] = {"__name__": "snippet"}
-    exec(compile(snippets(page), str(page), "exec"), names)
+    module = ModuleType("snippet")
+    monkeypatch.setitem(sys.modules, "snippet", module)  # where pydantic looks names of types up
+    names = vars(module)
+    for code in blocks(page):
+        exec(compile(code, str(page), "exec"), names)
     capsys.readouterr()
     if page.name == "CONTRIBUTING.md":
         assert isinstance(names["LAYOUT"], Layout)
         assert DandisetEntry.model_validate(names["DANDISET"]).layout == names["LAYOUT"].name
         assert isinstance(names["METRIC"], Metric)
+        _require_model(names["LinearSettings"], names["LinearAutoencoder"])
+
+
+def _require_model(settings: type[ModelSettings], build: type[Model]) -> None:
+    """Require that a model trains a step, reconstructs, forecasts and can be aligned."""
+    assert settings.implementation.endswith(f":{build.__name__}")
+    model = build(settings(), {"a": 3, "b": 5})
+    batch = pack([TrialTensors("a", torch.zeros(4, 6, 3)), TrialTensors("b", torch.ones(2, 6, 5))])
+    total_loss(model(batch, observe(batch)), 0).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert tuple(model.predict(batch).mean.shape) == (2, 4, 6, 5)
+    assert tuple(model.forecast(batch, 4, 3).mean.shape) == (2, 4, 3, 5)
+    assert isinstance(model, Aligns)
+
+
+@pytest.mark.parametrize("part", ["count_error", "kernel_ridge", "npz"])
+def test_the_parts_contributing_shows_are_those_that_are_installed_beside_the_program(part: str) -> None:
+    file = ROOT / "tests" / "plugins" / "toylab" / "src" / "toylab" / f"{part}.py"
+    shown = PYTHON_BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert file.read_text(encoding="utf-8") in shown
 
 
 def test_the_readme_shows_python() -> None:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.leaderboard import Board, boards, measurement_table
+from nwb_latents.pipeline.evaluation.current_evaluations import measurement_table
+from nwb_latents.pipeline.evaluation.leaderboard import Board, boards
 from nwb_latents.pipeline.evaluation.leaderboard_files import (
     as_csv,
     as_html,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nwb_latents.pipeline.evaluation.truth_bins import Course
+from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
 from nwb_latents.pipeline.sources.simulator import simulate_session
 from nwb_latents.schemas.simulation import SimulateSettings
 
@@ -15,7 +15,7 @@ VALUES = np.array([[1.0], [3.0], [5.0], [7.0], [9.0]])
 
 def course(**changes):
     truth = simulate_session(SimulateSettings(**{**FEW, **changes})).truth
-    return Course.of(replace(truth, latent_time_s=0.01 * np.arange(5)), VALUES)
+    return TrueSignal.of(replace(truth, latent_time_s=0.01 * np.arange(5)), VALUES)
 
 
 def test_states_of_reaches_are_linear_between_the_times_they_are_known_at():

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nwb_latents.models.batching.masks import (
+from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import (
     Masker,
     View,
     compose,
@@ -23,7 +24,6 @@ from nwb_latents.models.batching.masks import (
     observe,
     weighted,
 )
-from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.interface import Model, Output, Term, total_loss
 from nwb_latents.models.losses.likelihoods import MSE, Poisson
 from nwb_latents.models.losses.schedules import horizon, linear_ramp

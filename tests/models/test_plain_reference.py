@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model
 from nwb_latents.schemas.lfads import LFADSSettings

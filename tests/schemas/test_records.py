@@ -1,6 +1,7 @@
 """What was written is read again: by this version, of an older one, of a newer one."""
 
 import json
+import re
 import tarfile
 import warnings
 from pathlib import Path
@@ -201,7 +202,7 @@ def test_runs_and_sweeps_of_version_1_are_up_to_date(old_work):
 
 
 def _plain(event):
-    return event if isinstance(event, dict) else event.model_dump()
+    return event.model_dump()
 
 
 def test_a_run_whose_bins_have_no_known_width_is_refused():
@@ -231,8 +232,9 @@ def test_all_records_are_tried_here():
         return {kind, *(each for below in kind.__subclasses__() for each in kinds_below(below))}
 
     tried = {type(record).__name__ for record in RECORDS}
-    ours = [kind for kind in kinds_below(Record) if kind.__module__.startswith("nwb_latents")]
-    there = {kind.__name__ for kind in ours if ".events." not in kind.__module__}
+    ours = [kind for kind in kinds_below(Record) if kind.__module__.startswith("nwb_latents.schemas")]
+    # Events are not read again, records of the first catalogs never written.
+    there = {kind.__name__ for kind in ours if not re.search(r"\.events\.|_v1$", kind.__module__)}
     assert there - tried <= {"Record", "Catalog", "ExportOrigin"}
 
 

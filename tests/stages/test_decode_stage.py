@@ -148,7 +148,7 @@ def unstamped(measurement):
 
 def into(events):
     """Return a report that collects events as what they say."""
-    return lambda event: events.append(event if isinstance(event, dict) else event.model_dump())
+    return lambda event: events.append(event.model_dump())
 
 
 class Echo:

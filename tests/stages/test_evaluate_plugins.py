@@ -146,7 +146,7 @@ def test_a_metric_that_fails_fails_alone_and_is_tried_again(installed, catalog):
         evaluate(catalog, settings("broken_bps", "psth_r2"), report=events.append)
     assert {one.name for one in caught.value.results} == {"psth_r2"}
     assert set(read_measurements(catalog)["name"]) == {"psth_r2"}
-    told = [event if isinstance(event, dict) else event.model_dump() for event in events]
+    told = [event.model_dump() for event in events]
     failed = [event for event in told if event["event"] == "metric"]
     assert len(failed) == 3
     with pytest.raises(PartialFailure, match="ZeroDivisionError"):

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nwb_latents.models.interface import StartsFromConditions
+from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.evaluate import evaluate
@@ -82,8 +84,11 @@ def test_a_model_goes_through_all_stages(name, catalog):
     assert {one.source for one in measured if one.run is None} == {"null"}
     assert all(one.value is not None or one.reason for one in measured)
     brief = AlignSettings(max_steps=3, scratch=ScratchSettings(max_steps=3), device="cpu")
-    (aligned,) = align(catalog, brief, run="mine", sessions=(NEW,), trials=(8,))
+    events = []
+    (aligned,) = align(catalog, brief, run="mine", sessions=(NEW,), trials=(8,), report=events.append)
     assert (aligned.model, aligned.sessions) == (name, (NEW,))
+    starts_at_random = any(event.event == "note" and event.status == "random start" for event in events)
+    assert starts_at_random == (name not in models_that(StartsFromConditions))
 
 
 @pytest.mark.parametrize("name", list(MODELS))

@@ -67,7 +67,7 @@ def test_one_session_that_cannot_be_exported_does_not_stop_the_others(catalog):
     with pytest.raises(PartialFailure, match="1 of 2 sessions could not be exported") as caught:
         export(catalog, "nlb", report=events.append)
     assert caught.value.exit_code == 3
-    assert [e["status"] for e in events] == ["failed", "done"]
+    assert [e.status for e in events] == ["failed", "done"]
     assert caught.value.results[0].path.is_file()
 
 

@@ -115,7 +115,7 @@ def test_settings_that_do_not_fit_and_missing_runs_are_refused(catalog):
         forecast(catalog, SETTINGS, runs=["tony"], device="cpu")
     shutil.rmtree(catalog.parent / "runs")
     text = catalog.read_text()
-    catalog.write_text(text[: text.index("runs:")] + "runs: {}\nresults: []\n")
+    catalog.write_text(text[: text.index("runs:")] + "runs: {}\n")
     with pytest.raises(DataError, match="Nothing to forecast: no complete run"):
         forecast(catalog, SETTINGS, device="cpu")
 

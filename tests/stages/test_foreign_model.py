@@ -45,7 +45,7 @@ class FlatSettings(ModelSettings):
 MODEL = """
 import torch
 from torch import nn
-from nwb_latents.models.batching.masks import weighted
+from nwb_latents.models.batching.views import weighted
 from nwb_latents.models.interface import Model, Output, Term
 from nwb_latents.models.losses.likelihoods import Poisson
 

@@ -20,7 +20,7 @@ from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.online_decoding import fit_streaming_decoder
 from nwb_latents.schemas.events import BinEvent, NoteEvent, StreamEvent, StreamTimingEvent
-from nwb_latents.schemas.streaming import StreamSettings
+from nwb_latents.schemas.online_decoding import StreamSettings
 from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:

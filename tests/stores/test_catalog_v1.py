@@ -13,7 +13,7 @@ import yaml
 from nwb_latents.pipeline.errors import CatalogWarning, MachineError
 from nwb_latents.pipeline.stores import catalog_v1
 from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
-from nwb_latents.pipeline.stores.measurements import add_measurements, read_measurements, scores
+from nwb_latents.pipeline.stores.measurements import add_measurements, read_measurements
 from nwb_latents.schemas.measurement import Measurement
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "archives" / "0.1.0-whole.tar.xz"
@@ -50,7 +50,7 @@ def n_numbers(content: dict, folder: Path) -> int:
 def test_every_number_is_there_as_it_was(old):
     content = yaml.safe_load(old.read_text())
     with pytest.warns(CatalogWarning, match=MOVED):
-        table = scores(old)
+        table = read_measurements(old)
     assert len(read_measurements(old, latest=False)) == n_numbers(content, old.parent)
     found = table.set_index(["stage", "session", "name", "source", "split"]).sort_index()
     for one in content["results"]:
@@ -250,7 +250,7 @@ def test_a_catalog_without_numbers_is_not_touched_by_reading(tmp_path):
     path = tmp_path / "catalog.yaml"
     text = "# my dandisets\ndandisets: {}\n"
     path.write_text(text)
-    assert len(scores(path)) == 0
+    assert len(read_measurements(path)) == 0
     assert path.read_text() == text
     update(path)
     assert not list(tmp_path.glob("catalog.v1*"))

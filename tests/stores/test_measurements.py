@@ -11,16 +11,18 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from nwb_latents.pipeline.errors import CatalogWarning, MachineError
 from nwb_latents.pipeline.stores import measurement_index, measurement_lines
 from nwb_latents.pipeline.stores.measurements import (
     add_measurements,
+    are_current,
     measurement_records,
     read_measurements,
-    scores,
 )
+from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
 from nwb_latents.schemas.measurement import Measurement
 
 FOLDER = "catalog.measurements"
@@ -70,7 +72,7 @@ def test_what_was_added_is_read_back_field_by_field(catalog):
 def test_the_later_of_the_same_measurement_counts_and_the_earlier_is_kept(catalog):
     add_measurements(catalog, [measured(0.1), measured(0.2, "sub-B")])
     add_measurements(catalog, [measured(0.3)])
-    assert dict(scores(catalog)[["session", "value"]].values) == {"sub-A": 0.3, "sub-B": 0.2}
+    assert dict(read_measurements(catalog)[["session", "value"]].values) == {"sub-A": 0.3, "sub-B": 0.2}
     assert read_measurements(catalog, latest=False)["value"].tolist() == [0.1, 0.2, 0.3]
 
 
@@ -79,7 +81,7 @@ def test_later_is_told_by_the_time_said_not_by_the_file(catalog):
     old = measured(0.1, time="2026-01-01T00:00:00+00:00")
     write_by_another(catalog, measurement_lines.as_line(old), name="99990101T000000Z-x-1-0.jsonl")
     write_by_another(catalog, measurement_lines.as_line(measured(0.0)), name="v1.jsonl")
-    assert scores(catalog)["value"].tolist() == [0.2]
+    assert read_measurements(catalog)["value"].tolist() == [0.2]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +91,8 @@ def test_later_is_told_by_the_time_said_not_by_the_file(catalog):
 )  # fmt: skip
 def test_measurements_of_another_protocol_stand_beside_each_other(catalog, protocol):
     add_measurements(catalog, [measured(0.1), measured(0.2, **protocol)])
-    assert sorted(scores(catalog)["value"]) == [0.1, 0.2]
-    first, second = measurement_records(scores(catalog))
+    assert sorted(read_measurements(catalog)["value"]) == [0.1, 0.2]
+    first, second = measurement_records(read_measurements(catalog))
     assert first.key != second.key
 
 
@@ -119,7 +121,7 @@ def test_what_a_newer_version_or_another_part_wrote_is_read(catalog):
     other_area = newer | {"area": "PMd", "value": 0.8}
     write_by_another(catalog, *(json.dumps(one).encode() + b"\n" for one in (newer, other_area)))
     add_measurements(catalog, [measured(0.1)])
-    table = scores(catalog)
+    table = read_measurements(catalog)
     theirs = table[table["name"] == "their_metric"]
     assert theirs[["value", "decoder", "area", "lag_ms"]].values.tolist() == [
         [0.7, "kernel_ridge", "M1", "from 60 to 100"],
@@ -132,14 +134,14 @@ def test_a_torn_line_is_passed_over_and_said(catalog):
     line = measurement_lines.as_line(measured(0.4))
     path = write_by_another(catalog, line, measurement_lines.as_line(measured(0.5, "sub-B"))[:40])
     with pytest.warns(CatalogWarning, match=rf"{path.name}: the last line is torn"):
-        assert scores(catalog)["value"].tolist() == [0.4]
+        assert read_measurements(catalog)["value"].tolist() == [0.4]
 
 
 def test_spoilt_lines_are_passed_over_and_named(catalog):
     line = measurement_lines.as_line(measured(0.4))
     write_by_another(catalog, b"\0" * 30 + b"\n", line, b'["no record"]\n', b'{"value": 3}\n')
     with pytest.warns(CatalogWarning, match="3 of its lines are no measurements .*: 1, 3, 4"):
-        assert scores(catalog)["value"].tolist() == [0.4]
+        assert read_measurements(catalog)["value"].tolist() == [0.4]
 
 
 def test_after_a_full_disk_the_next_measurements_are_whole(catalog, monkeypatch):
@@ -155,7 +157,7 @@ def test_after_a_full_disk_the_next_measurements_are_whole(catalog, monkeypatch)
         add_measurements(catalog, [measured(0.2, "sub-B")])
     monkeypatch.setattr(measurement_lines.os, "fsync", flush)
     add_measurements(catalog, [measured(0.3, "sub-C")])
-    assert scores(catalog)["value"].tolist() == [0.1, 0.3]
+    assert read_measurements(catalog)["value"].tolist() == [0.1, 0.3]
 
 
 def test_one_file_for_each_process_and_another_after_a_while(catalog, monkeypatch):
@@ -171,7 +173,7 @@ def test_one_file_for_each_process_and_another_after_a_while(catalog, monkeypatc
     monkeypatch.setattr(measurement_lines.time, "monotonic", lambda: time.time() + 1e9)
     add_measurements(catalog, [measured(0.4, "sub-D")])
     assert len(lines_in(catalog)) == 3
-    assert sorted(scores(catalog)["value"]) == [0.1, 0.2, 0.3, 0.4]
+    assert sorted(read_measurements(catalog)["value"]) == [0.1, 0.2, 0.3, 0.4]
 
 
 def test_a_folder_taken_away_is_made_again(catalog):
@@ -179,7 +181,7 @@ def test_a_folder_taken_away_is_made_again(catalog):
     lines_in(catalog)[0].unlink()
     catalog.with_name(FOLDER).rmdir()
     add_measurements(catalog, [measured(0.2)])
-    assert scores(catalog)["value"].tolist() == [0.2]
+    assert read_measurements(catalog)["value"].tolist() == [0.2]
 
 
 class TestCopy:
@@ -194,7 +196,7 @@ class TestCopy:
     def copied(self, catalog: Path) -> Path:
         add_measurements(catalog, [measured(k / 10, f"sub-{k}", details={"k": k}) for k in range(5)])
         write_by_another(catalog, measurement_lines.as_line(measured(0.9, "sub-X")))
-        scores(catalog)
+        read_measurements(catalog)
         assert (catalog.with_name(FOLDER) / measurement_index.index_name()).is_file()
         return catalog
 
@@ -202,33 +204,33 @@ class TestCopy:
         def no_lines(*args, **kwargs):
             raise AssertionError("the lines were read again")
 
-        before = scores(copied)
+        before = read_measurements(copied)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(measurement_index, "read_lines", no_lines)
-            assert scores(copied).equals(before)
+            assert read_measurements(copied).equals(before)
             assert read_measurements(copied, sessions=["sub-3"])["value"].tolist() == [0.3]
         (copied.with_name(FOLDER) / measurement_index.index_name()).unlink()
-        assert scores(copied).equals(before)
+        assert read_measurements(copied).equals(before)
 
     def test_what_was_added_after_it_is_read(self, copied):
         add_measurements(copied, [measured(0.7, "sub-3"), measured(0.8, "sub-9")])
-        assert dict(scores(copied)[["session", "value"]].values) == {
+        assert dict(read_measurements(copied)[["session", "value"]].values) == {
             "sub-0": 0.0, "sub-1": 0.1, "sub-2": 0.2, "sub-3": 0.7, "sub-4": 0.4, "sub-9": 0.8, "sub-X": 0.9,
         }  # fmt: skip
 
     def test_what_was_changed_or_taken_away_counts_as_it_stands(self, copied):
         path = write_by_another(copied, measurement_lines.as_line(measured(0.6, "sub-Y")))
-        assert 0.9 not in scores(copied)["value"].tolist()
-        assert 0.6 in scores(copied)["value"].tolist()
+        assert 0.9 not in read_measurements(copied)["value"].tolist()
+        assert 0.6 in read_measurements(copied)["value"].tolist()
         path.unlink()
-        assert 0.6 not in scores(copied)["value"].tolist()
+        assert 0.6 not in read_measurements(copied)["value"].tolist()
 
     def test_a_damaged_one_is_made_anew(self, copied):
-        before = scores(copied)
+        before = read_measurements(copied)
         copy = copied.with_name(FOLDER) / measurement_index.index_name()
         copy.write_bytes(copy.read_bytes()[:-30])
-        assert scores(copied).equals(before)
-        assert scores(copied).equals(before)
+        assert read_measurements(copied).equals(before)
+        assert read_measurements(copied).equals(before)
 
     def test_a_folder_that_may_not_be_written_to_is_read_without(self, copied, monkeypatch):
         def refused(path, content):
@@ -236,13 +238,14 @@ class TestCopy:
 
         add_measurements(copied, [measured(0.7, "sub-9")])
         monkeypatch.setattr(measurement_index, "write_bytes", refused)
-        assert len(scores(copied)) == 7
+        assert len(read_measurements(copied)) == 7
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from nwb_latents.pipeline.stores.measurements import add_measurements
+from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
 from nwb_latents.schemas.measurement import Measurement
 catalog, me = Path(sys.argv[1]), sys.argv[2]
 for k in range(int(sys.argv[3])):
@@ -251,6 +254,28 @@ for k in range(int(sys.argv[3])):
     add_measurements(catalog, batch)
     print(k, flush=True)
 """
+
+
+def test_numbers_of_stores_and_runs_that_were_made_anew_are_told_apart(catalog):
+    session = SessionEntry(
+        session="sub-A", subject="A", task="CO", recipe_id="20ms-a", store="a.zarr", store_key="now",
+        source="a", n_trials=9, n_units=1, n_bins=1, bin_size_s=0.02, created="",
+    )  # fmt: skip
+    run = RunEntry(
+        run="r", model="lfads", path="runs/r", run_key="now", recipe_id="20ms-a", sessions=("sub-A",),
+        steps=1, created="",
+    )  # fmt: skip
+    held = Catalog(sessions={"sub-A@20ms-a": session}, runs={"r": run})
+    keys = [
+        ("now", "r", "now"), ("old", "r", "now"), ("now", "r", "old"), ("now", None, None), ("", None, None),
+        ("now", "gone", "x"), ("now", "r", None),
+    ]  # fmt: skip
+    add_measurements(
+        catalog,
+        [measured(k, name=f"m{k}", store_key=s, run=r, run_key=key) for k, (s, r, key) in enumerate(keys)],
+    )
+    current = are_current(read_measurements(catalog), held)
+    assert [None if pd.isna(one) else one for one in current] == [True, False, False, True, None, False, None]
 
 
 @pytest.mark.slow

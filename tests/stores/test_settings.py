@@ -81,7 +81,7 @@ def test_nested_model_settings_are_reached():
             "model.read_in.hidden_: unknown key, found 3; did you mean model.read_in.hidden?",
         ),
         ("model.rank=3", "model.rank: unknown key"),
-        ("model.clip=-1", "model.clip: expected input should be greater than 0, found -1"),
+        ("model.clip=-1", "model.clip: expected a number greater than 0, found -1"),
         ("masks.coordinated_dropuot=1", r"did you mean masks\.coordinated_dropout"),
     ],
 )

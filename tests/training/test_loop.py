@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from nwb_latents.models.batching.masks import View, observe
+from nwb_latents.models.batching.views import View, observe
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint

@@ -79,7 +79,7 @@ def test_what_is_written_down_is_read_back_equal() -> None:
         (["space.optimiser.lr.start=1"], "start 1 is not within 1e-05 to 0.005"),
         (["space.model.dropout={low: 0, high: 0.5, scale: log}"], "a log scale needs low above 0"),
         (["space.model.dropout.high=1.5"], "1.5 is no value of it: Input should be less than 1"),
-        (["space.optimiser.lr.explore=1"], "explore: expected input should be less than 1"),
+        (["space.optimiser.lr.explore=1"], "explore: expected a number less than 1"),
         (["space.seed={low: 0, high: 9}"], "space.seed: no number of the training settings that can be"),
         (["space.masks.sample_validation={low: 0, high: 0.5}"], "can be searched"),
         (["space.model.generator_dim={low: 8, high: 64}"], "of different sizes cannot copy each other"),

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from sklearn.decomposition import PCA, FactorAnalysis
 
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import (
     choose,
@@ -128,17 +127,22 @@ def fit_factors(rows: FloatArray, latents: int) -> _Model:
     --------
     >>> rows = np.random.default_rng(0).normal(size=(400, 5)) @ np.triu(np.ones((5, 5)))
     >>> rows -= rows.mean(axis=0)
+    >>> from sklearn.decomposition import FactorAnalysis
     >>> plain = FactorAnalysis(2, tol=400e-5, svd_method="lapack").fit(rows)
     >>> bool(np.allclose(fit_factors(rows, 2).noise_variance_, plain.noise_variance_, rtol=1e-6))
     True
     """
     triangle: FloatArray = np.asarray(np.linalg.qr(rows, mode="r"))
     few = np.concatenate([triangle, -triangle]) * np.sqrt(len(triangle) / len(rows))
+    from sklearn.decomposition import FactorAnalysis  # noqa: PLC0415 - takes seconds to import
+
     model: _Model = FactorAnalysis(latents, tol=_GAIN * len(few), svd_method="lapack").fit(few)
     return model
 
 
 def _fit_components(rows: FloatArray, latents: int) -> _Model:
+    from sklearn.decomposition import PCA  # noqa: PLC0415 - takes seconds to import
+
     model: _Model = PCA(latents, svd_solver="covariance_eigh").fit(rows)
     return model
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
-from nwb_latents.pipeline.evaluation.truth_bins import Course, unit_columns
+from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal, unit_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,10 +49,10 @@ def oracle_rates(truth: Truth, session: Session, answers: SpikeAnswers) -> RateP
     width, n_time = session.bin_size_s, session.n_bins
     n_ahead = 0 if answers.eval_forward is None else answers.eval_forward.shape[1]
     first = session.start_s
-    course = Course.of(truth, truth.rates_hz[:, columns])
+    known = TrueSignal.of(truth, truth.rates_hz[:, columns])
 
     def expected(rows: NDArray[np.int64], n_after: int) -> FloatArray:
-        hertz = course.means(first[rows], bin_size_s=width, n_bins=n_time, n_ahead=n_after)
+        hertz = known.means(first[rows], bin_size_s=width, n_bins=n_time, n_ahead=n_after)
         per_bin: FloatArray = np.maximum(hertz * width, RATE_FLOOR)
         return per_bin
 

@@ -16,7 +16,7 @@ from pynwb.behavior import SpatialSeries
 from pynwb.epoch import TimeIntervals
 from pynwb.misc import Units
 
-from nwb_latents.pipeline.sources.simulator.kinematics import sample_at
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import sample_at
 from nwb_latents.pipeline.sources.simulator.neurons import CLOCK_HZ
 from nwb_latents.pipeline.sources.simulator.nwb_tables import add_trials, inside, ragged
 
@@ -131,7 +131,7 @@ def _add_units(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
     spikes = VectorData(name="spike_times", description="of each unit, seconds", data=times)
     electrode = DynamicTableRegion(
         name="electrodes",
-        data=np.array([list(LOCATIONS).index(area) for area in simulated.population.area]),
+        data=np.array([list(LOCATIONS).index(area) for area in simulated.neurons.area]),
         description="electrode of each unit",
         table=nwbfile.electrodes,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.dynamics import LATENT_STEP_S
+from nwb_latents.pipeline.sources.simulator.reach_dynamics import LATENT_STEP_S
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +28,7 @@ CLOCK_HZ = 30_000
 
 
 @dataclass(frozen=True)
-class Population:
+class Neurons:
     """Units of one session.
 
     Attributes
@@ -49,7 +49,7 @@ class Population:
         return len(self.mean_hz)
 
 
-def draw_population(settings: SimulateSettings, rng: np.random.Generator) -> Population:
+def draw_neurons(settings: SimulateSettings, rng: np.random.Generator) -> Neurons:
     """Draw the units of one session.
 
     Parameters
@@ -61,13 +61,13 @@ def draw_population(settings: SimulateSettings, rng: np.random.Generator) -> Pop
 
     Returns
     -------
-    population
+    neurons
         M1 units first, then PMd; silent units are spread over both.
 
     Examples
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
-    >>> units = draw_population(SimulateSettings(n_units=(60, 60)), np.random.default_rng(0))
+    >>> units = draw_neurons(SimulateSettings(n_units=(60, 60)), np.random.default_rng(0))
     >>> len(units), round(float(units.mean_hz.mean()), 3), int((units.mean_hz < 0.1).sum())
     (60, 12.0, 2)
     """
@@ -88,7 +88,7 @@ def draw_population(settings: SimulateSettings, rng: np.random.Generator) -> Pop
         ],
         axis=1,
     )
-    return Population(loadings, draw_mean_rates(settings, n_units, rng), areas_of(n_units))
+    return Neurons(loadings, draw_mean_rates(settings, n_units, rng), areas_of(n_units))
 
 
 def draw_mean_rates(settings: SimulateSettings, n_units: int, rng: np.random.Generator) -> FloatArray:
@@ -136,12 +136,12 @@ def areas_of(n_units: int) -> NDArray[np.object_]:
     return np.where(np.arange(n_units) < -(-n_units // 2), "M1", "PMd").astype(object)
 
 
-def firing_rates(population: Population, latents: FloatArray) -> NDArray[np.float32]:
+def firing_rates(neurons: Neurons, latents: FloatArray) -> NDArray[np.float32]:
     """Return the rates at which the units fire.
 
     Parameters
     ----------
-    population
+    neurons
         Units of the session.
     latents
         Shape ``(n_times, 8)``.
@@ -154,18 +154,18 @@ def firing_rates(population: Population, latents: FloatArray) -> NDArray[np.floa
     Examples
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
-    >>> units = draw_population(SimulateSettings(n_units=(4, 4)), np.random.default_rng(0))
+    >>> units = draw_neurons(SimulateSettings(n_units=(4, 4)), np.random.default_rng(0))
     >>> rates = firing_rates(units, np.random.default_rng(1).normal(size=(500, 8)))
     >>> bool(np.allclose(rates.mean(axis=0), units.mean_hz, rtol=1e-3))
     True
     """
-    shape = np.exp((latents @ population.loadings.T).astype(np.float32))
-    gain = population.mean_hz / shape.mean(axis=0, dtype=np.float64)
+    shape = np.exp((latents @ neurons.loadings.T).astype(np.float32))
+    gain = neurons.mean_hz / shape.mean(axis=0, dtype=np.float64)
     # The cap lowers the mean of bursty units; the gain that restores it has no closed form.
     for _ in range(6):
         rates = shape * gain.astype(np.float32)
         rates /= 1 + rates / RATE_CAP_HZ
-        gain = gain * population.mean_hz / rates.mean(axis=0, dtype=np.float64)
+        gain = gain * neurons.mean_hz / rates.mean(axis=0, dtype=np.float64)
     result: NDArray[np.float32] = rates
     return result
 

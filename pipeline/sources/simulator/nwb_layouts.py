@@ -11,7 +11,7 @@ from pynwb.base import TimeSeriesReference, TimeSeriesReferenceVectorData
 from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 
 from nwb_latents.pipeline.sources.simulator.foreign_lab import fill_foreign
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, sample_at
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import FINE_RATE_HZ, sample_at
 from nwb_latents.pipeline.sources.simulator.nwb_tables import (
     ArrayNames,
     add_electrodes,

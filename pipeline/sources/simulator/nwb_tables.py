@@ -240,7 +240,7 @@ def inside(times: FloatArray, ends: IntArray, *, intervals: FloatArray) -> tuple
 def _channels(simulated: SimulatedSession, arrays: Sequence[ArrayNames]) -> tuple[IntArray, IntArray]:
     """Row of the electrode table, and number of the array, of each unit. Each of shape ``(n_units,)``."""
     areas = [names.area for names in arrays]
-    which = np.array([areas.index(area) for area in simulated.population.area], dtype=np.int64)
+    which = np.array([areas.index(area) for area in simulated.neurons.area], dtype=np.int64)
     order = np.zeros(len(which), dtype=np.int64)
     for number in range(len(arrays)):
         order[which == number] = np.arange((which == number).sum())

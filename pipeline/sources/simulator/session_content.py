@@ -9,18 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
-    from nwb_latents.pipeline.sources.simulator.kinematics import Kinematics
-    from nwb_latents.pipeline.sources.simulator.neurons import Population
+    from nwb_latents.pipeline.sources.simulator.hand_kinematics import Kinematics
+    from nwb_latents.pipeline.sources.simulator.neurons import Neurons
     from nwb_latents.pipeline.sources.simulator.trial_script import Script
 
 
 @dataclass(frozen=True)
-class Course:
-    """Course of one session: of reaching, or of runs of a dynamical system.
+class SessionContent:
+    """What happened in one session: of reaching, or of runs of a dynamical system.
 
     Attributes
     ----------
-    script, kinematics, population
+    script, kinematics, neurons
         Trials and movements, the hand at 1 kHz, the units.
     listed
         Numbers of the trials the file's trial table lists. Shape ``(n_listed,)``.
@@ -36,7 +36,7 @@ class Course:
 
     script: Script
     kinematics: Kinematics
-    population: Population
+    neurons: Neurons
     listed: IntArray
     heldout: BoolArray
     spike_times: FloatArray

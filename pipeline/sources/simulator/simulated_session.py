@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.dynamics import (
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import (
+    FINE_RATE_HZ,
+    Kinematics,
+    move_hand,
+    sample_at,
+)
+from nwb_latents.pipeline.sources.simulator.neurons import (
+    Neurons,
+    draw_neurons,
+    fire_spikes,
+    firing_rates,
+)
+from nwb_latents.pipeline.sources.simulator.reach_dynamics import (
     draw_dynamics,
     latent_times,
     run_dynamics,
     vary_dynamics,
 )
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, move_hand, sample_at
-from nwb_latents.pipeline.sources.simulator.neurons import (
-    Population,
-    draw_population,
-    fire_spikes,
-    firing_rates,
-)
-from nwb_latents.pipeline.sources.simulator.session_content import Course
+from nwb_latents.pipeline.sources.simulator.session_content import SessionContent
 from nwb_latents.pipeline.sources.simulator.system_session import run_session
 from nwb_latents.pipeline.sources.simulator.trial_script import Pace, Script, write_script
 from nwb_latents.pipeline.sources.simulator.truth import Truth
@@ -43,7 +48,7 @@ HELDOUT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
-class SimulatedSession(Course):
+class SimulatedSession(SessionContent):
     """One session, before it is written.
 
     Attributes
@@ -144,20 +149,20 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     ('sub-SimA_ses-CO-20200106', 5)
     """
     act = _reach_session if settings.system == "reaching" else run_session
-    course = act(settings, subject=subject, session=session)
+    content = act(settings, subject=subject, session=session)
     session_id, subject_id, start = name_session(settings, subject=subject, session=session)
     return SimulatedSession(
-        **vars(course),
+        **vars(content),
         session=session_id,
         subject=subject_id,
         start=start,
         settings=settings,
-        truth=Truth(session=session_id, settings_digest=session_digest(settings), **course.known),
+        truth=Truth(session=session_id, settings_digest=session_digest(settings), **content.known),
     )
 
 
-def _reach_session(settings: SimulateSettings, *, subject: int, session: int) -> Course:
-    """Simulate the course of one session of reaching."""
+def _reach_session(settings: SimulateSettings, *, subject: int, session: int) -> SessionContent:
+    """Simulate the content of one session of reaching."""
     subject_rng = np.random.default_rng([settings.seed, 1, subject])
     dynamics = vary_dynamics(draw_dynamics(np.random.default_rng([settings.seed, 0])), subject_rng)
     reaction, reach = np.exp(0.06 * np.clip(subject_rng.standard_normal(2), -2, 2))
@@ -169,18 +174,18 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
     script = write_script(settings, acts, pace=pace)
     kinematics = move_hand(script, tremor, profile=settings.reach_profile)
     latents = run_dynamics(dynamics, script, kinematics=kinematics)
-    population = draw_population(settings, units)
-    rates = firing_rates(population, latents)
+    neurons = draw_neurons(settings, units)
+    rates = firing_rates(neurons, latents)
     spike_times, spike_index = fire_spikes(rates, spikes)
 
-    heldout = np.zeros(len(population), dtype=np.bool_)
-    heldout[choices.permutation(len(population))[: int(HELDOUT_SHARE * len(population))]] = True
+    heldout = np.zeros(len(neurons), dtype=np.bool_)
+    heldout[choices.permutation(len(neurons))[: int(HELDOUT_SHARE * len(neurons))]] = True
     listed = _listed_trials(settings, script)
     time = latent_times(script.duration_s)
-    return Course(
+    return SessionContent(
         script=script,
         kinematics=kinematics,
-        population=population,
+        neurons=neurons,
         listed=listed,
         heldout=heldout,
         spike_times=spike_times,
@@ -190,7 +195,7 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
             "latent_time_s": time,
             "latents": latents,
             "rates_hz": rates,
-            "unit_ids": _unit_ids(settings, population),
+            "unit_ids": _unit_ids(settings, neurons),
             "velocity": sample_at(kinematics.velocity, time),
             "position": sample_at(kinematics.position, time),
         },
@@ -205,12 +210,12 @@ def _listed_trials(settings: SimulateSettings, script: Script) -> IntArray:
     return np.flatnonzero(is_listed).astype(np.int64)
 
 
-def _unit_ids(settings: SimulateSettings, population: Population) -> IntArray:
+def _unit_ids(settings: SimulateSettings, neurons: Neurons) -> IntArray:
     """Ids as the layout has them: in the benchmark's files 1xxx is PMd and 2xxx is M1."""
-    ids = np.arange(len(population), dtype=np.int64)
+    ids = np.arange(len(neurons), dtype=np.int64)
     if settings.layout != "nlb":
         return ids
-    return np.where(population.area == "PMd", 1001, 2001) + ids
+    return np.where(neurons.area == "PMd", 1001, 2001) + ids
 
 
 def _reach_columns(script: Script, kinematics: Kinematics, *, listed: IntArray) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import SettingsError
-from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, kinematics_of
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import FINE_RATE_HZ, Kinematics, kinematics_of
 from nwb_latents.pipeline.sources.simulator.planar_systems import (
     DIM,
     SIGMA,
@@ -26,6 +25,7 @@ from nwb_latents.pipeline.sources.simulator.planar_systems import (
     noise_per_step,
     simulate_latents,
 )
+from nwb_latents.pipeline.sources.simulator.reach_dynamics import LEAD_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.dynamics import LEAD_S
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import FINE_RATE_HZ, Kinematics, sample_at
 from nwb_latents.pipeline.sources.simulator.neurons import RATE_CAP_HZ
-from nwb_latents.pipeline.sources.simulator.session_content import Course
+from nwb_latents.pipeline.sources.simulator.reach_dynamics import LEAD_S
+from nwb_latents.pipeline.sources.simulator.session_content import SessionContent
 from nwb_latents.pipeline.sources.simulator.system_runs import (
     BIN_S,
     Runs,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.simulation import SimulateSettings
 
 
-def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Course:
-    """Simulate the course of one session of a system.
+def run_session(settings: SimulateSettings, *, subject: int, session: int) -> SessionContent:
+    """Simulate the content of one session of a system.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
 
     Returns
     -------
-    course
+    content
         Sessions differ in the parameter of the system, and have units and a hand of their own.
 
     Raises
@@ -53,25 +53,25 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
     --------
     >>> from nwb_latents.schemas.simulation import SimulateSettings
     >>> settings = SimulateSettings(system="limit_cycle", n_units=(4, 4), n_trials=3)
-    >>> course = run_session(settings, subject=0, session=0)
-    >>> course.known["system"].parameters, len(course.script.trials)
+    >>> content = run_session(settings, subject=0, session=0)
+    >>> content.known["system"].parameters, len(content.script.trials)
     ({'omega': 0.5, 'd': 2.0}, 3)
     """
     states, hand, units, spikes = np.random.default_rng([settings.seed, 3, subject, session]).spawn(4)
     runs = run_system(choose_system(settings, subject=subject, session=session), settings, states)
     weights = draw_velocity_weights(runs, hand)
     kinematics = follow_runs(runs, weights)
-    population, log_rate = draw_readers(runs, settings, units)
-    rates = rates_of_states(runs.latents, population.loadings, log_rate)
+    neurons, log_rate = draw_readers(runs, settings, units)
+    rates = rates_of_states(runs.latents, neurons.loadings, log_rate)
     spike_times, spike_index = fire_in_bins(rates, spikes)
     script = _script(runs)
     time = np.arange(len(runs.latents)) * round(1000 * BIN_S) / 1000
-    return Course(
+    return SessionContent(
         script=script,
         kinematics=kinematics,
-        population=population,
+        neurons=neurons,
         listed=np.arange(len(script.trials), dtype=np.int64),
-        heldout=np.zeros(len(population), dtype=np.bool_),
+        heldout=np.zeros(len(neurons), dtype=np.bool_),
         spike_times=spike_times,
         spike_index=spike_index,
         known={
@@ -79,7 +79,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
             "latent_time_s": time,
             "latents": runs.latents,
             "rates_hz": rates.astype(np.float32),
-            "unit_ids": np.arange(len(population), dtype=np.int64),
+            "unit_ids": np.arange(len(neurons), dtype=np.int64),
             "velocity": sample_at(kinematics.velocity, time),
             "position": sample_at(kinematics.position, time),
             "system": SystemTruth(
@@ -87,7 +87,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Co
                 parameters=parameters_of(runs.system),
                 dt=runs.system.dt,
                 noise_per_step=runs.noise_per_step,
-                read_out=population.loadings,
+                read_out=neurons.loadings,
                 log_rate=log_rate,
                 rate_cap_hz=RATE_CAP_HZ,
                 velocity_weights=weights,

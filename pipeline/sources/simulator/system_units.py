@@ -13,7 +13,7 @@ import numpy as np
 from nwb_latents.pipeline.sources.simulator.neurons import (
     CLOCK_HZ,
     RATE_CAP_HZ,
-    Population,
+    Neurons,
     areas_of,
     draw_mean_rates,
 )
@@ -61,7 +61,7 @@ def rates_of_states(
 
 def draw_readers(
     runs: Runs, settings: SimulateSettings, rng: np.random.Generator
-) -> tuple[Population, FloatArray]:
+) -> tuple[Neurons, FloatArray]:
     """Draw the units of one session.
 
     Parameters
@@ -75,7 +75,7 @@ def draw_readers(
 
     Returns
     -------
-    population
+    neurons
         Its loadings are C. No unit's mean is above 75 Hz.
     log_rate
         d, so that each unit has its mean over the session. Shape ``(n_units,)``.
@@ -102,7 +102,7 @@ def draw_readers(
     for _ in range(30):
         rates = rates_of_states(runs.latents, read_out, log_rate)
         log_rate += np.log(mean / rates.mean(axis=0))
-    return Population(read_out, mean, areas_of(n_units)), log_rate
+    return Neurons(read_out, mean, areas_of(n_units)), log_rate
 
 
 def fire_in_bins(rates: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.exporters.lfads import PARTS
-from nwb_latents.schemas.recipe import AlignEvent, IngestRecipe, SplitSettings
+from nwb_latents.schemas.recipe import CutEvent, IngestRecipe, SplitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +58,7 @@ class LfadsDataset:
     bin_size_s
         Width of a bin.
     first_bin
-        First bin of the window, counted from that of the aligning event.
+        First bin of the window, counted from that of the event the trials are cut at.
     align_to
         That event; the start of the trial where the file names none.
     subject, task, session
@@ -78,7 +78,7 @@ class LfadsDataset:
     true_rates: NDArray[np.float32] | None
     bin_size_s: float
     first_bin: int
-    align_to: AlignEvent
+    align_to: CutEvent
     subject: str | None
     task: str | None
     session: str | None
@@ -284,8 +284,8 @@ def _bin_size(path: Path, attributes: Mapping[str, Any], settings: LfadsH5Import
 
 def _window(
     path: Path, arrays: Mapping[str, NDArray[Any]], attributes: Mapping[str, Any], *, bin_size_s: float
-) -> tuple[int, AlignEvent]:
-    """Return where the window begins and what it is aligned to, as an export of this program states it."""
+) -> tuple[int, CutEvent]:
+    """Return where the window begins and which event it is cut at, as an export of this program states it."""
     if not attributes:
         return 0, "trial_start"
     try:

@@ -10,8 +10,8 @@ import torch
 
 from nwb_latents.models.batching.augmentation import spike_jitter, temporal_shift
 from nwb_latents.models.batching.drawn_masks import held_back_masker, mask_once, training_masker
-from nwb_latents.models.batching.masks import compose, observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import compose, observe
 from nwb_latents.models.interface import Model, total_loss
 from nwb_latents.models.registry import build_model
 from nwb_latents.schemas.lfads import LFADSSettings
@@ -19,7 +19,7 @@ from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.mdssm import MDSSMSettings
 
 if TYPE_CHECKING:
-    from nwb_latents.models.batching.masks import View
+    from nwb_latents.models.batching.views import View
 
 UNITS = {"a": 3, "b": 2}
 T = 4

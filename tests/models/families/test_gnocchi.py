@@ -8,8 +8,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.families.gnocchi import GNOCCHI
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model

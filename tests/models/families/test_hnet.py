@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.families.hnet import EMBEDDING_GAIN, HNET
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.families.lfads import LFADS
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.parts.distributions import DiagGaussian

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, pad, softplus
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.families.mdssm import MDSSM
 from nwb_latents.models.interface import Output, total_loss
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.families.node_sae import NODESAE
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.parts.dynamics import RK4, Euler, MLPMap

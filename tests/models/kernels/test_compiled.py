@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.kernels import compiled
+from nwb_latents.models.kernels.switch import SWITCH
 from nwb_latents.models.parts.controlled import ControlledGenerator, Noise
 from nwb_latents.models.parts.encoders import GRUEncoder, encode_together
 from nwb_latents.models.parts.recurrent import GRUParameters, gru_sequence
@@ -42,7 +43,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Set a cache in which nothing is built."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv(compiled.SWITCH, raising=False)
+    monkeypatch.delenv(SWITCH, raising=False)
     compiled._built.cache_clear()
     yield tmp_path
     compiled._built.cache_clear()
@@ -78,11 +79,11 @@ def calls(built: None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def both(
     run: Callable[[], list[Tensor]], monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Return what comes of the compiled loops, and of those in Python."""
+    """Return what comes of the compiled loops, and of plain torch."""
     with torch.inference_mode():
         made = run()
         with monkeypatch.context() as patch:
-            patch.setenv(compiled.SWITCH, "off")
+            patch.setenv(SWITCH, "torch")
             return made, run()
 
 

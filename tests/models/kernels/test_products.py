@@ -25,12 +25,12 @@ def test_it_is_the_product_however_the_weights_lie(layout: str) -> None:
 
 
 def test_only_large_products_of_single_precision_are_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwb_latents.models.kernels.products._outruns_mkl", lambda: True)
+    monkeypatch.setattr("nwb_latents.models.kernels.products.outruns_mkl", lambda: True)
     one, large = torch.ones(1, 1), LARGE * torch.get_num_threads()
     assert is_faster(large, one, one)
     assert not is_faster(large - 1, one, one)
     assert not is_faster(large, one, one.double())
-    monkeypatch.setattr("nwb_latents.models.kernels.products._outruns_mkl", lambda: False)
+    monkeypatch.setattr("nwb_latents.models.kernels.products.outruns_mkl", lambda: False)
     assert not is_faster(large, one, one)
 
 
@@ -57,7 +57,7 @@ def test_a_linear_map_has_the_same_gradient_by_both(
     monkeypatch.setattr("nwb_latents.models.kernels.products.LARGE", 0)
     made = []
     for faster in (False, True):
-        monkeypatch.setattr("nwb_latents.models.kernels.products._outruns_mkl", lambda faster=faster: faster)
+        monkeypatch.setattr("nwb_latents.models.kernels.products.outruns_mkl", lambda faster=faster: faster)
         y = linear(x, weight, bias)
         made.append([y, *torch.autograd.grad((y * weigh).sum(), wanted)])
     for mine, theirs in zip(*made, strict=True):
@@ -68,7 +68,7 @@ def test_a_model_of_double_precision_and_one_under_autocast_stay_with_torch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("nwb_latents.models.kernels.products.LARGE", 0)
-    monkeypatch.setattr("nwb_latents.models.kernels.products._outruns_mkl", lambda: True)
+    monkeypatch.setattr("nwb_latents.models.kernels.products.outruns_mkl", lambda: True)
     x, weight = torch.ones(2, 3, dtype=torch.float64), torch.ones(4, 3, dtype=torch.float64)
     assert linear(x, weight).dtype == torch.float64
     with torch.autocast("cpu", torch.bfloat16):

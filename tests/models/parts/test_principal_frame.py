@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nwb_latents.models.batching.masks import observe
 from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.models.families.mdssm import MDSSM
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.parts.principal_frame import mean_entry, principal_frame

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nwb_latents.models.kernels.switch import SWITCH
 from nwb_latents.models.parts.recurrent import GRUParameters, GRUWeights, gru_sequence, gru_step
 
 
@@ -37,7 +38,11 @@ def _naive(x: Tensor, w: GRUWeights, h0: Tensor, *, reset: str, clip: float | No
 @pytest.mark.parametrize(
     ("reset", "clip"), [("after", None), ("before", None), ("before", 0.2), ("before", 1.5), ("after", 0.2)]
 )
-def test_value_and_gradient_equal_the_equations(directions: int, reset: str, clip: float | None) -> None:
+@pytest.mark.parametrize("kernels", ["auto", "torch"])
+def test_value_and_gradient_equal_the_equations(
+    directions: int, reset: str, clip: float | None, kernels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SWITCH, kernels)
     torch.manual_seed(0)
     parameters = GRUParameters(3, 4, directions=directions).double()
     x = torch.randn(5, 6, 3, dtype=torch.float64, requires_grad=True)
@@ -142,7 +147,7 @@ def test_many_sequences_have_the_same_value_and_gradient(
     monkeypatch.setattr("nwb_latents.models.kernels.gru_loops.CACHED_VALUES", values)
     made = []
     for faster in (False, True):
-        monkeypatch.setattr("nwb_latents.models.kernels.products._outruns_mkl", lambda faster=faster: faster)
+        monkeypatch.setattr("nwb_latents.models.kernels.products.outruns_mkl", lambda faster=faster: faster)
         sequence, last = gru_sequence(x, parameters(), h0, context=context)
         assert (type(last.grad_fn).__name__ == "WideLoopBackward") == faster
         losses = (sequence * weigh).sum(), last.square().sum()
@@ -159,6 +164,6 @@ def test_many_sequences_are_read_in_by_weights_that_do_not_learn(monkeypatch: py
     monkeypatch.setattr("nwb_latents.models.kernels.products.LARGE", 0)
     grads = []
     for faster in (False, True):
-        monkeypatch.setattr("nwb_latents.models.kernels.products._outruns_mkl", lambda faster=faster: faster)
+        monkeypatch.setattr("nwb_latents.models.kernels.products.outruns_mkl", lambda faster=faster: faster)
         grads.append(torch.autograd.grad(gru_sequence(x, parameters())[0].square().sum(), x)[0])
     torch.testing.assert_close(*grads, rtol=1e-5, atol=1e-6)

@@ -10,7 +10,7 @@ import pytest
 from nwbinspector import Importance, inspect_nwbfile
 
 from nwb_latents.pipeline.sources.simulator import read_truth, simulate_session
-from nwb_latents.pipeline.sources.simulator.kinematics import movement_velocity
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import movement_velocity
 from nwb_latents.pipeline.sources.simulator.trial_script import Movement
 from nwb_latents.schemas.simulation import ReachProfile, SimulateSettings
 

@@ -105,7 +105,7 @@ def test_silent_units_are_silent_and_no_others(centre_out: SimulatedSession) -> 
 
 
 def test_units_have_both_areas(centre_out: SimulatedSession) -> None:
-    assert set(centre_out.population.area) == {"M1", "PMd"}
+    assert set(centre_out.neurons.area) == {"M1", "PMd"}
 
 
 def _rotation_pole(session: SimulatedSession) -> complex:
@@ -127,7 +127,7 @@ def test_sessions_share_dynamics_but_not_neurons() -> None:
     assert _rotation_pole(other_subject) != pytest.approx(pole, rel=1e-6)
     assert np.angle(_rotation_pole(other_subject)) == pytest.approx(np.angle(pole), rel=0.25)
     assert _rotation_pole(other_seed) != pytest.approx(pole, rel=1e-6)
-    together = np.corrcoef(first.population.loadings.ravel(), second.population.loadings.ravel())[0, 1]
+    together = np.corrcoef(first.neurons.loadings.ravel(), second.neurons.loadings.ravel())[0, 1]
     assert abs(together) < 0.4
 
 

@@ -197,7 +197,7 @@ def test_rates_are_those_of_the_state_and_have_the_mean_asked_for(cycle: Simulat
 def test_unusual_mean_rates_are_met(mean_rate_hz: float) -> None:
     session = simulate_session(_settings(mean_rate_hz=mean_rate_hz, silent_units=0, n_units=(80, 80)))
     means = session.truth.rates_hz.mean(axis=0)
-    np.testing.assert_allclose(means, session.population.mean_hz, rtol=0.01)
+    np.testing.assert_allclose(means, session.neurons.mean_hz, rtol=0.01)
     assert means.max() < 76
     assert means.mean() == pytest.approx(mean_rate_hz, rel=0.2 if mean_rate_hz > 30 else 0.01)
 

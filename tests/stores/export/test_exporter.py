@@ -77,7 +77,7 @@ def test_its_file_has_its_suffix_and_a_note_beside_it_says_what_it_was_made_of(l
     assert beside["store_key"] == made.entry.store_key
     assert beside["source_digest"].startswith("sha256:")
     assert beside["export_settings"] == {"digits": 3}
-    assert [e["text"] for e in events if e["event"] == "note"] == ["rates are over the observed time"]
+    assert [e.text for e in events if e.event == "note"] == ["rates are over the observed time"]
 
 
 def status(catalog, **words):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import signal
 
-from nwb_latents.pipeline.sources.simulator.kinematics import FINE_RATE_HZ, Kinematics, sample_at
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import FINE_RATE_HZ, Kinematics, sample_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -152,7 +152,7 @@ def run_dynamics(dynamics: Dynamics, script: Script, *, kinematics: Kinematics) 
     Examples
     --------
     >>> from nwb_latents.pipeline.sources.simulator.trial_script import Script
-    >>> from nwb_latents.pipeline.sources.simulator.kinematics import move_hand
+    >>> from nwb_latents.pipeline.sources.simulator.hand_kinematics import move_hand
     >>> still = Script(trials=(), movements=(), duration_s=1.0)
     >>> hand = move_hand(still, np.random.default_rng(0))
     >>> run_dynamics(draw_dynamics(np.random.default_rng(0)), still, kinematics=hand).shape

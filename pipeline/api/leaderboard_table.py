@@ -1,4 +1,4 @@
-"""What stages return, as pandas tables."""
+"""Leaderboards as one pandas table."""
 
 from __future__ import annotations
 
@@ -7,33 +7,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nwb_latents.pipeline.evaluation.leaderboard_files import legend, protocol, title
-from nwb_latents.pipeline.stores.measurements import measurements_as_table
-from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pydantic import BaseModel
-
     from nwb_latents.pipeline.evaluation.leaderboard import Board, Row
 
 PARTS = ("low", "high", "seed_sd")
-
-
-def number_table(records: Sequence[BaseModel]) -> pd.DataFrame:
-    """Return records as a table, one row each.
-
-    Examples
-    --------
-    >>> found = Measurement(name="velocity_r2", value=0.8, session="a", recipe_id="r", split="test",
-    ...                     n_trials=9, source="rates")
-    >>> number_table([found])[["name", "value"]].values.tolist()
-    [['velocity_r2', 0.8]]
-    """
-    measured = [record for record in records if isinstance(record, Measurement)]
-    if len(measured) == len(records):
-        return measurements_as_table(measured)
-    return pd.DataFrame([record.model_dump() for record in records])
 
 
 def board_table(boards: Sequence[Board]) -> pd.DataFrame:

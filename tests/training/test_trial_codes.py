@@ -8,9 +8,9 @@ import torch
 
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.training.diffusion_codes import generate_trials, infer_codes
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import TrainedRun
+from nwb_latents.pipeline.training.trial_codes import generate_trials, infer_codes
 from nwb_latents.schemas.training import TrainSettings
 
 A = "sub-A_ses-1"

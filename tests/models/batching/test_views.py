@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nwb_latents.models.batching.masks import (
+from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
+from nwb_latents.models.batching.views import (
     compose,
     coordinated_dropout,
     encoder_input,
@@ -14,7 +15,6 @@ from nwb_latents.models.batching.masks import (
     observe,
     weighted,
 )
-from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.interface import total_loss
 
 if TYPE_CHECKING:
