@@ -12,13 +12,16 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from single_changes import SETTINGS, settings_class, single_changes  # noqa: E402
-from test_digests import ways_of  # noqa: E402
+from test_digests import TRANSFORM_OF_THE_TABLE, ways_of  # noqa: E402
+
+from nwb_latents.pipeline.stages import import_lfads, ingest_session  # noqa: E402
 
 FILE = HERE / "data/digests.json"
 
 
 def main() -> None:
     """Write the file again with the rows that are missing."""
+    import_lfads.TRANSFORM_VERSION = ingest_session.TRANSFORM_VERSION = TRANSFORM_OF_THE_TABLE
     written = json.loads(FILE.read_text())
     for name in SETTINGS:
         kind = settings_class(name)

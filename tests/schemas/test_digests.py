@@ -15,7 +15,7 @@ from pydantic import create_model
 from single_changes import SETTINGS, settings_class, single_changes
 
 from nwb_latents.pipeline.sources.simulator.simulated_session import session_digest
-from nwb_latents.pipeline.stages import import_checkpoint
+from nwb_latents.pipeline.stages import import_checkpoint, import_lfads, ingest_session
 from nwb_latents.pipeline.stages.evaluate_records import settings_digest
 from nwb_latents.pipeline.stages.import_lfads import import_key
 from nwb_latents.pipeline.stages.ingest_session import store_key
@@ -53,6 +53,16 @@ RESOLVED = {
     **{(f"{name}Settings", "likelihood"): "there is one" for name in ("HNET", "NDT", "GNOCCHI")},
 }
 """Settings of which there is no other value to try, and why."""
+
+
+TRANSFORM_OF_THE_TABLE = 2
+"""Keys of stores hold the version of the signal processing: those of the table are of this one."""
+
+
+@pytest.fixture(autouse=True)
+def _transform_of_the_table(monkeypatch):
+    for stage in (ingest_session, import_lfads):
+        monkeypatch.setattr(stage, "TRANSFORM_VERSION", TRANSFORM_OF_THE_TABLE)
 
 
 def as_read(kind, content):
