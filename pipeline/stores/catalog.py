@@ -167,7 +167,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any], Catalog]:
     """Return the text of a catalog file, what it holds, and that as a catalog."""
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "", {"schema_version": CATALOG_SCHEMA_VERSION}, Catalog()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}.") from error
