@@ -17,17 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def pushed_down(patterns: Mapping[str, Sequence[str]]) -> pc.Expression | None:
-    """Return those conditions on text that a Parquet file can be asked for: names without wildcards."""
-    plain = [
-        pc.field(name).isin([*wanted])
+def pushed_down(patterns: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Return those conditions that can be asked of the files themselves: names without wildcards."""
+    return {
+        name: wanted
         for name, wanted in patterns.items()
         if wanted and not any(set(one) & set("*?[") for one in wanted)
-    ]
-    found: pc.Expression | None = None
-    for one in plain:
-        found = one if found is None else found & one
-    return found
+    }
 
 
 def matching(table: pa.Table, patterns: Mapping[str, Sequence[str]]) -> pa.Table:

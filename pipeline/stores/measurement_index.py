@@ -13,6 +13,7 @@ import json
 import logging
 import time
 import zlib
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -33,20 +34,22 @@ from nwb_latents.pipeline.stores.measurement_table import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from os import stat_result
     from pathlib import Path
     from typing import BinaryIO
 
 logger = logging.getLogger(__name__)
 
-INDEX_VERSION = 1
+Where = Mapping[str, Sequence[str]]
+
+INDEX_VERSION = 2
 """Raised when the copy is laid out otherwise."""
 
 LEAST_BYTES = 1_000_000
 LEAST_SHARE = 0.25
 """The copy is written anew when so many bytes, and this share of what it holds, stand beside it."""
 
+SORTED_BY = "session"
 ROW_GROUP = 32_768
 CHECKED_BYTES = 1024
 FORGOTTEN_AFTER_S = 30 * 86_400.0
@@ -80,7 +83,7 @@ NOTHING = Part(0, 0, 0, 0)
 
 
 def read_table(
-    folder: Path, columns: Sequence[str] | None = None, where: pc.Expression | None = None
+    folder: Path, columns: Sequence[str] | None = None, where: Mapping[str, Sequence[str]] | None = None
 ) -> pa.Table:
     """Read the measurements of a folder, in no particular order.
 
@@ -91,7 +94,7 @@ def read_table(
     columns
         Those wanted (`measurement_table.column_types`), ``file`` among them; default: all.
     where
-        Rows wanted; default: all.
+        Column of text → the texts wanted in it; default: all rows.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def read_table(
     """
     for left in reversed(range(TRIES)):
         try:
-            return _read(folder, list(columns or column_types()), where)
+            return _read(folder, list(columns or column_types()), where or {})
         except OSError as error:
             # On a network disk, a copy that is replaced while it is read goes away under the reader.
             if error.errno not in {errno.ESTALE, errno.ENOENT} or not left:
@@ -108,7 +111,7 @@ def read_table(
     raise AssertionError
 
 
-def _read(folder: Path, columns: list[str], where: pc.Expression | None) -> pa.Table:
+def _read(folder: Path, columns: list[str], where: Where) -> pa.Table:
     files = _files(folder)
     index = folder / index_name()
     with ExitStack() as opened:
@@ -118,7 +121,7 @@ def _read(folder: Path, columns: list[str], where: pc.Expression | None) -> pa.T
         n_held = sum(part.n_bytes for part in held.values())
         n_beside = sum(there.st_size for there in files.values()) - n_held
         renew = n_beside > max(LEAST_BYTES, LEAST_SHARE * n_held)
-        chosen = (list(column_types()), None) if renew else (columns, where)
+        chosen: tuple[list[str], Where] = (list(column_types()), {}) if renew else (columns, where)
         known = _indexed(copy, *chosen, files=[name for name, part in held.items() if part.n_bytes])
     fresh = _beside(folder, files, held)
     if not renew:
@@ -169,14 +172,29 @@ def _check(path: Path, n_bytes: int) -> int:
 
 
 def _indexed(
-    copy: BinaryIO | None, columns: Sequence[str], where: pc.Expression | None, *, files: Sequence[str]
+    copy: BinaryIO | None, columns: Sequence[str], where: Where, *, files: Sequence[str]
 ) -> pa.Table:
     """Read those rows of the copy that stem from `files`."""
     if copy is None or not files:
-        return _chosen(empty_table(), columns, None)
+        return _chosen(empty_table(), columns, {})
     copy.seek(0)
-    found = pq.read_table(copy, columns=[*columns], filters=where)
-    return found.filter(pc.is_in(found[FILE], pa.array(files)))
+    content = pq.ParquetFile(copy)
+    groups = [
+        number
+        for number in range(content.num_row_groups)
+        if _may_hold(content.metadata.row_group(number), where.get(SORTED_BY, ()))
+    ]
+    needed = [name for name in column_types() if name in {*columns, *where}]
+    return _chosen(content.read_row_groups(groups, columns=needed), columns, {**where, FILE: files})
+
+
+def _may_hold(group: pq.RowGroupMetaData, wanted: Sequence[str]) -> bool:
+    """Whether a part of the copy, which says from which session to which it goes, may hold those wanted."""
+    columns = [group.column(number) for number in range(group.num_columns)]
+    said = next(column.statistics for column in columns if column.path_in_schema == SORTED_BY)
+    if not wanted or said is None or not said.has_min_max:
+        return True
+    return any(said.min <= one <= said.max for one in wanted)
 
 
 def _beside(
@@ -198,16 +216,22 @@ def _beside(
     return found
 
 
-def _chosen(table: pa.Table, columns: Sequence[str], where: pc.Expression | None) -> pa.Table:
-    return (table if where is None else table.filter(where)).select([*columns])
+def _chosen(table: pa.Table, columns: Sequence[str], where: Where) -> pa.Table:
+    for name, wanted in where.items():
+        table = table.filter(pc.is_in(table[name], pa.array(wanted, pa.string())))
+    return table.select([*columns])
 
 
 def _write(index: Path, table: pa.Table, parts: Mapping[str, Part]) -> None:
     """Write the copy, if the folder may be written to; others of it that nobody uses any more are removed."""
     said = json.dumps({name: asdict(part) for name, part in parts.items()})
     content = pa.BufferOutputStream()
+    in_order = table.take(pc.sort_indices(table[SORTED_BY].cast(pa.string())))
     pq.write_table(
-        table.replace_schema_metadata({_PARTS: said}), content, compression="zstd", row_group_size=ROW_GROUP
+        in_order.replace_schema_metadata({_PARTS: said}),
+        content,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
     )
     try:
         write_bytes(index, content.getvalue().to_pybytes())

@@ -183,7 +183,7 @@ def test_a_store_of_another_version_or_without_events_says_what_to_do(catalog):
     shutil.rmtree(catalog.parent / entry.store / "events")
     with pytest.raises(PartialFailure) as caught:
         recut(catalog, ["align_to=peak_speed"], sessions=[entry.session])
-    assert "holds no events to align to" in caught.value.failures[0][1]
+    assert "holds no events to cut at" in caught.value.failures[0][1]
     path = catalog.parent / entry.store / "trials" / "zarr.json"
     content = json.loads(path.read_text())
     content["attributes"]["transform_version"] = 0

@@ -2,11 +2,14 @@
 
 import multiprocessing
 import os
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stores import catalog as catalog_module
 from nwb_latents.pipeline.stores.catalog import (
     add_run,
     add_session,
@@ -98,3 +101,32 @@ def test_a_file_where_a_folder_should_be(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(MachineError, match="cannot write the catalog"):
         add_session(tmp_path / "file" / "catalog.yaml", entry("a"))
+
+
+def hold_lock(path: Path, writes: int, held) -> None:
+    """Hold the lock of a catalog while it is written to every quarter of a second, and a second more."""
+    with FileLock(path.with_name(path.name + ".lock")):
+        held.set()
+        for _ in range(writes):
+            time.sleep(0.25)
+            os.utime(path)
+        time.sleep(1)
+
+
+@pytest.mark.parametrize("writes", [16, 0])
+def test_the_lock_is_waited_for_as_long_as_others_get_on(tmp_path, monkeypatch, writes):
+    path = tmp_path / "catalog.yaml"
+    add_session(path, entry("a"))
+    monkeypatch.setattr(catalog_module, "LOCK_SECONDS", 2.5 if writes else 0.5)
+    context = multiprocessing.get_context("fork")
+    held = context.Event()
+    other = context.Process(target=hold_lock, args=(path, writes, held))
+    other.start()
+    held.wait(20)
+    if writes:
+        add_session(path, entry("b"))
+        assert len(read_catalog(path).sessions) == 2
+    else:
+        with pytest.raises(MachineError, match=r"has held the catalog's lock for 0\.5 s"):
+            add_session(path, entry("b"))
+    other.join()
