@@ -204,8 +204,9 @@ def _one_number_each(table: Table, column: Column, *, role: str) -> FloatArray:
     found = column.one_each()
     if found is None:
         counts = column.counts
+        many = f"{counts.min()} to {counts.max()}" if counts.min() < counts.max() else str(counts.min())
         raise DataError(
-            f"{where} holds {counts.min()} to {counts.max()} times a trial; expected one. {another}, or "
+            f"{where} holds {many} times a trial; expected one. {another}, or "
             "write one column for each event."
         )
     return np.asarray(found, dtype=np.float64)

@@ -425,7 +425,7 @@ REFUSED = {
             put(h, f"{TRIALS}/go_cue_time", np.repeat(SESSION.go, 2)),
             h.__setitem__(f"{TRIALS}/go_cue_time_index", 2 * np.arange(1, N_TRIALS + 1)),
         ),
-        "/intervals/trials/go_cue_time .* 2 to 2 times a trial.*columns.go_cue",
+        "/intervals/trials/go_cue_time .* 2 times a trial.*columns.go_cue",
     ),
     "a go cue as text": (
         column("go_cue_time", lambda v: [f"{x:.4f}" for x in v]),
