@@ -136,6 +136,25 @@ class NwbFile:
             value = np.asarray(value, dtype=object).ravel()[0]
         return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
+    def number(self, path: str, name: str) -> float | None:
+        """Return an attribute as a number; None where there is none, or it is none, and that is said."""
+        value = self.attribute(path, name)
+        if value is None:
+            return None
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            self.say(f"/{path}: its attribute {name} is {value!r}, which is no number; it is not used")
+            return None
+
+    def word(self, path: str, name: str) -> str:
+        """Return an attribute as text; empty where there is none, or it is no word, and that is said."""
+        value = self.attribute(path, name)
+        if value is None or isinstance(value, str):
+            return value or ""
+        self.say(f"/{path}: its attribute {name} is {value!r}, which is no word; it is not used")
+        return ""
+
     def objects(self, root: str) -> list[tuple[str, str]]:
         """Return path and neurodata type of every typed object below `root`."""
         kinds = ((path, self.tree.attribute(path, "neurodata_type")) for path in self.tree.groups(root))

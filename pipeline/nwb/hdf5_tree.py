@@ -87,7 +87,13 @@ class Hdf5Tree:
         found = self._h5[path]
         if h5py.check_string_dtype(found.dtype):
             return decoded(np.asarray(found[()]))
-        return np.asarray(found[()])
+        values = np.asarray(found[()])
+        names = h5py.check_enum_dtype(found.dtype)
+        if names is None or values.dtype.kind == "b":
+            return values
+        by_code = {code: name for name, code in names.items()}
+        named = np.array([by_code.get(code, str(code)) for code in values.ravel().tolist()], dtype=object)
+        return named.reshape(values.shape)
 
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or array; None where there is none, or it is of an unknown type."""

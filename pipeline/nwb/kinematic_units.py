@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.signals.recording import FloatArray, Series
 
 _CM_PER = {"m": 100.0, "cm": 1.0, "mm": 0.1}
+"""What is tried where a file does not say."""
+
+_KNOWN = {**_CM_PER, "inch": 2.54}
 _NAMES = {
     "m": "m", "meter": "m", "meters": "m", "metre": "m", "metres": "m",
     "cm": "cm", "centimeter": "cm", "centimeters": "cm", "centimetre": "cm", "centimetres": "cm",
+    "inch": "inch", "inches": "inch", "in": "inch",
     "mm": "mm", "millimeter": "mm", "millimeters": "mm", "millimetre": "mm", "millimetres": "mm",
 }  # fmt: skip
 _OTHERS = {
@@ -84,7 +88,7 @@ def scale_of(file: NwbFile, path: str, values: FloatArray, *, unit: str | None, 
     conversion, is_stated = _conversion(file, path, layout_unit=unit)
     if unit in _LAYOUT_UNITS:
         return Scale(conversion, _LAYOUT_UNITS[unit][1], _LAYOUT_UNITS[unit][0])
-    text = str(file.attribute(f"{path}/data", "unit") or "") if is_stated else ""
+    text = file.word(f"{path}/data", "unit") if is_stated else ""
     known = unit or _length_unit(text)
     if known is None and (other := _OTHERS.get(_first_word(text))) is not None:
         file.say(
@@ -93,7 +97,7 @@ def scale_of(file: NwbFile, path: str, values: FloatArray, *, unit: str | None, 
         )
         return Scale(conversion, 1.0, other)
     if known is not None and unit is None and not is_velocity:
-        span = span_of(values) * conversion * _CM_PER[known]
+        span = span_of(values) * conversion * _KNOWN[known]
         if span > REACHING_SPAN_CM[1]:
             file.say(f"/{path}: spans {span:.0f} cm if its unit is {known!r} as it says; taken as unknown")
             known = None
@@ -102,7 +106,7 @@ def scale_of(file: NwbFile, path: str, values: FloatArray, *, unit: str | None, 
         file.say(
             f"/{path}: unit {text or 'unknown'!r} is not a usable length; taken as {known} from its extent"
         )
-    return Scale(conversion, _CM_PER[known], "cm")
+    return Scale(conversion, _KNOWN[known], "cm")
 
 
 def _conversion(file: NwbFile, path: str, *, layout_unit: str | None) -> tuple[float, bool]:
@@ -131,13 +135,13 @@ def _length_unit(text: str) -> str | None:
 
 
 def span_of(values: FloatArray) -> float:
-    """Return the largest extent over the axes, of all but the outermost hundredth of the samples."""
+    """Return the largest extent over the axes, of all but the outermost of the samples, 2 % at either end."""
     # The extent of a movement shows in a hundred thousand samples as well as in ten million.
     some = values[:: max(1, len(values) // 100_000)]
     finite = some[np.isfinite(some).all(axis=1)]
     if not len(finite):
         return 0.0
-    low, high = np.percentile(finite, [0.5, 99.5], axis=0)
+    low, high = np.percentile(finite, [2.0, 98.0], axis=0)
     return float((high - low).max())
 
 

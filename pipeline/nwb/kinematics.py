@@ -190,7 +190,7 @@ def read_series(
     for path in paths:
         values = _samples(file, path)[:, : layout.n_axes]
         scale = scale_of(file, path, values, unit=layout.unit, is_velocity=is_velocity)
-        offset = float(file.attribute(f"{path}/data", "offset") or 0.0) if layout.times is None else 0.0
+        offset = (file.number(f"{path}/data", "offset") or 0.0) if layout.times is None else 0.0
         if (scale.conversion, offset, scale.per) != (1.0, 0.0, 1.0):
             with np.errstate(over="ignore"):
                 values = (values * scale.conversion + offset) * scale.per

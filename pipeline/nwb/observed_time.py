@@ -44,7 +44,11 @@ def apply_invalid(file: NwbFile, observed: FloatArray) -> FloatArray:
         raise DataError(
             f"{file.name}: /{INVALID} has no start and stop in seconds in each row. Mend the table."
         )
-    invalid = merge_intervals(np.column_stack([each for each in edges if each is not None]))
+    start, stop = (np.asarray(each, dtype=np.float64) for each in edges)
+    bad = int((~(stop > start)).sum())
+    if bad:
+        file.say(f"/{INVALID}: {bad} intervals do not begin before they end, or have a NaN, and are not used")
+    invalid = merge_intervals(np.column_stack([start, stop]))
     if not len(invalid) or not len(observed):
         return observed
     bounds = np.concatenate([[-np.inf], invalid.ravel(), [np.inf]]).reshape(-1, 2)

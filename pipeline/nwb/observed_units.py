@@ -67,9 +67,14 @@ def read_observed(file: NwbFile, *, group: int | None = None) -> ObservedUnits:
     if rows is None and group is not None:
         file.say("units.observed_group is not used: the file has no obs_intervals")
     seen = [unit for unit, each in enumerate(rows or ()) if len(each)]
-    if rows is None or not seen:
+    if rows is None:
         return ObservedUnits(None)
     path = f"{table.path}/obs_intervals"
+    if not seen:
+        raise DataError(
+            f"{file.name}: /{path} holds no interval that begins before it ends, of any unit: nothing would "
+            "count as observed. Mend the intervals, or leave the column out of the file."
+        )
     if group is not None:
         seen = _of_group(file, path, rows, seen, group)
     common = _common_time([rows[unit] for unit in seen])
@@ -116,6 +121,9 @@ def _intervals(file: NwbFile, table: Table) -> list[FloatArray] | None:
             "in each row. Mend the file."
         )
     raw = [np.asarray(rows, dtype=np.float64).reshape(-1, 2) for rows in column.rows()]
+    turned = int(sum((rows[:, 1] < rows[:, 0]).sum() for rows in raw))
+    if turned:
+        file.say(f"/{column.path}: {turned} intervals end before they begin and are left out")
     n_bad = int(sum(np.isnan(rows).any(axis=1).sum() for rows in raw))
     if n_bad:
         file.say(f"/{column.path}: {n_bad} intervals with NaN are left out")

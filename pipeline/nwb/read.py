@@ -16,7 +16,12 @@ from nwb_latents.pipeline.nwb.observed_time import apply_invalid, apply_mask, cl
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
 from nwb_latents.pipeline.nwb.read_choices import note_series, note_trials
 from nwb_latents.pipeline.nwb.recognition import layout_of
-from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_seconds, without_strays
+from nwb_latents.pipeline.nwb.spike_clock import (
+    extent_of,
+    require_observed_seconds,
+    require_seconds,
+    without_strays,
+)
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.units import (
@@ -123,6 +128,11 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     observed, mask_notes = apply_mask(file, layout, observed=observed)
     if observed is None:
         observed = _support(parts.position, parts.velocity, spike_times)
+    require_observed_seconds(
+        file,
+        observed,
+        extent_of(*_spans(parts.position, parts.velocity), trial_extent, _span_of(spike_times)),
+    )
     whole = extent_of(observed, *_spans(parts.position, parts.velocity), _span_of(spike_times))
     observed = apply_invalid(file, clipped(file, observed, whole))
     return Recording(

@@ -102,7 +102,7 @@ def _standard_times(file: NwbFile, path: str, n_samples: int) -> FloatArray:
         return _stamps(file, f"{path}/timestamps")
     if not file.has(f"{path}/starting_time"):
         raise DataError(f"{file.name}: {path} has neither timestamps nor starting_time. Mend the file.")
-    rate = float(file.attribute(f"{path}/starting_time", "rate") or 0.0)
+    rate = file.number(f"{path}/starting_time", "rate") or 0.0
     if not (rate > 0 and np.isfinite(rate)):
         raise DataError(
             f"{file.name}: {path}/starting_time has no positive rate (found {rate:g}). Mend the file."

@@ -21,10 +21,14 @@ MOST_STRAYS = 0.01
 LONGEST_PAUSE_S = 3600.0
 """Where nothing else tells, spikes further than this from all others are strays if they are few."""
 
+SHORTEST = 0.02
+"""Spikes over a smaller share of the rest's time may be in a longer unit than seconds."""
+
 UNITS: tuple[tuple[float, str], ...] = (
     (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"), (1 / 30000, "samples of 30 kHz"),
     (1 / 24414.0625, "samples of 24.4 kHz"), (1 / 25000, "samples of 25 kHz"),
     (1 / 20000, "samples of 20 kHz"),
+    (60.0, "minutes"), (3600.0, "hours"),
     (1 / 32000, "samples of 32 kHz"), (1 / 40000, "samples of 40 kHz"), (1000.0, "ks"),
 )  # fmt: skip
 """What spike times may be stored in: seconds in one, and its name."""
@@ -61,14 +65,17 @@ def require_seconds(
     """
     if extent is None or not len(spikes):
         return
-    if _share_inside(spikes, extent) >= 0.5:
-        return
     low, high = float(spikes.min()), float(spikes.max())
     span = extent[1] - extent[0]
+    if _share_inside(spikes, extent) >= 0.5 and not 0 < high - low < SHORTEST * span:
+        return
     fitting = [
         (abs(np.log((high - low) * factor / span)), factor, unit)
         for factor, unit in UNITS
-        if high > low and span > 0 and _share_inside(spikes * factor, extent) > 0.9
+        if high > low
+        and span > 0
+        and _share_inside(spikes * factor, extent) > 0.9
+        and (high - low) * factor > SHORTEST * span
     ]
     where = f"{file.name}: spike times (/units/spike_times) run from {low:g} to {high:g}"
     rest = f"{what} from {extent[0]:g} to {extent[1]:g} s"
@@ -78,6 +85,9 @@ def require_seconds(
             f"{where}, {rest}: they are no seconds, but fit as {unit}. Write them in "
             f"seconds: times {factor:.9g}."
         )
+    if _share_inside(spikes, extent) >= 0.5:
+        file.say(f"spikes end after {high - low:.3g} s of {span:.3g} s of the {what}")
+        return
     if low > extent[1] or high < extent[0]:
         raise DataError(
             f"{where} s, {rest}: they share no time, and so no clock. Mend the time stamps or leave the "
@@ -89,6 +99,40 @@ def require_seconds(
 def _share_inside(spikes: FloatArray, extent: tuple[float, float]) -> float:
     inside = (spikes >= extent[0] - MARGIN_S) & (spikes <= extent[1] + MARGIN_S)
     return float(inside.mean())
+
+
+def require_observed_seconds(file: NwbFile, observed: FloatArray, extent: tuple[float, float] | None) -> None:
+    """Refuse observed intervals that cannot be seconds beside everything else.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    observed
+        Shape ``(n_intervals, 2)``; ends may be infinite.
+    extent
+        From when to when there are kinematics, trials and spikes, s; None: nothing tells.
+
+    Raises
+    ------
+    DataError
+        If they reach far beyond it and would fit times a factor, or beyond any recording.
+    """
+    edges = observed[np.isfinite(observed)]
+    if extent is None or not len(edges):
+        return
+    low, high, span = float(edges.min()), float(edges.max()), extent[1] - extent[0]
+    if high - low <= max(10 * span, LONGEST_PAUSE_S):
+        return
+    fits = [
+        unit for factor, unit in UNITS if factor < 1 and 0.5 < (high - low) * factor / max(span, 1e-9) < 2
+    ]
+    what = f"they fit as {fits[0]}" if fits else f"that is {(high - low) / max(span, 1e-9):.3g} times as long"
+    raise DataError(
+        f"{file.name}: /units/obs_intervals run from {low:g} to {high:g} s, everything else from "
+        f"{extent[0]:g} to {extent[1]:g} s: {what}. Write them in seconds, or leave the column out of "
+        "the file."
+    )
 
 
 def without_strays(

@@ -123,6 +123,11 @@ class Table:
             If a link to it is broken.
         """
         self.file.require_link(self.path)
+        if self.file.shape(self.path) is not None:
+            raise DataError(
+                f"{self.file.name}: /{self.path} is an array; expected a table, a group of columns. Write "
+                "the file again with pynwb or MatNWB, or leave the session out."
+            )
         return self.file.has(self.path)
 
     @cached_property
@@ -162,7 +167,17 @@ class Table:
             return 0
         shape = self.file.shape(f"{self.path}/id")
         if shape is not None:
-            return int(np.prod(shape)) if shape else 1
+            n_ids = int(np.prod(shape)) if shape else 1
+            longest = max(
+                (self.file.shape(f"{self.path}/{name}") or (0,) for name in self.names), default=(0,)
+            )
+            if n_ids == 0 and longest[0] > 0:
+                raise DataError(
+                    f"{self.file.name}: /{self.path}/id is empty, but the table has columns of "
+                    f"up to {longest[0]} values. Write the ids, or leave them out: the rows are then counted "
+                    "from the columns."
+                )
+            return n_ids
         for name in self.names:
             indexed = self.file.shape(f"{self.path}/{name}{_INDEX}")
             found = indexed if indexed is not None else self.file.shape(f"{self.path}/{name}")

@@ -62,7 +62,12 @@ def read_spikes(file: NwbFile) -> tuple[FloatArray, IntArray]:
             f"{file.name}: /{column.path} has no index (/{column.path}_index), and {table.n_rows} units: "
             "which spike is whose is not said. Write the file again with pynwb or MatNWB."
         )
-    times, index = np.asarray(column.values, dtype=np.float64).reshape(-1), column.ends
+    if column.values.ndim != 1:
+        raise DataError(
+            f"{file.name}: /{column.path} has the shape {column.values.shape}; expected one time a spike. "
+            "Write the file again with pynwb or MatNWB."
+        )
+    times, index = np.asarray(column.values, dtype=np.float64), column.ends
     if not len(index) or not len(times):
         raise DataError(
             f"{file.name}: the units table (/{table.path}) is empty. Sort the spikes first, or leave the "

@@ -178,7 +178,12 @@ def _attributes(folder: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     # Python's reader takes NaN and Infinity, which such files hold as bare words.
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not readable as JSON: {error}. Fetch the directory again.") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not metadata of zarr: expected an object. Fetch the directory again.")
     return content
 
 

@@ -48,13 +48,23 @@ def directions(angles: FloatArray, *, tolerance_rad: float) -> IntArray | None:
     if group[-1] > 0 and sorted_angles[0] + 2 * np.pi - sorted_angles[-1] <= tolerance_rad:
         group[group == group[-1]] = 0
     numbers = np.unique(group)
-    if len(numbers) > MOST_DIRECTIONS:
+    if len(numbers) > MOST_DIRECTIONS or _widest(sorted_angles, group) > 2 * tolerance_rad:
         return None
     for number in numbers:
         members = known[order[group == number]]
         mean = np.angle(np.exp(1j * angles[members]).mean())
         out[members] = int(np.round(np.rad2deg(mean))) % 360
     return out
+
+
+def _widest(ordered: FloatArray, group: IntArray) -> float:
+    """Return the largest extent of a group of neighbours: of a chain of them it has no bound."""
+    widths = []
+    for number in np.unique(group):
+        members = ordered[group == number]
+        turned = np.angle(np.exp(1j * (members - np.angle(np.exp(1j * members).mean()))))
+        widths.append(float(np.ptp(turned)))
+    return max(widths, default=0.0)
 
 
 def octants(angles: FloatArray) -> IntArray:

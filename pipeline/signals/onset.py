@@ -148,15 +148,17 @@ def profile_onsets(
             for begin, start, stop in windows
         ]
 
+    every, windows = windows, list(dict.fromkeys(windows))
     rises = measured(settings.smooth_s)
     smooth_s = widened(rises, settings.smooth_s)
     if smooth_s > settings.smooth_s:
         rises = measured(smooth_s)
     onsets = fit_onsets(rises, smooth_s=smooth_s)
-    return [
-        Onset(float(onset), rise.peak, rise.peak_speed, rise.fault or _quality(onset, rise))
-        for onset, rise in zip(onsets, rises, strict=True)
-    ]
+    found = {
+        window: Onset(float(onset), rise.peak, rise.peak_speed, rise.fault or _quality(onset, rise))
+        for window, onset, rise in zip(windows, onsets, rises, strict=True)
+    }
+    return [found[window] for window in every]
 
 
 def _quality(onset: float, rise: Rise) -> str:

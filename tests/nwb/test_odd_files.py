@@ -419,6 +419,41 @@ ALL = {
     ),
 }
 
+ENUM = h5py.enum_dtype({"REWARD": 0, "ABORT": 1}, basetype="i1")
+ALL |= {
+    "an offset that is no number": (attribute("offset", "x"), AS_PLAIN, "'x', which is no number"),
+    "a unit in two words": (
+        attribute("unit", np.array(["cm", "cm"], dtype=object)),
+        AS_PLAIN,
+        "which is no word",
+    ),
+    "an enumeration of outcomes": (
+        lambda h: (
+            h.__delitem__(f"{TRIALS}/result"),
+            h.create_dataset(
+                f"{TRIALS}/result", data=np.r_[np.zeros(30, "i1"), np.ones(10, "i1")], dtype=ENUM
+            ),
+        ),
+        (30, N_UNITS),
+        "",
+    ),
+    "go cues that are all missing": (
+        column("go_cue_time", lambda v: np.full(len(v), np.nan)),
+        None,
+        "holds no times",
+    ),
+    "an interval that ends before it begins": (
+        observed([np.array([[0, LENGTH_S], [9, 3]])] * N_UNITS),
+        AS_PLAIN,
+        "end before they begin",
+    ),
+    "invalid times that end before they begin": (
+        invalid(80.0, 50.0),
+        AS_PLAIN,
+        "do not begin before they end",
+    ),
+}
+
 REFUSED = {
     "several go cues a trial": (
         lambda h: (
@@ -516,6 +551,38 @@ REFUSED = {
     "NWB 1": (
         lambda h: (h.attrs.__delitem__("nwb_version"), h.__setitem__("nwb_version", "NWB-1.0.6")),
         "NWB-1.0.6",
+    ),
+}
+
+
+REFUSED |= {
+    "a rate that is no number": (
+        lambda h: [
+            (
+                h.__delitem__(f"{p}/timestamps"),
+                h.create_dataset(f"{p}/starting_time", data=0.0).attrs.__setitem__("rate", "fast"),
+            )
+            for p in SERIES
+        ],
+        "no positive rate",
+    ),
+    "ids without rows": (lambda h: put(h, f"{TRIALS}/id", np.zeros(0, int)), "/intervals/trials/id is empty"),
+    "a table that is an array": (
+        lambda h: (h.__delitem__(TRIALS), h.__setitem__(TRIALS, np.arange(3))),
+        "/intervals/trials is an array",
+    ),
+    "spike times in pairs": (
+        lambda h: put(h, "units/spike_times", np.column_stack([h["units/spike_times"][()]] * 2)),
+        "expected one time a spike",
+    ),
+    "spike times in minutes": (spikes(lambda s: [each / 60 for each in s]), "fit as minutes"),
+    "observed intervals in samples": (
+        observed([np.array([0, 30000 * LENGTH_S])] * N_UNITS),
+        "they fit as samples of 30 kHz",
+    ),
+    "no interval at all": (
+        observed([np.array([[9.0, 3.0]])] * N_UNITS),
+        "no interval that begins before it ends",
     ),
 }
 

@@ -95,6 +95,10 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
                 raise
             file.withdraw(role)
             file.say(f"{error} It is not used.")
+            continue
+        if not np.isfinite(found[role]).any():
+            file.say(f"/{TRIALS}/{name} ({role}) holds no times; it is not used")
+            del found[role]
     if not {"go_cue", "move_onset"} & set(found):
         file.say(
             f"/{TRIALS} names neither a go cue nor a movement onset: the movement is looked for from the "
