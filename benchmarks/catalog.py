@@ -96,11 +96,11 @@ def make(path: Path, n: int) -> None:
                 file.writelines(as_line(one) for seed in range(RUNS) for one in measured(k, seed))
 
 
-def timed(words: list[str], *, env: dict[str, str] | None = None) -> tuple[float, float, float]:
+def timed(words: list[str]) -> tuple[float, float, float]:
     """Return the time a command takes and its CPU time, s, and its peak memory, MB."""
     begin = time.perf_counter()
     with Path(os.devnull).open("w") as nothing:
-        process = subprocess.Popen(words, stdout=nothing, env={**os.environ, **(env or {})})
+        process = subprocess.Popen(words, stdout=nothing, stderr=nothing)
         _, status, used = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{shlex.join(words)}: ended with {os.waitstatus_to_exitcode(status)}")
