@@ -43,6 +43,7 @@ from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials, write_store
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.trial_codes import generate_trials, infer_codes
+from nwb_latents.schemas.events import Event, ProgressEvent
 from nwb_latents.schemas.gnocchi import GNOCCHISettings
 from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.simulation import SimulateSettings
@@ -230,9 +231,9 @@ def run(row: Row, seed: int, show: Show) -> Result:
     })  # fmt: skip
     shown = progress(f"{row.model.name}, seed {seed}", show)
 
-    def report(event: dict[str, Any]) -> None:
-        if event["event"] == "progress":
-            shown(event["step"], event["total"], event)
+    def report(event: Event) -> None:
+        if isinstance(event, ProgressEvent):
+            shown(event.step, event.total, event.model_dump())
 
     entry = train(recorded.catalog, settings, report=report)
     coder = Coder(load_run(recorded.catalog.parent / "runs" / entry.run, device="cpu"))
