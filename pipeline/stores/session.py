@@ -91,7 +91,8 @@ class Session:
     @property
     def velocity_unit(self) -> str:
         """Unit of the velocity: cm/s, or that of kinematics that are no length."""
-        return unit_in("cm/s", self.attributes.kinematics_unit)
+        stored = self.continuous["velocity"].attrs.get("units")
+        return str(stored) if stored else unit_in("cm/s", self.attributes.kinematics_unit)
 
     @property
     def n_trials(self) -> int:

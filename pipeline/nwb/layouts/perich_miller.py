@@ -65,7 +65,9 @@ def _trials(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable 
             return None
         # The direction of the movement stands in where the file contradicts itself.
         direction = np.where(_contradicts(file, table), np.nan, table.target_dir)
-        return replace(table, target_dir=direction, valid=table.valid & _is_whole(file, table))
+        return replace(
+            table, target_dir=direction, valid=table.valid & (_is_whole(file, table) | ~table.success)
+        )
     return _random_target_reaches(file)
 
 
