@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.plain_words import value_words
 from nwb_latents.pipeline.nwb.tables import Column, Table, typed
 from nwb_latents.pipeline.nwb.unit_areas import electrode_areas
 from nwb_latents.pipeline.nwb.unit_ids import unit_ids
@@ -232,7 +233,7 @@ def _truth(table: Table, name: str) -> BoolArray:
         or (column.kind == "number" and not np.isin(found[np.isfinite(found)], (0, 1)).all())
     ):
         raise DataError(
-            f"{table.file.name}: /{column.path} holds {column.values.ravel()[0]!r} …; expected true or false "
-            "a unit. Write it as truth values, or rename the column."
+            f"{table.file.name}: /{column.path} holds {value_words(column.values.ravel()[:1])} …; expected "
+            "true or false a unit. Write it as truth values, or rename the column."
         )
     return np.nan_to_num(found.astype(np.float64)) > 0
