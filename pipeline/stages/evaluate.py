@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.evaluation import EvaluateSettings
     from nwb_latents.schemas.measurement import Measurement
-    from nwb_latents.schemas.training import Device, RunConfig
+    from nwb_latents.schemas.training import Device
 
     Wanted = tuple[Metric, Part]
     """A metric, and the part of a source it is of."""
@@ -54,7 +54,6 @@ class _Work(StageWork["EvaluateSettings", "Measurement"]):
     baselines: list[Baseline] = field(kw_only=True)
     truth: dict[str, Path] = field(kw_only=True)
     force: bool = field(kw_only=True)
-    configs: dict[str, RunConfig | None] = field(default_factory=dict, kw_only=True)
     known: dict[Place, Known] = field(default_factory=dict, kw_only=True)
 
 
@@ -153,7 +152,6 @@ def evaluate(
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
     _say_what_is_missing(work)
     work.known = _known(work)
-    work.configs = {run.run: _config(catalog_path.parent / run.path) for run in chosen}
     work.trained = load_runs(catalog_path, _outdated_runs(work), device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _evaluate_session(work, entry), stage=STAGE, failures=work.failures
@@ -240,7 +238,7 @@ def _sources(work: _Work, entry: SessionEntry) -> list[Source]:
     runs = [run for run in work.runs if entry.session in run.sessions]
     has_truth = entry.session in work.truth
     return [
-        *(run_source(run, work.configs[run.run], work.trained) for run in runs),
+        *(run_source(run, work.facts[run.run], work.trained) for run in runs),
         *(
             baseline_source(baseline, work.settings.baseline)
             for baseline in work.baselines
@@ -287,7 +285,7 @@ def _outdated_runs(work: _Work) -> list[RunEntry]:
         for run in work.runs
         if any(
             entry.session in run.sessions
-            and _lacking(work, run_source(run, work.configs[run.run], work.trained), entry)
+            and _lacking(work, run_source(run, work.facts[run.run], work.trained), entry)
             for entry in work.sessions
         )
     ]
@@ -319,16 +317,6 @@ def _say_what_is_missing(work: _Work) -> None:
             "forecast.seen_bins or forecast.bins"
         )
         work.report(SourceEvent(source="forecast", status="skipped", reason=reason))
-
-
-def _config(run_dir: Path) -> RunConfig | None:
-    """Return what a run was made with; None where that cannot be read, and the run not be loaded either."""
-    from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
-
-    try:
-        return read_config(run_dir)
-    except FAILURES:
-        return None
 
 
 def _truth_files(folder: Path, entries: Sequence[SessionEntry]) -> dict[str, Path]:
