@@ -33,6 +33,8 @@ Result = TypeVar("Result")
 class StageWork(Generic[Settings, Result]):
     """The work of one call of a stage.
 
+    There is one such record for all stages: what a stage decides besides is handed on beside it.
+
     Attributes
     ----------
     catalog_path
