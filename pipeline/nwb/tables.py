@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.plain_words import array_words, shape_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -252,7 +253,8 @@ class Table:
         mend = "Write the file again with pynwb or MatNWB, or leave the session out."
         if index.ndim != 1 or index.dtype.kind not in "iuf":
             raise DataError(
-                f"{self.file.name}: /{path} is no index: shape {raw.shape}, type {raw.dtype}. {mend}"
+                f"{self.file.name}: /{path} is no index: it holds {array_words(raw)}, "
+                f"{shape_words(raw.shape)}; expected one whole number a row. {mend}"
             )
         ends: IntArray = index.astype(np.int64)
         n = self.n_rows
@@ -306,10 +308,9 @@ def typed(file: NwbFile, path: str) -> tuple[NDArray[Any], Kind]:
             truth = np.array([v.strip().lower() in TRUE_WORDS for v in values.ravel()], dtype=bool)
             return truth.reshape(values.shape), "bool"
         return values, "text"
-    what = f"records of {', '.join(values.dtype.names)}" if values.dtype.names else f"type {values.dtype}"
     raise DataError(
-        f"{file.name}: /{path} holds {what}; expected numbers, truth values or text. Write the column again, "
-        "or name another one."
+        f"{file.name}: /{path} holds {array_words(values)}; expected numbers, truth values or text. "
+        "Write the column again, or name another one."
     )
 
 

@@ -224,9 +224,14 @@ ENUM = h5py.enum_dtype({"REWARD": 0, "ABORT": 1}, basetype="i1")
 ALL |= {
     "an offset that is no number": (attribute("offset", "x"), AS_PLAIN, "'x', which is no number"),
     "a unit in two words": (
+        attribute("unit", np.array(["cm", "mm"], dtype=object)),
+        AS_PLAIN,
+        "'cm', 'mm', which is no word",
+    ),
+    "a unit for each column": (
         attribute("unit", np.array(["cm", "cm"], dtype=object)),
         AS_PLAIN,
-        "which is no word",
+        "given 2 times, each 'cm'",
     ),
     "an enumeration of outcomes": (
         lambda h: (
