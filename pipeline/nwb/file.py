@@ -52,6 +52,8 @@ class NwbFile:
         Columns of the trial table that a person named.
     keeps_failed
         Whether failed trials are kept, so that codes of unknown meaning do no harm.
+    opened
+        Paths of the arrays that were read.
     """
 
     name: str
@@ -60,6 +62,7 @@ class NwbFile:
     choices: list[ReadChoice] = field(default_factory=list)
     wanted: ColumnSettings = field(default_factory=ColumnSettings)
     keeps_failed: bool = False
+    opened: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
         """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""
@@ -115,6 +118,7 @@ class NwbFile:
         """
         if self.tree.shape(path) is None:
             raise DataError(f"{self.name}: has no dataset {path}. Check that the file is complete.")
+        self.opened.add(path)
         return self.tree.read(path)
 
     def ragged(self, path: str) -> list[NDArray[Any]]:
