@@ -16,6 +16,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, decoded, open_hdf5, size_of_stream
+from nwb_latents.pipeline.nwb.plain_words import value_words
 from nwb_latents.pipeline.nwb.session_ids import label, session_id, split_subject, subject_of_name
 from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
 from nwb_latents.schemas.columns import ColumnSettings
@@ -114,10 +115,15 @@ class NwbFile:
         Raises
         ------
         DataError
-            If there is no dataset at `path`.
+            If there is no dataset at `path`, or a part of it lies in another file that is not there.
         """
         if self.tree.shape(path) is None:
             raise DataError(f"{self.name}: has no dataset {path}. Check that the file is complete.")
+        if (absent := self.tree.absent_part(path)) is not None:
+            raise DataError(
+                f"{self.name}: /{path} {absent}, so that its values cannot be known. Put what is missing "
+                "where the file looks for it, or write the file again with its data inside."
+            )
         self.opened.add(path)
         return self.tree.read(path)
 
@@ -148,21 +154,32 @@ class NwbFile:
         try:
             return float(value)
         except (TypeError, ValueError):
-            self.say(f"/{path}: its attribute {name} is {value!r}, which is no number; it is not used")
+            self.say(
+                f"/{path}: its attribute {name} is {value_words(value)}, which is no number; it is not used"
+            )
             return None
 
     def word(self, path: str, name: str) -> str:
-        """Return an attribute as text; empty where there is none, or it is no word, and that is said."""
+        """Return an attribute as text; empty where there is none, or it is no word, and that is said.
+
+        One word given several times, say for each column, is that word.
+        """
         value = self.attribute(path, name)
         if value is None or isinstance(value, str):
             return value or ""
-        self.say(f"/{path}: its attribute {name} is {value!r}, which is no word; it is not used")
+        if isinstance(value, np.ndarray | list | tuple) and np.size(value):
+            words = {str(each) for each in decoded(np.asarray(value, dtype=object)).ravel()}
+            if len(words) == 1 and not np.issubdtype(np.asarray(value).dtype, np.number):
+                (word,) = words
+                self.say(f"/{path}: its attribute {name} is given {np.size(value)} times, each {word!r}")
+                return word
+        self.say(f"/{path}: its attribute {name} is {value_words(value)}, which is no word; it is not used")
         return ""
 
-    def objects(self, root: str) -> list[tuple[str, str]]:
-        """Return path and neurodata type of every typed object below `root`."""
-        kinds = ((path, self.tree.attribute(path, "neurodata_type")) for path in self.tree.groups(root))
-        return [(path, str(kind)) for path, kind in kinds if kind is not None]
+    def objects(self, *roots: str) -> list[tuple[str, str]]:
+        """Return path and neurodata type of every typed object below some roots, each object once."""
+        kinds = ((path, self.attribute(path, "neurodata_type")) for path in self.tree.groups(*roots))
+        return [(path, kind) for path, kind in kinds if isinstance(kind, str)]
 
     @property
     def session(self) -> str:

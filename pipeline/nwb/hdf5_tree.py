@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import h5py
 import numpy as np
 
+from nwb_latents.pipeline.nwb.outside_data import absent_part
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -80,11 +82,21 @@ class Hdf5Tree:
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none."""
         found = self._array(path)
-        return None if found is None else tuple(found.shape or ())
+        if found is None:
+            return None
+        # HDF5 knows arrays without a shape, which hold nothing at all.
+        return (0,) if found.shape is None else tuple(found.shape)
+
+    def absent_part(self, path: str) -> str | None:
+        """Say which part of an array lies in another file that is not there; None where all is there."""
+        found = self._array(path)
+        return None if found is None else absent_part(found)
 
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects, whatever its encoding."""
         found = self._h5[path]
+        if found.shape is None:
+            return np.zeros(0, dtype=object if h5py.check_string_dtype(found.dtype) else found.dtype)
         if h5py.check_string_dtype(found.dtype):
             return decoded(np.asarray(found[()]))
         values = np.asarray(found[()])
@@ -99,15 +111,17 @@ class Hdf5Tree:
         """Return an attribute of a group or array; None where there is none, or it is of an unknown type."""
         found = self._get(path) if path else self._h5
         try:
-            return None if found is None else found.attrs.get(name)
+            value = None if found is None else found.attrs.get(name)
         except (OSError, TypeError, ValueError):
             return None
+        return np.zeros(0) if isinstance(value, h5py.Empty) else value
 
-    def groups(self, root: str) -> Iterator[str]:
-        """Yield the path of every group below `root`, in order, through links; each object once."""
-        start = self._get(root)
-        if isinstance(start, h5py.Group):
-            yield from self._below(root, start, {_identity(start)})
+    def groups(self, *roots: str) -> Iterator[str]:
+        """Yield the path of every group below the roots, in order, through links; each object once."""
+        starts = {root: start for root in roots if isinstance(start := self._get(root), h5py.Group)}
+        seen = {_identity(start) for start in starts.values()}
+        for root, start in starts.items():
+            yield from self._below(root, start, seen)
 
     def _below(self, root: str, group: h5py.Group, seen: set[tuple[int, int]]) -> Iterator[str]:
         for name in group:

@@ -91,9 +91,7 @@ def _read(file: NwbFile, path: str) -> IntArray:
     raw = file.array(path)
     index = flat(raw)
     if index.ndim != 1 or index.dtype.kind not in "iuf":
-        raise DataError(
-            f"{file.name}: /{path} is no index: shape {raw.shape}, type {raw.dtype}. {_MEND}"
-        )
+        raise DataError(f"{file.name}: /{path} is no index: shape {raw.shape}, type {raw.dtype}. {_MEND}")
     whole = np.isfinite(index) if index.dtype.kind == "f" else np.ones(len(index), dtype=bool)
     whole[whole] = (index[whole] == np.floor(index[whole])) & (index[whole] < 2**62)
     if not whole.all():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.plain_words import array_words
 from nwb_latents.pipeline.nwb.row_index import INDEX, row_ends
 
 if TYPE_CHECKING:
@@ -274,27 +275,9 @@ def typed(file: NwbFile, path: str) -> tuple[NDArray[Any], Kind]:
             return truth.reshape(values.shape), "bool"
         return values, "text"
     raise DataError(
-        f"{file.name}: /{path} holds {_named_type(values)}; expected numbers, truth values or text. Write the "
-        "column again, or name another one."
+        f"{file.name}: /{path} holds {array_words(values)}; expected numbers, truth values or text. "
+        "Write the column again, or name another one."
     )
-
-
-def _named_type(values: NDArray[Any]) -> str:
-    """Return in words what an array holds that is no column."""
-    if values.dtype.names:
-        return f"records of {', '.join(values.dtype.names)}"
-    if values.dtype.kind != "O":
-        return {"c": "complex numbers", "V": "bytes of no type"}.get(
-            values.dtype.kind, f"type {values.dtype}"
-        )
-    found = next(iter(values.ravel()), None)
-    if isinstance(found, np.ndarray):
-        return "a list of its own for each row, without an index"
-    return {
-        "Reference": "references to other objects",
-        "RegionReference": "references to parts of other objects",
-        "Empty": "nothing (it has a type, but no values)",
-    }.get(type(found).__name__, f"type {type(found).__name__}")
 
 
 def is_missing(values: NDArray[Any]) -> BoolArray:

@@ -33,8 +33,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "is_successful", "is_success", "correct", "is_correct", "rewarded", "is_rewarded", "hit",
     ),
     "target_dir": (
-        "target_dir", "target_direction", "target_angle", "tgt_dir", "tgt_direction", "tgt_angle", "reach_dir",
-        "reach_direction", "reach_angle", "direction",
+        "target_dir", "target_direction", "target_angle", "tgt_dir", "tgt_direction", "tgt_angle",
+        "reach_dir", "reach_direction", "reach_angle", "direction",
     ),
     "target_pos": ("target_pos", "target_position", "target_positions", "target_location", "target_xy"),
     "condition": ("condition", "condition_id", "target_id", "movement_type"),

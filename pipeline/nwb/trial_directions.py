@@ -41,7 +41,9 @@ LARGEST_DEG = 720.0
 UNIT_VECTOR = 0.02
 """Vectors of two numbers whose length is 1 but for this are directions."""
 
-_ANGLE = re.compile(r"\s*([-+]?\d+(?:[.,]\d+)?)\s*(°|deg|degs|degrees?|rad|rads|radians?)?\.?\s*", re.IGNORECASE)
+_ANGLE = re.compile(
+    r"\s*([-+]?\d+(?:[.,]\d+)?)\s*(°|deg|degs|degrees?|rad|rads|radians?)?\.?\s*", re.IGNORECASE
+)
 _NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
 
 

@@ -93,7 +93,9 @@ def read_success(
         )
         unknown = []
     if unknown or (values and not any(meaning.values())):
-        what = _not_known(unknown) if unknown else f"none of columns.success_values ({', '.join(values)}) occurs"
+        what = (
+            _not_known(unknown) if unknown else f"none of columns.success_values ({', '.join(values)}) occurs"
+        )
         raise DataError(
             f"{file.name}: /{column.path} (success) holds {listed}; {what}. Say which "
             "mean success: --set columns.success_values=[VALUE, …], or keep all trials with "

@@ -32,7 +32,7 @@ FEWEST_PLACES = 3
 
 FEWEST_TRIALS = 20
 ALL_DIFFERENT = 0.9
-"""Values are of no conditions where so many trials, at least, have so large a share of values of their own."""
+"""Values are of no conditions where so many trials, at least, nearly all have one of their own."""
 
 MOST_RADIANS = 4 * np.pi
 """Angles up to this, and no whole numbers, are radians: as degrees all targets would be one."""
@@ -139,8 +139,8 @@ def say_where_unknown(file: NwbFile, targets: Targets, *, used: BoolArray) -> No
     # Where the table gives neither, the movement tells.
     what = "value" if is_named else "direction"
     file.say(
-        f"{targets.path}: {int(unknown.sum())} of {int(used.sum())} trials have no {what}; their condition is "
-        "the octant of their movement"
+        f"{targets.path}: {int(unknown.sum())} of {int(used.sum())} trials have no {what}; their condition "
+        "is the octant of their movement"
     )
 
 
@@ -351,30 +351,32 @@ def _from_positions(table: Table, wanted: ColumnSettings) -> Targets | None:
 
 def _places(table: Table, column: Column) -> tuple[FloatArray, str]:
     """Return places, and why they tell no directions: empty where they do; no place at all where none is."""
-    none = np.zeros((0, 2))
-    place = column.values
+    place, fault = column.values, ""
     if column.kind == "bool":
-        return none, "holds truth values"
-    if column.ends is not None:
-        return none, "is ragged"
-    if column.kind == "text":
+        fault = "holds truth values"
+    elif column.ends is not None:
+        fault = "is ragged"
+    elif column.kind == "text":
         read = places_in_text(place) if place.ndim == 1 else None
         if read is None:
-            shown = next((str(v) for v in place.ravel() if str(v)), "nothing")
-            return none, f"holds text such as {shown!r}"
-        table.file.say(f"/{column.path} holds places as text; they are read as numbers")
-        place = read
-    if place.ndim != 2 or place.shape[1] not in {2, 3}:
+            fault = f"holds text such as {next((str(v) for v in place.ravel() if str(v)), 'nothing')!r}"
+        else:
+            table.file.say(f"/{column.path} holds places as text; they are read as numbers")
+            place = read
+    if not fault and (place.ndim != 2 or place.shape[1] not in {2, 3}):
         each = "1 number" if place.ndim == 1 else f"{' × '.join(map(str, place.shape[1:]))} numbers"
-        return none, f"holds {each} a trial"
+        fault = f"holds {each} a trial"
+    if fault:
+        return np.zeros((0, 2)), fault
     place = np.asarray(place, dtype=np.float64)
     known = np.isfinite(place).all(axis=1)
-    if not known.any():
-        return place, "holds no place in any trial"
     n = len(np.unique(place[known].round(3), axis=0))
-    if n < FEWEST_PLACES:
-        return place, f"holds {n} place{'s' * (n != 1)}, too few to tell directions from"
-    return place, ""
+    if not n:
+        return place, "holds no place in any trial"
+    return (
+        place,
+        f"holds {n} place{'s' * (n != 1)}, too few to tell directions from" if n < FEWEST_PLACES else "",
+    )
 
 
 def join_columns(columns: list[NDArray[Any]]) -> NDArray[np.object_]:

@@ -78,7 +78,9 @@ def event_times(
     outside = known & ~_within(times, start, stop)
     where = f"{table.file.name}: /{column.path}"
     if outside.sum() > known.sum() / 2:
-        fit = _what_would_fit(times[known], start[known], stop[known], None if go is None else go[known], name)
+        fit = _what_would_fit(
+            times[known], start[known], stop[known], None if go is None else go[known], name
+        )
         raise DataError(
             f"{where} ({role}): {int(outside.sum())} of {int(known.sum())} times lie outside their trial, "
             f"e.g. {times[outside][0]:g} s in a trial from {start[outside][0]:g} to {stop[outside][0]:g} s. "
@@ -183,13 +185,14 @@ def read_edges(
     )
     for role, name, times in zip(("start", "stop"), names, (start, stop), strict=True):
         if len(times) and not np.isfinite(times).any():
+            other = (
+                "name another column with --set columns.end=NAME"
+                if role == "stop"
+                else "find reaches from speed with --set trials.source=speed"
+            )
             raise DataError(
-                f"{file.name}: /{table.path}/{name} ({role}) holds no finite time in any of {len(times)} trials. "
-                + (
-                    "Write it in seconds, or name another column with --set columns.end=NAME."
-                    if role == "stop"
-                    else "Write it in seconds, or find reaches from speed with --set trials.source=speed."
-                )
+                f"{file.name}: /{table.path}/{name} ({role}) holds no finite time in any of {len(times)} "
+                f"trials. Write it in seconds, or {other}."
             )
     start, stop = (np.where(np.isfinite(each), each, np.nan) for each in (start, stop))
     if names[1] in relative:
@@ -197,7 +200,7 @@ def read_edges(
     known = np.isfinite(start) & np.isfinite(stop)
     n, turned = int(known.sum()), known & (stop < start)
     empty = known & (stop == start)
-    if n and (turned | empty).sum() > n / 2 or _slope(start[known], stop[known]) is not None:
+    if (n and (turned | empty).sum() > n / 2) or _slope(start[known], stop[known]) is not None:
         raise DataError(_wrong_edges(table, names, start=start[known], stop=stop[known]))
     if turned.any():
         file.say(f"/{table.path}: {int(turned.sum())} trials stop before they start and are not used")
@@ -227,8 +230,8 @@ def _wrong_edges(table: Table, names: tuple[str, str], *, start: FloatArray, sto
         slow, fast = (first, last) if ratio > 1 else (last, first)
         factor = 1 / ratio if ratio > 1 else ratio
         return (
-            f"{table.file.name}: {first} and {last} share no unit: {fast} runs {1 / factor:.4g} times as fast "
-            f"as {slow} ({example}); it fits {_as_unit(factor)}. Write both in seconds: {fast} times "
+            f"{table.file.name}: {first} and {last} share no unit: {fast} runs {1 / factor:.4g} times as "
+            f"fast as {slow} ({example}); it fits {_as_unit(factor)}. Write both in seconds: {fast} times "
             f"{factor:.4g}."
         )
     n_before = int((stop < start).sum())
@@ -392,6 +395,8 @@ def _one_number_each(table: Table, column: Column, *, role: str) -> FloatArray:
         table.file.say(f"/{column.path} ({role}): {without} of {len(times)} trials have no entry")
     infinite = np.isinf(times)
     if infinite.any() and not infinite.all():
-        table.file.say(f"/{column.path} ({role}): {int(infinite.sum())} of {len(times)} times are infinite and "
-                       "count as missing")  # fmt: skip
+        table.file.say(
+            f"/{column.path} ({role}): {int(infinite.sum())} of {len(times)} times are infinite and count as "
+            "missing"
+        )
     return np.where(infinite, np.nan, times)

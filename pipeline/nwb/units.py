@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.plain_words import value_words
 from nwb_latents.pipeline.nwb.tables import Column, Table, typed
 from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, UnitTable
 
@@ -237,8 +238,8 @@ def _truth(table: Table, name: str) -> BoolArray:
         or (column.kind == "number" and not np.isin(found[np.isfinite(found)], (0, 1)).all())
     ):
         raise DataError(
-            f"{table.file.name}: /{column.path} holds {column.values.ravel()[0]!r} …; expected true or false "
-            "a unit. Write it as truth values, or rename the column."
+            f"{table.file.name}: /{column.path} holds {value_words(column.values.ravel()[:1])} …; expected "
+            "true or false a unit. Write it as truth values, or rename the column."
         )
     return np.nan_to_num(found.astype(np.float64)) > 0
 

@@ -104,16 +104,22 @@ class ZarrTree:
         folder = self._find(path)
         return None if folder is None else _attributes(folder).get(name)
 
-    def groups(self, root: str) -> Iterator[str]:
-        """Yield the path of every group below `root`, in order."""
-        folder = self._find(root)
-        if folder is None or _is_array(folder):
-            return
-        for child in sorted(p for p in folder.iterdir() if p.is_dir()):
-            if not _is_array(child):
-                path = f"{root}/{child.name}"
-                yield path
-                yield from self.groups(path)
+    def absent_part(self, path: str) -> str | None:
+        """Return None: an array of zarr has no part elsewhere, and chunks that are not there are its fill."""
+        del path
+        return None
+
+    def groups(self, *roots: str) -> Iterator[str]:
+        """Yield the path of every group below the roots, in order."""
+        for root in roots:
+            folder = self._find(root)
+            if folder is None or _is_array(folder):
+                continue
+            for child in sorted(p for p in folder.iterdir() if p.is_dir()):
+                if not _is_array(child):
+                    path = f"{root}/{child.name}"
+                    yield path
+                    yield from self.groups(path)
 
     def arrays(self, root: str) -> list[str]:
         """Return the names of the arrays directly in a group."""
