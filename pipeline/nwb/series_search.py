@@ -15,9 +15,9 @@ _PREFERENCE = ("hand", "cursor", "finger", "wrist", "arm", "elbow", "pos", "vel"
 _NEVER = ("target", "force", "muscle", "emg", "acc", "stimul")
 _NEVER_ANYWHERE = ("eye", "gaze", "pupil", "saccade")
 _NEVER_TYPES = frozenset({"EyeTracking", "PupilTracking", "CompassDirection", "ElectricalSeries"})
+ROOTS = ("processing", "acquisition")
 _JOINTS = ("elbow", "wrist", "shoulder", "angle", "joint", "lever", "handle")
 _NAMED = {"acc": "an acceleration", "stimul": "a stimulus", "emg": "muscle activity", "force": "a force"}
-ROOTS = ("processing", "acquisition")
 _AXIS_ENDING = re.compile(r"(?:^|[_\-. ])?([xyz])$", re.IGNORECASE)
 
 SeriesPath = str | tuple[str, ...]
@@ -62,7 +62,11 @@ def find_series(file: NwbFile) -> tuple[SeriesPath | None, SeriesPath | None]:
         velocities = [v for v in velocities if _first(v).rpartition("/")[0] == folder] or velocities
     velocity = min(velocities, key=_rank, default=None)
     _say(file, position, velocity, chosen)
-    _say_broken(file)
+    for broken in [link for root in ROOTS for link in file.tree.broken_links(root)]:
+        file.say(f"{broken}, and there is nothing; it is passed over")
+    if position is not None or velocity is not None:
+        for path in untyped_series(file):
+            file.say(f"/{path} holds data, but no neurodata_type that says what it is; it is passed over")
     return position, velocity
 
 
@@ -131,6 +135,17 @@ def _columns_of(shape: tuple[int, ...]) -> int:
     if len(shape) == 1:
         return 1
     return shape[0] if shape[0] in (1, 2, 3) and shape[1] > 10 else shape[1]
+
+
+def untyped_series(file: NwbFile) -> list[str]:
+    """Return the paths of groups that hold data and times, but do not say as text what they are."""
+    return [
+        path
+        for path in file.tree.groups(*ROOTS)
+        if file.shape(f"{path}/data") is not None
+        and not isinstance(file.attribute(path, "neurodata_type"), str)
+        and (file.has(f"{path}/timestamps") or file.has(f"{path}/starting_time"))
+    ]
 
 
 def _may_be_position(path: str, kind: str) -> bool:
@@ -210,12 +225,6 @@ def _say(
                 f"{what} is read from {_text(path)}, though {', '.join(_text(o) for o in alike[:4])} look"
                 f"{'s' * (len(alike) == 1)} as much like a hand's; {take} takes the other"
             )
-
-
-def _say_broken(file: NwbFile) -> None:
-    broken = [link for root in ROOTS for link in file.tree.broken_links(root)]
-    if broken:
-        file.say(f"{'; '.join(broken[:4])}, and there is nothing: what was linked is not read")
 
 
 def _text(path: SeriesPath) -> str:

@@ -205,7 +205,8 @@ def _require_plausible(file: NwbFile, path: str, time: FloatArray, steps: FloatA
     if rate is not None:
         why = f"its rate is {rate:g} Hz"
         if FASTEST_STEP_S <= rate <= SLOWEST_STEP_S:
-            why += f". Where a file states the step in place of the rate, the two are inverses: write {1 / rate:g}"
+            why += "; where a file states the step in place of the rate, the two are inverses"
+            why += f": write {1 / rate:g}"
     else:
         why = _other_unit(file, time, step)
     raise DataError(
