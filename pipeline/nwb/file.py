@@ -54,6 +54,8 @@ class NwbFile:
         Columns of the trial table that a person named.
     keeps_failed
         Whether failed trials are kept, so that codes of unknown meaning do no harm.
+    opened
+        Paths of the arrays that were read.
     """
 
     name: str
@@ -62,6 +64,7 @@ class NwbFile:
     choices: list[ReadChoice] = field(default_factory=list)
     wanted: ColumnSettings = field(default_factory=ColumnSettings)
     keeps_failed: bool = False
+    opened: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
         """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""
@@ -125,6 +128,7 @@ class NwbFile:
                 f"{self.name}: /{path} {absent}, so that its values cannot be known. Put what is missing "
                 "where the file looks for it, or write the file again with its data inside."
             )
+        self.opened.add(path)
         return self.tree.read(path)
 
     def ragged(self, path: str) -> list[NDArray[Any]]:

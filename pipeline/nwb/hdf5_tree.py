@@ -182,12 +182,12 @@ def _identity(item: h5py.Group) -> tuple[int, int]:
 
 
 def decoded(values: NDArray[Any]) -> NDArray[Any]:
-    r"""Return text as str objects: UTF-8, or else Latin-1, which has a character for every byte.
+    r"""Return text as str objects: UTF-8 or UTF-16, or else Latin-1, which has a character for every byte.
 
     Examples
     --------
-    >>> decoded(np.array([b"25 \xb5m", b"caf\xc3\xa9"])).tolist()
-    ['25 µm', 'café']
+    >>> decoded(np.array([b"25 \xb5m", b"caf\xc3\xa9", b"h\0i\0t"])).tolist()
+    ['25 µm', 'café', 'hit']
     """
     out = np.empty(values.shape, dtype=object)
     for at, value in np.ndenumerate(values):
@@ -198,10 +198,25 @@ def decoded(values: NDArray[Any]) -> NDArray[Any]:
 def _text(value: Any) -> str:
     if not isinstance(value, bytes):
         return str(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+    for encoding in (_wide_encoding(value), "utf-8"):
+        try:
+            if encoding:
+                # What numpy takes for padding is half of the last character.
+                padded = value + b"\0" * (len(value) % 2) if encoding.startswith("utf-16") else value
+                return padded.decode(encoding).rstrip("\0")
+        except UnicodeDecodeError:
+            continue
+    return value.decode("latin-1")
+
+
+def _wide_encoding(value: bytes) -> str:
+    """Return the UTF-16 a text is in, by its mark or by every other byte being 0; empty: it is none."""
+    if value[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return "utf-16"
+    first, second = value[::2], value[1::2]
+    if second and 0 not in first and not any(second):
+        return "utf-16-le"
+    return "utf-16-be" if second and 0 not in second and not any(first) else ""
 
 
 def open_hdf5(path: Path) -> h5py.File:
