@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.hdf5_tree import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,8 +96,7 @@ class ZarrTree:
             raise KeyError(path)
         values = np.asarray(self._open(folder, path)[...])
         if values.dtype.kind in "TUSO":
-            words = [w.decode() if isinstance(w, bytes) else str(w) for w in values.ravel().tolist()]
-            values = np.array(words, dtype=object).reshape(values.shape)
+            values = decoded(values)
         return values.reshape(self.shape(path) or ()) if values.size == 1 else values
 
     def attribute(self, path: str, name: str) -> Any:
