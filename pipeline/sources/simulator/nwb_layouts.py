@@ -261,7 +261,7 @@ def _listed(simulated: SimulatedSession) -> list[Trial]:
 
 
 def _samples_in_trials(trials: Sequence[Trial], *, with_stop: bool = True) -> IntArray:
-    """Rows of the 1 kHz kinematics within trials, with or without that of their stop. Shape ``(n_samples,)``."""
+    """Rows of the 1 kHz kinematics in trials, with or without that of the stop. Shape ``(n_samples,)``."""
     edges = [(round(trial.start_s * FINE_RATE_HZ), round(trial.stop_s * FINE_RATE_HZ)) for trial in trials]
     return np.concatenate([np.arange(first, last + with_stop) for first, last in edges])
 
