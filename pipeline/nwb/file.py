@@ -192,6 +192,16 @@ class NwbFile:
         given = self.text("general/subject/subject_id") or subject_of_name(self.name) or "unknown"
         return label(split_subject(given)[0])
 
+    @property
+    def identifier(self) -> str:
+        """NWB's ``identifier`` of the recording; empty where there is none."""
+        return (self.text("identifier") or "").strip()
+
+    @property
+    def start(self) -> str:
+        """When the recording began, ISO 8601 as the file states it; empty where it does not."""
+        return (self.text("session_start_time") or "").strip()
+
 
 @contextmanager
 def open_nwb(

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import unicodedata
 from pathlib import PurePosixPath
+
+MOST_CHARACTERS = 80
+"""Length of a session id; what is longer is cut, and told apart by a digest of the whole."""
 
 _BENCHMARK_PART = re.compile(r"[-_](held[-_](?:in|out)[-_](?:calib|minival|eval|test))$", re.IGNORECASE)
 
 
 def label(text: str) -> str:
-    """Turn text into a label that is safe in ids, file names and shell patterns.
+    """Turn text into a label that is safe in ids and shell patterns: letters and digits of any language.
+
+    What is written in two ways, é as one sign or as two, becomes one label. In paths it stands encoded
+    (`pipeline.stores.location.path_name`).
 
     Examples
     --------
     >>> label("CO_20131003/../x")
     'CO-20131003-x'
+    >>> label("Zoë 猴1")
+    'Zoë-猴1'
     """
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-+") else "-" for c in text)
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(c if unicodedata.category(c)[0] in "LNM" or c in "-+" else "-" for c in composed)
     return "-".join(part for part in kept.split("-") if part) or "unknown"
 
 
@@ -63,6 +74,8 @@ def session_id(file_name: str, *, subject: str | None, session: str | None) -> s
     'sub-unknown_ses-monkey'
     >>> session_id("sub-L-held-out-calib_ses-1_x.nwb", subject="L-held-out-calib", session=None)
     'sub-L_ses-1_desc-held-out-calib'
+    >>> len(session_id("a.nwb", subject="C", session=300 * "x"))
+    80
     """
     named = _entity(file_name, "sub")
     sub, part = split_subject(subject or named or "unknown")
@@ -72,7 +85,23 @@ def session_id(file_name: str, *, subject: str | None, session: str | None) -> s
     given = _entity(session, "ses") or session if session else None
     ses = label(given or _entity(file_name, "ses") or _stem(file_name))
     desc = _entity(file_name, "desc") or part
-    return f"sub-{label(sub)}_ses-{ses}" + (f"_desc-{label(desc)}" if desc else "")
+    return shortened(f"sub-{label(sub)}_ses-{ses}" + (f"_desc-{label(desc)}" if desc else ""))
+
+
+def shortened(session: str) -> str:
+    """Return a session id of at most `MOST_CHARACTERS`; a longer one is cut and ends in a digest of it all.
+
+    Examples
+    --------
+    >>> shortened("sub-C_ses-1")
+    'sub-C_ses-1'
+    >>> shortened(f"sub-C_ses-{100 * 'x'}")[-12:]
+    'xx-aeeedd09f'
+    """
+    if len(session) <= MOST_CHARACTERS:
+        return session
+    digest = hashlib.sha256(session.encode()).hexdigest()[:9]
+    return f"{session[: MOST_CHARACTERS - len(digest) - 1]}-{digest}"
 
 
 def subject_of_name(file_name: str) -> str | None:

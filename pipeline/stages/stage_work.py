@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from nwb_latents.pipeline.stages.trained_runs import Failures, file_name
-from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stages.trained_runs import Failures
+from nwb_latents.pipeline.stores.location import path_name, store_path
 from nwb_latents.pipeline.stores.measurements import add_measurements
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.base import Frozen
@@ -79,7 +79,7 @@ class StageWork(Generic[Settings, Result]):
 
     def folder(self, stage: str) -> Path:
         """Return where a stage puts what belongs to no single run."""
-        return self.catalog_path.parent / "results" / stage / file_name(self.recipe_id)
+        return self.catalog_path.parent / "results" / stage / path_name(self.recipe_id)
 
     def run_folder(self, run: RunEntry, name: str) -> Path:
         """Return where a stage puts what belongs to a run."""
