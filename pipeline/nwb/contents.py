@@ -65,7 +65,14 @@ def contents_of(file: NwbFile, *, needed: Collection[str], small_bytes: int) -> 
     # What is odd in a table that no ingest reads is nobody's business.
     own = replace(file, said=[], choices=[])
     look = _Look(own, frozenset(needed), small_bytes)
-    groups = [group for root in ROOTS for group in (root, *own.tree.groups(root)) if own.has(group)]
+    # An object that several places link to is told once.
+    below = list(own.tree.groups(*ROOTS))
+    groups = [
+        group
+        for root in ROOTS
+        for group in (root, *(path for path in below if path.startswith(f"{root}/")))
+        if own.has(group)
+    ]
     if own.has(ELECTRODES):
         groups.append(ELECTRODES)
     tables = [

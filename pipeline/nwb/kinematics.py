@@ -9,7 +9,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.kinematic_units import agreeing, scale_of, without_impossible
-from nwb_latents.pipeline.nwb.series_search import find_series
+from nwb_latents.pipeline.nwb.series_search import find_series, untyped_series
 from nwb_latents.pipeline.nwb.series_times import read_times
 from nwb_latents.pipeline.signals.recording import FloatArray, Series
 
@@ -109,17 +109,7 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
     if not position_paths and not velocity_paths:
         if not layout.needs_kinematics:
             return Kinematics(None, None)
-        series = [
-            p for root in ("processing", "acquisition") for p, kind in file.objects(root) if "Series" in kind
-        ]
-        there = f"It has: {', '.join(series[:8])}." if series else "It has no series at all."
-        broken = [link for root in ("processing", "acquisition") for link in file.tree.broken_links(root)]
-        if broken:
-            there += f" {'; '.join(broken[:4])}, and there is nothing."
-        raise DataError(
-            f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right "
-            "one with --set position_series=PATH or --set velocity_series=PATH."
-        )
+        raise _nothing_found(file)
     if recipe.velocity_from == "position":
         velocity_paths = ()
     elif recipe.velocity_from == "series" and not velocity_paths:
@@ -150,6 +140,24 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
     if position and velocity and np.array_equal(position.time, velocity.time):
         velocity = position.with_values(velocity.values)
     return Kinematics(position, velocity, unit, tuple(notes))
+
+
+def _nothing_found(file: NwbFile) -> DataError:
+    """Return the error of a file without a series of a hand, by what there is."""
+    series = [p for p, kind in file.objects("processing", "acquisition") if "Series" in kind]
+    there = f"It has: {', '.join(series[:8])}." if series else "It has no series at all."
+    if untyped := untyped_series(file):
+        there += (
+            f" {', '.join(f'/{path}' for path in untyped[:4])} hold data, but no neurodata_type that "
+            "says what they are: they are not looked at unless they are named."
+        )
+    broken = [link for root in ("processing", "acquisition") for link in file.tree.broken_links(root)]
+    if broken:
+        there += f" {'; '.join(broken[:4])}, and there is nothing."
+    return DataError(
+        f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right "
+        "one with --set position_series=PATH or --set velocity_series=PATH."
+    )
 
 
 def read_series(

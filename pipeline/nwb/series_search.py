@@ -12,6 +12,7 @@ _PREFERENCE = ("hand", "cursor", "finger", "wrist", "arm", "elbow", "pos", "vel"
 _NEVER = ("target", "force", "muscle", "emg", "acc", "stimul")
 _NEVER_ANYWHERE = ("eye", "gaze", "pupil", "saccade")
 _NEVER_TYPES = frozenset({"EyeTracking", "PupilTracking", "CompassDirection", "ElectricalSeries"})
+_ROOTS = ("processing", "acquisition")
 _JOINTS = ("elbow", "wrist", "shoulder", "angle", "joint", "lever", "handle")
 _AXIS_ENDING = re.compile(r"(?:^|[_\-. ])?([xyz])$", re.IGNORECASE)
 
@@ -54,30 +55,45 @@ def find_series(file: NwbFile) -> tuple[SeriesPath | None, SeriesPath | None]:
         velocities = [v for v in velocities if effector and effector in _last(v)] or velocities
     velocity = min(velocities, key=_rank, default=None)
     _say(file, position, velocity, chosen)
+    for broken in [link for root in _ROOTS for link in file.tree.broken_links(root)]:
+        file.say(f"{broken}, and there is nothing; it is passed over")
+    if position is not None or velocity is not None:
+        for path in untyped_series(file):
+            file.say(f"/{path} holds data, but no neurodata_type that says what it is; it is passed over")
     return position, velocity
 
 
 def _candidates(file: NwbFile) -> list[tuple[str, str, int]]:
     """Return path, type and number of columns of every series that may be a hand's."""
     found = []
-    for root in ("processing", "acquisition"):
-        never: list[str] = []
-        for path, kind in file.objects(root):
-            if kind in _NEVER_TYPES:
-                never.append(path)
-            shape = file.shape(f"{path}/data")
-            if shape is None or not (1 <= len(shape) <= 2) or any(path.startswith(n) for n in never):
-                continue
-            if any(word in path.lower() for word in _NEVER_ANYWHERE) or any(
-                word in path.lower().rsplit("/", 1)[-1] for word in _NEVER
-            ):
-                continue
-            if not kind.endswith("Series") or max(shape) < 2:
-                continue
-            width = 1 if len(shape) == 1 else shape[0] if shape[0] in (2, 3) and shape[1] > 10 else shape[1]
-            if width in (1, 2, 3):
-                found.append((path, kind, width))
+    never: list[str] = []
+    for path, kind in file.objects(*_ROOTS):
+        if kind in _NEVER_TYPES:
+            never.append(path)
+        shape = file.shape(f"{path}/data")
+        if shape is None or not (1 <= len(shape) <= 2) or any(path.startswith(n) for n in never):
+            continue
+        if any(word in path.lower() for word in _NEVER_ANYWHERE) or any(
+            word in path.lower().rsplit("/", 1)[-1] for word in _NEVER
+        ):
+            continue
+        if not kind.endswith("Series") or max(shape) < 2:
+            continue
+        width = 1 if len(shape) == 1 else shape[0] if shape[0] in (2, 3) and shape[1] > 10 else shape[1]
+        if width in (1, 2, 3):
+            found.append((path, kind, width))
     return found
+
+
+def untyped_series(file: NwbFile) -> list[str]:
+    """Return the paths of groups that hold data and times, but do not say as text what they are."""
+    return [
+        path
+        for path in file.tree.groups(*_ROOTS)
+        if file.shape(f"{path}/data") is not None
+        and not isinstance(file.attribute(path, "neurodata_type"), str)
+        and (file.has(f"{path}/timestamps") or file.has(f"{path}/starting_time"))
+    ]
 
 
 def _may_be_position(path: str, kind: str) -> bool:

@@ -280,7 +280,8 @@ def _draw(work: Work, decoded: list[Decoded], *, run: str) -> None:
     folder = work.folder("decode")
     stem = "_".join(path_name(part) for part in (decoded[0].decoder.session, run) if part)
     for one in decoded:
-        name = f"{stem}{path_name(one.decoder.decoder.suffix)}"
+        suffix = one.decoder.decoder.suffix
+        name = f"{stem}{path_name(suffix)}" if suffix else stem
         draw_velocity(folder / f"{name}_velocity.png", one)
         draw_trajectories(folder / f"{name}_trajectories.png", one)
     table = parts_table(decoded)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, UsageError
-from nwb_latents.pipeline.nwb.session_ids import label, shortened
+from nwb_latents.pipeline.nwb.session_ids import label, short
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ def named(pattern: str, facts: RecordingFacts, asset: Asset, *, folder: str = ""
 
     parts = re.sub(r"\{([^{}]*)\}", value, pattern).split("_")
     # Underscores part the entities of an id and stay.
-    return shortened("_".join(label(part) for part in parts if part) or "unknown")
+    return short("_".join(label(part) for part in parts if part) or "unknown")
 
 
 def is_same_recording(there: Provenance, asset: Asset, digest: str, facts: RecordingFacts) -> bool:
@@ -164,10 +164,10 @@ def free_id(session: str, facts: RecordingFacts, *, is_free: Callable[[str], boo
     date = _date(facts.start)
     candidates = [date] if date else []
     for ending in [*candidates, *map(str, range(2, _MOST_TRIED))]:
-        one = shortened(f"{session}-{ending}")
+        one = short(f"{session}-{ending}")
         if is_free(one):
             return one
-    return shortened(f"{session}-{facts.identifier or _MOST_TRIED}")
+    return short(f"{session}-{facts.identifier or _MOST_TRIED}")
 
 
 def _date(start: str) -> str:
