@@ -99,7 +99,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     moved_by = read_kinematics(file, layout, recipe)
     trials = _trials(file, layout, recipe)
     checked = layout.checks(file, trials)
-    paths = series_paths(file, layout, recipe)
+    paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
