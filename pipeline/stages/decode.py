@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    import xarray as xr
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
         DecodedSignal,
         SessionDecoder,
     )
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
     from nwb_latents.schemas.measurement import Measurement
@@ -216,13 +216,12 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, fit_session_decoder  # noqa: PLC0415
 
     session, settings = work.session(entry), work.settings
-    trials = session.trials
     decoders = [fit_session_decoder(session, settings, decoder=one) for one in settings.decoders]
     scans = []
     if settings.lag_scan_ms:
         scans = [scan_lags(session, settings, decoder=one) for one in settings.decoders]
-    test = trials.isel(trial=decoders[0].test)
-    of_data = _Signal(test["rates"].values, "rates")
+    test = session.select(decoders[0].test)
+    of_data = _Signal(test.trials["rates"].values, "rates")
     rates = [of_data.decoded(decoder) for decoder in decoders]
     fresh = [signal.score for signal in rates if "rates" in work.settings.sources]
     scanned = [score for scan in scans for score in scan.training_scores()]
@@ -233,7 +232,7 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
         if run.run not in work.trained or entry.session not in run.sessions or not _model_sources(work):
             continue
         try:
-            signals = _signals_of(work, entry.session, test, run=run.run)
+            signals = _signals_of(work, test, run=run.run)
             made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
             at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
         except FAILURES as error:
@@ -261,13 +260,13 @@ def _model_sources(work: Work) -> bool:
     return bool(set(work.settings.sources) - {"rates"})
 
 
-def _signals_of(work: Work, session: str, test: xr.Dataset, *, run: str) -> list[_Signal]:
+def _signals_of(work: Work, test: Session, *, run: str) -> list[_Signal]:
     model, settings, signals = work.trained[run], work.settings, []
     if "reconstruction" in work.settings.sources:
-        signals.append(_Signal(model.reconstruct(session, test), "reconstruction", run))
+        signals.append(_Signal(model.reconstruct(test), "reconstruction", run))
     if "forecast" in work.settings.sources:
         seen, ahead = settings.forecast.seen_bins, settings.forecast.bins
-        foreseen = model.forecast(session, test, seen_bins=seen, n_bins=ahead)
+        foreseen = model.forecast(test, seen_bins=seen, n_bins=ahead)
         signals.append(_Signal(foreseen, "forecast", run, seen))
     return signals
 

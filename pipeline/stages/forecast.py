@@ -139,7 +139,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     if task.decoder is None:
         text = f"{entry.session}: too few training trials with a recorded velocity; rates alone are scored"
         work.report(NoteEvent(session=entry.session, text=text))
-    test = session.trials.isel(trial=task.test)
+    test = session.select(task.test)
     beside = task.measurements(task.baselines())
     of_runs: list[tuple[RunEntry, list[Measurement]]] = []
     for run in work.runs:
@@ -147,7 +147,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
             continue
         try:
             rates = work.trained[run.run].forecast(
-                entry.session, test, seen_bins=work.settings.seen_bins, n_bins=work.settings.bins
+                test, seen_bins=work.settings.seen_bins, n_bins=work.settings.bins
             )
             of_runs.append((run, task.measurements(task.model(rates), run=run.run)))
         except MachineError:

@@ -383,13 +383,11 @@ def _train(
 ) -> RunEntry:
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
-    from nwb_latents.pipeline.training.training_start import begin, training_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.training.training_start import begin, training_session  # noqa: PLC0415
 
     root = catalog_path.parent
-    datasets = {
-        e.session: training_trials(store_path(catalog_path, e.store), settings.forward_ms) for e in entries
-    }
-    model, feeds = begin(datasets, settings)
+    sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
+    model, feeds = begin(sessions, settings)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         report(ProgressEvent(stage="train", run=run_dir.name, step=step, total=total, **metrics))

@@ -20,15 +20,14 @@ from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.training.loop import DivergedError, fit
 from nwb_latents.pipeline.training.run_files import LAST, METRICS
 from nwb_latents.pipeline.training.search_rules import smoothed
-from nwb_latents.pipeline.training.training_start import begin, training_trials
+from nwb_latents.pipeline.training.training_start import begin, training_session
 from nwb_latents.schemas.sweep import MemberOutcome, with_values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import xarray as xr
-
     from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.sweep import SweepSettings
     from nwb_latents.schemas.training import Device, TrainSettings
 
@@ -151,7 +150,7 @@ def read_outcome(folder: Path) -> MemberOutcome | None:
 
 
 def _train(task: MemberTask) -> MemberOutcome:
-    model, feeds = begin(_datasets(task.stores, task.settings.forward_ms), task.settings)
+    model, feeds = begin(_sessions(task.stores, task.settings.forward_ms), task.settings)
     if task.parent is not None and not (task.folder / LAST).exists():
         _take_over_logs(task.parent, task.folder)
     try:
@@ -182,9 +181,9 @@ def _train(task: MemberTask) -> MemberOutcome:
 
 
 @lru_cache(maxsize=1)
-def _datasets(stores: tuple[tuple[str, StoreLocation], ...], forward_ms: float) -> dict[str, xr.Dataset]:
+def _sessions(stores: tuple[tuple[str, StoreLocation], ...], forward_ms: float) -> tuple[Session, ...]:
     """Read the sessions once per process; a store never changes."""
-    return {session: training_trials(store, forward_ms) for session, store in stores}
+    return tuple(training_session(store, forward_ms) for _, store in stores)
 
 
 def _take_over_logs(parent: Path, folder: Path) -> None:
