@@ -145,20 +145,24 @@ def test_an_aligned_run_reads_no_trial_it_was_not_given(catalog, monkeypatch):
     first = weights(catalog, entry.run)
     given = set(read_config(catalog.parent / entry.path).sessions[NEW].trials)
 
+    spoilt_rows = []
+
     def spoilt(store):
-        trials = read_trials(store).load()
-        if NEW not in str(store):
-            return trials
+        session = open_session(store).loaded()
+        assert session.name == NEW
+        trials = session.trials
         others = [row for row, trial in enumerate(trials["trial"].values) if int(trial) not in given]
         trials["rates"].values[others] = 1e6
-        return trials
+        spoilt_rows.extend(others)
+        return session
 
-    monkeypatch.setattr("nwb_latents.pipeline.stages.align.read_trials", spoilt)
+    monkeypatch.setattr("nwb_latents.pipeline.training.training_start.open_session", spoilt)
     (again,) = align(catalog, settings(), run="mine", sessions=[NEW], trials=[4], force=True)
     assert again.run == entry.run
     assert {n: bits(t) for n, t in weights(catalog, again.run).items()} == {
         n: bits(t) for n, t in first.items()
     }
+    assert spoilt_rows
 
 
 def start_of(catalog, **changes):
