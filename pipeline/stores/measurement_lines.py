@@ -182,7 +182,7 @@ def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = B
     """Read the records of one file, block by block.
 
     What is no record is passed over, which is said (`CatalogWarning`): a line torn when its writer was
-    killed, or one that a disk has spoilt.
+    killed, or one that a disk has spoilt. Empty lines are nothing.
 
     Parameters
     ----------
@@ -207,7 +207,11 @@ def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = B
                 lines.pop()
             found = list(enumerate(_records(lines), start=n_lines))
             known = [(number, record) for number, record in found if record is not None]
-            spoilt += [number + 1 for number, record in found if record is None]
+            spoilt += [
+                number + 1
+                for (number, record), line in zip(found, lines, strict=True)
+                if record is None and line.strip()
+            ]
             n_bytes += sum(len(line) for line in lines)
             n_lines += len(lines)
             yield Lines([record for _, record in known], [number for number, _ in known], n_bytes, n_lines)
