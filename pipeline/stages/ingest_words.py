@@ -58,7 +58,8 @@ def archive_source(
     from nwb_latents.pipeline.stores.catalog import own_dandisets  # noqa: PLC0415
 
     wanted = dandiset.partition("@")[0].removeprefix("DANDI:")
-    known = known_dandisets(own_dandisets(catalog_path, [wanted])) if instance == MAIN_ARCHIVE else {}
+    own = own_dandisets(catalog_path, [wanted]) if instance == MAIN_ARCHIVE else {}
+    known = known_dandisets(own, wanted=[wanted]) if instance == MAIN_ARCHIVE else {}
     return DandiSource(
         dandiset,
         instance=instance,

@@ -69,8 +69,8 @@ def say_misfits(table: pa.Table, folder: Path) -> None:
             newer = (row["schema_version"] or 0) > MEASUREMENT_VERSION
             remedy = "A newer version wrote it: update the program" if newer else "Mend or measure it again"
             say(
-                f"{folder / row[FILE]}: line {row[LINE] + 1}: {found}: not of the kind known here, and counted "
-                f"as missing. {remedy}."
+                f"{folder / row[FILE]}: line {row[LINE] + 1}: {found}: not of the kind known here, and "
+                f"counted as missing. {remedy}."
             )
 
 

@@ -31,6 +31,7 @@ from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, Re
 from nwb_latents.schemas.events.work import (
     BoardCell,
     BytesEvent,
+    DecoderEvent,
     EmbeddingEvent,
     GenerationEvent,
     LagEvent,
@@ -62,6 +63,7 @@ __all__ = [
     "ChangedFile",
     "CheckEvent",
     "DandisetEvent",
+    "DecoderEvent",
     "DiffEvent",
     "DroppedEvent",
     "EmbeddingEvent",
@@ -108,6 +110,7 @@ EVENTS: tuple[type[Event], ...] = (
     GenerationEvent,
     SourceEvent,
     MetricEvent,
+    DecoderEvent,
     MeasurementEvent,
     LagEvent,
     EmbeddingEvent,
