@@ -218,6 +218,8 @@ class Recording:
         Unit of the position; cm unless the file has one that is no length.
     subject_facts
         What the file states of the subject.
+    source
+        Name of the file, for messages; empty: there is none.
     """
 
     session: str
@@ -238,3 +240,4 @@ class Recording:
     choices: tuple[ReadChoice, ...] = field(default=())
     kinematics_unit: str = "cm"
     subject_facts: SubjectFacts = field(default_factory=SubjectFacts)
+    source: str = ""
