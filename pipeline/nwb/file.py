@@ -199,6 +199,16 @@ class NwbFile:
         """Subject id, without the suffix that marks a benchmark's part of its sessions."""
         return subject_label(self.name, self.text("general/subject/subject_id"))
 
+    @property
+    def identifier(self) -> str:
+        """NWB's ``identifier`` of the recording; empty where there is none."""
+        return (self.text("identifier") or "").strip()
+
+    @property
+    def start(self) -> str:
+        """When the recording began, ISO 8601 as the file states it; empty where it does not."""
+        return (self.text("session_start_time") or "").strip()
+
 
 @contextmanager
 def open_nwb(
@@ -263,12 +273,12 @@ def open_nwb(
             "a partial download, delete it and fetch it again."
         ) from error
     with h5:
-        if "nwb_version" not in h5.attrs:
-            raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
         size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
+            if "nwb_version" not in h5.attrs:
+                raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
             yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings())
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
             _raise_cause(error)
             raise DataError(f"{shown}: damaged: {error}. Fetch the file again.") from error
 

@@ -32,7 +32,7 @@ from nwb_latents.pipeline.nwb.trial_checks import check_trials
 from nwb_latents.pipeline.nwb.trial_columns import note_others
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
-from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
@@ -101,7 +101,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     moved_by = read_kinematics(file, layout, recipe)
     trials = _trials(file, layout, recipe)
     checked = layout.checks(file, trials)
-    paths = series_paths(file, layout, recipe)
+    paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
     if trials is not None:
@@ -165,6 +165,8 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
         source=file.name,
+        identifier=file.identifier,
+        start=file.start,
     )
 
 
@@ -200,8 +202,8 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
     return None
 
 
-def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str, str]:
-    """Return session id and subject of a file without reading its data.
+def read_facts(source: NwbSource, *, name: str | None = None) -> RecordingFacts:
+    """Return which recording a file is of without reading its data.
 
     Parameters
     ----------
@@ -216,7 +218,7 @@ def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str,
         If the file is not NWB.
     """
     with open_nwb(source, name=name) as file:
-        return file.session, file.subject
+        return RecordingFacts(file.session, file.subject, file.identifier, file.start)
 
 
 def bytes_needed(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> tuple[int, int]:

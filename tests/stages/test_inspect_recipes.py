@@ -1,11 +1,11 @@
-"""The recipe an inspection prints gives what the ingest without it gives, of tables of one row or none too."""
+"""The recipe an inspection prints gives what ingest gives without it, of tables of one row or none too."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from nwb.odd_files import TRIALS, changed, put
+
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.stages.explicit_recipe import explicit_recipe
