@@ -206,18 +206,20 @@ def _window(session: BinnedSession, recipe: IngestRecipe, rows: BoolArray, why: 
     found = [(name, _recorded(session, recipe, rows, name)) for name in (recipe.align_to, *EVENTS)]
     fits = [(name, edges) for name, edges in found if edges is not None]
     if not fits:
-        seconds = float(session.observed.sum()) * session.grid.bin_size_s
         return (
-            f"{wanted}: {seconds:.4g} s in all were recorded, of which none or less than two bins lie around "
-            f"{recipe.align_to}: check the observed intervals of the file (/units/obs_intervals, "
-            "/intervals/invalid_times) and the clock of the events."
+            f"{wanted}; observed are {_stretches(session)}, of which less than two bins lie at any event: "
+            "check the observed intervals of the file (/units/obs_intervals, /intervals/invalid_times) and "
+            "the clock of the events."
         )
     name, (before, after) = fits[0]
     edges = f"{_plain(before)} to {_plain(after)} s"
     setting = f"--set window_s=[{_plain(before)},{_plain(after)}]"
     if name == recipe.align_to:
         return f"{wanted}; most trials were from {edges}: {setting}."
-    return f"{wanted}; most trials were from {edges} around {name}: --set align_to={name} {setting}."
+    return (
+        f"{wanted}; observed are {_stretches(session)}, of most trials {edges} around {name}: check the "
+        f"observed intervals of the file, or use --set align_to={name} {setting}."
+    )
 
 
 def _recorded(
@@ -237,6 +239,18 @@ def _recorded(
     if last - first < FEWEST_BINS:
         return None
     return round(first * recipe.bin_ns / 1e9, 9), round(last * recipe.bin_ns / 1e9, 9)
+
+
+def _stretches(session: BinnedSession) -> str:
+    """Return how many stretches were observed, and how long they are."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], session.observed, [False]]).astype(np.int8)))
+    lengths = np.diff(edges.reshape(-1, 2), axis=1) * session.grid.bin_ns / 1e9
+    if not len(lengths):
+        return "no bins"
+    return (
+        f"{len(lengths)} stretches of {float(np.median(lengths)):.3g} s in the median, "
+        f"{float(lengths.sum()):.4g} s in all"
+    )
 
 
 def _reach(observed: BoolArray, at: IntArray) -> tuple[IntArray, IntArray]:

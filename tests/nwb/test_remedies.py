@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from nwb.odd_files import N_TRIALS, SERIES, SESSION, both, changed, column, observed, of_series, put, read
+from nwb.odd_files import N_TRIALS, SESSION, both, changed, column, observed, of_series, put, read
 
 from nwb_latents.pipeline.errors import DataError
 
@@ -55,7 +55,7 @@ CASES = {
     "observed around the go cue alone": (
         around(0.3, 0.2),
         [],
-        "around go_cue: --set align_to=go_cue --set window_s",
+        "around go_cue: .* --set align_to=go_cue --set window_s",
     ),
     "a window that is too long": (
         column("start_time", lambda v: v),
@@ -69,11 +69,6 @@ CASES = {
         ),
         [],
         "onset.method=profile",
-    ),
-    "velocity that is NaN": (
-        lambda h: put(h, f"{SERIES[1]}/data", h[f"{SERIES[1]}/data"][()] * np.nan),
-        [],
-        "velocity_from=position",
     ),
 }
 
@@ -102,7 +97,7 @@ def test_the_settings_that_are_named_keep_trials(name, tmp_path):
 
 REFUSED = {
     "data that are NaN": (of_series(lambda v: v * np.nan), "no number|NaN"),
-    "a hand that stands still": (of_series(lambda v: v * 0 + 3), "do not move"),
+    "a hand that stands still": (of_series(lambda v: v * 0 + 3), "stands still"),
     "invalid times everywhere": (covered, "invalid_times"),
     "intervals elsewhere": (observed([np.array([1e4, 1e4 + 130])] * 6), "obs_intervals"),
 }
