@@ -108,6 +108,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
     """
     cut = _chopped(session, recipe) if recipe.chop.enabled else _cut_at_events(session, recipe)
     bins = cut.start[:, None] + np.arange(recipe.n_bins)
+    _require_spikes(session, bins)
     shared: Arrays = {"unit": session.unit, "axis": session.axis}
     by_time: Arrays = {
         "counts": session.counts,
@@ -189,6 +190,22 @@ def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
     )
 
 
+def _require_spikes(session: BinnedSession, bins: IntArray) -> None:
+    """Refuse windows without any spike: a store without counts is of no use to anybody."""
+    if session.counts[bins].any():
+        return
+    fires = np.flatnonzero(session.counts.any(axis=1))
+    left = session.grid.left_s
+    when = "there are none in observed time"
+    if len(fires):
+        when = f"they run from {left[fires[0]]:g} to {left[fires[-1]]:g} s"
+    raise DataError(
+        f"{session.session}: none of {len(bins)} windows (from {left[bins.min()]:g} to {left[bins.max()]:g} "
+        f"s) holds a spike of the {len(session.unit)} units: {when}. Check the clock of "
+        "the spikes against that of the trials, or leave the session out."
+    )
+
+
 def _chopped(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
     candidates, left = session.candidates, session.grid.left_s
     usable = session.observed & ~session.outlier if recipe.trials.drop_outliers else session.observed
@@ -224,13 +241,13 @@ def _require_trials(session: BinnedSession, recipe: IngestRecipe, reason: NDArra
         return
     if not len(reason):
         raise DataError(
-            f"{session.session}: no trial table, and no movement above reaches.min_peak_cm_s = "
-            f"{recipe.reaches.min_peak_cm_s:g} cm/s was found. Lower it with --set "
+            f"{session.where or session.session}: no trial table, and no movement above "
+            f"reaches.min_peak_cm_s = {recipe.reaches.min_peak_cm_s:g} cm/s was found. Lower it with --set "
             "reaches.min_peak_cm_s=VALUE, check the unit of the kinematics, or cut windows of continuous "
             "time with --set chop.enabled=true."
         )
     reasons = ", ".join(f"{why} {n}" for why, n in Counter(reason).most_common())
     raise DataError(
-        f"{session.session}: none of {len(reason)} trials is valid ({reasons}). "
+        f"{session.where or session.session}: none of {len(reason)} trials is valid ({reasons}). "
         f"{' '.join(remedies(session, recipe, reason))}"
     )
