@@ -9,8 +9,16 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.clock import GAP_S, Blocks, find_blocks, shift_spikes, shift_times, shift_trials
+from nwb_latents.pipeline.nwb.units import falling
 from nwb_latents.pipeline.signals.binning import merge_intervals
-from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, Series, TrialTable, UnitTable
+from nwb_latents.pipeline.signals.recording import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    Series,
+    TrialTable,
+    UnitTable,
+)
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -83,7 +91,17 @@ def rebase(file: NwbFile, parts: Parts) -> tuple[Parts, FloatArray | None, tuple
     )
     events = moved.trials.events if moved.trials else {}
     observed = np.column_stack([events["start"], events["stop"]])[~overlapping]
-    return moved, merge_intervals(observed), _notes(blocks, is_split, int(overlapping.sum()))
+    lost = _of_one_run(parts) & ~is_split
+    return (
+        moved,
+        merge_intervals(observed),
+        _notes(blocks, is_split, n_overlapping=int(overlapping.sum()), silent=parts.units.ids[lost]),
+    )
+
+
+def _of_one_run(parts: Parts) -> BoolArray:
+    """Return which units have spike times that never fall, although the clock was reset."""
+    return ~falling(parts.spike_times, parts.spike_index)
 
 
 def _shift_series(file: NwbFile, series: Series | None, blocks: Blocks) -> Series | None:
@@ -110,7 +128,7 @@ def _require_no_reset(file: NwbFile, parts: Parts) -> Parts:
     return parts
 
 
-def _notes(blocks: Blocks, is_split: np.ndarray, n_overlapping: int) -> tuple[str, ...]:
+def _notes(blocks: Blocks, is_split: BoolArray, *, n_overlapping: int, silent: IntArray) -> tuple[str, ...]:
     notes = []
     if len(blocks) > 1:
         rows = ", ".join(str(row) for row in blocks.first_row[1:])
@@ -124,5 +142,11 @@ def _notes(blocks: Blocks, is_split: np.ndarray, n_overlapping: int) -> tuple[st
         notes.append(
             f"{int((~is_split).sum())} of {len(is_split)} units were left out: their spike times do not fall "
             "into the blocks between clock resets"
+        )
+    if len(blocks) > 1 and len(silent):
+        shown = ", ".join(str(unit) for unit in silent[:8]) + (", …" if len(silent) > 8 else "")
+        notes.append(
+            f"{len(silent)} of these have times that never fall (units {shown}): if they were silent on one side "
+            "of a clock reset, their times fit on either side of it"
         )
     return tuple(notes)
