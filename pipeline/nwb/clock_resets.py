@@ -146,7 +146,7 @@ def _notes(blocks: Blocks, is_split: BoolArray, *, n_overlapping: int, silent: I
     if len(blocks) > 1 and len(silent):
         shown = ", ".join(str(unit) for unit in silent[:8]) + (", …" if len(silent) > 8 else "")
         notes.append(
-            f"{len(silent)} of these have times that never fall (units {shown}): if they were silent on one side "
-            "of a clock reset, their times fit on either side of it"
+            f"{len(silent)} of these have times that never fall (units {shown}): if they were silent on one "
+            "side of a clock reset, their times fit on either side of it"
         )
     return tuple(notes)
