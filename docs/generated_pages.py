@@ -26,6 +26,7 @@ from nwb_latents.schemas.gnocchi import GNOCCHIReadInSettings
 from nwb_latents.schemas.hnet import HNETReadInSettings
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from nwb_latents.schemas.lfads import LFADSReadInSettings
+from nwb_latents.schemas.manifest import Manifest
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.mdssm import ReadInSettings
 from nwb_latents.schemas.measurement import Measurement
@@ -69,6 +70,7 @@ RECORDS: dict[type[Record], str] = {
     RunEntry: "an entry of it; `run.json` of the run",
     Measurement: "lines in `catalog.measurements/` beside the catalog",
     Attempt: "lines of `ledger.jsonl` beside the stores of a recipe",
+    Manifest: "`manifest.json` of a store, and of a run",
     StoreAttributes: "`zarr.json` of the groups of a store; the version is also that of the arrays",
     RunConfig: "`config.yaml` of a run",
     SweepState: "`sweep.json` of a run",

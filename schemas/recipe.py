@@ -236,6 +236,17 @@ class IngestRecipe(Frozen):
         description="What to do when a unit's spike times do not ascend: refuse the session, sort them, or "
         "drop the unit, as is done in any case where a layout knows of clock resets.",
     )
+    on_not_finite_spikes: Annotated[Literal["error", "drop"], AddedLater("error")] = Field(
+        "error",
+        description="What to do with spike times that are NaN or infinite: refuse the session, or leave "
+        "these spikes out.",
+    )
+    on_repeated_spikes: Annotated[Literal["error", "drop", "keep"], AddedLater("error")] = Field(
+        "error",
+        description="What to do where a quarter of all spikes or more follow the one before them of the same "
+        "unit within 0.1 ms, as where every spike is written twice: refuse the session, drop those that "
+        "follow, or keep them. Fewer are kept, and said, unless this is 'drop'.",
+    )
 
     @field_validator("window_s")
     @classmethod

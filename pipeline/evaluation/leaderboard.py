@@ -7,48 +7,28 @@ step works on whole columns of the table of measurements, of which there may be 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations
+from nwb_latents.pipeline.evaluation.leaderboard_cells import cells_of
 from nwb_latents.pipeline.evaluation.metrics.metric import Metric
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-    import pandas as pd
-
+    from nwb_latents.pipeline.evaluation.leaderboard_cells import Cell
     from nwb_latents.pipeline.evaluation.metrics.metric import Part
 
 _BOARD = ["dandiset", "recipe_id", "split", "settings_digest"]
 _COLUMN = ["name", "part"]
 _PROTOCOL = ["decoder", "fitted_on", "lag_ms", "seen_bins", "bins"]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A metric of one row: mean over sessions of the mean over seeds.
-
-    Attributes
-    ----------
-    value
-        The mean.
-    low, high
-        Interval over trials of all sessions; NaN where a session has none.
-    seed_sd
-        Standard deviation over seeds of the mean over sessions; NaN with fewer than two seeds.
-    n_sessions
-        Sessions the metric is defined for.
-    """
-
-    value: float
-    low: float
-    high: float
-    seed_sd: float
-    n_sessions: int
 
 
 @dataclass(frozen=True)
@@ -146,11 +126,20 @@ class Board:
         row, column
             Of this board.
         """
-        runs = [each for each in self.rows if not each.is_baseline and self._is_whole(each, column)]
         if row.is_baseline or not self._is_whole(row, column):
             return False
-        sign = column.metric.sign
-        return row.cells[column.key].value * sign == max(each.cells[column.key].value * sign for each in runs)
+        return row.cells[column.key].value == self._best[column.key]
+
+    @cached_property
+    def _best(self) -> dict[str, float]:
+        """Best value of each column that a run of all sessions has."""
+        best: dict[str, float] = {}
+        for column in self.columns:
+            runs = [row for row in self.rows if not row.is_baseline and self._is_whole(row, column)]
+            values = [row.cells[column.key].value for row in runs]
+            if values:
+                best[column.key] = max(values, key=lambda value: value * column.metric.sign)
+        return best
 
     def _is_whole(self, row: Row, column: Column) -> bool:
         return column.key in row.cells and row.cells[column.key].n_sessions == len(self.sessions)
@@ -183,11 +172,6 @@ def boards(
     ------
     DataError
         If there are no evaluations, or none has `ranked_by`.
-
-    Notes
-    -----
-    Sessions are independent: the half-widths of their intervals over trials add in quadrature and are divided
-    by the number of sessions. Seeds share their trials: their half-widths are averaged.
     """
     current = current_evaluations(table)
     if current.empty:
@@ -223,9 +207,7 @@ def _board(
 ) -> Board:
     sessions = tuple(sorted(set(mine["session"])))
     said = mine.loc[mine["value"].notna(), [*_COLUMN, *_PROTOCOL]].drop_duplicates()
-    groups = dict(list(mine.groupby(["is_baseline", "group"], observed=True, sort=False)))
-    labels = _labels(groups)
-    rows = [_row(labels[group], group[0], part, columns) for group, part in groups.items()]
+    rows = _rows(mine, columns)
     present = [column for column in columns if any(column.key in row.cells for row in rows)]
     of_runs = [c for c in present if any(c.key in row.cells for row in rows if not row.is_baseline)]
     first = next((column.key for column in of_runs or present), "")
@@ -304,54 +286,58 @@ def _with_protocol(column: Column, said: pd.DataFrame) -> Column:
     return Column(column.key, column.metric, column.part, column.is_known, "; ".join(words))
 
 
-def _labels(groups: Mapping[tuple[bool, str], pd.DataFrame]) -> dict[tuple[bool, str], str]:
+def _rows(mine: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
+    """Return a row for each group of runs, and for each baseline, in the order in which they come."""
+    group_of = mine.groupby(["is_baseline", "group"], observed=True, sort=False).ngroup().to_numpy()
+    first = mine[~pd.Series(group_of).duplicated().to_numpy()]
+    owners, sessions = (_distinct(group_of, mine[name]) for name in ("owner", "session"))
+    cells = _cells(mine, group_of, columns)
+    labels = _labels([str(label) for label in first["label"]], owners)
+    return [
+        Row(
+            label=label,
+            is_baseline=bool(is_baseline),
+            sources=owners[number],
+            n_sessions=len(sessions[number]),
+            cells=cells.get(number, {}),
+        )
+        for number, (label, is_baseline) in enumerate(zip(labels, first["is_baseline"], strict=True))
+    ]
+
+
+def _distinct(group_of: np.ndarray, names: pd.Series) -> list[tuple[str, ...]]:
+    """Return the names in each group, each once, in alphabetical order."""
+    known, codes = np.unique(names.to_numpy(dtype=str), return_inverse=True)
+    groups, places = np.divmod(np.unique(group_of * len(known) + codes), len(known))
+    begins = np.flatnonzero(np.diff(groups, prepend=-1))
+    return [tuple(known[part].tolist()) for part in np.split(places, begins[1:])]
+
+
+def _labels(plain: Sequence[str], owners: Sequence[tuple[str, ...]]) -> list[str]:
     """Name each group; where several would be called alike, by the first of their runs too."""
-    plain = {key: str(mine["label"].iloc[0]) for key, mine in groups.items()}
-    names = list(plain.values())
-    return {
-        key: label if names.count(label) == 1 else f"{label} ({groups[key]['owner'].min()})"
-        for key, label in plain.items()
-    }
+    times = Counter(plain)
+    return [
+        label if times[label] == 1 else f"{label} ({sources[0]})"
+        for label, sources in zip(plain, owners, strict=True)
+    ]
 
 
-def _row(label: str, is_baseline: bool, mine: pd.DataFrame, columns: Sequence[Column]) -> Row:  # noqa: FBT001
-    defined = mine[mine["value"].notna()]
-    by_column = dict(list(defined.groupby(["name", "part"], observed=True, sort=False)))
-    cells = {
-        column.key: _cell(by_column[column.metric.name, column.part])
-        for column in columns
-        if (column.metric.name, column.part) in by_column
-    }
-    return Row(
-        label=label,
-        is_baseline=bool(is_baseline),
-        sources=tuple(sorted(set(mine["owner"]))),
-        n_sessions=mine["session"].nunique(),
-        cells=cells,
-    )
-
-
-def _cell(found: pd.DataFrame) -> Cell:
-    sources, source_of = np.unique(found["owner"].to_numpy(dtype=str), return_inverse=True)
-    sessions, session_of = np.unique(found["session"].to_numpy(dtype=str), return_inverse=True)
-    table = np.full((3, len(sources), len(sessions)), np.nan)
-    value, low, high = (found[end].to_numpy(dtype=np.float64) for end in ("value", "low", "high"))
-    table[:, source_of, session_of] = value, value - low, high - value
-    by_session = np.nanmean(table[0], axis=0)
-    mean = float(by_session.mean())
-    # A mean over no seed cannot be: every session in the table has one. Intervals may all be missing.
-    widths = [_mean_over_seeds(part) for part in table[1:]]
-    below, above = (float(np.sqrt(np.square(width).sum()) / len(sessions)) for width in widths)
-    complete = table[0][np.isfinite(table[0]).all(axis=1)]
-    spread = float(complete.mean(axis=1).std(ddof=1)) if len(complete) > 1 else float("nan")
-    return Cell(mean, mean - below, mean + above, spread, len(sessions))
-
-
-def _mean_over_seeds(widths: np.ndarray) -> np.ndarray:
-    known = np.isfinite(widths)
-    number = known.sum(axis=0)
-    total = np.where(known, widths, 0.0).sum(axis=0)
-    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+def _cells(mine: pd.DataFrame, group_of: np.ndarray, columns: Sequence[Column]) -> dict[int, dict[str, Cell]]:
+    """Return the cells of each group by the key of their column, in the order of columns."""
+    has_value = mine["value"].notna().to_numpy()
+    defined = mine[has_value]
+    if defined.empty:
+        return {}
+    place = {(column.metric.name, column.part): number for number, column in enumerate(columns)}
+    kinds = defined[_COLUMN].drop_duplicates()
+    column_of_kind = np.array([place[kind] for kind in zip(kinds["name"], kinds["part"], strict=True)])
+    column_of = column_of_kind[defined.groupby(_COLUMN, observed=True, sort=False).ngroup().to_numpy()]
+    known, cell_of = np.unique(group_of[has_value] * len(columns) + column_of, return_inverse=True)
+    found: dict[int, dict[str, Cell]] = {}
+    for number, cell in zip(known.tolist(), cells_of(defined, cell_of), strict=True):
+        group, column = divmod(number, len(columns))
+        found.setdefault(group, {})[columns[column].key] = cell
+    return found
 
 
 def _text(value: object) -> str:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nwb_latents.pipeline.evaluation.leaderboard import Board, Cell, Column
+    from nwb_latents.pipeline.evaluation.leaderboard import Board, Column
+    from nwb_latents.pipeline.evaluation.leaderboard_cells import Cell
 
 NONE = "–"
 
@@ -44,7 +45,7 @@ def cell_text(cell: Cell | None, *, n_sessions: int) -> str:
 
     Examples
     --------
-    >>> from nwb_latents.pipeline.evaluation.leaderboard import Cell
+    >>> from nwb_latents.pipeline.evaluation.leaderboard_cells import Cell
     >>> cell_text(Cell(0.5, 0.4, 0.6, 0.01, 2), n_sessions=3)
     '0.500 [0.400, 0.600] ±0.010 (2 of 3)'
     """
@@ -63,7 +64,7 @@ def short_text(cell: Cell | None, *, n_sessions: int) -> str:
 
     Examples
     --------
-    >>> from nwb_latents.pipeline.evaluation.leaderboard import Cell
+    >>> from nwb_latents.pipeline.evaluation.leaderboard_cells import Cell
     >>> short_text(Cell(0.5, 0.4, 0.62, 0.01, 3), n_sessions=3)
     '0.500 ±0.110'
     """

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import h5py
 import numpy as np
 
+from nwb_latents.pipeline.nwb.outside_data import absent_part
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -80,11 +82,21 @@ class Hdf5Tree:
     def shape(self, path: str) -> tuple[int, ...] | None:
         """Return the shape of an array without reading it; None where there is none."""
         found = self._array(path)
-        return None if found is None else tuple(found.shape or ())
+        if found is None:
+            return None
+        # HDF5 knows arrays without a shape, which hold nothing at all.
+        return (0,) if found.shape is None else tuple(found.shape)
+
+    def absent_part(self, path: str) -> str | None:
+        """Say which part of an array lies in another file that is not there; None where all is there."""
+        found = self._array(path)
+        return None if found is None else absent_part(found)
 
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects, whatever its encoding."""
         found = self._h5[path]
+        if found.shape is None:
+            return np.zeros(0, dtype=object if h5py.check_string_dtype(found.dtype) else found.dtype)
         if h5py.check_string_dtype(found.dtype):
             return decoded(np.asarray(found[()]))
         values = np.asarray(found[()])
@@ -99,24 +111,22 @@ class Hdf5Tree:
         """Return an attribute of a group or array; None where there is none, or it is of an unknown type."""
         found = self._get(path) if path else self._h5
         try:
-            return None if found is None else found.attrs.get(name)
+            value = None if found is None else found.attrs.get(name)
         except (OSError, TypeError, ValueError):
             return None
+        return np.zeros(0) if isinstance(value, h5py.Empty) else value
 
-    def groups(self, root: str) -> Iterator[str]:
-        """Yield the path of every group below `root`, in order, through links; each object once."""
-        start = self._get(root)
-        if isinstance(start, h5py.Group):
-            yield from self._below(root, start, {_identity(start)})
+    def groups(self, *roots: str) -> Iterator[str]:
+        """Yield the path of every group below the roots, in order, through links.
 
-    def _below(self, root: str, group: h5py.Group, seen: set[tuple[int, int]]) -> Iterator[str]:
-        for name in group:
-            item = _get(group, name)
-            if not isinstance(item, h5py.Group) or _identity(item) in seen:
-                continue
-            seen.add(_identity(item))
-            yield f"{root}/{name}"
-            yield from self._below(f"{root}/{name}", item, seen)
+        Each object comes once, by its shortest path, and by the one it lies at before those that link to it.
+        Links back to the whole file, or to another root, are not followed.
+        """
+        starts = [(root, start) for root in roots if isinstance(start := self._get(root), h5py.Group)]
+        seen = {_identity(self._h5), *(_identity(start) for _, start in starts)}
+        for root, start in starts:
+            # Names below a group sort after it and before the group that follows it.
+            yield from sorted(_below(root, start, seen), key=lambda path: path.split("/"))
 
     def arrays(self, root: str) -> list[str]:
         """Return the names of the arrays directly in a group."""
@@ -146,18 +156,38 @@ def _get(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
         return None
 
 
+def _below(root: str, start: h5py.Group, seen: set[tuple[int, int]]) -> list[str]:
+    """Return the paths of groups that were not seen, level by level, and note what is seen."""
+    found, level = [], [(root, start)]
+    while level:
+        children: list[tuple[bool, str, h5py.Group]] = []
+        for path, group in level:
+            for name in group:
+                item = _get(group, name)
+                if isinstance(item, h5py.Group) and _identity(item) not in seen:
+                    is_link = not isinstance(group.get(name, getlink=True), h5py.HardLink)
+                    children.append((is_link, f"{path}/{name}", item))
+        level = []
+        for _, path, item in sorted(children, key=lambda child: child[0]):
+            if _identity(item) not in seen:
+                seen.add(_identity(item))
+                found.append(path)
+                level.append((path, item))
+    return found
+
+
 def _identity(item: h5py.Group) -> tuple[int, int]:
     info = h5py.h5o.get_info(item.id)
     return int(info.fileno), int(info.addr)
 
 
 def decoded(values: NDArray[Any]) -> NDArray[Any]:
-    r"""Return text as str objects: UTF-8, or else Latin-1, which has a character for every byte.
+    r"""Return text as str objects: UTF-8 or UTF-16, or else Latin-1, which has a character for every byte.
 
     Examples
     --------
-    >>> decoded(np.array([b"25 \xb5m", b"caf\xc3\xa9"])).tolist()
-    ['25 µm', 'café']
+    >>> decoded(np.array([b"25 \xb5m", b"caf\xc3\xa9", b"h\0i\0t"])).tolist()
+    ['25 µm', 'café', 'hit']
     """
     out = np.empty(values.shape, dtype=object)
     for at, value in np.ndenumerate(values):
@@ -168,10 +198,25 @@ def decoded(values: NDArray[Any]) -> NDArray[Any]:
 def _text(value: Any) -> str:
     if not isinstance(value, bytes):
         return str(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+    for encoding in (_wide_encoding(value), "utf-8"):
+        try:
+            if encoding:
+                # What numpy takes for padding is half of the last character.
+                padded = value + b"\0" * (len(value) % 2) if encoding.startswith("utf-16") else value
+                return padded.decode(encoding).rstrip("\0")
+        except UnicodeDecodeError:
+            continue
+    return value.decode("latin-1")
+
+
+def _wide_encoding(value: bytes) -> str:
+    """Return the UTF-16 a text is in, by its mark or by every other byte being 0; empty: it is none."""
+    if value[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return "utf-16"
+    first, second = value[::2], value[1::2]
+    if second and 0 not in first and not any(second):
+        return "utf-16-le"
+    return "utf-16-be" if second and 0 not in second and not any(first) else ""
 
 
 def open_hdf5(path: Path) -> h5py.File:

@@ -56,9 +56,13 @@ class KeptArrays:
         """Return an attribute."""
         return self._tree.attribute(path, name)
 
-    def groups(self, root: str) -> Iterator[str]:
-        """Yield the path of every group below `root`."""
-        return self._tree.groups(root)
+    def absent_part(self, path: str) -> str | None:
+        """Say which part of an array is not there."""
+        return self._tree.absent_part(path)
+
+    def groups(self, *roots: str) -> Iterator[str]:
+        """Yield the path of every group below the roots."""
+        return self._tree.groups(*roots)
 
     def arrays(self, root: str) -> list[str]:
         """Return the names of the arrays directly in a group."""

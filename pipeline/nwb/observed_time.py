@@ -9,13 +9,14 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.observed_units import intersect_intervals
 from nwb_latents.pipeline.nwb.series_times import read_times
+from nwb_latents.pipeline.nwb.spike_clock import UNITS
 from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.signals.binning import merge_intervals
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
-    from nwb_latents.pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
 
 
 INVALID = "intervals/invalid_times"
@@ -34,7 +35,7 @@ def apply_invalid(file: NwbFile, observed: FloatArray) -> FloatArray:
     Raises
     ------
     DataError
-        If the table cannot be read.
+        If the table cannot be read, or nothing is left.
     """
     table = Table(file, INVALID)
     if not table.exists or not table.n_rows:
@@ -54,8 +55,44 @@ def apply_invalid(file: NwbFile, observed: FloatArray) -> FloatArray:
     bounds = np.concatenate([[-np.inf], invalid.ravel(), [np.inf]]).reshape(-1, 2)
     left = intersect_intervals(observed, bounds)
     lost = float(np.diff(observed, axis=1).sum() - np.diff(left, axis=1).sum())
-    file.say(f"/{INVALID}: {len(invalid)} intervals, {lost:.1f} s of the recording, count as not observed")
+    if not len(left):
+        raise DataError(
+            f"{file.name}: /{INVALID} covers everything that was observed ({_extent(invalid)}; observed: "
+            f"{_extent(observed)}): nothing is left. Mend the table, or leave the session out."
+        )
+    outside = (invalid[:, 1] <= observed[0, 0]) | (invalid[:, 0] >= observed[-1, 1])
+    if outside.any():
+        _say_outside(file, invalid, outside, observed)
+    if not outside.all():
+        file.say(
+            f"/{INVALID}: {len(invalid)} intervals, {lost:.1f} s of the recording, count as not observed"
+        )
     return left
+
+
+def _say_outside(file: NwbFile, invalid: FloatArray, outside: BoolArray, observed: FloatArray) -> None:
+    """Say of intervals that lie outside of the recording, and so change nothing, what would fit."""
+    low, high = float(observed[0, 0]), float(observed[-1, 1])
+    there = invalid[outside]
+    finite = there[np.isfinite(there)]
+    said = (
+        f"/{INVALID}: {len(there)} of {len(invalid)} intervals ({_extent(there)}) lie outside of what "
+        f"was observed ({_extent(observed)}) and change nothing"
+    )
+    fits = [
+        f"{name} (times {factor:.9g})"
+        for factor, name in UNITS
+        if len(finite) and (finite * factor >= low).all() and (finite * factor <= high).all()
+    ]
+    if len(finite) and low > 0 and (finite >= 0).all() and (finite <= high - low).all():
+        fits.insert(0, f"seconds from the beginning of the recording (plus {low:g})")
+    if fits:
+        said += f"; they would fit as {fits[0]}: write them in seconds on the clock of the recording"
+    file.say(said)
+
+
+def _extent(intervals: FloatArray) -> str:
+    return f"{intervals.min():g} to {intervals.max():g} s"
 
 
 def clipped(file: NwbFile, observed: FloatArray, extent: tuple[float, float] | None) -> FloatArray:

@@ -12,29 +12,29 @@ from nwb_latents.pipeline.nwb.clock_resets import Parts, rebase
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
-from nwb_latents.pipeline.nwb.observed_time import apply_invalid, apply_mask, clipped
+from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
 from nwb_latents.pipeline.nwb.read_choices import note_series, note_trials
 from nwb_latents.pipeline.nwb.recognition import layout_of
-from nwb_latents.pipeline.nwb.spike_clock import (
-    extent_of,
-    require_observed_seconds,
-    require_seconds,
-    without_strays,
+from nwb_latents.pipeline.nwb.session_spikes import (
+    extent_of_all,
+    in_session,
+    only_units,
+    span_of,
+    spans,
 )
+from nwb_latents.pipeline.nwb.silent_time import without_silence
+from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_observed_seconds, require_observed_trials
+from nwb_latents.pipeline.nwb.stated_ids import say_stated
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
-from nwb_latents.pipeline.nwb.units import (
-    falling,
-    in_order,
-    read_spikes,
-    read_unit_table,
-)
-from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series, UnitTable
+from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
+from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
-    from nwb_latents.pipeline.signals.recording import IntArray, TrialTable
+    from nwb_latents.pipeline.signals.recording import TrialTable
     from nwb_latents.schemas.recipe import IngestRecipe
 
 _UNIT_ARRAYS = (
@@ -42,6 +42,7 @@ _UNIT_ARRAYS = (
     "electrodes_index", "heldout",
 )  # fmt: skip
 _ELECTRODE_ARRAYS = ("group_name", "location")
+_TABLES = (TRIALS, INVALID, "units", ELECTRODES)
 _TRIAL_ARRAYS_NEVER = {"timeseries", "timeseries_index"}
 
 
@@ -90,13 +91,15 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         As `read_recording`.
     """
     file = replace(file, keeps_failed=not recipe.trials.success_only)
+    say_stated(file)
     layout = layout_of(file, recipe.layout)
-    spike_times, spike_index = read_spikes(file)
+    _say_broken_links(file)
+    spike_times, spike_index = read_spikes(file, on_not_finite=recipe.on_not_finite_spikes)
     units = read_unit_table(file, layout)
     moved_by = read_kinematics(file, layout, recipe)
     trials = _trials(file, layout, recipe)
     checked = layout.checks(file, trials)
-    paths = series_paths(file, layout, recipe)
+    paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
@@ -104,45 +107,38 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
-    if recipe.on_unsorted_spikes == "drop" or (
-        layout.has_clock_resets and recipe.on_unsorted_spikes == "error"
-    ):
-        parts = _ascending_alone(file, parts)
-    spike_times, spike_index, sorted_notes = in_order(
-        file, (parts.spike_times, parts.spike_index), on_unsorted=recipe.on_unsorted_spikes
-    )
-    trial_extent = None if parts.trials is None else _edges(parts.trials)
-    extent = extent_of(*_spans(parts.position, parts.velocity), trial_extent)
-    require_seconds(file, spike_times, extent_of(*_spans(parts.position, parts.velocity)), what="kinematics")
-    if not _spans(parts.position, parts.velocity):
-        # Trials may be a small part of a recording.
-        require_seconds(file, spike_times, extent_of(trial_extent), what="trials")
-    spike_times, spike_index = without_strays(file, spike_times, spike_index, extent)
+    parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
+    is_stated = observed is not None
     if observed is None:
         seen = read_observed(file, group=recipe.units.observed_group)
         observed, is_used = seen.time, seen.is_used
+        is_stated = observed is not None
     else:
+        if recipe.units.observed_group is not None:
+            file.say(
+                "units.observed_group is not used: the clock was reset, so that the time observed is that of "
+                "the trials, for all units"
+            )
         is_used = ever_observed(file)
-    used = None if is_used is None or len(is_used) != len(units) else units.ids[is_used]
-    units, spike_times, spike_index = _only_used(parts.units, spike_times, spike_index, used=used)
+    if is_used is not None and len(is_used) == len(units):
+        parts = only_units(parts, np.isin(parts.units.ids, units.ids[is_used]))
     observed, mask_notes = apply_mask(file, layout, observed=observed)
     if observed is None:
-        observed = _support(parts.position, parts.velocity, spike_times)
-    require_observed_seconds(
-        file,
-        observed,
-        extent_of(*_spans(parts.position, parts.velocity), trial_extent, _span_of(spike_times)),
-    )
-    whole = extent_of(observed, *_spans(parts.position, parts.velocity), _span_of(spike_times))
+        observed = _support(parts.position, parts.velocity, parts.spike_times)
+    require_observed_seconds(file, observed, extent_of_all(parts))
+    if is_stated:
+        require_observed_trials(file, observed, parts.trials)
+    whole = extent_of(observed, *spans(parts), span_of(parts.spike_times))
     observed = apply_invalid(file, clipped(file, observed, whole))
+    observed = without_silence(file, observed, parts.spike_times, parts.spike_index, is_stated=is_stated)
     return Recording(
         session=file.session,
         subject=file.subject,
         task=layout.task(file),
         layout=layout.name,
-        spike_times=spike_times,
-        spike_index=spike_index,
-        units=units,
+        spike_times=parts.spike_times,
+        spike_index=parts.spike_index,
+        units=parts.units,
         observed=observed,
         position=parts.position,
         velocity=parts.velocity,
@@ -164,6 +160,12 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
     )
+
+
+def _say_broken_links(file: NwbFile) -> None:
+    """Name links inside the tables that lead nowhere: what they stand for is not read."""
+    for broken in [link for root in _TABLES for link in file.tree.broken_links(root)]:
+        file.say(f"{broken}, and there is nothing; it is passed over")
 
 
 def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable | None:
@@ -269,56 +271,6 @@ def _support(position: Series | None, velocity: Series | None, spikes: FloatArra
     if not times:
         return np.array([[spikes.min(), spikes.max()]]) if len(spikes) else np.zeros((0, 2))
     return np.array([[min(t[0] for t in times), max(t[1] for t in times)]])
-
-
-def _only_used(
-    units: UnitTable, spikes: FloatArray, index: IntArray, *, used: IntArray | None
-) -> tuple[UnitTable, FloatArray, IntArray]:
-    """Leave out units whose ids are not among those used; None: all are."""
-    if used is None:
-        return units, spikes, index
-    return _only(units, spikes, index, kept=np.flatnonzero(np.isin(units.ids, used)))
-
-
-def _ascending_alone(file: NwbFile, parts: Parts) -> Parts:
-    """Leave out units whose spike times fall, and say which."""
-    falls = falling(parts.spike_times, parts.spike_index)
-    if not falls.any():
-        return parts
-    if falls.all():
-        raise DataError(
-            f"{file.name}: the spike times of all {len(falls)} units fall. If their order means nothing, use "
-            "--set on_unsorted_spikes=sort, or leave the session out."
-        )
-    shown = ", ".join(str(unit) for unit in parts.units.ids[falls][:8])
-    file.say(
-        f"{int(falls.sum())} of {len(falls)} units were left out: their spike times fall (units {shown})"
-    )
-    units, times, index = _only(
-        parts.units, parts.spike_times, parts.spike_index, kept=np.flatnonzero(~falls)
-    )
-    return replace(parts, units=units, spike_times=times, spike_index=index)
-
-
-def _only(
-    units: UnitTable, spikes: FloatArray, index: IntArray, *, kept: IntArray
-) -> tuple[UnitTable, FloatArray, IntArray]:
-    starts = np.concatenate([[0], index[:-1]])
-    parts = [spikes[starts[unit] : index[unit]] for unit in kept]
-    fewer = UnitTable(ids=units.ids[kept], area=units.area[kept], heldout=units.heldout[kept])
-    return fewer, np.concatenate(parts), np.cumsum([len(part) for part in parts], dtype=np.int64)
-
-
-def _spans(*series: Series | None) -> list[FloatArray]:
-    return [each.time[[0, -1]] for each in series if each is not None and len(each.time)]
-
-
-def _span_of(spikes: FloatArray) -> FloatArray | None:
-    return np.array([spikes.min(), spikes.max()]) if len(spikes) else None
-
-
-def _edges(trials: TrialTable) -> FloatArray:
-    return np.concatenate([trials.events["start"], trials.events["stop"]])
 
 
 def _axes(layout: Layout, position: Series | None, velocity: Series | None) -> tuple[str, ...]:

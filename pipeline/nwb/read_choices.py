@@ -47,7 +47,7 @@ def note_series(
         if paths and not any(choice.what == what for choice in file.choices):
             why = f"named by {what}_series" if named else "the path the layout knows"
             file.choose(what, " + ".join(f"/{path}" for path in paths), why)
-    if position and not velocity:
+    if position and not velocity and not any(choice.what == "velocity" for choice in file.choices):
         is_wanted = recipe.velocity_from == "position"
         file.choose(
             "velocity", DERIVATIVE, "velocity_from is position" if is_wanted else "there is no series of it"

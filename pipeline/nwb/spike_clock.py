@@ -10,7 +10,7 @@ from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
-    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, TrialTable
 
 MARGIN_S = 60.0
 """Spikes recorded so long before and after the rest belong to the recording."""
@@ -67,14 +67,14 @@ def require_seconds(
         return
     low, high = float(spikes.min()), float(spikes.max())
     span = extent[1] - extent[0]
-    if _share_inside(spikes, extent) >= 0.5 and not 0 < high - low < SHORTEST * span:
+    if share_inside(spikes, extent) >= 0.5 and not 0 < high - low < SHORTEST * span:
         return
     fitting = [
         (abs(np.log((high - low) * factor / span)), factor, unit)
         for factor, unit in UNITS
         if high > low
         and span > 0
-        and _share_inside(spikes * factor, extent) > 0.9
+        and share_inside(spikes * factor, extent) > 0.9
         and (high - low) * factor > SHORTEST * span
     ]
     where = f"{file.name}: spike times (/units/spike_times) run from {low:g} to {high:g}"
@@ -85,7 +85,7 @@ def require_seconds(
             f"{where}, {rest}: they are no seconds, but fit as {unit}. Write them in "
             f"seconds: times {factor:.9g}."
         )
-    if _share_inside(spikes, extent) >= 0.5:
+    if share_inside(spikes, extent) >= 0.5:
         file.say(f"spikes end after {high - low:.3g} s of {span:.3g} s of the {what}")
         return
     if low > extent[1] or high < extent[0]:
@@ -93,10 +93,11 @@ def require_seconds(
             f"{where} s, {rest}: they share no time, and so no clock. Mend the time stamps or leave the "
             "session out."
         )
-    file.say(f"{1 - _share_inside(spikes, extent):.0%} of the spikes lie outside the time of {rest}")
+    file.say(f"{1 - share_inside(spikes, extent):.0%} of the spikes lie outside the time of {rest}")
 
 
-def _share_inside(spikes: FloatArray, extent: tuple[float, float]) -> float:
+def share_inside(spikes: FloatArray, extent: tuple[float, float]) -> float:
+    """Return the share of spikes that lie in an extent, s, or at most `MARGIN_S` beside it."""
     inside = (spikes >= extent[0] - MARGIN_S) & (spikes <= extent[1] + MARGIN_S)
     return float(inside.mean())
 
@@ -122,16 +123,85 @@ def require_observed_seconds(file: NwbFile, observed: FloatArray, extent: tuple[
     if extent is None or not len(edges):
         return
     low, high, span = float(edges.min()), float(edges.max()), extent[1] - extent[0]
-    if high - low <= max(10 * span, LONGEST_PAUSE_S):
+    shares_time = bool((observed[:, 1] > extent[0]).any() and (observed[:, 0] < extent[1]).any())
+    if shares_time and high - low <= max(10 * span, LONGEST_PAUSE_S):
         return
     fits = [
-        unit for factor, unit in UNITS if factor < 1 and 0.5 < (high - low) * factor / max(span, 1e-9) < 2
+        f"{unit} (times {factor:.9g})"
+        for factor, unit in UNITS
+        if 0.5 < (high - low) * factor / max(span, 1e-9) < 2
+        and extent[0] - MARGIN_S <= low * factor <= high * factor <= extent[1] + MARGIN_S
     ]
-    what = f"they fit as {fits[0]}" if fits else f"that is {(high - low) / max(span, 1e-9):.3g} times as long"
+    if fits:
+        what = f"they fit as {fits[0]}"
+    elif shares_time:
+        what = f"that is {(high - low) / max(span, 1e-9):.3g} times as long"
+    else:
+        shift = extent[0] - low
+        what = "they share no time" + (
+            f", and would fit moved by {shift:g} s" if high + shift <= extent[1] + MARGIN_S else ""
+        )
     raise DataError(
         f"{file.name}: /units/obs_intervals run from {low:g} to {high:g} s, everything else from "
-        f"{extent[0]:g} to {extent[1]:g} s: {what}. Write them in seconds, or leave the column out of "
-        "the file."
+        f"{extent[0]:g} to {extent[1]:g} s: {what}. Write them in seconds on the clock of the spikes, or "
+        "leave the column out of the file."
+    )
+
+
+def require_observed_trials(file: NwbFile, observed: FloatArray, trials: TrialTable | None) -> None:
+    """Refuse observed intervals that count from the start of each trial.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    observed
+        As the file states it, s. Shape ``(n_intervals, 2)``.
+    trials
+        On the same clock; None: nothing tells.
+
+    Raises
+    ------
+    DataError
+        If no trial begins or ends in observed time; the message says what was observed.
+    """
+    edges = observed[np.isfinite(observed)]
+    if trials is None or not len(edges) or not len(trials):
+        return
+    start, stop = trials.events["start"], trials.events["stop"]
+    extent = extent_of(start, stop)
+    if extent is None:
+        return
+    # A trial shares time with the first interval that ends after its start, or with none.
+    after = np.searchsorted(observed[:, 1], start, side="right")
+    begins = np.append(observed[:, 0], np.inf)[after]
+    if (begins < stop).any():
+        return
+    longest = float(np.nanmax(stop - start))
+    relative = -longest <= edges.min() and edges.max() <= 1.5 * longest
+    how = (
+        f"they count from the start of each trial, which last up to {longest:g} s: add it"
+        if relative
+        else "write them on the clock of the trials"
+    )
+    raise DataError(
+        f"{file.name}: no trial (from {extent[0]:g} to {extent[1]:g} s) lies in observed time "
+        f"(/units/obs_intervals: {observed_text(observed)}): {how}, or leave the column out of the file."
+    )
+
+
+def observed_text(observed: FloatArray) -> str:
+    """Return how many intervals there are, from when to when, and how long they are.
+
+    Examples
+    --------
+    >>> observed_text(np.array([[0.0, 0.2], [3.0, 3.2]]))
+    '2 intervals from 0 to 3.2 s, 0.2 s each in the median, 0.4 s in all'
+    """
+    lengths = np.diff(observed, axis=1)
+    return (
+        f"{len(observed)} intervals from {observed.min():g} to {observed.max():g} s, "
+        f"{float(np.median(lengths)):.3g} s each in the median, {float(lengths.sum()):.4g} s in all"
     )
 
 

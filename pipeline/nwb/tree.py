@@ -42,8 +42,12 @@ class Tree(Protocol):
         """Return an attribute of a group or array (``""``: of the file); None where there is none."""
         ...
 
-    def groups(self, root: str) -> Iterator[str]:
-        """Yield the path of every group below `root`, in order."""
+    def absent_part(self, path: str) -> str | None:
+        """Say which part of an array lies in another file that is not there; None where all is there."""
+        ...
+
+    def groups(self, *roots: str) -> Iterator[str]:
+        """Yield the path of every group below the roots, in order; each object once."""
         ...
 
     def arrays(self, root: str) -> list[str]:

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.plain_words import value_words
 from nwb_latents.pipeline.nwb.tables import Column, Table, typed
+from nwb_latents.pipeline.nwb.unit_areas import electrode_areas
+from nwb_latents.pipeline.nwb.unit_ids import unit_ids
 from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, UnitTable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-
     from nwb_latents.pipeline.nwb.file import NwbFile
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
 
-_AREAS = {
-    "M1": ("m1",), "PMd": ("pmd",), "PMv": ("pmv",), "S1": ("s1",), "area2": ("area2", "a2"),
-    "SMA": ("sma",), "DMFC": ("dmfc",),
-}  # fmt: skip
-_PHRASES = {
-    "M1": ("primary motor",), "PMd": ("dorsal premotor", "premotor dorsal"), "PMv": ("ventral premotor",),
-    "area2": ("area 2", "area_2"), "DMFC": ("dorsomedial frontal",),
-}  # fmt: skip
 
-
-def read_spikes(file: NwbFile) -> tuple[FloatArray, IntArray]:
+def read_spikes(file: NwbFile, *, on_not_finite: str = "error") -> tuple[FloatArray, IntArray]:
     """Read all spike times, grouped by unit, in the order of the file.
 
     Parameters
     ----------
     file
         The open file.
+    on_not_finite
+        ``error`` or ``drop``: what to do with times that are NaN or infinite; dropped ones are said.
 
     Returns
     -------
@@ -49,14 +40,13 @@ def read_spikes(file: NwbFile) -> tuple[FloatArray, IntArray]:
     """
     table = units_table(file)
     if not table.has("spike_times"):
-        file.require_link(f"{table.path}/spike_times")
-        raise DataError(
-            f"{file.name}: has no units with spike times (/{table.path}/spike_times). Sort the spikes first, "
-            "or leave the session out."
-        )
+        raise _no_spikes(file, table)
     column = table.column("spike_times") if table.n_rows != 1 else _of_one_unit(table)
     if column.kind != "number":
-        raise DataError(f"{file.name}: /{column.path} holds {column.kind}; expected times in seconds.")
+        raise DataError(
+            f"{file.name}: /{column.path} holds {column.kind}; expected times in seconds. Write them as "
+            "numbers, or leave the session out."
+        )
     if column.ends is None:
         raise DataError(
             f"{file.name}: /{column.path} has no index (/{column.path}_index), and {table.n_rows} units: "
@@ -74,13 +64,48 @@ def read_spikes(file: NwbFile) -> tuple[FloatArray, IntArray]:
             "session out."
         )
     if not np.isfinite(times).all():
-        unit = int(np.searchsorted(index, np.flatnonzero(~np.isfinite(times))[0], side="right"))
-        n_bad = int((~np.isfinite(times)).sum())
-        raise DataError(
-            f"{file.name}: {n_bad} spike times are NaN or infinite, the first in row {unit} of "
-            f"/{table.path}. Mend the file or leave the session out."
-        )
+        return _finite(file, table, (times, index), on_not_finite=on_not_finite)
     return times, index
+
+
+def _no_spikes(file: NwbFile, table: Table) -> DataError:
+    """Return the error of a file without spike times, by what is in their place."""
+    path = f"{table.path}/spike_times"
+    file.require_link(path)
+    mend = "Write the file again with pynwb or MatNWB, or leave the session out."
+    if file.shape(table.path) is not None:
+        return DataError(
+            f"{file.name}: /{table.path} is an array; expected a table, a group of columns. {mend}"
+        )
+    if file.has(path):
+        return DataError(f"{file.name}: /{path} is a group; expected an array of times in seconds. {mend}")
+    return DataError(
+        f"{file.name}: has no units with spike times (/{path}). Sort the spikes first, or leave the session "
+        "out."
+    )
+
+
+def _finite(
+    file: NwbFile, table: Table, spikes: tuple[FloatArray, IntArray], *, on_not_finite: str
+) -> tuple[FloatArray, IntArray]:
+    """Leave out times that are NaN or infinite, or refuse them."""
+    times, index = spikes
+    bad = ~np.isfinite(times)
+    rows = np.unique(np.searchsorted(index, np.flatnonzero(bad), side="right"))
+    what = (
+        f"{int(bad.sum())} of {len(times)} spike times are NaN or infinite, in {len(rows)} of {len(index)} "
+        f"units, the first in row {rows[0]} of /{table.path}"
+    )
+    if bad.all():
+        raise DataError(f"{file.name}: {what}: no spike is left. Leave the session out.")
+    if on_not_finite == "error":
+        raise DataError(
+            f"{file.name}: {what}. If they mean nothing, leave them out with --set "
+            "on_not_finite_spikes=drop, or leave the session out."
+        )
+    file.say(f"{what}; they are left out")
+    lost = np.concatenate([[0], np.cumsum(bad)])
+    return times[~bad], index - lost[index]
 
 
 def units_table(file: NwbFile) -> Table:
@@ -158,12 +183,13 @@ def in_order(
     rows = np.unique(np.searchsorted(index, falls, side="right"))
     if on_unsorted == "error":
         at = int(falls[0])
+        back_s = float((times[falls - 1] - times[falls]).max())
         raise DataError(
             f"{file.name}: spike times of {len(rows)} of {len(index)} units do not ascend, the first in row "
-            f"{rows[0]} of "
-            f"/units ({times[at - 1]:.6f} s is followed by {times[at]:.6f} s). If the order in the file "
-            "means nothing, use "
-            "--set on_unsorted_spikes=sort; to leave these units out, --set on_unsorted_spikes=drop."
+            f"{rows[0]} of /units ({times[at - 1]:.6f} s is followed by {times[at]:.6f} s); {len(falls)} of "
+            f"{len(times)} spikes come before the one above them, by at most {back_s:.6g} s. If the order in "
+            "the file means nothing, use --set on_unsorted_spikes=sort; to leave these units out, --set "
+            "on_unsorted_spikes=drop."
         )
     starts = np.concatenate([[0], index[:-1]])
     for row in rows:
@@ -188,44 +214,14 @@ def read_unit_table(file: NwbFile, layout: Layout) -> UnitTable:
         else the group's name.
     """
     table = units_table(file)
-    ids = _ids(table)
+    ids = unit_ids(table)
     heldout = np.zeros(len(ids), dtype=bool)
     if table.has("heldout"):
         heldout = _truth(table, "heldout")
     area = layout.area_of(file, ids) if layout.area_of else None
     if area is None:
-        area = electrode_areas(file, len(ids), names=layout.areas)
+        area = electrode_areas(file, table, names=layout.areas)
     return UnitTable(ids=ids, area=area, heldout=heldout)
-
-
-def _ids(table: Table) -> IntArray:
-    """Return the ids of units; rows where they repeat, and that is said.
-
-    Raises
-    ------
-    DataError
-        If they are no whole numbers.
-    """
-    file, path = table.file, f"{table.path}/id"
-    if not file.has(path):
-        file.say(f"/{path} is not there; units are numbered by their rows")
-        return np.arange(table.n_rows, dtype=np.int64)
-    values, kind = typed(file, path)
-    flat = values.reshape(-1)
-    if kind == "text" and all(str(v).strip().lstrip("-").isdigit() for v in flat):
-        file.say(f"/{path} holds numbers as text; they are read as numbers")
-        flat, kind = flat.astype(np.float64), "number"
-    if kind != "number" or not np.isfinite(flat).all() or (flat != np.round(flat)).any():
-        shown = ", ".join(str(v) for v in flat[:3])
-        raise DataError(
-            f"{file.name}: /{path} holds {shown} …; expected whole numbers, as NWB asks for. Write the ids "
-            "as integers, and what they were called as a column."
-        )
-    ids: IntArray = flat.astype(np.int64)
-    if len(np.unique(ids)) < len(ids):
-        file.say(f"/{path}: ids repeat; units are numbered by their rows")
-        return np.arange(len(ids), dtype=np.int64)
-    return ids
 
 
 def _truth(table: Table, name: str) -> BoolArray:
@@ -237,65 +233,7 @@ def _truth(table: Table, name: str) -> BoolArray:
         or (column.kind == "number" and not np.isin(found[np.isfinite(found)], (0, 1)).all())
     ):
         raise DataError(
-            f"{table.file.name}: /{column.path} holds {column.values.ravel()[0]!r} …; expected true or false "
-            "a unit. Write it as truth values, or rename the column."
+            f"{table.file.name}: /{column.path} holds {value_words(column.values.ravel()[:1])} …; expected "
+            "true or false a unit. Write it as truth values, or rename the column."
         )
     return np.nan_to_num(found.astype(np.float64)) > 0
-
-
-def electrode_areas(file: NwbFile, n_units: int, *, names: Mapping[str, str]) -> NDArray[np.object_]:
-    """Return the area of each unit's first electrode.
-
-    Parameters
-    ----------
-    file
-        The open file.
-    n_units
-        Number of units.
-    names
-        Electrode group → area, where the group's name does not say it.
-
-    Returns
-    -------
-    area
-        ``""`` where the file does not link units to electrodes. Shape ``(n_units,)``.
-    """
-    area = np.full(n_units, "", dtype=object)
-    table = "general/extracellular_ephys/electrodes"
-    columns = [
-        file.array(f"{table}/{c}").ravel() for c in ("group_name", "location") if file.shape(f"{table}/{c}")
-    ]
-    units = units_table(file)
-    if not columns or not (units.has("electrodes") and file.has(f"{units.path}/electrodes_index")):
-        return area
-    linked_to = units.column("electrodes")
-    if linked_to.ends is None or linked_to.kind != "number":
-        return area
-    rows, index = linked_to.values.astype(np.int64), linked_to.ends
-    starts = np.concatenate([[0], index[:-1]])
-    linked = (index > starts) & (starts < len(rows))
-    first = rows[np.minimum(starts, max(len(rows) - 1, 0))] if len(rows) else np.zeros(n_units, np.int64)
-    linked &= (first >= 0) & (first < len(columns[0]))
-    if (n_lost := int(((index > starts) & ~linked).sum())) > 0:
-        file.say(
-            f"/{units.path}/electrodes of {n_lost} units name rows that /{table} lacks; no area is known"
-        )
-    for unit in np.flatnonzero(linked):
-        said = [str(column[first[unit]]) for column in columns]
-        known = [names[said[0]]] if said[0] in names else [a for a in map(canonical_area, said) if a]
-        area[unit] = known[0] if known else said[0].removeprefix("electrode_group_")
-    return area
-
-
-def canonical_area(text: str) -> str | None:
-    """Return the brain area a name of a group or place speaks of; None where it is not one known area.
-
-    Examples
-    --------
-    >>> canonical_area("electrode_group_PMd"), canonical_area("Utah Array(M1)"), canonical_area("1")
-    ('PMd', 'M1', None)
-    """
-    words = re.split(r"[^a-z0-9]+", text.lower())
-    found = {area for area, names in _AREAS.items() if any(name in words for name in names)}
-    found |= {area for area, phrases in _PHRASES.items() if any(p in text.lower() for p in phrases)}
-    return found.pop() if len(found) == 1 else None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.hdf5_tree import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,8 +96,7 @@ class ZarrTree:
             raise KeyError(path)
         values = np.asarray(self._open(folder, path)[...])
         if values.dtype.kind in "TUSO":
-            words = [w.decode() if isinstance(w, bytes) else str(w) for w in values.ravel().tolist()]
-            values = np.array(words, dtype=object).reshape(values.shape)
+            values = decoded(values)
         return values.reshape(self.shape(path) or ()) if values.size == 1 else values
 
     def attribute(self, path: str, name: str) -> Any:
@@ -104,16 +104,22 @@ class ZarrTree:
         folder = self._find(path)
         return None if folder is None else _attributes(folder).get(name)
 
-    def groups(self, root: str) -> Iterator[str]:
-        """Yield the path of every group below `root`, in order."""
-        folder = self._find(root)
-        if folder is None or _is_array(folder):
-            return
-        for child in sorted(p for p in folder.iterdir() if p.is_dir()):
-            if not _is_array(child):
-                path = f"{root}/{child.name}"
-                yield path
-                yield from self.groups(path)
+    def absent_part(self, path: str) -> str | None:
+        """Return None: an array of zarr has no part elsewhere, and chunks that are not there are its fill."""
+        del path
+        return None
+
+    def groups(self, *roots: str) -> Iterator[str]:
+        """Yield the path of every group below the roots, in order."""
+        for root in roots:
+            folder = self._find(root)
+            if folder is None or _is_array(folder):
+                continue
+            for child in sorted(p for p in folder.iterdir() if p.is_dir()):
+                if not _is_array(child):
+                    path = f"{root}/{child.name}"
+                    yield path
+                    yield from self.groups(path)
 
     def arrays(self, root: str) -> list[str]:
         """Return the names of the arrays directly in a group."""

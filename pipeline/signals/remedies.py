@@ -104,8 +104,9 @@ def _window(session: BinnedSession, recipe: IngestRecipe, rows: BoolArray, why: 
     what = "were not recorded throughout" if why == "unobserved" else "reach beyond the recording"
     if not len(at):
         return (
-            f"Their {recipe.align_to} lies where nothing was recorded: check the observed intervals of the "
-            "file and the clock of the events."
+            f"Their {recipe.align_to} lies where nothing was recorded; observed are {_stretches(session)}: "
+            "check the observed intervals of the file (obs_intervals of its units, invalid_times) and the "
+            "clock of the events."
         )
     before, after = _reach(session.observed, at)
     first = -int(np.quantile(before, 1 - KEPT, method="lower"))
@@ -117,6 +118,18 @@ def _window(session: BinnedSession, recipe: IngestRecipe, rows: BoolArray, why: 
     return (
         f"Windows of {recipe.window_s[0]:g} to {recipe.window_s[1]:g} s {what}; most trials were from "
         f"{edges[0]:g} to {edges[1]:g} s: --set window_s=[{edges[0]:g},{edges[1]:g}]."
+    )
+
+
+def _stretches(session: BinnedSession) -> str:
+    """Return how many stretches were observed, and how long they are."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], session.observed, [False]]).astype(np.int8)))
+    lengths = np.diff(edges.reshape(-1, 2), axis=1) * session.grid.bin_ns / 1e9
+    if not len(lengths):
+        return "no bins"
+    return (
+        f"{len(lengths)} stretches of {float(np.median(lengths)):.3g} s in the median, "
+        f"{float(lengths.sum()):.4g} s in all"
     )
 
 

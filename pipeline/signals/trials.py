@@ -108,6 +108,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
     """
     cut = _chopped(session, recipe) if recipe.chop.enabled else _cut_at_events(session, recipe)
     bins = cut.start[:, None] + np.arange(recipe.n_bins)
+    _require_spikes(session, bins)
     shared: Arrays = {"unit": session.unit, "axis": session.axis}
     by_time: Arrays = {
         "counts": session.counts,
@@ -186,6 +187,22 @@ def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
             },
         },
         reason,
+    )
+
+
+def _require_spikes(session: BinnedSession, bins: IntArray) -> None:
+    """Refuse windows without any spike: a store without counts is of no use to anybody."""
+    if session.counts[bins].any():
+        return
+    fires = np.flatnonzero(session.counts.any(axis=1))
+    left = session.grid.left_s
+    when = "there are none in observed time"
+    if len(fires):
+        when = f"they run from {left[fires[0]]:g} to {left[fires[-1]]:g} s"
+    raise DataError(
+        f"{session.session}: none of {len(bins)} windows (from {left[bins.min()]:g} to {left[bins.max()]:g} "
+        f"s) holds a spike of the {len(session.unit)} units: {when}. Check the clock of "
+        "the spikes against that of the trials, or leave the session out."
     )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.stage_work import StageWork, keep_measurements
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     choose,
@@ -246,7 +246,7 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
         ]
         fresh += [signal.score for of_model in made for signal in of_model]
         scanned += at_lags
-    _keep(work, [*fresh, *scanned])
+    work.keep([*fresh, *scanned])
     drawn = of_runs or {
         "": [Decoded(*pair) for pair in zip(decoders, ((one,) for one in rates), strict=True)]
     }
@@ -311,7 +311,7 @@ def _transfer(work: Work, run: RunEntry) -> None:
             work.settings,
             folder=work.folder("decode"),
         )
-        _keep(work, found)
+        work.keep(found)
     except FAILURES as error:
         work.failures.add(error, event=event, name=f"transfer of {run.run}")
 
@@ -329,7 +329,3 @@ def _summarise(work: Work) -> None:
     scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now])
     if scores:
         draw_summary(work.folder("decode") / "r2_summary.png", scores)
-
-
-def _keep(work: Work, found: list[Measurement]) -> None:
-    work.results += keep_measurements(work.catalog_path, found, runs=work.runs, report=work.report)

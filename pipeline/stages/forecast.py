@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.stage_work import StageWork, keep_measurements
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, file_name, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.events import NoteEvent, RunEvent
@@ -155,7 +155,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
             event = RunEvent(run=run.run, session=entry.session, status="failed")
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
     found = [*beside, *(each for _, mine in of_runs for each in mine)]
-    work.results += keep_measurements(work.catalog_path, found, runs=work.runs, report=work.report)
+    work.keep(found)
     for run, mine in of_runs:
         _draw(work, run, [*mine, *beside], name=entry.session)
     return {"n_trials": len(task.test), "n_units": entry.n_units}

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-    from nwb_latents.pipeline.evaluation.leaderboard import Board, Cell
+    from nwb_latents.pipeline.evaluation.leaderboard import Board
+    from nwb_latents.pipeline.evaluation.leaderboard_cells import Cell
     from nwb_latents.schemas.catalog import Catalog
     from nwb_latents.schemas.measurement import Measurement
 

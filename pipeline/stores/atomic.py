@@ -1,8 +1,12 @@
-"""Writing whole or not at all: temporary name, flush to disk, rename."""
+"""Writing whole or not at all: temporary name, flush to disk, rename, flush the name.
+
+Whenever a writer is killed or the power fails, what has the name is the old content or the new one.
+"""
 
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import platform
 import shutil
@@ -12,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import MachineError, PipelineError
+from nwb_latents.pipeline.stores.disk_names import exchange, flush_file, flush_folder, flush_tree, make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
 
 ABANDONED_AFTER_S = 86_400.0
 """A temporary file of another machine is taken for abandoned after this long."""
+
+_ASIDE = ".aside.tmp"
+"""End of the name of a directory that made room for its successor."""
 
 
 def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
@@ -86,15 +94,15 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     folder = temporary_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         for stale in leftovers(path):
             _remove_abandoned(stale)
         folder.mkdir()
         temporary = folder / path.name
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        flush_file(temporary)
         temporary.replace(path)
+        flush_folder(path.parent)
     except OSError as error:
         raise machine_error(error, path, doing="write this file") from error
     finally:
@@ -111,7 +119,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = temporary_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         for stale in leftovers(path):
             _remove_abandoned(stale)
         with temporary.open("wb") as file:
@@ -119,6 +127,7 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        flush_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -134,7 +143,7 @@ def leftovers(path: Path) -> list[Path]:
     """Return temporary siblings of `path` that a killed writer left behind."""
     if not path.parent.is_dir():
         return []
-    return sorted(path.parent.glob(f".{path.name}.*.tmp"))
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
 
 
 def machine_name() -> str:
@@ -169,8 +178,9 @@ def _remove_abandoned(temporary: Path) -> None:
 def whole_directory(path: Path) -> Iterator[Path]:
     """Build a directory under a temporary name and give it its own name at the end.
 
-    If the body raises, nothing is left; if the process is killed, only a hidden ``.tmp`` directory is, which
-    the next writer of `path` removes. One writer at a time is the caller's business.
+    Every file in it is on the disk before it gets the name. If the body raises, nothing is left; if the
+    process is killed, only a hidden ``.tmp`` directory is, which the next writer of `path` removes. One writer
+    at a time is the caller's business.
 
     Yields
     ------
@@ -183,7 +193,8 @@ def whole_directory(path: Path) -> Iterator[Path]:
         If the disk refuses.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
+        put_back(path)
         for stale in leftovers(path):
             shutil.rmtree(stale, ignore_errors=True)
         temporary = temporary_name(path)
@@ -192,13 +203,38 @@ def whole_directory(path: Path) -> Iterator[Path]:
         raise machine_error(error, path, doing="make this folder") from error
     try:
         yield temporary
-        if path.exists():
-            # A directory cannot be replaced in one step: the old one steps aside first, under a name that
-            # the next writer clears away.
-            path.rename(temporary_name(path))
-        temporary.rename(path)
+        flush_tree(temporary)
+        _take_place(temporary, path)
+        flush_folder(path.parent)
     except OSError as error:
         raise machine_error(error, path, doing="write this folder") from error
     finally:
+        with suppress(OSError):
+            put_back(path)
         for stale in leftovers(path):
             shutil.rmtree(stale, ignore_errors=True)
+
+
+def put_back(path: Path) -> None:
+    """Give a directory its name again that stepped aside for one which then did not come.
+
+    That can only be where the file system cannot let two directories change places. One writer at a time is
+    the caller's business.
+    """
+    if path.exists():
+        return
+    for aside in leftovers(path):
+        if aside.name.endswith(_ASIDE):
+            aside.rename(path)
+            flush_folder(path.parent)
+            return
+
+
+def _take_place(temporary: Path, path: Path) -> None:
+    if not path.exists():
+        temporary.rename(path)
+    elif not exchange(temporary, path):
+        # The old one steps aside first, under a name from which it can be put back.
+        aside = temporary_name(path)
+        path.rename(aside.with_name(aside.name.removesuffix(".tmp") + _ASIDE))
+        temporary.rename(path)

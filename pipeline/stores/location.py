@@ -5,6 +5,7 @@ In the catalog a store is a path relative to the catalog's folder, an absolute p
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from dataclasses import dataclass
@@ -154,6 +155,33 @@ class StoreLocation:
             return (self.path / name).read_bytes()
         except OSError:
             return None
+
+    def sizes(self) -> dict[str, int]:
+        """Return the files or objects below it: name → bytes; none where nothing is there.
+
+        Raises
+        ------
+        MachineError
+            If the disk or the storage refuses, or the storage cannot be reached.
+        """
+        if self.is_remote:
+            return self.objects.sizes()
+        found: dict[str, int] = {}
+        todo = [("", self.text)]
+        try:
+            while todo:
+                prefix, folder = todo.pop()
+                with os.scandir(folder) as inside:
+                    for one in inside:
+                        if one.is_dir():
+                            todo.append((f"{prefix}{one.name}/", one.path))
+                        elif one.is_file():
+                            found[prefix + one.name] = one.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return found
+        except OSError as error:
+            raise machine_error(error, self.path, doing="list this folder") from error
+        return found
 
     def exists(self) -> bool:
         """Whether a complete store is there.

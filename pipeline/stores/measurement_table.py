@@ -82,22 +82,16 @@ def make_table(records: Sequence[Mapping[str, Any]], *, file: str, lines: Sequen
     """
     present: set[str] = set().union(*records) if records else set()
     others: list[dict[str, Any]] = [{} for _ in records]
-    plain = [name for name in defaults() if name in present and name not in json_columns()]
-    try:
-        # All at once is quicker, and fails if a single value is of another kind than expected.
-        made = pa.array(records, pa.struct([(name, _plain(name)) for name in plain]))
-        found = dict(zip(plain, made.flatten(), strict=True))
-    except _MISFITS:
-        found = {name: _fitting(name, [record.get(name) for record in records], others) for name in plain}
     columns: dict[str, pa.Array] = {}
     for name, default in defaults().items():
-        if name in found:
-            columns[name] = _encoded(name, found[name] if default is None else found[name].fill_null(default))
-        elif name in present:
+        if name not in present:
+            columns[name] = _repeated(name, default, len(records))
+        elif name in json_columns():
             said = [_json(record.get(name, default)) for record in records]
             columns[name] = pa.array(said, pa.string()).dictionary_encode()
         else:
-            columns[name] = _repeated(name, default, len(records))
+            found = _fitting(name, [record.get(name) for record in records], others)
+            columns[name] = _encoded(name, found if default is None else found.fill_null(default))
     for name in sorted(present - defaults().keys()):
         for record, other in zip(records, others, strict=True):
             if name in record:
@@ -121,6 +115,10 @@ def empty_table() -> pa.Table:
 def _fitting(name: str, values: list[Any], others: list[dict[str, Any]]) -> pa.Array:
     """Return the values of a column; one of another kind than expected is kept beside the others."""
     kind = _plain(name)
+    try:
+        return pa.array(values, kind)
+    except _MISFITS:
+        pass
     for place, value in enumerate(values):
         try:
             pa.array([value], kind)

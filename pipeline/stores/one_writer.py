@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from nwb_latents.pipeline.errors import MachineError
-from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.stores.atomic import machine_error, put_back
+from nwb_latents.pipeline.stores.disk_names import make_folder
 from nwb_latents.pipeline.stores.location import StoreLocation
 
 if TYPE_CHECKING:
@@ -230,8 +231,9 @@ def _file_lock(location: StoreLocation, wait_s: float) -> Iterator[None]:
     store = location.path
     lock = FileLock(store.with_name(f".{store.stem}.lock"), timeout=wait_s)
     try:
-        store.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(store.parent)
         lock.acquire()
+        put_back(store)
     except Timeout as error:
         raise MachineError(
             f"{store}: another process has been writing this store for {wait_s / 60:g} minutes. Wait for it "

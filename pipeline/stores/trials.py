@@ -5,6 +5,7 @@ a session is a few dozen files whatever its length, and one trial can be read wi
 
 A store is complete when ``trials/zarr.json`` is there. On a disk the whole directory gets its name at the
 end. Object storage cannot rename: there, that object is written after all others and deleted before them.
+Beside the groups lies the manifest, size and digest of every file (`pipeline.stores.manifest`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from nwb_latents.pipeline.errors import DataError, MachineError, NewerFileError
 from nwb_latents.pipeline.stores.atomic import machine_error, whole_directory
 from nwb_latents.pipeline.stores.lenient import record_of
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation
+from nwb_latents.pipeline.stores.manifest import (
+    MANIFEST,
+    file_faults,
+    manifest_of,
+    manifest_of_contents,
+    read_manifest,
+    write_manifest,
+)
 from nwb_latents.schemas.store import (
     GROUP_ARRAYS,
     STORE_SCHEMA_VERSION,
@@ -36,6 +45,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 GROUPS: dict[str, dict[str, ArraySpec]] = GROUP_ARRAYS
+
+INGEST_AGAIN = "Run ingest again with --force."
 
 _JSON_ATTRIBUTES = ("recipe", "provenance", "dropped", "quality")
 _CHUNK_BYTES = 1 << 20
@@ -114,6 +125,7 @@ def write_store(
         return
     with whole_directory(location.path) as temporary:
         _write_groups(temporary, groups, where=str(location))
+        write_manifest(temporary, manifest_of(temporary))
         if confirm is not None:
             confirm()
 
@@ -260,7 +272,11 @@ def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = F
 
 
 def _checked(location: StoreLocation, group: str) -> xr.Dataset:
+    manifest = read_manifest(location, remedy=INGEST_AGAIN)
     if read_attributes(location) is None:
+        if manifest is not None:
+            for fault in file_faults(location, manifest, names=[COMPLETE_WHEN]):
+                raise DataError(f"{location}: no complete trial store here: {fault.text}. {INGEST_AGAIN}")
         raise DataError(
             f"{location}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run "
             "`pipeline run ingest` again; `pipeline catalog verify` lists every store that is missing."
@@ -268,10 +284,10 @@ def _checked(location: StoreLocation, group: str) -> xr.Dataset:
     from nwb_latents.pipeline.stores.zarr_access import WholeFolder, WholeObjects  # noqa: PLC0415 - imports zarr
 
     if location.is_remote:
-        dataset = _open(WholeObjects(location.objects), group)
+        dataset = _open(WholeObjects(location.objects, manifest), group)
     else:
         try:
-            dataset = _open(WholeFolder(location.path), group)
+            dataset = _open(WholeFolder(location.path, manifest), group)
         except OSError as error:
             raise machine_error(error, location.path, doing="read this store") from error
     check_group(dataset, group, where=str(location))
@@ -311,6 +327,7 @@ def _upload(
     buffers: dict[str, Any] = {}
     _write_groups(MemoryStore(buffers), groups, where=str(location))
     contents = {name: buffer.to_bytes() for name, buffer in buffers.items()}
+    manifest = manifest_of_contents(contents)
     last = {COMPLETE_WHEN: contents.pop(COMPLETE_WHEN)}
     folder = location.objects
     location.remove()
@@ -324,6 +341,8 @@ def _upload(
             f"{location}: the storage holds other objects than were written, so the store was not made "
             "visible. Let one writer at a time write it, and run the same command again."
         )
+    # What has a manifest is whole; what is visible has one.
+    folder.write_all({MANIFEST: manifest.text().encode()})
     if confirm is not None:
         confirm()
     folder.write_all(last)

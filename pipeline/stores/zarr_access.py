@@ -1,35 +1,47 @@
 """Trial stores as zarr sees them, with errors a user can act on wherever a value is read.
 
 A dataset reads its values when they are used, long after it was opened: the store may be gone by then. To
-zarr a chunk that is missing is one of fill values; here every chunk was written, so it is a fault.
+zarr a chunk that is missing is one of fill values, and a file of no bytes, which a power cut leaves, is one
+of zeros; here every chunk was written, so both are faults. A file is held against the size the manifest says
+when it is first opened: one call for each file that is read, and none for those that are not.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarr.storage import LocalStore, ObjectStore
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.manifest import wrong_size
 from nwb_latents.pipeline.stores.object_storage import storage_errors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nwb_latents.pipeline.stores.object_storage import ObjectFolder
+    from nwb_latents.schemas.manifest import Manifest
+
+_REMEDY = (
+    "the store is damaged, or was removed or written again while it was read. Run the same command again; if "
+    "that does not help, run ingest again with --force."
+)
 
 
 class WholeFolder(LocalStore):  # type: ignore[misc] # zarr is not typed for us
-    """A read-only zarr store in a folder of this machine, which lacks no chunk.
+    """A read-only zarr store in a folder of this machine, which lacks no chunk and no byte.
 
     Parameters
     ----------
     path
         The folder.
+    manifest
+        What its files have to be; None: not known.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, manifest: Manifest | None = None) -> None:
         super().__init__(path, read_only=True)
+        self._manifest = manifest
+        self._seen: set[str] = set()
 
     async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
         """Return a file or a part of it; None if it is metadata that are not there.
@@ -37,23 +49,52 @@ class WholeFolder(LocalStore):  # type: ignore[misc] # zarr is not typed for us
         Raises
         ------
         DataError
-            If values are not there.
+            If values are not there, or a file is not as long as it was written.
         """
+        self._check(key)
         return _there(await super().get(key, *args, **kwargs), key, str(self.root))
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
+        """Return parts of files."""
+        wanted = list(key_ranges)
+        for key, _ in wanted:
+            self._check(key)
+        return await super().get_partial_values(prototype, wanted)
+
+    def _check(self, key: str) -> None:
+        if key in self._seen:
+            return
+        try:
+            size = Path(self.root, key).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        _require_size(size, key, str(self.root), self._manifest)
+        self._seen.add(key)
 
 
 class WholeObjects(ObjectStore):  # type: ignore[misc] # zarr is not typed for us
-    """A read-only zarr store on object storage, which lacks no chunk.
+    """A read-only zarr store on object storage, which lacks no chunk and no byte.
+
+    Sizes are those of one listing: asking for each object would take as long as reading it.
 
     Parameters
     ----------
     folder
         Where it lies.
+    manifest
+        What its objects have to be; None: not known.
+
+    Raises
+    ------
+    MachineError
+        If the storage cannot be reached or refuses.
     """
 
-    def __init__(self, folder: ObjectFolder) -> None:
+    def __init__(self, folder: ObjectFolder, manifest: Manifest | None = None) -> None:
         super().__init__(folder.client, read_only=True)
         self._url = folder.url
+        self._manifest = manifest
+        self._sizes = folder.sizes()
 
     async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
         """Return an object or a part of it; None if it is metadata that are not there.
@@ -61,29 +102,49 @@ class WholeObjects(ObjectStore):  # type: ignore[misc] # zarr is not typed for u
         Raises
         ------
         DataError
-            If values are not there.
+            If values are not there, or an object is not as long as it was written.
         MachineError
             If the storage cannot be reached or refuses.
         """
+        self._check(key)
         with storage_errors(self._url, doing="read"):
             found = await super().get(key, *args, **kwargs)
         return _there(found, key, self._url)
 
-    async def get_partial_values(self, *args: Any, **kwargs: Any) -> Any:
+    async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
         """Return parts of objects."""
+        wanted = list(key_ranges)
+        for key, _ in wanted:
+            self._check(key)
         with storage_errors(self._url, doing="read"):
-            return await super().get_partial_values(*args, **kwargs)
+            return await super().get_partial_values(prototype, wanted)
 
     async def exists(self, key: str) -> Any:
         """Whether there is an object of this name."""
         with storage_errors(self._url, doing="read"):
             return await super().exists(key)
 
+    def _check(self, key: str) -> None:
+        if key in self._sizes:
+            _require_size(self._sizes[key], key, self._url, self._manifest)
+
+
+def _require_size(size: int, key: str, where: str, manifest: Manifest | None) -> None:
+    listed = manifest.files.get(key) if manifest else None
+    if listed is not None and listed.size != size:
+        raise DataError(f"{where}: {wrong_size(key, expected=listed.size, found=size)}: {_REMEDY}")
+    if listed is None and not size and _holds_values(key):
+        raise DataError(
+            f"{where}: {key} has 0 bytes, expected values: it was cut short, as by a power cut or a full "
+            f"disk: {_REMEDY}"
+        )
+
+
+def _holds_values(key: str) -> bool:
+    return "/c/" in key or key.endswith("/c")
+
 
 def _there(found: Any, key: str, where: str) -> Any:
-    if found is None and "/c/" in key:
-        raise DataError(
-            f"{where}: {key} is not there: the store is damaged, or was removed or written again while it "
-            "was read. Run the same command again; if that does not help, run ingest again with --force."
-        )
+    if found is None and _holds_values(key):
+        raise DataError(f"{where}: {key} is not there: {_REMEDY}")
     return found

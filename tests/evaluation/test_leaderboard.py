@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import tracemalloc
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -282,3 +283,23 @@ def test_many_sessions_and_seeds_are_put_together_as_one_by_one() -> None:
             plain = plain_cell(expected[row.label, name])
             found = (cell.value, cell.low, cell.high, cell.seed_sd)
             np.testing.assert_allclose(found, plain, rtol=1e-12, equal_nan=True)
+
+
+@pytest.mark.parametrize("group", ["g", "g{}"], ids=["one model", "a model of its own for each session"])
+def test_runs_of_a_session_each_need_no_table_of_runs_and_sessions(group: str) -> None:
+    n = 4000
+    records = [
+        each
+        for k in range(n)
+        for each in evaluated(f"r{k:04d}", f"s{k:04d}", seed=0, group=group.format(k), co_bps=k / n)
+    ]
+    measured = measurement_table(records)
+    tracemalloc.start()
+    try:
+        (board,) = boards(measured)
+        assert sum(board.is_best(row, board.columns[0]) for row in board.rows) == (group == "g")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert {row.cells["co_bps"].n_sessions for row in board.rows} == {n // len(board.rows)}
+    assert peak < n * n * 8 / 2

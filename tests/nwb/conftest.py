@@ -142,8 +142,9 @@ def perich() -> Draft:
     d.units().electrodes(["electrode_group_M1", "electrode_group_PMd"] * 2)
     d.arrays["units/waveforms"] = np.zeros((48 * sum(map(len, d.spikes)), 1), np.int16)
     d.columns["units"].append("waveforms")
-    d.series("processing/behavior/Position/cursor_pos", 8 * d.wave())
-    d.series("processing/behavior/Velocity/cursor_vel", 40 * d.wave(), unit="cm/s", kind="TimeSeries")
+    velocity = 40 * d.wave()
+    d.series("processing/behavior/Position/cursor_pos", np.cumsum(velocity, axis=0) * np.diff(d.time[:2]))
+    d.series("processing/behavior/Velocity/cursor_vel", velocity, unit="cm/s", kind="TimeSeries")
     return d.trials(
         target_on_time=d.start + 0.2, go_cue_time=d.go, result=np.array(list("RRRFRAIR"), dtype=object),
         target_id=np.arange(N_TRIALS, dtype=float), target_dir=angle,

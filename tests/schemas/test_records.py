@@ -25,6 +25,7 @@ from nwb_latents.schemas.cluster import Attempt
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.inspection import Inspection
+from nwb_latents.schemas.manifest import FileDigest, Manifest
 from nwb_latents.schemas.measurement import Measurement
 from nwb_latents.schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -61,6 +62,7 @@ RECORDS = [
     ),
     SweepState(run="r", run_key="k", settings=SweepSettings(), space={}, metric="val_nll"),
     MemberOutcome(step=3),
+    Manifest(files={"trials/zarr.json": FileDigest(size=1, sha256="0" * 64)}),
     Inspection(session="s", source="a.nwb", size=1, refusal="no units"),
     Measurement(name="co_bps", value=1.0, session="s", recipe_id="r", split="test", n_trials=1, source="m"),
 ]  # fmt: skip

@@ -89,6 +89,18 @@ def complete_stores(tmp_path):
     return [s.stem for s in stores]
 
 
+# The temporary file is written and not yet flushed.
+IN_THE_SECOND_CATALOG = """
+import nwb_latents.pipeline.stores.catalog as c
+write, written = c.write_text, []
+def second(path, text):
+    written.append(path)
+    if len(written) == 2:
+        die_at(os, 'fsync', 1)
+    write(path, text)
+c.write_text = second
+"""
+
 INGEST_POINTS = {
     "while the first group is written": ("import xarray\ndie_at(xarray.Dataset, 'to_zarr', 1)", 0, 0),
     "while the second session is written": ("import xarray\ndie_at(xarray.Dataset, 'to_zarr', 4)", 1, 1),
@@ -98,7 +110,7 @@ INGEST_POINTS = {
         2,
         1,
     ),
-    "before the catalog is replaced": ("die_at(os, 'fsync', 2)", 2, 1),
+    "before the catalog is replaced": (IN_THE_SECOND_CATALOG, 2, 1),
 }
 
 

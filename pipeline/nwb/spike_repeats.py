@@ -1,0 +1,188 @@
+"""Spikes that cannot be told apart: times coarser than the bins, and spikes written twice."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nwb_latents.pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+
+REPEAT_S = 1e-4
+"""No unit fires again so soon, and few do where a channel records several."""
+
+TOO_MANY_REPEATS = 0.25
+"""A larger share of spikes that repeat the one before is a fault of the file."""
+
+MANY_REPEATS, MANY_EXACT = 0.05, 0.001
+"""Shares that are said: of spikes within `REPEAT_S`, and at the very same time."""
+
+N_LOOKED_AT, LEAST_LOOKED_AT, FEWEST_STEPS = 4096, 30, 3
+
+
+def resolution_s(spikes: FloatArray) -> float:
+    """Return what spike times are whole multiples of, or were rounded to; 0 where that is not to be seen.
+
+    Parameters
+    ----------
+    spikes
+        Seconds, finite. Shape ``(n_spikes,)``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> times = np.sort(rng.uniform(0, 100, 1000))
+    >>> resolution_s(times), round(resolution_s(np.round(times, 2)), 6)
+    (0.0, 0.01)
+    >>> resolution_s(times.astype(np.float16).astype(np.float64))
+    0.0625
+    """
+    taken = spikes[np.linspace(0, len(spikes) - 1, min(len(spikes), N_LOOKED_AT)).astype(np.int64)]
+    steps = np.diff(np.unique(taken))
+    # Many spikes at few times are on a grid all the more.
+    is_few = len(steps) < LEAST_LOOKED_AT and len(taken) < 10 * LEAST_LOOKED_AT
+    if is_few or len(steps) < FEWEST_STEPS:
+        return 0.0
+    highest = float(np.abs(taken).max())
+    rounded = 0.0
+    with np.errstate(over="ignore"):
+        for kind in (np.float32, np.float16):
+            if (taken.astype(kind).astype(np.float64) == taken).all():
+                rounded = float(np.spacing(kind(highest)))
+    shortest = float(steps.min())
+    multiples = steps / shortest
+    is_grid = bool((np.abs(multiples - np.round(multiples)) < 0.02).all())
+    return max(rounded, shortest if is_grid else 0.0)
+
+
+def require_resolution(file: NwbFile, spikes: FloatArray, *, bin_size_s: float) -> float:
+    """Refuse spike times that are coarser than the bins; say those that are not much finer.
+
+    Parameters
+    ----------
+    file
+        The open file, for messages.
+    spikes
+        Seconds. Shape ``(n_spikes,)``.
+    bin_size_s
+        Width of a bin.
+
+    Returns
+    -------
+    resolution
+        As `resolution_s`.
+
+    Raises
+    ------
+    DataError
+        If they are; the message names the bins that fit.
+    """
+    if not len(spikes):
+        return 0.0
+    step = resolution_s(spikes)
+    what = f"spike times (/units/spike_times) are known to {step:.4g} s only"
+    # A step as wide as the bins puts every spike into one bin, as it was counted.
+    if step > bin_size_s * (1 + 1e-6):
+        raise DataError(
+            f"{file.name}: {what}, coarser than the bins of {bin_size_s:g} s: the counts would follow the "
+            "rounding. Write them as 64-bit floats with all their digits, or use bins of at least "
+            f"{step:.4g} s (--set bin_size_s=VALUE)."
+        )
+    if step > bin_size_s / 4:
+        file.say(f"{what}, beside bins of {bin_size_s:g} s")
+    return step
+
+
+def without_repeats(
+    file: NwbFile, spikes: FloatArray, index: IntArray, *, on_repeated: str, resolution: float = 0.0
+) -> tuple[FloatArray, IntArray]:
+    """Find spikes that repeat the one before them, and keep, drop or refuse them.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    spikes, index
+        Seconds, ascending within each unit, and one past the last spike of each.
+    on_repeated
+        ``error``, ``drop`` or ``keep``.
+    resolution
+        What the times were rounded to, s: so many spikes come to share a time.
+
+    Returns
+    -------
+    spikes, index
+        As given; without repeats where they are to be dropped.
+
+    Raises
+    ------
+    DataError
+        If a quarter of the spikes are repeats, more than chance explains, and `on_repeated` is ``error``.
+    """
+    if not len(spikes):
+        return spikes, index
+    near, exact, chance_near, chance_exact = _repeats(spikes, index, resolution)
+    n_near, n_exact = int(near.sum()), int(exact.sum())
+    is_much = (n_near - chance_near.sum()) / len(spikes) > TOO_MANY_REPEATS
+    sizes = np.diff(index, prepend=0)
+    units = np.flatnonzero((near - chance_near > TOO_MANY_REPEATS * sizes) & (sizes >= LEAST_LOOKED_AT))
+    what = (
+        f"{n_near} of {len(spikes)} spikes follow the one before them of the same unit within "
+        f"{REPEAT_S * 1e3:g} ms, {n_exact} of them at the very same time"
+    )
+    if len(units):
+        most = int(units[np.argmax(near[units] / sizes[units])])
+        what += (
+            f"; in {len(units)} of {len(index)} units they are more than a quarter (row {most} of /units: "
+            f"{near[most]} of {sizes[most]})"
+        )
+    if on_repeated == "drop" and n_near:
+        file.say(f"{what}; they are left out")
+        return _dropped(spikes, index)
+    if is_much and on_repeated == "error":
+        raise DataError(
+            f"{file.name}: {what}: no neuron fires so, spikes were written twice or more "
+            "often. Drop those that follow with --set on_repeated_spikes=drop, or count them with --set "
+            "on_repeated_spikes=keep."
+        )
+    if (
+        len(units)
+        or (n_near - chance_near.sum()) / len(spikes) > MANY_REPEATS
+        or (n_exact - chance_exact.sum()) / len(spikes) > MANY_EXACT
+    ):
+        file.say(f"{what}; they are counted as they are (--set on_repeated_spikes=drop leaves them out)")
+    return spikes, index
+
+
+def _repeats(
+    spikes: FloatArray, index: IntArray, resolution: float
+) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    """Return of each unit the near and the exact repeats, and how many of both come by chance."""
+    n = len(index)
+    near, exact = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    by_chance = np.zeros((2, n))
+    for unit, (start, stop) in enumerate(pairwise([0, *index.tolist()])):
+        times = spikes[start:stop]
+        if len(times) < 2:
+            continue
+        gaps = np.diff(times)
+        near[unit], exact[unit] = int((gaps <= REPEAT_S).sum()), int((gaps == 0).sum())
+        rate = len(times) / max(float(times[-1] - times[0]), 1e-9)
+        for row, within in enumerate((REPEAT_S + resolution, resolution)):
+            by_chance[row, unit] = len(times) * -np.expm1(-min(rate * within, 50.0))
+    return near, exact, by_chance[0], by_chance[1]
+
+
+def _dropped(spikes: FloatArray, index: IntArray) -> tuple[FloatArray, IntArray]:
+    follows: NDArray[np.bool_] = np.zeros(len(spikes), dtype=bool)
+    follows[1:] = np.diff(spikes) <= REPEAT_S
+    follows[index[index < len(spikes)]] = False
+    lost = np.concatenate([[0], np.cumsum(follows)])
+    return spikes[~follows], index - lost[index]
