@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.sources.archive_access import Access, RefusedError
 from nwb_latents.pipeline.sources.archive_answers import DRAFT
+from nwb_latents.schemas.catalog import MAIN_ARCHIVE_URL
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.sources.archive_api import ArchiveApi
@@ -42,6 +43,11 @@ class VersionTaken:
     version: str
     why: Why
     latest: str | None = None
+
+    @property
+    def is_of_main_archive(self) -> bool:
+        """Whether the archive is the one that is meant where none is said."""
+        return self.archive == MAIN_ARCHIVE_URL
 
     def words(self) -> str:
         """Return it as a person reads it."""

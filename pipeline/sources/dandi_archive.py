@@ -73,6 +73,10 @@ class DandiSource:
     ----------
     notes
         What a user should know of the listing, one sentence each; filled by `assets`.
+    listed
+        Paths of the recordings that `assets` found.
+    verifies_streams
+        Whether a streamed file is held against its SHA-256.
 
     Examples
     --------
@@ -96,12 +100,13 @@ class DandiSource:
     ) -> None:
         self.dandiset, version_in_name = parse_dandiset(f"{dandiset}@{version}" if version else dandiset)
         self.notes: tuple[str, ...] = ()
+        self.listed: frozenset[str] = frozenset()
         self._asked_version = version_in_name
         self._known = known
         self._download_dir = Path(download_dir)
         self._access = Access(instance, variable=token_env, token=token)
         self._policy = policy or RetryPolicy()
-        self._verify = verify
+        self.verifies_streams = verify
         self._api: ArchiveApi | None = None
         self._taken: VersionTaken | None = None
 
@@ -161,7 +166,7 @@ class DandiSource:
                 f"Dandiset {self.dandiset}@{self.version} holds {len(listed)} files, none of them an NWB "
                 "file this program can read. Choose another dandiset or version."
             )
-        self.notes = tuple(notes)
+        self.notes, self.listed = tuple(notes), frozenset(asset.path for asset in assets)
         return sorted(assets, key=lambda asset: asset.path)
 
     def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
@@ -242,7 +247,7 @@ class DandiSource:
             policy=self._policy,
             name=PurePosixPath(asset.path).name,
             digest=f"sha256:{expected.sha256}",
-            verify=self._verify,
+            verify=self.verifies_streams,
         )
 
     def local_copy(self, asset: Asset) -> Path | None:
@@ -342,6 +347,7 @@ class DandiSource:
             dandiset=self.dandiset,
             version=self.version,
             asset_id=file.asset_id,
+            archive=self._access.address.url,
             is_zarr=not file.is_blob,
             zarr_checksum=file.zarr_checksum,
         )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.stores.location import StoreLocation
     from nwb_latents.schemas.recipe import IngestRecipe
+    from nwb_latents.schemas.store import Verification
 
 PACKAGES = ("nwb-latents", "numpy", "scipy", "h5py", "zarr", "xarray")
 
@@ -154,7 +155,7 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutc
     if asset.digest is not None and not job.force:
         # What the archive states is what was verified when the store was made: nothing needs to be fetched.
         there = read_attributes(job.store(named))
-        if there is not None and there.store_key == store_key(asset.digest, job.recipe):
+        if there is not None and _is_current(job, there, asset.digest):
             return _up_to_date(job, there)
     with ExitStack() as writing:
         with job.source.open(asset, mode=job.mode, recipe=job.recipe, progress=_progress(asset, report)) as (
@@ -170,15 +171,31 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutc
             there = read_attributes(store)
             if there is not None:
                 _refuse_other_file(there, asset, digest, session, force=job.force)
-                if there.store_key == store_key(digest, job.recipe) and not job.force:
+                if _is_current(job, there, digest) and not job.force:
                     return _up_to_date(job, there)
             _phase(report, asset, session, "reading")
             recording = read_recording(content, job.recipe, name=asset.path)
         # A stream that failed says so at the end of its block at the latest: nothing is written before.
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
-        attributes = _make_store(job, asset, report, recording=recording, digest=digest, confirm=confirm)
-        return SessionOutcome(session, "done", entry=_entry(job, attributes), attributes=attributes)
+        # Only now is it known what a stream was held against; a file was read whole for its digest.
+        verification: Verification = getattr(content, "verification", "digest")
+        attributes = _make_store(
+            job, asset, report,
+            recording=recording, digest=digest, verification=verification, confirm=confirm,
+        )  # fmt: skip
+        is_replaced = there is not None and there.provenance.verification == "none" != verification
+        return SessionOutcome(
+            session, "done", entry=_entry(job, attributes), attributes=attributes,
+            reason="made again, of verified bytes" if is_replaced else "",
+        )  # fmt: skip
+
+
+def _is_current(job: IngestJob, there: StoreAttributes, digest: str) -> bool:
+    """Whether a store is the one that would be made; one of unverified bytes is not, where they can be."""
+    verifies = job.mode == "download" or getattr(job.source, "verifies_streams", False)
+    is_as_good = there.provenance.verification != "none" or not verifies
+    return is_as_good and there.store_key == store_key(digest, job.recipe)
 
 
 def _up_to_date(job: IngestJob, there: StoreAttributes) -> SessionOutcome:
@@ -203,6 +220,7 @@ def _make_store(
     *,
     recording: Recording,
     digest: str,
+    verification: Verification,
     confirm: Callable[[], None],
 ) -> StoreAttributes:
     from nwb_latents.pipeline.signals.trials import make_trials  # noqa: PLC0415
@@ -219,7 +237,7 @@ def _make_store(
         n_event_bins=-job.recipe.window_bins[0],
         kinematics_unit=recording.kinematics_unit,
         recipe=job.recipe,
-        provenance=_provenance(asset, recording, digest=digest, notes=made.notes),
+        provenance=_provenance(asset, recording, digest=digest, verification=verification, notes=made.notes),
         dropped=made.dropped,
         quality=made.quality,
     )
@@ -234,21 +252,38 @@ def _make_store(
     return attributes
 
 
-def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple[str, ...]) -> Provenance:
+UNVERIFIED = (
+    "Its bytes were streamed over plain http and held against no digest: one that was changed on the way is "
+    "not noticed. Ingest with --download replaces the store; --stream --verify reads all bytes once more."
+)
+"""What a store says whose bytes were not verified."""
+
+
+def _provenance(
+    asset: Asset,
+    recording: Recording,
+    *,
+    digest: str,
+    verification: Verification,
+    notes: tuple[str, ...],
+) -> Provenance:
     facts = recording.subject_facts
+    unverified = (UNVERIFIED,) if verification == "none" else ()
     return Provenance(
         source=asset.path,
         asset_digest=digest,
         dandiset=asset.dandiset,
         dandiset_version=asset.version,
         asset_id=asset.asset_id,
+        archive=asset.archive,
+        verification=verification,
         layout=recording.layout,
         position_series=recording.position_series,
         velocity_series=recording.velocity_series,
         species=facts.species,
         sex=facts.sex,
         age=facts.age,
-        warnings=(*recording.warnings, *notes),
+        warnings=(*recording.warnings, *notes, *unverified),
         choices=recording.choices,
         packages={name: version(name) for name in PACKAGES},
     )
@@ -269,6 +304,7 @@ def _entry(job: IngestJob, attributes: StoreAttributes) -> SessionEntry:
         store=store.in_catalog(job.catalog_path),
         store_key=attributes.store_key,
         dandiset=f"{origin.dandiset}@{origin.dandiset_version}" if origin.dandiset else None,
+        archive=origin.archive,
         source=origin.source,
         n_trials=sizes["trial"],
         n_units=sizes["unit"],
