@@ -277,6 +277,10 @@ class Provenance(Frozen):
         "(streamed over https), none (streamed over plain http: a later download replaces the store); not "
         "there: not known.",
     )
+    identifier: str = Field("", description="NWB's identifier of the recording; empty: the file states none.")
+    session_start: str = Field(
+        "", description="When the recording began, as the file states it, ISO 8601; empty: it does not."
+    )
     layout: str = Field(description="Layout adapter that read the file.")
     position_series: str | None = Field(None, description="Path of the series the position was read from.")
     velocity_series: str | None = Field(

@@ -119,7 +119,8 @@ class NwbFile:
         Raises
         ------
         DataError
-            If there is no dataset at `path`, or a part of it lies in another file that is not there.
+            If there is no dataset at `path`, a part of it lies in another file that is not there, or it is
+            damaged.
         """
         if self.tree.shape(path) is None:
             raise DataError(f"{self.name}: has no dataset {path}. Check that the file is complete.")
@@ -129,7 +130,15 @@ class NwbFile:
                 "where the file looks for it, or write the file again with its data inside."
             )
         self.opened.add(path)
-        return self.tree.read(path)
+        try:
+            return self.tree.read(path)
+        except PermissionError:
+            raise
+        except (OSError, RuntimeError) as error:
+            _raise_cause(error)
+            raise DataError(
+                f"{self.name}: /{path} is damaged: {error}. Fetch the file again, or leave the session out."
+            ) from error
 
     def ragged(self, path: str) -> list[NDArray[Any]]:
         """Return the rows of a ragged column (``path`` and ``path + "_index"``)."""
@@ -198,6 +207,16 @@ class NwbFile:
     def subject(self) -> str:
         """Subject id, without the suffix that marks a benchmark's part of its sessions."""
         return subject_label(self.name, self.text("general/subject/subject_id"))
+
+    @property
+    def identifier(self) -> str:
+        """NWB's ``identifier`` of the recording; empty where there is none."""
+        return (self.text("identifier") or "").strip()
+
+    @property
+    def start(self) -> str:
+        """When the recording began, ISO 8601 as the file states it; empty where it does not."""
+        return (self.text("session_start_time") or "").strip()
 
 
 @contextmanager

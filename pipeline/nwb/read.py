@@ -28,9 +28,11 @@ from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_observed_sec
 from nwb_latents.pipeline.nwb.stated_ids import say_stated
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
+from nwb_latents.pipeline.nwb.trial_checks import check_trials
+from nwb_latents.pipeline.nwb.trial_columns import note_others
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
-from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
@@ -102,11 +104,14 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
+    if trials is not None:
+        note_others(file, TRIALS)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
     observed: FloatArray | None = None
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
+    check_trials(file, parts, uses_onsets=recipe.onset.method in {"auto", "column"})
     parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
     is_stated = observed is not None
     if observed is None:
@@ -159,6 +164,9 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         choices=tuple(file.choices),
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
+        source=file.name,
+        identifier=file.identifier,
+        start=file.start,
     )
 
 
@@ -194,8 +202,8 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
     return None
 
 
-def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str, str]:
-    """Return session id and subject of a file without reading its data.
+def read_facts(source: NwbSource, *, name: str | None = None) -> RecordingFacts:
+    """Return which recording a file is of without reading its data.
 
     Parameters
     ----------
@@ -210,7 +218,7 @@ def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str,
         If the file is not NWB.
     """
     with open_nwb(source, name=name) as file:
-        return file.session, file.subject
+        return RecordingFacts(file.session, file.subject, file.identifier, file.start)
 
 
 def bytes_needed(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> tuple[int, int]:

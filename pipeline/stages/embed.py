@@ -14,12 +14,12 @@ from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     each_session,
-    file_name,
     matching_runs,
     named_runs,
 )
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import EmbeddingEvent, NoteEvent, SessionEvent
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ def _session(
     if towards is None:
         name, embeddings = "grid", embedding_grid(mean, size=settings.grid_size, spacing=settings.spacing)
     else:
-        name = f"to_{file_name(towards)}"
+        name = f"to_{path_name(towards)}"
         other = table["mean"].sel(session=towards).values
         embeddings = embedding_line(mean, other, size=settings.line_size)
     trials = _chosen(work, entry)
@@ -254,7 +254,7 @@ def _session(
         start_bin=start,
         lag_ms=settings.lag_ms,
     )
-    stem = work.run_folder(work.run, "embedding") / f"{file_name(entry.session)}_{name}"
+    stem = work.run_folder(work.run, "embedding") / f"{path_name(entry.session)}_{name}"
     _write(stem.with_name(f"{stem.name}.nc"), made)
     work.results.append(stem.with_name(f"{stem.name}.nc"))
     if "position" in made:

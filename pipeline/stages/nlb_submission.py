@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, file_name
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, SessionEvent
 from nwb_latents.schemas.export import EXPORT_VERSION
 
@@ -126,7 +127,7 @@ def submit(
 
     work = _plan(catalog_path, settings, run, sessions=sessions, report=report)
     folder = out or catalog_path.parent / "exports" / "nlb-submission" / work.run.recipe_id
-    stem = f"{file_name(run)}_{settings.phase}"
+    stem = f"{path_name(run)}_{settings.phase}"
     path, targets = folder / f"{stem}.h5", folder / f"{stem}_targets.h5"
     done = Submitted(path, targets, run, tuple(entry.session for entry in work.sessions), "done")
     attributes = _attributes(work)

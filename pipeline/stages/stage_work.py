@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline, facts_of_runs
-from nwb_latents.pipeline.stages.trained_runs import Failures, file_name
-from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stages.trained_runs import Failures
+from nwb_latents.pipeline.stores.location import path_name, store_path
 from nwb_latents.pipeline.stores.measurements import add_measurements
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.base import Frozen
@@ -89,7 +89,7 @@ class StageWork(Generic[Settings, Result]):
 
     def folder(self, stage: str) -> Path:
         """Return where a stage puts what belongs to no single run."""
-        return self.catalog_path.parent / "results" / stage / file_name(self.recipe_id)
+        return self.catalog_path.parent / "results" / stage / path_name(self.recipe_id)
 
     def keep(self: StageWork[Settings, Measurement], found: Iterable[Measurement]) -> None:
         """Add measurements to the catalog and to the results, and report them."""
