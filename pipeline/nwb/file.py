@@ -263,12 +263,12 @@ def open_nwb(
             "a partial download, delete it and fetch it again."
         ) from error
     with h5:
-        if "nwb_version" not in h5.attrs:
-            raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
         size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
+            if "nwb_version" not in h5.attrs:
+                raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
             yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings())
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
             _raise_cause(error)
             raise DataError(f"{shown}: damaged: {error}. Fetch the file again.") from error
 

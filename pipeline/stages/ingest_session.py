@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path
+from nwb_latents.pipeline.stages.unforeseen import unforeseen_words
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.schemas.catalog import SessionEntry
 from nwb_latents.schemas.events import BytesEvent, PhaseEvent
@@ -105,7 +105,9 @@ def ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutco
         if isinstance(error, OSError) and error.errno is not None:
             outcome = _failed(name, machine_error(error, Path(asset.path), doing="ingest this file"))
         else:
-            outcome = _unforeseen(name, asset, error)
+            outcome = SessionOutcome(
+                name, "failed", reason=unforeseen_words(asset.path, error), exit_code=DataError.exit_code
+            )
     return replace(outcome, seconds=monotonic() - begin)
 
 
@@ -140,16 +142,6 @@ def store_key(digest: str, recipe: IngestRecipe) -> str:
 def _failed(name: str, error: PipelineError) -> SessionOutcome:
     notes = " ".join(getattr(error, "__notes__", ()))
     return SessionOutcome(name, "failed", reason=f"{error} {notes}".strip(), exit_code=error.exit_code)
-
-
-def _unforeseen(name: str, asset: Asset, error: Exception) -> SessionOutcome:
-    trace = traceback.extract_tb(error.__traceback__)[-1]
-    return SessionOutcome(
-        name, "failed", exit_code=4,
-        reason=f"{asset.path}: unexpected {type(error).__name__}: {error} "
-        f"({Path(trace.filename).name}:{trace.lineno}). Please report it with the file's name; the other "
-        "sessions are unharmed.",
-    )  # fmt: skip
 
 
 def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutcome:
