@@ -83,7 +83,8 @@ def rebase(file: NwbFile, parts: Parts) -> tuple[Parts, FloatArray | None, tuple
     )
     events = moved.trials.events if moved.trials else {}
     observed = np.column_stack([events["start"], events["stop"]])[~overlapping]
-    return moved, merge_intervals(observed), _notes(blocks, is_split, int(overlapping.sum()))
+    left_out = parts.units.ids[~is_split]
+    return moved, merge_intervals(observed), _notes(blocks, left_out, len(is_split), int(overlapping.sum()))
 
 
 def _shift_series(file: NwbFile, series: Series | None, blocks: Blocks) -> Series | None:
@@ -110,7 +111,7 @@ def _require_no_reset(file: NwbFile, parts: Parts) -> Parts:
     return parts
 
 
-def _notes(blocks: Blocks, is_split: np.ndarray, n_overlapping: int) -> tuple[str, ...]:
+def _notes(blocks: Blocks, left_out: IntArray, n_units: int, n_overlapping: int) -> tuple[str, ...]:
     notes = []
     if len(blocks) > 1:
         rows = ", ".join(str(row) for row in blocks.first_row[1:])
@@ -120,9 +121,10 @@ def _notes(blocks: Blocks, is_split: np.ndarray, n_overlapping: int) -> tuple[st
         )
     if n_overlapping:
         notes.append(f"{n_overlapping} trials overlap the one before or after them and are not used")
-    if not is_split.all():
+    if len(left_out):
+        shown = ", ".join(map(str, left_out[:10])) + (", …" if len(left_out) > 10 else "")
         notes.append(
-            f"{int((~is_split).sum())} of {len(is_split)} units were left out: their spike times do not fall "
-            "into the blocks between clock resets"
+            f"{len(left_out)} of {n_units} units were left out: their spike times do not fall into the "
+            f"blocks between clock resets in one way only (units {shown})"
         )
     return tuple(notes)

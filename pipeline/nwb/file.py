@@ -199,6 +199,16 @@ class NwbFile:
         """Subject id, without the suffix that marks a benchmark's part of its sessions."""
         return subject_label(self.name, self.text("general/subject/subject_id"))
 
+    @property
+    def identifier(self) -> str:
+        """NWB's ``identifier`` of the recording; empty where there is none."""
+        return (self.text("identifier") or "").strip()
+
+    @property
+    def start(self) -> str:
+        """When the recording began, ISO 8601 as the file states it; empty where it does not."""
+        return (self.text("session_start_time") or "").strip()
+
 
 @contextmanager
 def open_nwb(

@@ -30,7 +30,7 @@ from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
-from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
@@ -160,6 +160,8 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         choices=tuple(file.choices),
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
+        identifier=file.identifier,
+        start=file.start,
     )
 
 
@@ -195,8 +197,8 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
     return None
 
 
-def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str, str]:
-    """Return session id and subject of a file without reading its data.
+def read_facts(source: NwbSource, *, name: str | None = None) -> RecordingFacts:
+    """Return which recording a file is of without reading its data.
 
     Parameters
     ----------
@@ -211,7 +213,7 @@ def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str,
         If the file is not NWB.
     """
     with open_nwb(source, name=name) as file:
-        return file.session, file.subject
+        return RecordingFacts(file.session, file.subject, file.identifier, file.start)
 
 
 def bytes_needed(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> tuple[int, int]:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from pathlib import PurePosixPath
 
 _BENCHMARK_PART = re.compile(r"[-_](held[-_](?:in|out)[-_](?:calib|minival|eval|test))$", re.IGNORECASE)
 
 
 LONGEST = 80
-"""Characters of a session's or a subject's label; both stand in names of files of at most 255 bytes."""
+"""Characters of a session's or a subject's label."""
 
 NAMELESS = "unknown"
-"""The label of a text without any letter or digit of ASCII."""
+"""The label of a text without any letter or digit."""
 
 
 def label(text: str) -> str:
-    """Turn text into a label that is safe in ids, file names and shell patterns.
+    """Turn text into a label that is safe in ids and shell patterns: letters and digits of any language.
+
+    What is written in two ways, é as one sign or as two, becomes one label. In paths it stands encoded
+    (`pipeline.stores.location.path_name`).
 
     Examples
     --------
     >>> label("CO_20131003/../x")
     'CO-20131003-x'
+    >>> label("Zoë 猴1")
+    'Zoë-猴1'
     """
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-+") else "-" for c in text)
+    composed = unicodedata.normalize("NFC", text)
+    kept = "".join(c if unicodedata.category(c)[0] in "LNM" or c in "-+" else "-" for c in composed)
     return "-".join(part for part in kept.split("-") if part) or NAMELESS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.nwb.plain_words import array_words, value_words
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 SESSION, SUBJECT = "general/session_id", "general/subject/subject_id"
 _VERSION = re.compile(r"2\.\d+(\.\d+)?\S*")
-_HARMLESS = re.compile(r"[A-Za-z0-9+\-_ .:]*")
+_HARMLESS = re.compile(r"[\w+\- .:]*")
 MOST_SHOWN = 40
 
 
@@ -77,7 +78,7 @@ def _odd_text(file: NwbFile, path: str, text: str) -> str | None:
         return f"/{path} is the number {text}, and no text"
     if len(label(text)) > LONGEST:
         return f"/{path} has {len(text)} characters, more than names of files have room for"
-    if not _HARMLESS.fullmatch(text):
+    if not _HARMLESS.fullmatch(unicodedata.normalize("NFC", text)):
         return f"/{path} is {_shown(text)}, with characters that no id may have"
     return None
 

@@ -91,9 +91,9 @@ IDS = {
     ),
     "a number": (lambda h: put(h, SESSION_ID, 5), "sub-T_ses-5", "is the number 5"),
     "no letter": (lambda h: put(h, SESSION_ID, ".."), "sub-T_ses-odd", "is '..', without a letter or digit"),
-    "other letters": (
-        lambda h: put(h, SESSION_ID, "日本 1"),
-        "sub-T_ses-1",
+    "signs among other letters": (
+        lambda h: put(h, SESSION_ID, "日本/1"),
+        "sub-T_ses-日本-1",
         "characters that no id may have",
     ),
     "a way up": (lambda h: put(h, SESSION_ID, "../../etc/x"), "sub-T_ses-etc-x", "that no id may have"),
