@@ -28,6 +28,8 @@ from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_observed_sec
 from nwb_latents.pipeline.nwb.stated_ids import say_stated
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
+from nwb_latents.pipeline.nwb.trial_checks import check_trials
+from nwb_latents.pipeline.nwb.trial_columns import note_others
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
@@ -103,11 +105,14 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
     note_axes(file, moved_by, trials)
+    if trials is not None:
+        note_others(file, TRIALS)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
     observed: FloatArray | None = None
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
+    check_trials(file, parts, uses_onsets=recipe.onset.method in {"auto", "column"})
     parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
     is_stated = observed is not None
     if observed is None:
@@ -160,6 +165,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         choices=tuple(file.choices),
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
+        source=file.name,
         identifier=file.identifier,
         start=file.start,
     )

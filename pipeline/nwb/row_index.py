@@ -93,8 +93,8 @@ def _read(file: NwbFile, path: str) -> IntArray:
     index = flat(raw)
     if index.ndim != 1 or index.dtype.kind not in "iuf":
         raise DataError(
-            f"{file.name}: /{path} is no index: it holds {array_words(raw)}, {shape_words(raw.shape)}; expected "
-            f"one whole number a row. {_MEND}"
+            f"{file.name}: /{path} is no index: it holds {array_words(raw)}, {shape_words(raw.shape)}; "
+            f"expected one whole number a row. {_MEND}"
         )
     whole = np.isfinite(index) if index.dtype.kind == "f" else np.ones(len(index), dtype=bool)
     whole[whole] = (index[whole] == np.floor(index[whole])) & (index[whole] < 2**62)
