@@ -14,7 +14,7 @@ from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
-from nwb_latents.pipeline.nwb.read_choices import note_series, note_trials
+from nwb_latents.pipeline.nwb.read_choices import note_axes, note_series, note_trials
 from nwb_latents.pipeline.nwb.recognition import blaming, layout_of
 from nwb_latents.pipeline.nwb.session_spikes import (
     extent_of_all,
@@ -105,6 +105,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
+    note_axes(file, moved_by, trials)
     if trials is not None:
         note_others(file, TRIALS)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)

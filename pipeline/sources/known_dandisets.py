@@ -17,7 +17,8 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from nwb_latents.pipeline.errors import MachineError, PipelineError, SettingsError
-from nwb_latents.schemas.catalog import DandisetEntry
+from nwb_latents.pipeline.sources.archive_address import resolve_archive
+from nwb_latents.schemas.catalog import MAIN_ARCHIVE_URL, DandisetEntry
 from nwb_latents.schemas.registry import DANDISETS, LAYOUTS, PartError
 
 if TYPE_CHECKING:
@@ -91,6 +92,65 @@ def known_dandisets(
                 givers[dandiset],
             )
     return dict(sorted({**entries, **own}.items()))
+
+
+def pin_key(archive: str, dandiset: str) -> str:
+    """Return the key under which a catalog has a dandiset of an archive.
+
+    Parameters
+    ----------
+    archive
+        Address of the archive (`ArchiveAddress.url`).
+    dandiset
+        Dandiset id.
+
+    Examples
+    --------
+    >>> pin_key("https://api.dandiarchive.org", "000688"), pin_key("http://127.0.0.1:8000", "000688")
+    ('000688', '127.0.0.1:8000/000688')
+    """
+    return dandiset if archive == MAIN_ARCHIVE_URL else f"{archive.partition('://')[2]}/{dandiset}"
+
+
+def dandisets_of(
+    archive: str, own: Mapping[str, DandisetEntry] | None = None, *, wanted: Sequence[str] = ()
+) -> dict[str, DandisetEntry]:
+    """Return the known dandisets of one archive by their id, in order of it.
+
+    Dandisets of two archives that have the same id have nothing else in common.
+
+    Parameters
+    ----------
+    archive
+        Address of the archive (`ArchiveAddress.url`).
+    own
+        Entries of the user's catalog, which count above others.
+    wanted
+        Ids asked for, whose entries have to be had.
+
+    Raises
+    ------
+    SettingsError, MachineError
+        As `known_dandisets`.
+
+    Examples
+    --------
+    >>> "000688" in dandisets_of("https://api.dandiarchive.org"), dandisets_of("http://127.0.0.1:8000")
+    (True, {})
+    """
+    own_there = {
+        key.rpartition("/")[2]: entry for key, entry in (own or {}).items() if _is_of(entry, archive)
+    }
+    others = known_dandisets(
+        own_there if archive == MAIN_ARCHIVE_URL else None,
+        wanted=[one for one in wanted if one not in own_there],
+    )
+    there = {key.rpartition("/")[2]: entry for key, entry in others.items() if _is_of(entry, archive)}
+    return dict(sorted({**there, **own_there}.items()))
+
+
+def _is_of(entry: DandisetEntry, archive: str) -> bool:
+    return entry.archive == archive or resolve_archive(entry.archive).url == archive
 
 
 def packaged_dandisets() -> dict[str, DandisetEntry]:

@@ -77,7 +77,16 @@ def _plan(event: PlanEvent) -> str:
         words.append(f"about {duration(event.seconds)} of work")
     if event.memory_bytes:
         words.append(f"up to {event.memory_bytes / 1e9:.1f} GB of memory each")
-    return f"{', '.join(words)}; recipe {event.recipe}, stores in {event.stores}"
+    return f"{', '.join(words)}{_version_words(event)}; recipe {event.recipe}, stores in {event.stores}"
+
+
+def _version_words(event: PlanEvent) -> str:
+    why = {"asked": "as asked", "pinned": "pinned in the catalog", "latest": "the latest published"}
+    if event.version is None:
+        return ""
+    return (
+        f" of {event.dandiset}@{event.version} ({why.get(event.version_from or '', '')}) in {event.archive}"
+    )
 
 
 @event_text.register

@@ -25,6 +25,7 @@ from nwb_latents.schemas.events.findings import (
     DiffEvent,
     FailureEvent,
     ModelEvent,
+    PinEvent,
 )
 from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, ReadEvent, UnusualDrop
@@ -77,6 +78,7 @@ __all__ = [
     "ModelEvent",
     "NoteEvent",
     "PhaseEvent",
+    "PinEvent",
     "PlanEvent",
     "PlannedEvent",
     "ProblemEvent",
@@ -127,6 +129,7 @@ EVENTS: tuple[type[Event], ...] = (
     CatalogRunEvent,
     FailureEvent,
     DiffEvent,
+    PinEvent,
     DandisetEvent,
     ModelEvent,
     CheckEvent,

@@ -36,6 +36,12 @@ class PlanEvent(Event):
     memory_bytes: int = Field(ge=0, description="Estimated peak of the largest one, bytes.")
     recipe: str = Field(description="Recipe of the stores.")
     stores: str = Field(description="Where the stores lie.")
+    dandiset: str | None = Field(None, description="Dandiset the files are of.")
+    version: str | None = Field(None, description="Its version that is taken.")
+    version_from: Literal["asked", "pinned", "latest"] | None = Field(
+        None, description="Why this version: asked for, pinned in the catalog, or the latest published one."
+    )
+    archive: str | None = Field(None, description="Archive it is in, by the address of its interface.")
 
 
 class PlannedEvent(Event):
