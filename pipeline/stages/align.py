@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Literal
 from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     final_metrics,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
     run_key,
 )
@@ -288,7 +287,7 @@ def _make(work: _Work, task: _Task) -> RunEntry:
         pretrained_on=() if task.from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
     )
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=work.force)
+        done = prepare_run(run_dir, begun, resume=False, force=work.force, report=work.report)
         entry_made = done or _train(work, begun, run_dir, dataset.isel(trial=rows))
         add_run(work.catalog_path, entry_made)
     work.report(_event(entry_made, "skipped" if done else "done"))

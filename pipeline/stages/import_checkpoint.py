@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
     check_run_name,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
 )
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
@@ -126,7 +125,7 @@ def import_checkpoint(
         imported=Imported(program="lfads-torch", source=path.name, source_digest=digest),
     )
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=force)
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
         entry = done or _write(catalog_path, run_dir, begun, model, datasets, steps=file.steps)
         add_run(catalog_path, entry)
     report(run_event(entry, "skipped" if done else "done"))

@@ -20,6 +20,7 @@ from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
@@ -27,8 +28,6 @@ from nwb_latents.pipeline.stages.train import (
     final_metrics,
     good_enough,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
 )
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
@@ -140,7 +139,7 @@ def sweep(
             created=now(),
             sweep=settings.strategy,
         )
-        done = prepare_run(run_dir, begun, resume=False, force=force)
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
         work = _Work(catalog_path, settings, list(entries), [], report, run_dir=run_dir)
         entry = done or _register(work, _search(work, _state(work, key)))
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
@@ -329,11 +328,12 @@ def _register(work: _Work, state: SweepState) -> RunEntry:
         BEST,
         LAST,
         METRICS,
+        TENSORBOARD,
         read_config,
         write_config,
         write_entry,
     )
-    from nwb_latents.pipeline.training.search_member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_member import member_settings, read_outcome  # noqa: PLC0415
     from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
 
     run_dir, train = work.run_dir, work.settings.train
@@ -374,7 +374,7 @@ def _register(work: _Work, state: SweepState) -> RunEntry:
         metrics=final_metrics(outcome.metrics, outcome.best_step),
         created=now(),
     )
-    write_entry(run_dir, entry)
+    write_entry(run_dir, entry, also=(STATE, TABLE))
     return entry
 
 

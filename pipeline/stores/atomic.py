@@ -179,8 +179,8 @@ def whole_directory(path: Path) -> Iterator[Path]:
     """Build a directory under a temporary name and give it its own name at the end.
 
     Every file in it is on the disk before it gets the name. If the body raises, nothing is left; if the
-    process is killed, only a hidden ``.tmp`` directory is, which the next writer of `path` removes. One writer
-    at a time is the caller's business.
+    process is killed, only a hidden ``.tmp`` directory is, which the next writer of `path` removes. One
+    writer at a time is the caller's business.
 
     Yields
     ------

@@ -24,7 +24,9 @@ from nwb_latents.schemas.events.findings import (
     DandisetEvent,
     DiffEvent,
     FailureEvent,
+    FaultEvent,
     ModelEvent,
+    VerifyEvent,
 )
 from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, ReadEvent, UnusualDrop
@@ -67,6 +69,7 @@ __all__ = [
     "EmbeddingEvent",
     "Event",
     "FailureEvent",
+    "FaultEvent",
     "GenerationEvent",
     "InspectionEvent",
     "LagEvent",
@@ -89,6 +92,7 @@ __all__ = [
     "StreamTimingEvent",
     "SubmissionEvent",
     "UnusualDrop",
+    "VerifyEvent",
     "events_schema",
     "parse_event",
 ]
@@ -123,6 +127,8 @@ EVENTS: tuple[type[Event], ...] = (
     CatalogSessionEvent,
     CatalogRunEvent,
     FailureEvent,
+    FaultEvent,
+    VerifyEvent,
     DiffEvent,
     DandisetEvent,
     ModelEvent,
