@@ -7,12 +7,13 @@ BIN := $(VENV)/bin
 PIPELINE := $(BIN)/pipeline
 CATALOG := demo/catalog.yaml
 
-.PHONY: help demo test lint types docs format clean
+.PHONY: help demo test field-readers lint types docs format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    simulate, ingest, train and decode four sessions; results in demo/"
 	@echo "make test    all tests and the examples of the documentation"
+	@echo "make field-readers   install brainsets, nlb_tools and falcon_challenge apart, and compare with them"
 	@echo "make lint    formatting, lint rules, import rules, spelling"
 	@echo "make types   static types"
 	@echo "make docs    the manual, in docs/_build/html"
@@ -32,6 +33,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+
+field-readers: $(VENV)/.installed-dev
+	$(BIN)/python tests/nwb/field_readers/environment.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/nwb/field_readers
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check

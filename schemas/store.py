@@ -263,6 +263,10 @@ class Provenance(Frozen):
     dandiset: str | None = Field(None, description="Dandiset id.")
     dandiset_version: str | None = Field(None, description="Version of the dandiset.")
     asset_id: str | None = Field(None, description="Asset id in the archive.")
+    identifier: str = Field("", description="NWB's identifier of the recording; empty: the file states none.")
+    session_start: str = Field(
+        "", description="When the recording began, as the file states it, ISO 8601; empty: it does not."
+    )
     layout: str = Field(description="Layout adapter that read the file.")
     position_series: str | None = Field(None, description="Path of the series the position was read from.")
     velocity_series: str | None = Field(

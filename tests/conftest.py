@@ -137,13 +137,21 @@ def make_reaches() -> type[Reaches]:
 
 
 def write_nwb(
-    path: Path, reaches: Reaches, *, subject: str = "T", session: str = "CO-1", with_table: bool = True
+    path: Path,
+    reaches: Reaches,
+    *,
+    subject: str = "T",
+    session: str = "CO-1",
+    with_table: bool = True,
+    start: str = "2015-03-01T10:00:00+00:00",
 ) -> Path:
-    """Write the session as an NWB-shaped HDF5 file in the generic layout (cm, cm/s)."""
+    """Write the session as an NWB-shaped HDF5 file in the generic layout (cm, cm/s), known by its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as h5:
         h5.attrs["nwb_version"] = "2.7.0"
         h5["session_description"] = "small reaches"
+        h5["identifier"] = path.stem
+        h5["session_start_time"] = start
         h5["general/session_id"] = session
         h5["general/subject/subject_id"] = subject
         units = h5.create_group("units")

@@ -91,6 +91,7 @@ def ingest(
     retry_failed: bool = False,
     dry_run: bool = False,
     force: bool = False,
+    session_id: str | None = None,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> list[SessionEntry]:
@@ -133,7 +134,10 @@ def ingest(
     dry_run
         Only report what would be done.
     force
-        Make stores again that are up to date.
+        Make stores again that are up to date, and replace those that other recordings have under the same id.
+    session_id
+        What sessions are called, in place of what their files say; ``"{folder}"``, ``"{file}"``,
+        ``"{session}"``, ``"{subject}"`` and ``"{date}"`` stand for those of each file.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -191,6 +195,7 @@ def ingest(
         retry_failed=retry_failed,
         dry_run=dry_run,
         force=force,
+        session_id=session_id,
         report=reported_to(report),
     )
 
@@ -208,7 +213,7 @@ def inspect(
 ) -> list[Inspection]:
     """Look into NWB files: what is in them, what `ingest` would make of them, and a recipe that says it.
 
-    Nothing is written, and files of an archive are not downloaded.
+    Nothing is written, and files of an archive are not downloaded, other than those in Zarr form.
 
     Parameters
     ----------

@@ -75,6 +75,15 @@ def ingest(
             "--exclude", help="Session id or shell pattern to leave out, repeatable.", metavar="GLOB"
         ),
     ] = None,
+    session_id: Annotated[
+        str | None,
+        typer.Option(
+            "--session-id",
+            help="What the sessions are called, in place of what their files say; {folder}, {file}, "
+            "{session}, {subject} and {date} stand for those of each file.",
+            metavar="TEXT",
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -176,6 +185,7 @@ def ingest(
                 retry_failed=retry_failed,
                 dry_run=dry_run,
                 force=force,
+                session_id=session_id,
                 report=out,
             )
         except PartialFailure as failure:

@@ -59,8 +59,8 @@ def inspect(
 ) -> None:
     """Look into recordings: what is in them, what ingest would do with them and why, a recipe to paste.
 
-    Nothing is written, and files of the archive are not downloaded. The exit code is 4 where ingest would
-    refuse all of the files, 3 where it would refuse some.
+    Nothing is written, and files of the archive are not downloaded, other than those in Zarr form. The exit
+    code is 4 where ingest would refuse all of the files, 3 where it would refuse some.
     """
     from nwb_latents.pipeline.stages.inspection import inspect as stage
     from nwb_latents.pipeline.stores.settings import settings_from

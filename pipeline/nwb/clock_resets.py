@@ -9,8 +9,15 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.clock import GAP_S, Blocks, find_blocks, shift_spikes, shift_times, shift_trials
+from nwb_latents.pipeline.nwb.units import falling
 from nwb_latents.pipeline.signals.binning import merge_intervals
-from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, Series, TrialTable, UnitTable
+from nwb_latents.pipeline.signals.recording import (
+    FloatArray,
+    IntArray,
+    Series,
+    TrialTable,
+    UnitTable,
+)
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -83,7 +90,13 @@ def rebase(file: NwbFile, parts: Parts) -> tuple[Parts, FloatArray | None, tuple
     )
     events = moved.trials.events if moved.trials else {}
     observed = np.column_stack([events["start"], events["stop"]])[~overlapping]
-    return moved, merge_intervals(observed), _notes(blocks, is_split, int(overlapping.sum()))
+    # Times that never fall although the clock was reset are of one side of it: which, they do not tell.
+    silent = ~falling(parts.spike_times, parts.spike_index) & ~is_split
+    notes = _notes(
+        blocks, parts.units.ids[~is_split], len(is_split), n_overlapping=int(overlapping.sum()),
+        silent=parts.units.ids[silent],
+    )  # fmt: skip
+    return moved, merge_intervals(observed), notes
 
 
 def _shift_series(file: NwbFile, series: Series | None, blocks: Blocks) -> Series | None:
@@ -110,7 +123,9 @@ def _require_no_reset(file: NwbFile, parts: Parts) -> Parts:
     return parts
 
 
-def _notes(blocks: Blocks, is_split: np.ndarray, n_overlapping: int) -> tuple[str, ...]:
+def _notes(
+    blocks: Blocks, left_out: IntArray, n_units: int, *, n_overlapping: int, silent: IntArray
+) -> tuple[str, ...]:
     notes = []
     if len(blocks) > 1:
         rows = ", ".join(str(row) for row in blocks.first_row[1:])
@@ -120,9 +135,16 @@ def _notes(blocks: Blocks, is_split: np.ndarray, n_overlapping: int) -> tuple[st
         )
     if n_overlapping:
         notes.append(f"{n_overlapping} trials overlap the one before or after them and are not used")
-    if not is_split.all():
+    if len(left_out):
+        shown = ", ".join(map(str, left_out[:10])) + (", …" if len(left_out) > 10 else "")
         notes.append(
-            f"{int((~is_split).sum())} of {len(is_split)} units were left out: their spike times do not fall "
-            "into the blocks between clock resets"
+            f"{len(left_out)} of {n_units} units were left out: their spike times do not fall into the "
+            f"blocks between clock resets in one way only (units {shown})"
+        )
+    if len(blocks) > 1 and len(silent):
+        shown = ", ".join(str(unit) for unit in silent[:8]) + (", …" if len(silent) > 8 else "")
+        notes.append(
+            f"{len(silent)} of these have times that never fall (units {shown}): if they were silent on one "
+            "side of a clock reset, their times fit on either side of it"
         )
     return tuple(notes)

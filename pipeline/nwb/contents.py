@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.errors import PipelineError
 from nwb_latents.pipeline.nwb.observed_time import INVALID
+from nwb_latents.pipeline.nwb.plain_words import is_reference, value_words
 from nwb_latents.pipeline.nwb.tables import Table, is_missing
 from nwb_latents.pipeline.nwb.trial_columns import value_counts
 from nwb_latents.pipeline.signals.recording import GAP_FACTOR
@@ -65,7 +66,14 @@ def contents_of(file: NwbFile, *, needed: Collection[str], small_bytes: int) -> 
     # What is odd in a table that no ingest reads is nobody's business.
     own = replace(file, said=[], choices=[])
     look = _Look(own, frozenset(needed), small_bytes)
-    groups = [group for root in ROOTS for group in (root, *own.tree.groups(root)) if own.has(group)]
+    # An object that several places link to is told once.
+    below = list(own.tree.groups(*ROOTS))
+    groups = [
+        group
+        for root in ROOTS
+        for group in (root, *(path for path in below if path.startswith(f"{root}/")))
+        if own.has(group)
+    ]
     if own.has(ELECTRODES):
         groups.append(ELECTRODES)
     tables = [
@@ -100,16 +108,16 @@ class _Look:
         file, data = self.file, f"{path}/data"
         found: dict[str, Any] = {
             "path": f"/{path}",
-            "kind": str(file.attribute(path, "neurodata_type") or ""),
+            "kind": _word(file.attribute(path, "neurodata_type")),
             "shape": file.shape(data) or (),
-            "unit": str(file.attribute(data, "unit") or ""),
+            "unit": _word(file.attribute(data, "unit")),
             "conversion": _number(file.attribute(data, "conversion")),
             "rate_hz": _number(file.attribute(f"{path}/starting_time", "rate")),
         }
         try:
             found |= self._times(path, found) | self._values(data)
-        except (DataError, OSError, TypeError, ValueError) as error:
-            found["problem"] = str(error)
+        except Exception as error:
+            found["problem"] = _problem(error)
         return SeriesFacts(**found)
 
     def _times(self, path: str, found: dict[str, Any]) -> dict[str, Any]:
@@ -145,10 +153,19 @@ class _Look:
         try:
             n_rows: int | None = table.n_rows
             problem = f"lists columns that are not there: {', '.join(table.absent)}" if table.absent else ""
-        except DataError as error:
-            n_rows, problem = None, str(error)
+        except Exception as error:
+            n_rows, problem = None, _problem(error)
         columns = tuple(self.column(table, name) for name in table.names)
         return TableFacts(path=f"/{path}", n_rows=n_rows, columns=columns, problem=problem)
+
+    def references(self, path: str) -> int | None:
+        """Return how many references of an array lead to nothing; None where it holds something else."""
+        if self.file.shape(path) is None:
+            return None
+        flat = self.file.array(path).ravel()
+        if not len(flat) or not is_reference(flat[0]):
+            return None
+        return sum(not each for each in flat)
 
     def column(self, table: Table, name: str) -> ColumnFacts:
         path = f"{table.path}/{name}"
@@ -156,9 +173,17 @@ class _Look:
         if not self.reads(path):
             return ColumnFacts(name=name, kind="number", is_ragged=is_ragged, shape=shape)
         try:
-            column = table.column(name)
-        except (DataError, OSError, TypeError, ValueError) as error:
-            return ColumnFacts(name=name, kind="other", is_ragged=is_ragged, shape=shape, problem=str(error))
+            referred = self.references(path)
+            column = table.column(name) if referred is None else None
+        except Exception as error:
+            return ColumnFacts(
+                name=name, kind="other", is_ragged=is_ragged, shape=shape, problem=_problem(error)
+            )
+        if column is None:
+            return ColumnFacts(
+                name=name, kind="other", is_ragged=is_ragged, shape=shape, n_missing=referred,
+                examples=("references to other objects",),
+            )  # fmt: skip
         flat = column.values.ravel()
         missing = is_missing(flat)
         counts = _few_counts(column)
@@ -171,6 +196,11 @@ class _Look:
             examples=() if counts else tuple(_shown(v) for v in flat[~missing][:MOST_EXAMPLES]),
             counts=counts,
         )
+
+
+def _problem(error: Exception) -> str:
+    """Return what cannot be read and why, of errors nobody foresaw with their kind."""
+    return str(error) if isinstance(error, PipelineError | OSError) else f"{type(error).__name__}: {error}"
 
 
 def _is_table(group: str) -> bool:
@@ -213,7 +243,7 @@ def _invalid(file: NwbFile) -> tuple[tuple[float, float], ...]:
         if start is None or stop is None:
             return ()
         return tuple((float(a), float(b)) for a, b in zip(start, stop, strict=True))
-    except (DataError, ValueError):
+    except (PipelineError, OSError, RuntimeError, ValueError):
         return ()
 
 
@@ -221,7 +251,16 @@ def _text(file: NwbFile, path: str) -> str:
     shape = file.shape(path)
     if shape is None:
         return ""
-    return " ".join(", ".join(str(each) for each in file.array(path).ravel()[:4]).split())[:200]
+    try:
+        values = file.array(path).ravel()
+    except (PipelineError, OSError, RuntimeError) as error:
+        return f"cannot be read: {error}"[:200]
+    return " ".join(", ".join(str(each) for each in values[:4]).split())[:200]
+
+
+def _word(value: object) -> str:
+    """Return an attribute as text, several values as they are."""
+    return value if isinstance(value, str) else "" if value is None else value_words(value)
 
 
 def _number(value: object) -> float | None:

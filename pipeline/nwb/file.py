@@ -15,9 +15,10 @@ import h5py
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+from nwb_latents.pipeline.nwb.file_kinds import why_no_file
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, decoded, open_hdf5, size_of_stream
 from nwb_latents.pipeline.nwb.plain_words import value_words
-from nwb_latents.pipeline.nwb.session_ids import label, session_id, split_subject, subject_of_name
+from nwb_latents.pipeline.nwb.session_ids import label, session_id, subject_label
 from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
 from nwb_latents.schemas.columns import ColumnSettings
 from nwb_latents.schemas.store import ReadChoice
@@ -53,6 +54,8 @@ class NwbFile:
         Columns of the trial table that a person named.
     keeps_failed
         Whether failed trials are kept, so that codes of unknown meaning do no harm.
+    opened
+        Paths of the arrays that were read.
     """
 
     name: str
@@ -61,6 +64,7 @@ class NwbFile:
     choices: list[ReadChoice] = field(default_factory=list)
     wanted: ColumnSettings = field(default_factory=ColumnSettings)
     keeps_failed: bool = False
+    opened: set[str] = field(default_factory=set)
 
     def say(self, text: str) -> None:
         """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""
@@ -92,11 +96,14 @@ class NwbFile:
             )
 
     def text(self, path: str) -> str | None:
-        """Return a text dataset, or None where there is none."""
+        """Return a text dataset, a number as text; None where there is none, or it is neither."""
         if self.tree.shape(path) is None:
             return None
         value = self.tree.read(path)
-        return str(value.ravel()[0]) if value.size else ""
+        if not value.size:
+            return ""
+        first = value.ravel()[0]
+        return str(first) if isinstance(first, str | int | float | np.number | np.bool_) else None
 
     def has(self, path: str) -> bool:
         """Whether there is something at `path`."""
@@ -112,7 +119,8 @@ class NwbFile:
         Raises
         ------
         DataError
-            If there is no dataset at `path`, or a part of it lies in another file that is not there.
+            If there is no dataset at `path`, a part of it lies in another file that is not there, or it is
+            damaged.
         """
         if self.tree.shape(path) is None:
             raise DataError(f"{self.name}: has no dataset {path}. Check that the file is complete.")
@@ -121,7 +129,16 @@ class NwbFile:
                 f"{self.name}: /{path} {absent}, so that its values cannot be known. Put what is missing "
                 "where the file looks for it, or write the file again with its data inside."
             )
-        return self.tree.read(path)
+        self.opened.add(path)
+        try:
+            return self.tree.read(path)
+        except PermissionError:
+            raise
+        except (OSError, RuntimeError) as error:
+            _raise_cause(error)
+            raise DataError(
+                f"{self.name}: /{path} is damaged: {error}. Fetch the file again, or leave the session out."
+            ) from error
 
     def ragged(self, path: str) -> list[NDArray[Any]]:
         """Return the rows of a ragged column (``path`` and ``path + "_index"``)."""
@@ -189,8 +206,17 @@ class NwbFile:
     @property
     def subject(self) -> str:
         """Subject id, without the suffix that marks a benchmark's part of its sessions."""
-        given = self.text("general/subject/subject_id") or subject_of_name(self.name) or "unknown"
-        return label(split_subject(given)[0])
+        return subject_label(self.name, self.text("general/subject/subject_id"))
+
+    @property
+    def identifier(self) -> str:
+        """NWB's ``identifier`` of the recording; empty where there is none."""
+        return (self.text("identifier") or "").strip()
+
+    @property
+    def start(self) -> str:
+        """When the recording began, ISO 8601 as the file states it; empty where it does not."""
+        return (self.text("session_start_time") or "").strip()
 
 
 @contextmanager
@@ -226,6 +252,8 @@ def open_nwb(
     """
     if isinstance(source, Path):
         shown = name or source.name
+        if (why := why_no_file(source)) is not None:
+            raise DataError(f"{source}: {why}")
         if is_zarr(source):
             yield from _open_zarr(source, shown, wanted or ColumnSettings())
             return
@@ -254,12 +282,12 @@ def open_nwb(
             "a partial download, delete it and fetch it again."
         ) from error
     with h5:
-        if "nwb_version" not in h5.attrs:
-            raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
         size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
+            if "nwb_version" not in h5.attrs:
+                raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
             yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings())
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
             _raise_cause(error)
             raise DataError(f"{shown}: damaged: {error}. Fetch the file again.") from error
 

@@ -74,7 +74,7 @@ class Hdf5Tree:
         found = []
         for path in (root, *self.groups(root)):
             group = self._get(path)
-            names = list(group) if isinstance(group, h5py.Group) else []
+            names = _names(group) if isinstance(group, h5py.Group) else []
             said = (self.broken_link(f"{path}/{name}") for name in names)
             found += [text for text in said if text is not None]
         return found
@@ -117,27 +117,23 @@ class Hdf5Tree:
         return np.zeros(0) if isinstance(value, h5py.Empty) else value
 
     def groups(self, *roots: str) -> Iterator[str]:
-        """Yield the path of every group below the roots, in order, through links; each object once."""
-        starts = {root: start for root in roots if isinstance(start := self._get(root), h5py.Group)}
-        seen = {_identity(start) for start in starts.values()}
-        for root, start in starts.items():
-            yield from self._below(root, start, seen)
+        """Yield the path of every group below the roots, in order, through links.
 
-    def _below(self, root: str, group: h5py.Group, seen: set[tuple[int, int]]) -> Iterator[str]:
-        for name in group:
-            item = _get(group, name)
-            if not isinstance(item, h5py.Group) or _identity(item) in seen:
-                continue
-            seen.add(_identity(item))
-            yield f"{root}/{name}"
-            yield from self._below(f"{root}/{name}", item, seen)
+        Each object comes once, by its shortest path, and by the one it lies at before those that link to it.
+        Links back to the whole file, or to another root, are not followed.
+        """
+        starts = [(root, start) for root in roots if isinstance(start := self._get(root), h5py.Group)]
+        seen = {_identity(self._h5), *(_identity(start) for _, start in starts)}
+        for root, start in starts:
+            # Names below a group sort after it and before the group that follows it.
+            yield from sorted(_below(root, start, seen), key=lambda path: path.split("/"))
 
     def arrays(self, root: str) -> list[str]:
         """Return the names of the arrays directly in a group."""
         group = self._get(root)
         if not isinstance(group, h5py.Group):
             return []
-        return [name for name in group if isinstance(_get(group, name), h5py.Dataset)]
+        return [name for name in _names(group) if isinstance(_get(group, name), h5py.Dataset)]
 
     def stored_bytes(self, path: str) -> int:
         """Return the bytes an array takes in the file, compressed as it is; 0 where there is none."""
@@ -160,18 +156,43 @@ def _get(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
         return None
 
 
+def _names(group: h5py.Group) -> list[str]:
+    """Return the names in a group; of one that is no UTF-8, as in a damaged file, nothing can be asked."""
+    return [name for name in group if isinstance(name, str)]
+
+
+def _below(root: str, start: h5py.Group, seen: set[tuple[int, int]]) -> list[str]:
+    """Return the paths of groups that were not seen, level by level, and note what is seen."""
+    found, level = [], [(root, start)]
+    while level:
+        children: list[tuple[bool, str, h5py.Group]] = []
+        for path, group in level:
+            for name in _names(group):
+                item = _get(group, name)
+                if isinstance(item, h5py.Group) and _identity(item) not in seen:
+                    is_link = not isinstance(group.get(name, getlink=True), h5py.HardLink)
+                    children.append((is_link, f"{path}/{name}", item))
+        level = []
+        for _, path, item in sorted(children, key=lambda child: child[0]):
+            if _identity(item) not in seen:
+                seen.add(_identity(item))
+                found.append(path)
+                level.append((path, item))
+    return found
+
+
 def _identity(item: h5py.Group) -> tuple[int, int]:
     info = h5py.h5o.get_info(item.id)
     return int(info.fileno), int(info.addr)
 
 
 def decoded(values: NDArray[Any]) -> NDArray[Any]:
-    r"""Return text as str objects: UTF-8, or else Latin-1, which has a character for every byte.
+    r"""Return text as str objects: UTF-8 or UTF-16, or else Latin-1, which has a character for every byte.
 
     Examples
     --------
-    >>> decoded(np.array([b"25 \xb5m", b"caf\xc3\xa9"])).tolist()
-    ['25 µm', 'café']
+    >>> decoded(np.array([b"25 \xb5m", b"caf\xc3\xa9", b"h\0i\0t"])).tolist()
+    ['25 µm', 'café', 'hit']
     """
     out = np.empty(values.shape, dtype=object)
     for at, value in np.ndenumerate(values):
@@ -182,10 +203,25 @@ def decoded(values: NDArray[Any]) -> NDArray[Any]:
 def _text(value: Any) -> str:
     if not isinstance(value, bytes):
         return str(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+    for encoding in (_wide_encoding(value), "utf-8"):
+        try:
+            if encoding:
+                # What numpy takes for padding is half of the last character.
+                padded = value + b"\0" * (len(value) % 2) if encoding.startswith("utf-16") else value
+                return padded.decode(encoding).rstrip("\0")
+        except UnicodeDecodeError:
+            continue
+    return value.decode("latin-1")
+
+
+def _wide_encoding(value: bytes) -> str:
+    """Return the UTF-16 a text is in, by its mark or by every other byte being 0; empty: it is none."""
+    if value[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return "utf-16"
+    first, second = value[::2], value[1::2]
+    if second and 0 not in first and not any(second):
+        return "utf-16-le"
+    return "utf-16-be" if second and 0 not in second and not any(first) else ""
 
 
 def open_hdf5(path: Path) -> h5py.File:

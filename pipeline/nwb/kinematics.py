@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.kinematic_units import agreeing, scale_of, without_impossible
+from nwb_latents.pipeline.nwb.kinematic_units import offset_of, scale_of
+from nwb_latents.pipeline.nwb.movement_checks import say_still_axes, standstill, without_impossible
+from nwb_latents.pipeline.nwb.read_choices import DERIVATIVE
+from nwb_latents.pipeline.nwb.series_reasons import nothing_found
+from nwb_latents.pipeline.nwb.series_samples import read_samples
 from nwb_latents.pipeline.nwb.series_search import find_series
 from nwb_latents.pipeline.nwb.series_times import read_times
-from nwb_latents.pipeline.signals.recording import FloatArray, Series
+from nwb_latents.pipeline.nwb.velocity_agreement import agreeing
+from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
     from nwb_latents.schemas.recipe import IngestRecipe
+
+LEAST_SAMPLES = 10
+"""A series of fewer samples is of no movement."""
+
+MANY_REPEATED = 0.05
+"""A larger share of repeated time stamps is no glitch of the clock."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +42,16 @@ class Kinematics:
         ``cm``, or what is no length: ``pixels``, ``degrees`` …
     warnings
         What was odd.
+    position_series, velocity_series
+        Paths they were read from; empty where there is none, or it is not used.
     """
 
     position: Series | None
     velocity: Series | None
     unit: str = "cm"
     warnings: tuple[str, ...] = ()
+    position_series: tuple[str, ...] = ()
+    velocity_series: tuple[str, ...] = ()
 
 
 def series_paths(
@@ -109,17 +124,7 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
     if not position_paths and not velocity_paths:
         if not layout.needs_kinematics:
             return Kinematics(None, None)
-        series = [
-            p for root in ("processing", "acquisition") for p, kind in file.objects(root) if "Series" in kind
-        ]
-        there = f"It has: {', '.join(series[:8])}." if series else "It has no series at all."
-        broken = [link for root in ("processing", "acquisition") for link in file.tree.broken_links(root)]
-        if broken:
-            there += f" {'; '.join(broken[:4])}, and there is nothing."
-        raise DataError(
-            f"{file.name}: no position or velocity series of a hand or cursor found. {there} Name the right "
-            "one with --set position_series=PATH or --set velocity_series=PATH."
-        )
+        raise nothing_found(file)
     if recipe.velocity_from == "position":
         velocity_paths = ()
     elif recipe.velocity_from == "series" and not velocity_paths:
@@ -136,20 +141,95 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
     if position_paths:
         position, unit, said = read_series(file, position_paths, layout=layout)
         notes += said
+    position, velocity = _that_move(
+        file, recipe, position, velocity, paths=(position_paths, velocity_paths), unit=unit
+    )
+    if position:
+        position = without_impossible(file, position_paths[0], position, unit=unit, is_velocity=False)
+    if position and velocity and not layout.has_clock_resets:
+        velocity = agreeing(
+            file,
+            position,
+            velocity,
+            paths=(position_paths[0], velocity_paths[0]),
+            unit=unit,
+            is_vouched=_is_vouched(layout, recipe),
+            has_unit=layout.unit is not None,
+        )
+    if velocity:
+        velocity = without_impossible(file, velocity_paths[0], velocity, unit=unit, is_velocity=True)
     if position and velocity and position.values.shape[1] != velocity.values.shape[1]:
         n = min(position.values.shape[1], velocity.values.shape[1])
         notes.append(f"position and velocity have different numbers of axes; the first {n} are used")
         position = Series(position.time, position.values[:, :n])
         velocity = Series(velocity.time, velocity.values[:, :n])
-    if position and velocity and unit == "cm" and layout.unit is None and not layout.has_clock_resets:
-        velocity = agreeing(file, position, velocity, path=velocity_paths[0])
-    if position:
-        position = without_impossible(file, position_paths[0], position, unit=unit, is_velocity=False)
-    if velocity:
-        velocity = without_impossible(file, velocity_paths[0], velocity, unit=unit, is_velocity=True)
     if position and velocity and np.array_equal(position.time, velocity.time):
         velocity = position.with_values(velocity.values)
-    return Kinematics(position, velocity, unit, tuple(notes))
+    return Kinematics(
+        position,
+        velocity,
+        unit,
+        tuple(notes),
+        position_series=position_paths if position else (),
+        velocity_series=velocity_paths if velocity else (),
+    )
+
+
+def _is_vouched(layout: Layout, recipe: IngestRecipe) -> bool:
+    """Whether a layout or a person says that the velocity is the one to use."""
+    return (
+        recipe.velocity_from == "series" or recipe.velocity_series is not None or layout.velocity is not None
+    )
+
+
+def _that_move(
+    file: NwbFile,
+    recipe: IngestRecipe,
+    position: Series | None,
+    velocity: Series | None,
+    *,
+    paths: tuple[tuple[str, ...], tuple[str, ...]],
+    unit: str,
+) -> tuple[Series | None, Series | None]:
+    """Leave out a series that stands still throughout beside one that moves, and say so.
+
+    Raises
+    ------
+    DataError
+        If neither moves, or the velocity does not and is asked for.
+    """
+    found: dict[str, Series] = {}
+    still: dict[str, str] = {}
+    for what, series, own in (("position", position, paths[0]), ("velocity", velocity, paths[1])):
+        if series is None:
+            continue
+        if why := standstill(series.values, unit=unit):
+            still[what] = f"/{' + /'.join(own)} {why}"
+        else:
+            found[what] = series
+            say_still_axes(file, own[0], series)
+    if not still:
+        return position, velocity
+    if not found:
+        raise DataError(
+            f"{file.name}: {'; '.join(still.values())}: there is no movement. Mend its values or its "
+            "conversion, name another series with --set position_series=PATH or --set "
+            "velocity_series=PATH, or leave the session out."
+        )
+    (what,) = still
+    if what == "position":
+        file.say(f"{still[what]}, while the velocity moves: the position is left out and counts as unknown")
+        file.withdraw("position")
+        return None, velocity
+    if recipe.velocity_from == "series":
+        raise DataError(
+            f"{file.name}: velocity_from is series, but {still[what]}. Name another one with --set "
+            "velocity_series=PATH, or use --set velocity_from=position."
+        )
+    file.say(f"{still[what]}, while the position moves: the velocity is the derivative of the position")
+    file.withdraw("velocity")
+    file.choose("velocity", DERIVATIVE, f"{still[what].split(' ')[0]} does not move")
+    return position, None
 
 
 def read_series(
@@ -187,12 +267,14 @@ def read_series(
     columns: list[FloatArray] = []
     units: list[str] = []
     notes: list[str] = []
+    what = "velocity" if is_velocity else "position"
     for path in paths:
-        values = _samples(file, path)[:, : layout.n_axes]
+        values = read_samples(file, path, what=what)[:, : layout.n_axes]
         scale = scale_of(file, path, values, unit=layout.unit, is_velocity=is_velocity)
-        offset = (file.number(f"{path}/data", "offset") or 0.0) if layout.times is None else 0.0
-        if (scale.conversion, offset, scale.per) != (1.0, 0.0, 1.0):
-            with np.errstate(over="ignore"):
+        offset = offset_of(file, path) if layout.times is None else 0.0
+        is_as_stored = isinstance(scale.conversion, float) and scale.conversion == scale.per == 1.0
+        if not is_as_stored or offset:
+            with np.errstate(over="ignore", invalid="ignore"):
                 values = (values * scale.conversion + offset) * scale.per
         columns.append(values)
         units.append(scale.unit)
@@ -206,47 +288,20 @@ def read_series(
         values = values * layout.velocity_per_s
     time = read_times(file, paths[0], n_samples=len(values), layout=layout)
     if (repeated := time[1:] == time[:-1]).any():
-        notes.append(f"{paths[0]}: {int(repeated.sum())} repeated time stamps were dropped")
+        notes.append(_repeated(paths[0], repeated))
         keep = np.concatenate([[True], ~repeated])
         time, values = time[keep], values[keep]
-    if len(time) < 2:
-        raise DataError(f"{file.name}: {paths[0]} holds {len(time)} samples. Leave the session out.")
+    if len(time) < LEAST_SAMPLES:
+        raise DataError(
+            f"{file.name}: /{paths[0]} holds {len(time)} sample{'s' * (len(time) != 1)}, too few for a "
+            f"movement. Name another series with --set {what}_series=PATH, or leave the session out."
+        )
     return Series(time, values), units[0], notes
 
 
-def _samples(file: NwbFile, path: str) -> FloatArray:
-    """Return the samples of a series, one in each row.
-
-    Raises
-    ------
-    DataError
-        If there is no such series, or it holds no numbers.
-    """
-    file.require_link(f"{path}/data")
-    if not file.has(f"{path}/data"):
-        raise DataError(
-            f"{file.name}: has no series {path}. Name one that exists with --set position_series=PATH."
-        )
-    values = file.array(f"{path}/data")
-    if values.dtype.names and all(values.dtype[name].kind in "iuf" for name in values.dtype.names):
-        file.say(f"/{path}/data holds records of {', '.join(values.dtype.names)}; each is an axis")
-        values = np.column_stack([values[name].astype(np.float64) for name in values.dtype.names])
-    if values.dtype.kind not in "iufb" or values.ndim not in (1, 2):
-        raise DataError(
-            f"{file.name}: /{path}/data has the type {values.dtype} and the shape {values.shape}; expected "
-            "numbers, one row a sample. Name another series with --set position_series=PATH."
-        )
-    values = values.astype(np.float64, copy=False)
-    if values.ndim == 1:
-        return values[:, None]
-    stamps = file.shape(f"{path}/timestamps")
-    n_stamps = int(np.prod(stamps)) if stamps else None
-    is_turned = (
-        values.shape[1] == n_stamps != values.shape[0]
-        if n_stamps
-        else values.shape[0] in (2, 3) and values.shape[1] > 10
-    )
-    if is_turned:
-        file.say(f"/{path}/data is stored with its axes as rows {values.shape}; it is read transposed")
-        values = np.ascontiguousarray(values.T)
-    return values
+def _repeated(path: str, repeated: BoolArray) -> str:
+    n = int(repeated.sum())
+    text = f"{path}: {n} repeated time stamps were dropped"
+    if n > MANY_REPEATED * len(repeated):
+        text += f" with their samples, of {len(repeated) + 1}: the stamps are coarser than the samples"
+    return text

@@ -90,6 +90,11 @@ def shape_words(shape: tuple[int, ...]) -> str:
     return " × ".join(str(n) for n in shape) + (" value" if shape == (1,) else " values")
 
 
+def is_reference(value: object) -> bool:
+    """Return whether a value refers to another object of its file."""
+    return isinstance(value, h5py.Reference | h5py.RegionReference)
+
+
 def _words_of_one(value: object) -> str:
     match value:
         case bytes():
@@ -107,6 +112,6 @@ def _words_of_one(value: object) -> str:
 
 
 def _thing(value: object) -> str:
-    if isinstance(value, h5py.Reference | h5py.RegionReference):
+    if is_reference(value):
         return "a reference to another object"
     return "something that is neither a number nor text"

@@ -12,7 +12,7 @@ from nwb_latents.pipeline.nwb.clock_resets import Parts, rebase
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
-from nwb_latents.pipeline.nwb.observed_time import apply_invalid, apply_mask, clipped
+from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
 from nwb_latents.pipeline.nwb.read_choices import note_series, note_trials
 from nwb_latents.pipeline.nwb.recognition import layout_of
@@ -25,10 +25,14 @@ from nwb_latents.pipeline.nwb.session_spikes import (
 )
 from nwb_latents.pipeline.nwb.silent_time import without_silence
 from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_observed_seconds, require_observed_trials
+from nwb_latents.pipeline.nwb.stated_ids import say_stated
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
+from nwb_latents.pipeline.nwb.trial_checks import check_trials
+from nwb_latents.pipeline.nwb.trial_columns import note_others
+from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
-from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
@@ -40,6 +44,7 @@ _UNIT_ARRAYS = (
     "electrodes_index", "heldout",
 )  # fmt: skip
 _ELECTRODE_ARRAYS = ("group_name", "location")
+_TABLES = (TRIALS, INVALID, "units", ELECTRODES)
 _TRIAL_ARRAYS_NEVER = {"timeseries", "timeseries_index"}
 
 
@@ -88,20 +93,25 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         As `read_recording`.
     """
     file = replace(file, keeps_failed=not recipe.trials.success_only)
+    say_stated(file)
     layout = layout_of(file, recipe.layout)
+    _say_broken_links(file)
     spike_times, spike_index = read_spikes(file, on_not_finite=recipe.on_not_finite_spikes)
     units = read_unit_table(file, layout)
     moved_by = read_kinematics(file, layout, recipe)
     trials = _trials(file, layout, recipe)
     checked = layout.checks(file, trials)
-    paths = series_paths(file, layout, recipe)
+    paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
+    if trials is not None:
+        note_others(file, TRIALS)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
     observed: FloatArray | None = None
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
+    check_trials(file, parts, uses_onsets=recipe.onset.method in {"auto", "column"})
     parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
     is_stated = observed is not None
     if observed is None:
@@ -154,7 +164,16 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         choices=tuple(file.choices),
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
+        source=file.name,
+        identifier=file.identifier,
+        start=file.start,
     )
+
+
+def _say_broken_links(file: NwbFile) -> None:
+    """Name links inside the tables that lead nowhere: what they stand for is not read."""
+    for broken in [link for root in _TABLES for link in file.tree.broken_links(root)]:
+        file.say(f"{broken}, and there is nothing; it is passed over")
 
 
 def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable | None:
@@ -183,8 +202,8 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
     return None
 
 
-def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str, str]:
-    """Return session id and subject of a file without reading its data.
+def read_facts(source: NwbSource, *, name: str | None = None) -> RecordingFacts:
+    """Return which recording a file is of without reading its data.
 
     Parameters
     ----------
@@ -199,7 +218,7 @@ def read_session_id(source: NwbSource, *, name: str | None = None) -> tuple[str,
         If the file is not NWB.
     """
     with open_nwb(source, name=name) as file:
-        return file.session, file.subject
+        return RecordingFacts(file.session, file.subject, file.identifier, file.start)
 
 
 def bytes_needed(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> tuple[int, int]:

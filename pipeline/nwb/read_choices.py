@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.signals.conditions import directions
+
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
     from nwb_latents.pipeline.signals.recording import TrialTable
@@ -47,7 +49,7 @@ def note_series(
         if paths and not any(choice.what == what for choice in file.choices):
             why = f"named by {what}_series" if named else "the path the layout knows"
             file.choose(what, " + ".join(f"/{path}" for path in paths), why)
-    if position and not velocity:
+    if position and not velocity and not any(choice.what == "velocity" for choice in file.choices):
         is_wanted = recipe.velocity_from == "position"
         file.choose(
             "velocity", DERIVATIVE, "velocity_from is position" if is_wanted else "there is no series of it"
@@ -83,10 +85,23 @@ def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) 
         if not any(choice.what == "condition" for choice in file.choices):
             file.choose("condition", "as the table names them", "the layout reads them")
     elif np.isfinite(trials.target_dir).any():
-        tolerance = recipe.columns.tolerance_deg
-        file.choose("condition", "directions of the targets", f"those within {tolerance:g}° are one")
+        _note_directions(file, recipe, trials)
     else:
         file.choose("condition", "octants of the movement", "the table says nothing of targets")
+
+
+def _note_directions(file: NwbFile, recipe: IngestRecipe, trials: TrialTable) -> None:
+    tolerance = recipe.columns.tolerance_deg
+    if directions(trials.target_dir, tolerance_rad=np.deg2rad(tolerance)) is not None:
+        file.choose("condition", "directions of the targets", f"those within {tolerance:g}° are one")
+        return
+    known = trials.target_dir[np.isfinite(trials.target_dir)]
+    n = len(np.unique(known.round(6)))
+    file.choose(
+        "condition", "octants of the target directions",
+        f"{n} directions in {len(known)} trials are no few targets; columns.tolerance_deg joins neighbours, "
+        "columns.condition names a column",
+    )  # fmt: skip
 
 
 def _note_onset(file: NwbFile, recipe: IngestRecipe, trials: TrialTable) -> None:

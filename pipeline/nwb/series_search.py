@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.nwb.plain_words import shape_words
+from nwb_latents.pipeline.nwb.series_samples import squeezed
+
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
 
@@ -12,7 +15,9 @@ _PREFERENCE = ("hand", "cursor", "finger", "wrist", "arm", "elbow", "pos", "vel"
 _NEVER = ("target", "force", "muscle", "emg", "acc", "stimul")
 _NEVER_ANYWHERE = ("eye", "gaze", "pupil", "saccade")
 _NEVER_TYPES = frozenset({"EyeTracking", "PupilTracking", "CompassDirection", "ElectricalSeries"})
+ROOTS = ("processing", "acquisition")
 _JOINTS = ("elbow", "wrist", "shoulder", "angle", "joint", "lever", "handle")
+_NAMED = {"acc": "an acceleration", "stimul": "a stimulus", "emg": "muscle activity", "force": "a force"}
 _AXIS_ENDING = re.compile(r"(?:^|[_\-. ])?([xyz])$", re.IGNORECASE)
 
 SeriesPath = str | tuple[str, ...]
@@ -52,32 +57,95 @@ def find_series(file: NwbFile) -> tuple[SeriesPath | None, SeriesPath | None]:
         last = _last(position)
         effector = next((w for w in _PREFERENCE if w in last), "")
         velocities = [v for v in velocities if effector and effector in _last(v)] or velocities
+        side, folder = _side(position), _first(position).rpartition("/")[0]
+        velocities = [v for v in velocities if _side(v) == side] or velocities
+        velocities = [v for v in velocities if _first(v).rpartition("/")[0] == folder] or velocities
     velocity = min(velocities, key=_rank, default=None)
     _say(file, position, velocity, chosen)
+    for broken in [link for root in ROOTS for link in file.tree.broken_links(root)]:
+        file.say(f"{broken}, and there is nothing; it is passed over")
+    if position is not None or velocity is not None:
+        for path in untyped_series(file):
+            file.say(f"/{path} holds data, but no neurodata_type that says what it is; it is passed over")
     return position, velocity
 
 
 def _candidates(file: NwbFile) -> list[tuple[str, str, int]]:
     """Return path, type and number of columns of every series that may be a hand's."""
     found = []
-    for root in ("processing", "acquisition"):
-        never: list[str] = []
-        for path, kind in file.objects(root):
-            if kind in _NEVER_TYPES:
-                never.append(path)
-            shape = file.shape(f"{path}/data")
-            if shape is None or not (1 <= len(shape) <= 2) or any(path.startswith(n) for n in never):
-                continue
-            if any(word in path.lower() for word in _NEVER_ANYWHERE) or any(
-                word in path.lower().rsplit("/", 1)[-1] for word in _NEVER
-            ):
-                continue
-            if not kind.endswith("Series") or max(shape) < 2:
-                continue
-            width = 1 if len(shape) == 1 else shape[0] if shape[0] in (2, 3) and shape[1] > 10 else shape[1]
-            if width in (1, 2, 3):
-                found.append((path, kind, width))
+    never: list[str] = []
+    for path, kind in file.objects(*ROOTS):
+        if kind in _NEVER_TYPES:
+            never.append(f"{path}/")
+        if not path.startswith(tuple(never)) and not why_not(file, path, kind):
+            found.append((path, kind, _width(file, path)))
     return found
+
+
+def why_not(file: NwbFile, path: str, kind: str) -> str:
+    """Say why a series cannot be of a hand, in words that follow its name; nothing if it may.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    path
+        Path of the series.
+    kind
+        Its neurodata type; empty where there is none.
+    """
+    name = path.lower()
+    last = name.rsplit("/", 1)[-1]
+    unlike = [w for w in _NEVER_ANYWHERE if w in name] or [w for w in _NEVER if w in last]
+    shape = file.shape(f"{path}/data")
+    if kind in _NEVER_TYPES or (kind and not kind.endswith("Series")):
+        return f"is of the type {kind}"
+    if unlike:
+        return f"is by its name of {_NAMED.get(unlike[0], unlike[0])}"
+    if not kind:
+        return "has no neurodata_type"
+    if shape is None:
+        return "has a group in place of its data" if file.has(f"{path}/data") else "has no data"
+    return _why_no_columns(shape) or _why_no_movement(path, kind)
+
+
+def _why_no_columns(shape: tuple[int, ...]) -> str:
+    n = squeezed(shape)
+    if len(n) > 2 or not n:
+        return f"holds {shape_words(shape)}, no table of samples"
+    if 0 in n:
+        return "holds no samples"
+    if max(n) < 2:
+        return "holds one sample alone"
+    width = _columns_of(n)
+    return f"has {width} columns, a hand 1, 2 or 3" if width > 3 else ""
+
+
+def _why_no_movement(path: str, kind: str) -> str:
+    if "vel" in path.lower() or _may_be_position(path, kind):
+        return ""
+    return "says neither by its name nor by its type that it is a position or velocity"
+
+
+def _width(file: NwbFile, path: str) -> int:
+    return _columns_of(squeezed(file.shape(f"{path}/data") or ()))
+
+
+def _columns_of(shape: tuple[int, ...]) -> int:
+    if len(shape) == 1:
+        return 1
+    return shape[0] if shape[0] in (1, 2, 3) and shape[1] > 10 else shape[1]
+
+
+def untyped_series(file: NwbFile) -> list[str]:
+    """Return the paths of groups that hold data and times, but do not say as text what they are."""
+    return [
+        path
+        for path in file.tree.groups(*ROOTS)
+        if file.shape(f"{path}/data") is not None
+        and not isinstance(file.attribute(path, "neurodata_type"), str)
+        and (file.has(f"{path}/timestamps") or file.has(f"{path}/starting_time"))
+    ]
 
 
 def _may_be_position(path: str, kind: str) -> bool:
@@ -108,14 +176,28 @@ def _joined(paths: list[str]) -> list[SeriesPath]:
     return out
 
 
+def _first(path: SeriesPath) -> str:
+    return path if isinstance(path, str) else path[0]
+
+
 def _last(path: SeriesPath) -> str:
-    one = path if isinstance(path, str) else path[0]
-    return one.lower().rsplit("/", 1)[-1]
+    return _first(path).lower().rsplit("/", 1)[-1]
 
 
 def _rank(path: SeriesPath) -> tuple[int, str]:
+    return _effector(path), _first(path)
+
+
+def _effector(path: SeriesPath) -> int:
     found = [i for i, word in enumerate(_PREFERENCE) if word in _last(path)]
-    return (min(found, default=len(_PREFERENCE)), path if isinstance(path, str) else path[0])
+    return min(found, default=len(_PREFERENCE))
+
+
+def _side(path: SeriesPath) -> str:
+    """Return ``left`` or ``right`` where a name says so."""
+    words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", _first(path)).lower())
+    sides = {"left": "left", "l": "left", "right": "right", "r": "right"}
+    return next((sides[word] for word in words if word in sides), "")
 
 
 def _say(
@@ -130,14 +212,24 @@ def _say(
     ):
         if path is None:
             continue
-        others = [_text(other) for other in among if other != path]
-        why = (
-            f"looks most like a hand's, before {', '.join(others[:4])}"
-            if others
-            else "the only one like a hand's"
-        )
-        file.choose(what, _text(path), why)
+        others = [other for other in among if other != path]
+        alike = [other for other in others if _effector(other) == _effector(path)]
+        if not others:
+            file.choose(what, _text(path), "the only one like a hand's")
+            continue
+        named = ", ".join(_text(other) for other in [*alike, *(o for o in others if o not in alike)][:4])
+        take = f"--set {what}_series={_named(others[0] if not alike else alike[0])}"
+        file.choose(what, _text(path), f"looks most like a hand's, before {named} ({take})")
+        if alike:
+            file.say(
+                f"{what} is read from {_text(path)}, though {', '.join(_text(o) for o in alike[:4])} look"
+                f"{'s' * (len(alike) == 1)} as much like a hand's; {take} takes the other"
+            )
 
 
 def _text(path: SeriesPath) -> str:
     return "/" + (path if isinstance(path, str) else " + /".join(path))
+
+
+def _named(path: SeriesPath) -> str:
+    return path if isinstance(path, str) else "+".join(path)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.plain_words import array_words, shape_words, value_words
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -18,6 +19,12 @@ OVERLAP_S = 0.1
 
 SLOWEST_STEP_S = 0.5
 """A series sampled more slowly shows no reach; its rate or the unit of its time stamps is wrong."""
+
+USUAL_STEPS_S = (2e-4, 0.2)
+"""Steps of what tracks a hand, 5 Hz to 5 kHz, to tell the unit of time stamps by."""
+
+MOST_FALLS = 0.1
+"""Where a larger share of steps goes backwards, no clock was reset: the stamps are in no order."""
 
 FASTEST_STEP_S = 1e-5
 """No tracker or handle is sampled faster than 100 kHz."""
@@ -53,30 +60,61 @@ def read_times(file: NwbFile, path: str, *, n_samples: int, layout: Layout) -> F
     time = read(file, path, n_samples)
     if len(time) != n_samples:
         raise DataError(
-            f"{file.name}: {path}: expected as many time stamps as samples ({n_samples}), found {len(time)}. "
-            "Mend the file or leave the session out."
+            f"{file.name}: /{path}: expected as many time stamps as samples ({n_samples}), found "
+            f"{len(time)}. Write one for each sample, name another series with --set position_series=PATH "
+            "or --set velocity_series=PATH, or leave the session out."
         )
     if not np.isfinite(time).all():
         first = int(np.flatnonzero(~np.isfinite(time))[0])
         raise DataError(
-            f"{file.name}: {path}/timestamps holds {int((~np.isfinite(time)).sum())} values that are not "
+            f"{file.name}: /{path}/timestamps holds {int((~np.isfinite(time)).sum())} values that are not "
             f"finite, the first at sample {first} of {len(time)}. Mend the file or leave the session out."
         )
     steps = np.diff(time)
+    _require_steps(file, path, time, steps)
     if (steps < 0).any() and not layout.has_clock_resets:
         if -steps.min() <= OVERLAP_S:
             return _without_overlaps(file, path, time)
         first = int(np.flatnonzero(steps < 0)[0])
         raise DataError(
-            f"{file.name}: {path}/timestamps run backwards at sample {first + 1} ({time[first]:.4f} s is "
+            f"{file.name}: /{path}/timestamps run backwards at sample {first + 1} ({time[first]:.4f} s is "
             f"followed by {time[first + 1]:.4f} s): the clock was reset. Split the session there or leave it "
             "out."
         )
-    _require_plausible(file, path, steps)
+    _require_plausible(file, path, time, steps)
     if layout.stamps == "sample" or not len(steps):
         return time
     half = float(np.median(steps[steps > 0])) / 2
     return time + (half if layout.stamps == "bin_start" else -half)
+
+
+def _require_steps(file: NwbFile, path: str, time: FloatArray, steps: FloatArray) -> None:
+    """Refuse time stamps that stand still, fall throughout, or are in no order."""
+    if len(time) < 10:
+        return
+    where = f"{file.name}: /{path}/timestamps"
+    falls, stands = float((steps < 0).mean()), float((steps == 0).mean())
+    if stands == 1.0:
+        raise DataError(
+            f"{where}: all {len(time)} time stamps are {time[0]:g} s, so that the time of no sample is "
+            "known. Write them again, or a starting_time with a rate in their place."
+        )
+    if falls > 0.9:
+        raise DataError(
+            f"{where} run backwards throughout, from {time[0]:g} to {time[-1]:g} s. If the samples are in "
+            "order, write the stamps the other way round; if they are not, turn both."
+        )
+    if falls > MOST_FALLS:
+        raise DataError(
+            f"{where} are in no order: {falls:.0%} of the steps go backwards. Sort the stamps together "
+            "with their samples, or write a starting_time with a rate in their place."
+        )
+    if stands > 0.5 and bool((time == np.round(time)).all()):
+        different = len(np.unique(time))
+        raise DataError(
+            f"{where} hold whole seconds alone: {len(time)} samples have {different} different times. "
+            "Write them with their fractions, or a starting_time with a rate in their place."
+        )
 
 
 def _without_overlaps(file: NwbFile, path: str, time: FloatArray) -> FloatArray:
@@ -101,16 +139,28 @@ def _standard_times(file: NwbFile, path: str, n_samples: int) -> FloatArray:
             file.say(f"/{path} has both timestamps and a starting time; the timestamps are used")
         return _stamps(file, f"{path}/timestamps")
     if not file.has(f"{path}/starting_time"):
-        raise DataError(f"{file.name}: {path} has neither timestamps nor starting_time. Mend the file.")
-    rate = file.number(f"{path}/starting_time", "rate") or 0.0
-    if not (rate > 0 and np.isfinite(rate)):
         raise DataError(
-            f"{file.name}: {path}/starting_time has no positive rate (found {rate:g}). Mend the file."
+            f"{file.name}: /{path} has neither timestamps nor starting_time, so that the time of its "
+            "samples is unknown. Write one of them, or name another series with --set position_series=PATH "
+            "or --set velocity_series=PATH."
         )
-    start = float(file.array(f"{path}/starting_time").ravel()[0])
+    given = file.attribute(f"{path}/starting_time", "rate")
+    rate = given if isinstance(given, int | float | np.number) else 0.0
+    if not (rate > 0 and np.isfinite(rate)):
+        there = "none" if given is None else value_words(given)
+        raise DataError(
+            f"{file.name}: /{path}/starting_time has no positive rate (found {there}), so that the time of "
+            "its samples is unknown. Write the attribute rate in Hz, or name another series with --set "
+            "position_series=PATH or --set velocity_series=PATH."
+        )
+    first = file.array(f"{path}/starting_time").ravel()[:1]
+    start = float(first[0]) if len(first) and first.dtype.kind in "iuf" else float("nan")
     if not np.isfinite(start):
-        raise DataError(f"{file.name}: /{path}/starting_time is {start}; expected seconds. Mend the file.")
-    return np.asarray(start + np.arange(n_samples) / rate)
+        raise DataError(
+            f"{file.name}: /{path}/starting_time is {value_words(first)}; expected seconds. Write the time "
+            "of the first sample."
+        )
+    return np.asarray(start + np.arange(n_samples) / float(rate))
 
 
 def _stamps(file: NwbFile, path: str) -> FloatArray:
@@ -118,12 +168,16 @@ def _stamps(file: NwbFile, path: str) -> FloatArray:
     raw = file.array(path)
     if raw.dtype.kind not in "iuf":
         raise DataError(
-            f"{file.name}: /{path} holds {raw.dtype}; expected seconds as numbers. Mend the file."
+            f"{file.name}: /{path} holds {array_words(raw)}; expected seconds as numbers. Write them as "
+            "numbers."
         )
-    stamps = raw.reshape(-1) if raw.ndim == 2 and 1 in raw.shape else raw
+    stamps = raw.reshape(-1) if raw.ndim >= 2 and max(raw.shape) == raw.size else raw
     time = np.asarray(stamps, dtype=np.float64)
     if time.ndim != 1:
-        raise DataError(f"{file.name}: /{path} has the shape {raw.shape}; expected one time a sample.")
+        raise DataError(
+            f"{file.name}: /{path} holds {shape_words(raw.shape)}; expected one time a sample. Write one "
+            "time for each."
+        )
     if raw.dtype.itemsize >= 8 or len(time) < 3 or not np.isfinite(time).all():
         return time
     grain = float(np.spacing(np.float32(np.abs(time).max()))) if raw.dtype.kind == "f" else 0.0
@@ -138,7 +192,7 @@ def _stamps(file: NwbFile, path: str) -> FloatArray:
     return np.asarray(even)
 
 
-def _require_plausible(file: NwbFile, path: str, steps: FloatArray) -> None:
+def _require_plausible(file: NwbFile, path: str, time: FloatArray, steps: FloatArray) -> None:
     if len(steps) and steps.min() >= FASTEST_STEP_S and steps.max() <= SLOWEST_STEP_S:
         return
     ascending = steps[steps > 0]
@@ -147,16 +201,47 @@ def _require_plausible(file: NwbFile, path: str, steps: FloatArray) -> None:
     step = float(np.median(ascending))
     if FASTEST_STEP_S <= step <= SLOWEST_STEP_S:
         return
-    rate = file.attribute(f"{path}/starting_time", "rate")
+    rate = file.number(f"{path}/starting_time", "rate") if not file.has(f"{path}/timestamps") else None
     if rate is not None:
-        why = (
-            f"its rate is {float(rate):g} Hz; where a file states the step in place of the rate, the two are "
-        )
-        why += "inverses"
+        why = f"its rate is {rate:g} Hz"
+        if FASTEST_STEP_S <= rate <= SLOWEST_STEP_S:
+            why += "; where a file states the step in place of the rate, the two are inverses"
+            why += f": write {1 / rate:g}"
     else:
-        why = "its time stamps may be in another unit than seconds"
+        why = _other_unit(file, time, step)
     raise DataError(
-        f"{file.name}: {path}: one sample every {step:g} s cannot be a recorded movement (expected "
+        f"{file.name}: /{path}: one sample every {step:g} s cannot be a recorded movement (expected "
         f"{FASTEST_STEP_S:g} to {SLOWEST_STEP_S:g} s); {why}. Mend the file, name another series with --set "
         "position_series=PATH, or write a layout adapter (CONTRIBUTING.md)."
     )
+
+
+def _other_unit(file: NwbFile, time: FloatArray, step: float) -> str:
+    """Say which unit time stamps that are no seconds have, by their step and by the times of the trials."""
+    span = float(time.max() - time.min())
+    start, stop = (_times_of_trials(file, name) for name in ("start_time", "stop_time"))
+    trials_s = float(stop.max() - start.min()) if len(start) and len(stop) else None
+
+    def fits(factor: float) -> bool:
+        # Trials lie within the recording, and fill some of it.
+        is_step = USUAL_STEPS_S[0] <= step * factor <= USUAL_STEPS_S[1]
+        return is_step and (trials_s is None or 0.2 * span * factor <= trials_s <= 1.2 * span * factor)
+
+    known = {"ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "minutes": 60.0}
+    if step == 1.0 and bool((time == np.round(time)).all()):
+        text = "its time stamps count samples: divide them by the sampling rate"
+        return text + (f", which is about {span / trials_s:.3g} Hz by the trials" if trials_s else "")
+    found = [(unit, factor) for unit, factor in known.items() if fits(factor)]
+    if not found:
+        return "its time stamps may be in another unit than seconds"
+    unit, factor = found[0]
+    return f"its time stamps may be in another unit than seconds: they fit as {unit}, times {factor:g}"
+
+
+def _times_of_trials(file: NwbFile, name: str) -> FloatArray:
+    path = f"intervals/trials/{name}"
+    values = file.array(path) if file.shape(path) else np.zeros(0)
+    if values.dtype.kind not in "iuf":
+        return np.zeros(0)
+    flat = values.astype(np.float64).ravel()
+    return flat[np.isfinite(flat)]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.plain_words import array_words, shape_words
+from nwb_latents.pipeline.nwb.plain_words import array_words
+from nwb_latents.pipeline.nwb.row_index import INDEX, row_ends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,8 +31,6 @@ Kind = Literal["number", "bool", "text"]
 TRUE_WORDS = frozenset({"true", "t", "yes", "y", "1", "1.0"})
 FALSE_WORDS = frozenset({"false", "f", "no", "n", "0", "0.0"})
 MISSING_WORDS = frozenset({"", "nan", "none", "null", "na", "n/a"})
-
-_INDEX = "_index"
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ class Table:
     def names(self) -> tuple[str, ...]:
         """Names of the columns that are there, those that are listed first."""
         stored = [name for name in self.file.tree.arrays(self.path) if name != "id"]
-        indices = {name for name in stored if name.endswith(_INDEX) and name[: -len(_INDEX)] in stored}
+        indices = {name for name in stored if name.endswith(INDEX) and name[: -len(INDEX)] in stored}
         there = [name for name in stored if name not in indices]
         listed = [name for name in self.listed if name in there]
         return (*listed, *(name for name in there if name not in listed))
@@ -180,10 +179,10 @@ class Table:
                 )
             return n_ids
         for name in self.names:
-            indexed = self.file.shape(f"{self.path}/{name}{_INDEX}")
+            indexed = self.file.shape(f"{self.path}/{name}{INDEX}")
             found = indexed if indexed is not None else self.file.shape(f"{self.path}/{name}")
             if found:
-                n = int(max(found)) if len(found) == 2 and 1 in found else int(found[0])
+                n = int(max(found)) if np.prod(found) == max(found) else int(found[0])
                 self.file.say(f"/{self.path} has no ids; its {n} rows are counted from {name}")
                 return n
         if not self.names:
@@ -207,7 +206,7 @@ class Table:
         Returns
         -------
         column
-            Squeezed to one value a row where it was stored as ``(n, 1)`` or ``(1, n)``.
+            Squeezed to one value a row where it was stored as ``(n, 1)``, ``(1, n)`` or ``(n, 1, 1)``.
 
         Raises
         ------
@@ -225,18 +224,18 @@ class Table:
         values, kind = typed(self.file, path)
         if name in self.unlisted:
             self.file.say(f"/{path} is there but not listed in colnames; it is read")
-        index_path = f"{path}{_INDEX}"
+        index_path = f"{path}{INDEX}"
         self.file.require_link(index_path)
         if not self.file.has(index_path):
             return Column(path, kind, self._squeezed(values, path))
-        flat = values.reshape(-1) if values.ndim == 2 and 1 in values.shape else values
-        return Column(path, kind, flat, self._ends(index_path, len(flat)))
+        ends, values = row_ends(self.file, path, n_rows=self.n_rows, values=values)
+        return Column(path, kind, values, ends)
 
     def _squeezed(self, values: NDArray[Any], path: str) -> NDArray[Any]:
         n = self.n_rows
         if values.ndim == 0 and n == 1:
             return values.reshape(1)
-        if values.ndim == 2 and values.shape in {(n, 1), (1, n)}:
+        if values.ndim > 1 and values.size == n == max(values.shape):
             return values.reshape(n)
         if values.ndim == 0 or len(values) != n:
             raise DataError(
@@ -245,39 +244,6 @@ class Table:
                 "session out."
             )
         return values
-
-    def _ends(self, path: str, n_values: int) -> IntArray:
-        """Return an index that was found to be one."""
-        raw = self.file.array(path)
-        index = raw.reshape(-1) if raw.ndim == 2 and 1 in raw.shape else raw
-        mend = "Write the file again with pynwb or MatNWB, or leave the session out."
-        if index.ndim != 1 or index.dtype.kind not in "iuf":
-            raise DataError(
-                f"{self.file.name}: /{path} is no index: it holds {array_words(raw)}, "
-                f"{shape_words(raw.shape)}; expected one whole number a row. {mend}"
-            )
-        ends: IntArray = index.astype(np.int64)
-        n = self.n_rows
-        if len(ends) != n:
-            leading = " and begins with 0: it holds starts and ends" if len(ends) == n + 1 else ""
-            raise DataError(
-                f"{self.file.name}: /{path} has {len(ends)} entries{leading}, its table {n} rows; expected "
-                f"one end a row. {mend}"
-            )
-        falls = np.flatnonzero(np.diff(ends) < 0)
-        if len(falls):
-            at = int(falls[0])
-            raise DataError(
-                f"{self.file.name}: /{path} descends from {ends[at]} to {ends[at + 1]} at row {at + 1}; the "
-                f"ends of rows ascend. {mend}"
-            )
-        if n and (ends[0] < 0 or ends[-1] != n_values):
-            starts = " It holds the starts of rows in place of their ends." if ends[0] == 0 else ""
-            raise DataError(
-                f"{self.file.name}: /{path} ends at {ends[-1]}, but /{path.removesuffix(_INDEX)} holds "
-                f"{n_values} values: {abs(n_values - int(ends[-1]))} belong to no row.{starts} {mend}"
-            )
-        return ends
 
 
 def typed(file: NwbFile, path: str) -> tuple[NDArray[Any], Kind]:

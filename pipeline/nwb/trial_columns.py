@@ -13,7 +13,7 @@ from nwb_latents.pipeline.nwb.tables import Column, Table, is_missing
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from nwb_latents.pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.nwb.file import NwbFile
 
 SPELLINGS: dict[str, tuple[str, ...]] = {
     "target_on": (
@@ -33,8 +33,8 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "is_successful", "is_success", "correct", "is_correct", "rewarded", "is_rewarded", "hit",
     ),
     "target_dir": (
-        "target_dir", "target_direction", "target_angle", "reach_dir", "reach_direction", "reach_angle",
-        "direction",
+        "target_dir", "target_direction", "target_angle", "tgt_dir", "tgt_direction", "tgt_angle",
+        "reach_dir", "reach_direction", "reach_angle", "direction",
     ),
     "target_pos": ("target_pos", "target_position", "target_positions", "target_location", "target_xy"),
     "condition": ("condition", "condition_id", "target_id", "movement_type"),
@@ -58,6 +58,32 @@ def plain_name(name: str) -> str:
     return plain
 
 
+def columns_of_role(
+    table: Table, role: str, *, also: Iterable[str] = (), taken: Collection[str] = ()
+) -> list[str]:
+    """Return the columns whose names say a role, the one to take first.
+
+    Parameters
+    ----------
+    table
+        The table.
+    role
+        A key of `SPELLINGS`.
+    also
+        Names a layout knows, in order of preference; they come before the spellings.
+    taken
+        Columns that have another role, whatever their spelling.
+    """
+    known = [name for name in also if table.has(name)]
+    spelled: dict[str, list[str]] = {}
+    for name in table.names:
+        if name not in taken:
+            spelled.setdefault(plain_name(name), []).append(name)
+    for spelling in SPELLINGS.get(role, ()):
+        known += spelled.get(plain_name(spelling), [])
+    return list(dict.fromkeys(known))
+
+
 def find_column(
     table: Table,
     role: str,
@@ -65,8 +91,9 @@ def find_column(
     named: str | None = None,
     also: Iterable[str] = (),
     taken: Collection[str] = (),
+    beside: Iterable[str] = (),
 ) -> str | None:
-    """Return the column of a table that has a role, and note the choice.
+    """Return the column of a table that has a role, and note the choice and what it was chosen before.
 
     Parameters
     ----------
@@ -80,6 +107,8 @@ def find_column(
         Names a layout knows, in order of preference; they come before the spellings.
     taken
         Columns that have another role, whatever their spelling.
+    beside
+        Columns that say the same in another way, and come after all others.
 
     Returns
     -------
@@ -100,116 +129,52 @@ def find_column(
             )
         file.choose(role, f"{where}/{named}", f"named by columns.{role}")
         return named
-    for name in also:
-        if table.has(name):
-            file.choose(role, f"{where}/{name}", "the name the layout knows")
-            return name
-    plain: dict[str, str] = {}
-    for name in table.names:
-        if name not in taken:
-            plain.setdefault(plain_name(name), name)
-    for spelling in SPELLINGS.get(role, ()):
-        if (found := plain.get(plain_name(spelling))) is not None:
-            file.choose(role, f"{where}/{found}", f"its name is a spelling of {role}")
-            return found
-    return None
+    also = tuple(also)
+    found = columns_of_role(table, role, also=also, taken=taken)
+    if not found:
+        return None
+    why = "the name the layout knows" if found[0] in also else f"its name is a spelling of {role}"
+    others = [name for name in dict.fromkeys((*found[1:], *beside)) if name != found[0]]
+    if others:
+        why += f", before {', '.join(f'{where}/{name}' for name in others)}"
+    file.choose(role, f"{where}/{found[0]}", why)
+    return found[0]
 
 
-def event_times(
-    table: Table,
-    name: str,
-    *,
-    role: str,
-    start: FloatArray | None,
-    stop: FloatArray | None,
-    is_relative: bool,
-) -> FloatArray:
-    """Read a column of times, one for each trial.
+_TELLING = re.compile(
+    r"cue|go|imperative|onset|movement|move|reach|success|succe|correct|error|abort|fail|good|bad|valid|blacklist"
+    r"|discard|reject|exclude|outlier|artifact|quality|outcome|result|reward|target|tgt|angle|direction|dir"
+    r"|location|position|condition|cond|block|trial_type|catch"
+)
+MOST_OTHERS = 12
+
+
+def note_others(file: NwbFile, path: str) -> None:
+    """Note, once, the columns of the trial table that look as if they said something and are not read.
 
     Parameters
     ----------
-    table
-        The table.
-    name
-        Column.
-    role
-        What it says, for messages.
-    start, stop
-        Start and stop of each trial, s; the event lies between them. None: it is not checked.
-        Shape ``(n_trials,)``.
-    is_relative
-        Whether the times count from the start of the trial.
-
-    Returns
-    -------
-    times
-        s; NaN where a trial has none, or one outside the trial (that is said). Shape ``(n_trials,)``.
-
-    Raises
-    ------
-    DataError
-        If the column does not hold one number for each trial, or most times lie outside their trial.
+    file
+        The open file, after its table was read.
+    path
+        Path of the table.
     """
-    column = table.column(name)
-    times = _one_number_each(table, column, role=role)
-    if start is None or stop is None:
-        return times
-    if is_relative:
-        times = times + start
-    known = np.isfinite(times) & np.isfinite(start) & np.isfinite(stop)
-    outside = known & ~_within(times, start, stop)
-    if not outside.any():
-        return times
-    where = f"{table.file.name}: /{column.path}"
-    if outside.sum() > known.sum() / 2:
-        raise DataError(
-            f"{where} ({role}): {int(outside.sum())} of {int(known.sum())} times lie outside their trial, "
-            f"e.g. {times[outside][0]:g} s in a trial from {start[outside][0]:g} to {stop[outside][0]:g} s. "
-            f"{_what_would_fit(times[known], start[known], stop[known], name)}"
-        )
-    table.file.say(
-        f"/{column.path}: {int(outside.sum())} of {int(known.sum())} times lie outside their trial and are "
-        "not used"
-    )
-    return np.where(outside, np.nan, times)
-
-
-def _within(times: FloatArray, start: FloatArray, stop: FloatArray) -> np.ndarray:
-    # Events are rounded to the sampling of other streams than the edges of the trial.
-    slack = 0.05 * np.maximum(stop - start, 0.0) + 0.02
-    return np.asarray((times >= start - slack) & (times <= stop + slack))
-
-
-def _what_would_fit(times: FloatArray, start: FloatArray, stop: FloatArray, name: str) -> str:
-    def fits(candidate: FloatArray) -> bool:
-        return bool(_within(candidate, start, stop).mean() > 0.9)
-
-    if fits(times + start):
-        return f"They count from the start of the trial: use --set columns.relative=[{name}]."
-    for factor, unit in ((1e-3, "ms"), (1e-6, "µs"), (1 / 30000, "samples of 30 kHz")):
-        if fits(times * factor):
-            return f"They fit in {unit}: write the column in seconds (times {factor:g})."
-    return "Name another column, or mend the file."
-
-
-def _one_number_each(table: Table, column: Column, *, role: str) -> FloatArray:
-    where = f"{table.file.name}: /{column.path} ({role})"
-    another = f"Name another column with --set columns.{role}=NAME"
-    if column.kind != "number":
-        shown = next((str(v) for v in column.values.ravel() if str(v)), "nothing")
-        raise DataError(
-            f"{where} holds {'text' if column.kind == 'text' else 'truth values'} such as {shown!r}; "
-            f"expected times in seconds. Write it as numbers. {another}."
-        )
-    found = column.one_each()
-    if found is None:
-        counts = column.counts
-        many = f"{counts.min()} to {counts.max()}" if counts.min() < counts.max() else str(counts.min())
-        raise DataError(
-            f"{where} holds {many} times a trial; expected one. {another}, or "
-            "write one column for each event."
-        )
-    return np.asarray(found, dtype=np.float64)
+    table = Table(file, path)
+    said = " ".join(choice.value + " " + choice.why for choice in file.choices)
+    others = [
+        name
+        for name in table.names
+        if _TELLING.search(name.lower())
+        and f"{path}/{name}" not in file.opened
+        and f"/{path}/{name}" not in said
+    ]
+    if others:
+        shown = ", ".join(others[:MOST_OTHERS])
+        more = len(others) - MOST_OTHERS
+        file.choose(
+            "other columns", shown + (f" and {more} more" if more > 0 else ""),
+            f"not read; columns.<role> names one of /{path}",
+        )  # fmt: skip
 
 
 def value_counts(column: Column) -> dict[str, int]:

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.tables import Column, Table, is_missing
-from nwb_latents.pipeline.nwb.trial_columns import find_column
+from nwb_latents.pipeline.nwb.trial_columns import columns_of_role, find_column
+from nwb_latents.pipeline.nwb.trial_directions import (
+    LARGEST_DEG,
+    angles_in_text,
+    angles_of_vectors,
+    angles_of_words,
+    are_angles,
+    are_numbers,
+    places_in_text,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
     from nwb_latents.schemas.columns import AngleUnit, ColumnSettings
-
-WORDS = {
-    "right": 0.0, "rightward": 0.0, "east": 0.0, "up": 90.0, "upward": 90.0, "top": 90.0, "north": 90.0,
-    "left": 180.0, "leftward": 180.0, "west": 180.0, "down": 270.0, "downward": 270.0, "bottom": 270.0,
-    "south": 270.0,
-}  # fmt: skip
-"""Words for directions, and what they are in degrees."""
-
-MOST_NUMBERS = 16
-"""Whole numbers up to this, no multiples of 5, are numbers of targets and no angles."""
 
 FEWEST_PLACES = 3
 """The middle of fewer targets need not be where the hand starts."""
+
+SEVERAL = "holds several places a trial"
+"""Why a ragged column tells no directions."""
+
+FEWEST_TRIALS = 20
+ALL_DIFFERENT = 0.9
+"""Values are of no conditions where so many trials, at least, nearly all have one of their own."""
+
+MOST_RADIANS = 4 * np.pi
+"""Angles up to this, and no whole numbers, are radians: as degrees all targets would be one."""
+
+SAME_RAD = 0.05
+"""Directions of two columns closer than this are the same."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +54,13 @@ class Targets:
         Radians, NaN where unknown. Shape ``(n_trials,)``.
     condition
         Name of the condition, ``""`` where the table gives none. Shape ``(n_trials,)``, object.
+    path
+        Where in the file they are from; empty: nothing says it.
     """
 
     direction: FloatArray
     condition: NDArray[np.object_]
+    path: str = ""
 
 
 def read_targets(table: Table, wanted: ColumnSettings, *, joint: tuple[tuple[str, ...], ...] = ()) -> Targets:
@@ -66,23 +82,70 @@ def read_targets(table: Table, wanted: ColumnSettings, *, joint: tuple[tuple[str
     """
     n = table.n_rows
     nothing = Targets(np.full(n, np.nan), np.full(n, "", dtype=object))
-    found = _from_positions(table, wanted) if wanted.target_pos else None
-    found = found or _from_directions(table, wanted) or _from_positions(table, wanted) or nothing
     names = _condition_columns(table, wanted, joint)
+    found = _from_positions(table, wanted) if wanted.target_pos else None
+    found = found or _from_directions(table, wanted)
+    found = found or _from_positions(table, wanted, is_named_otherwise=bool(names)) or nothing
     if names:
         columns = [table.column(name) for name in names]
         values = [_plain(table, column) for column in columns]
         condition = join_columns(values)
+        paths = ", ".join(f"/{c.path}" for c in columns)
         table.file.choose(
-            "condition", ", ".join(f"/{c.path}" for c in columns),
-            "named by columns.condition" if wanted.condition else "columns that name conditions",
+            "condition", paths,
+            "named by columns.condition" if wanted.condition else _why(table, names, joint),
         )  # fmt: skip
-        found = Targets(found.direction, condition)
+        if wanted.condition and are_all_different(condition):
+            table.file.say(
+                f"{paths}: nearly every trial has a value of its own ({len(set(condition))} in {n} trials): "
+                "as conditions they group no trials"
+            )
+        found = replace(found, condition=condition, path=paths)
     if wanted.block:
         find_column(table, "block", named=wanted.block)
         blocks = _plain(table, table.column(wanted.block))
-        found = Targets(found.direction, join_columns([_or_unknown(found.condition), blocks]))
+        found = replace(found, condition=join_columns([_or_unknown(found.condition), blocks]))
     return found
+
+
+def are_all_different(condition: NDArray[np.object_]) -> bool:
+    """Return whether nearly every trial has a condition of its own, which then is none.
+
+    Examples
+    --------
+    >>> are_all_different(np.array([f"c{i}" for i in range(40)], dtype=object))
+    True
+    >>> are_all_different(np.array(["a", "b"] * 20, dtype=object))
+    False
+    """
+    known = condition[condition != ""]
+    return len(known) >= FEWEST_TRIALS and len(set(known.tolist())) >= ALL_DIFFERENT * len(known)
+
+
+def say_where_unknown(file: NwbFile, targets: Targets, *, used: BoolArray) -> None:
+    """Say how many of the trials that count have no direction, or no condition, and what they get.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    targets
+        What the table says.
+    used
+        Trials that count. Shape ``(n_trials,)``.
+    """
+    if not targets.path:
+        return
+    is_named = (targets.condition != "").any()
+    unknown = used & (targets.condition == "") & ~np.isfinite(targets.direction)
+    if not unknown.any():
+        return
+    # Where the table gives neither, the movement tells.
+    what = "value" if is_named else "direction"
+    file.say(
+        f"{targets.path}: {int(unknown.sum())} of {int(used.sum())} trials have no {what}; their condition "
+        "is the octant of their movement"
+    )
 
 
 def _or_unknown(condition: NDArray[np.object_]) -> NDArray[np.object_]:
@@ -96,10 +159,30 @@ def _condition_columns(
         find_column(table, "condition", named=name)
     if wanted.condition:
         return wanted.condition
-    for names in joint:
-        if all(table.has(name) for name in names) and all(table.column(name).is_scalar for name in names):
+    for names in _complete(table, joint):
+        values = join_columns([_plain(table, table.column(name)) for name in names])
+        if not are_all_different(values):
             return names
+        shown = ", ".join(f"/{table.path}/{name}" for name in names)
+        table.file.say(
+            f"{shown}: nearly every trial has a value of its own ({len(set(values))} in {len(values)} "
+            f"trials): not taken as conditions; if they are, use --set columns.condition=[{','.join(names)}]"
+        )
     return ()
+
+
+def _complete(table: Table, joint: tuple[tuple[str, ...], ...]) -> list[tuple[str, ...]]:
+    return [
+        names
+        for names in joint
+        if all(table.has(name) for name in names) and all(table.column(name).is_scalar for name in names)
+    ]
+
+
+def _why(table: Table, names: tuple[str, ...], joint: tuple[tuple[str, ...], ...]) -> str:
+    others = [name for each in _complete(table, joint) for name in each if name not in names]
+    before = f", before {', '.join(f'/{table.path}/{name}' for name in others)}" if others else ""
+    return f"columns that name conditions{before}"
 
 
 def _plain(table: Table, column: Column) -> NDArray[Any]:
@@ -113,41 +196,89 @@ def _plain(table: Table, column: Column) -> NDArray[Any]:
 
 
 def _from_directions(table: Table, wanted: ColumnSettings) -> Targets | None:
-    name = find_column(table, "target_dir", named=wanted.target_dir)
-    if name is None:
-        return None
-    column = table.column(name)
-    values = column.one_each()
-    nowhere = np.full(table.n_rows, np.nan)
-    empty = np.full(table.n_rows, "", dtype=object)
-    if values is None or column.kind == "bool":
-        if wanted.target_dir:
+    """Read the first column of directions that can be read; say of others why not."""
+    named = wanted.target_dir
+    seen: list[str] = []
+    for name in (named,) if named else columns_of_role(table, "target_dir"):
+        find_column(table, "target_dir", named=named, taken=seen)
+        seen.append(name)
+        column = table.column(name)
+        found = _directions(table, column, unit=wanted.target_dir_unit)
+        if isinstance(found, Targets):
+            if not named:
+                _compare(table, found, seen, unit=wanted.target_dir_unit)
+            return found
+        if named:
             raise DataError(
-                f"{table.file.name}: /{column.path} (target_dir) holds "
-                f"{'truth values' if column.kind == 'bool' else 'several values a trial'}; expected an angle "
-                "or a word each. Name another column."
+                f"{table.file.name}: /{column.path} (target_dir) {found}; expected an angle or a word each. "
+                "Name another column with --set columns.target_dir=NAME."
             )
         table.file.withdraw("target_dir")
-        table.file.say(f"/{column.path} holds no single direction a trial and is not read")
-        return None
+        table.file.say(f"/{column.path} (target_dir) {found}; it is not read")
+    return None
+
+
+def _directions(table: Table, column: Column, *, unit: AngleUnit) -> Targets | str:
+    """Return directions, or why a column holds none."""
+    path, nothing = f"/{column.path}", np.full(table.n_rows, "", dtype=object)
+    if column.kind == "bool":
+        return "holds truth values"
+    values = column.one_each()
+    if values is None:
+        if column.ends is None and (vectors := angles_of_vectors(column.values)) is not None:
+            table.file.say(f"{path} holds unit vectors; their directions are read")
+            return Targets(vectors, nothing, path)
+        most = int(column.counts.max())
+        place = f" (if it is a place: --set columns.target_pos={column.name})" if most in {2, 3} else ""
+        return f"holds {'up to ' if column.ends is not None else ''}{most} values a trial{place}"
+    if is_missing(values).all():
+        return "holds no value in any trial"
     if column.kind == "text":
-        return _from_words(table, column, values)
-    if wanted.target_dir_unit == "auto" and _are_numbers(values):
+        return _from_words(table, column, values, unit=unit)
+    return _from_numbers(table, column, values, unit=unit)
+
+
+def _from_numbers(table: Table, column: Column, values: FloatArray, *, unit: AngleUnit) -> Targets | str:
+    path, nothing = f"/{column.path}", np.full(table.n_rows, "", dtype=object)
+    given = ~np.isnan(values)
+    odd = given & ~are_angles(values)
+    if odd.sum() > given.sum() / 2:
+        worst = float(np.abs(values[given]).max())
+        return f"holds numbers up to {worst:g}, which are no angles in degrees or radians"
+    if odd.any():
         table.file.say(
-            f"/{column.path} holds the numbers {_some(values)}: taken as numbers of targets, not as angles; "
+            f"{path}: {int(odd.sum())} of {len(values)} values are no angles (infinite or beyond "
+            f"{LARGEST_DEG:g}) and count as missing"
+        )
+        values = np.where(odd, np.nan, values)
+    if unit == "auto" and are_numbers(values):
+        table.file.say(
+            f"{path} holds the numbers {_some(values)}: taken as numbers of targets, not as angles; "
             "if they are, set columns.target_dir_unit"
         )
-        return Targets(nowhere, join_columns([np.array(["target"] * len(values), dtype=object), values]))
-    return Targets(_radians(table, column, values, wanted.target_dir_unit), empty)
+        names = join_columns([np.array(["target"] * len(values), dtype=object), values])
+        return Targets(np.full(len(values), np.nan), names, path)
+    return Targets(_radians(table, column, values, unit), nothing, path)
 
 
-def _are_numbers(values: NDArray[Any]) -> bool:
-    """Whether values are numbers of targets: small, whole, and no angles that anybody would choose."""
-    known = values[np.isfinite(values)]
-    if not len(known) or not (known == np.round(known)).all():
-        return False
-    distinct = np.unique(known)
-    return bool(distinct.min() >= 0 and 2 < distinct.max() <= MOST_NUMBERS and not (distinct % 5 == 0).all())
+def _compare(table: Table, found: Targets, seen: list[str], *, unit: AngleUnit) -> None:
+    """Say where another column of directions tells other ones."""
+    for other in columns_of_role(table, "target_dir", taken=seen):
+        file = table.file
+        said, choices = list(file.said), list(file.choices)
+        theirs = _directions(table, table.column(other), unit=unit)
+        # What is odd about a column that is not used is no matter.
+        file.said[:], file.choices[:] = said, choices
+        if isinstance(theirs, str):
+            continue
+        both = np.isfinite(found.direction) & np.isfinite(theirs.direction)
+        apart = np.abs(np.angle(np.exp(1j * (found.direction - theirs.direction))))[both] > SAME_RAD
+        if apart.any():
+            file.say(
+                f"/{table.path}/{other} tells another direction than {found.path} in {int(apart.sum())} of "
+                f"{int(both.sum())} trials; {seen[-1]} is used. To take the other: --set "
+                f"columns.target_dir={other}"
+            )
 
 
 def _some(values: NDArray[Any]) -> str:
@@ -159,55 +290,103 @@ def _radians(table: Table, column: Column, values: FloatArray, unit: AngleUnit) 
     known = values[np.isfinite(values)]
     if unit == "radians":
         return values
-    if unit == "degrees" or (len(known) and np.abs(known).max() > 2 * np.pi + 1e-6):
+    largest = float(np.abs(known).max(initial=0.0))
+    if unit == "auto" and 2 * np.pi + 1e-6 < largest <= MOST_RADIANS and (known != np.round(known)).any():
+        table.file.say(
+            f"/{column.path}: angles up to {largest:g} are taken as radians beyond a full turn; if they are "
+            "degrees, set columns.target_dir_unit"
+        )
+        return values
+    if unit == "degrees" or largest > 2 * np.pi + 1e-6:
         if unit == "auto":
-            table.file.say(f"/{column.path}: angles up to {np.abs(known).max():g} are taken as degrees")
+            table.file.say(f"/{column.path}: angles up to {largest:g} are taken as degrees")
         return np.asarray(np.deg2rad(values))
     return values
 
 
-def _from_words(table: Table, column: Column, values: NDArray[Any]) -> Targets:
-    words = np.array([str(v).strip() for v in values], dtype=object)
-    missing = is_missing(values)
-    known = [w.lower() in WORDS for w in words[~missing]]
-    direction = np.full(len(words), np.nan)
-    if known and all(known):
-        for i in np.flatnonzero(~missing):
-            direction[i] = np.deg2rad(WORDS[words[i].lower()])
-    else:
-        table.file.say(f"/{column.path} holds text that names no direction; it is read as the condition")
-    return Targets(direction, np.where(missing, "", words).astype(object))
+def _from_words(table: Table, column: Column, values: NDArray[Any], *, unit: AngleUnit) -> Targets | str:
+    path = f"/{column.path}"
+    if (written := angles_in_text(values)) is not None:
+        angles, said = written
+        if unit == "auto":
+            unit = said
+        table.file.say(f"{path} holds angles as text; they are read as numbers")
+        return _from_numbers(table, column, angles, unit=unit)
+    words = np.where(is_missing(values), "", [str(v).strip() for v in values]).astype(object)
+    direction = angles_of_words(words)
+    if direction is None:
+        table.file.say(f"{path} holds text that names no direction; it is read as the condition")
+        return Targets(np.full(len(words), np.nan), words, path)
+    if len(set(words.tolist())) > len({word.lower() for word in words}):
+        words = np.array([word.lower() for word in words], dtype=object)
+    return Targets(direction, words, path)
 
 
-def _from_positions(table: Table, wanted: ColumnSettings) -> Targets | None:
-    name = find_column(table, "target_pos", named=wanted.target_pos)
-    if name is None:
-        return None
-    column = table.column(name)
-    place = column.values
-    if column.kind != "number" or column.ends is not None or place.ndim != 2 or place.shape[1] not in (2, 3):
-        if wanted.target_pos:
+def _from_positions(
+    table: Table, wanted: ColumnSettings, *, is_named_otherwise: bool = False
+) -> Targets | None:
+    """Read the first column of places that tells directions; say of others why not.
+
+    Of the places of several targets a trial nothing is said where other columns name the condition.
+    """
+    named = wanted.target_pos
+    seen: list[str] = []
+    for name in (named,) if named else columns_of_role(table, "target_pos"):
+        find_column(table, "target_pos", named=named, taken=seen)
+        seen.append(name)
+        column = table.column(name)
+        place, fault = _places(table, column)
+        if fault and named and not len(place):
             raise DataError(
-                f"{table.file.name}: /{column.path} (target_pos) has the shape {place.shape}; expected two "
-                "or three numbers a trial. Name another column."
+                f"{table.file.name}: /{column.path} (target_pos) {fault}; expected two or three numbers a "
+                "trial. Name another column with --set columns.target_pos=NAME."
             )
-        table.file.withdraw("target_pos")
-        return None
+        if fault:
+            table.file.withdraw("target_pos")
+            if not (is_named_otherwise and fault == SEVERAL):
+                table.file.say(f"/{column.path} (target_pos) {fault}; no directions are read from it")
+            continue
+        known = np.isfinite(place).all(axis=1)
+        different = np.unique(place[known].round(3), axis=0)
+        away = place - (different.min(axis=0) + different.max(axis=0)) / 2
+        direction = np.where(
+            known & (np.hypot(away[:, 0], away[:, 1]) > 0), np.arctan2(away[:, 1], away[:, 0]), np.nan
+        )
+        table.file.choose(
+            "target_dir", f"/{column.path}", "direction of the target from the middle of all targets"
+        )
+        return Targets(direction, np.full(len(place), "", dtype=object), f"/{column.path}")
+    return None
+
+
+def _places(table: Table, column: Column) -> tuple[FloatArray, str]:
+    """Return places, and why they tell no directions: empty where they do; no place at all where none is."""
+    place, fault = column.values, ""
+    if column.kind == "bool":
+        fault = "holds truth values"
+    elif column.ends is not None:
+        fault = SEVERAL
+    elif column.kind == "text":
+        read = places_in_text(place) if place.ndim == 1 else None
+        if read is None:
+            fault = f"holds text such as {next((str(v) for v in place.ravel() if str(v)), 'nothing')!r}"
+        else:
+            table.file.say(f"/{column.path} holds places as text; they are read as numbers")
+            place = read
+    if not fault and (place.ndim != 2 or place.shape[1] not in {2, 3}):
+        each = "1 number" if place.ndim == 1 else f"{' × '.join(map(str, place.shape[1:]))} numbers"
+        fault = f"holds {each} a trial"
+    if fault:
+        return np.zeros((0, 2)), fault
+    place = np.asarray(place, dtype=np.float64)
     known = np.isfinite(place).all(axis=1)
-    different = np.unique(place[known].round(3), axis=0)
-    if len(different) < FEWEST_PLACES:
-        table.file.withdraw("target_pos")
-        table.file.say(f"/{column.path} holds {len(different)} places, too few to tell directions from")
-        return None
-    middle = (different.min(axis=0) + different.max(axis=0)) / 2
-    away = place - middle
-    direction = np.where(
-        known & (np.hypot(away[:, 0], away[:, 1]) > 0), np.arctan2(away[:, 1], away[:, 0]), np.nan
+    n = len(np.unique(place[known].round(3), axis=0))
+    if not n:
+        return place, "holds no place in any trial"
+    return (
+        place,
+        f"holds {n} place{'s' * (n != 1)}, too few to tell directions from" if n < FEWEST_PLACES else "",
     )
-    table.file.choose(
-        "target_dir", f"/{column.path}", "direction of the target from the middle of all targets"
-    )
-    return Targets(direction, np.full(len(place), "", dtype=object))
 
 
 def join_columns(columns: list[NDArray[Any]]) -> NDArray[np.object_]:

@@ -8,11 +8,13 @@ consolidated metadata they stand in.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.hdf5_tree import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,8 +97,7 @@ class ZarrTree:
             raise KeyError(path)
         values = np.asarray(self._open(folder, path)[...])
         if values.dtype.kind in "TUSO":
-            words = [w.decode() if isinstance(w, bytes) else str(w) for w in values.ravel().tolist()]
-            values = np.array(words, dtype=object).reshape(values.shape)
+            values = decoded(values)
         return values.reshape(self.shape(path) or ()) if values.size == 1 else values
 
     def attribute(self, path: str, name: str) -> Any:
@@ -141,6 +142,9 @@ class ZarrTree:
         try:
             return zarr.open_array(str(folder), mode="r")
         except (TypeError, ValueError, KeyError) as error:
+            text = _text_with_a_number_for_its_fill(folder)
+            if text is not None:
+                return text
             raise DataError(
                 f"{self._root.name}: array {path} is stored in a way zarr {zarr.__version__} does not read "
                 f"({error}). Write the file again with a current hdmf-zarr, or convert it to HDF5."
@@ -165,6 +169,23 @@ class ZarrTree:
             if not (_is_array(folder) or is_zarr(folder)):
                 return None
         return folder
+
+
+def _text_with_a_number_for_its_fill(folder: Path) -> zarr.Array[Any] | None:
+    """Return an array of text that hdmf-zarr gave the fill value 0, such as ``session_start_time``."""
+    import zarr  # noqa: PLC0415
+    from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415
+
+    described = folder / ".zarray"
+    content = _json(described) if described.is_file() else {}
+    if not re.fullmatch(r"[|<>]([SU]\d+|O)", str(content.get("dtype"))) or content.get("fill_value") != 0:
+        return None
+    as_bytes = default_buffer_prototype().buffer.from_bytes
+    files = {
+        path.name: as_bytes(path.read_bytes()) for path in folder.iterdir() if not path.name.startswith(".")
+    }
+    files[".zarray"] = as_bytes(json.dumps(content | {"fill_value": None}).encode())
+    return zarr.open_array(zarr.storage.MemoryStore(files), mode="r")
 
 
 def _is_array(folder: Path) -> bool:

@@ -6,6 +6,7 @@ that trials can be cut anew from a store.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class BinnedSession:
         Record of the kinematic outliers.
     notes
         What was odd, one sentence each.
+    where
+        File and table the trials are from, for messages; empty: the session's name has to do.
+    outcomes
+        Column of outcomes and its values with their counts; empty: not known.
     """
 
     session: str
@@ -78,6 +83,8 @@ class BinnedSession:
     dropped_units: dict[str, int]
     outliers: KinematicOutliers
     notes: tuple[str, ...] = ()
+    where: str = ""
+    outcomes: str = ""
 
 
 def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
@@ -107,6 +114,7 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         moving = other.submit(_movements, recording, recipe, grid)
         counts = bin_spikes(spike_times, spike_index, grid)
         observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
+        _require_observed(recording, observed)
         notes = _clear_unobserved(counts, observed, n_outside=n_outside)
 
         mean_rate = mean_rates(counts, observed, grid.bin_size_s)
@@ -140,7 +148,17 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         dropped_units=dict(Counter(str(r) for r in reason if r)),
         outliers=count_outliers(movements.outlier, observed, movements.n_outliers),
         notes=notes,
+        where=_where(recording),
+        outcomes=next((choice.why for choice in recording.choices if choice.what == "success values"), ""),
     )
+
+
+def _where(recording: Recording) -> str:
+    """Return file and table the trials are from."""
+    table = next((choice.value for choice in recording.choices if choice.what == "trials"), "")
+    if not recording.source or not table.startswith("/"):
+        return recording.source
+    return f"{recording.source}: {table}"
 
 
 class _Movements(NamedTuple):
@@ -216,19 +234,45 @@ def _on_grid(series: Series | None, grid: Grid, n_axes: int) -> NDArray[np.float
     return resample(series, grid.centre_s, bin_size_s=grid.bin_size_s).astype(np.float32)
 
 
+def _require_observed(recording: Recording, observed: BoolArray) -> None:
+    """Refuse a session of which no bin counts as observed, with what the file says of its observed time."""
+    if observed.any():
+        return
+    seconds = float(np.diff(recording.observed, axis=1).sum()) if len(recording.observed) else 0.0
+    causes = [
+        text for text in recording.warnings if re.search(r"invalid_times|obs_intervals|not observed", text)
+    ]
+    spans = [
+        series.time[[0, -1]] for series in (recording.position, recording.velocity) if series is not None
+    ]
+    lasts = f" of {np.ptp(np.concatenate(spans)):.4g} s of kinematics" if spans else ""
+    why = (
+        f" {'. '.join(causes)}."
+        if causes
+        else " Its observed intervals (/units/obs_intervals) hold no whole bin."
+    )
+    raise DataError(
+        f"{recording.source or recording.session}: {seconds:.4g} s{lasts} count as observed: no whole bin is "
+        f"left.{why} Mend these intervals in the file, take them out of it, or leave the session out."
+    )
+
+
 def _require_units(
     recording: Recording, recipe: IngestRecipe, rate: FloatArray, reason: NDArray[np.object_]
 ) -> None:
     if (reason == "").any():
         return
+    where = recording.source or recording.session
     if (reason == "below_min_rate").all():
         fastest = float(rate.max(initial=0.0))
+        seconds = float(np.diff(recording.observed, axis=1).sum()) if len(recording.observed) else 0.0
         raise DataError(
-            f"{recording.session}: all {len(rate)} units fire below min_rate_hz = {recipe.min_rate_hz:g} Hz "
-            f"(the fastest at {fastest:.3g} Hz). Lower it with --set min_rate_hz=0, or leave the session out."
+            f"{where}: all {len(rate)} units fire below min_rate_hz = {recipe.min_rate_hz:g} Hz (/units; "
+            f"the fastest at {fastest:.3g} Hz; {len(recording.spike_times)} spikes in {seconds:.4g} observed "
+            "s). Lower it with --set min_rate_hz=0, or leave the session out."
         )
     counted = ", ".join(f"{why} {n}" for why, n in Counter(reason).most_common())
     raise DataError(
-        f"{recording.session}: none of {len(rate)} units is kept ({counted}). Loosen the rule that drops "
+        f"{where}: none of {len(rate)} units of /units is kept ({counted}). Loosen the rule that drops "
         "most of them, e.g. --set units.min_presence=0, or leave the session out."
     )

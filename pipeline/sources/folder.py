@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.file_kinds import why_no_file
 from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
 from nwb_latents.pipeline.sources.checksums import digest_file, verified_digest
 
@@ -119,10 +120,10 @@ class FolderSource:
             yield given, given.name
         elif given.is_dir():
             yield from _walk(given, notes)
-        elif given.is_symlink():
-            raise DataError(f"{given}: a link to a file that is not there. Fetch it first (datalad get).")
+        elif (why := why_no_file(given)) is not None:
+            raise DataError(f"{given}: {why.replace('no such file.', 'no such file or folder.')}")
         else:
-            raise DataError(f"{given}: no such file or folder. Check the path.")
+            raise DataError(f"{given}: cannot be looked at. Check its permissions.")
 
 
 def is_zarr(path: Path) -> bool:
@@ -159,7 +160,7 @@ def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
             if path.is_file():
                 yield path, path.relative_to(folder).as_posix()
             else:
-                notes.append(f"{path} is a link to a file that is not there.")
+                notes.append(f"{path} is passed over: {why_no_file(path) or 'it cannot be looked at.'}")
 
 
 def _refuse(error: OSError) -> None:

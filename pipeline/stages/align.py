@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
@@ -55,21 +55,16 @@ class _Parent:
 
 @dataclass(frozen=True)
 class _Task:
-    """One run to make."""
+    """One run to make, of the first of the trials."""
 
     session: SessionEntry
+    trials: xr.Dataset
     n_trials: int
     seed: int
     from_scratch: bool
 
 
-@dataclass
-class _Work(StageWork["AlignSettings", "RunEntry"]):
-    """What the stage was asked to do; its results are the runs it has made."""
-
-    parent: _Parent = field(kw_only=True)
-    force: bool = field(kw_only=True)
-    datasets: dict[str, xr.Dataset] = field(default_factory=dict, kw_only=True)
+Work = StageWork["AlignSettings", "RunEntry"]
 
 
 def align(
@@ -139,26 +134,26 @@ def align(
     catalog = read_catalog(catalog_path)
     parent = _parent(catalog_path, catalog, run, start=settings.start, report=report)
     entries = new_sessions(catalog, parent.config, sessions, report)
-    work = _Work(catalog_path, settings, entries, [parent.entry], report, parent=parent, force=force)
-    _require_trials(work, entries, max(trials))
+    work = Work(catalog_path, settings, entries, [parent.entry], report)
+    of_session = _training_trials(work, parent, max(trials))
     tasks = [
-        _Task(entry, n_trials, settings.seed + offset, scratch)
+        _Task(entry, of_session[entry.session], n_trials, settings.seed + offset, scratch)
         for entry in entries
         for n_trials in dict.fromkeys(trials)
         for offset in range(seeds)
         for scratch in ((False, True) if from_scratch else (False,))
     ]
-    return _all(work, tasks)
+    return _all(work, parent, tasks, force=force)
 
 
-def _all(work: _Work, tasks: Sequence[_Task]) -> list[RunEntry]:
+def _all(work: Work, parent: _Parent, tasks: Sequence[_Task], *, force: bool) -> list[RunEntry]:
     for task in tasks:
         try:
-            work.results.append(_make(work, task))
+            work.results.append(_make(work, parent, task, force=force))
         except PipelineError as error:
             name = f"{task.session.session} with {task.n_trials} trials, seed {task.seed}"
             event = RunEvent(
-                run=work.parent.entry.run,
+                run=parent.entry.run,
                 session=task.session.session,
                 n_trials=task.n_trials,
                 status="failed",
@@ -236,30 +231,30 @@ def _condition_means(
     return condition_means(trained, datasets)
 
 
-def _require_trials(work: _Work, entries: Sequence[SessionEntry], most: int) -> None:
+def _training_trials(work: Work, parent: _Parent, most: int) -> dict[str, xr.Dataset]:
     """Read the sessions; refuse more trials than there are before anything is trained."""
     from nwb_latents.pipeline.training.training_start import training_trials  # noqa: PLC0415
 
-    short = []
-    for entry in entries:
+    found, short = {}, []
+    for entry in work.sessions:
         store = store_path(work.catalog_path, entry.store)
-        dataset = training_trials(store, work.parent.config.settings.forward_ms)
+        dataset = training_trials(store, parent.config.settings.forward_ms)
         n_train = int((dataset["split"].values.astype(str) == "train").sum())
         if n_train < most:
             short.append(f"{entry.session} has {n_train}")
-        work.datasets[entry.session] = dataset
+        found[entry.session] = dataset
     if short:
         raise DataError(
             f"--trials {most}: more trials than the training split holds: {', '.join(short)}. Ask for "
             "fewer, or leave the session out."
         )
+    return found
 
 
-def _make(work: _Work, task: _Task) -> RunEntry:
+def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
     from nwb_latents.pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
 
-    parent, entry = work.parent, task.session
-    dataset = work.datasets[entry.session]
+    entry, dataset = task.session, task.trials
     settings = work.settings.model_copy(update={"seed": task.seed})
     rows = trial_order(dataset, choice=settings.choice, seed=task.seed)[: task.n_trials]
     training = few_shot_settings(parent.config.settings, settings, from_scratch=task.from_scratch)
@@ -287,14 +282,14 @@ def _make(work: _Work, task: _Task) -> RunEntry:
         pretrained_on=() if task.from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
     )
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=work.force, report=work.report)
-        entry_made = done or _train(work, begun, run_dir, dataset.isel(trial=rows))
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=work.report)
+        entry_made = done or _train(work, parent, begun, run_dir, few=dataset.isel(trial=rows))
         add_run(work.catalog_path, entry_made)
     work.report(_event(entry_made, "skipped" if done else "done"))
     return entry_made
 
 
-def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> RunEntry:
+def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few: xr.Dataset) -> RunEntry:
     import numpy as np  # noqa: PLC0415
 
     from nwb_latents.pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
@@ -305,7 +300,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
     from nwb_latents.pipeline.training.read_in_start import start_by_conditions, start_in_frames  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 
-    settings, pretrained = begun.settings, work.parent.weights
+    settings, pretrained = begun.settings, parent.weights
     (session,) = begun.sessions
     few = few_trials(few, np.arange(few.sizes["trial"]), validation_share=work.settings.validation_share)
     feeds = feed_sessions({session: few}, settings)
@@ -320,7 +315,7 @@ def _train(work: _Work, begun: RunConfig, run_dir: Path, few: xr.Dataset) -> Run
         start_in_frames(model, feeds, pretrained)
         train_rows = few["split"].values.astype(str) == "train"
         start_by_conditions(
-            model, feeds[session], few["condition"].values.astype(str)[train_rows].tolist(), work.parent.means
+            model, feeds[session], few["condition"].values.astype(str)[train_rows].tolist(), parent.means
         )
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:

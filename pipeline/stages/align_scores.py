@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import PartialFailure
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_facts import facts_of_runs
 from nwb_latents.pipeline.stages.stage_work import keep_measurements
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
@@ -110,7 +111,7 @@ def score_alignments(
     if not entries:
         return []
     found = [_rates_score(catalog_path, entry, device) for entry in entries]
-    scores = keep_measurements(catalog_path, found, runs=entries, report=report)
+    scores = keep_measurements(catalog_path, found, facts=facts_of_runs(catalog_path, entries), report=report)
     sessions = sorted({name for entry in entries for name in entry.sessions})
     runs = [entry.run for entry in entries]
     try:

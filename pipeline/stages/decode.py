@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.stage_work import StageWork, keep_measurements
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     choose,
     each_session,
-    file_name,
     load_runs,
 )
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
 from nwb_latents.schemas.events import LagEvent, RunEvent, SourceEvent
 
@@ -246,7 +246,7 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
         ]
         fresh += [signal.score for of_model in made for signal in of_model]
         scanned += at_lags
-    _keep(work, [*fresh, *scanned])
+    work.keep([*fresh, *scanned])
     drawn = of_runs or {
         "": [Decoded(*pair) for pair in zip(decoders, ((one,) for one in rates), strict=True)]
     }
@@ -278,9 +278,10 @@ def _draw(work: Work, decoded: list[Decoded], *, run: str) -> None:
     from nwb_latents.pipeline.evaluation.figures.velocity import draw_trajectories, draw_velocity  # noqa: PLC0415
 
     folder = work.folder("decode")
-    stem = "_".join(file_name(part) for part in (decoded[0].decoder.session, run) if part)
+    stem = "_".join(path_name(part) for part in (decoded[0].decoder.session, run) if part)
     for one in decoded:
-        name = file_name(f"{stem}{one.decoder.decoder.suffix}")
+        suffix = one.decoder.decoder.suffix
+        name = f"{stem}{path_name(suffix)}" if suffix else stem
         draw_velocity(folder / f"{name}_velocity.png", one)
         draw_trajectories(folder / f"{name}_trajectories.png", one)
     table = parts_table(decoded)
@@ -295,7 +296,7 @@ def _draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> N
     for scan in scans:
         best, name = max(scan.cv_r2), scan.decoder.name
         work.report(LagEvent(session=session, decoder=name, lag_ms=scan.best_lag_ms, value=best))
-    draw_lag_scan(work.folder("decode") / f"{file_name(session)}_lags.png", scans, scores)
+    draw_lag_scan(work.folder("decode") / f"{path_name(session)}_lags.png", scans, scores)
 
 
 def _transfer(work: Work, run: RunEntry) -> None:
@@ -311,7 +312,7 @@ def _transfer(work: Work, run: RunEntry) -> None:
             work.settings,
             folder=work.folder("decode"),
         )
-        _keep(work, found)
+        work.keep(found)
     except FAILURES as error:
         work.failures.add(error, event=event, name=f"transfer of {run.run}")
 
@@ -329,7 +330,3 @@ def _summarise(work: Work) -> None:
     scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now])
     if scores:
         draw_summary(work.folder("decode") / "r2_summary.png", scores)
-
-
-def _keep(work: Work, found: list[Measurement]) -> None:
-    work.results += keep_measurements(work.catalog_path, found, runs=work.runs, report=work.report)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stages.trained_runs import file_name
-from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.location import path_name, store_path
 from nwb_latents.pipeline.stores.session import open_session
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def transfer_run(
     scores = []
     for decoder in settings.decoders:
         found = transfer_scores(sessions, settings, run=model.name, decoder=decoder)
-        name = file_name(f"{model.name}{described(decoder).suffix}")
+        name = path_name(f"{model.name}{described(decoder).suffix}")
         draw_transfer(folder / f"{name}_transfer.png", found, subjects)
         scores += found
     return scores

@@ -5,7 +5,7 @@ Catalog → one run and its sessions → table, interpolations and flow fields i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
@@ -14,12 +14,12 @@ from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     each_session,
-    file_name,
     matching_runs,
     named_runs,
 )
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import EmbeddingEvent, NoteEvent, SessionEvent
 
 if TYPE_CHECKING:
@@ -53,15 +53,7 @@ class Embeddings:
     files: tuple[Path, ...]
 
 
-@dataclass
-class _Work(StageWork["EmbedSettings", "Path"]):
-    """What the stage was asked to do; its results are the files it has written."""
-
-    towards: str | None = field(default=None, kw_only=True)
-
-    @property
-    def target(self) -> Path:
-        return self.run_folder(self.run, "embedding")
+Work = StageWork["EmbedSettings", "Path"]
 
 
 def embed(
@@ -128,14 +120,15 @@ def embed(
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
     trained = load_run(catalog_path.parent / work.run.path, device=device)
     needs_embedding(trained)
-    table = embedding_table(trained, _trials_of_all(work))
+    table = embedding_table(trained, _trials_of_all(work, towards))
     _report_table(work, table)
-    draw_embedding(work.target / SCATTER, table, colour_by=settings.colour_by)
-    _write(work.target / TABLE, table)
-    work.results += [work.target / TABLE, work.target / SCATTER]
+    folder = work.run_folder(work.run, "embedding")
+    draw_embedding(folder / SCATTER, table, colour_by=settings.colour_by)
+    _write(folder / TABLE, table)
+    work.results += [folder / TABLE, folder / SCATTER]
     each_session(
         work.sessions,
-        lambda entry: _session(work, trained, entry, table),
+        lambda entry: _session(work, trained, entry, table, towards=towards),
         stage="embed",
         failures=work.failures,
         fatal=(MachineError,),
@@ -154,7 +147,7 @@ def _plan(
     sessions: Sequence[str],
     towards: str | None,
     report: Report,
-) -> _Work:
+) -> Work:
     from nwb_latents.pipeline.signals.task import whole_bins  # noqa: PLC0415
 
     catalog = read_catalog(catalog_path)
@@ -176,10 +169,10 @@ def _plan(
                 f"start_bin {settings.start_bin}: trials of {one.session} have {one.n_bins} bins; use one "
                 f"below {one.n_bins - 1}."
             )
-    return _Work(catalog_path, settings, mine, [entry], report, towards=towards)
+    return Work(catalog_path, settings, mine, [entry], report)
 
 
-def _trials_of_all(work: _Work) -> dict[str, xr.Dataset]:
+def _trials_of_all(work: Work, towards: str | None) -> dict[str, xr.Dataset]:
     """Return the trials of every session of the run; one that cannot be read is a failure of that session."""
     entries = select_sessions(read_catalog(work.catalog_path), ("*",), work.run.recipe_id)
     trials = {}
@@ -193,13 +186,13 @@ def _trials_of_all(work: _Work) -> dict[str, xr.Dataset]:
         except FAILURES as error:
             event = SessionEvent(session=entry.session, status="failed")
             work.failures.add(error, event=event, name=entry.session)
-    if work.towards is not None and work.towards not in trials:
-        raise DataError(f"{work.towards}: no trials of it can be read, so no line can lead there.")
+    if towards is not None and towards not in trials:
+        raise DataError(f"{towards}: no trials of it can be read, so no line can lead there.")
     work.sessions = [entry for entry in work.sessions if entry.session in trials]
     return trials
 
 
-def _chosen(work: _Work, entry: SessionEntry) -> xr.Dataset:
+def _chosen(work: Work, entry: SessionEntry) -> xr.Dataset:
     """Return the trials of the split."""
     session = work.session(entry)
     trials = session.trials
@@ -213,7 +206,7 @@ def _chosen(work: _Work, entry: SessionEntry) -> xr.Dataset:
     return trials
 
 
-def _report_table(work: _Work, table: xr.Dataset) -> None:
+def _report_table(work: Work, table: xr.Dataset) -> None:
     for session in table["session"].values:
         row = table.sel(session=session)
         told = {name: str(row[name].item()) for name in ("session", "subject", "task")}
@@ -234,17 +227,19 @@ def _report_table(work: _Work, table: xr.Dataset) -> None:
         work.report(NoteEvent(text=text))
 
 
-def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset) -> dict[str, object]:
+def _session(
+    work: Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset, *, towards: str | None
+) -> dict[str, object]:
     from nwb_latents.pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.figures.embedding import draw_interpolation  # noqa: PLC0415
 
     settings = work.settings
     mean = table["mean"].sel(session=entry.session).values
-    if work.towards is None:
+    if towards is None:
         name, embeddings = "grid", embedding_grid(mean, size=settings.grid_size, spacing=settings.spacing)
     else:
-        name = f"to_{file_name(work.towards)}"
-        other = table["mean"].sel(session=work.towards).values
+        name = f"to_{path_name(towards)}"
+        other = table["mean"].sel(session=towards).values
         embeddings = embedding_line(mean, other, size=settings.line_size)
     trials = _chosen(work, entry)
     start = settings.start_bin
@@ -259,7 +254,7 @@ def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Da
         start_bin=start,
         lag_ms=settings.lag_ms,
     )
-    stem = work.target / f"{file_name(entry.session)}_{name}"
+    stem = work.run_folder(work.run, "embedding") / f"{path_name(entry.session)}_{name}"
     _write(stem.with_name(f"{stem.name}.nc"), made)
     work.results.append(stem.with_name(f"{stem.name}.nc"))
     if "position" in made:
@@ -269,7 +264,7 @@ def _session(work: _Work, trained: TrainedRun, entry: SessionEntry, table: xr.Da
     return {}
 
 
-def _decoder(work: _Work, entry: SessionEntry) -> FittedDecoder | None:
+def _decoder(work: Work, entry: SessionEntry) -> FittedDecoder | None:
     """Fit the session's velocity decoder on its training trials; None, and a note, where that cannot be."""
     from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of  # noqa: PLC0415
 
@@ -284,7 +279,7 @@ def _decoder(work: _Work, entry: SessionEntry) -> FittedDecoder | None:
         return None
 
 
-def _flow(work: _Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> None:
+def _flow(work: Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> None:
     """Flow fields along the first direction of the grid, through its middle, all in one plane."""
     import xarray as xr  # noqa: PLC0415
 

@@ -7,20 +7,17 @@ settings is not measured again.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.signals.task import whole_bins
+from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan
 from nwb_latents.pipeline.stages.evaluate_records import (
     STAGE,
     Known,
     Place,
     as_measurement,
-    circumstances,
     known_records,
-    parts_of,
-    recorded_part,
 )
 from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source
 from nwb_latents.pipeline.stages.report import Report, ignore
@@ -34,28 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.evaluation.baselines.known import Baseline
-    from nwb_latents.pipeline.evaluation.metrics.metric import Metric, Part
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
+    from nwb_latents.pipeline.stages.evaluate_plan import Wanted
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.evaluation import EvaluateSettings
     from nwb_latents.schemas.measurement import Measurement
-    from nwb_latents.schemas.training import Device, RunConfig
-
-    Wanted = tuple[Metric, Part]
-    """A metric, and the part of a source it is of."""
+    from nwb_latents.schemas.training import Device
 
 
-@dataclass
-class _Work(StageWork["EvaluateSettings", "Measurement"]):
-    """What the stage was asked to do, and what came of it; `truth` is the file of each session with one."""
-
-    metrics: list[Metric] = field(kw_only=True)
-    baselines: list[Baseline] = field(kw_only=True)
-    truth: dict[str, Path] = field(kw_only=True)
-    force: bool = field(kw_only=True)
-    configs: dict[str, RunConfig | None] = field(default_factory=dict, kw_only=True)
-    known: dict[Place, Known] = field(default_factory=dict, kw_only=True)
+Work = StageWork["EvaluateSettings", "Measurement"]
 
 
 def evaluate(
@@ -137,26 +121,16 @@ def evaluate(
             f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
-    work = _Work(
-        catalog_path,
-        settings,
-        entries,
-        chosen,
-        report or ignore,
-        metrics=metrics,
-        baselines=baselines,
-        truth=truths,
-        force=force,
-    )
+    work = Work(catalog_path, settings, entries, chosen, report or ignore)
+    known = {} if force else _known(work)
+    plan = EvaluationPlan(settings, metrics, baselines, truths, known)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
-    _say_what_is_missing(work)
-    work.known = _known(work)
-    work.configs = {run.run: _config(catalog_path.parent / run.path) for run in chosen}
-    work.trained = load_runs(catalog_path, _outdated_runs(work), device=device, failures=work.failures)
+    _say_what_is_missing(work, plan)
+    work.trained = load_runs(catalog_path, _outdated_runs(work, plan), device=device, failures=work.failures)
     each_session(
-        work.sessions, lambda entry: _evaluate_session(work, entry), stage=STAGE, failures=work.failures
+        work.sessions, lambda entry: _evaluate_session(work, plan, entry), stage=STAGE, failures=work.failures
     )
     if work.failures.found:
         summary = f"{len(work.failures.found)} failed, {len(work.results)} measurements are kept."
@@ -164,12 +138,12 @@ def evaluate(
     return work.results
 
 
-def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
-    sources = _sources(work, entry)
-    wanted = [_lacking(work, source, entry) for source in sources]
+def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> dict[str, object]:
+    sources = _sources(work, plan, entry)
+    wanted = [plan.lacking(source, entry) for source in sources]
     made: list[list[Measurement]] = [[] for _ in sources]
     if any(wanted):
-        session = _prepared(work, entry, [one for each in wanted for one in each])
+        session = _prepared(work, plan, entry, [one for each in wanted for one in each])
         made = [
             _measure(work, source, entry, session, lacking) if lacking else []
             for source, lacking in zip(sources, wanted, strict=True)
@@ -177,28 +151,30 @@ def _evaluate_session(work: _Work, entry: SessionEntry) -> dict[str, object]:
         added = iter(add_measurements(work.catalog_path, [one for records in made for one in records]))
         made = [[next(added) for _ in records] for records in made]
     for source, lacking, fresh in zip(sources, wanted, made, strict=True):
-        known = [record for key, record in _up_to_date(work, source, entry).items() if key not in lacking]
+        known = [record for key, record in plan.up_to_date(source, entry).items() if key not in lacking]
         for record in fresh:
             work.report(MeasurementEvent(status="done", **record.model_dump(exclude_unset=True)))
         for record in known:
             work.report(MeasurementEvent(status="skipped", **record.model_dump(exclude_unset=True)))
-        order = {metric.name: place for place, metric in enumerate(work.metrics)}
+        order = {metric.name: place for place, metric in enumerate(plan.metrics)}
         work.results += sorted([*fresh, *known], key=lambda record: (order[record.name], record.bins or 0))
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
 
 
-def _prepared(work: _Work, entry: SessionEntry, wanted: Sequence[Wanted]) -> ScoredSession:
+def _prepared(
+    work: Work, plan: EvaluationPlan, entry: SessionEntry, wanted: Sequence[Wanted]
+) -> ScoredSession:
     """Read a session and lay ready what is wanted of it."""
     from nwb_latents.pipeline.evaluation.scored_session import prepare_session  # noqa: PLC0415
     from nwb_latents.pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
-    truth = read_truth(work.truth[entry.session]) if entry.session in work.truth else None
+    truth = read_truth(plan.truth[entry.session]) if entry.session in plan.truth else None
     forward = any("forward" in metric.needs for metric, _ in wanted)
     return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth)
 
 
 def _measure(
-    work: _Work, source: Source, entry: SessionEntry, session: ScoredSession, wanted: Sequence[Wanted]
+    work: Work, source: Source, entry: SessionEntry, session: ScoredSession, wanted: Sequence[Wanted]
 ) -> list[Measurement]:
     """Measure what is wanted of a source; what fails is a failure of the source or of the metric alone."""
     event: SourceEvent | RunEvent = (
@@ -235,100 +211,57 @@ def _measure(
     return records
 
 
-def _sources(work: _Work, entry: SessionEntry) -> list[Source]:
+def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
     """Return what can be measured on a session: runs, then baselines."""
-    runs = [run for run in work.runs if entry.session in run.sessions]
-    has_truth = entry.session in work.truth
     return [
-        *(run_source(run, work.configs[run.run], work.trained) for run in runs),
-        *(
-            baseline_source(baseline, work.settings.baseline)
-            for baseline in work.baselines
-            if has_truth or not baseline.is_truth
-        ),
+        *(_run_source(work, run) for run in work.runs if entry.session in run.sessions),
+        *(baseline_source(baseline, work.settings.baseline) for baseline in plan.baselines_of(entry)),
     ]
 
 
-def _asked(work: _Work, source: Source, entry: SessionEntry) -> list[Wanted]:
-    """Return the metrics that can be had of a session, whatever the source."""
-    has_truth = entry.session in work.truth
-    fits = work.settings.forecast.end <= entry.n_bins
-    return [
-        (metric, part)
-        for metric in work.metrics
-        if has_truth or not metric.needs_truth
-        for part in parts_of(metric, source)
-        if fits or part != "forecast"
-    ]
+def _run_source(work: Work, run: RunEntry) -> Source:
+    return run_source(run, work.facts[run.run], work.trained)
 
 
-def _up_to_date(work: _Work, source: Source, entry: SessionEntry) -> dict[Wanted, Measurement]:
-    """Return what is asked for and was measured of the same run, store and settings."""
-    known = work.known.get((source.name, source.is_baseline, entry.session))
-    if work.force or known is None or known.circumstances != circumstances(source, entry, work.settings):
-        return {}
-    keys = {
-        (metric, part): (metric.name, recorded_part(source, part))
-        for metric, part in _asked(work, source, entry)
-    }
-    return {wanted: known.records[key] for wanted, key in keys.items() if key in known.records}
-
-
-def _lacking(work: _Work, source: Source, entry: SessionEntry) -> list[Wanted]:
-    """Return what is asked for and has to be measured."""
-    known = _up_to_date(work, source, entry)
-    return [wanted for wanted in _asked(work, source, entry) if wanted not in known]
-
-
-def _outdated_runs(work: _Work) -> list[RunEntry]:
+def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
     """Return the runs that have to be loaded."""
     return [
         run
         for run in work.runs
         if any(
-            entry.session in run.sessions
-            and _lacking(work, run_source(run, work.configs[run.run], work.trained), entry)
+            plan.lacking(_run_source(work, run), entry)
             for entry in work.sessions
+            if entry.session in run.sessions
         )
     ]
 
 
-def _known(work: _Work) -> dict[Place, Known]:
+def _known(work: Work) -> dict[Place, Known]:
     """Return the records of the sessions' recipe and phase."""
     written = read_measurements(
         work.catalog_path,
         stages=(STAGE,),
-        recipe_id=work.sessions[0].recipe_id,
+        recipe_id=work.recipe_id,
         splits=(work.settings.phase,),
     )
     mine = written[written["session"].isin([entry.session for entry in work.sessions])]
     return known_records(measurement_records(mine))
 
 
-def _say_what_is_missing(work: _Work) -> None:
+def _say_what_is_missing(work: Work, plan: EvaluationPlan) -> None:
     named = work.settings.baselines or ()
-    for baseline in work.baselines:
-        if baseline.is_truth and baseline.name in named and not work.truth:
+    for baseline in plan.baselines:
+        if baseline.is_truth and baseline.name in named and not plan.truth:
             reason = "the true rates are not known; name the folder of the simulated sessions with --truth"
             work.report(SourceEvent(source=baseline.name, status="skipped", reason=reason))
     n_bins = min(entry.n_bins for entry in work.sessions)
     needed = work.settings.forecast.end
-    if needed > n_bins and any("forecast" in metric.parts for metric in work.metrics):
+    if needed > n_bins and any("forecast" in metric.parts for metric in plan.metrics):
         reason = (
             f"{needed} bins seen and forecast are more than the {n_bins} of a trial; lower "
             "forecast.seen_bins or forecast.bins"
         )
         work.report(SourceEvent(source="forecast", status="skipped", reason=reason))
-
-
-def _config(run_dir: Path) -> RunConfig | None:
-    """Return what a run was made with; None where that cannot be read, and the run not be loaded either."""
-    from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
-
-    try:
-        return read_config(run_dir)
-    except FAILURES:
-        return None
 
 
 def _truth_files(folder: Path, entries: Sequence[SessionEntry]) -> dict[str, Path]:

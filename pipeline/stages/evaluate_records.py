@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.schemas.measurement import Measurement
@@ -73,7 +73,7 @@ def settings_digest(settings: EvaluateSettings, *, version: int = EVALUATION_VER
 
 def circumstances(source: Source, entry: SessionEntry, settings: EvaluateSettings) -> Circumstances:
     """Return under which circumstances a source would be measured."""
-    return (settings_digest(settings), entry.store_key, source.run_key or "", source.baseline_digest)
+    return (settings_digest(settings), entry.store_key, source.facts.run_key or "", source.baseline_digest)
 
 
 def as_measurement(
@@ -112,11 +112,7 @@ def as_measurement(
         source=source.name if source.is_baseline else part,
         is_baseline=source.is_baseline,
         run=None if source.is_baseline else source.name,
-        run_key=source.run_key,
-        model=source.model,
-        label=source.label,
-        group=source.group,
-        seed=source.seed,
+        **asdict(source.facts),
         stage=STAGE,
         decoder=decoder,
         fitted_on=fitted_on,

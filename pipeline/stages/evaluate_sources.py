@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.schemas.recipe import bin_size_in
+from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput
+    from nwb_latents.pipeline.stages.run_facts import Facts
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.baselines import BaselineSettings
     from nwb_latents.schemas.catalog import RunEntry
-    from nwb_latents.schemas.training import RunConfig
 
     Deliver = Callable[[ScoredSession, Collection[Part]], SourceOutput]
 
@@ -34,10 +33,8 @@ class Source:
         Name of the run, or of the baseline.
     is_baseline
         Whether it is a baseline.
-    label, group, seed
-        What it is called in comparisons, which runs differ from it in their seed alone, and its seed.
-    model, run_key
-        Of a run.
+    facts
+        What measurements say of it.
     baseline_digest
         Digest of the settings of a baseline; empty: a run.
     deliver
@@ -46,39 +43,23 @@ class Source:
 
     name: str
     is_baseline: bool
-    label: str
-    group: str
+    facts: Facts
     deliver: Deliver
-    seed: int | None = None
-    model: str | None = None
-    run_key: str | None = None
     baseline_digest: str = ""
 
 
-def run_source(run: RunEntry, config: RunConfig | None, trained: Mapping[str, TrainedRun]) -> Source:
+def run_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun]) -> Source:
     """Return a run as a source.
 
     Parameters
     ----------
     run
         Its entry in the catalog.
-    config
-        What it was made with; None where that cannot be read.
+    facts
+        What measurements say of it.
     trained
         Runs that are loaded, by name; looked at when the source is to deliver.
     """
-    settings = config.settings if config is not None else None
-    seed = run.alignment.seed if run.alignment else settings.seed if settings else None
-    label, kind = run.model, ""
-    if settings is not None:
-        kind = settings.model_copy(update={"seed": 0}).digest(bin_size_s=bin_size_in(run.recipe_id))
-    if run.alignment:
-        how = "from scratch" if run.alignment.from_scratch else "aligned"
-        label = f"{run.model}, {how}, {run.alignment.n_trials} trials"
-        kind += f"{run.alignment.parent}/{how}/{run.alignment.n_trials}"
-    elif run.imported:
-        label = f"{run.model} ({run.imported.program})"
-        kind += run.run
 
     def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
         if run.run not in trained:
@@ -88,12 +69,8 @@ def run_source(run: RunEntry, config: RunConfig | None, trained: Mapping[str, Tr
     return Source(
         name=run.run,
         is_baseline=False,
-        label=label,
-        group=hashlib.sha256(kind.encode()).hexdigest()[:16],
+        facts=facts,
         deliver=deliver,
-        seed=seed,
-        model=run.model,
-        run_key=run.run_key,
     )
 
 
@@ -102,8 +79,7 @@ def baseline_source(baseline: Baseline, settings: BaselineSettings) -> Source:
     return Source(
         name=baseline.name,
         is_baseline=True,
-        label=baseline.name.replace("_", " "),
-        group=baseline.name,
+        facts=facts_of_baseline(baseline.name),
         deliver=lambda session, parts: baseline.made_of(session, settings, parts=parts),
         baseline_digest=settings.digest()[:16],
     )

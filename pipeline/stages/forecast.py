@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.stage_work import StageWork, keep_measurements
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, file_name, load_runs
+from nwb_latents.pipeline.stages.stage_work import StageWork
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, RunEvent
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.measurement import Measurement
@@ -155,7 +156,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
             event = RunEvent(run=run.run, session=entry.session, status="failed")
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
     found = [*beside, *(each for _, mine in of_runs for each in mine)]
-    work.results += keep_measurements(work.catalog_path, found, runs=work.runs, report=work.report)
+    work.keep(found)
     for run, mine in of_runs:
         _draw(work, run, [*mine, *beside], name=entry.session)
     return {"n_trials": len(task.test), "n_units": entry.n_units}
@@ -164,7 +165,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
 def _draw(work: Work, run: RunEntry, measurements: Sequence[Measurement], *, name: str) -> None:
     from nwb_latents.pipeline.evaluation.figures.forecasting import draw_forecast  # noqa: PLC0415
 
-    path = work.run_folder(run, "forecast") / f"{file_name(name)}.png"
+    path = work.run_folder(run, "forecast") / f"{path_name(name)}.png"
     draw_forecast(path, measurements, bin_size_s=work.sessions[0].bin_size_s)
 
 

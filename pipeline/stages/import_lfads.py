@@ -12,7 +12,7 @@ from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
 from nwb_latents.pipeline.stages.ingest_session import PACKAGES
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.catalog import add_session
-from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.location import StoreLocation, path_name
 from nwb_latents.schemas.catalog import SessionEntry
 from nwb_latents.schemas.events import SessionEvent
 from nwb_latents.schemas.imports import IMPORT_VERSION
@@ -160,7 +160,7 @@ def _import_file(
         path, data, recipe, settings, digest=digest_file(path), session=session, subject=subject
     )
     place = StoreLocation.parse("stores", base=catalog_path.parent.resolve())
-    store = place / recipe.recipe_id / f"{session}.zarr"
+    store = place / recipe.recipe_id / f"{path_name(session)}.zarr"
     with one_writer(store) as confirm:
         there = read_attributes(store)
         if there is not None and there.store_key == attributes.store_key and not force:

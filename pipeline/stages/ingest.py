@@ -26,6 +26,7 @@ from nwb_latents.pipeline.stages.ingest_session import (
     is_transient,
     lost_session,
 )
+from nwb_latents.pipeline.stages.recording_identity import require_pattern
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -59,6 +60,7 @@ def ingest(
     retry_failed: bool = False,
     dry_run: bool = False,
     force: bool = False,
+    session_id: str | None = None,
     report: Report = ignore,
 ) -> list[SessionEntry]:
     """Turn every selected NWB file of a source into a trial store and enter it in the catalog.
@@ -85,7 +87,10 @@ def ingest(
     dry_run
         Only report the plan.
     force
-        Make stores again that are up to date.
+        Make stores again that are up to date, and replace those that other recordings have under the same id.
+    session_id
+        What sessions are called in place of what their files say: text with ``{folder}``, ``{file}``,
+        ``{session}``, ``{subject}`` and ``{date}``, or without any of them for a single file.
     report
         Receives events (`schemas.events`).
 
@@ -111,6 +116,8 @@ def ingest(
     selection = selection or Selection()
     parse_cluster(cluster)
     require_layouts(recipe.layout)
+    if session_id is not None:
+        require_pattern(session_id)
     catalog = read_catalog(catalog_path)
     place = StoreLocation.parse(stores or "stores", base=catalog_path.parent.resolve()) / recipe.recipe_id
     ledger = _Ledger(ledger_path(catalog_path, recipe), recipe.recipe_id, report)
@@ -127,7 +134,7 @@ def ingest(
         report(NoteEvent(text=_nothing_left(selection, retry_failed=retry_failed)))
         return []
     _require_writable(ledger.path.parent)
-    job = IngestJob(source, recipe, selection, catalog_path.absolute(), place, mode, force)
+    job = IngestJob(source, recipe, selection, catalog_path.absolute(), place, mode, force, session_id)
     attempts = run_tasks(
         Work(ingest_session, job, lost_session, is_transient),
         assets,

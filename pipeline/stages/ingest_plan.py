@@ -79,19 +79,27 @@ class Selection:
 
 
 def session_of_path(path: str) -> str:
-    """Return the session id a file's name suggests, before the file is opened.
+    """Return the session id a file's name suggests, before it is opened: that of a file without metadata.
 
     Examples
     --------
     >>> session_of_path("sub-C/sub-C_ses-CO-20131003_behavior+ecephys.nwb")
     'sub-C_ses-CO-20131003'
     >>> session_of_path("monkey.nwb")
+    'sub-unknown_ses-monkey'
+    """
+    return session_id(PurePosixPath(path).name, subject=None, session=None)
+
+
+def stem_of_path(path: str) -> str:
+    """Return a file's name without its suffix, which a selection may name too.
+
+    Examples
+    --------
+    >>> stem_of_path("day1/monkey.nwb")
     'monkey'
     """
-    name = PurePosixPath(path).name
-    if not name.startswith("sub-"):
-        return name.removesuffix(".zarr").removesuffix(".nwb")
-    return session_id(name, subject=None, session=None)
+    return PurePosixPath(path).name.removesuffix(".zarr").removesuffix(".nwb")
 
 
 def plan_assets(source: Source, selection: Selection, *, only: Collection[str] | None = None) -> list[Asset]:
@@ -158,9 +166,10 @@ def planned_events(
 
 def _may_match(asset: Asset, selection: Selection) -> bool:
     name = session_of_path(asset.path)
-    if any(fnmatch.fnmatchcase(name, g) for g in selection.exclude):
+    names = (name, stem_of_path(asset.path))
+    if any(fnmatch.fnmatchcase(one, g) for one in names for g in selection.exclude):
         return False
-    if "sub-" not in name or asset.dandiset is None:
+    if "sub-" not in names[1] or asset.dandiset is None:
         return True
     subject = next((p.removeprefix("sub-") for p in name.split("_") if p.startswith("sub-")), "")
     return selection.takes(name) and (selection.subject is None or label(subject) == label(selection.subject))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import traceback
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -13,8 +12,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
-from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path
+from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path, stem_of_path
+from nwb_latents.pipeline.stages.recording_identity import (
+    is_same_recording,
+    named,
+    other_recording,
+    replaced,
+)
+from nwb_latents.pipeline.stages.unforeseen import unforeseen_words
 from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.catalog import SessionEntry
 from nwb_latents.schemas.events import BytesEvent, PhaseEvent
 from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, Provenance, StoreAttributes
@@ -22,7 +29,7 @@ from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, P
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nwb_latents.pipeline.signals.recording import Recording
+    from nwb_latents.pipeline.signals.recording import Recording, RecordingFacts
     from nwb_latents.pipeline.sources.asset import Asset, Mode, Source
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.stores.location import StoreLocation
@@ -46,7 +53,9 @@ class IngestJob:
     mode
         How files of an archive are read: ``download``, ``stream`` or ``auto``.
     force
-        Make stores again that are up to date.
+        Make stores again that are up to date, and replace those of other recordings.
+    session_id
+        What sessions are called, with the placeholders of `recording_identity`; None: as their files say.
     """
 
     source: Source
@@ -56,10 +65,20 @@ class IngestJob:
     stores: StoreLocation
     mode: Mode = "download"
     force: bool = False
+    session_id: str | None = None
 
     def store(self, session: str) -> StoreLocation:
         """Return where the store of a session lies."""
-        return self.stores / f"{session}.zarr"
+        return self.stores / f"{path_name(session)}.zarr"
+
+    def session_of(self, facts: RecordingFacts, asset: Asset, content: object) -> str:
+        """Return the id of a session."""
+        if self.session_id is None:
+            return facts.session
+        folder = (
+            content.absolute().parent.name if isinstance(content, Path) and asset.dandiset is None else ""
+        )
+        return named(self.session_id, facts, asset, folder=folder)
 
 
 @dataclass(frozen=True)
@@ -75,6 +94,13 @@ class SessionOutcome:
     seconds: float = 0.0
 
 
+@dataclass
+class _Named:
+    """What a session is known by so far."""
+
+    session: str
+
+
 def ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutcome:
     """Ingest one file; whatever goes wrong becomes a failed outcome.
 
@@ -88,14 +114,15 @@ def ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutco
         Receives ``bytes`` and ``phase`` events.
     """
     begin = monotonic()
-    name = session_of_path(asset.path)
+    # By its file's name at first, and by what its metadata say once these are read, whatever becomes of it.
+    found = _Named(session_of_path(asset.path))
     try:
-        outcome = _ingest_session(job, asset, report)
+        outcome = _ingest_session(job, asset, report, found)
     except PipelineError as error:
-        outcome = _failed(name, error)
+        outcome = _failed(found.session, error)
     except MemoryError:
         outcome = _failed(
-            name,
+            found.session,
             MachineError(
                 f"{asset.path}: there is not enough memory for this session. Run fewer sessions at once or "
                 "use a machine with more, and run the same command again."
@@ -103,9 +130,14 @@ def ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutco
         )
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            outcome = _failed(name, machine_error(error, Path(asset.path), doing="ingest this file"))
+            outcome = _failed(found.session, machine_error(error, Path(asset.path), doing="ingest this file"))
         else:
-            outcome = _unforeseen(name, asset, error)
+            outcome = SessionOutcome(
+                found.session,
+                "failed",
+                reason=unforeseen_words(asset.path, error),
+                exit_code=DataError.exit_code,
+            )
     return replace(outcome, seconds=monotonic() - begin)
 
 
@@ -156,26 +188,16 @@ def _failed(name: str, error: PipelineError) -> SessionOutcome:
     return SessionOutcome(name, "failed", reason=f"{error} {notes}".strip(), exit_code=error.exit_code)
 
 
-def _unforeseen(name: str, asset: Asset, error: Exception) -> SessionOutcome:
-    trace = traceback.extract_tb(error.__traceback__)[-1]
-    return SessionOutcome(
-        name, "failed", exit_code=4,
-        reason=f"{asset.path}: unexpected {type(error).__name__}: {error} "
-        f"({Path(trace.filename).name}:{trace.lineno}). Please report it with the file's name; the other "
-        "sessions are unharmed.",
-    )  # fmt: skip
-
-
-def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutcome:
+def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named) -> SessionOutcome:
     from nwb_latents.pipeline.nwb.file import label  # noqa: PLC0415
-    from nwb_latents.pipeline.nwb.read import read_recording, read_session_id  # noqa: PLC0415
+    from nwb_latents.pipeline.nwb.read import read_facts, read_recording  # noqa: PLC0415
     from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
-    named = session_of_path(asset.path)
-    if asset.digest is not None and not job.force:
+    by_name = session_of_path(asset.path)
+    if asset.digest is not None and not job.force and job.session_id is None:
         # What the archive states is what was verified when the store was made: nothing needs to be fetched.
-        there = read_attributes(job.store(named))
+        there = read_attributes(job.store(by_name))
         if there is not None and there.store_key == store_key(asset.digest, job.recipe):
             return _up_to_date(job, there)
     with ExitStack() as writing:
@@ -183,24 +205,47 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report) -> SessionOutc
             content,
             digest,
         ):
-            session, subject = read_session_id(content, name=asset.path)
-            subject_fits = job.selection.subject is None or label(job.selection.subject) == subject
-            if not subject_fits or not job.selection.takes(session, named):
+            facts = read_facts(content, name=asset.path)
+            session = found.session = job.session_of(facts, asset, content)
+            subject_fits = job.selection.subject is None or label(job.selection.subject) == facts.subject
+            if not subject_fits or not job.selection.takes(session, by_name, stem_of_path(asset.path)):
                 return SessionOutcome(session, "unselected")
             store = job.store(session)
             confirm = writing.enter_context(one_writer(store))
             there = read_attributes(store)
+            said = ""
             if there is not None:
-                _refuse_other_file(there, asset, digest, session, force=job.force)
                 if there.store_key == store_key(digest, job.recipe) and not job.force:
                     return _up_to_date(job, there)
+                said = _giving_way(
+                    job, there.provenance, asset, digest=digest, facts=replace(facts, session=session)
+                )
             _phase(report, asset, session, "reading")
             recording = read_recording(content, job.recipe, name=asset.path)
         # A stream that failed says so at the end of its block at the latest: nothing is written before.
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
+        recording = replace(recording, session=session)
         attributes = _make_store(job, asset, report, recording=recording, digest=digest, confirm=confirm)
-        return SessionOutcome(session, "done", entry=_entry(job, attributes), attributes=attributes)
+        return SessionOutcome(
+            session, "done", entry=_entry(job, attributes), attributes=attributes, reason=said
+        )
+
+
+def _giving_way(
+    job: IngestJob, there: Provenance, asset: Asset, *, digest: str, facts: RecordingFacts
+) -> str:
+    """Return what is said of a store that is made anew; refuse to replace that of another recording."""
+    if there.asset_digest == digest:
+        return ""
+    is_same = is_same_recording(there, asset, digest, facts)
+    if not is_same and not job.force:
+
+        def is_free(session: str) -> bool:
+            return not job.store(session).exists()
+
+        raise other_recording(there, asset, facts, session=facts.session, is_free=is_free)
+    return replaced(there, digest, is_same=is_same)
 
 
 def _up_to_date(job: IngestJob, there: StoreAttributes) -> SessionOutcome:
@@ -264,6 +309,8 @@ def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple
         dandiset=asset.dandiset,
         dandiset_version=asset.version,
         asset_id=asset.asset_id,
+        identifier=recording.identifier,
+        session_start=recording.start,
         layout=recording.layout,
         position_series=recording.position_series,
         velocity_series=recording.velocity_series,
@@ -297,19 +344,6 @@ def _entry(job: IngestJob, attributes: StoreAttributes) -> SessionEntry:
         n_bins=sizes["time"],
         bin_size_s=attributes.bin_size_s,
         created=written.isoformat(timespec="seconds") if written else "",
-    )
-
-
-def _refuse_other_file(
-    there: StoreAttributes, asset: Asset, digest: str, session: str, *, force: bool
-) -> None:
-    origin = there.provenance
-    if force or origin.asset_digest == digest or origin.source == asset.path:
-        return
-    raise DataError(
-        f"{asset.path}: its session id {session} is taken by the store made from {origin.source}, a "
-        "different file. Give "
-        "the file its own subject_id and session_id, or replace the store with --force."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -11,6 +12,7 @@ from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.explicit_recipe import explicit_recipe, recipe_yaml
 from nwb_latents.pipeline.stages.ingest_plan import session_of_path
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.unforeseen import unforeseen_words
 from nwb_latents.schemas.events import BytesEvent, InspectionEvent, NoteEvent
 from nwb_latents.schemas.inspection import Inspection, UnitFacts, WouldBe
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.sources.asset import Asset, Source
     from nwb_latents.pipeline.sources.remote_file import RemoteFile
 
+logger = logging.getLogger(__name__)
+
 HERE_BYTES = 1 << 26
 """Of a file on this machine, datasets up to this size are looked into though no ingest needs them."""
 
@@ -43,7 +47,7 @@ def inspect(
     Parameters
     ----------
     source
-        Where the files are. Those of an archive are read there; they are not downloaded.
+        Where the files are. Those of an archive are read there; only NWB in Zarr is downloaded.
     recipe
         Recipe of the ingest; default: that of `pipeline.stages.ingest.ingest`.
     asset
@@ -119,6 +123,11 @@ def inspect_file(
             raise
         except PipelineError as error:
             refusal = " ".join([str(error), *getattr(error, "__notes__", ())])
+        except (OSError, RuntimeError) as error:
+            refusal = f"{asset.path}: damaged: {error}. Fetch the file again."
+        except Exception as error:
+            # Whatever a file holds, what can be told of it is told.
+            refusal = unforeseen_words(asset.path, error)
         said = tuple(file.said) if recording is None else recording.warnings
         notes = made.notes if made is not None else ()
         inside = contents_of(file, needed=_needed(file, recipe), small_bytes=small_bytes)
@@ -152,15 +161,20 @@ def _inspect_asset(source: Source, asset: Asset, recipe: IngestRecipe, report: R
             small = HERE_BYTES if isinstance(content, Path) else REMOTE_BYTES
             return inspect_file(content, asset, recipe, small_bytes=small)
     except DataError as error:
-        return Inspection(
-            session=session_of_path(asset.path),
-            source=asset.path,
-            size=asset.size,
-            dandiset=asset.dandiset,
-            dandiset_version=asset.version,
-            is_open=False,
-            refusal=" ".join([str(error), *getattr(error, "__notes__", ())]),
-        )
+        refusal = " ".join([str(error), *getattr(error, "__notes__", ())])
+    except PipelineError:
+        raise
+    except Exception as error:
+        refusal = unforeseen_words(asset.path, error)
+    return Inspection(
+        session=session_of_path(asset.path),
+        source=asset.path,
+        size=asset.size,
+        dandiset=asset.dandiset,
+        dandiset_version=asset.version,
+        is_open=False,
+        refusal=refusal,
+    )
 
 
 def _progress(asset: Asset, report: Report) -> Callable[[int, int], None]:
@@ -175,7 +189,10 @@ def _needed(file: NwbFile, recipe: IngestRecipe) -> set[str]:
 
     try:
         return needed_paths(replace(file, said=[], choices=[]), recipe)
-    except DataError:
+    except SettingsError:
+        raise
+    except Exception as error:
+        logger.debug("%s: what an ingest needs is not known", file.name, exc_info=error)
         return set()
 
 
@@ -197,6 +214,8 @@ def _units(file: NwbFile, recording: Recording | None) -> UnitFacts:
         times, index = read_spikes(replace(file, said=[], choices=[]))
     except DataError as error:
         return UnitFacts(problem=str(error))
+    except Exception as error:
+        return UnitFacts(problem=unforeseen_words(file.name, error))
     return UnitFacts(**_spike_facts(times, index, float(np.ptp(times)) if len(times) else 0.0))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_facts import facts_of_runs
 from nwb_latents.pipeline.stages.stage_work import keep_measurements
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.events import MeasurementEvent, NoteEvent
@@ -73,7 +74,7 @@ def score(
         for name, value in values.items()
     ]
     if run is not None:
-        return keep_measurements(catalog_path, found, runs=[run], report=report)
+        return keep_measurements(catalog_path, found, facts=facts_of_runs(catalog_path, [run]), report=report)
     for each in found:
         report(MeasurementEvent.model_validate(each.model_dump()))
     of = f"run {origin.file['run']}" if "run" in origin.file else "it"

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, file_name
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, SessionEvent
 from nwb_latents.schemas.export import EXPORT_VERSION
 
@@ -58,24 +59,7 @@ class Submitted:
     status: str
 
 
-@dataclass
-class _Work(StageWork["NlbExport", "str"]):
-    """What the stage was asked to do: the sessions of one run."""
-
-    @property
-    def key(self) -> str:
-        """Equal keys mean equal content."""
-        stores = [entry.store_key for entry in self.sessions]
-        parts = [self.settings.digest(), self.run.run_key, stores, EXPORT_VERSION]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-    def attributes(self) -> dict[str, str | float]:
-        return {
-            "export_key": self.key,
-            "export_settings": self.settings.model_dump_json(),
-            "run": self.run.run,
-            "run_key": self.run.run_key,
-        }
+Work = StageWork["NlbExport", "str"]
 
 
 def submit(
@@ -143,14 +127,15 @@ def submit(
 
     work = _plan(catalog_path, settings, run, sessions=sessions, report=report)
     folder = out or catalog_path.parent / "exports" / "nlb-submission" / work.run.recipe_id
-    stem = f"{file_name(run)}_{settings.phase}"
+    stem = f"{path_name(run)}_{settings.phase}"
     path, targets = folder / f"{stem}.h5", folder / f"{stem}_targets.h5"
     done = Submitted(path, targets, run, tuple(entry.session for entry in work.sessions), "done")
-    if not force and all(is_up_to_date(file, work.key) for file in (path, targets)):
+    attributes = _attributes(work)
+    if not force and all(is_up_to_date(file, attributes["export_key"]) for file in (path, targets)):
         return Submitted(path, targets, run, done.sessions, "skipped")
     trained = load_run(catalog_path.parent / work.run.path, device=device)
-    write_groups(targets, _target_groups(work, trained), attributes=work.attributes())
-    write_submission(path, _rate_groups(work, trained), attributes=work.attributes())
+    write_groups(targets, _target_groups(work, trained), attributes=attributes)
+    write_submission(path, _rate_groups(work, trained), attributes=attributes)
     problems = check_submission(path, targets)
     if problems:
         raise DataError(
@@ -161,7 +146,7 @@ def submit(
 
 def _plan(
     catalog_path: Path, settings: NlbExport, run: str, *, sessions: Sequence[str], report: Report
-) -> _Work:
+) -> Work:
     entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None)
     known = [entry for entry in entries if entry.session in chosen.sessions]
     if settings.key is not None and len(known) > 1:
@@ -175,10 +160,22 @@ def _plan(
             f"split {settings.split}: run {run} was fitted to the recipe's own split and may have seen what "
             "another one scores. Leave the split out."
         )
-    return _Work(catalog_path, settings, known, [chosen], report)
+    return Work(catalog_path, settings, known, [chosen], report)
 
 
-def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
+def _attributes(work: Work) -> dict[str, str]:
+    """Return what both files say of themselves; equal keys mean equal content."""
+    stores = [entry.store_key for entry in work.sessions]
+    parts = [work.settings.digest(), work.run.run_key, stores, EXPORT_VERSION]
+    return {
+        "export_key": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+        "export_settings": work.settings.model_dump_json(),
+        "run": work.run.run,
+        "run_key": work.run.run_key,
+    }
+
+
+def _target_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
     from nwb_latents.pipeline.stores.exporters.nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
 
@@ -194,7 +191,7 @@ def _target_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
         yield name, arrays, _origin(session.attributes)
 
 
-def _rate_groups(work: _Work, run: TrainedRun) -> Iterator[Group]:
+def _rate_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
     from nwb_latents.pipeline.evaluation.nlb.files import submission_arrays  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.nlb.submission import trials_digest  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from nwb_latents.pipeline.stages.trained_runs import Failures, file_name
-from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stages.run_facts import facts_of_baseline, facts_of_runs
+from nwb_latents.pipeline.stages.trained_runs import Failures
+from nwb_latents.pipeline.stores.location import path_name, store_path
 from nwb_latents.pipeline.stores.measurements import add_measurements
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.events import MeasurementEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from nwb_latents.pipeline.stages.report import Report
+    from nwb_latents.pipeline.stages.run_facts import Facts
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -29,6 +32,8 @@ Result = TypeVar("Result")
 @dataclass
 class StageWork(Generic[Settings, Result]):
     """The work of one call of a stage.
+
+    There is one such record for all stages: what a stage decides besides is handed on beside it.
 
     Attributes
     ----------
@@ -67,6 +72,11 @@ class StageWork(Generic[Settings, Result]):
         """Recipe of the sessions."""
         return self.sessions[0].recipe_id
 
+    @cached_property
+    def facts(self) -> dict[str, Facts]:
+        """What measurements say of each run, by its name."""
+        return facts_of_runs(self.catalog_path, self.runs)
+
     @property
     def run(self) -> RunEntry:
         """The run, of a stage that works on one."""
@@ -79,7 +89,11 @@ class StageWork(Generic[Settings, Result]):
 
     def folder(self, stage: str) -> Path:
         """Return where a stage puts what belongs to no single run."""
-        return self.catalog_path.parent / "results" / stage / file_name(self.recipe_id)
+        return self.catalog_path.parent / "results" / stage / path_name(self.recipe_id)
+
+    def keep(self: StageWork[Settings, Measurement], found: Iterable[Measurement]) -> None:
+        """Add measurements to the catalog and to the results, and report them."""
+        self.results += keep_measurements(self.catalog_path, found, facts=self.facts, report=self.report)
 
     def run_folder(self, run: RunEntry, name: str) -> Path:
         """Return where a stage puts what belongs to a run."""
@@ -87,9 +101,9 @@ class StageWork(Generic[Settings, Result]):
 
 
 def keep_measurements(
-    catalog_path: Path, found: Iterable[Measurement], *, runs: Iterable[RunEntry], report: Report
+    catalog_path: Path, found: Iterable[Measurement], *, facts: Mapping[str, Facts], report: Report
 ) -> list[Measurement]:
-    """Add measurements to a catalog, with what it knows of their runs, and report them.
+    """Add measurements to a catalog, with what there is to say of their sources, and report them.
 
     Parameters
     ----------
@@ -97,8 +111,8 @@ def keep_measurements(
         Catalog file.
     found
         What was measured.
-    runs
-        The runs these numbers are of.
+    facts
+        Of the runs these numbers are of, by name.
     report
         Told of every one.
 
@@ -107,9 +121,12 @@ def keep_measurements(
     kept
         As they were written.
     """
-    facts = {run.run: {"run_key": run.run_key, "model": run.model} for run in runs}
-    known = [each.model_copy(update=facts.get(each.run or "", {})) for each in found]
-    kept = add_measurements(catalog_path, known)
+    kept = add_measurements(catalog_path, [_with_facts(each, facts) for each in found])
     for each in kept:
         report(MeasurementEvent.model_validate(each.model_dump()))
     return kept
+
+
+def _with_facts(found: Measurement, facts: Mapping[str, Facts]) -> Measurement:
+    mine = facts_of_baseline(found.source) if found.is_baseline else facts.get(found.run or "")
+    return found if mine is None else found.model_copy(update=asdict(mine))

@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import shutil
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
@@ -52,15 +51,7 @@ if TYPE_CHECKING:
 STATE, TABLE, PICTURE, MEMBERS = "sweep.json", "sweep.csv", "sweep.png", "members"
 
 
-@dataclass
-class _Work(StageWork["SweepSettings", "RunEntry"]):
-    """What the stage was asked to do; its result is the run it makes."""
-
-    run_dir: Path = field(kw_only=True)
-
-    def member_folder(self, generation: int, member: int) -> Path:
-        """Return where one generation of a member is trained."""
-        return self.run_dir / MEMBERS / f"generation-{generation:04d}" / f"member-{member:03d}"
+Work = StageWork["SweepSettings", "RunEntry"]
 
 
 def sweep(
@@ -140,8 +131,8 @@ def sweep(
             sweep=settings.strategy,
         )
         done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
-        work = _Work(catalog_path, settings, list(entries), [], report, run_dir=run_dir)
-        entry = done or _register(work, _search(work, _state(work, key)))
+        work = Work(catalog_path, settings, list(entries), [], report)
+        entry = done or _register(work, _search(work, _state(work, run_dir, key), run_dir), run_dir)
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
         add_run(catalog_path, entry)
     report(run_event(entry, "skipped" if done else "done", strategy=settings.strategy))
@@ -164,16 +155,16 @@ def sweep_key(settings: SweepSettings, entries: Sequence[SessionEntry]) -> str:
     return hashlib.sha256(json.dumps(["sweep", decisive, stores]).encode()).hexdigest()
 
 
-def _state(work: _Work, key: str) -> SweepState:
+def _state(work: Work, run_dir: Path, key: str) -> SweepState:
     """Return where the search stands: what the file says, or its beginning."""
-    path = work.run_dir / STATE
+    path = run_dir / STATE
     width = bin_size_of(work.sessions)
     found = read_record(SweepState, path, remedy="Search again with --force.", bin_size_s=width)
     if found is not None:
         return found
     held_back = work.settings.train.masks.sample_validation
     state = SweepState(
-        run=work.run_dir.name,
+        run=run_dir.name,
         run_key=key,
         settings=work.settings,
         space=_space_of(work.settings, work.sessions),
@@ -189,7 +180,7 @@ def _space_of(settings: SweepSettings, entries: Sequence[SessionEntry]) -> dict[
     return {name: wanted.times(elements) for name, wanted in settings.space.items()}
 
 
-def _search(work: _Work, state: SweepState) -> SweepState:
+def _search(work: Work, state: SweepState, run_dir: Path) -> SweepState:
     if state.stopped is not None:
         return state
     from nwb_latents.pipeline.training.search_member import train_member  # noqa: PLC0415
@@ -200,17 +191,18 @@ def _search(work: _Work, state: SweepState) -> SweepState:
     with ray_workers(n, gpus=wanted != "cpu", report=work.report) as workers:
         if wanted == "cuda" and not workers.gpu_share:
             raise MachineError("device cuda was asked for, but Ray finds no GPU. Use --device auto or cpu.")
-        search = _Generations(work, state, device="cuda" if workers.gpu_share else "cpu")
-        workers.run(train_member, search, folder=work.run_dir / MEMBERS / "tune")
+        search = _Generations(work, state, run_dir, device="cuda" if workers.gpu_share else "cpu")
+        workers.run(train_member, search, folder=run_dir / MEMBERS / "tune")
         return search.state
 
 
 class _Generations:
     """Hands out the members of a generation; once the last is back, writes down what came of them."""
 
-    def __init__(self, work: _Work, state: SweepState, *, device: Device) -> None:
+    def __init__(self, work: Work, state: SweepState, run_dir: Path, *, device: Device) -> None:
         self.state = state
         self._work = work
+        self._run_dir = run_dir
         self._device = device
         self._number = 0
         self._plans: dict[int, Plan] = {}
@@ -227,7 +219,7 @@ class _Generations:
         self._found[task.member] = outcome
         step = self._number * settings.population + len(self._found)
         total = settings.generations * settings.population
-        work.report(ProgressEvent(stage="sweep", run=work.run_dir.name, step=step, total=total))
+        work.report(ProgressEvent(stage="sweep", run=self.state.run, step=step, total=total))
         if len(self._found) == len(self._plans):
             self._end()
 
@@ -236,10 +228,28 @@ class _Generations:
 
         work, state = self._work, self.state
         self._number = number = state.history[-1].generation + 1 if state.history else 0
-        _prune(work, state, upcoming=number)
+        _prune(state, self._run_dir, upcoming=number)
         plans = plan_generation(work.settings, state.space, state.history)
         self._plans = {plan.member: plan for plan in plans}
-        self._waiting = [_task(work, state, plan, number, device=self._device) for plan in plans]
+        self._waiting = [self._task(plan) for plan in plans]
+
+    def _task(self, plan: Plan) -> MemberTask:
+        from nwb_latents.pipeline.training.search_member import MemberTask, member_settings  # noqa: PLC0415
+
+        work, number, run_dir = self._work, self._number, self._run_dir.absolute()
+        parent = None if plan.parent is None else _member_folder(run_dir, number - 1, plan.parent)
+        return MemberTask(
+            member=plan.member,
+            folder=_member_folder(run_dir, number, plan.member),
+            parent=parent,
+            settings=member_settings(work.settings, plan.values, device=self._device),
+            stop_at=(number + 1) * work.settings.generation_steps,
+            stores=tuple(
+                (e.session, store_path(work.catalog_path.absolute(), e.store)) for e in work.sessions
+            ),
+            metric=self.state.metric,
+            smoothing=work.settings.smoothing,
+        )
 
     def _end(self) -> None:
         from nwb_latents.pipeline.training.search_rules import is_standing_still  # noqa: PLC0415
@@ -252,7 +262,7 @@ class _Generations:
         )
         if all(record.metric is None for record in records):
             raise DataError(
-                f"{work.run_dir}: every member diverged in generation {number}. Lower the largest learning "
+                f"{self._run_dir}: every member diverged in generation {number}. Lower the largest learning "
                 f"rate, e.g. --set space.optimiser.lr.high=1e-3. The last said: {records[-1].reason}"
             )
         history = (*self.state.history, *records)
@@ -262,35 +272,25 @@ class _Generations:
         elif is_standing_still(work.settings, history):
             stopped = "no improvement"
         self.state = self.state.model_copy(update={"history": history, "stopped": stopped})
-        write_text(work.run_dir / STATE, self.state.text())
+        write_text(self._run_dir / STATE, self.state.text())
         _report_generation(work, self.state, records)
         self._plans, self._found = {}, {}
 
 
-def _task(work: _Work, state: SweepState, plan: Plan, number: int, *, device: Device) -> MemberTask:
-    from nwb_latents.pipeline.training.search_member import MemberTask, member_settings  # noqa: PLC0415
-
-    return MemberTask(
-        member=plan.member,
-        folder=work.member_folder(number, plan.member).absolute(),
-        parent=None if plan.parent is None else work.member_folder(number - 1, plan.parent).absolute(),
-        settings=member_settings(work.settings, plan.values, device=device),
-        stop_at=(number + 1) * work.settings.generation_steps,
-        stores=tuple((e.session, store_path(work.catalog_path.absolute(), e.store)) for e in work.sessions),
-        metric=state.metric,
-        smoothing=work.settings.smoothing,
-    )
+def _member_folder(run_dir: Path, generation: int, member: int) -> Path:
+    """Return where one generation of a member is trained."""
+    return run_dir / MEMBERS / f"generation-{generation:04d}" / f"member-{member:03d}"
 
 
-def _prune(work: _Work, state: SweepState, *, upcoming: int) -> None:
+def _prune(state: SweepState, run_dir: Path, *, upcoming: int) -> None:
     """Keep the generation under way, the one before, and the best member so far."""
     from nwb_latents.pipeline.training.search_rules import best_record  # noqa: PLC0415
 
     if not state.history:
         return
     best = best_record(state.history)
-    kept = {work.member_folder(best.generation, best.member)}
-    for generation in (work.run_dir / MEMBERS).glob("generation-*"):
+    kept = {_member_folder(run_dir, best.generation, best.member)}
+    for generation in (run_dir / MEMBERS).glob("generation-*"):
         if int(generation.name.rpartition("-")[2]) >= upcoming - 1:
             continue
         for folder in generation.iterdir():
@@ -298,13 +298,13 @@ def _prune(work: _Work, state: SweepState, *, upcoming: int) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _report_generation(work: _Work, state: SweepState, records: Sequence[MemberRecord]) -> None:
+def _report_generation(work: Work, state: SweepState, records: Sequence[MemberRecord]) -> None:
     from nwb_latents.pipeline.training.search_rules import best_record  # noqa: PLC0415
 
     best, so_far = best_record(records), best_record(state.history)
     work.report(
         GenerationEvent(
-            run=work.run_dir.name,
+            run=state.run,
             generation=best.generation + 1,
             generations=work.settings.generations,
             step=max(record.step for record in records),
@@ -321,7 +321,7 @@ def _report_generation(work: _Work, state: SweepState, records: Sequence[MemberR
     )
 
 
-def _register(work: _Work, state: SweepState) -> RunEntry:
+def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
     """Make the best member the run, the history of the search beside it; ``run.json`` comes last."""
     from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
@@ -336,9 +336,9 @@ def _register(work: _Work, state: SweepState) -> RunEntry:
     from nwb_latents.pipeline.training.search_member import member_settings, read_outcome  # noqa: PLC0415
     from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
 
-    run_dir, train = work.run_dir, work.settings.train
+    train = work.settings.train
     best = best_record(state.history)
-    folder = work.member_folder(best.generation, best.member)
+    folder = _member_folder(run_dir, best.generation, best.member)
     outcome = read_outcome(folder)
     begun = read_config(run_dir)
     if outcome is None or begun is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -224,14 +223,3 @@ def load_runs(
         except FAILURES as error:
             failures.add(error, event=RunEvent(run=run.run, model=run.model, status="failed"), name=run.run)
     return trained
-
-
-def file_name(name: str) -> str:
-    """Ids come from files and archives: only harmless characters get into a path.
-
-    Examples
-    --------
-    >>> file_name("../sub-C_ses-CO")
-    'sub-C_ses-CO'
-    """
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name).lstrip("._") or "unnamed"

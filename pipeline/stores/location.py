@@ -5,6 +5,7 @@ In the catalog a store is a path relative to the catalog's folder, an absolute p
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -23,6 +24,10 @@ S3 = "s3://"
 COMPLETE_WHEN = "trials/zarr.json"
 """The file that makes a store complete: written last, deleted first."""
 
+MOST_BYTES_OF_A_NAME = 200
+"""Length of a file's name on any disk, with room for what is added to it while it is written."""
+
+_SAFE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
@@ -246,6 +251,27 @@ class StoreLocation:
             # One of the two may have been reached through a link.
             mine, folder = mine.resolve(), folder.resolve()
         return mine.relative_to(folder).as_posix() if mine.is_relative_to(folder) else str(mine)
+
+
+def path_name(text: str) -> str:
+    """Return the name of a file for an id: ids come from files and archives, in any language.
+
+    ASCII letters, digits and ``-_.+`` stay, any other byte of the UTF-8 text is ``=XX``: no two ids share a
+    file, whatever a disk or an object storage makes of letters. A name that would be too long is cut and
+    ends in a digest of it all.
+
+    Examples
+    --------
+    >>> path_name("sub-C_ses-CO-20131003"), path_name("sub-Zoë_ses-1"), path_name("../a")
+    ('sub-C_ses-CO-20131003', 'sub-Zo=C3=AB_ses-1', '=2E.=2Fa')
+    """
+    name = "".join(chr(b) if chr(b) in _SAFE else f"={b:02X}" for b in text.encode("utf-8", "surrogatepass"))
+    if name.startswith("."):
+        name = f"=2E{name[1:]}"
+    if len(name) > MOST_BYTES_OF_A_NAME:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        name = f"{name[: MOST_BYTES_OF_A_NAME - len(digest) - 1]}-{digest}"
+    return name or "unnamed"
 
 
 def store_path(catalog_path: Path, store: str) -> StoreLocation:

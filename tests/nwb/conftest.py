@@ -50,6 +50,12 @@ class Draft:
         self.areas_of_groups = ["M1"] * N_UNITS
         self.time = np.arange(10.0, 26.0, 0.01)
 
+    def sampled_in_trials(self) -> Draft:
+        """Let the clock be one of 1 kHz that runs within trials only."""
+        edges = zip(self.start, self.stop, strict=True)
+        self.time = np.concatenate([np.arange(round(a * 1e3), round(b * 1e3)) / 1e3 for a, b in edges])
+        return self
+
     def wave(self, n_columns: int = 2, scale: float = 1.0) -> np.ndarray:
         """Return a smooth movement over `time`, one reach per trial."""
         phase = (self.time % TRIAL_S) / TRIAL_S
@@ -142,8 +148,9 @@ def perich() -> Draft:
     d.units().electrodes(["electrode_group_M1", "electrode_group_PMd"] * 2)
     d.arrays["units/waveforms"] = np.zeros((48 * sum(map(len, d.spikes)), 1), np.int16)
     d.columns["units"].append("waveforms")
-    d.series("processing/behavior/Position/cursor_pos", 8 * d.wave())
-    d.series("processing/behavior/Velocity/cursor_vel", 40 * d.wave(), unit="cm/s", kind="TimeSeries")
+    velocity = 40 * d.wave()
+    d.series("processing/behavior/Position/cursor_pos", np.cumsum(velocity, axis=0) * np.diff(d.time[:2]))
+    d.series("processing/behavior/Velocity/cursor_vel", velocity, unit="cm/s", kind="TimeSeries")
     return d.trials(
         target_on_time=d.start + 0.2, go_cue_time=d.go, result=np.array(list("RRRFRAIR"), dtype=object),
         target_id=np.arange(N_TRIALS, dtype=float), target_dir=angle,
@@ -166,9 +173,7 @@ def churchland() -> Draft:
     """000070: millimetres at 1 kHz within trials, ``conversion`` NaN, groups 1 (PMd) and 2 (M1)."""
     d = Draft(session_id=None, subject="Jenkins")
     d.units().electrodes(["1", "1", "2", "2"]).observed(np.column_stack([d.start, d.stop]))
-    d.time = np.concatenate(
-        [np.arange(round(a * 1e3), round(b * 1e3)) / 1e3 for a, b in zip(d.start, d.stop, strict=True)]
-    )
+    d.sampled_in_trials()
     for name in ("Eye", "Hand", "Cursor"):
         d.series(f"processing/behavior/Position/{name}", 80 * d.wave(), unit="meters", conversion=np.nan)
     hit = np.array([[80, 0], [-80, 0], [0, 80], [0, -80]] * 2, dtype=np.int16)
@@ -197,7 +202,7 @@ def even_chen() -> Draft:
 
 def maze() -> Draft:
     """NLB mazes, train file; M1 units point 96 rows too low and so into PMd."""
-    d = Draft(session_id="full", subject="Jenkins")
+    d = Draft(session_id="full", subject="Jenkins").sampled_in_trials()
     heldout = np.array([False, True, False, True])
     d.units([1001, 1002, 2001, 2002], heldout=heldout).observed(np.column_stack([d.start, d.stop]))
     d.electrodes(["electrode_group_PMd"] * 96 + ["electrode_group_M1"] * 96, rows=[0, 1, 0, 1])
@@ -253,7 +258,8 @@ def bump() -> Draft:
         target_on_time=d.start + 0.1, go_cue_time=d.go,
         move_onset_time=np.where(passive, d.go - 0.2, d.onset),
         ctr_hold_bump=passive, bump_dir=np.where(passive, 90.0, np.nan), bump_time=d.go - 0.3,
-        target_dir=np.where(passive, np.nan, 0.0), result=np.array(["R"] * N_TRIALS, dtype=object),
+        target_dir=np.where(passive, np.nan, 0.0), cond_dir=np.where(passive, 90.0, 0.0),
+        result=np.array(["R"] * N_TRIALS, dtype=object),
         split=np.array(["train"] * 6 + ["val"] * 2, dtype=object),
     )  # fmt: skip
 
@@ -268,7 +274,8 @@ def ready_set_go() -> Draft:
     return d.trials(
         target_on_time=d.start + 0.1, ready_time=d.start + 0.2, set_time=d.go, go_time=d.onset + 0.2,
         bad_time=failed, is_outlier=np.arange(N_TRIALS) == 6, is_eye=np.arange(N_TRIALS) % 2 == 0,
-        is_short=np.ones(N_TRIALS, bool), ts=np.full(N_TRIALS, 480.0), theta=np.array([0.0, 180.0] * 4),
+        is_short=np.ones(N_TRIALS, bool), ts=np.full(N_TRIALS, 480.0),
+        tp=1e3 * (d.onset + 0.2 - d.go), theta=np.array([0.0, 180.0] * 4),
         split=np.array(["train"] * N_TRIALS, dtype=object),
     )  # fmt: skip
 

@@ -9,6 +9,11 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
+from nwb_latents.pipeline.nwb.read import read_recording
+from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.stores.settings import settings_from
+from nwb_latents.schemas.recipe import IngestRecipe
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -233,3 +238,18 @@ def both(*changes: Callable[[h5py.File], None]) -> Callable[[h5py.File], None]:
             each(h5)
 
     return change
+
+
+def changed(tmp_path: Path, change: Callable[[h5py.File], object]) -> Path:
+    """Write the plain file with a change."""
+    path = write_plain(tmp_path / "odd.nwb")
+    with h5py.File(path, "r+") as h5:
+        change(h5)
+    return path
+
+
+def read(path: Path, *words: str):
+    """Return the recording and the trials of a file under settings."""
+    recipe = settings_from(IngestRecipe, words=list(words)) if words else IngestRecipe()
+    recording = read_recording(path, recipe)
+    return recording, make_trials(recording, recipe)

@@ -7,22 +7,10 @@ trials, units and counts as of the plain file.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 import pytest
-
-from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.read import read_recording
-from nwb_latents.pipeline.signals.trials import make_trials
-from nwb_latents.pipeline.stores.settings import settings_from
-from nwb_latents.schemas.recipe import IngestRecipe
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 from nwb.odd_files import (
     LENGTH_S,
     N_TRIALS,
@@ -32,6 +20,7 @@ from nwb.odd_files import (
     TRIALS,
     attribute,
     both,
+    changed,
     column,
     invalid,
     linked,
@@ -42,11 +31,14 @@ from nwb.odd_files import (
     only_edges,
     outside,
     put,
+    read,
     rename,
     spikes,
     write_plain,
     x_and_y_apart,
 )
+
+from nwb_latents.pipeline.errors import DataError
 
 AS_PLAIN = (N_TRIALS, N_UNITS)
 ON_X = (30, N_UNITS)  # a quarter of the reaches go along y alone
@@ -399,21 +391,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> int:
     return _counts(read(write_plain(tmp_path_factory.mktemp("plain") / "plain.nwb"))[1])
 
 
-def read(path: Path, *words: str):
-    recipe = settings_from(IngestRecipe, words=list(words)) if words else IngestRecipe()
-    recording = read_recording(path, recipe)
-    return recording, make_trials(recording, recipe)
-
-
 def _counts(trials) -> int:
     return int(trials.trials["counts"].sum())
-
-
-def changed(tmp_path: Path, change: Callable[[h5py.File], object]) -> Path:
-    path = write_plain(tmp_path / "odd.nwb")
-    with h5py.File(path, "r+") as h5:
-        change(h5)
-    return path
 
 
 @pytest.mark.parametrize("name", ALL)

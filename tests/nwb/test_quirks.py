@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.read import read_recording, read_session_id
+from nwb_latents.pipeline.nwb.read import read_facts, read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -145,7 +145,8 @@ def test_repeated_stamps_of_000688_are_dropped(draft, nwb_path):
     ],
 )
 def test_parts_of_the_falcon_benchmark_are_one_subject(draft, tmp_path, layout, session, subject):
-    assert read_session_id(draft(layout).write(tmp_path / "x.nwb")) == (session, subject)
+    facts = read_facts(draft(layout).write(tmp_path / "x.nwb"))
+    assert (facts.session, facts.subject) == (session, subject)
 
 
 def test_true_in_eval_mask_keeps_and_the_rest_is_not_observed(draft, nwb_path):

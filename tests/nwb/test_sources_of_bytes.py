@@ -13,7 +13,7 @@ import pytest
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.nwb.file import NwbFile, open_nwb
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree
-from nwb_latents.pipeline.nwb.read import bytes_needed, needed_paths, read_recording, read_session_id
+from nwb_latents.pipeline.nwb.read import bytes_needed, needed_paths, read_facts, read_recording
 from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
@@ -44,7 +44,7 @@ def test_the_name_of_a_stream_stands_in_for_metadata(small_nwb):
     with h5py.File(small_nwb, "r+") as h5:
         del h5["general"]
     stream = io.BytesIO(small_nwb.read_bytes())
-    assert read_session_id(stream, name="sub-Q_ses-7.nwb") == ("sub-Q_ses-7", "Q")
+    assert read_facts(stream, name="sub-Q_ses-7.nwb").session == "sub-Q_ses-7"
 
 
 def test_what_a_stream_says_is_not_hidden_behind_hdf5(small_nwb):
@@ -97,7 +97,7 @@ def test_only_part_of_nwb_zarr_is_needed(zarr_path):
 def test_a_zarr_directory_that_is_not_nwb_is_refused(zarr_path):
     (zarr_path / ".zattrs").write_text("{}")
     with pytest.raises(DataError, match="zarr directory has no attribute nwb_version"):
-        read_session_id(zarr_path)
+        read_facts(zarr_path)
 
 
 def test_a_damaged_zarr_directory_is_told(zarr_path):
@@ -111,7 +111,7 @@ def test_a_directory_that_is_no_zarr_is_refused(tmp_path, zarr_path):
     for name in (".zgroup", ".zattrs", ".zmetadata"):
         (zarr_path / name).unlink()
     with pytest.raises(DataError, match="a directory without zarr metadata"):
-        read_session_id(zarr_path)
+        read_facts(zarr_path)
     shutil.rmtree(zarr_path)
 
 

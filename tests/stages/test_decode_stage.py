@@ -420,7 +420,7 @@ def test_names_cannot_lead_pictures_out_of_the_folder(catalog, models, pictures)
     enter_run(catalog, "../../evil", ("sub-A_ses-3",))
     models["evil"] = Echo()
     decode(catalog, DecodeSettings(), sessions=["*ses-3"])
-    assert "sub-A_ses-3_evil_velocity.png" in pictures(catalog)
+    assert "sub-A_ses-3_=2E.=2F..=2Fevil_velocity.png" in pictures(catalog)
 
 
 def test_both_decoders_are_scored_beside_each_other(catalog, models, drawn):

@@ -103,6 +103,27 @@ def test_every_source_is_measured_on_every_session(catalog):
     assert [event.value for event in told(events)] == [record.value for record in done]
 
 
+def test_every_stage_says_the_same_of_the_run_a_number_is_of(catalog):
+    def told_of(done, run):
+        said = {(e.run_key, e.model, e.label, e.group, e.seed) for e in done if e.run == run}
+        return said, {bool(e.settings_digest) for e in done}
+
+    runs = {"runs": ["hidden0", "hidden1"], "sessions": [SESSION]}
+    evaluated = evaluate(catalog, settings(), **runs)
+    others = (
+        decode(catalog, DecodeSettings(lag_scan_ms=(60.0, 100.0)), **runs),
+        forecast(catalog, ForecastSettings(linear_alphas=(1e2,)), **runs),
+    )
+    for run, seed in (("hidden0", 0), ("hidden1", 1)):
+        (expected,), _ = told_of(evaluated, run)
+        assert expected[-1] == seed
+        assert [told_of(done, run) for done in others] == [({expected}, {True})] * 2
+    baseline = by_source(evaluated)["hold_last"]["velocity_r2:forecast"]
+    (same,) = {(e.label, e.group, e.seed) for e in others[1] if e.source == "hold_last"}
+    assert same == (baseline.label, baseline.group, None)
+    assert {(e.label, e.run_key) for e in others[0] if e.source == "rates"} == {("", None)}
+
+
 def test_a_number_says_its_whole_protocol(catalog):
     found = by_source(evaluate(catalog, settings(), runs=["hidden0"], sessions=[SESSION]))
     entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == SESSION)

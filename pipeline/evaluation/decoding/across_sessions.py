@@ -15,7 +15,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of
 from nwb_latents.pipeline.evaluation.decoding.history import History
-from nwb_latents.pipeline.evaluation.decoding.measured import LATENTS, facts_of, velocity_measurement
+from nwb_latents.pipeline.evaluation.decoding.measured import LATENTS, facts_of_decoding, velocity_measurement
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import train_and_test
 from nwb_latents.pipeline.evaluation.decoding.velocity import hand_velocity_r2
 from nwb_latents.pipeline.evaluation.metrics.permutation import permutation_p_value
@@ -103,7 +103,7 @@ def session_states(
     return SessionStates(
         session=session.name,
         subject=subject,
-        facts=facts_of(session),
+        facts=facts_of_decoding(session, settings),
         axes=tuple(f"{axis} ({session.velocity_unit})" for axis in session.axes),
         train_states=of_train,
         test_states=of_test,

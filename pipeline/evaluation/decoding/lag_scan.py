@@ -17,7 +17,7 @@ from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.evaluation.decoding.history import history_of
 from nwb_latents.pipeline.evaluation.decoding.measured import (
     RECORDED_RATES,
-    facts_of,
+    facts_of_decoding,
     velocity_measurement,
 )
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import checked_signal, train_and_test
@@ -199,7 +199,7 @@ def scan_lags(session: Session, settings: DecodeSettings, *, decoder: str = DEFA
         raise DataError(f"{session.name}, lags compared: {error}") from error
     return LagScan(
         session=session.name,
-        facts=facts_of(session),
+        facts=facts_of_decoding(session, settings),
         lags_ms=settings.lag_scan_ms,
         decoders=tuple(chosen.describe(one) for one in fitted),
         fitted=fitted,

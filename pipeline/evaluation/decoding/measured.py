@@ -10,12 +10,16 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription
     from nwb_latents.pipeline.evaluation.decoding.velocity import VelocityR2
     from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.schemas.decoding import DecodeSettings
 
 RECORDED_RATES = "recorded rates"
 """What a decoder is fitted on that decodes recorded rates, reconstructions and forecasts alike."""
 
 LATENTS = "latents"
 """What a decoder is fitted on that is carried from session to session."""
+
+_WHICH_NUMBERS = ("sources", "decoders", "lag_scan_ms", "transfer")
+"""Settings that choose what is decoded; a number says itself what it is of."""
 
 
 def facts_of(session: Session) -> dict[str, object]:
@@ -26,6 +30,27 @@ def facts_of(session: Session) -> dict[str, object]:
         "store_key": session.store_key,
         "n_units": session.n_units,
     }
+
+
+def facts_of_decoding(session: Session, settings: DecodeSettings) -> dict[str, object]:
+    """Return what a measurement of decoded velocity says of its session and of the settings."""
+    return {**facts_of(session), "settings_digest": settings_digest(settings)}
+
+
+def settings_digest(settings: DecodeSettings) -> str:
+    """Return what has to agree for two numbers to be comparable: all but the choice of what is decoded.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
+    >>> settings_digest(DecodeSettings(sources=("rates",))) == settings_digest(DecodeSettings(transfer=True))
+    True
+    >>> settings_digest(DecodeSettings(folds=3)) == settings_digest(DecodeSettings())
+    False
+    """
+    fields = type(settings).model_fields
+    choice = {name: fields[name].get_default() for name in _WHICH_NUMBERS}
+    return settings.model_copy(update=choice).digest()[:16]
 
 
 def velocity_measurement(

@@ -16,7 +16,7 @@ from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.evaluation.decoding.history import history_of
 from nwb_latents.pipeline.evaluation.decoding.measured import (
     RECORDED_RATES,
-    facts_of,
+    facts_of_decoding,
     velocity_measurement,
 )
 from nwb_latents.pipeline.evaluation.decoding.velocity import hand_velocity_r2
@@ -257,7 +257,7 @@ def fit_session_decoder(
         raise DataError(f"{session.name}: {error}") from error
     return SessionDecoder(
         session=session.name,
-        facts=facts_of(session),
+        facts=facts_of_decoding(session, settings),
         decoder=chosen.describe(fitted),
         lag_ms=settings.lag_ms,
         fitted=fitted,

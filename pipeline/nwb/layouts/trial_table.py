@@ -11,9 +11,10 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.tables import Table
-from nwb_latents.pipeline.nwb.trial_columns import event_times, find_column
+from nwb_latents.pipeline.nwb.trial_columns import columns_of_role, find_column
 from nwb_latents.pipeline.nwb.trial_success import read_success
-from nwb_latents.pipeline.nwb.trial_targets import join_columns, read_targets
+from nwb_latents.pipeline.nwb.trial_targets import join_columns, read_targets, say_where_unknown
+from nwb_latents.pipeline.nwb.trial_times import event_times, read_edges, say_where_others_differ
 from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, TrialTable
 
 if TYPE_CHECKING:
@@ -81,34 +82,22 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
     # What a layout or a person knows is nobody else's by its spelling.
     taken |= {name for names in events.values() for name in names}
     for role in ("go_cue", "move_onset", "target_on", "move_end"):
-        named = getattr(wanted, role, None)
-        name = find_column(table, role, named=named, also=events.get(role, ()), taken=taken)
-        if name is None:
-            continue
-        taken.add(name)
-        try:
-            found[role] = event_times(
-                table, name, role=role, start=start, stop=stop, is_relative=name in wanted.relative
-            )
-        except DataError as error:
-            if role in REQUIRED or named is not None:
-                raise
-            file.withdraw(role)
-            file.say(f"{error} It is not used.")
-            continue
-        if not np.isfinite(found[role]).any():
-            file.say(f"/{TRIALS}/{name} ({role}) holds no times; it is not used")
-            del found[role]
+        times = _event(table, role, also=events.get(role, ()), taken=taken, found=found)
+        if times is not None:
+            found[role] = times
     if not {"go_cue", "move_onset"} & set(found):
         file.say(
             f"/{TRIALS} names neither a go cue nor a movement onset: the movement is looked for from the "
             "start of each trial on; name a column with columns.go_cue"
         )
     targets = read_targets(table, wanted, joint=CONDITION_COLUMNS)
+    success = read_success(table, named=wanted.success, values=wanted.success_values, also=SUCCESS_COLUMNS)
+    say_where_unknown(file, targets, used=success)
+    _say_of_ids(table)
     return TrialTable(
         row=np.arange(table.n_rows),
         events=found,
-        success=read_success(table, named=wanted.success, values=wanted.success_values, also=SUCCESS_COLUMNS),
+        success=success,
         valid=_valid(table),
         target_dir=targets.direction,
         condition=targets.condition,
@@ -116,25 +105,72 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
     )
 
 
-def _edges(table: Table, events: Mapping[str, tuple[str, ...]]) -> tuple[FloatArray, FloatArray]:
-    file = table.file
-    found = []
-    for role, named in (("start", None), ("stop", file.wanted.end)):
-        names = (named,) if named else events.get(role, EVENT_COLUMNS[role])
-        name = next((each for each in names if table.has(each)), None)
-        if name is None:
-            raise DataError(
-                f"{file.name}: /{table.path} has {table.n_rows} rows but no column {' or '.join(names)}. Its "
-                f"columns are: {', '.join(table.names) or 'none'}. Mend the table, or find reaches from "
-                "speed with --set trials.source=speed."
+def _event(
+    table: Table, role: str, *, also: tuple[str, ...], taken: set[str], found: Mapping[str, FloatArray]
+) -> FloatArray | None:
+    """Read the first column of an event that holds any time; None where there is none."""
+    file, named = table.file, getattr(table.file.wanted, role, None)
+    others = columns_of_role(table, role, also=also, taken=taken)
+    seen: set[str] = set()
+    for name in (named,) if named else others:
+        find_column(table, role, named=named, also=[n for n in also if n not in seen], taken=taken)
+        seen.add(name)
+        taken.add(name)
+        try:
+            times = event_times(
+                table, name, role=role, start=found["start"], stop=found["stop"],
+                is_relative=name in file.wanted.relative, go=found.get("go_cue"),
+            )  # fmt: skip
+        except DataError as error:
+            if role in REQUIRED or named is not None:
+                raise
+            file.withdraw(role)
+            file.say(f"{error} It is not used.")
+            continue
+        if not np.isfinite(times).any():
+            file.withdraw(role)
+            file.say(f"/{TRIALS}/{name} ({role}) holds no times; it is not used")
+            continue
+        if named is None:
+            say_where_others_differ(
+                table, role, name, others, times=times, start=found["start"], relative=file.wanted.relative
             )
-        found.append(event_times(table, name, role=role, start=None, stop=None, is_relative=False))
-    start, stop = found
-    turned = stop < start
-    if turned.any():
-        file.say(f"/{table.path}: {int(turned.sum())} trials stop before they start and are not used")
-        start, stop = np.where(turned, np.nan, start), np.where(turned, np.nan, stop)
-    return start, stop
+        return times
+    return None
+
+
+def _edges(table: Table, events: Mapping[str, tuple[str, ...]]) -> tuple[FloatArray, FloatArray]:
+    file, end = table.file, table.file.wanted.end
+    names = []
+    for role, named in (("start", None), ("stop", end)):
+        known = (named,) if named else events.get(role, EVENT_COLUMNS[role])
+        name = next((each for each in known if table.has(each)), None)
+        if name is None:
+            another = " or name it with --set columns.end=NAME," if role == "stop" else ""
+            raise DataError(
+                f"{file.name}: /{table.path} has {table.n_rows} rows but no column {' or '.join(known)}. Its "
+                f"columns are: {', '.join(table.names) or 'none'}. Mend the table,{another} or find reaches "
+                "from speed with --set trials.source=speed."
+            )
+        names.append(name)
+    if end:
+        file.choose("end", f"/{table.path}/{end}", "named by columns.end")
+    return read_edges(table, names=(names[0], names[1]), relative=file.wanted.relative)
+
+
+def _say_of_ids(table: Table) -> None:
+    """Say of ids that tell no trials apart; trials are known by their rows."""
+    path = f"{table.path}/id"
+    if table.file.shape(path) is None:
+        return
+    ids = table.file.array(path).ravel()
+    missing = int(np.isnan(ids).sum()) if ids.dtype.kind == "f" else 0
+    known = ids[~np.isnan(ids)] if missing else ids
+    repeated = len(known) - len(set(known.tolist()))
+    odd = [f"{missing} of {len(ids)} ids are NaN"] if missing else []
+    odd += [f"{repeated} of {len(ids)} ids repeat an earlier one"] if repeated else []
+    if odd:
+        table.file.say(f"/{path}: {' and '.join(odd)}; trials are known by their rows")
 
 
 def n_rows(file: NwbFile, table: str) -> int:

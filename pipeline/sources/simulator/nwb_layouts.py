@@ -180,7 +180,8 @@ def _fill_nlb(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
     add_electrodes(nwbfile, UTAH[::-1])
     observed = np.array([(trial.start_s, trial.stop_s) for trial in trials])
     add_units(nwbfile, simulated, arrays=UTAH[::-1], observed=observed, heldout=simulated.heldout)
-    rows = _samples_in_trials(trials)
+    # The benchmark's own reader drops a whole series that has one sample at or beyond the last stop.
+    rows = _samples_in_trials(trials, with_stop=False)
     time = rows / FINE_RATE_HZ
     behavior = _behavior_module(nwbfile, "Processed behavioral data")
     hand = MM_PER_CM * simulated.kinematics.position[rows]
@@ -259,10 +260,10 @@ def _listed(simulated: SimulatedSession) -> list[Trial]:
     return [simulated.script.trials[number] for number in simulated.listed]
 
 
-def _samples_in_trials(trials: Sequence[Trial]) -> IntArray:
-    """Rows of the 1 kHz kinematics within trials, both edges included. Shape ``(n_samples,)``."""
+def _samples_in_trials(trials: Sequence[Trial], *, with_stop: bool = True) -> IntArray:
+    """Rows of the 1 kHz kinematics in trials, with or without that of the stop. Shape ``(n_samples,)``."""
     edges = [(round(trial.start_s * FINE_RATE_HZ), round(trial.stop_s * FINE_RATE_HZ)) for trial in trials]
-    return np.concatenate([np.arange(first, last + 1) for first, last in edges])
+    return np.concatenate([np.arange(first, last + with_stop) for first, last in edges])
 
 
 def _eye_position(simulated: SimulatedSession, rows: IntArray) -> FloatArray:

@@ -83,10 +83,11 @@ def _file(settings: NwbExport, attributes: StoreAttributes, *, identifier: str) 
     from pynwb.file import Subject  # noqa: PLC0415
 
     origin = attributes.provenance
-    start = settings.session_start or PLACEHOLDER_START
+    known = settings.session_start or _stated_start(origin.session_start)
+    start = known or PLACEHOLDER_START
     if start.tzinfo is None:
         start = start.replace(tzinfo=UTC)
-    unknown = "" if settings.session_start else " The start of the session is a placeholder."
+    unknown = "" if known else " The start of the session is a placeholder."
     dandiset = [f"DANDI:{origin.dandiset}/{origin.dandiset_version}"] if origin.dandiset else None
     notes = {
         "store_key": attributes.store_key,
@@ -116,6 +117,13 @@ def _file(settings: NwbExport, attributes: StoreAttributes, *, identifier: str) 
         description="See the source file",
     )
     return nwb
+
+
+def _stated_start(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _given(asked: str, unknown: str, stated: str | None) -> str:

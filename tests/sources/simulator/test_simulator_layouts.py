@@ -145,6 +145,16 @@ def test_000070_has_millimetres_within_trials_only(nwb_of: Writer) -> None:
     np.testing.assert_allclose(data[on_grid], 10 * expected, atol=1e-6)
 
 
+def test_nlb_has_no_sample_at_the_stop_of_a_trial(nwb_of: Writer) -> None:
+    with h5py.File(nwb_of(layout="nlb", failure_rate=0.0)) as file:
+        time = file["processing/behavior/hand_vel/timestamps"][:]
+        starts, stops = (file["intervals/trials"][name][:] for name in ("start_time", "stop_time"))
+    trial = np.searchsorted(starts, time + 1e-6) - 1
+    assert (time < stops[trial] - 5e-4).all()
+    last = np.append(np.flatnonzero(np.diff(trial)), -1)
+    np.testing.assert_allclose(time[last], stops - 1e-3, atol=1e-9)
+
+
 def test_000070_observes_all_units_during_trials(nwb_of: Writer) -> None:
     with h5py.File(nwb_of(layout="000070")) as file:
         units, trials = file["units"], file["intervals/trials"]

@@ -1,0 +1,255 @@
+"""Kinematics held against what a hand does: series that stand still, glitches, integers that ran over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.kinematic_units import span_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, Series
+
+FASTEST_CM_S = 2000.0
+"""No hand moves faster."""
+
+FASTEST_CM_S2 = 1e5
+"""No hand's velocity changes faster: a hundred times the acceleration of free fall."""
+
+FARTHEST_CM = 300.0
+"""No hand is further than this from where it mostly is."""
+
+MOST_IMPOSSIBLE = 0.05
+"""A larger share of samples that cannot be is no fault of single samples."""
+
+LONGEST_GLITCH_S = 0.05
+"""A tracker that jumps away and back again within this time lost its marker."""
+
+LEAST_MOVED_CM = 1e-3
+"""A series of a smaller extent is of no movement."""
+
+MOST_MOVING = 1e-3
+"""A series that differs from its usual value in a smaller share of its samples stands still."""
+
+
+def standstill(values: FloatArray, *, unit: str) -> str:
+    """Say why a series shows no movement at all; nothing for one that does.
+
+    Parameters
+    ----------
+    values
+        Converted. Shape ``(n_samples, n_axes)``; NaN where missing.
+    unit
+        Their unit.
+
+    Examples
+    --------
+    >>> standstill(np.full((50, 2), 3.0), unit="cm")
+    'stands still: every sample is 3, 3'
+    >>> standstill(np.full((50, 2), np.nan), unit="cm")
+    'holds no sample: all are missing (NaN)'
+    """
+    finite = values[np.isfinite(values).all(axis=1)]
+    if not len(finite):
+        is_nan = np.isnan(values).all()
+        return "holds no sample: all are missing (NaN)" if is_nan else "holds no sample that is finite"
+    usual = np.median(finite, axis=0)
+    moving = (finite != usual).any(axis=1).mean()
+    if moving <= MOST_MOVING:
+        share = "every sample" if moving == 0 else f"{1 - moving:.2%} of its samples"
+        return f"stands still: {share} is {', '.join(f'{v:g}' for v in usual)}"
+    extent = float((finite.max(axis=0) - finite.min(axis=0)).max())
+    if unit == "cm" and extent < LEAST_MOVED_CM:
+        return f"stands still: all of it lies within {extent:.3g} {unit}"
+    return ""
+
+
+def say_still_axes(file: NwbFile, path: str, series: Series) -> None:
+    """Say which columns never change, of a series whose others do."""
+    low, high = np.fmin.reduce(series.values), np.fmax.reduce(series.values)
+    still = [str(i + 1) for i in np.flatnonzero(~(high > low))]
+    if still and len(still) < len(low):
+        which = (
+            f"column {still[0]} never changes"
+            if len(still) == 1
+            else f"columns {', '.join(still)} never change"
+        )
+        file.say(f"/{path}: {which} and stay{'s' * (len(still) == 1)} an axis without movement")
+
+
+def require_unwrapped(file: NwbFile, path: str, stored: NDArray[Any]) -> None:
+    """Refuse whole numbers that ran over the range of their type.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    path
+        Path of the series.
+    stored
+        Values before conversion. Shape ``(n_samples, n_axes)``.
+
+    Raises
+    ------
+    DataError
+        If neighbours differ by nearly all that the type can hold.
+    """
+    if stored.dtype.kind not in "iu" or stored.dtype.itemsize > 2 or len(stored) < 2:
+        return
+    bits = 8 * stored.dtype.itemsize
+    steps = np.abs(np.diff(stored.astype(np.int64), axis=0))
+    over = steps > 0.75 * 2**bits
+    n = int(over.any(axis=1).sum())
+    if not n or float(np.median(steps)) > 0.05 * 2**bits:
+        return
+    row, column = (int(i) for i in np.argwhere(over)[0])
+    limits = np.iinfo(stored.dtype)
+    raise DataError(
+        f"{file.name}: /{path}/data holds whole numbers of {bits} bits ({limits.min} to {limits.max}) that "
+        f"jump by nearly that range between neighbours {n} times, the first from {stored[row, column]} to "
+        f"{stored[row + 1, column]} at sample {row + 1}: they ran over when they were written, or "
+        f"{limits.max} or {limits.min} stands for missing samples. Write the series again with a larger type "
+        "and NaN for what is missing, or name another one with --set position_series=PATH or --set "
+        "velocity_series=PATH."
+    )
+
+
+def without_impossible(file: NwbFile, path: str, series: Series, *, unit: str, is_velocity: bool) -> Series:
+    """Mask samples that are not finite after conversion or that no hand can reach, and say how many.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    path
+        Path of the series.
+    series
+        Converted.
+    unit
+        Its unit; only cm are held against a hand.
+    is_velocity
+        Whether they are velocities.
+
+    Raises
+    ------
+    DataError
+        If more than `MOST_IMPOSSIBLE` of the samples cannot be.
+    """
+    values = series.values
+    infinite = np.isinf(values).any(axis=1)
+    beyond: BoolArray = np.zeros(len(values), dtype=bool)
+    if unit == "cm":
+        finite = values[np.isfinite(values).all(axis=1)]
+        with np.errstate(invalid="ignore", over="ignore"):
+            centre = 0.0 if is_velocity or not len(finite) else np.median(finite, axis=0)
+            most = FASTEST_CM_S if is_velocity else FARTHEST_CM
+            beyond = np.asarray((np.abs(values - centre) > most).any(axis=1))
+    bad = infinite | beyond
+    if bad.any():
+        series = _masked(file, path, series, bad, unit=unit, is_velocity=is_velocity)
+    return _without_glitches(file, path, series, unit=unit, is_velocity=is_velocity)
+
+
+def _masked(
+    file: NwbFile, path: str, series: Series, bad: BoolArray, *, unit: str, is_velocity: bool
+) -> Series:
+    worst = float(np.fmax.reduce(np.abs(series.values[bad]), axis=None))
+    limit = f"{FASTEST_CM_S:g} cm/s" if is_velocity else f"{FARTHEST_CM:g} cm from where it mostly is"
+    if bad.mean() > MOST_IMPOSSIBLE:
+        of_hand = f" (up to {worst:g}; no hand is beyond {limit})" if unit == "cm" else ": they are infinite"
+        raise DataError(
+            f"{file.name}: /{path}: {bad.mean():.0%} of the samples cannot be of a hand{of_hand}. Mend its "
+            "unit, conversion or offset, or name another series with --set "
+            f"{'velocity' if is_velocity else 'position'}_series=PATH."
+        )
+    file.say(
+        f"/{path}: {int(bad.sum())} samples cannot be of a hand (up to {worst:g}; beyond {limit}) and count "
+        "as missing"
+    )
+    out = series.values.copy()
+    out[bad] = np.nan
+    return series.with_values(out)
+
+
+def _without_glitches(file: NwbFile, path: str, series: Series, *, unit: str, is_velocity: bool) -> Series:
+    """Mask samples between a jump away and the jump back; jumps without a way back are said alone."""
+    kept = np.flatnonzero(np.isfinite(series.values).all(axis=1))
+    if len(kept) < 10:
+        return series
+    time, values = series.time[kept], series.values[kept]
+    size = _jumps(time, values, unit=unit, is_velocity=is_velocity)
+    jumps = np.flatnonzero(size)
+    if not len(jumps):
+        return series
+    bad, left = _away(time, values, size, interval_s=series.interval_s)
+    what = f"{unit}/s" if is_velocity else unit
+    if left:
+        n, most = len(left), float(size[left].max())
+        file.say(
+            f"/{path}: jumps {n} time{'s' * (n != 1)} by up to {most:.3g} {what} from one sample to the "
+            f"next, as no hand does (the first at {time[left[0] + 1]:.6g} s); the samples are kept"
+        )
+    if not bad.any():
+        return series
+    n = int(bad.sum())
+    file.say(
+        f"/{path}: {n} sample{'s lie' if n != 1 else ' lies'} between a jump away, by up to "
+        f"{size[jumps].max():.3g} {what}, and the jump back, as no hand moves (the first at "
+        f"{time[np.argmax(bad)]:.6g} s), and count{'s' * (n == 1)} as missing"
+    )
+    out = series.values.copy()
+    out[kept[bad]] = np.nan
+    return series.with_values(out)
+
+
+def _jumps(time: FloatArray, values: FloatArray, *, unit: str, is_velocity: bool) -> FloatArray:
+    """Return the size of each step that no hand makes; 0 for all others. Shape ``(n_samples - 1,)``."""
+    steps = np.diff(time)
+    size = np.zeros(len(steps))
+    for column in values.T:
+        np.maximum(size, np.abs(np.diff(column)), out=size)
+    # What most steps do is no jump, however fast the series is sampled or how noisy it is.
+    usual = float(np.quantile(size[:: max(1, len(size) // 200_000)], 0.99))
+    if unit == "cm":
+        fastest, least = (FASTEST_CM_S2, 100.0) if is_velocity else (FASTEST_CM_S, 2.0)
+        limit = np.maximum(steps * fastest, max(5 * usual, least))
+    else:
+        limit = np.full(len(steps), max(10 * usual, span_of(values)))
+    return np.where((size > limit) & (steps <= LONGEST_GLITCH_S), size, 0.0)
+
+
+def _away(
+    time: FloatArray, values: FloatArray, size: FloatArray, *, interval_s: float
+) -> tuple[BoolArray, list[int]]:
+    """Return which samples lie between a jump away and the jump back, and the jumps without a way back."""
+    jumps = np.flatnonzero(size).tolist()
+    longest_s = LONGEST_GLITCH_S + 2 * interval_s
+    bad, left = np.zeros(len(values), dtype=bool), []
+    at = 0
+    while at < len(jumps):
+        first, back = jumps[at], None
+        for k in range(at + 1, min(at + 4, len(jumps))):
+            after = jumps[k] + 1
+            if (
+                time[after] - time[first] <= longest_s
+                and np.abs(values[after] - values[first]).max() < size[first] / 2
+            ):
+                back = k
+                break
+        if back is None:
+            left.append(first)
+            at += 1
+        else:
+            bad[first + 1 : jumps[back] + 1] = True
+            at = back + 1
+    # A first or last stretch has one jump alone.
+    if left and time[left[0]] - time[0] <= LONGEST_GLITCH_S:
+        bad[: left.pop(0) + 1] = True
+    if left and time[-1] - time[left[-1] + 1] <= LONGEST_GLITCH_S:
+        bad[left.pop() + 1 :] = True
+    return bad, left

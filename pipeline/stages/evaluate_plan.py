@@ -1,0 +1,78 @@
+"""What an evaluation is to measure of each source on each session, and what of it is up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.stages.evaluate_records import circumstances, parts_of, recorded_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from nwb_latents.pipeline.evaluation.baselines.known import Baseline
+    from nwb_latents.pipeline.evaluation.metrics.metric import Metric, Part
+    from nwb_latents.pipeline.stages.evaluate_records import Known, Place
+    from nwb_latents.pipeline.stages.evaluate_sources import Source
+    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.evaluation import EvaluateSettings
+    from nwb_latents.schemas.measurement import Measurement
+
+    Wanted = tuple[Metric, Part]
+    """A metric, and the part of a source it is of."""
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is asked for.
+
+    Attributes
+    ----------
+    settings
+        Settings of the evaluation.
+    metrics, baselines
+        Those asked for, in order of tables.
+    truth
+        Session → file of its truth, where there is one.
+    known
+        What was measured before; nothing where all is to be measured again.
+    """
+
+    settings: EvaluateSettings
+    metrics: Sequence[Metric]
+    baselines: Sequence[Baseline]
+    truth: Mapping[str, Path]
+    known: Mapping[Place, Known]
+
+    def baselines_of(self, entry: SessionEntry) -> list[Baseline]:
+        """Return the baselines that a session has: without its truth, none that is made of it."""
+        return [each for each in self.baselines if entry.session in self.truth or not each.is_truth]
+
+    def asked(self, source: Source, entry: SessionEntry) -> list[Wanted]:
+        """Return the metrics that can be had of a session, whatever the source."""
+        has_truth = entry.session in self.truth
+        fits = self.settings.forecast.end <= entry.n_bins
+        return [
+            (metric, part)
+            for metric in self.metrics
+            if has_truth or not metric.needs_truth
+            for part in parts_of(metric, source)
+            if fits or part != "forecast"
+        ]
+
+    def up_to_date(self, source: Source, entry: SessionEntry) -> dict[Wanted, Measurement]:
+        """Return what is asked for and was measured of the same run, store and settings."""
+        known = self.known.get((source.name, source.is_baseline, entry.session))
+        if known is None or known.circumstances != circumstances(source, entry, self.settings):
+            return {}
+        keys = {
+            (metric, part): (metric.name, recorded_part(source, part))
+            for metric, part in self.asked(source, entry)
+        }
+        return {wanted: known.records[key] for wanted, key in keys.items() if key in known.records}
+
+    def lacking(self, source: Source, entry: SessionEntry) -> list[Wanted]:
+        """Return what is asked for and has to be measured."""
+        known = self.up_to_date(source, entry)
+        return [wanted for wanted in self.asked(source, entry) if wanted not in known]
