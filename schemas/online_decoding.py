@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.decoding import DEFAULT_DECODER, DecoderName, DecodeSettings
 
@@ -26,8 +27,6 @@ class StreamSettings(Frozen):
     decoder_settings: dict[DecoderName, dict[str, Any]] = Field(
         default_factory=dict, description=_DECODE["decoder_settings"].description
     )
-    lag_ms: float = Field(
-        100.0, description="Velocity is that so long after the bin, ms; a whole number of bins."
-    )
-    folds: int = Field(5, ge=2, description="Folds of the cross-validation over training trials.")
+    lag_ms: task.LagMs = task.LAG_MS
+    folds: task.Folds = task.N_FOLDS
     seed: int = Field(0, ge=0, description="Seed of the fold assignment.")

@@ -8,14 +8,10 @@ import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.cluster.strangers import ANSWER_SECONDS, VERSION, own_version, strangers
+
 if TYPE_CHECKING:
     from distributed import Client
-
-ANSWER_SECONDS = 10.0
-"""Workers that are busy for so long are taken to be in order."""
-
-MOST_NAMED = 3
-VERSION = "nwb_latents:__version__"
 
 
 def remedy_for_strangers(client: Client) -> str:
@@ -34,24 +30,15 @@ def remedy_for_strangers(client: Client) -> str:
     }  # fmt: skip
     with suppress(TimeoutError):
         wait(list(asked.values()), timeout=ANSWER_SECONDS)
-    mine = pkgutil.resolve_name(VERSION)
-    strangers: dict[str, list[str]] = {}
-    for worker, answer in asked.items():
-        if answer.status == "error":
-            strangers.setdefault(f"did not find this program: {answer.exception()}", []).append(worker)
-        elif answer.status == "finished" and answer.result() != mine:
-            strangers.setdefault(f"with nwb-latents {answer.result()}", []).append(worker)
-    if not strangers:
+    answers = {
+        worker: answer.exception() if answer.status == "error" else answer.result()
+        for worker, answer in asked.items()
+        if answer.status in {"error", "finished"}
+    }
+    found = strangers(answers, what="worker")
+    if not found:
         return ""
-    found = "; ".join(f"{_some(workers)} {what}" for what, workers in strangers.items())
     return (
-        f"{found}. Install nwb-latents {mine} in the environment the workers run in, or start them in "
-        f"this one, with `{sys.executable} -P -m distributed.cli.dask_worker {client.scheduler.address}`."
+        f"{found}. Install nwb-latents {own_version()} in the environment the workers run in, or start them "
+        f"in this one, with `{sys.executable} -P -m distributed.cli.dask_worker {client.scheduler.address}`."
     )
-
-
-def _some(workers: list[str]) -> str:
-    if len(workers) == 1:
-        return f"the worker {workers[0]}"
-    more = f" and {len(workers) - MOST_NAMED} more" if len(workers) > MOST_NAMED else ""
-    return f"the workers {', '.join(workers[:MOST_NAMED])}{more}"

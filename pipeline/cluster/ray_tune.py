@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
+from nwb_latents.pipeline.cluster.ray_strangers import remedy_for_strange_nodes
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.schemas.events import NoteEvent
 
@@ -166,7 +167,7 @@ def ray_workers(workers: int, *, gpus: bool, report: Report) -> Iterator[RayWork
     Raises
     ------
     MachineError
-        If Ray is missing, or does not start or answer.
+        If Ray is missing, or does not start or answer, or a node of the cluster has not this program.
     """
     require_ray()
     for name, value in ENVIRONMENT.items():
@@ -191,6 +192,9 @@ def ray_workers(workers: int, *, gpus: bool, report: Report) -> Iterator[RayWork
         try:
             n_gpus = int(ray.cluster_resources().get("GPU", 0)) if gpus else 0
             share = share_of_gpu(workers, n_gpus)
+            strange = "" if address == "local" else remedy_for_strange_nodes(address)
+            if strange:
+                raise MachineError(strange)
             where = "" if address == "local" else f" of {address}"
             on = f", {n_gpus} GPUs, {share:g} of one each" if share else ""
             report(NoteEvent(text=f"{workers} workers{where}{on}"))

@@ -25,12 +25,14 @@ from nwb_latents.schemas.events.findings import (
     DiffEvent,
     FailureEvent,
     ModelEvent,
+    PinEvent,
 )
 from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, ReadEvent, UnusualDrop
 from nwb_latents.schemas.events.work import (
     BoardCell,
     BytesEvent,
+    DecoderEvent,
     EmbeddingEvent,
     GenerationEvent,
     LagEvent,
@@ -62,6 +64,7 @@ __all__ = [
     "ChangedFile",
     "CheckEvent",
     "DandisetEvent",
+    "DecoderEvent",
     "DiffEvent",
     "DroppedEvent",
     "EmbeddingEvent",
@@ -75,6 +78,7 @@ __all__ = [
     "ModelEvent",
     "NoteEvent",
     "PhaseEvent",
+    "PinEvent",
     "PlanEvent",
     "PlannedEvent",
     "ProblemEvent",
@@ -108,6 +112,7 @@ EVENTS: tuple[type[Event], ...] = (
     GenerationEvent,
     SourceEvent,
     MetricEvent,
+    DecoderEvent,
     MeasurementEvent,
     LagEvent,
     EmbeddingEvent,
@@ -124,6 +129,7 @@ EVENTS: tuple[type[Event], ...] = (
     CatalogRunEvent,
     FailureEvent,
     DiffEvent,
+    PinEvent,
     DandisetEvent,
     ModelEvent,
     CheckEvent,

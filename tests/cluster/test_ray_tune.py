@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nwb_latents.pipeline.cluster.ray_strangers import remedy_for_strange_nodes
 from nwb_latents.pipeline.cluster.ray_tune import RayWorkers, ray_workers
 from nwb_latents.pipeline.errors import DataError, MachineError
 
@@ -123,3 +125,23 @@ def test_an_error_of_the_program_says_where_in_the_worker_it_was(workers: RayWor
         workers.run(lambda n: n / 0, Rounds([1]), folder=tmp_path / "tune")
     assert "ZeroDivisionError" in raised.value.__notes__[0]
     assert "test_ray_tune.py" in raised.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("nowhere_installed:__version__", "did not find this program: No module named 'nowhere_installed'"),
+        ("ray:__version__", r"with nwb-latents \d+\."),
+    ],
+    ids=["without the program", "of another version"],
+)
+def test_a_node_without_this_program_is_named_with_what_to_do(
+    workers: RayWorkers, version: str, said: str
+) -> None:
+    found = remedy_for_strange_nodes("head:6379", version=version)
+    assert re.match(rf"Ray at head:6379: the node \S+ \([\d.]+\) {said}", found)
+    assert re.search(r"Install nwb-latents \S+ in the environment .* start --address=head:6379", found)
+
+
+def test_nodes_that_have_this_program_are_in_order(workers: RayWorkers) -> None:
+    assert remedy_for_strange_nodes("head:6379") == ""
