@@ -9,6 +9,7 @@ import typer
 
 from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.catalog_diff import diff
+from nwb_latents.pipeline.cli.catalog_pin import pin
 from nwb_latents.pipeline.cli.catalog_scores import scores
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into the catalog and check it.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(diff)
+app.command()(pin)
 app.command()(scores)
 
 

@@ -67,7 +67,7 @@ def everything(
     dandiset: DandisetOption = None,
     model: ModelOption = None,
     instance: InstanceOption = MAIN_ARCHIVE,
-    token_env: TokenOption = "DANDI_API_KEY",  # noqa: S107
+    token_env: TokenOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(

@@ -17,7 +17,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
 from nwb_latents.pipeline.signals.movements import find_candidates, native_velocity
-from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers
+from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers, thresholds_in
 from nwb_latents.pipeline.signals.resample import resample
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
 from nwb_latents.pipeline.signals.timebase import Grid, to_ns
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.signals.candidates import Candidates
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
-    from nwb_latents.schemas.quality import KinematicOutliers
+    from nwb_latents.schemas.quality import KinematicOutliers, QualitySettings
     from nwb_latents.schemas.recipe import IngestRecipe
 
 
@@ -111,7 +111,8 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
     spike_times, spike_index, n_outside = _inside(recording, grid)
     with ThreadPoolExecutor(1) as other:
         # Neither needs the other, and both spend their time in loops that free the interpreter.
-        moving = other.submit(_movements, recording, recipe, grid)
+        quality, unit_notes = thresholds_in(recipe.quality, unit=recording.kinematics_unit)
+        moving = other.submit(_movements, recording, recipe, grid, quality)
         counts = bin_spikes(spike_times, spike_index, grid)
         observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
         _require_observed(recording, observed)
@@ -147,7 +148,7 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         candidates=movements.candidates,
         dropped_units=dict(Counter(str(r) for r in reason if r)),
         outliers=count_outliers(movements.outlier, observed, movements.n_outliers),
-        notes=notes,
+        notes=(*notes, *unit_notes),
         where=_where(recording),
         outcomes=next((choice.why for choice in recording.choices if choice.what == "success values"), ""),
     )
@@ -169,10 +170,12 @@ class _Movements(NamedTuple):
     candidates: Candidates
 
 
-def _movements(recording: Recording, recipe: IngestRecipe, grid: Grid) -> _Movements:
+def _movements(
+    recording: Recording, recipe: IngestRecipe, grid: Grid, quality: QualitySettings
+) -> _Movements:
     """Do what needs the kinematics and no spikes."""
     velocity, n_axes = native_velocity(recording), len(recording.axes)
-    outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, recipe.quality)
+    outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, quality)
     return _Movements(
         position=_on_grid(recording.position, grid, n_axes),
         velocity=_on_grid(velocity, grid, n_axes),

@@ -26,9 +26,10 @@ from nwb_latents.pipeline.stages.train import (
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Alignment, RunEntry
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
-from nwb_latents.schemas.training import RunConfig, RunSource
+from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -269,7 +270,7 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
         run=name,
         run_key=key,
         recipe_id=entry.recipe_id,
-        sessions={entry.session: RunSource(store_key=entry.store_key, n_units=entry.n_units, trials=chosen)},
+        sessions={entry.session: source_of(entry, trials=chosen)},
         settings=training,
         created=now(),
         alignment=Alignment(

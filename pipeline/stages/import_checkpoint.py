@@ -18,9 +18,10 @@ from nwb_latents.pipeline.stages.train import (
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Imported, RunEntry
 from nwb_latents.schemas.imports import IMPORT_VERSION
-from nwb_latents.schemas.training import RunConfig, RunSource, TrainSettings
+from nwb_latents.schemas.training import RunConfig, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,7 +120,7 @@ def import_checkpoint(
         run=name,
         run_key=key,
         recipe_id=entries[0].recipe_id,
-        sessions={e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries},
+        sessions={e.session: source_of(e) for e in entries},
         settings=made,
         created=now(),
         imported=Imported(program="lfads-torch", source=path.name, source_digest=digest),

@@ -33,10 +33,11 @@ from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.events import GenerationEvent, ProgressEvent
 from nwb_latents.schemas.sweep import MemberRecord, SweepState
-from nwb_latents.schemas.training import RunConfig, RunSource
+from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +126,7 @@ def sweep(
             run=name,
             run_key=key,
             recipe_id=entries[0].recipe_id,
-            sessions={e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries},
+            sessions={e.session: source_of(e) for e in entries},
             settings=settings.train,
             created=now(),
             sweep=settings.strategy,

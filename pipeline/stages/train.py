@@ -18,9 +18,10 @@ from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
+from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
-from nwb_latents.schemas.training import RunConfig, RunSource
+from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,7 +108,7 @@ def train(
     key = run_key(settings, entries)
     name = resume or run_name or f"{settings.model.name}-{key[:8]}"
     with only_trainer(runs / name):
-        sources = {e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries}
+        sources = {e.session: source_of(e) for e in entries}
         begun = RunConfig(
             run=name,
             run_key=key,

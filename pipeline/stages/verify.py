@@ -115,7 +115,7 @@ def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) 
     if work.damaged:
         named = ", ".join(work.damaged[:8]) + (", …" if len(work.damaged) > 8 else "")
         raise DataError(
-            f"{catalog_path}: {len(work.damaged)} entries are missing or damaged: {named}. What is wrong "
+            f"{catalog_path}: {len(work.damaged)} of its entries missing or damaged: {named}. What is wrong "
             "with each, and what to do, stands above."
         )
     if not work.total:

@@ -26,6 +26,7 @@ from nwb_latents.schemas.events.findings import (
     FailureEvent,
     FaultEvent,
     ModelEvent,
+    PinEvent,
     VerifyEvent,
 )
 from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
@@ -33,6 +34,7 @@ from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, Re
 from nwb_latents.schemas.events.work import (
     BoardCell,
     BytesEvent,
+    DecoderEvent,
     EmbeddingEvent,
     GenerationEvent,
     LagEvent,
@@ -64,6 +66,7 @@ __all__ = [
     "ChangedFile",
     "CheckEvent",
     "DandisetEvent",
+    "DecoderEvent",
     "DiffEvent",
     "DroppedEvent",
     "EmbeddingEvent",
@@ -78,6 +81,7 @@ __all__ = [
     "ModelEvent",
     "NoteEvent",
     "PhaseEvent",
+    "PinEvent",
     "PlanEvent",
     "PlannedEvent",
     "ProblemEvent",
@@ -112,6 +116,7 @@ EVENTS: tuple[type[Event], ...] = (
     GenerationEvent,
     SourceEvent,
     MetricEvent,
+    DecoderEvent,
     MeasurementEvent,
     LagEvent,
     EmbeddingEvent,
@@ -130,6 +135,7 @@ EVENTS: tuple[type[Event], ...] = (
     FaultEvent,
     VerifyEvent,
     DiffEvent,
+    PinEvent,
     DandisetEvent,
     ModelEvent,
     CheckEvent,

@@ -84,6 +84,19 @@ class DiffEvent(Event):
     reason: str = Field("", description="Why it failed, and what else to say.")
 
 
+class PinEvent(Event):
+    """A version of a dandiset that was pinned in the catalog."""
+
+    event: Literal["pin"] = "pin"
+    dandiset: str = Field(description="Its id.")
+    version: str = Field(description="Version pinned.")
+    archive: str = Field(description="Archive it is in, by the address of its interface.")
+    previous: str | None = Field(None, description="Version that was pinned before.")
+    n_files: int = Field(ge=0, description="Recordings in it.")
+    n_bytes: int = Field(ge=0, description="Their size, bytes.")
+    n_pins: int = Field(ge=0, description="Files pinned by content: those of a draft.")
+
+
 class DandisetEvent(DandisetEntry, Event):
     """A dandiset that is known, its pins counted."""
 
