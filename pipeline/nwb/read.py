@@ -15,7 +15,7 @@ from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
 from nwb_latents.pipeline.nwb.read_choices import note_axes, note_series, note_trials
-from nwb_latents.pipeline.nwb.recognition import layout_of
+from nwb_latents.pipeline.nwb.recognition import blaming, layout_of
 from nwb_latents.pipeline.nwb.session_spikes import (
     extent_of_all,
     in_session,
@@ -100,7 +100,8 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     units = read_unit_table(file, layout)
     moved_by = read_kinematics(file, layout, recipe)
     trials = _trials(file, layout, recipe)
-    checked = layout.checks(file, trials)
+    with blaming(layout, file):
+        checked, task = layout.checks(file, trials), layout.task(file)
     paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
@@ -140,7 +141,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     return Recording(
         session=file.session,
         subject=file.subject,
-        task=layout.task(file),
+        task=task,
         layout=layout.name,
         spike_times=parts.spike_times,
         spike_index=parts.spike_index,
@@ -183,7 +184,8 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
     if source == "speed":
         file.say("trials.source is speed: the trial table is not read, reaches are found from the speed")
         return None
-    trials = layout.trials(file, layout.events)
+    with blaming(layout, file):
+        trials = layout.trials(file, layout.events)
     if trials is not None:
         if recipe.onset.method == "column" and "move_onset" not in trials.events:
             raise DataError(

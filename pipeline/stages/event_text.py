@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from nwb_latents.schemas.events import (
+    DecoderEvent,
     DroppedEvent,
     GenerationEvent,
     MetricEvent,
@@ -159,6 +160,11 @@ def _source(event: SourceEvent) -> str:
 def _metric(event: MetricEvent) -> str:
     of = f" of {event.source} on {event.session}" if event.source else ""
     return f"metric {event.metric}{of}: {event.status} ({event.reason})"
+
+
+@event_text.register
+def _decoder(event: DecoderEvent) -> str:
+    return f"decoder {event.decoder} on {event.session}: {event.status} ({event.reason})"
 
 
 @event_text.register

@@ -100,7 +100,8 @@ def pinned_dandisets(
     from nwb_latents.pipeline.stores.catalog import own_dandisets  # noqa: PLC0415
 
     archive = resolve_archive(instance).url
-    return dandisets_of(archive, own_dandisets(catalog_path, [pin_key(archive, name) for name in wanted]))
+    own = own_dandisets(catalog_path, [pin_key(archive, name) for name in wanted])
+    return dandisets_of(archive, own, wanted=wanted)
 
 
 def recipe_of_benchmark(word: str) -> dict[str, Any] | None:

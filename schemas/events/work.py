@@ -149,6 +149,16 @@ class MetricEvent(Event):
     reason: str = Field("", description="Why.")
 
 
+class DecoderEvent(Event):
+    """A decoder that failed by itself, while the other decoders of the session were used."""
+
+    event: Literal["decoder"] = "decoder"
+    decoder: str = Field(description="Its name.")
+    session: str = Field(description="Session.")
+    status: Literal["failed"] = Field("failed", description="What became of it.")
+    reason: str = Field("", description="Why.")
+
+
 class MeasurementEvent(Measurement, Event):
     """One number with its whole protocol."""
 
