@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -9,7 +12,7 @@ import torch
 
 from nwb_latents.models.interface import Model
 from nwb_latents.schemas.models import known_models
-from nwb_latents.schemas.registry import MODELS, BrokenPartError
+from nwb_latents.schemas.registry import MODELS, BrokenPartError, PartWarning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,8 +41,9 @@ def model_class(settings: ModelSettings | type[ModelSettings]) -> type[Model]:
     """
     module, _, name = settings.implementation.partition(":")
     try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        with redirect_stdout(sys.stderr):
+            found = getattr(import_module(module), name)
+    except (Exception, SystemExit) as error:
         raise _broken(settings, f"cannot be loaded: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise _broken(settings, "is no class of `nwb_latents.models.interface.Model`")
@@ -81,6 +85,8 @@ def build_model(settings: ModelSettings, units: Mapping[str, int], *, seed: int)
 def models_that(ability: type) -> list[str]:
     """Return the names of the models that have an ability, by alphabet after those of this project.
 
+    A model that cannot be loaded is left out, with a warning.
+
     Parameters
     ----------
     ability
@@ -92,7 +98,16 @@ def models_that(ability: type) -> list[str]:
     >>> models_that(Aligns)
     ['gnocchi', 'hnet', 'lfads', 'mdssm', 'ndt', 'node_sae']
     """
-    return [name for name, kind in known_models().items() if issubclass(model_class(kind), ability)]
+    found = []
+    for name, kind in known_models().items():
+        try:
+            has_it = issubclass(model_class(kind), ability)
+        except BrokenPartError as error:
+            warnings.warn(str(error), PartWarning, stacklevel=2)
+            continue
+        if has_it:
+            found.append(name)
+    return found
 
 
 def _broken(settings: ModelSettings | type[ModelSettings], fault: str) -> BrokenPartError:
@@ -100,6 +115,5 @@ def _broken(settings: ModelSettings | type[ModelSettings], fault: str) -> Broken
         type(settings).model_fields["name"].default if not isinstance(settings, type) else settings.__name__
     )
     owner = f" of {MODELS.owner(name)}" if name in MODELS else ""
-    return BrokenPartError(
-        f"the model {name!r}{owner}: {settings.implementation} {fault}. Mend or uninstall that distribution."
-    )
+    remedy = MODELS.remedy(name) if name in MODELS else "Mend or uninstall that distribution."
+    return BrokenPartError(f"the model {name!r}{owner}: {settings.implementation} {fault}. {remedy}")

@@ -72,11 +72,17 @@ def schema_class(name: str) -> type[Frozen]:
     >>> schema_class("recipe").__name__, schema_class("lfads").__name__
     ('IngestRecipe', 'LFADSSettings')
     """
-    from nwb_latents.schemas.registry import EXPORTERS  # noqa: PLC0415 - looks at the installed distributions
+    from nwb_latents.schemas.base import Frozen  # noqa: PLC0415 - names alone are to cost nothing
+    from nwb_latents.schemas.registry import EXPORTERS, BrokenPartError  # noqa: PLC0415 - looks at what is installed
 
     exporter = name.removeprefix(_EXPORT)
     if name not in SCHEMAS and exporter != name and exporter in EXPORTERS:
-        of_exporter: type[Frozen] = EXPORTERS.load(exporter).settings_type
+        of_exporter = getattr(EXPORTERS.load(exporter), "settings_type", None)
+        if not (isinstance(of_exporter, type) and issubclass(of_exporter, Frozen)):
+            raise BrokenPartError(
+                f"the exporter {exporter!r} of {EXPORTERS.owner(exporter)} does not say its settings "
+                f"(`settings_type`). {EXPORTERS.remedy(exporter)}"
+            )
         return of_exporter
     if name not in SCHEMAS:
         from nwb_latents.schemas.models import model_settings  # noqa: PLC0415 - looks at the installed ones

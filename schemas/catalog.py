@@ -14,6 +14,9 @@ from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen, Record
 
+MAIN_ARCHIVE_URL = "https://api.dandiarchive.org"
+"""The archive that is meant where none is said."""
+
 CATALOG_SCHEMA_VERSION = 2
 """Version of the file: 1 held scores and evaluations too."""
 
@@ -46,6 +49,9 @@ class DandisetEntry(Record):
 
     title: str = Field(description="What it holds, in one line.")
     version: str = Field(description="Pinned version; 'draft' only where nothing was published.")
+    archive: str = Field(
+        MAIN_ARCHIVE_URL, description="Archive it is in, by the address of its interface without /api."
+    )
     layout: str = Field(description="Layout adapter of its files.")
     tasks: tuple[str, ...] = Field(description="Tasks in it.")
     citation: str = Field("", description="What to cite.")
@@ -66,6 +72,7 @@ class SessionEntry(Record):
     store: str = Field(description="Store: a path, relative to the catalog's folder or absolute, or s3://…")
     store_key: str = Field(description="Hash of asset digest, recipe, schema and transform version.")
     dandiset: str | None = Field(None, description="Dandiset id and version, ID@VERSION.")
+    archive: str | None = Field(None, description="Archive it is in; none: no archive, or not known.")
     source: str = Field(description="File name or archive path of the NWB file.")
     n_trials: int = Field(ge=0, description="Number of trials.")
     n_units: int = Field(ge=0, description="Number of units kept.")
@@ -116,7 +123,10 @@ class Catalog(Record):
     """The whole catalog file."""
 
     schema_version: int = Field(CATALOG_SCHEMA_VERSION, ge=1, description="Version of this description.")
-    dandisets: dict[str, DandisetEntry] = Field(default_factory=dict, description="Dandiset id → entry.")
+    dandisets: dict[str, DandisetEntry] = Field(
+        default_factory=dict,
+        description="Dandiset id → entry; of another archive than the main one, HOST/ID → entry.",
+    )
     sessions: dict[str, SessionEntry] = Field(
         default_factory=dict, description="Session id @ recipe id → entry."
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from nwb_latents.schemas.base import Frozen
 
@@ -37,3 +37,13 @@ class ColumnSettings(Frozen):
     labels: dict[str, str] = Field(
         default_factory=dict, description="Condition → the name it is to have, e.g. dir000: right."
     )
+
+    @field_validator("success_values", mode="before")
+    @classmethod
+    def _as_text(cls, given: Any) -> Any:
+        """Take numbers and truth values as the text they are listed as: ``[1]`` is ``["1"]``."""
+        if not isinstance(given, list | tuple):
+            return given
+        return tuple(
+            f"{v:g}" if isinstance(v, float) else str(v) if isinstance(v, bool | int) else v for v in given
+        )

@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails, PydanticCustomError, SchemaValidator, ValidationError, core_schema
 
 from nwb_latents.schemas.base import Frozen, Reading
-from nwb_latents.schemas.registry import MODELS, BrokenPartError, PartError
+from nwb_latents.schemas.registry import MODELS, BrokenPartError, PartError, PartWarning
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -110,9 +110,7 @@ def model_settings(name: str) -> type[ModelSettings]:
         fault = "does not say which class computes (`implementation`)"
     else:
         return found
-    raise BrokenPartError(
-        f"the model {name!r} of {MODELS.owner(name)} {fault}. Mend or uninstall that distribution."
-    )
+    raise BrokenPartError(f"the model {name!r} of {MODELS.owner(name)} {fault}. {MODELS.remedy(name)}")
 
 
 def known_models() -> dict[str, type[ModelSettings]]:
@@ -130,7 +128,7 @@ def known_models() -> dict[str, type[ModelSettings]]:
         try:
             found[name] = model_settings(name)
         except PartError as error:
-            warnings.warn(str(error), stacklevel=2)
+            warnings.warn(str(error), PartWarning, stacklevel=2)
     return found
 
 

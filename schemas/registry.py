@@ -8,6 +8,9 @@ the metadata of the installed distributions.
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -36,6 +39,10 @@ class BrokenPartError(PartError):
     """A part is registered, but cannot be had: it does not import, or two distributions claim its name."""
 
     exit_code = 5
+
+
+class PartWarning(UserWarning):
+    """A registered part is left out; everything else goes on."""
 
 
 class Registry(Generic[Part]):
@@ -97,39 +104,90 @@ class Registry(Generic[Part]):
     def load(self, name: str) -> Part:
         """Return the part of that name.
 
+        One of this project counts before one of another distribution, which is said (`PartWarning`): what is
+        stored under its name must not depend on what else is installed. What is printed on import goes to
+        standard error, for standard output may be read by a program.
+
         Raises
         ------
         UnknownPartError
             If there is none.
         BrokenPartError
-            If it cannot be imported, or two distributions claim the name; the message names them.
+            If it cannot be imported, or two other distributions claim the name; the message names them.
         """
         if name not in self._loaded:
-            points = _by_name(self.group)[self.check(name)]
-            if len(points) > 1:
-                owners = " and ".join(sorted({owner_of(point) for point in points}))
-                raise BrokenPartError(
-                    f"the {self.kind} {name!r} is claimed by {owners}. Uninstall one of them, or have it "
-                    "choose another name."
-                )
+            point = self._only(name)
             try:
-                self._loaded[name] = cast("Part", points[0].load())
-            except Exception as error:
+                with redirect_stdout(sys.stderr):
+                    self._loaded[name] = cast("Part", point.load())
+            except (Exception, SystemExit) as error:
                 raise BrokenPartError(
-                    f"the {self.kind} {name!r} of {owner_of(points[0])} ({points[0].value}) cannot be "
-                    f"loaded: {type(error).__name__}: {error}. Mend or uninstall that distribution."
+                    f"the {self.kind} {name!r} of {owner_of(point)} ({point.value}) cannot be "
+                    f"loaded: {type(error).__name__}: {error}. {remedy_of(point)}"
                 ) from error
         return self._loaded[name]
 
+    def _only(self, name: str) -> EntryPoint:
+        """Return the entry point that counts for a name."""
+        points = _by_name(self.group)[self.check(name)]
+        own = [point for point in points if _is_own(point)]
+        others = [point for point in points if not _is_own(point)]
+        if len(own) == 1:
+            for other in others:
+                warnings.warn(
+                    f"the {self.kind} {name!r} of {owner_of(other)} is not used: {owner_of(own[0])} has one "
+                    "of that name, which counts. Have the other choose another name, or uninstall it.",
+                    PartWarning,
+                    stacklevel=3,
+                )
+            return own[0]
+        if own:
+            raise BrokenPartError(
+                f"the {self.kind} {name!r} of {owner_of(own[0])} is registered {len(own)} times, as "
+                f"{' and as '.join(point.value for point in own)}. {remedy_of(own[0])}"
+            )
+        if len(others) > 1:
+            owners = " and ".join(sorted({owner_of(point) for point in others}))
+            raise BrokenPartError(
+                f"the {self.kind} {name!r} is claimed by {owners}. Uninstall one of them, or have it "
+                "choose another name."
+            )
+        return others[0]
+
+    def remedy(self, name: str) -> str:
+        """Return what to do about a part that is not what it should be."""
+        return remedy_of(_by_name(self.group)[self.check(name)][0])
+
     def owner(self, name: str) -> str:
         """Return the distribution a part comes from, with its version."""
-        return " and ".join(owner_of(point) for point in _by_name(self.group)[self.check(name)])
+        points = _by_name(self.group)[self.check(name)]
+        own = [point for point in points if _is_own(point)]
+        return " and ".join(owner_of(point) for point in (own[:1] or points))
+
+    def is_own(self, name: str) -> bool:
+        """Whether a part is of this project."""
+        return any(map(_is_own, _by_name(self.group).get(name, ())))
 
     def distributions(self, name: str) -> tuple[str, ...]:
         """Return the names of the distributions a part comes from, without versions; none where unknown."""
-        return tuple(
-            point.dist.name for point in _by_name(self.group).get(name, ()) if point.dist is not None
-        )
+        points = _by_name(self.group).get(name, ())
+        own = [point for point in points if _is_own(point)]
+        return tuple(point.dist.name for point in (own[:1] or points) if point.dist is not None)
+
+
+def remedy_of(point: EntryPoint) -> str:
+    """Return what to do about an entry point that does not lead to what it should.
+
+    Those of this project are written down when it is installed: an installation that is older than its files
+    names what is not there any more.
+    """
+    if _is_own(point):
+        return "Install nwb-latents again: its files are of another version than what was installed."
+    return "Mend or uninstall that distribution."
+
+
+def _is_own(point: EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == OWN
 
 
 def owner_of(point: EntryPoint) -> str:
@@ -142,7 +200,7 @@ def owner_of(point: EntryPoint) -> str:
 def _by_name(group: str) -> Mapping[str, tuple[EntryPoint, ...]]:
     """Return the entry points of a group by name, the project's own first."""
     found = list({(p.name, p.value): p for p in entry_points(group=group)}.values())
-    own = [p for p in found if p.dist is not None and p.dist.name == OWN]
+    own = [p for p in found if _is_own(p)]
     others = [p for p in found if p not in own]
     names: dict[str, tuple[EntryPoint, ...]] = {}
     for point in [*sorted(own, key=lambda p: p.name), *sorted(others, key=lambda p: p.name)]:

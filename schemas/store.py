@@ -26,6 +26,13 @@ TRANSFORM_VERSION = 3
 
 Split = Literal["train", "val", "test"]
 
+Verification = Literal["digest", "connection", "none"]
+"""What the bytes a store was made of were held against.
+
+``digest``: the SHA-256 of the whole file. ``connection``: nothing, but they came over https, on which none is
+changed unnoticed. ``none``: nothing; they were streamed over plain http.
+"""
+
 
 class ArraySpec(Frozen):
     """One array of a store group."""
@@ -263,6 +270,13 @@ class Provenance(Frozen):
     dandiset: str | None = Field(None, description="Dandiset id.")
     dandiset_version: str | None = Field(None, description="Version of the dandiset.")
     asset_id: str | None = Field(None, description="Asset id in the archive.")
+    archive: str | None = Field(None, description="Address of the archive; none: no archive, or not known.")
+    verification: Verification | None = Field(
+        None,
+        description="What the bytes were held against: digest (SHA-256 of the whole file), connection "
+        "(streamed over https), none (streamed over plain http: a later download replaces the store); not "
+        "there: not known.",
+    )
     identifier: str = Field("", description="NWB's identifier of the recording; empty: the file states none.")
     session_start: str = Field(
         "", description="When the recording began, as the file states it, ISO 8601; empty: it does not."

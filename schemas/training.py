@@ -161,6 +161,7 @@ class RunSource(Frozen):
 
     store_key: str = Field(description="Key of the trial store.")
     n_units: int = Field(ge=1, description="Units of the session.")
+    n_trials: int | None = Field(None, ge=0, description="Trials of the store; none: not written down.")
     trials: tuple[int, ...] | None = Field(
         None, description="Trials the run was given, by their id; none: all of the training split."
     )

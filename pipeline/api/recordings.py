@@ -213,7 +213,7 @@ def inspect(
 ) -> list[Inspection]:
     """Look into NWB files: what is in them, what `ingest` would make of them, and a recipe that says it.
 
-    Nothing is written, and files of an archive are not downloaded.
+    Nothing is written, and files of an archive are not downloaded, other than those in Zarr form.
 
     Parameters
     ----------

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nwb_latents.pipeline.cli.console import Output
-from nwb_latents.pipeline.cli.dandisets import known_entries, size_text
+from nwb_latents.pipeline.cli.dandisets import size_text
 from nwb_latents.pipeline.cli.ingest import InstanceOption, TokenOption
 from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption, QuietOption
-from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
-from nwb_latents.pipeline.stages.ingest_words import MAIN_ARCHIVE
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError, UsageError
+from nwb_latents.pipeline.stages.ingest_words import MAIN_ARCHIVE, pinned_dandisets
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,29 +31,36 @@ def diff(
         list[str] | None,
         typer.Option(
             "--dandiset",
-            help="Dandiset, repeatable; ID@VERSION compares with that version; default: all that are known.",
+            help="Dandiset, repeatable; ID@VERSION in place of the pinned version; two versions of one are "
+            "compared with each other; default: all that are known.",
             metavar="ID[@VERSION]",
         ),
     ] = None,
     instance: InstanceOption = MAIN_ARCHIVE,
-    token_env: TokenOption = "DANDI_API_KEY",  # noqa: S107
+    token_env: TokenOption = None,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Say what the archive changed since the dandisets were pinned: newer versions, changed files."""
-    from nwb_latents.pipeline.sources.archive_diff import diff_dandiset
+    from nwb_latents.pipeline.sources.archive_diff import diff_dandiset, diff_versions
     from nwb_latents.schemas.events import DiffEvent
 
-    entries = _pinned(dandiset or [], catalog, instance)
+    pairs, others = _pairs(dandiset or [])
+    pinned = _pinned(others, catalog, instance) if others or not pairs else {}
+    entries: dict[str, DandisetEntry | tuple[str, str]] = {**pinned, **pairs}
+
+    def compare(entry: DandisetEntry | tuple[str, str], name: str) -> DandisetDiff:
+        if isinstance(entry, tuple):
+            return diff_versions(name, *entry, instance=instance, token_env=token_env)
+        return diff_dandiset(entry, name, instance=instance, token_env=token_env)
+
     found: list[DandisetDiff] = []
     failed: list[tuple[str, PipelineError]] = []
     with Output(json_lines=json_lines, quiet=quiet) as out:
         for name, entry in entries.items():
             try:
-                result = diff_dandiset(
-                    entry, name, instance=instance, token=os.environ.get(token_env), token_env=token_env
-                )
+                result = compare(entry, name)
             except MachineError:
                 raise
             except PipelineError as error:
@@ -76,20 +82,39 @@ def diff(
         )
 
 
-def _pinned(wanted: list[str], catalog: Path, instance: str) -> dict[str, DandisetEntry]:
-    """Return the entries to hold against an archive; the packaged ones speak of the main archive only."""
+def _pairs(wanted: list[str]) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Return the dandisets of which two versions are named, and the words that name others."""
     from nwb_latents.pipeline.sources.archive_paths import parse_dandiset
-    from nwb_latents.pipeline.stores.catalog import own_dandisets
+
+    versions: dict[str, list[str | None]] = {}
+    for text in wanted:
+        name, version = parse_dandiset(text)
+        versions.setdefault(name, []).append(version)
+    pairs: dict[str, tuple[str, str]] = {}
+    for name, named in versions.items():
+        if len(named) == 1:
+            continue
+        if len(named) > 2 or None in named or named[0] == named[1]:
+            shown = ", ".join(version or "no version" for version in named)
+            raise UsageError(
+                f"Dandiset {name} is named with {shown}. Give it once, or two versions: --dandiset "
+                f"{name}@OLD --dandiset {name}@NEW."
+            )
+        pairs[name] = (str(named[0]), str(named[1]))
+    return pairs, [text for text in wanted if parse_dandiset(text)[0] not in pairs]
+
+
+def _pinned(wanted: list[str], catalog: Path, instance: str) -> dict[str, DandisetEntry]:
+    """Return the entries to hold against an archive: those that are of it, however it is named."""
+    from nwb_latents.pipeline.sources.archive_paths import parse_dandiset
     from nwb_latents.schemas.catalog import DandisetEntry
 
-    asked = [parse_dandiset(text)[0] for text in wanted]
-    of_main = instance == MAIN_ARCHIVE
-    known = known_entries(catalog, asked) if of_main else own_dandisets(catalog, asked)
+    known = pinned_dandisets(catalog, instance, [parse_dandiset(text)[0] for text in wanted])
     if not wanted:
         if not known:
             raise DataError(
-                f"{catalog}: pins no dandiset of {instance}. Name one with --dandiset ID@VERSION, or enter "
-                "it under `dandisets`."
+                f"{catalog}: pins no dandiset of {instance}. Name one with --dandiset ID@VERSION, or pin it: "
+                f"pipeline catalog pin ID --instance {instance}."
             )
         return known
     chosen = {}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import redirect_stdout
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,13 +49,22 @@ class Output:
         self._done = 0
         self._planned = 0
         self._read: ReadText | None = None
+        self._lines = sys.stdout
+        self._aside: redirect_stdout[TextIO] | None = None
 
     def __enter__(self) -> Self:
+        if self.json_lines:
+            # What a part of another distribution prints is no event.
+            self._lines, self._aside = sys.stdout, redirect_stdout(sys.stderr)
+            self._aside.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._aside is not None:
+            self._aside.__exit__(kind, error, trace)
+            self._aside = None
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
@@ -72,8 +82,8 @@ class Output:
     def record(self, event: Event) -> None:
         """Print an event under ``--json``; a person is told in another way."""
         if self.json_lines:
-            sys.stdout.write(event.line() + "\n")
-            sys.stdout.flush()
+            self._lines.write(event.line() + "\n")
+            self._lines.flush()
 
     def say(self, text: str) -> None:
         """Write one line for people to standard error, or nothing under ``--quiet``."""

@@ -48,7 +48,7 @@ def known_entries(catalog: Path, wanted: Sequence[str]) -> dict[str, DandisetEnt
     from nwb_latents.pipeline.sources.known_dandisets import known_dandisets
     from nwb_latents.pipeline.stores.catalog import own_dandisets
 
-    return known_dandisets(own_dandisets(catalog, wanted))
+    return known_dandisets(own_dandisets(catalog, wanted), wanted=wanted)
 
 
 def dandiset_event(name: str, entry: DandisetEntry) -> DandisetEvent:

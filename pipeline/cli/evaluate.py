@@ -211,10 +211,12 @@ def _lists(metric: list[str] | None, baseline: list[str] | None) -> dict[str, tu
 def _tables(out: Output, done: Any, catalog: Path) -> None:
     from nwb_latents.pipeline.stages.leaderboard import compare
     from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.measurement_lines import measurement_folder
 
     if done:
         _print(out, compare(read_catalog(catalog), done))
-        out.result(f"All of it is in {catalog}; compare with: pipeline leaderboard --catalog {catalog}")
+        where = measurement_folder(catalog)
+        out.result(f"Measurements: {where}; compare with: pipeline leaderboard --catalog {catalog}")
 
 
 def _print(out: Output, made: Any) -> None:

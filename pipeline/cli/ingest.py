@@ -40,10 +40,11 @@ InstanceOption = Annotated[
     str, typer.Option("--instance", help="Archive: its URL, or a name the dandi client knows.", metavar="URL")
 ]
 TokenOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--token-env",
-        help="Environment variable with the archive's API key, for embargoed dandisets.",
+        help="Environment variable with the archive's API key, for embargoed dandisets; default: that of the "
+        "archive, DANDI_API_KEY of the main one.",
         metavar="VAR",
     ),
 ]
@@ -59,7 +60,7 @@ def ingest(
     path: PathOption = None,
     dandiset: DandisetOption = None,
     instance: InstanceOption = MAIN_ARCHIVE,
-    token_env: TokenOption = "DANDI_API_KEY",  # noqa: S107
+    token_env: TokenOption = None,
     download_dir: DownloadOption = None,
     session: SessionOption = None,
     subject: Annotated[str | None, typer.Option("--subject", help="Only this subject.", metavar="ID")] = None,
@@ -103,6 +104,14 @@ def ingest(
     ] = False,
     auto: Annotated[
         bool, typer.Option("--auto", help="Stream or download each file, whichever moves fewer bytes.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="With --stream: read each streamed file whole once more, keep nothing, and hold it and what "
+            "was read of it against its SHA-256.",
+        ),
     ] = False,
     stores: Annotated[
         str | None,
@@ -175,7 +184,7 @@ def ingest(
         try:
             entries = stage(
                 catalog,
-                _source(path, dandiset, catalog, instance, token_env, download_dir),
+                _source(path, dandiset, catalog, instance, token_env, download_dir, verify=verify),
                 chosen,
                 selection=selection,
                 cluster=cluster,
@@ -214,16 +223,19 @@ def _source(
     dandiset: str | None,
     catalog: Path,
     instance: str,
-    token_env: str,
+    token_env: str | None,
     download_dir: Path | None,
+    *,
+    verify: bool,
 ) -> Source:
     from nwb_latents.pipeline.stages.ingest_words import archive_source, folder_source
 
     if path:
         return folder_source(path)
     return archive_source(
-        str(dandiset), catalog, instance=instance, token_env=token_env, download_dir=download_dir
-    )
+        str(dandiset), catalog,
+        instance=instance, token_env=token_env, download_dir=download_dir, verify=verify,
+    )  # fmt: skip
 
 
 def _sessions_table(out: Output, entries: Any, catalog: Path) -> None:

@@ -46,7 +46,7 @@ def inspect(
         typer.Option("--asset", help="Of a dandiset or folder, the files like this pattern.", metavar="GLOB"),
     ] = None,
     instance: InstanceOption = MAIN_ARCHIVE,
-    token_env: TokenOption = "DANDI_API_KEY",  # noqa: S107
+    token_env: TokenOption = None,
     recipe: Annotated[
         Path | None,
         typer.Option("--recipe", "--config", help="YAML file of the recipe, or nlb:KEY.", metavar="FILE"),
@@ -85,7 +85,7 @@ def _source(
     asset: str | None,
     catalog: Path,
     instance: str,
-    token_env: str,
+    token_env: str | None,
 ) -> tuple[Source, str]:
     """Return where the files are, and the pattern of those that are asked for."""
     from nwb_latents.pipeline.stages.ingest_words import archive_source, folder_source

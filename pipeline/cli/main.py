@@ -29,7 +29,7 @@ from nwb_latents.pipeline.cli.schema import schema
 from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.simulate import simulate
 from nwb_latents.pipeline.errors import CatalogWarning, PipelineError, SettingsError
-from nwb_latents.schemas.registry import PartError
+from nwb_latents.schemas.registry import PartError, PartWarning
 
 
 def _say_version(wanted: bool) -> None:
@@ -114,7 +114,7 @@ def _say_warning(
     line: str | None = None,
 ) -> None:
     """Say a warning of this program as a sentence, and any other as Python does."""
-    if issubclass(category, CatalogWarning):
+    if issubclass(category, CatalogWarning | PartWarning):
         sys.stderr.write(f"warning: {message}\n")
     else:
         said = warnings.formatwarning(message, category, filename, lineno, line)

@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.measurement import Measurement
     from nwb_latents.schemas.quality import SessionQuality
-    from nwb_latents.schemas.store import StoreAttributes
+    from nwb_latents.schemas.store import StoreAttributes, Verification
+
+
+BYTES: dict[Verification | None, str] = {
+    "digest": "verified: the file's SHA-256",
+    "connection": "streamed over https: protected on the way, held against no digest",
+    "none": "NOT VERIFIED: streamed over plain http (ingest with --download replaces the store)",
+    None: "not known whether they were verified: the store is of an earlier version of the program",
+}
+"""What the bytes a store was made of were held against, in words."""
 
 
 def show_session(
@@ -34,6 +43,8 @@ def show_session(
         facts = [fact for fact in (origin.species, origin.sex, origin.age) if fact]
         rows += [
             *([["species, sex, age", ", ".join(facts)]] if facts else []),
+            *([["archive", origin.archive]] if origin.archive else []),
+            ["bytes", BYTES[origin.verification]],
             ["layout", origin.layout],
             ["position from", origin.position_series or "none"],
             ["velocity from", origin.velocity_series or "the position"],

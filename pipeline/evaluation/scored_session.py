@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.baselines.oracle import oracle_rates
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast
@@ -21,6 +22,7 @@ from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
 from nwb_latents.schemas.forecasting import ForecastSettings
+from nwb_latents.schemas.registry import METRICS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -247,6 +249,14 @@ class ScoredSession:
         except CannotBeHadError as why:
             return Measured(metric, part, reason=str(why))
         found = told if isinstance(told, Found) else Found(statistic=told)
+        said = getattr(found.statistic, "n_trials", None)
+        if said != self.n_trials:
+            what = "no number of trials" if said is None else f"{said} trials"
+            raise DataError(
+                f"the metric {metric.name!r} of {METRICS.owner(metric.name)} returned a "
+                f"{type(found.statistic).__name__} of {what}; expected a `Statistic` of the {self.n_trials} "
+                f"trials there are, scored or not. {METRICS.remedy(metric.name)}"
+            )
         chosen = self.settings
         interval = bootstrap(
             found.statistic,

@@ -9,8 +9,15 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.clock import GAP_S, Blocks, find_blocks, shift_spikes, shift_times, shift_trials
+from nwb_latents.pipeline.nwb.units import falling
 from nwb_latents.pipeline.signals.binning import merge_intervals
-from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, Series, TrialTable, UnitTable
+from nwb_latents.pipeline.signals.recording import (
+    FloatArray,
+    IntArray,
+    Series,
+    TrialTable,
+    UnitTable,
+)
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -83,8 +90,13 @@ def rebase(file: NwbFile, parts: Parts) -> tuple[Parts, FloatArray | None, tuple
     )
     events = moved.trials.events if moved.trials else {}
     observed = np.column_stack([events["start"], events["stop"]])[~overlapping]
-    left_out = parts.units.ids[~is_split]
-    return moved, merge_intervals(observed), _notes(blocks, left_out, len(is_split), int(overlapping.sum()))
+    # Times that never fall although the clock was reset are of one side of it: which, they do not tell.
+    silent = ~falling(parts.spike_times, parts.spike_index) & ~is_split
+    notes = _notes(
+        blocks, parts.units.ids[~is_split], len(is_split), n_overlapping=int(overlapping.sum()),
+        silent=parts.units.ids[silent],
+    )  # fmt: skip
+    return moved, merge_intervals(observed), notes
 
 
 def _shift_series(file: NwbFile, series: Series | None, blocks: Blocks) -> Series | None:
@@ -111,7 +123,9 @@ def _require_no_reset(file: NwbFile, parts: Parts) -> Parts:
     return parts
 
 
-def _notes(blocks: Blocks, left_out: IntArray, n_units: int, n_overlapping: int) -> tuple[str, ...]:
+def _notes(
+    blocks: Blocks, left_out: IntArray, n_units: int, *, n_overlapping: int, silent: IntArray
+) -> tuple[str, ...]:
     notes = []
     if len(blocks) > 1:
         rows = ", ".join(str(row) for row in blocks.first_row[1:])
@@ -126,5 +140,11 @@ def _notes(blocks: Blocks, left_out: IntArray, n_units: int, n_overlapping: int)
         notes.append(
             f"{len(left_out)} of {n_units} units were left out: their spike times do not fall into the "
             f"blocks between clock resets in one way only (units {shown})"
+        )
+    if len(blocks) > 1 and len(silent):
+        shown = ", ".join(str(unit) for unit in silent[:8]) + (", …" if len(silent) > 8 else "")
+        notes.append(
+            f"{len(silent)} of these have times that never fall (units {shown}): if they were silent on one "
+            "side of a clock reset, their times fit on either side of it"
         )
     return tuple(notes)

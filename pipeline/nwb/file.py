@@ -119,7 +119,8 @@ class NwbFile:
         Raises
         ------
         DataError
-            If there is no dataset at `path`, or a part of it lies in another file that is not there.
+            If there is no dataset at `path`, a part of it lies in another file that is not there, or it is
+            damaged.
         """
         if self.tree.shape(path) is None:
             raise DataError(f"{self.name}: has no dataset {path}. Check that the file is complete.")
@@ -129,7 +130,15 @@ class NwbFile:
                 "where the file looks for it, or write the file again with its data inside."
             )
         self.opened.add(path)
-        return self.tree.read(path)
+        try:
+            return self.tree.read(path)
+        except PermissionError:
+            raise
+        except (OSError, RuntimeError) as error:
+            _raise_cause(error)
+            raise DataError(
+                f"{self.name}: /{path} is damaged: {error}. Fetch the file again, or leave the session out."
+            ) from error
 
     def ragged(self, path: str) -> list[NDArray[Any]]:
         """Return the rows of a ragged column (``path`` and ``path + "_index"``)."""

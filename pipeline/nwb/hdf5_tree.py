@@ -74,7 +74,7 @@ class Hdf5Tree:
         found = []
         for path in (root, *self.groups(root)):
             group = self._get(path)
-            names = list(group) if isinstance(group, h5py.Group) else []
+            names = _names(group) if isinstance(group, h5py.Group) else []
             said = (self.broken_link(f"{path}/{name}") for name in names)
             found += [text for text in said if text is not None]
         return found
@@ -133,7 +133,7 @@ class Hdf5Tree:
         group = self._get(root)
         if not isinstance(group, h5py.Group):
             return []
-        return [name for name in group if isinstance(_get(group, name), h5py.Dataset)]
+        return [name for name in _names(group) if isinstance(_get(group, name), h5py.Dataset)]
 
     def stored_bytes(self, path: str) -> int:
         """Return the bytes an array takes in the file, compressed as it is; 0 where there is none."""
@@ -156,13 +156,18 @@ def _get(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:
         return None
 
 
+def _names(group: h5py.Group) -> list[str]:
+    """Return the names in a group; of one that is no UTF-8, as in a damaged file, nothing can be asked."""
+    return [name for name in group if isinstance(name, str)]
+
+
 def _below(root: str, start: h5py.Group, seen: set[tuple[int, int]]) -> list[str]:
     """Return the paths of groups that were not seen, level by level, and note what is seen."""
     found, level = [], [(root, start)]
     while level:
         children: list[tuple[bool, str, h5py.Group]] = []
         for path, group in level:
-            for name in group:
+            for name in _names(group):
                 item = _get(group, name)
                 if isinstance(item, h5py.Group) and _identity(item) not in seen:
                     is_link = not isinstance(group.get(name, getlink=True), h5py.HardLink)

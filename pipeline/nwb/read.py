@@ -14,8 +14,8 @@ from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
-from nwb_latents.pipeline.nwb.read_choices import note_series, note_trials
-from nwb_latents.pipeline.nwb.recognition import layout_of
+from nwb_latents.pipeline.nwb.read_choices import note_axes, note_series, note_trials
+from nwb_latents.pipeline.nwb.recognition import blaming, layout_of
 from nwb_latents.pipeline.nwb.session_spikes import (
     extent_of_all,
     in_session,
@@ -28,6 +28,8 @@ from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_observed_sec
 from nwb_latents.pipeline.nwb.stated_ids import say_stated
 from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
+from nwb_latents.pipeline.nwb.trial_checks import check_trials
+from nwb_latents.pipeline.nwb.trial_columns import note_others
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
@@ -98,15 +100,20 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     units = read_unit_table(file, layout)
     moved_by = read_kinematics(file, layout, recipe)
     trials = _trials(file, layout, recipe)
-    checked = layout.checks(file, trials)
+    with blaming(layout, file):
+        checked, task = layout.checks(file, trials), layout.task(file)
     paths = (moved_by.position_series, moved_by.velocity_series)
     note_series(file, recipe, position=paths[0], velocity=paths[1])
     note_trials(file, recipe, trials)
+    note_axes(file, moved_by, trials)
+    if trials is not None:
+        note_others(file, TRIALS)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
     observed: FloatArray | None = None
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
+    check_trials(file, parts, uses_onsets=recipe.onset.method in {"auto", "column"})
     parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
     is_stated = observed is not None
     if observed is None:
@@ -134,7 +141,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     return Recording(
         session=file.session,
         subject=file.subject,
-        task=layout.task(file),
+        task=task,
         layout=layout.name,
         spike_times=parts.spike_times,
         spike_index=parts.spike_index,
@@ -159,6 +166,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         choices=tuple(file.choices),
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
+        source=file.name,
         identifier=file.identifier,
         start=file.start,
     )
@@ -176,7 +184,8 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
     if source == "speed":
         file.say("trials.source is speed: the trial table is not read, reaches are found from the speed")
         return None
-    trials = layout.trials(file, layout.events)
+    with blaming(layout, file):
+        trials = layout.trials(file, layout.events)
     if trials is not None:
         if recipe.onset.method == "column" and "move_onset" not in trials.events:
             raise DataError(

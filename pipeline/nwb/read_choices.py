@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.signals.conditions import directions
+
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
+    from nwb_latents.pipeline.nwb.kinematics import Kinematics
     from nwb_latents.pipeline.signals.recording import TrialTable
     from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -18,6 +21,9 @@ SPEED = "the speed"
 
 STORED = "stored times"
 """Value of the choice ``onset`` where the file's onsets are used."""
+
+ACROSS = 0.2
+"""Sine of the angle between a line and a direction that does not lie along it."""
 
 DERIVATIVE = "the derivative of the position"
 """Value of the choice ``velocity`` where there is no series of it, or none is wanted."""
@@ -83,10 +89,49 @@ def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) 
         if not any(choice.what == "condition" for choice in file.choices):
             file.choose("condition", "as the table names them", "the layout reads them")
     elif np.isfinite(trials.target_dir).any():
-        tolerance = recipe.columns.tolerance_deg
-        file.choose("condition", "directions of the targets", f"those within {tolerance:g}° are one")
+        _note_directions(file, recipe, trials)
     else:
         file.choose("condition", "octants of the movement", "the table says nothing of targets")
+
+
+def note_axes(file: NwbFile, moved_by: Kinematics, trials: TrialTable | None) -> None:
+    """Say where targets lie in directions that the one axis of the kinematics cannot show.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    moved_by
+        Position and velocity.
+    trials
+        The trial table as it was read; None: reaches are found from the speed.
+    """
+    series = moved_by.position or moved_by.velocity
+    if series is None or series.values.shape[1] > 1 or trials is None:
+        return
+    angles = trials.target_dir[np.isfinite(trials.target_dir)]
+    if not (np.abs(np.sin(angles)) > ACROSS).any():
+        return
+    path = (moved_by.position_series or moved_by.velocity_series or ("",))[0]
+    file.say(
+        f"/{path} has one column, but targets lie in {len(np.unique(np.round(angles, 2)))} directions: one "
+        "axis of the movement is known alone, and reaches across it show no speed; name a series of both "
+        "with --set position_series=PATH, or a column each with --set position_series=PATH+PATH"
+    )
+
+
+def _note_directions(file: NwbFile, recipe: IngestRecipe, trials: TrialTable) -> None:
+    tolerance = recipe.columns.tolerance_deg
+    if directions(trials.target_dir, tolerance_rad=np.deg2rad(tolerance)) is not None:
+        file.choose("condition", "directions of the targets", f"those within {tolerance:g}° are one")
+        return
+    known = trials.target_dir[np.isfinite(trials.target_dir)]
+    n = len(np.unique(known.round(6)))
+    file.choose(
+        "condition", "octants of the target directions",
+        f"{n} directions in {len(known)} trials are no few targets; columns.tolerance_deg joins neighbours, "
+        "columns.condition names a column",
+    )  # fmt: skip
 
 
 def _note_onset(file: NwbFile, recipe: IngestRecipe, trials: TrialTable) -> None:

@@ -5,14 +5,17 @@ Adapters are registered as entry points of the group ``nwb_latents.layouts``, un
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError, SettingsError
 from nwb_latents.pipeline.nwb.layouts.layout import Layout
 from nwb_latents.schemas.registry import LAYOUTS, BrokenPartError, UnknownPartError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nwb_latents.pipeline.nwb.file import NwbFile
 
 AUTO = "auto"
@@ -70,7 +73,7 @@ def load_layout(name: str) -> Layout:
         )
         raise MachineError(
             f"the layout {name!r} of {LAYOUTS.owner(name)} {found}; expected a Layout of the name it is "
-            "registered under. Mend that distribution, or uninstall it."
+            f"registered under. {LAYOUTS.remedy(name)}"
         )
     return layout
 
@@ -96,7 +99,9 @@ def layout_of(file: NwbFile, name: str = AUTO) -> Layout:
     """
     if name != AUTO:
         layout = load_layout(name)
-        if not layout.recognises(file):
+        with blaming(layout, file):
+            is_its_own = layout.recognises(file)
+        if not is_its_own:
             raise DataError(
                 f"{file.name}: is not of the layout {name} ({layout.summary}). Use --set layout=auto."
             )
@@ -119,11 +124,36 @@ def layout_of(file: NwbFile, name: str = AUTO) -> Layout:
     raise DataError(f"{file.name}: no layout recognises it, not even generic. Name one: --set layout=NAME.")
 
 
+@contextmanager
+def blaming(layout: Layout, file: NwbFile) -> Iterator[None]:
+    """Tell what goes wrong in the code of another distribution's layout as its fault, not the file's.
+
+    Parameters
+    ----------
+    layout
+        The layout whose code runs.
+    file
+        What it looks at.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        if LAYOUTS.is_own(layout.name):
+            raise
+        raise DataError(
+            f"{file.name}: the layout {layout.name!r} of {LAYOUTS.owner(layout.name)} failed at it: "
+            f"{type(error).__name__}: {error}. Mend the layout, or name another one: --set layout=NAME."
+        ) from error
+
+
 def _is_of(file: NwbFile, layout: Layout) -> bool:
     """Whether a file is of the family of a layout; where it only looks like it, that is said."""
-    if not layout.recognises(file):
-        return False
-    missing = layout.lacks(file)
+    with blaming(layout, file):
+        if not layout.recognises(file):
+            return False
+        missing = layout.lacks(file)
     if missing:
         file.say(
             f"has names of the layout {layout.name} ({layout.summary}) but not {_listed(missing)}: it is not "
@@ -165,4 +195,11 @@ def by_priority() -> list[Layout]:
     >>> by_priority()[-1].name
     'generic'
     """
-    return sorted((load_layout(name) for name in LAYOUTS), key=lambda layout: -layout.priority)
+    try:
+        found = [load_layout(name) for name in LAYOUTS]
+    except MachineError as error:
+        raise MachineError(
+            f"{error} Until then, name the layout of the files: --set layout=NAME. With auto, one that "
+            "cannot be asked might be the right one."
+        ) from error
+    return sorted(found, key=lambda layout: -layout.priority)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.plain_words import array_words, shape_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +92,10 @@ def _read(file: NwbFile, path: str) -> IntArray:
     raw = file.array(path)
     index = flat(raw)
     if index.ndim != 1 or index.dtype.kind not in "iuf":
-        raise DataError(f"{file.name}: /{path} is no index: shape {raw.shape}, type {raw.dtype}. {_MEND}")
+        raise DataError(
+            f"{file.name}: /{path} is no index: it holds {array_words(raw)}, {shape_words(raw.shape)}; "
+            f"expected one whole number a row. {_MEND}"
+        )
     whole = np.isfinite(index) if index.dtype.kind == "f" else np.ones(len(index), dtype=bool)
     whole[whole] = (index[whole] == np.floor(index[whole])) & (index[whole] < 2**62)
     if not whole.all():

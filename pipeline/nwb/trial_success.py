@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.tables import is_missing
+from nwb_latents.pipeline.nwb.tables import FALSE_WORDS, TRUE_WORDS, is_missing
 from nwb_latents.pipeline.nwb.trial_columns import columns_of_role, find_column, plain_name, value_counts
 
 if TYPE_CHECKING:
@@ -200,11 +200,17 @@ def _not_known(unknown: list[str]) -> str:
 def _meanings(column: Column, counts: dict[str, int], given: tuple[str, ...]) -> dict[str, bool | None]:
     """Return whether each value means success; None where that is not known."""
     if given:
-        return {value: value in given for value in counts}
+        wanted = {*given, *(_truth(word) for word in given)} if column.kind == "bool" else set(given)
+        return {value: value in wanted for value in counts}
     known = {value: _meaning(value, column) for value in counts if value != MISSING}
     if not is_of_failures(column.name):
         return known
     return {value: None if means is None else not means for value, means in known.items()}
+
+
+def _truth(word: str) -> str:
+    """Return what text that says true or false was read as."""
+    return "True" if word.lower() in TRUE_WORDS else "False" if word.lower() in FALSE_WORDS else word
 
 
 def _meaning(value: str, column: Column) -> bool | None:

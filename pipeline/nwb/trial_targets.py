@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FEWEST_PLACES = 3
 """The middle of fewer targets need not be where the hand starts."""
 
+SEVERAL = "holds several places a trial"
+"""Why a ragged column tells no directions."""
+
 FEWEST_TRIALS = 20
 ALL_DIFFERENT = 0.9
 """Values are of no conditions where so many trials, at least, nearly all have one of their own."""
@@ -79,9 +82,10 @@ def read_targets(table: Table, wanted: ColumnSettings, *, joint: tuple[tuple[str
     """
     n = table.n_rows
     nothing = Targets(np.full(n, np.nan), np.full(n, "", dtype=object))
-    found = _from_positions(table, wanted) if wanted.target_pos else None
-    found = found or _from_directions(table, wanted) or _from_positions(table, wanted) or nothing
     names = _condition_columns(table, wanted, joint)
+    found = _from_positions(table, wanted) if wanted.target_pos else None
+    found = found or _from_directions(table, wanted)
+    found = found or _from_positions(table, wanted, is_named_otherwise=bool(names)) or nothing
     if names:
         columns = [table.column(name) for name in names]
         values = [_plain(table, column) for column in columns]
@@ -318,8 +322,13 @@ def _from_words(table: Table, column: Column, values: NDArray[Any], *, unit: Ang
     return Targets(direction, words, path)
 
 
-def _from_positions(table: Table, wanted: ColumnSettings) -> Targets | None:
-    """Read the first column of places that tells directions; say of others why not."""
+def _from_positions(
+    table: Table, wanted: ColumnSettings, *, is_named_otherwise: bool = False
+) -> Targets | None:
+    """Read the first column of places that tells directions; say of others why not.
+
+    Of the places of several targets a trial nothing is said where other columns name the condition.
+    """
     named = wanted.target_pos
     seen: list[str] = []
     for name in (named,) if named else columns_of_role(table, "target_pos"):
@@ -334,7 +343,8 @@ def _from_positions(table: Table, wanted: ColumnSettings) -> Targets | None:
             )
         if fault:
             table.file.withdraw("target_pos")
-            table.file.say(f"/{column.path} (target_pos) {fault}; no directions are read from it")
+            if not (is_named_otherwise and fault == SEVERAL):
+                table.file.say(f"/{column.path} (target_pos) {fault}; no directions are read from it")
             continue
         known = np.isfinite(place).all(axis=1)
         different = np.unique(place[known].round(3), axis=0)
@@ -355,7 +365,7 @@ def _places(table: Table, column: Column) -> tuple[FloatArray, str]:
     if column.kind == "bool":
         fault = "holds truth values"
     elif column.ends is not None:
-        fault = "is ragged"
+        fault = SEVERAL
     elif column.kind == "text":
         read = places_in_text(place) if place.ndim == 1 else None
         if read is None:

@@ -6,6 +6,7 @@ that trials can be cut anew from a store.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
 from nwb_latents.pipeline.signals.movements import find_candidates, native_velocity
-from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers
+from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers, thresholds_in
 from nwb_latents.pipeline.signals.resample import resample
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
 from nwb_latents.pipeline.signals.timebase import Grid, to_ns
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.signals.candidates import Candidates
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
-    from nwb_latents.schemas.quality import KinematicOutliers
+    from nwb_latents.schemas.quality import KinematicOutliers, QualitySettings
     from nwb_latents.schemas.recipe import IngestRecipe
 
 
@@ -59,6 +60,10 @@ class BinnedSession:
         Record of the kinematic outliers.
     notes
         What was odd, one sentence each.
+    where
+        File and table the trials are from, for messages; empty: the session's name has to do.
+    outcomes
+        Column of outcomes and its values with their counts; empty: not known.
     """
 
     session: str
@@ -78,6 +83,8 @@ class BinnedSession:
     dropped_units: dict[str, int]
     outliers: KinematicOutliers
     notes: tuple[str, ...] = ()
+    where: str = ""
+    outcomes: str = ""
 
 
 def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
@@ -104,9 +111,11 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
     spike_times, spike_index, n_outside = _inside(recording, grid)
     with ThreadPoolExecutor(1) as other:
         # Neither needs the other, and both spend their time in loops that free the interpreter.
-        moving = other.submit(_movements, recording, recipe, grid)
+        quality, unit_notes = thresholds_in(recipe.quality, unit=recording.kinematics_unit)
+        moving = other.submit(_movements, recording, recipe, grid, quality)
         counts = bin_spikes(spike_times, spike_index, grid)
         observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
+        _require_observed(recording, observed)
         notes = _clear_unobserved(counts, observed, n_outside=n_outside)
 
         mean_rate = mean_rates(counts, observed, grid.bin_size_s)
@@ -139,8 +148,18 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         candidates=movements.candidates,
         dropped_units=dict(Counter(str(r) for r in reason if r)),
         outliers=count_outliers(movements.outlier, observed, movements.n_outliers),
-        notes=notes,
+        notes=(*notes, *unit_notes),
+        where=_where(recording),
+        outcomes=next((choice.why for choice in recording.choices if choice.what == "success values"), ""),
     )
+
+
+def _where(recording: Recording) -> str:
+    """Return file and table the trials are from."""
+    table = next((choice.value for choice in recording.choices if choice.what == "trials"), "")
+    if not recording.source or not table.startswith("/"):
+        return recording.source
+    return f"{recording.source}: {table}"
 
 
 class _Movements(NamedTuple):
@@ -151,10 +170,12 @@ class _Movements(NamedTuple):
     candidates: Candidates
 
 
-def _movements(recording: Recording, recipe: IngestRecipe, grid: Grid) -> _Movements:
+def _movements(
+    recording: Recording, recipe: IngestRecipe, grid: Grid, quality: QualitySettings
+) -> _Movements:
     """Do what needs the kinematics and no spikes."""
     velocity, n_axes = native_velocity(recording), len(recording.axes)
-    outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, recipe.quality)
+    outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, quality)
     return _Movements(
         position=_on_grid(recording.position, grid, n_axes),
         velocity=_on_grid(velocity, grid, n_axes),
@@ -216,19 +237,45 @@ def _on_grid(series: Series | None, grid: Grid, n_axes: int) -> NDArray[np.float
     return resample(series, grid.centre_s, bin_size_s=grid.bin_size_s).astype(np.float32)
 
 
+def _require_observed(recording: Recording, observed: BoolArray) -> None:
+    """Refuse a session of which no bin counts as observed, with what the file says of its observed time."""
+    if observed.any():
+        return
+    seconds = float(np.diff(recording.observed, axis=1).sum()) if len(recording.observed) else 0.0
+    causes = [
+        text for text in recording.warnings if re.search(r"invalid_times|obs_intervals|not observed", text)
+    ]
+    spans = [
+        series.time[[0, -1]] for series in (recording.position, recording.velocity) if series is not None
+    ]
+    lasts = f" of {np.ptp(np.concatenate(spans)):.4g} s of kinematics" if spans else ""
+    why = (
+        f" {'. '.join(causes)}."
+        if causes
+        else " Its observed intervals (/units/obs_intervals) hold no whole bin."
+    )
+    raise DataError(
+        f"{recording.source or recording.session}: {seconds:.4g} s{lasts} count as observed: no whole bin is "
+        f"left.{why} Mend these intervals in the file, take them out of it, or leave the session out."
+    )
+
+
 def _require_units(
     recording: Recording, recipe: IngestRecipe, rate: FloatArray, reason: NDArray[np.object_]
 ) -> None:
     if (reason == "").any():
         return
+    where = recording.source or recording.session
     if (reason == "below_min_rate").all():
         fastest = float(rate.max(initial=0.0))
+        seconds = float(np.diff(recording.observed, axis=1).sum()) if len(recording.observed) else 0.0
         raise DataError(
-            f"{recording.session}: all {len(rate)} units fire below min_rate_hz = {recipe.min_rate_hz:g} Hz "
-            f"(the fastest at {fastest:.3g} Hz). Lower it with --set min_rate_hz=0, or leave the session out."
+            f"{where}: all {len(rate)} units fire below min_rate_hz = {recipe.min_rate_hz:g} Hz (/units; "
+            f"the fastest at {fastest:.3g} Hz; {len(recording.spike_times)} spikes in {seconds:.4g} observed "
+            "s). Lower it with --set min_rate_hz=0, or leave the session out."
         )
     counted = ", ".join(f"{why} {n}" for why, n in Counter(reason).most_common())
     raise DataError(
-        f"{recording.session}: none of {len(rate)} units is kept ({counted}). Loosen the rule that drops "
+        f"{where}: none of {len(rate)} units of /units is kept ({counted}). Loosen the rule that drops "
         "most of them, e.g. --set units.min_presence=0, or leave the session out."
     )

@@ -67,6 +67,45 @@ def kinematic_outliers(
     return outlier, np.array([len(fast), len(far)], dtype=np.float64)
 
 
+def thresholds_in(settings: QualitySettings, *, unit: str) -> tuple[QualitySettings, tuple[str, ...]]:
+    """Return thresholds that go with the unit of the kinematics, and what is to be said of them.
+
+    Parameters
+    ----------
+    settings
+        Thresholds in cm.
+    unit
+        Unit of the kinematics.
+
+    Returns
+    -------
+    settings
+        In a unit that is no cm, those thresholds alone that someone set: they are read in that unit.
+    notes
+        Which ones are not applied.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.quality import QualitySettings
+    >>> mine, notes = thresholds_in(QualitySettings(max_position_cm=40.0), unit="degrees")
+    >>> mine.max_position_cm, mine.max_acceleration_cm_s2, len(notes)
+    (40.0, None, 1)
+    """
+    if unit == "cm":
+        return settings, ()
+    names = ("max_acceleration_cm_s2", "max_position_cm")
+    fields = type(settings).model_fields
+    unset = {n: None for n in names if getattr(settings, n) == fields[n].default and fields[n].default}
+    if not unset:
+        return settings, ()
+    named = " and ".join(f"quality.{name}" for name in unset)
+    note = (
+        f"kinematics are in {unit}: {named}, by default of a hand in cm, look for no outliers; one that is "
+        f"set is read in {unit}"
+    )
+    return settings.model_copy(update=unset), (note,)
+
+
 def count_outliers(outlier: BoolArray, observed: BoolArray, n_samples: FloatArray) -> KinematicOutliers:
     """Return the record of a session's outliers; their share is that of the observed bins.
 

@@ -236,6 +236,8 @@ class Recording:
         Unit of the position; cm unless the file has one that is no length.
     subject_facts
         What the file states of the subject.
+    source
+        Name of the file, for messages; empty: there is none.
     identifier, start
         What tells a recording from any other: NWB's ``identifier`` and ``session_start_time`` (ISO 8601), as
         the file states them; empty where it does not.
@@ -259,5 +261,6 @@ class Recording:
     choices: tuple[ReadChoice, ...] = field(default=())
     kinematics_unit: str = "cm"
     subject_facts: SubjectFacts = field(default_factory=SubjectFacts)
+    source: str = ""
     identifier: str = ""
     start: str = ""

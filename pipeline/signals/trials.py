@@ -241,13 +241,13 @@ def _require_trials(session: BinnedSession, recipe: IngestRecipe, reason: NDArra
         return
     if not len(reason):
         raise DataError(
-            f"{session.session}: no trial table, and no movement above reaches.min_peak_cm_s = "
-            f"{recipe.reaches.min_peak_cm_s:g} cm/s was found. Lower it with --set "
+            f"{session.where or session.session}: no trial table, and no movement above "
+            f"reaches.min_peak_cm_s = {recipe.reaches.min_peak_cm_s:g} cm/s was found. Lower it with --set "
             "reaches.min_peak_cm_s=VALUE, check the unit of the kinematics, or cut windows of continuous "
             "time with --set chop.enabled=true."
         )
     reasons = ", ".join(f"{why} {n}" for why, n in Counter(reason).most_common())
     raise DataError(
-        f"{session.session}: none of {len(reason)} trials is valid ({reasons}). "
+        f"{session.where or session.session}: none of {len(reason)} trials is valid ({reasons}). "
         f"{' '.join(remedies(session, recipe, reason))}"
     )

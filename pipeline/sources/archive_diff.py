@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from nwb_latents.pipeline.sources.archive_client import Access, connect
-from nwb_latents.pipeline.sources.archive_listing import DRAFT, Listed, list_files
+from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.archive_access import Access
+from nwb_latents.pipeline.sources.archive_answers import DRAFT
+from nwb_latents.pipeline.sources.archive_api import ArchiveApi, age
+from nwb_latents.pipeline.sources.archive_listing import Listed
 from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
 if TYPE_CHECKING:
@@ -92,7 +95,7 @@ def diff_dandiset(
     *,
     instance: str = "dandi",
     token: str | None = None,
-    token_env: str = "DANDI_API_KEY",  # noqa: S107 - the name of a variable
+    token_env: str | None = None,
     policy: RetryPolicy | None = None,
 ) -> DandisetDiff:
     """Ask the archive what has changed since a dandiset was pinned. Nothing is downloaded.
@@ -106,9 +109,9 @@ def diff_dandiset(
     instance
         URL of the archive, or a name the client knows.
     token
-        API key, or None to read what is public.
+        API key, in place of the one in `token_env`.
     token_env
-        Environment variable the key comes from, for messages.
+        Environment variable the key comes from; None: that of the archive.
     policy
         Patience with the server.
 
@@ -138,16 +141,12 @@ def diff_dandiset(
         ...
     nwb_latents.pipeline.errors.MachineError: Archive: the archive http://127.0.0.1:9 cannot be reached ...
     """
-    access = Access(instance, (token or "").strip() or None, token_env)
-    client = connect(access, policy=policy or RetryPolicy())
+    access = Access(instance, variable=token_env, token=token)
+    api = ArchiveApi(access, policy=policy or RetryPolicy()).connect()
     with access.asking_for(f"Dandiset {dandiset}"):
-        remote = client.get_dandiset(dandiset, DRAFT, lazy=False)
-        published = sorted(
-            (version.identifier for version in remote.get_versions() if version.identifier != DRAFT),
-            key=_age,
-        )
+        published = api.published(dandiset)
         if known.version == DRAFT:
-            listed = list_files(remote)
+            listed = _listed(api, dandiset, DRAFT)
             pins = [Listed.of_pin(pin) for pin in known.pins]
             notes = () if pins else ("No file of the draft is pinned, so there is nothing to compare.",)
             return DandisetDiff(
@@ -158,7 +157,7 @@ def diff_dandiset(
                 changes=compare_files(pins, listed) if pins else (),
                 notes=notes,
             )
-        newer = tuple(version for version in published if _age(version) > _age(known.version))
+        newer = tuple(version for version in published if age(version) > age(known.version))
         if known.version not in published:
             note = (
                 f"The pinned version {known.version} is no longer in the archive, which has: "
@@ -167,10 +166,68 @@ def diff_dandiset(
             return DandisetDiff(dandiset, known.version, newer=newer, notes=(note,))
         if not newer:
             return DandisetDiff(dandiset, known.version)
-        sides = [list_files(remote.for_version(version)) for version in (known.version, newer[-1])]
+        sides = [_listed(api, dandiset, version) for version in (known.version, newer[-1])]
         return DandisetDiff(
             dandiset, known.version, newer=newer, compared=newer[-1], changes=compare_files(*sides)
         )
+
+
+def diff_versions(
+    dandiset: str,
+    before: str,
+    after: str,
+    *,
+    instance: str = "dandi",
+    token: str | None = None,
+    token_env: str | None = None,
+    policy: RetryPolicy | None = None,
+) -> DandisetDiff:
+    """Compare the files of two versions of a dandiset. Nothing is downloaded.
+
+    Parameters
+    ----------
+    dandiset
+        Dandiset id, six digits.
+    before, after
+        The two versions; either may be ``draft``.
+    instance, token, token_env, policy
+        As for `diff_dandiset`.
+
+    Raises
+    ------
+    DataError
+        If the archive has no such dandiset or version.
+    SettingsError
+        If a key is missing or refused.
+    MachineError
+        If the archive cannot be reached.
+
+    Examples
+    --------
+    >>> diff_versions(
+    ...     "000688", "0.250122.1735", "draft", instance="http://127.0.0.1:9", policy=RetryPolicy(attempts=1)
+    ... )
+    Traceback (most recent call last):
+        ...
+    nwb_latents.pipeline.errors.MachineError: Archive: the archive http://127.0.0.1:9 cannot be reached ...
+    """
+    access = Access(instance, variable=token_env, token=token)
+    api = ArchiveApi(access, policy=policy or RetryPolicy()).connect()
+    with access.asking_for(f"Dandiset {dandiset}"):
+        published = api.published(dandiset)
+        missing = [version for version in (before, after) if version not in (*published, DRAFT)]
+        if missing:
+            raise DataError(
+                f"Dandiset {dandiset} has no version {' and no '.join(missing)}. There are: "
+                f"{', '.join((*published, DRAFT))}."
+            )
+        newer = () if before == DRAFT else tuple(each for each in published if age(each) > age(before))
+        sides = [_listed(api, dandiset, version) for version in (before, after)]
+    return DandisetDiff(dandiset, before, newer=newer, compared=after, changes=compare_files(*sides))
+
+
+def _listed(api: ArchiveApi, dandiset: str, version: str) -> list[Listed]:
+    return [Listed.of(each) for each in api.files(dandiset, version)]
 
 
 def compare_files(before: Iterable[Listed], after: Iterable[Listed]) -> tuple[FileChange, ...]:
@@ -212,8 +269,3 @@ def _change(old: Listed | None, new: Listed | None) -> Change | None:
     if old.asset_id == new.asset_id:
         return None
     return "id" if old.digest and new.digest else "unknown"
-
-
-def _age(version: str) -> tuple[int, ...]:
-    """Order versions by publication: 0.YYMMDD.HHMM, without leading zeros."""
-    return tuple(int(part) for part in version.split("."))

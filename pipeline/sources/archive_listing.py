@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dandi.dandiapi import RemoteDandiset
-
+    from nwb_latents.pipeline.sources.archive_answers import AssetAnswer
     from nwb_latents.schemas.catalog import AssetPin
-
-DRAFT = "draft"
-SHA256 = "dandi:sha2-256"
-ETAG = "dandi:dandi-etag"
-ZARR_CHECKSUM = "dandi:dandi-zarr-checksum"
 
 
 @dataclass(frozen=True)
@@ -51,6 +45,19 @@ class Listed:
         return self.sha256 if self.is_blob else self.zarr_checksum
 
     @classmethod
+    def of(cls, answer: AssetAnswer) -> Listed:
+        """Return a file as the archive answers of it."""
+        digests = answer.digests
+        return cls(
+            path=answer.path,
+            size=answer.size,
+            asset_id=answer.asset_id,
+            sha256=digests.sha256,
+            is_blob=not answer.is_zarr,
+            zarr_checksum=digests.zarr_checksum,
+        )
+
+    @classmethod
     def of_pin(cls, pin: AssetPin, asset_id: str | None = None) -> Listed:
         """Return a file as it was pinned, perhaps under another id."""
         return cls(
@@ -61,31 +68,6 @@ class Listed:
             is_blob=pin.zarr_checksum is None,
             zarr_checksum=pin.zarr_checksum,
         )
-
-
-def list_files(dandiset: RemoteDandiset) -> list[Listed]:
-    """Return everything the version holds, over all pages.
-
-    The failures are those of the `dandi` client; see `archive_client.Access.asking_for`.
-    """
-    # With the metadata come the digests, which say without a download whether anything is to be done.
-    pages = dandiset.client.paginate(
-        f"{dandiset.version_api_path}assets/", params={"order": "path", "metadata": "true"}
-    )
-    listed = []
-    for item in pages:
-        digests = (item.get("metadata") or {}).get("digest") or {}
-        listed.append(
-            Listed(
-                path=item["path"],
-                size=item["size"],
-                asset_id=item["asset_id"],
-                sha256=digests.get(SHA256),
-                is_blob=item.get("zarr") is None,
-                zarr_checksum=digests.get(ZARR_CHECKSUM),
-            )
-        )
-    return listed
 
 
 def choose_recordings(listed: Iterable[Listed]) -> tuple[list[Listed], list[str]]:
@@ -107,30 +89,6 @@ def choose_recordings(listed: Iterable[Listed]) -> tuple[list[Listed], list[str]
         return found, []
     names = ", ".join(left_out[:5])
     return found, [f"{len(left_out)} Zarr assets are not named .nwb or .nwb.zarr and left out: {names}."]
-
-
-def version_note(dandiset: RemoteDandiset, version: str, *, is_pinned: bool) -> str | None:
-    """Return what a user should know of the version that is read, if anything.
-
-    The failures are those of the `dandi` client; see `archive_client.Access.asking_for`.
-    """
-    if version == DRAFT and not is_pinned:
-        return "The draft can change at any time; its files are not pinned."
-    latest = dandiset.most_recent_published_version
-    if latest is not None and latest.identifier != version:
-        return f"Version {version} is read; the latest published one is {latest.identifier}."
-    return None
-
-
-def published_versions(dandiset: RemoteDandiset) -> str:
-    """Return a sentence that names the published versions.
-
-    The failures are those of the `dandi` client; see `archive_client.Access.asking_for`.
-    """
-    published = [version.identifier for version in dandiset.get_versions() if version.identifier != DRAFT]
-    if not published:
-        return "It has no published version."
-    return f"Published versions: {', '.join(published)}; ask for one with {dandiset.identifier}@VERSION."
 
 
 def hold_against_pins(pins: Iterable[AssetPin], listed: Iterable[Listed]) -> tuple[list[Listed], list[str]]:

@@ -6,11 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.sources.archive_listing import ETAG, SHA256, ZARR_CHECKSUM
 
 if TYPE_CHECKING:
-    from dandi.dandiapi import BaseRemoteAsset
-
+    from nwb_latents.pipeline.sources.archive_answers import AssetAnswer
     from nwb_latents.pipeline.sources.asset import Asset
     from nwb_latents.pipeline.sources.checksums import Digests
     from nwb_latents.schemas.catalog import AssetPin
@@ -68,13 +66,13 @@ class Expected:
         return None
 
 
-def promised(remote: BaseRemoteAsset, *, name: str, known: Expected, pin: AssetPin | None = None) -> Expected:
+def promised(remote: AssetAnswer, *, name: str, known: Expected, pin: AssetPin | None = None) -> Expected:
     """Return size and digests to hold the content of a file against.
 
     Parameters
     ----------
     remote
-        The file, as the client knows it.
+        The file, as the archive answers of it.
     name
         What to call it in messages.
     known
@@ -87,12 +85,12 @@ def promised(remote: BaseRemoteAsset, *, name: str, known: Expected, pin: AssetP
     DataError
         If the archive states something else than was pinned or listed, or nothing at all.
     """
-    digests = remote.get_raw_metadata().get("digest") or {}
+    digests = remote.digests
     stated = Expected(
         size=remote.size,
-        sha256=digests.get(SHA256),
-        dandi_etag=digests.get(ETAG),
-        zarr_checksum=digests.get(ZARR_CHECKSUM),
+        sha256=digests.sha256,
+        dandi_etag=digests.dandi_etag,
+        zarr_checksum=digests.zarr_checksum,
     )
     for wanted, found in ((known.sha256, stated.sha256), (known.zarr_checksum, stated.zarr_checksum)):
         if wanted and found and wanted != found:

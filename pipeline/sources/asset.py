@@ -34,6 +34,8 @@ class Asset:
         ``sha256:<hex>`` where the source knows it, else None.
     dandiset, version, asset_id
         Where in the archive it lies; None for files of a folder.
+    archive
+        Address of the archive.
     is_zarr
         Whether it is NWB in Zarr: a folder of many files.
     zarr_checksum
@@ -46,6 +48,7 @@ class Asset:
     dandiset: str | None = None
     version: str | None = None
     asset_id: str | None = None
+    archive: str | None = None
     is_zarr: bool = False
     zarr_checksum: str | None = None
 

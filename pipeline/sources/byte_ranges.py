@@ -10,19 +10,24 @@ import logging
 import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import requests
-import tenacity
 
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.archive_access import GONE
+from nwb_latents.pipeline.sources.bodies import pieces
+from nwb_latents.pipeline.sources.file_download import code_of
 from nwb_latents.pipeline.sources.interruptions import (
     TRANSIENT_ERRORS,
     TRANSIENT_STATUSES,
     InterruptedTransferError,
+    TooSlowError,
+    patience,
     transient_failure,
     transient_status,
-    wait_s,
 )
+from nwb_latents.pipeline.sources.long_waits import said_if_long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,10 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# urllib3 gives up the unfinished block when a connection breaks, so small blocks lose little.
-_BLOCK_BYTES = 1 << 18
 _EXPIRED = frozenset({400, 401, 403})
-_GONE = frozenset({404, 410})
 
 
 class StreamRefusedError(MachineError):
@@ -63,6 +65,8 @@ class ByteRanges:
         Bytes of content received, those of answers that broke off included.
     n_requests
         Requests sent.
+    is_protected
+        Whether every byte so far came over https, which lets none be changed on the way.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ByteRanges:
     ) -> None:
         self.bytes_fetched = 0
         self.n_requests = 0
+        self.is_protected = True
         self._resolve = url_resolver
         self._name = name
         self._size = size
@@ -108,13 +113,14 @@ class ByteRanges:
                     target[done : done + len(piece)] = piece
                     done += len(piece)
             except (requests.RequestException, InterruptedTransferError) as error:
-                failures = 0 if done > before else failures + 1
+                is_progress = done - before > self._policy.least_progress
+                failures = 0 if is_progress and not isinstance(error, TooSlowError) else failures + 1
                 if isinstance(error, TRANSIENT_ERRORS):
                     raise transient_failure(error) from error
                 raise
 
         try:
-            self._patience(lambda: failures)(attempt)
+            patience(self._policy, name=self._name, failures=lambda: failures)(attempt)
         except requests.RequestException as error:
             raise MachineError(
                 f"{self._name}: the storage cannot be asked for it ({type(error).__name__}). Check the "
@@ -132,27 +138,11 @@ class ByteRanges:
         """Close the connection."""
         self._session.close()
 
-    def _patience(self, failures: Callable[[], int]) -> tenacity.Retrying:
-        def error_of(state: tenacity.RetryCallState) -> BaseException | None:
-            return state.outcome.exception() if state.outcome else None
-
-        def say_why(state: tenacity.RetryCallState) -> None:
-            wait = state.next_action.sleep if state.next_action else 0.0
-            logger.info("%s: %s; asking again in %.1f s", self._name, error_of(state), wait)
-
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(InterruptedTransferError),
-            stop=lambda _: failures() >= self._policy.attempts,
-            wait=lambda state: wait_s(self._policy, error_of(state), failures=failures()),
-            before_sleep=say_why,
-            reraise=True,
-        )
-
     def _pieces(self, start: int, stop: int) -> Iterator[bytes]:
         """Ask once for a range, and yield what comes of it."""
         with self._ask(start, stop) as response:
             position = start
-            for piece in response.iter_content(_BLOCK_BYTES):
+            for piece in pieces(response, policy=self._policy, name=self._name):
                 self.bytes_fetched += len(piece)
                 if len(piece) > stop - position:
                     raise InterruptedTransferError("the server sent more than was asked for")
@@ -165,14 +155,17 @@ class ByteRanges:
         """Return an answer that is known to hold the range, before its content is read."""
         while True:
             self._url = self._url or self._resolve()
-            response = self._session.get(
-                self._url, stream=True, headers=self._headers(start, stop), timeout=self._policy.timeout
-            )
+            with said_if_long(f"{self._name}: waiting for an answer of the storage"):
+                response = self._session.get(
+                    self._url, stream=True, headers=self._headers(start, stop), timeout=self._policy.timeout
+                )
             self.n_requests += 1
+            hops = (*response.history, response)
+            self.is_protected &= all(str(hop.url).startswith("https://") for hop in hops)
             if response.status_code == 206:
                 break
-            response.close()
-            self._check_status(response)
+            with response:
+                self._check_status(response)
             logger.info("%s: its address has expired; asking for another", self._name)
         with ExitStack() as undo:
             undo.callback(response.close)
@@ -204,14 +197,17 @@ class ByteRanges:
                 f"{self._name}: the storage sends the whole file where a part is asked for (status 200 "
                 "instead of 206), so it cannot be streamed. Fetch the file with --download."
             )
-        if status in _GONE:
+        storage, code = urlsplit(str(response.url)).netloc, code_of(response)
+        said = f"status {status}" + (f", {code}" if code else "")
+        if status in GONE:
             raise DataError(
-                f"{self._name}: the storage has no such file any more (status {status}). List the files of "
-                "the dandiset again; drafts change and their files can be removed."
+                f"{self._name}: the storage at {storage} has no such file any more ({said}). List the files "
+                "of the dandiset again; drafts change and their files can be removed."
             )
         raise MachineError(
-            f"{self._name}: the storage refuses to be read (status {status}), also at an address asked for "
-            "afresh. Check that the archive's storage can be reached from this machine, and try again later."
+            f"{self._name}: the storage at {storage} refuses to be read ({said}), also at an address asked "
+            f"for afresh; your key plays no part in it. Check that this machine may reach {storage} (proxy, "
+            "firewall) and that its clock is right, and try again later."
         )
 
     def _check_content(self, response: requests.Response, start: int, stop: int) -> None:

@@ -10,26 +10,19 @@ from __future__ import annotations
 import logging
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, cast
-
-from filelock import FileLock
+from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.sources.archive_client import Access, connect
-from nwb_latents.pipeline.sources.archive_listing import (
-    DRAFT,
-    Listed,
-    choose_recordings,
-    hold_against_pins,
-    list_files,
-    published_versions,
-    version_note,
-)
+from nwb_latents.pipeline.sources.archive_access import GONE, Access, RefusedError
+from nwb_latents.pipeline.sources.archive_answers import DRAFT, AssetAnswer
+from nwb_latents.pipeline.sources.archive_api import ArchiveApi
+from nwb_latents.pipeline.sources.archive_listing import Listed, choose_recordings, hold_against_pins
 from nwb_latents.pipeline.sources.archive_paths import local_path, parse_dandiset
 from nwb_latents.pipeline.sources.archive_promise import Expected, gone, promised
+from nwb_latents.pipeline.sources.archive_version import VersionTaken, published_words, take_version
 from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
 from nwb_latents.pipeline.sources.checksums import forget_file, noted_sha256, remember_digests
-from nwb_latents.pipeline.sources.disk import disk_errors
+from nwb_latents.pipeline.sources.disk import disk_errors, one_at_a_time
 from nwb_latents.pipeline.sources.fetch_or_stream import deliver
 from nwb_latents.pipeline.sources.file_download import download
 from nwb_latents.pipeline.sources.local_copies import is_remembered, is_verified
@@ -39,8 +32,6 @@ from nwb_latents.pipeline.sources.zarr_download import fetch_zarr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from dandi.dandiapi import BaseRemoteAsset, BaseRemoteZarrAsset, DandiAPIClient, RemoteDandiset
 
     from nwb_latents.schemas.catalog import AssetPin, DandisetEntry
     from nwb_latents.schemas.recipe import IngestRecipe
@@ -65,18 +56,27 @@ class DandiSource:
     download_dir
         Files go to ``download_dir/ID/VERSION/PATH``.
     token
-        API key, or None to read what is public. The terminal is never asked for one.
+        API key to use in this process, in place of the one in `token_env`. It is not sent to other processes,
+        which read `token_env` of theirs. The terminal is never asked for one.
     known
         Entry of the catalog: pinned version and, for a draft, pinned files.
     token_env
-        Environment variable the key comes from, for messages.
+        Environment variable the key comes from; None: that of the archive, e.g. ``DANDI_API_KEY`` of the main
+        one.
     policy
         Patience with the server.
+    verify
+        Whether all bytes of a file that is streamed are read once more at the end and held against the
+        SHA-256 that the archive states.
 
     Attributes
     ----------
     notes
         What a user should know of the listing, one sentence each; filled by `assets`.
+    listed
+        Paths of the recordings that `assets` found.
+    verifies_streams
+        Whether a streamed file is held against its SHA-256.
 
     Examples
     --------
@@ -94,28 +94,41 @@ class DandiSource:
         download_dir: Path,
         token: str | None = None,
         known: DandisetEntry | None = None,
-        token_env: str = "DANDI_API_KEY",  # noqa: S107 - the name of a variable
+        token_env: str | None = None,
         policy: RetryPolicy | None = None,
+        verify: bool = False,
     ) -> None:
         self.dandiset, version_in_name = parse_dandiset(f"{dandiset}@{version}" if version else dandiset)
         self.notes: tuple[str, ...] = ()
+        self.listed: frozenset[str] = frozenset()
         self._asked_version = version_in_name
         self._known = known
         self._download_dir = Path(download_dir)
-        self._access = Access(instance, (token or "").strip() or None, token_env)
+        self._access = Access(instance, variable=token_env, token=token)
         self._policy = policy or RetryPolicy()
-        self._client: DandiAPIClient | None = None
-        self._remote: RemoteDandiset | None = None
+        self.verifies_streams = verify
+        self._api: ArchiveApi | None = None
+        self._taken: VersionTaken | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the open connection behind."""
-        return {**self.__dict__, "_client": None, "_remote": None}
+        return {**self.__dict__, "_api": None}
 
     @property
     def version(self) -> str:
         """The version that is read; asks the archive unless it is given or pinned."""
         wanted = self._asked_version or (self._known.version if self._known else None)
-        return wanted or self._opened().version_id
+        return wanted or self.taken.version
+
+    @property
+    def taken(self) -> VersionTaken:
+        """The version that is read, of which archive, and why it; asks the archive."""
+        if self._taken is None:
+            pinned = self._known.version if self._known else None
+            self._taken = take_version(
+                self._opened(), self._access, self.dandiset, asked=self._asked_version, pinned=pinned
+            )
+        return self._taken
 
     def assets(self) -> list[Asset]:
         """List the NWB files, in order of their path.
@@ -130,15 +143,16 @@ class DandiSource:
         MachineError
             If the archive cannot be reached.
         """
-        dandiset = self._opened()
-        with self._access.asking_for(f"Dandiset {self.dandiset}@{self.version}"):
-            listed = list_files(dandiset)
-            note = version_note(dandiset, self.version, is_pinned=bool(self._pins()))
-        if not listed:
-            raise DataError(
-                f"Dandiset {self.dandiset}@{self.version} holds no files. "
-                f"{self._published_versions(dandiset)}"
-            )
+        taken = self.taken
+        with self._access.asking_for(f"Dandiset {self.dandiset}@{taken.version}"):
+            api = self._opened()
+            listed = [Listed.of(each) for each in api.files(self.dandiset, taken.version)]
+            if not listed:
+                raise DataError(
+                    f"Dandiset {self.dandiset}@{taken.version} holds no files. "
+                    f"{published_words(api, self.dandiset)}"
+                )
+        note = taken.note(has_pins=bool(self._pins()))
         found, left_out = choose_recordings(listed)
         notes = [*([note] if note else []), *left_out]
         for file in found:
@@ -152,7 +166,7 @@ class DandiSource:
                 f"Dandiset {self.dandiset}@{self.version} holds {len(listed)} files, none of them an NWB "
                 "file this program can read. Choose another dandiset or version."
             )
-        self.notes = tuple(notes)
+        self.notes, self.listed = tuple(notes), frozenset(asset.path for asset in assets)
         return sorted(assets, key=lambda asset: asset.path)
 
     def fetch(self, asset: Asset, progress: BytesProgress | None = None) -> Path:
@@ -180,7 +194,7 @@ class DandiSource:
         if not self._is_remembered(asset, path):
             with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(path.with_name(f".{path.name}.lock")):
+                with one_at_a_time(path.with_name(f".{path.name}.lock"), name=asset.path):
                     self._fetch_locked(asset, path, progress)
         if progress:
             progress(asset.size, asset.size)
@@ -233,6 +247,7 @@ class DandiSource:
             policy=self._policy,
             name=PurePosixPath(asset.path).name,
             digest=f"sha256:{expected.sha256}",
+            verify=self.verifies_streams,
         )
 
     def local_copy(self, asset: Asset) -> Path | None:
@@ -253,15 +268,17 @@ class DandiSource:
         return self._stated(asset)[1]
 
     def _stated(self, asset: Asset) -> tuple[Expected, str]:
-        with self._access.asking_for(self._name(asset.path)):
+        name = self._name(asset.path)
+        with self._access.asking_for(name):
             remote = self._remote_asset(asset)
             expected = self._expected(asset, remote)
-            if _is_zarr(remote):
+            if remote.is_zarr:
                 raise StreamRefusedError(
-                    f"{self._name(asset.path)}: it is NWB in Zarr, a folder of many files, so it cannot be "
+                    f"{name}: it is NWB in Zarr, a folder of many files, so it cannot be "
                     "streamed. Fetch it with --download."
                 )
-            return expected, str(remote.get_content_url(follow_redirects=1))
+            api = self._opened()
+            return expected, api.session.location(api.download_url(remote.asset_id), what=name)
 
     def _fetch_locked(self, asset: Asset, path: Path, progress: BytesProgress | None) -> None:
         if is_verified(path, Expected.of(asset, self._pin(asset)), progress):
@@ -271,9 +288,11 @@ class DandiSource:
             expected = self._expected(asset, remote)
             if is_verified(path, expected, progress):
                 return
-            if _is_zarr(remote):
+            api = self._opened()
+            if remote.is_zarr:
                 fetch_zarr(
-                    cast("BaseRemoteZarrAsset", remote),
+                    api,
+                    remote,
                     path=path,
                     expected=expected,
                     name=asset.path,
@@ -285,8 +304,8 @@ class DandiSource:
                 logger.warning("%s: not the file of the archive; it is downloaded again", path)
                 forget_file(path)
             digests = download(
-                self._opened_client().session,
-                remote.base_download_url,
+                api.session.requests,
+                api.download_url(remote.asset_id),
                 path=path,
                 expected=expected,
                 policy=self._policy,
@@ -300,23 +319,21 @@ class DandiSource:
     def _pin(self, asset: Asset) -> AssetPin | None:
         return self._pins().get(asset.path) if self._version_of(asset) == DRAFT else None
 
-    def _expected(self, asset: Asset, remote: BaseRemoteAsset) -> Expected:
+    def _expected(self, asset: Asset, remote: AssetAnswer) -> Expected:
         name = self._name(asset.path)
         return promised(remote, name=name, known=Expected.of(asset, self._pin(asset)), pin=self._pin(asset))
 
-    def _remote_asset(self, asset: Asset) -> BaseRemoteAsset:
-        from dandi.exceptions import NotFoundError  # noqa: PLC0415 - heavy
-
-        pin = self._pin(asset)
+    def _remote_asset(self, asset: Asset) -> AssetAnswer:
+        pin, name = self._pin(asset), self._name(asset.path)
         asset_id = asset.asset_id or (pin.asset_id if pin else None)
         try:
             if asset_id is not None:
-                return self._opened_client().get_asset(asset_id)
-            return self._opened().get_asset_by_path(asset.path)
-        except NotFoundError as error:
-            if pin is None:
+                return self._opened().asset(asset_id, what=name)
+            return self._opened().asset_by_path(self.dandiset, self._version_of(asset), asset.path, what=name)
+        except RefusedError as error:
+            if pin is None or error.status not in GONE:
                 raise
-            raise gone(self._name(asset.path), pin) from error
+            raise gone(name, pin) from error
 
     def _asset(self, file: Listed) -> Asset:
         sha256 = file.sha256
@@ -330,6 +347,7 @@ class DandiSource:
             dandiset=self.dandiset,
             version=self.version,
             asset_id=file.asset_id,
+            archive=self._access.address.url,
             is_zarr=not file.is_blob,
             zarr_checksum=file.zarr_checksum,
         )
@@ -339,37 +357,10 @@ class DandiSource:
             return {}
         return {pin.path: pin for pin in self._known.pins}
 
-    def _opened(self) -> RemoteDandiset:
-        from dandi.exceptions import NotFoundError  # noqa: PLC0415 - heavy
-
-        if self._remote is not None:
-            return self._remote
-        client = self._opened_client()
-        with self._access.asking_for(f"Dandiset {self.dandiset}"):
-            dandiset = client.get_dandiset(self.dandiset, lazy=False)
-            latest = dandiset.most_recent_published_version
-            wanted = self._asked_version or (self._known.version if self._known else None)
-            if wanted is None and latest is None:
-                raise DataError(
-                    f"Dandiset {self.dandiset} has no published version, only a draft, which can change at "
-                    f"any time. Ask for it explicitly: {self.dandiset}@draft."
-                )
-            try:
-                self._remote = dandiset.for_version(wanted or cast("Any", latest))
-            except NotFoundError as error:
-                raise DataError(
-                    f"Dandiset {self.dandiset} has no version {wanted}. {self._published_versions(dandiset)}"
-                ) from error
-        return self._remote
-
-    def _published_versions(self, dandiset: RemoteDandiset) -> str:
-        with self._access.asking_for(f"Dandiset {self.dandiset}"):
-            return published_versions(dandiset)
-
-    def _opened_client(self) -> DandiAPIClient:
-        if self._client is None:
-            self._client = connect(self._access, policy=self._policy)
-        return self._client
+    def _opened(self) -> ArchiveApi:
+        if self._api is None:
+            self._api = ArchiveApi(self._access, policy=self._policy).connect()
+        return self._api
 
     def _folder(self, version: str) -> Path:
         return self._download_dir / self.dandiset / version
@@ -388,9 +379,3 @@ class DandiSource:
 
     def _name(self, path: str) -> str:
         return f"{self.dandiset}@{self.version} {path}"
-
-
-def _is_zarr(remote: BaseRemoteAsset) -> bool:
-    from dandi.dandiapi import AssetType  # noqa: PLC0415 - heavy
-
-    return remote.asset_type is AssetType.ZARR

@@ -7,7 +7,10 @@ import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.sources.long_waits import said_if_long
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +42,33 @@ def disk_errors(path: Path) -> Iterator[None]:
             f"{error.filename or path}: {error.strerror or error}. Check that the download folder lies on "
             "a disk you may write to."
         ) from error
+
+
+@contextmanager
+def one_at_a_time(lock: Path, *, name: str) -> Iterator[None]:
+    """Hold a lock file; a long wait for another process that holds it is said.
+
+    Parameters
+    ----------
+    lock
+        Path of the lock.
+    name
+        What it is for, for messages.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder, one_at_a_time(Path(folder, "lock"), name="a.nwb"):
+    ...     pass
+    """
+    held = FileLock(lock)
+    with said_if_long(f"{name}: waiting for another process that downloads it ({lock})"):
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def require_space(folder: Path, n_bytes: int, *, name: str) -> None:

@@ -86,6 +86,8 @@ def deliver(
         stream.seek(0)
         try:
             yield stream, str(stream.digest)
+            if stream.is_to_be_verified and stream.failure is None:
+                stream.verify_whole()
         finally:
             # A reader may have taken the failure for something that is not in the file.
             if stream.failure is not None:

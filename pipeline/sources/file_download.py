@@ -13,21 +13,26 @@ import os
 import re
 import shutil
 from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
 
-import tenacity
+import urllib3
 
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.archive_access import RefusedError
+from nwb_latents.pipeline.sources.bodies import BLOCK_BYTES, pieces
 from nwb_latents.pipeline.sources.checksums import ContentDigester, Digests, forget_file
 from nwb_latents.pipeline.sources.disk import no_space, put_in_place, require_space
 from nwb_latents.pipeline.sources.interruptions import (
     TRANSIENT_ERRORS,
     TRANSIENT_STATUSES,
     InterruptedTransferError,
+    TooSlowError,
+    patience,
     transient_failure,
     transient_status,
-    wait_s,
     without_query,
 )
+from nwb_latents.pipeline.sources.long_waits import said_if_long
 
 if TYPE_CHECKING:
     import threading
@@ -41,17 +46,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# urllib3 gives up the unfinished block when a connection breaks, so small blocks lose little.
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = BLOCK_BYTES
+_EXPIRED = frozenset({400, 401, 403})
 _TRIES_FROM_SCRATCH = 2
-
-
-class RefusedError(Exception):
-    """The server answered with a status that waiting does not mend."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"HTTP status {status}")
-        self.status = status
 
 
 class _WrongContentError(Exception):
@@ -194,21 +191,16 @@ class _Transfer:
         self._take_up_part()
         self._furthest = self._digester.size
         require_space(self._part.parent, self._size - self._digester.size, name=self._name)
-        patience = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(InterruptedTransferError),
-            stop=lambda _: self._failures >= self._policy.attempts or self._is_stopped(),
-            wait=self._wait_s,
-            before_sleep=self._say_why,
-            sleep=tenacity.sleep_using_event(self._stopped) if self._stopped else tenacity.nap.sleep,
-            reraise=True,
+        again = patience(
+            self._policy, name=self._name, failures=lambda: self._failures, stopped=self._stopped
         )
         try:
-            patience(self._attempt)
+            again(self._attempt)
         except InterruptedTransferError as error:
             raise MachineError(
                 f"{self._name}: download broke off at byte {self._digester.size} of {self._size}: "
-                f"{error}. It was given up after {self._failures} attempts without progress. Check the "
-                "network and run the same command again; it goes on from there."
+                f"{error}{_wish(error)}. It was given up after {self._failures} attempts without progress. "
+                "Check the network and run the same command again; it goes on from there."
             ) from error
         return self._digester.digests()
 
@@ -219,35 +211,48 @@ class _Transfer:
         except TRANSIENT_ERRORS as error:
             self._count(start)
             raise transient_failure(error) from error
-        except InterruptedTransferError:
-            self._count(start)
+        except InterruptedTransferError as error:
+            self._count(start, is_slow=isinstance(error, TooSlowError))
             raise
 
-    def _count(self, start: int) -> None:
+    def _count(self, start: int, *, is_slow: bool = False) -> None:
         # Only bytes never held before are progress: a server that ignores ranges and drops would
-        # otherwise be asked for ever.
-        self._failures = 0 if self._furthest > start else self._failures + 1
+        # otherwise be asked for ever. So would one that sends a few bytes each time.
+        is_progress = self._furthest - start > self._policy.least_progress and not is_slow
+        self._failures = 0 if is_progress else self._failures + 1
 
     def _stream(self) -> None:
         offset = self._digester.size
         if offset == self._size:
             self._part.touch()
             return
-        headers = {"Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
-        with self._session.get(
-            self._url, stream=True, headers=headers, timeout=self._policy.timeout
-        ) as response:
-            self._check_status(response)
+        with self._answer(offset) as response:
             if offset and not _continues(response, offset):
                 logger.info("%s: the server does not resume; starting over", self._name)
                 self._start_over()
             with self._part.open("ab", buffering=0) as file:
-                for block in response.iter_content(_BLOCK_BYTES):
+                for block in pieces(response, policy=self._policy, name=self._name):
                     self._append(file, block)
         if self._digester.size < self._size:
             raise InterruptedTransferError("the server closed the connection early")
+
+    def _answer(self, offset: int) -> requests.Response:
+        """Return an answer with bytes; a storage that refuses an address is asked at another one, once."""
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        is_renewed = False
+        while True:
+            with said_if_long(f"{self._name}: waiting for an answer of the storage"):
+                response = self._session.get(
+                    self._url, stream=True, headers=headers, timeout=self._policy.timeout
+                )
+            if response.status_code in {200, 206}:
+                return response
+            with response:
+                is_expired = bool(response.history) and response.status_code in _EXPIRED
+                if is_renewed or not is_expired:
+                    raise self._refusal(response)
+            is_renewed = True
+            logger.info("%s: its address has expired; asking for another", self._name)
 
     def _append(self, file: IO[bytes], block: bytes) -> None:
         if self._digester.size + len(block) > self._size:
@@ -261,15 +266,15 @@ class _Transfer:
         if self._progress:
             self._progress(self._digester.size, self._size)
 
-    def _check_status(self, response: requests.Response) -> None:
+    def _refusal(self, response: requests.Response) -> Exception:
         status = response.status_code
-        if status in {200, 206}:
-            return
         if status == 416:
-            raise _WrongContentError(f"it ends before byte {self._digester.size} of {self._size}")
+            return _WrongContentError(f"it ends before byte {self._digester.size} of {self._size}")
         if status in TRANSIENT_STATUSES:
-            raise transient_status(response)
-        raise RefusedError(status)
+            return transient_status(response)
+        # Who was redirected is refused by the storage, which knows no keys.
+        storage = urlsplit(str(response.url)).netloc if response.history else ""
+        return RefusedError(status, storage=storage, code=code_of(response) if storage else "")
 
     def _take_up_part(self) -> None:
         if not self._part.exists():
@@ -304,14 +309,19 @@ class _Transfer:
             "Check the disk and the folder's permissions."
         )
 
-    def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return wait_s(self._policy, error, failures=self._failures)
 
-    def _say_why(self, state: tenacity.RetryCallState) -> None:
-        reason = state.outcome.exception() if state.outcome else None
-        wait = state.next_action.sleep if state.next_action else 0.0
-        logger.info("%s: %s; trying again in %.1f s", self._name, reason, wait)
+def _wish(error: InterruptedTransferError) -> str:
+    return f" and asks to wait {error.retry_after_s:.0f} s" if error.retry_after_s else ""
+
+
+def code_of(response: requests.Response) -> str:
+    """Return what a storage calls the reason it refuses for, of the first bytes of its answer."""
+    try:
+        start = response.raw.read1(4096, decode_content=False)
+    except (OSError, urllib3.exceptions.HTTPError):
+        return ""
+    found = re.search(rb"<Code>(\w{1,60})</Code>", start)
+    return found[1].decode() if found else ""
 
 
 def _continues(response: requests.Response, offset: int) -> bool:

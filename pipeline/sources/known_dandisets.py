@@ -8,7 +8,7 @@ packaged ones come the same way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,25 +16,32 @@ from typing import TYPE_CHECKING
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from nwb_latents.pipeline.errors import MachineError, SettingsError
-from nwb_latents.schemas.catalog import DandisetEntry
+from nwb_latents.pipeline.errors import MachineError, PipelineError, SettingsError
+from nwb_latents.pipeline.sources.archive_address import resolve_archive
+from nwb_latents.schemas.catalog import MAIN_ARCHIVE_URL, DandisetEntry
 from nwb_latents.schemas.registry import DANDISETS, LAYOUTS, PartError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _PACKAGED = "known_dandisets.yaml"
 _log = logging.getLogger(__name__)
 
 
-def known_dandisets(own: Mapping[str, DandisetEntry] | None = None) -> dict[str, DandisetEntry]:
+def known_dandisets(
+    own: Mapping[str, DandisetEntry] | None = None, *, wanted: Sequence[str] = ()
+) -> dict[str, DandisetEntry]:
     """Return the known dandisets by their id, in order of it.
+
+    What another distribution enters wrongly is left out, which is logged as a warning.
 
     Parameters
     ----------
     own
         Entries of the user's catalog. They count in place of others of the same id. Where they differ, and
         where they name a layout there is not, that is logged as a warning.
+    wanted
+        Ids asked for, whose entries have to be had.
 
     Returns
     -------
@@ -44,10 +51,10 @@ def known_dandisets(own: Mapping[str, DandisetEntry] | None = None) -> dict[str,
     Raises
     ------
     SettingsError
-        If the packaged file does not hold what it should, or two distributions give different entries of one
-        dandiset that is not in `own`.
+        If the packaged file does not hold what it should, or two distributions give different entries of a
+        dandiset that is `wanted` and not in `own`.
     MachineError
-        If entries of a distribution cannot be had.
+        If the entry of a distribution that is `wanted` cannot be had.
 
     Examples
     --------
@@ -57,13 +64,24 @@ def known_dandisets(own: Mapping[str, DandisetEntry] | None = None) -> dict[str,
     own = own or {}
     entries: dict[str, DandisetEntry] = {}
     givers: dict[str, str] = {}
-    for giver, dandiset, entry in _registered():
+    doubtful: set[str] = set()
+
+    def fault(dandiset: str, error: PipelineError) -> None:
+        if dandiset in wanted and dandiset not in own:
+            raise error
+        _log.warning("%s It is left out.", error)
+
+    for giver, dandiset, entry in _registered(fault):
         if entries.setdefault(dandiset, entry) != entry and dandiset not in own:
-            raise SettingsError(
+            doubtful.add(dandiset)
+            text = (
                 f"dandiset {dandiset}: {givers[dandiset]} and {giver} give different entries. Uninstall one "
                 f"of them, or enter the one you mean under `dandisets` in your catalog, which counts first."
             )
+            fault(dandiset, SettingsError(text))
         givers.setdefault(dandiset, giver)
+    for dandiset in doubtful:
+        del entries[dandiset]
     for dandiset, entry in own.items():
         if entry.layout not in LAYOUTS:
             _log.warning("dandiset %s of your catalog: there is no layout %r", dandiset, entry.layout)
@@ -74,6 +92,65 @@ def known_dandisets(own: Mapping[str, DandisetEntry] | None = None) -> dict[str,
                 givers[dandiset],
             )
     return dict(sorted({**entries, **own}.items()))
+
+
+def pin_key(archive: str, dandiset: str) -> str:
+    """Return the key under which a catalog has a dandiset of an archive.
+
+    Parameters
+    ----------
+    archive
+        Address of the archive (`ArchiveAddress.url`).
+    dandiset
+        Dandiset id.
+
+    Examples
+    --------
+    >>> pin_key("https://api.dandiarchive.org", "000688"), pin_key("http://127.0.0.1:8000", "000688")
+    ('000688', '127.0.0.1:8000/000688')
+    """
+    return dandiset if archive == MAIN_ARCHIVE_URL else f"{archive.partition('://')[2]}/{dandiset}"
+
+
+def dandisets_of(
+    archive: str, own: Mapping[str, DandisetEntry] | None = None, *, wanted: Sequence[str] = ()
+) -> dict[str, DandisetEntry]:
+    """Return the known dandisets of one archive by their id, in order of it.
+
+    Dandisets of two archives that have the same id have nothing else in common.
+
+    Parameters
+    ----------
+    archive
+        Address of the archive (`ArchiveAddress.url`).
+    own
+        Entries of the user's catalog, which count above others.
+    wanted
+        Ids asked for, whose entries have to be had.
+
+    Raises
+    ------
+    SettingsError, MachineError
+        As `known_dandisets`.
+
+    Examples
+    --------
+    >>> "000688" in dandisets_of("https://api.dandiarchive.org"), dandisets_of("http://127.0.0.1:8000")
+    (True, {})
+    """
+    own_there = {
+        key.rpartition("/")[2]: entry for key, entry in (own or {}).items() if _is_of(entry, archive)
+    }
+    others = known_dandisets(
+        own_there if archive == MAIN_ARCHIVE_URL else None,
+        wanted=[one for one in wanted if one not in own_there],
+    )
+    there = {key.rpartition("/")[2]: entry for key, entry in others.items() if _is_of(entry, archive)}
+    return dict(sorted({**there, **own_there}.items()))
+
+
+def _is_of(entry: DandisetEntry, archive: str) -> bool:
+    return entry.archive == archive or resolve_archive(entry.archive).url == archive
 
 
 def packaged_dandisets() -> dict[str, DandisetEntry]:
@@ -127,44 +204,56 @@ def parse_dandisets(text: str, *, source: str) -> dict[str, DandisetEntry]:
     return dict(sorted(found.items()))
 
 
-def _registered() -> Iterator[tuple[str, str, DandisetEntry]]:
-    """Yield distribution, dandiset id and entry of all that is registered."""
+def _registered(
+    fault: Callable[[str, PipelineError], None],
+) -> Iterator[tuple[str, str, DandisetEntry]]:
+    """Yield distribution, dandiset id and entry of all that is registered.
+
+    Parameters
+    ----------
+    fault
+        Told of each entry that cannot be had: name of the entry point or dandiset, and why.
+    """
     for name in DANDISETS:
         try:
-            giver, given = DANDISETS.owner(name), DANDISETS.load(name)
-        except PartError as error:
-            raise MachineError(str(error)) from error
-        where = f"{giver}, entry point {name!r} of nwb_latents.dandisets"
-        if callable(given):
+            giver, entries = DANDISETS.owner(name), _entries(name)
+        except PipelineError as error:
+            fault(name, error)
+            continue
+        for dandiset, entry in entries.items():
             try:
-                given = given()
-            except SettingsError:
-                raise
-            except Exception as error:
-                raise MachineError(
-                    f"{where}: {type(error).__name__}: {error}. Mend or uninstall that distribution."
-                ) from error
-        for dandiset, entry in _entries(name, given, where=where).items():
-            _require_layout(entry, where=f"{where}: {dandiset}")
+                LAYOUTS.check(entry.layout)
+            except PartError as error:
+                fault(dandiset, MachineError(f"{_where(name)}: {dandiset}: {error}"))
+                continue
             yield giver, dandiset, entry
 
 
-def _entries(name: str, given: object, *, where: str) -> dict[str, DandisetEntry]:
+def _entries(name: str) -> dict[str, DandisetEntry]:
+    """Return what an entry point gives, by the ids of the dandisets."""
+    where = _where(name)
+    try:
+        given = DANDISETS.load(name)
+        if callable(given):
+            given = given()
+    except PartError as error:
+        raise MachineError(str(error)) from error
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise MachineError(f"{where}: {type(error).__name__}: {error}. {DANDISETS.remedy(name)}") from error
     is_one = isinstance(given, DandisetEntry) or (isinstance(given, Mapping) and "version" in given)
     try:
         return TypeAdapter(dict[str, DandisetEntry]).validate_python({name: given} if is_one else given)
     except ValidationError as error:
         raise MachineError(
-            f"{where}: {_first(error)}. Expected an entry as in catalog.yaml, or several by their id. Mend "
-            "or uninstall that distribution."
+            f"{where}: {_first(error)}. Expected an entry as in catalog.yaml, or several by their id. "
+            f"{DANDISETS.remedy(name)}"
         ) from error
 
 
-def _require_layout(entry: DandisetEntry, *, where: str) -> None:
-    try:
-        LAYOUTS.check(entry.layout)
-    except PartError as error:
-        raise MachineError(f"{where}: {error}") from error
+def _where(name: str) -> str:
+    return f"{DANDISETS.owner(name)}, entry point {name!r} of nwb_latents.dandisets"
 
 
 def _first(error: ValidationError) -> str:

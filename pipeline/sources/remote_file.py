@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Self
 from nwb_latents.pipeline.errors import PipelineError
 from nwb_latents.pipeline.sources.block_cache import BlockCache, ReadAhead
 from nwb_latents.pipeline.sources.byte_ranges import ByteRanges, StreamRefusedError
+from nwb_latents.pipeline.sources.stream_check import PartsRead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from typing_extensions import Buffer
 
     from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
+    from nwb_latents.schemas.store import Verification
 
 __all__ = ["BLOCK_BYTES", "RemoteFile", "StreamRefusedError"]
 
@@ -60,6 +62,8 @@ class RemoteFile(io.RawIOBase):
         Blocks kept in memory; default: 64 MiB of them.
     progress
         Called with the number of bytes fetched after each fetch.
+    verify
+        Whether `verify_whole` is to be called at the end.
 
     Examples
     --------
@@ -85,6 +89,7 @@ class RemoteFile(io.RawIOBase):
         block_size: int = BLOCK_BYTES,
         cache: BlockCache | None = None,
         progress: Callable[[int], None] | None = None,
+        verify: bool = False,
     ) -> None:
         super().__init__()
         self.name = name
@@ -92,6 +97,9 @@ class RemoteFile(io.RawIOBase):
         self.digest = digest
         self._failure: PipelineError | None = None
         self.progress = progress
+        self.is_to_be_verified = verify
+        self._is_verified = False
+        self._parts = PartsRead(name)
         self._ranges = ByteRanges(url_resolver, name=name, size=size, etag=etag, policy=policy)
         self._cache = cache or BlockCache(block_size=block_size, max_bytes=_CACHE_BYTES)
         self._block = self._cache.block_size
@@ -119,6 +127,27 @@ class RemoteFile(io.RawIOBase):
     def n_requests(self) -> int:
         """Requests sent to the storage."""
         return self._ranges.n_requests
+
+    @property
+    def verification(self) -> Verification:
+        """What the bytes that were read were held against: the digest, a protected connection, or nothing."""
+        if self._is_verified:
+            return "digest"
+        return "connection" if self._ranges.is_protected else "none"
+
+    def verify_whole(self) -> None:
+        """Read the whole file once more and hold it, and all that was read of it, against its digest.
+
+        Raises
+        ------
+        DataError
+            If a byte differs.
+        MachineError
+            If the archive cannot be read.
+        """
+        sha256 = str(self.digest).removeprefix("sha256:")
+        self._parts.require_same(self._blocks(), sha256=sha256)
+        self._is_verified = True
 
     def readable(self) -> bool:
         """Whether the file can be read."""
@@ -193,7 +222,17 @@ class RemoteFile(io.RawIOBase):
         target[:n_bytes] = content[start - first : start - first + n_bytes]
         return n_bytes
 
+    def _blocks(self) -> Iterator[memoryview]:
+        block = memoryview(bytearray(min(_AHEAD_BYTES, max(self.size, 1))))
+        for start in range(0, self.size, len(block)):
+            part = block[: min(len(block), self.size - start)]
+            self._ranges.read_into(part, start)
+            yield part
+            if self.progress:
+                self.progress(self.bytes_fetched)
+
     def _fetch(self, target: memoryview, start: int) -> None:
         self._ranges.read_into(target, start)
+        self._parts.note(start, target)
         if self.progress:
             self.progress(self.bytes_fetched)

@@ -19,17 +19,25 @@ class RetryPolicy:
         First wait between attempts, s; it doubles up to a minute. A server's ``Retry-After`` is obeyed.
     connect_timeout_s, read_timeout_s
         How long to wait for a connection, and for the next bytes on it, s.
+    least_bytes_per_s
+        A server that sends less over `read_timeout_s` is as good as one that sends nothing.
     """
 
     attempts: int = 8
     retry_wait_s: float = 1.0
     connect_timeout_s: float = 15.0
     read_timeout_s: float = 60.0
+    least_bytes_per_s: float = 1000.0
 
     @property
     def timeout(self) -> tuple[float, float]:
         """Both limits, as `requests` takes them."""
         return self.connect_timeout_s, self.read_timeout_s
+
+    @property
+    def least_progress(self) -> float:
+        """Bytes an attempt has to bring to count as progress: what the first wait is worth."""
+        return self.least_bytes_per_s * self.retry_wait_s
 
     def wait_s(self, failures: int) -> float:
         """Return how long to wait after so many failures in a row, s.

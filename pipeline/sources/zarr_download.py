@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.sources.archive_api import MOST_LISTED, PAGE_SIZE
 from nwb_latents.pipeline.sources.archive_paths import local_path
 from nwb_latents.pipeline.sources.archive_promise import Expected
 from nwb_latents.pipeline.sources.checksums import (
@@ -31,8 +32,8 @@ from nwb_latents.pipeline.sources.file_download import download, part_path
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dandi.dandiapi import BaseRemoteZarrAsset, RemoteZarrEntry
-
+    from nwb_latents.pipeline.sources.archive_answers import AssetAnswer, ZarrEntry
+    from nwb_latents.pipeline.sources.archive_api import ArchiveApi
     from nwb_latents.pipeline.sources.asset import BytesProgress
     from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
 
@@ -45,7 +46,8 @@ _REPORT_EVERY_S = 0.5
 
 
 def fetch_zarr(
-    remote: BaseRemoteZarrAsset,
+    api: ArchiveApi,
+    remote: AssetAnswer,
     *,
     path: Path,
     expected: Expected,
@@ -57,8 +59,10 @@ def fetch_zarr(
 
     Parameters
     ----------
+    api
+        The interface of the archive.
     remote
-        The Zarr, as the client knows it.
+        The Zarr, as the archive answers of it.
     path
         Final name. Its folder exists. A folder there that is not known to be right is taken up as a part.
     expected
@@ -90,22 +94,29 @@ def fetch_zarr(
     --------
     >>> import inspect
     >>> list(inspect.signature(fetch_zarr).parameters)[:4]
-    ['remote', 'path', 'expected', 'name']
+    ['api', 'remote', 'path', 'expected']
     """
-    entries = {str(entry): entry for entry in remote.iterfiles()}
+    zarr_id = str(remote.zarr)
+    listed = api.zarr_entries(zarr_id, most=_most_files(expected), what=name)
+    entries = {entry.key: entry for entry in listed}
+    if len(entries) != len(listed):
+        raise DataError(
+            f"{name}: the archive lists a file of it twice. Someone may be changing it: try again later; if "
+            "it stays so, report it to the archive."
+        )
     if not entries:
         raise DataError(f"{name}: the archive lists no file of it. Leave the session out.")
-    stated = _checksum((entry, _etag(file), file.size) for entry, file in entries.items())
+    stated = _checksum((entry, file.digest, file.size) for entry, file in entries.items())
     _require(stated, sum(file.size for file in entries.values()), expected, name=name, doing="lists")
     part = part_path(path)
     _take_up(path, part)
     part.mkdir(exist_ok=True)
     _sweep(part, {kept for entry in entries for kept in (entry, f"{entry}.part")})
-    gathering = _Gathering(entries, part=part, name=name, policy=policy, progress=progress)
+    gathering = _Gathering(api, zarr_id, entries, part=part, name=name, policy=policy, progress=progress)
     found = gathering.run()
     _sweep(part, set(entries))
     _require_complete(part, found, name=name)
-    checksum = _checksum((entry, _etag(entries[entry]), digests.size) for entry, digests in found.items())
+    checksum = _checksum((entry, entries[entry].digest, digests.size) for entry, digests in found.items())
     size = sum(digests.size for digests in found.values())
     _require(checksum, size, expected, name=name, doing="delivers")
     put_in_place(part, path)
@@ -123,13 +134,17 @@ class _Gathering:
 
     def __init__(
         self,
-        entries: dict[str, RemoteZarrEntry],
+        api: ArchiveApi,
+        zarr_id: str,
+        entries: dict[str, ZarrEntry],
         *,
         part: Path,
         name: str,
         policy: RetryPolicy,
         progress: BytesProgress | None,
     ) -> None:
+        self._api = api
+        self._zarr_id = zarr_id
         self._entries = entries
         self._part = part
         self._name = name
@@ -187,8 +202,8 @@ class _Gathering:
             path.unlink()
         path.parent.mkdir(parents=True, exist_ok=True)
         return download(
-            entry.client.session,
-            entry.download_url,
+            self._api.session.requests,
+            self._api.zarr_file_url(self._zarr_id, name),
             path=path,
             expected=expected,
             policy=self._policy,
@@ -259,15 +274,18 @@ def _require(checksum: str, size: int, expected: Expected, *, name: str, doing: 
         )
 
 
-def _promise(entry: RemoteZarrEntry) -> Expected:
-    etag = _etag(entry)
+def _promise(entry: ZarrEntry) -> Expected:
+    etag = entry.digest
     # A large file that was uploaded in parts has the ETag of files that are assets of their own.
     is_in_parts = "-" in etag
     return Expected(entry.size, dandi_etag=etag if is_in_parts else None, md5=None if is_in_parts else etag)
 
 
-def _etag(entry: RemoteZarrEntry) -> str:
-    return str(entry.digest.value).strip('"')
+def _most_files(expected: Expected) -> int:
+    """Return how many files are listed at most: a zarr checksum ends in their number and bytes."""
+    if expected.zarr_checksum is None:
+        return MOST_LISTED
+    return min(int(expected.zarr_checksum.split("-")[1]) + PAGE_SIZE, MOST_LISTED)
 
 
 def _checksum(files: Iterable[tuple[str, str, int]]) -> str:

@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING, Literal
 from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     final_metrics,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
     run_key,
 )
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Alignment, RunEntry
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
-from nwb_latents.schemas.training import RunConfig, RunSource
+from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -268,7 +268,7 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
         run=name,
         run_key=key,
         recipe_id=entry.recipe_id,
-        sessions={entry.session: RunSource(store_key=entry.store_key, n_units=entry.n_units, trials=chosen)},
+        sessions={entry.session: source_of(entry, trials=chosen)},
         settings=training,
         created=now(),
         alignment=Alignment(
@@ -281,7 +281,7 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
         pretrained_on=() if task.from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
     )
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=force)
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=work.report)
         entry_made = done or _train(work, parent, begun, run_dir, few=session.select(rows))
         add_run(work.catalog_path, entry_made)
     work.report(_event(entry_made, "skipped" if done else "done"))

@@ -23,7 +23,7 @@ from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
-from nwb_latents.schemas.events import LagEvent, RunEvent, SourceEvent
+from nwb_latents.schemas.events import DecoderEvent, LagEvent, RunEvent, SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,21 +212,15 @@ def _possible_sources(
 
 
 def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
-    from nwb_latents.pipeline.evaluation.decoding.lag_scan import scan_lags  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, fit_session_decoder  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded  # noqa: PLC0415
 
-    session, settings = work.session(entry), work.settings
-    decoders = [fit_session_decoder(session, settings, decoder=one) for one in settings.decoders]
-    scans = []
-    if settings.lag_scan_ms:
-        scans = [scan_lags(session, settings, decoder=one) for one in settings.decoders]
+    session = work.session(entry)
+    decoders, rates, scans = _fitted(work, entry, session)
     test = session.select(decoders[0].test)
-    of_data = _Signal(test.trials["rates"].values, "rates")
-    rates = [of_data.decoded(decoder) for decoder in decoders]
     fresh = [signal.score for signal in rates if "rates" in work.settings.sources]
     scanned = [score for scan in scans for score in scan.training_scores()]
     if "rates" in work.settings.sources:
-        scanned += [score for scan in scans for score in of_data.scanned(scan)]
+        scanned += [score for scan in scans for score in _recorded(session, scan.test).scanned(scan)]
     of_runs: dict[str, list[Decoded]] = {}
     for run in work.runs:
         if run.run not in work.trained or entry.session not in run.sessions or not _model_sources(work):
@@ -254,6 +248,43 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     if scans:
         _draw_scan(work, scans, scanned)
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
+
+
+def _fitted(
+    work: Work, entry: SessionEntry, session: Session
+) -> tuple[list[SessionDecoder], list[DecodedSignal], list[LagScan]]:
+    """Fit every decoder, and decode the recorded rates; one that fails does not stop the others.
+
+    Raises
+    ------
+    PipelineError
+        If none is left; that of the last.
+    """
+    from nwb_latents.pipeline.evaluation.decoding.lag_scan import scan_lags  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.decoding.session_decoder import fit_session_decoder  # noqa: PLC0415
+
+    decoders: list[SessionDecoder] = []
+    rates: list[DecodedSignal] = []
+    scans: list[LagScan] = []
+    for name in work.settings.decoders:
+        try:
+            decoder = fit_session_decoder(session, work.settings, decoder=name)
+            decoded = _recorded(session, decoder.test).decoded(decoder)
+            scan = [scan_lags(session, work.settings, decoder=name)] if work.settings.lag_scan_ms else []
+        except FAILURES as error:
+            if name == work.settings.decoders[-1] and not decoders:
+                raise
+            event = DecoderEvent(decoder=name, session=entry.session)
+            work.failures.add(error, event=event, name=f"decoder {name} on {entry.session}")
+            continue
+        decoders.append(decoder)
+        rates.append(decoded)
+        scans += scan
+    return decoders, rates, scans
+
+
+def _recorded(session: Session, test: NDArray[np.int64]) -> _Signal:
+    return _Signal(session.trials["rates"].values[test], "rates")
 
 
 def _model_sources(work: Work) -> bool:

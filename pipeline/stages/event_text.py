@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from nwb_latents.schemas.events import (
+    DecoderEvent,
     DroppedEvent,
     GenerationEvent,
     MetricEvent,
@@ -76,7 +77,16 @@ def _plan(event: PlanEvent) -> str:
         words.append(f"about {duration(event.seconds)} of work")
     if event.memory_bytes:
         words.append(f"up to {event.memory_bytes / 1e9:.1f} GB of memory each")
-    return f"{', '.join(words)}; recipe {event.recipe}, stores in {event.stores}"
+    return f"{', '.join(words)}{_version_words(event)}; recipe {event.recipe}, stores in {event.stores}"
+
+
+def _version_words(event: PlanEvent) -> str:
+    why = {"asked": "as asked", "pinned": "pinned in the catalog", "latest": "the latest published"}
+    if event.version is None:
+        return ""
+    return (
+        f" of {event.dandiset}@{event.version} ({why.get(event.version_from or '', '')}) in {event.archive}"
+    )
 
 
 @event_text.register
@@ -150,6 +160,11 @@ def _source(event: SourceEvent) -> str:
 def _metric(event: MetricEvent) -> str:
     of = f" of {event.source} on {event.session}" if event.source else ""
     return f"metric {event.metric}{of}: {event.status} ({event.reason})"
+
+
+@event_text.register
+def _decoder(event: DecoderEvent) -> str:
+    return f"decoder {event.decoder} on {event.session}: {event.status} ({event.reason})"
 
 
 @event_text.register

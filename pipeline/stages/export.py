@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 # A damaged store fails its own session, whatever zarr says of it.
-_FAILURES = (PipelineError, OSError, RuntimeError, ValueError, KeyError)
+_FAILURES = (Exception,)
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
     check_run_name,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
 )
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Imported, RunEntry
 from nwb_latents.schemas.imports import IMPORT_VERSION
-from nwb_latents.schemas.training import RunConfig, RunSource, TrainSettings
+from nwb_latents.schemas.training import RunConfig, TrainSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,13 +119,13 @@ def import_checkpoint(
         run=name,
         run_key=key,
         recipe_id=entries[0].recipe_id,
-        sessions={e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries},
+        sessions={e.session: source_of(e) for e in entries},
         settings=made,
         created=now(),
         imported=Imported(program="lfads-torch", source=path.name, source_digest=digest),
     )
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=force)
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
         entry = done or _write(catalog_path, run_dir, begun, model, found, steps=file.steps)
         add_run(catalog_path, entry)
     report(run_event(entry, "skipped" if done else "done"))

@@ -26,6 +26,7 @@ from nwb_latents.pipeline.stages.ingest_session import (
     is_transient,
     lost_session,
 )
+from nwb_latents.pipeline.stages.ingest_versions import gone_sessions, other_version, require_known_version
 from nwb_latents.pipeline.stages.recording_identity import require_pattern
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.atomic import machine_error
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nwb_latents.pipeline.cluster.estimate import Estimate
+    from nwb_latents.pipeline.sources.archive_version import VersionTaken
     from nwb_latents.pipeline.sources.asset import Asset, Mode, Source
     from nwb_latents.schemas.catalog import Catalog, SessionEntry
     from nwb_latents.schemas.store import DropCounts, StoreAttributes
@@ -107,7 +109,8 @@ def ingest(
     DataError
         If nothing is selected.
     SettingsError
-        If the recipe names a layout there is not.
+        If the recipe names a layout there is not, or the latest version of a dandiset would be mixed with
+        sessions of another one.
     MachineError
         If a layout cannot be loaded, or the disk, or the cluster as a whole, does not do its part. What was
         done before is kept.
@@ -123,9 +126,12 @@ def ingest(
     ledger = _Ledger(ledger_path(catalog_path, recipe), recipe.recipe_id, report)
     assets = plan_assets(source, selection, only=ledger.failed if retry_failed else None)
     costs = [estimate_asset(asset, recipe) for asset in assets]
-    report(_plan_event(assets, costs, recipe, place.in_catalog(catalog_path)))
-    for note in getattr(source, "notes", ()):
+    taken: VersionTaken | None = getattr(source, "taken", None)
+    report(_plan_event(assets, costs, recipe, place.in_catalog(catalog_path), taken=taken))
+    for note in (*getattr(source, "notes", ()), *_version_notes(source, taken, catalog, recipe)):
         report(NoteEvent(text=note))
+    if taken is not None and not dry_run:
+        require_known_version(taken, catalog)
     if dry_run:
         for event in planned_events(assets, costs, known=_known(catalog, recipe)):
             report(event)
@@ -236,7 +242,12 @@ def _collect(
 
 
 def _plan_event(
-    assets: Sequence[Asset], costs: Sequence[Estimate], recipe: IngestRecipe, stores: str
+    assets: Sequence[Asset],
+    costs: Sequence[Estimate],
+    recipe: IngestRecipe,
+    stores: str,
+    *,
+    taken: VersionTaken | None,
 ) -> PlanEvent:
     return PlanEvent(
         stage="ingest",
@@ -246,7 +257,25 @@ def _plan_event(
         memory_bytes=max((cost.memory_bytes for cost in costs), default=0),
         recipe=recipe.recipe_id,
         stores=stores,
+        dandiset=taken.dandiset if taken else None,
+        version=taken.version if taken else None,
+        version_from=taken.why if taken else None,
+        archive=taken.archive if taken else None,
     )
+
+
+def _version_notes(
+    source: Source, taken: VersionTaken | None, catalog: Catalog, recipe: IngestRecipe
+) -> list[str]:
+    """Return what a version means for the sessions that the catalog has; a source of files has none."""
+    if taken is None:
+        return []
+    listed: frozenset[str] = getattr(source, "listed", frozenset())
+    found = (
+        other_version(taken, catalog),
+        gone_sessions(taken, catalog, listed, recipe_id=recipe.recipe_id),
+    )
+    return [note for note in found if note]
 
 
 def _known(catalog: Catalog, recipe: IngestRecipe) -> set[str]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.stores.location import StoreLocation
     from nwb_latents.schemas.recipe import IngestRecipe
+    from nwb_latents.schemas.store import Verification
 
 PACKAGES = ("nwb-latents", "numpy", "scipy", "h5py", "zarr", "xarray")
 
@@ -156,8 +157,22 @@ def is_transient(outcome: SessionOutcome) -> bool:
     return outcome.status == "failed" and outcome.exit_code == MachineError.exit_code
 
 
-def store_key(digest: str, recipe: IngestRecipe) -> str:
+def store_key(
+    digest: str,
+    recipe: IngestRecipe,
+    *,
+    versions: tuple[int, int] = (STORE_SCHEMA_VERSION, TRANSFORM_VERSION),
+) -> str:
     """Return the key of a store: equal keys mean equal numbers.
+
+    Parameters
+    ----------
+    digest
+        Digest of the NWB file.
+    recipe
+        The recipe.
+    versions
+        Of the store's schema and of the signal processing.
 
     Examples
     --------
@@ -165,7 +180,7 @@ def store_key(digest: str, recipe: IngestRecipe) -> str:
     >>> store_key("sha256:00", IngestRecipe()) == store_key("sha256:01", IngestRecipe())
     False
     """
-    parts = [digest, recipe.digest(), STORE_SCHEMA_VERSION, TRANSFORM_VERSION]
+    parts = [digest, recipe.digest(), *versions]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -184,7 +199,7 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
     if asset.digest is not None and not job.force and job.session_id is None:
         # What the archive states is what was verified when the store was made: nothing needs to be fetched.
         there = read_attributes(job.store(by_name))
-        if there is not None and there.store_key == store_key(asset.digest, job.recipe):
+        if there is not None and _is_current(job, there, asset.digest):
             return _up_to_date(job, there)
     with ExitStack() as writing:
         with job.source.open(asset, mode=job.mode, recipe=job.recipe, progress=_progress(asset, report)) as (
@@ -201,7 +216,7 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
             there = read_attributes(store)
             said = ""
             if there is not None:
-                if there.store_key == store_key(digest, job.recipe) and not job.force:
+                if _is_current(job, there, digest) and not job.force:
                     return _up_to_date(job, there)
                 said = _giving_way(
                     job, there.provenance, asset, digest=digest, facts=replace(facts, session=session)
@@ -212,10 +227,24 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
         recording = replace(recording, session=session)
-        attributes = _make_store(job, asset, report, recording=recording, digest=digest, confirm=confirm)
+        # Only now is it known what a stream was held against; a file was read whole for its digest.
+        verification: Verification = getattr(content, "verification", "digest")
+        attributes = _make_store(
+            job, asset, report,
+            recording=recording, digest=digest, verification=verification, confirm=confirm,
+        )  # fmt: skip
+        if there is not None and there.provenance.verification == "none" != verification:
+            said = said or "made again, of verified bytes"
         return SessionOutcome(
             session, "done", entry=_entry(job, attributes), attributes=attributes, reason=said
         )
+
+
+def _is_current(job: IngestJob, there: StoreAttributes, digest: str) -> bool:
+    """Whether a store is the one that would be made; one of unverified bytes is not, where they can be."""
+    verifies = job.mode == "download" or getattr(job.source, "verifies_streams", False)
+    is_as_good = there.provenance.verification != "none" or not verifies
+    return is_as_good and there.store_key == store_key(digest, job.recipe)
 
 
 def _giving_way(
@@ -256,6 +285,7 @@ def _make_store(
     *,
     recording: Recording,
     digest: str,
+    verification: Verification,
     confirm: Callable[[], None],
 ) -> StoreAttributes:
     from nwb_latents.pipeline.signals.trials import make_trials  # noqa: PLC0415
@@ -272,7 +302,7 @@ def _make_store(
         n_event_bins=-job.recipe.window_bins[0],
         kinematics_unit=recording.kinematics_unit,
         recipe=job.recipe,
-        provenance=_provenance(asset, recording, digest=digest, notes=made.notes),
+        provenance=_provenance(asset, recording, digest=digest, verification=verification, notes=made.notes),
         dropped=made.dropped,
         quality=made.quality,
     )
@@ -287,14 +317,31 @@ def _make_store(
     return attributes
 
 
-def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple[str, ...]) -> Provenance:
+UNVERIFIED = (
+    "Its bytes were streamed over plain http and held against no digest: one that was changed on the way is "
+    "not noticed. Ingest with --download replaces the store; --stream --verify reads all bytes once more."
+)
+"""What a store says whose bytes were not verified."""
+
+
+def _provenance(
+    asset: Asset,
+    recording: Recording,
+    *,
+    digest: str,
+    verification: Verification,
+    notes: tuple[str, ...],
+) -> Provenance:
     facts = recording.subject_facts
+    unverified = (UNVERIFIED,) if verification == "none" else ()
     return Provenance(
         source=asset.path,
         asset_digest=digest,
         dandiset=asset.dandiset,
         dandiset_version=asset.version,
         asset_id=asset.asset_id,
+        archive=asset.archive,
+        verification=verification,
         identifier=recording.identifier,
         session_start=recording.start,
         layout=recording.layout,
@@ -303,7 +350,7 @@ def _provenance(asset: Asset, recording: Recording, *, digest: str, notes: tuple
         species=facts.species,
         sex=facts.sex,
         age=facts.age,
-        warnings=(*recording.warnings, *notes),
+        warnings=(*recording.warnings, *notes, *unverified),
         choices=recording.choices,
         packages={name: version(name) for name in PACKAGES},
     )
@@ -324,6 +371,7 @@ def _entry(job: IngestJob, attributes: StoreAttributes) -> SessionEntry:
         store=store.in_catalog(job.catalog_path),
         store_key=attributes.store_key,
         dandiset=f"{origin.dandiset}@{origin.dandiset_version}" if origin.dandiset else None,
+        archive=origin.archive,
         source=origin.source,
         n_trials=sizes["trial"],
         n_units=sizes["unit"],

@@ -123,6 +123,8 @@ def inspect_file(
             raise
         except PipelineError as error:
             refusal = " ".join([str(error), *getattr(error, "__notes__", ())])
+        except (OSError, RuntimeError) as error:
+            refusal = f"{asset.path}: damaged: {error}. Fetch the file again."
         except Exception as error:
             # Whatever a file holds, what can be told of it is told.
             refusal = unforeseen_words(asset.path, error)

@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
@@ -26,18 +27,17 @@ from nwb_latents.pipeline.stages.train import (
     final_metrics,
     good_enough,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
 )
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.events import GenerationEvent, ProgressEvent
 from nwb_latents.schemas.sweep import MemberRecord, SweepState
-from nwb_latents.schemas.training import RunConfig, RunSource
+from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,12 +126,12 @@ def sweep(
             run=name,
             run_key=key,
             recipe_id=entries[0].recipe_id,
-            sessions={e.session: RunSource(store_key=e.store_key, n_units=e.n_units) for e in entries},
+            sessions={e.session: source_of(e) for e in entries},
             settings=settings.train,
             created=now(),
             sweep=settings.strategy,
         )
-        done = prepare_run(run_dir, begun, resume=False, force=force)
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
         work = Work(catalog_path, settings, list(entries), [], report)
         entry = done or _register(work, _search(work, _state(work, run_dir, key), run_dir), run_dir)
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
@@ -329,11 +329,12 @@ def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
         BEST,
         LAST,
         METRICS,
+        TENSORBOARD,
         read_config,
         write_config,
         write_entry,
     )
-    from nwb_latents.pipeline.training.search_member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_member import member_settings, read_outcome  # noqa: PLC0415
     from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
 
     train = work.settings.train
@@ -374,7 +375,7 @@ def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
         metrics=final_metrics(outcome.metrics, outcome.best_step),
         created=now(),
     )
-    write_entry(run_dir, entry)
+    write_entry(run_dir, entry, also=(STATE, TABLE))
     return entry
 
 

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
-    from nwb_latents.schemas.events import MetricEvent, SourceEvent
+    from nwb_latents.schemas.events import DecoderEvent, MetricEvent, SourceEvent
     from nwb_latents.schemas.training import Device
 
 _log = logging.getLogger(__name__)
 
 _NAMED_IN_MESSAGE = 5
 
-FAILURES = (PipelineError, OSError, RuntimeError, ValueError, KeyError)
-"""What a broken store or checkpoint raises on its way through zarr, torch and `models`, besides our own."""
+FAILURES = (Exception,)
+"""What is a failure of one session or run alone: whatever a broken store or checkpoint makes zarr and torch
+raise, or a part of another distribution does wrong."""
 
 
 @dataclass
@@ -47,7 +48,11 @@ class Failures:
     _exit_codes: set[int] = field(default_factory=set)
 
     def add(
-        self, error: Exception, *, event: SessionEvent | RunEvent | SourceEvent | MetricEvent, name: str
+        self,
+        error: Exception,
+        *,
+        event: SessionEvent | RunEvent | SourceEvent | MetricEvent | DecoderEvent,
+        name: str,
     ) -> None:
         """Remember a failure, and report `event` as failed with its reason."""
         reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"

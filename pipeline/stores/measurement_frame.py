@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
+from nwb_latents.pipeline.stores.lenient import reason, say, say_unknown
 from nwb_latents.pipeline.stores.measurement_table import FILE, LINE, OTHER, column_types, json_columns
+from nwb_latents.schemas.base import NewerRecordError
 from nwb_latents.schemas.measurement import IDENTITY, MEASUREMENT_VERSION, Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 
 def pushed_down(patterns: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
@@ -55,6 +59,21 @@ def in_order(table: pa.Table, *, latest: bool) -> pa.Table:
     return table.take(pa.array(keys.index.to_numpy()))
 
 
+def say_misfits(table: pa.Table, folder: Path) -> None:
+    """Say which lines have a value that is not of its kind, and thus no value there (`CatalogWarning`)."""
+    beside = table.filter(pc.is_valid(table[OTHER])).select([OTHER, FILE, LINE, "schema_version"]).to_pylist()
+    for row in beside:
+        wrong = {name: value for name, value in json.loads(row[OTHER]).items() if name in column_types()}
+        if wrong:
+            found = ", ".join(f"{name} {str(value)[:40]!r}" for name, value in wrong.items())
+            newer = (row["schema_version"] or 0) > MEASUREMENT_VERSION
+            remedy = "A newer version wrote it: update the program" if newer else "Mend or measure it again"
+            say(
+                f"{folder / row[FILE]}: line {row[LINE] + 1}: {found}: not of the kind known here, and "
+                f"counted as missing. {remedy}."
+            )
+
+
 def as_frame(table: pa.Table, columns: Sequence[str], *, others: bool) -> pd.DataFrame:
     """Return columns as pandas has them; if `others`, with a column for each field that is not known."""
     frame = pd.DataFrame({name: _series(table[name], name) for name in columns})
@@ -71,6 +90,9 @@ def as_frame(table: pa.Table, columns: Sequence[str], *, others: bool) -> pd.Dat
 def as_measurements(frame: pd.DataFrame) -> list[Measurement]:
     """Return the rows of a table with all its columns as records.
 
+    What a newer version wrote into them beside what is known here is kept. A row that is no record, because a
+    value is not of its kind, is left out. Both are said (`CatalogWarning`).
+
     Examples
     --------
     >>> import pandas as pd
@@ -79,12 +101,25 @@ def as_measurements(frame: pd.DataFrame) -> list[Measurement]:
     >>> as_measurements(pd.DataFrame([row]))[0].lag_ms is None
     True
     """
-    return [
-        Measurement.model_validate(
-            {"value": None} | {name: value for name, value in row.items() if not _is_missing(value)}
-        )
-        for row in frame.to_dict("records")
-    ]
+    found: list[Measurement] = []
+    beside: dict[str, Measurement] = {}
+    for row in frame.to_dict("records"):
+        said = {"value": None} | {str(name): value for name, value in row.items() if not _is_missing(value)}
+        where = f"{said.get('name')} of {said.get('session')}"
+        try:
+            one = Measurement.read(said)
+        except (ValidationError, NewerRecordError) as error:
+            say(
+                f"the measurement {where}, written at {said.get('time') or 'a time it does not say'}, cannot "
+                f"be used and was passed over: {reason(error)}. It stays in its file; measure it again, or "
+                "mend the line."
+            )
+            continue
+        found.append(one)
+        if one.model_extra:
+            beside.setdefault(where, one)
+    say_unknown(beside, where="measurements")
+    return found
 
 
 def _series(column: pa.ChunkedArray, name: str) -> pd.Series:

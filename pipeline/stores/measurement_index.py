@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
+from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.stores.measurement_lines import SUFFIX, read_lines
 from nwb_latents.pipeline.stores.measurement_table import (
     FILE,
@@ -35,7 +37,6 @@ from nwb_latents.pipeline.stores.measurement_table import (
 
 if TYPE_CHECKING:
     from os import stat_result
-    from pathlib import Path
     from typing import BinaryIO
 
 logger = logging.getLogger(__name__)
@@ -107,7 +108,8 @@ def read_table(
         except OSError as error:
             # On a network disk, a copy that is replaced while it is read goes away under the reader.
             if error.errno not in {errno.ESTALE, errno.ENOENT} or not left:
-                raise machine_error(error, folder, doing="read the measurements") from error
+                place = folder / Path(error.filename).name if isinstance(error.filename, str) else folder
+                raise machine_error(error, place, doing="read the measurements") from error
     raise AssertionError
 
 
@@ -139,8 +141,21 @@ def index_name() -> str:
 
 def _files(folder: Path) -> dict[str, stat_result]:
     if not folder.is_dir():
+        if folder.exists():
+            raise MachineError(
+                f"{folder}: is a file; expected the folder of the catalog's measurements. Move the file "
+                "away, and put the folder back where there was one."
+            )
         return {}
-    return {path.name: path.stat() for path in sorted(folder.glob(f"[!.]*{SUFFIX}"))}
+    there = sorted(path for path in folder.glob("[!.]*") if SUFFIX in path.name.lower())
+    files = [path for path in there if path.name.endswith(SUFFIX) and not path.is_dir()]
+    if len(files) < len(there):
+        others = ", ".join(path.name for path in there if path not in files)
+        say(
+            f"{folder}: {others}: not read. Measurements are in files called *{SUFFIX}, directly in this "
+            "folder, not packed."
+        )
+    return {path.name: path.stat() for path in files}
 
 
 def _parts(copy: BinaryIO | None) -> dict[str, Part]:

@@ -186,7 +186,7 @@ def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = B
     """Read the records of one file, block by block.
 
     What is no record is passed over, which is said (`CatalogWarning`): a line torn when its writer was
-    killed, or one that a disk has spoilt.
+    killed, or one that a disk has spoilt. Empty lines are nothing.
 
     Parameters
     ----------
@@ -212,7 +212,11 @@ def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = B
             found = list(map(_record, lines))
             records = [record for record in found if record is not None]
             numbers = [number for number, record in enumerate(found, start=n_lines) if record is not None]
-            spoilt += [number + 1 for number, record in enumerate(found, start=n_lines) if record is None]
+            spoilt += [
+                number
+                for number, (record, line) in enumerate(zip(found, lines, strict=True), start=n_lines + 1)
+                if record is None and line.strip()
+            ]
             n_bytes += sum(map(len, lines))
             n_lines += len(lines)
             yield Lines(records, numbers, n_bytes, n_lines)

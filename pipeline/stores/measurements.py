@@ -126,6 +126,7 @@ def read_measurements(
         in_order,
         matching,
         pushed_down,
+        say_misfits,
     )
     from nwb_latents.pipeline.stores.measurement_index import read_table  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurement_table import (  # noqa: PLC0415
@@ -151,7 +152,9 @@ def read_measurements(
     table = read_table(measurement_folder(catalog_path), select, pushed_down(patterns))
     if inside is not None:
         table = join_tables([table, inside.select(select)])
-    return as_frame(in_order(matching(table, patterns), latest=latest), wanted, others=not columns)
+    table = in_order(matching(table, patterns), latest=latest)
+    say_misfits(table, measurement_folder(catalog_path))
+    return as_frame(table, wanted, others=not columns)
 
 
 def are_current(table: pd.DataFrame, catalog: Catalog) -> pd.Series:

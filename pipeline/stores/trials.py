@@ -19,6 +19,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, MachineError, NewerFileError
 from nwb_latents.pipeline.stores.atomic import machine_error, whole_directory
+from nwb_latents.pipeline.stores.group_checks import INGEST_AGAIN, check_group
 from nwb_latents.pipeline.stores.lenient import record_of
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation
 from nwb_latents.pipeline.stores.manifest import (
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 GROUPS: dict[str, dict[str, ArraySpec]] = GROUP_ARRAYS
-
-INGEST_AGAIN = "Run ingest again with --force."
 
 _JSON_ATTRIBUTES = ("recipe", "provenance", "dropped", "quality")
 _CHUNK_BYTES = 1 << 20
@@ -220,55 +219,6 @@ def read_events(where: Path | StoreLocation | str) -> xr.Dataset | None:
     if location.read("events/zarr.json") is None:
         return None
     return _checked(location, "events")
-
-
-def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = False) -> None:
-    """Check a group's arrays against the schema.
-
-    Parameters
-    ----------
-    dataset
-        The group.
-    group
-        ``trials`` or ``continuous``.
-    where
-        Store named in the error.
-    values
-        Also read all values and look for NaN where none is allowed.
-
-    Raises
-    ------
-    DataError
-        With array, expected and found.
-    """
-    for name, spec in specs_of(group, map(str, dataset.variables)).items():
-        if name not in dataset.variables:
-            raise DataError(f"{where}: {group} has no array {name!r}. Run ingest again with --force.")
-        array = dataset[name]
-        if tuple(array.dims) != spec.dims:
-            raise DataError(
-                f"{where}: {group}/{name}: expected dimensions {spec.dims}, found {tuple(array.dims)}."
-            )
-        if array.dtype.kind not in spec.kinds:
-            raise DataError(
-                f"{where}: {group}/{name}: expected dtype kind {spec.kinds}, found {array.dtype}."
-            )
-        expected = unit_in(spec.units, str(dataset.attrs.get("kinematics_unit", "cm")))
-        if expected != array.attrs.get("units", ""):
-            found = array.attrs.get("units", "none")
-            raise DataError(f"{where}: {group}/{name}: expected units {expected!r}, found {found!r}.")
-        if not values:
-            continue
-        try:
-            content = array.values
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(
-                f"{where}: {group}/{name} is damaged: {error}. Run ingest again with --force."
-            ) from error
-        if spec.kinds == "f" and not spec.nullable and np.isnan(content).any():
-            raise DataError(
-                f"{where}: {group}/{name} holds NaN, where none is allowed. Run ingest again with --force."
-            )
 
 
 def _checked(location: StoreLocation, group: str) -> xr.Dataset:

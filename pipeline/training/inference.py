@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from nwb_latents.pipeline.training.device import resolve_device
 from nwb_latents.pipeline.training.feed import FORWARD, Scaling, session_tensors
 from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.pipeline.training.run_files import BEST, CONFIG, read_config, read_entry
+from nwb_latents.pipeline.training.run_stores import require_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.stores.session import Session
-    from nwb_latents.schemas.training import Device, TrainSettings
+    from nwb_latents.schemas.training import Device, RunSource, TrainSettings
 
 CHUNK_TRIALS = 512
 """Trials a model is given at once; bounds the memory of long sessions."""
@@ -53,6 +54,8 @@ class TrainedRun:
         Session id → scaling of its units.
     device
         Where it computes.
+    sources
+        Session id → the store it was trained on; trials of another store of that session are refused.
     """
 
     name: str
@@ -60,6 +63,7 @@ class TrainedRun:
     model: Model
     scalings: Mapping[str, Scaling]
     device: torch.device
+    sources: Mapping[str, RunSource] = field(default_factory=dict)
 
     @property
     def sessions(self) -> tuple[str, ...]:
@@ -348,6 +352,7 @@ class TrainedRun:
 
     def _tensors(self, session: Session) -> TrialTensors:
         self._known(session.name)
+        require_store(self.name, self.sources.get(session.name), session)
         scaling = self.scalings[session.name]
         units = session.trials["unit"].values.astype(np.int64)
         if not np.array_equal(units, scaling.units):
@@ -425,7 +430,12 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
     target = resolve_device(device)
     model.eval().to(target)
     return TrainedRun(
-        name=run_dir.name, settings=config.settings, model=model, scalings=scalings, device=target
+        name=run_dir.name,
+        settings=config.settings,
+        model=model,
+        scalings=scalings,
+        device=target,
+        sources=config.sessions,
     )
 
 

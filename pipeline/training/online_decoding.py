@@ -12,7 +12,7 @@ import torch
 from nwb_latents.models.interface import Streams
 from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of
+from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of, fitted_by
 from nwb_latents.pipeline.evaluation.decoding.history import History
 from nwb_latents.pipeline.training.feed import hidden_units
 from nwb_latents.schemas.online_decoding import StreamSettings
@@ -179,7 +179,7 @@ def fit_streaming_decoder(
     features, known, cut = History(decoder.bins).features(rates)
     velocity = np.where(known[..., None], train.velocity(settings.lag_ms).velocity[:, cut:], np.nan)
     try:
-        fitted = decoder.fit(features, velocity)
+        fitted = fitted_by(decoder, features, velocity)
     except DataError as error:
         raise DataError(f"{session.name}: {error}. Or decode without velocity (--no-velocity).") from error
     lag_s = session.lag_bins(settings.lag_ms) * session.bin_size_s

@@ -6,7 +6,6 @@ any more, goes on from its own where it was stopped, and is done once ``outcome.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,7 +17,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
 from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.training.loop import DivergedError, fit
-from nwb_latents.pipeline.training.run_files import LAST, METRICS
+from nwb_latents.pipeline.training.run_files import LAST, METRICS, TENSORBOARD, read_metrics
 from nwb_latents.pipeline.training.search_rules import smoothed
 from nwb_latents.pipeline.training.training_start import begin, training_session
 from nwb_latents.schemas.sweep import MemberOutcome, with_values
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.training import Device, TrainSettings
 
 OUTCOME = "outcome.json"
-TENSORBOARD = "tensorboard"
 LOCK_SECONDS = 120.0
 """A worker whose program was killed takes so long, at the most, to be gone."""
 
@@ -195,5 +193,4 @@ def _take_over_logs(parent: Path, folder: Path) -> None:
 
 
 def _losses(path: Path, metric: str) -> list[float]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [float(row[metric]) for row in rows if metric in row]
+    return [float(row[metric]) for row in read_metrics(path) if metric in row]

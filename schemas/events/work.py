@@ -36,6 +36,12 @@ class PlanEvent(Event):
     memory_bytes: int = Field(ge=0, description="Estimated peak of the largest one, bytes.")
     recipe: str = Field(description="Recipe of the stores.")
     stores: str = Field(description="Where the stores lie.")
+    dandiset: str | None = Field(None, description="Dandiset the files are of.")
+    version: str | None = Field(None, description="Its version that is taken.")
+    version_from: Literal["asked", "pinned", "latest"] | None = Field(
+        None, description="Why this version: asked for, pinned in the catalog, or the latest published one."
+    )
+    archive: str | None = Field(None, description="Archive it is in, by the address of its interface.")
 
 
 class PlannedEvent(Event):
@@ -139,6 +145,16 @@ class MetricEvent(Event):
     metric: str = Field(description="Its name.")
     source: str | None = Field(None, description="Run or baseline; left out: all of them.")
     session: str | None = Field(None, description="Session; left out: all of them.")
+    status: Literal["failed"] = Field("failed", description="What became of it.")
+    reason: str = Field("", description="Why.")
+
+
+class DecoderEvent(Event):
+    """A decoder that failed by itself, while the other decoders of the session were used."""
+
+    event: Literal["decoder"] = "decoder"
+    decoder: str = Field(description="Its name.")
+    session: str = Field(description="Session.")
     status: Literal["failed"] = Field("failed", description="What became of it.")
     reason: str = Field("", description="Why.")
 

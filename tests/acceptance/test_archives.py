@@ -11,10 +11,11 @@ from nwb_latents.pipeline.cluster.ledger import ledgers_beside, read_ledger, sta
 from nwb_latents.pipeline.errors import CatalogWarning
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.measurements import read_measurements
 from nwb_latents.pipeline.stores.session import open_session
-from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.run_files import read_config, read_entry
 from nwb_latents.schemas.decoding import DecodeSettings

@@ -12,6 +12,7 @@ It answers the requests that the `dandi` client makes, in the shapes of the arch
 from archive.answers import Request
 from archive.faults import (
     Fault,
+    body,
     drop,
     flip_byte,
     ignore_range,
@@ -35,6 +36,7 @@ __all__ = [
     "LoopbackArchive",
     "Request",
     "ShelvedAsset",
+    "body",
     "drop",
     "flip_byte",
     "ignore_range",

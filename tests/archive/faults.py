@@ -20,6 +20,7 @@ Kind = Literal[
     "no_etag",
     "wrong_range",
     "surplus",
+    "body",
 ]
 
 
@@ -31,6 +32,7 @@ class Fault:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     n_bytes: int = 0
+    body: bytes = b""
 
 
 def status(code: int, **headers: str) -> Fault:
@@ -91,6 +93,12 @@ def no_etag() -> Fault:
 def surplus(*, n_bytes: int) -> Fault:
     """Send so many bytes more than the range that was asked for and stated."""
     return Fault("surplus", n_bytes=n_bytes)
+
+
+def body(content: bytes, **headers: str) -> Fault:
+    """Answer 200 with this body; header names are given with underscores."""
+    named = {"Content-Type": "application/json", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    return Fault("body", status=200, headers=named, body=content)
 
 
 class FaultPlan:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import re
 import socket
 import struct
 import sys
@@ -12,13 +14,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
-from archive.answers import Answer, Request, json_answer
+from archive.answers import Answer, Request, compressed, html_answer, json_answer
 from archive.faults import Fault, FaultPlan
 from archive.shelf import Files, ShelvedAsset, ShelvedDandiset, ShelvedEntry, server_info
 from archive.storage import answer_storage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 _PAGE_SIZE = 100
 _SENDING_BLOCK = 1 << 14
@@ -34,11 +36,18 @@ class LoopbackArchive:
     embargoed
         Ids of dandisets that are shown with a token only.
     tokens
-        Tokens that are good.
+        Tokens of users who own every dandiset.
+    strangers
+        Good tokens of users who own none.
     """
 
     def __init__(
-        self, files: Files, *, embargoed: Collection[str] = (), tokens: Collection[str] = ("good-token",)
+        self,
+        files: Files,
+        *,
+        embargoed: Collection[str] = (),
+        tokens: Collection[str] = ("good-token",),
+        strangers: Collection[str] = (),
     ) -> None:
         self.dandisets = {
             name: ShelvedDandiset(
@@ -52,11 +61,14 @@ class LoopbackArchive:
             for name, versions in files.items()
         }
         self.tokens = set(tokens)
+        self.strangers = set(strangers)
         self.requests: list[Request] = []
         self.generation = 0
         self.latency_s = 0.0
         self.entries_page_size = 1000
         self.faults = FaultPlan()
+        self._tampers: list[tuple[str, Callable[[Any], Any]]] = []
+        self._actions: list[tuple[str, Callable[[], object]]] = []
         self.closing = threading.Event()
         self._collects = False
         self._servers = [_server(self, answer) for answer in (_answer_api, answer_storage)]
@@ -95,6 +107,29 @@ class LoopbackArchive:
     def fault(self, pattern: str, fault: Fault, *, times: int | None = 1, method: str | None = None) -> None:
         """Let the next `times` requests to paths like `pattern` go wrong; None: all of them."""
         self.faults.add(pattern, fault, times=times, method=method)
+
+    def tamper(self, pattern: str, change: Callable[[Any], Any]) -> None:
+        """Let all answers in JSON to paths like `pattern` be what `change` makes of them."""
+        self._tampers.append((pattern, change))
+
+    def after(self, pattern: str, action: Callable[[], object]) -> None:
+        """Do something once, after the next request to a target like `pattern`; in the order given."""
+        self._actions.append((pattern, action))
+
+    def tampered(self, request: Request, answer: Answer) -> Answer:
+        """Return an answer as the tests want it."""
+        for pattern, change in self._tampers:
+            if fnmatchcase(request.path, pattern) and answer.status == 200:
+                answer = json_answer(change(json.loads(answer.body)))
+        return answer
+
+    def act(self, target: str) -> None:
+        """Do what is to be done after a request."""
+        for planned in list(self._actions):
+            if fnmatchcase(target, planned[0].replace("?", "[?]")):
+                self._actions.remove(planned)
+                planned[1]()
+                return
 
     def asset(self, dandiset: str, version: str, path: str) -> ShelvedAsset:
         """Return an asset, to be changed by a test."""
@@ -161,13 +196,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._break_off()
             return
         answer = type(self).answer(self.archive, request, fault)
+        if answer.headers.get("Content-Type") == "application/json":
+            answer = self.archive.tampered(request, answer)
+        answer = compressed(answer, request)
         if fault and fault.kind == "status":
             answer = Answer(fault.status, b"fault ordered by the test", fault.headers)
+        if fault and fault.kind == "body":
+            answer = Answer(fault.status, fault.body, fault.headers)
         request.status = answer.status
         self.send_response(answer.status)
         for name, value in {"Content-Length": str(len(answer.body)), **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
+        # Before the client has the answer, and asks for more.
+        self.archive.act(self.path)
         if with_body:
             self._send(answer.body, request, fault)
 
@@ -210,17 +252,19 @@ def _server(archive: LoopbackArchive, answer: Any) -> ThreadingHTTPServer:
 
 _NOT_FOUND = json_answer({"detail": "Not found."}, 404)
 _NO_ACCESS = json_answer({"detail": "Authentication credentials were not provided."}, 401)
+_NOT_YOURS = json_answer({"detail": "You do not have permission to perform this action."}, 403)
+_NO_VIEW = html_answer(404)
 
 
 def _answer_api(archive: LoopbackArchive, request: Request, fault: Fault | None) -> Answer:
     path = request.path
     token = request.headers.get("authorization", "").removeprefix("token ")
-    if token and token not in archive.tokens:
+    if token and token not in archive.tokens | archive.strangers:
         return json_answer({"detail": "Invalid token."}, 401)
     if path == "/api/info/":
         return json_answer(server_info(f"{archive.url}/api"))
     if not path.startswith("/api/"):
-        return _NOT_FOUND
+        return _NO_VIEW
     if not path.endswith("/"):
         query = f"?{urlencode(request.query)}" if request.query else ""
         return Answer(301, headers={"Location": f"{path}/{query}"})
@@ -236,17 +280,18 @@ def _answer_api(archive: LoopbackArchive, request: Request, fault: Fault | None)
         if found is None:
             return _NOT_FOUND
         dandiset, asset = found
-        if dandiset.is_embargoed and not token:
-            return _NO_ACCESS
+        if dandiset.is_embargoed and token not in archive.tokens:
+            return _NOT_YOURS if token else _NO_ACCESS
         if words[0] == "zarr":
             return _answer_zarr(archive, asset, words[2:], request)
         return _answer_asset(archive, asset, words[2:])
     if words[0] == "dandisets" and words[1] in archive.dandisets:
         dandiset = archive.dandisets[words[1]]
-        if dandiset.is_embargoed and not token:
-            return _NO_ACCESS
+        if dandiset.is_embargoed and token not in archive.tokens:
+            return _NOT_YOURS if token else _NO_ACCESS
         return _answer_dandiset(archive, dandiset, words[2:], request)
-    return _NOT_FOUND
+    is_id = words[0] == "dandisets" and len(words) > 1 and re.fullmatch(r"\d{6}", words[1])
+    return _NOT_FOUND if is_id else _NO_VIEW
 
 
 def _answer_dandiset(
@@ -274,8 +319,10 @@ def _answer_dandiset(
 def _items(
     archive: LoopbackArchive, assets: list[ShelvedAsset], query: dict[str, str]
 ) -> list[dict[str, Any]]:
-    chosen = [asset for asset in assets if asset.path.startswith(query.get("path", ""))]
-    chosen = [asset for asset in chosen if fnmatchcase(asset.path, query.get("glob", "*"))]
+    # Both ignore case, as its database does.
+    begin, pattern = query.get("path", "").lower(), query.get("glob", "*").lower()
+    chosen = [asset for asset in assets if asset.path.lower().startswith(begin)]
+    chosen = [asset for asset in chosen if fnmatchcase(asset.path.lower(), pattern)]
     if query.get("order", "").removeprefix("-") == "path":
         chosen.sort(key=lambda asset: asset.path, reverse=query["order"].startswith("-"))
     if query.get("metadata") != "true":
@@ -296,7 +343,8 @@ def _answer_asset(archive: LoopbackArchive, asset: ShelvedAsset, words: list[str
 def _answer_zarr(archive: LoopbackArchive, asset: ShelvedAsset, words: list[str], request: Request) -> Answer:
     if words != ["files"]:
         return _NOT_FOUND
-    query, size = request.query, archive.entries_page_size
+    query = request.query
+    size = min(int(query.get("limit", 1000)), archive.entries_page_size)
     if query.get("download") == "true":
         return _redirect(archive, f"zarr/{asset.blob_id}/{quote(query['prefix'])}")
     chosen = [entry for entry in asset.entries if entry.key.startswith(query.get("prefix", ""))]

@@ -96,6 +96,26 @@ def test_units_that_do_not_fall_into_the_blocks_are_left_out_and_reported(draft,
     assert any("1 of 4 units were left out" in warning for warning in recording.warnings)
 
 
+def test_a_unit_that_is_silent_on_one_side_of_a_reset_is_named(draft, nwb_path):
+    d, _ = reset(draft("000070"))
+    # Times of the first block that the second one has as well.
+    d.spikes[1] = d.spikes[1][: np.flatnonzero(np.diff(d.spikes[1]) < 0)[0] + 1]
+    begins = d.arrays["intervals/trials/start_time"][FIRST]
+    d.spikes[1] = d.spikes[1][(d.spikes[1] > begins) & (d.spikes[1] < begins + 4)]
+    d.units()
+    d.arrays["units/spike_times"] = np.concatenate(d.spikes)
+    recording = read_recording(d.write(nwb_path), RECIPE)
+    assert recording.units.ids.tolist() == [0, 2, 3]
+    assert any("1 of these have times that never fall (units 1)" in text for text in recording.warnings)
+
+
+def test_a_group_of_units_means_nothing_after_a_reset_and_that_is_said(draft, nwb_path):
+    d, _ = reset(draft("000070"))
+    recipe = IngestRecipe.model_validate({"units": {"observed_group": 0}})
+    recording = read_recording(d.write(nwb_path), recipe)
+    assert any("units.observed_group is not used: the clock was reset" in w for w in recording.warnings)
+
+
 def test_trials_that_overlap_without_a_reset_are_not_used(draft, nwb_path):
     d = draft("000070")
     d.arrays["intervals/trials/stop_time"] = d.stop.copy()

@@ -253,6 +253,47 @@ READ = {
         N_TRIALS,
         "target_pos: 10 of 40 trials have no direction",
     ),
+    # Trials beside movements.
+    "stored onsets before the go cue": (
+        added("movement_onset_time", GO - 0.3),
+        N_TRIALS,
+        "40 of 40 stored onsets lie before the go cue",
+    ),
+    "stored onsets where the hand stands still": (
+        added("movement_onset_time", GO - 0.3),
+        N_TRIALS,
+        "do not fit the speed: of 40, the hand stands still for 0.5 s after 40",
+    ),
+    "stored onsets after the movement": (
+        added("movement_onset_time", GO + 1.2),
+        N_TRIALS,
+        "already made its movement before 40; use --set onset.method=profile",
+    ),
+    "directions on a screen whose y axis points down": (
+        column("target_dir", lambda v: -v),
+        N_TRIALS,
+        "with the y axis flipped",
+    ),
+    "directions clockwise from north": (
+        column("target_dir", lambda v: np.pi / 2 - v),
+        N_TRIALS,
+        "counted clockwise from north",
+    ),
+    "directions that oppose the movements": (
+        column("target_dir", lambda v: np.mod(v + np.pi, 2 * np.pi)),
+        N_TRIALS,
+        "turned by half a turn",
+    ),
+    "directions as many as trials": (
+        column("target_dir", lambda v: v + np.linspace(0, 0.7, N_TRIALS)),
+        N_TRIALS,
+        "octants of the target directions 40 directions in 40 trials.*columns.tolerance_deg",
+    ),
+    "columns that look as if they said something": (
+        both(added("imperative", GO), added("is_good", np.ones(N_TRIALS, bool)), added("blacklist", GO * 0)),
+        N_TRIALS,
+        "imperative, is_good, blacklist not read|blacklist, imperative, is_good not read",
+    ),
     "a number of its own for each trial": (
         added("condition_id", np.arange(N_TRIALS)),
         N_TRIALS,
@@ -261,6 +302,16 @@ READ = {
 }
 
 REFUSED = {
+    "trials in ms": (all_edges(lambda v: v * 1e3), "fit as ms. Write start_time.*times 0.001"),
+    "trials in samples": (all_edges(lambda v: np.round(v * 3e4)), "fit as samples of 30 kHz"),
+    "trials on another clock": (
+        all_edges(lambda v: v + 1e4),
+        "share no time, and so no clock.*differ by a constant",
+    ),
+    "trials half a minute late": (
+        all_edges(lambda v: v + 30),
+        "8 of 40 trials lie outside the kinematics.*subtract about 30 s",
+    ),
     "doubly ragged spikes of several lists": (
         both(
             lambda h: put(

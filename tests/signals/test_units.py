@@ -69,7 +69,7 @@ def test_reasons_add_up_and_the_first_that_applies_counts(recording):
 
 
 def test_no_unit_left_names_the_reasons(recording):
-    with pytest.raises(DataError, match=r"none of 12 units is kept \(refractory_violations 12\)"):
+    with pytest.raises(DataError, match=r"none of 12 units of /units is kept \(refractory_violations 12\)"):
         made(recording, max_refractory_violations=0.0, refractory_s=10.0)
 
 

@@ -160,8 +160,9 @@ def words(archive, *more):
 def test_the_command_reports_changes_and_ends_with_0(pipeline_command, tmp_path):
     with LoopbackArchive({ID: {PINNED: FILES, "draft": FILES}, "000998": {"draft": FILES}}) as archive:
         entries = {
-            ID: known(PINNED).model_dump(mode="json"),
-            "000998": known("draft", pins_of(archive, "000998")).model_dump(mode="json"),
+            ID: known(PINNED).model_dump(mode="json") | {"archive": archive.url},
+            "000998": known("draft", pins_of(archive, "000998")).model_dump(mode="json")
+            | {"archive": f"{archive.url}/api/"},
         }
         (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"dandisets": entries}))
         archive.replace("000998", "draft", "sub-A/b.nwb", b"other")
@@ -176,6 +177,38 @@ def test_the_command_reports_changes_and_ends_with_0(pipeline_command, tmp_path)
         table = pipeline_command(*words(archive, "--dandiset", "000998"))
         assert table.returncode == 0
         assert "sub-A/b.nwb" in table.stdout
+
+
+def test_pins_of_one_archive_say_nothing_of_another(pipeline_command, tmp_path):
+    with LoopbackArchive({ID: {PINNED: FILES, "draft": FILES}}) as archive:
+        entry = known(PINNED).model_dump(mode="json")
+        (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"dandisets": {ID: entry}}))
+        shown = pipeline_command(*words(archive))
+        assert shown.returncode == 4
+        assert f"pins no dandiset of {archive.url}" in shown.stderr
+        assert archive.requests == []
+
+
+def test_two_versions_of_a_dandiset_are_compared(pipeline_command):
+    newest = {"sub-A/a.nwb": b"a", "sub-A/b.nwb": b"other", "sub-B/d.nwb": b"d"}
+    with LoopbackArchive({ID: {OLD: FILES, PINNED: newest, NEW: {}, "draft": FILES}}) as archive:
+        pair = ("--dandiset", f"{ID}@{OLD}", "--dandiset", f"{ID}@{PINNED}")
+        (event,) = map(json.loads, pipeline_command(*words(archive, *pair, "--json")).stdout.splitlines())
+        assert (event["pinned"], event["compared"], event["newer"]) == (OLD, PINNED, [PINNED, NEW])
+        assert (event["added"], event["removed"], event["content"]) == (1, 1, 1)
+        with_draft = ("--dandiset", f"{ID}@draft", "--dandiset", f"{ID}@{NEW}")
+        (event,) = map(
+            json.loads, pipeline_command(*words(archive, *with_draft, "--json")).stdout.splitlines()
+        )
+        assert (event["compared"], event["removed"]) == (NEW, 3)
+        third = (*pair, "--dandiset", f"{ID}@draft")
+        shown = pipeline_command(*words(archive, *third))
+        assert shown.returncode == 2
+        assert f"--dandiset {ID}@OLD --dandiset {ID}@NEW" in shown.stderr
+        gone = ("--dandiset", f"{ID}@{OLD}", "--dandiset", f"{ID}@0.1.1")
+        shown = pipeline_command(*words(archive, *gone))
+        assert shown.returncode == 4
+        assert "has no version 0.1.1" in shown.stderr
 
 
 def test_the_command_compares_with_the_version_it_is_given(pipeline_command):

@@ -1,5 +1,7 @@
 """The dandisets that come with the program."""
 
+import re
+
 import pytest
 
 from nwb_latents.pipeline.errors import MachineError, SettingsError
@@ -101,10 +103,15 @@ def test_the_entry_of_the_users_catalog_counts_and_that_is_said(plug, caplog):
     assert not caplog.text
 
 
-def test_two_distributions_that_differ_over_a_dandiset_are_refused_unless_the_user_decides(plug):
+def test_two_distributions_that_differ_over_a_dandiset_are_refused_unless_the_user_decides(plug, caplog):
     plug("lab_dandisets", f"ONE = {ENTRY}", dandisets={"000688": "lab_dandisets:ONE"})
-    with pytest.raises(SettingsError, match=r"000688: nwb-latents .* and lab_dandisets 1.0 give different"):
-        known_dandisets()
+    message = r"000688: nwb-latents .* and lab_dandisets 1.0 give different"
+    with pytest.raises(SettingsError, match=message):
+        known_dandisets(wanted=["000688"])
+    others = known_dandisets(wanted=["000070"])
+    assert "000070" in others
+    assert "000688" not in others, "neither of the two is taken in place of the other"
+    assert re.search(message, caplog.text)
     assert known_dandisets({"000688": DandisetEntry(**ENTRY)})["000688"].title == "Reaches of a lab"
 
 
@@ -116,7 +123,20 @@ def test_two_distributions_that_differ_over_a_dandiset_are_refused_unless_the_us
         (3, "lab_dandisets 1.0, .*Expected an entry as in catalog.yaml"),
     ],
 )
-def test_an_entry_that_cannot_be_used_names_the_distribution_it_is_of(plug, entry, message):
+def test_an_entry_that_cannot_be_used_names_the_distribution_it_is_of(plug, caplog, entry, message):
     plug("lab_dandisets", f"ONE = {entry}", dandisets={"000999": "lab_dandisets:ONE"})
     with pytest.raises(MachineError, match=message):
-        known_dandisets()
+        known_dandisets(wanted=["000999"])
+    assert "000688" in known_dandisets(wanted=["000688"])
+    assert re.search(message, caplog.text)
+
+
+@pytest.mark.parametrize(
+    "source", ["raise RuntimeError('no licence')", "import sys; sys.exit(3)", "ONE = len", "TWO = {}"]
+)
+def test_a_distribution_whose_dandisets_cannot_be_had_leaves_the_others(plug, caplog, source):
+    plug("lab_dandisets", source, dandisets={"000999": "lab_dandisets:ONE"})
+    with pytest.raises(MachineError, match=r"lab_dandisets 1\.0"):
+        known_dandisets(wanted=["000999"])
+    assert {"000070", "000688"} < set(known_dandisets())
+    assert "lab_dandisets 1.0" in caplog.text

@@ -14,9 +14,10 @@ from nwb_latents.pipeline.stages.export import export
 from nwb_latents.pipeline.stages.import_lfads import import_lfads
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import session_in_memory
-from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.training_start import training_session

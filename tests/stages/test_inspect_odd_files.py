@@ -130,3 +130,19 @@ def test_of_a_folder_with_odd_files_the_command_tells_all_without_a_traceback(tm
     assert "text.nwb: not an NWB file" in said.stdout
     assert "Traceback" not in said.stdout + said.stderr
     assert pipeline_command("inspect", tmp_path / "text.nwb").returncode == 4
+
+
+def test_damaged_samples_are_named_and_the_rest_is_told(tmp_path):
+    path = write_plain(tmp_path / "odd.nwb")
+    with h5py.File(path, "r+") as h5:
+        values = h5["units/spike_times"][()]
+        del h5["units/spike_times"]
+        h5.create_dataset("units/spike_times", data=values, chunks=(1000,), compression="gzip")
+        at, size = h5["units/spike_times"].id.get_chunk_info(0)[-2:]
+    content = bytearray(path.read_bytes())
+    content[at : at + size] = b"\xff" * size
+    path.write_bytes(bytes(content))
+    found = looked_at(path)
+    assert found.refusal.startswith("odd.nwb: /units/spike_times is damaged: ")
+    assert "unexpected" not in found.units.problem
+    assert {table.path for table in found.tables} == {"/intervals/trials", "/units"}

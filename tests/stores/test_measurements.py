@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from nwb_latents.pipeline.errors import CatalogWarning, MachineError
-from nwb_latents.pipeline.stores import measurement_index, measurement_lines
+from nwb_latents.pipeline.stores import lenient, measurement_index, measurement_lines
 from nwb_latents.pipeline.stores.measurements import (
     add_measurements,
     are_current,
@@ -31,6 +31,12 @@ FOLDER = "catalog.measurements"
 def measured(value: float | None, session: str = "sub-A", **more: object) -> Measurement:
     plain = {"name": "velocity_r2", "recipe_id": "20ms-a", "split": "test", "n_trials": 9, "source": "rates"}
     return Measurement.model_validate({**plain, "value": value, "session": session, **more})
+
+
+@pytest.fixture(autouse=True)
+def nothing_was_said(monkeypatch):
+    """A process says a thing once; each test here is to hear it."""
+    monkeypatch.setattr(lenient, "_said", set())
 
 
 @pytest.fixture
@@ -121,7 +127,8 @@ def test_what_a_newer_version_or_another_part_wrote_is_read(catalog):
     other_area = newer | {"area": "PMd", "value": 0.8}
     write_by_another(catalog, *(json.dumps(one).encode() + b"\n" for one in (newer, other_area)))
     add_measurements(catalog, [measured(0.1)])
-    table = read_measurements(catalog)
+    with pytest.warns(CatalogWarning, match=r"line 1: lag_ms 'from 60 to 100'.* newer version"):
+        table = read_measurements(catalog)
     theirs = table[table["name"] == "their_metric"]
     assert theirs[["value", "decoder", "area", "lag_ms"]].values.tolist() == [
         [0.7, "kernel_ridge", "M1", "from 60 to 100"],
@@ -142,6 +149,64 @@ def test_spoilt_lines_are_passed_over_and_named(catalog):
     write_by_another(catalog, b"\0" * 30 + b"\n", line, b'["no record"]\n', b'{"value": 3}\n')
     with pytest.warns(CatalogWarning, match="3 of its lines are no measurements .*: 1, 3, 4"):
         assert read_measurements(catalog)["value"].tolist() == [0.4]
+
+
+def test_empty_lines_are_nothing(catalog):
+    line = measurement_lines.as_line(measured(0.4)).replace(b"\n", b"\r\n")
+    write_by_another(catalog, b"\n", line, b"\n", b"  \n")
+    assert read_measurements(catalog)["value"].tolist() == [0.4]
+
+
+@pytest.mark.parametrize("version", [1, 7])
+def test_a_word_that_is_not_known_locks_nobody_out_of_the_records(catalog, version):
+    said = json.loads(measurement_lines.as_line(measured(0.4)))
+    write_by_another(catalog, json.dumps({**said, "schema_version": version, "area": "M1"}).encode() + b"\n")
+    add_measurements(catalog, [measured(0.1, "sub-B")])
+    with pytest.warns(CatalogWarning, match="the key area of velocity_r2 of sub-A is not known here") as told:
+        records = measurement_records(read_measurements(catalog))
+    assert sorted((each.value, each.unknown()) for each in records) == [(0.1, ()), (0.4, ("area",))]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"value": "high"}, "value: .* found 'high'"),
+        ({"value": [1]}, r"value: .* found \[1\]"),
+        ({"n_trials": -4}, "n_trials: .* found -4"),
+        ({"n_trials": None}, "n_trials: field required"),
+        ({"value": {"a": 1}, "schema_version": 9}, "value: .* written as version 9 .* Update"),
+    ],
+)
+def test_a_record_that_is_none_is_passed_over_and_said(catalog, wrong, says):
+    said = json.loads(measurement_lines.as_line(measured(0.4)))
+    write_by_another(catalog, json.dumps({**said, "run": "r", **wrong}).encode() + b"\n")
+    add_measurements(catalog, [measured(0.1, "sub-B")])
+    with pytest.warns(CatalogWarning, match=f"velocity_r2 of sub-A, .* passed over: {says}"):
+        records = measurement_records(read_measurements(catalog))
+    assert [each.value for each in records] == [0.1]
+
+
+@pytest.mark.parametrize("name", ["theirs.JSONL", "theirs.jsonl.gz", "theirs.jsonl/"])
+def test_files_that_look_like_measurements_and_are_not_read_are_named(catalog, name):
+    add_measurements(catalog, [measured(0.1)])
+    path = catalog.with_name(FOLDER) / name
+    path.mkdir() if name.endswith("/") else path.write_bytes(b"")
+    with pytest.warns(CatalogWarning, match=f"{path.name}: not read"):
+        assert read_measurements(catalog)["value"].tolist() == [0.1]
+
+
+def test_a_file_in_place_of_the_folder_is_told_as_such(catalog):
+    catalog.with_name(FOLDER).write_text("")
+    with pytest.raises(MachineError, match=r"catalog\.measurements: is a file; expected the folder"):
+        read_measurements(catalog)
+
+
+def test_a_file_that_cannot_be_opened_is_named(catalog):
+    add_measurements(catalog, [measured(0.1)])
+    (catalog.with_name(FOLDER) / "away.jsonl").symlink_to(catalog / "nowhere")
+    with pytest.raises(MachineError, match=r"away.jsonl: cannot read the measurements"):
+        read_measurements(catalog)
 
 
 def test_after_a_full_disk_the_next_measurements_are_whole(catalog, monkeypatch):

@@ -36,7 +36,7 @@ def trained(
     settings = make_settings(max_steps=150, optimiser={"lr": 2e-2}, validate_every=50, checkpoint_every=50)
     feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     units = {n: f.train.y.shape[2] for n, f in feeds.items()}
-    sources = {n: RunSource(store_key=n, n_units=u) for n, u in units.items()}
+    sources = {n: RunSource(store_key=datasets[n].attrs["store_key"], n_units=u) for n, u in units.items()}
     run = tmp_path / "run-1"
     write_config(
         run,
@@ -107,6 +107,11 @@ def test_unknown_sessions_and_changed_stores_are_refused(
 ) -> None:
     with pytest.raises(DataError, match="was not trained on sub-Z_ses-9; it knows sub-A_ses-1, sub-B_ses-1"):
         trained.reconstruct(session_in_memory(datasets[A].assign_attrs(session="sub-Z_ses-9")))
+    with pytest.raises(DataError, match=r"trained on another store of this session .* 6 units, now 4"):
+        trained.reconstruct(session_in_memory(datasets["sub-B_ses-1"].assign_attrs(session=A)))
+    # What comes from no store says no key.
+    for dataset in datasets.values():
+        del dataset.attrs["store_key"]
     with pytest.raises(DataError, match="units with other ids"):
         trained.reconstruct(session_in_memory(datasets["sub-B_ses-1"].assign_attrs(session=A)))
     with pytest.raises(DataError, match=r"bins of 0\.02 s, the store holds bins of 0\.05"):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.decoder import check_bins, decoder_of
+from nwb_latents.pipeline.evaluation.decoding.decoder import blaming, check_bins, decoder_of, fitted_by
 from nwb_latents.pipeline.evaluation.decoding.history import History
 from nwb_latents.pipeline.evaluation.decoding.measured import LATENTS, facts_of_decoding, velocity_measurement
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import train_and_test
@@ -242,7 +242,7 @@ def _cut(states: FloatArray, velocity: FloatArray, history: History) -> tuple[Fl
 def _fit(decoder: Decoder[Any], parts: Sequence[tuple[FloatArray, FloatArray]], where: str) -> FittedDecoder:
     features, velocity = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     try:
-        return decoder.fit(features, velocity)
+        return fitted_by(decoder, features, velocity)
     except DataError as error:
         raise DataError(f"{where}: {error}") from error
 
@@ -258,7 +258,8 @@ def _score(
 ) -> Measurement:
     features, velocity = test
     try:
-        found = hand_velocity_r2(fitted, features, velocity)
+        with blaming(decoder.name, "cannot predict"):
+            found = hand_velocity_r2(fitted, features, velocity)
     except DataError as error:
         raise DataError(f"{session.session}: {error}") from error
     p_value = None

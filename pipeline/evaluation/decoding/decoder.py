@@ -8,13 +8,14 @@ training trials, and lets it predict. What it says of itself is what tables, pic
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import MachineError, SettingsError
-from nwb_latents.pipeline.evaluation.decoding.velocity import hand_velocity_r2
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError, SettingsError
+from nwb_latents.pipeline.evaluation.decoding.velocity import PredictionError, hand_velocity_r2
 from nwb_latents.pipeline.signals.folds import group_folds
 from nwb_latents.pipeline.stores.settings import validate
 from nwb_latents.schemas.base import Frozen
@@ -22,7 +23,7 @@ from nwb_latents.schemas.decoding import DEFAULT_DECODER
 from nwb_latents.schemas.registry import DECODERS, BrokenPartError, UnknownPartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
     from pydantic import BaseModel
@@ -254,9 +255,84 @@ def _kind(name: str) -> type[Decoder[Any]]:
         fault = f"does not say its {', '.join(missing)}" if missing else f"calls itself {found.name!r}"
     else:
         fault = f"is {found!r}, not a class derived from Decoder"
-    raise MachineError(
-        f"the decoder {name!r} of {DECODERS.owner(name)} {fault}. Mend or uninstall that distribution."
-    )
+    raise MachineError(f"the decoder {name!r} of {DECODERS.owner(name)} {fault}. {DECODERS.remedy(name)}")
+
+
+def fitted_by(decoder: Decoder[Any], features: FloatArray, velocity: FloatArray) -> FittedDecoder:
+    """Fit a decoder, and hold what it returns against what a decoder promises (`Decoder.fit`).
+
+    Raises
+    ------
+    DataError
+        If it cannot be fitted; whatever it raises beside, or returns in place of a fit, is told as its own.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
+    >>> rates = np.random.default_rng(0).gamma(2.0, 5.0, size=(20, 30, 4))
+    >>> fitted_by(decoder_of(DecodeSettings()), rates, rates[..., :2]).n_outputs
+    2
+    """
+    with blaming(decoder.name, "cannot be fitted"):
+        fitted = decoder.fit(features, velocity)
+        _check_fit(decoder, fitted, features, velocity)
+    return fitted
+
+
+def fitted_by_each(
+    decoder: Decoder[Any], features: FloatArray, velocities: Sequence[FloatArray]
+) -> tuple[FittedDecoder, ...]:
+    """Fit a decoder to several velocities, as `fitted_by` does to one."""
+    with blaming(decoder.name, "cannot be fitted"):
+        fitted = tuple(decoder.fit_each(features, velocities))
+        if len(fitted) != len(velocities):
+            raise DataError(f"it made {len(fitted)} fits of {len(velocities)} velocities")
+        for one, velocity in zip(fitted, velocities, strict=True):
+            _check_fit(decoder, one, features, velocity)
+    return fitted
+
+
+@contextmanager
+def blaming(name: str, what: str) -> Iterator[None]:
+    """Tell what goes wrong in the code of a decoder as a fault of that decoder.
+
+    Parameters
+    ----------
+    name
+        Name of the decoder.
+    what
+        What it does not do then.
+    """
+    try:
+        yield
+    except PredictionError as error:
+        raise DataError(f"the decoder {name!r} of {DECODERS.owner(name)} {what}: {error}") from error
+    except PipelineError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"the decoder {name!r} of {DECODERS.owner(name)} {what}: {type(error).__name__}: {error}. Mend "
+            "it, or leave it out of the decoders"
+        ) from error
+
+
+def _check_fit(
+    decoder: Decoder[Any], fitted: FittedDecoder, features: FloatArray, velocity: FloatArray
+) -> None:
+    missing = [
+        word
+        for word in ("n_features", "n_outputs", "chosen", "training_r2", "predict")
+        if not hasattr(fitted, word)
+    ]
+    of = f"the decoder {decoder.name!r} of {DECODERS.owner(decoder.name)}"
+    if missing:
+        raise DataError(f"{of} made a {type(fitted).__name__} as its fit, without {', '.join(missing)}")
+    found, expected = (fitted.n_features, fitted.n_outputs), (features.shape[-1], velocity.shape[-1])
+    if found != expected:
+        raise DataError(
+            f"{of} was given {expected[0]} features and {expected[1]} axes, and says it was fitted to "
+            f"{found[0]} and {found[1]}"
+        )
 
 
 def check_bins(decoder: Decoder[Any], n_bins: int, *, where: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.decoding.decoder import blaming, decoder_of, fitted_by_each
 from nwb_latents.pipeline.evaluation.decoding.history import history_of
 from nwb_latents.pipeline.evaluation.decoding.measured import (
     RECORDED_RATES,
@@ -138,7 +138,8 @@ class LagScan:
             try:
                 if len(known) == len(velocity):
                     velocity = np.where(known[..., None], velocity, np.nan)
-                found = hand_velocity_r2(fitted, features, velocity)
+                with blaming(self.decoder.name, "cannot predict"):
+                    found = hand_velocity_r2(fitted, features, velocity)
             except DataError as error:
                 raise DataError(f"{where}, {self.lags_ms[lag]:g} ms: {error}") from error
             about = {"run": run, "source": source, "split": "test", **ahead}
@@ -192,9 +193,10 @@ def scan_lags(session: Session, settings: DecodeSettings, *, decoder: str = DEFA
     counts = known & at_every_lag[train, cut:]
     targets = [np.where(counts[..., None], of_lag[train, cut:], np.nan) for of_lag in velocity]
     try:
-        fitted = chosen.fit_each(features, targets)
+        fitted = fitted_by_each(chosen, features, targets)
         found = zip(targets, fitted, strict=True)
-        cv_r2 = tuple(chosen.training_r2(features, target, one) for target, one in found)
+        with blaming(chosen.name, "cannot be cross-validated"):
+            cv_r2 = tuple(chosen.training_r2(features, target, one) for target, one in found)
     except DataError as error:
         raise DataError(f"{session.name}, lags compared: {error}") from error
     return LagScan(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.decoding.decoder import blaming, decoder_of, fitted_by
 from nwb_latents.pipeline.evaluation.decoding.history import history_of
 from nwb_latents.pipeline.evaluation.decoding.measured import (
     RECORDED_RATES,
@@ -154,10 +154,11 @@ class SessionDecoder:
         try:
             if len(known) == len(velocity):
                 velocity = np.where(known[..., None], velocity, np.nan)
-            found = hand_velocity_r2(self.fitted, features, velocity)
+            with blaming(self.decoder.name, "cannot predict"):
+                found = hand_velocity_r2(self.fitted, features, velocity)
+                decoded = self.fitted.predict(features)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
-        decoded = self.fitted.predict(features)
         ahead = {"seen_bins": seen_bins, "bins": n_bins} if source == "forecast" else {}
         score = velocity_measurement(
             "velocity_r2",
@@ -252,7 +253,7 @@ def fit_session_decoder(
     features, known, cut = history.features(trials["rates"].values[train], rows=train)
     velocity = np.where(known[..., None], paired.velocity[train, cut:], np.nan)
     try:
-        fitted = chosen.fit(features, velocity)
+        fitted = fitted_by(chosen, features, velocity)
     except DataError as error:
         raise DataError(f"{session.name}: {error}") from error
     return SessionDecoder(

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     BoolArray = NDArray[np.bool_]
 
 
+class PredictionError(DataError):
+    """What a decoder predicted is no velocity."""
+
+
 @dataclass(frozen=True)
 class VelocityR2:
     """R² of decoded hand velocity and what it was taken over.
@@ -256,7 +260,18 @@ def hand_velocity_r2(decoder: FittedDecoder, rates: ArrayLike, velocity: ArrayLi
             f"to be trained again"
         )
         raise DataError(msg)
-    predicted = decoder.predict(x)
+    predicted = np.asarray(decoder.predict(x))
+    if predicted.shape != y.shape or not np.issubdtype(predicted.dtype, np.number):
+        raise PredictionError(
+            f"it predicted {predicted.dtype} of shape {predicted.shape}, expected numbers of shape "
+            f"{y.shape}, (trial, time, axis); mend it"
+        )
+    if not np.isfinite(predicted[valid]).all():
+        bad = int((~np.isfinite(predicted[valid])).any(axis=-1).sum())
+        raise PredictionError(
+            f"it predicted values that are not finite in {bad} of {int(valid.sum())} bins, whose "
+            "rates are; mend it or choose other settings of it"
+        )
     value = r2(y, predicted, definition="r2_uniform", mask=valid)
     return VelocityR2(
         value=_defined(value),

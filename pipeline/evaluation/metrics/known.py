@@ -34,8 +34,8 @@ def metric_called(name: str) -> Metric:
     if not isinstance(found, Metric) or found.name != name:
         what = f"a metric called {found.name}" if isinstance(found, Metric) else f"a {type(found).__name__}"
         raise SettingsError(
-            f"the metric {name!r} of {METRICS.owner(name)} is {what}; expected a `Metric` of that name. Mend "
-            "or uninstall that distribution."
+            f"the metric {name!r} of {METRICS.owner(name)} is {what}; expected a `Metric` of that "
+            f"name. {METRICS.remedy(name)}"
         )
     return found
 

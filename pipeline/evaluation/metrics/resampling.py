@@ -152,7 +152,7 @@ def bootstrap(
     SettingsError
         If there is to be no resample, or `level` is not between 0 and 1.
     DataError
-        If there is no trial.
+        If there is no trial, or the statistic returns other than one number for each resample.
 
     References
     ----------
@@ -175,10 +175,10 @@ def bootstrap(
     if n_trials < 1:
         raise DataError("bootstrap: there is no trial to draw from; check the split of the session")
     if value is None:
-        value = float(statistic.value(np.ones((1, n_trials)))[0])
+        value = float(_values(statistic, np.ones((1, n_trials)))[0])
     if n_trials < 2:
         return Interval(value, np.nan, np.nan, level=level)
-    values = statistic.value(_draws(n_trials, n_resamples=n_resamples, seed=seed))
+    values = _values(statistic, _draws(n_trials, n_resamples=n_resamples, seed=seed))
     defined = values[np.isfinite(values)]
     n_undefined = n_resamples - len(defined)
     if len(defined) == 0:
@@ -186,6 +186,16 @@ def bootstrap(
     low, median, high = np.quantile(defined, [(1 - level) / 2, 0.5, (1 + level) / 2])
     bias = float(median) - value
     return Interval(value, float(low) - bias, float(high) - bias, level, bias, len(defined), n_undefined)
+
+
+def _values(statistic: Statistic, weights: FloatArray) -> FloatArray:
+    values = np.asarray(statistic.value(weights))
+    if values.shape != (len(weights),):
+        raise DataError(
+            f"{type(statistic).__name__}.value returned shape {values.shape} of weights of shape "
+            f"{weights.shape}; expected ({len(weights)},), the metric of each resample"
+        )
+    return values
 
 
 def _draws(n_trials: int, *, n_resamples: int, seed: int) -> FloatArray:

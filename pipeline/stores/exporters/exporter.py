@@ -167,9 +167,15 @@ def exporter_named(name: str) -> Exporter[Frozen]:
     fault = _fault(found, name)
     if fault:
         raise BrokenPartError(
-            f"the exporter {name!r} of {EXPORTERS.owner(name)} {fault}. Mend or uninstall that distribution."
+            f"the exporter {name!r} of {EXPORTERS.owner(name)} {fault}. {EXPORTERS.remedy(name)}"
         )
-    exporter: Exporter[Frozen] = found()
+    try:
+        exporter: Exporter[Frozen] = found()
+    except Exception as error:
+        raise BrokenPartError(
+            f"the exporter {name!r} of {EXPORTERS.owner(name)} cannot be made: {type(error).__name__}: "
+            f"{error}. {EXPORTERS.remedy(name)}"
+        ) from error
     return exporter
 
 
@@ -210,7 +216,8 @@ def write_export(
         Whatever the exporter refuses.
     """
     with whole_file(path) as temporary:
-        notes = tuple(exporter.write(session, temporary, settings))
+        said = exporter.write(session, temporary, settings)
+        notes = (said,) if isinstance(said, str) else tuple(said or ())
         if not temporary.is_file():
             beside = ", ".join(sorted(p.name for p in temporary.parent.iterdir())) or "nothing"
             raise DataError(

@@ -2,14 +2,17 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import pickle
 import threading
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from archive import (
+    body,
     drop,
     flip_byte,
     ignore_range,
@@ -23,7 +26,7 @@ from archive import (
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
 from nwb_latents.pipeline.errors import DataError, MachineError
-from nwb_latents.pipeline.sources import disk
+from nwb_latents.pipeline.sources import bodies, disk
 from nwb_latents.pipeline.sources import file_download as transfer
 from nwb_latents.pipeline.sources.asset import Asset
 from nwb_latents.pipeline.sources.checksums import verified_digest
@@ -197,12 +200,65 @@ def test_file_without_any_digest_is_refused(archive, open_source, final):
     assert not final.exists()
 
 
-@pytest.mark.parametrize("code", [403, 404])
-def test_refusal_is_not_retried(archive, open_source, code):
+@pytest.mark.parametrize(("code", "kind", "asked"), [(403, MachineError, 2), (404, DataError, 1)])
+def test_refusal_of_the_storage_is_told_as_such(archive, open_source, code, kind, asked):
     archive.fault(BLOB, status(code), times=None)
-    with pytest.raises(Exception, match=f"status {code}"):
+    with pytest.raises(kind, match=rf"{PATH}: the storage at 127.0.0.1:\d+ .*\(status {code}\)") as caught:
         fetch(open_source(archive))
-    assert len(archive.requested(BLOB)) == 1
+    assert len(archive.requested(BLOB)) == asked
+    assert "API_KEY" not in str(caught.value)
+    assert "embargoed" not in str(caught.value)
+
+
+def test_storage_names_its_reason(archive, open_source):
+    denied = b"<Error><Code>RequestTimeTooSkewed</Code><Message>no</Message></Error>"
+    archive.fault(BLOB, replace(body(denied, Content_Type="application/xml"), status=403), times=None)
+    with pytest.raises(MachineError, match=r"status 403, RequestTimeTooSkewed.*its clock is right"):
+        fetch(open_source(archive))
+
+
+def test_expired_address_is_renewed(archive, open_source):
+    archive.after("/api/assets/*/download/", archive.expire_urls)
+    assert fetch(open_source(archive)).read_bytes() == NWB
+    assert [request.status for request in archive.requested(BLOB)] == [403, 200]
+
+
+def test_wait_of_more_than_ten_seconds_is_said(archive, open_source, waits, caplog):
+    archive.fault(BLOB, too_many_requests(9))
+    archive.fault(BLOB, too_many_requests(57))
+    fetch(open_source(archive))
+    assert waits == [9.0, 57.0]
+    (said,) = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    assert "status 429; waiting 57 s before asking again" in said
+    assert PATH.rpartition("/")[2] in said
+
+
+def test_server_that_asks_for_an_hour_is_not_waited_for(archive, open_source, waits):
+    archive.fault(BLOB, too_many_requests(3600))
+    with pytest.raises(MachineError, match=r"status 429.*asks to wait 3600 s"):
+        fetch(open_source(archive))
+    assert waits == []
+
+
+def test_body_that_trickles_is_given_up(archive, open_source, monkeypatch):
+    source = open_source(archive)
+    (asset,) = source.assets()
+    seconds = itertools.count(0, 31)
+
+    def trickling(*args, **kwargs):
+        monkeypatch.setattr(bodies, "monotonic", lambda: next(seconds))
+        monkeypatch.setattr(bodies, "BLOCK_BYTES", 100)
+        return transfer.download(*args, **kwargs)
+
+    monkeypatch.setattr("nwb_latents.pipeline.sources.dandi_archive.download", trickling)
+    with pytest.raises(MachineError, match=r"sent \d+ bytes in \d+ s, less than 1000 a second.*4 attempts"):
+        source.fetch(asset)
+
+
+def test_server_that_sends_a_few_bytes_at_a_time_is_given_up(archive, open_source):
+    archive.fault(BLOB, drop(after=5), times=None)
+    with pytest.raises(MachineError, match="4 attempts without progress"):
+        fetch(open_source(archive))
 
 
 def test_retry_after_is_obeyed(archive, open_source, waits):

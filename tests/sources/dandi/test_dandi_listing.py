@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from archive import ZARR, LoopbackArchive, reset, status
+from archive import ZARR, LoopbackArchive, body, drop, reset, status
 from archive.sample import DANDISET, NWB, PATH, VERSION
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
@@ -85,20 +85,25 @@ def test_unknown_dandiset_is_bad_data(archive, open_source):
 
 
 def test_all_pages_are_listed_with_their_digests(open_archive, open_source):
-    files = {f"sub-A/s{i:03d}.nwb": f"{i}".encode() for i in range(230)}
+    files = {f"sub-A/s{i:04d}.nwb": f"{i}".encode() for i in range(2300)}
     archive = open_archive({DANDISET: {VERSION: files}})
     assets = open_source(archive).assets()
     assert [asset.path for asset in assets] == sorted(files)
     assert assets[7].digest == f"sha256:{hashlib.sha256(b'7').hexdigest()}"
     pages = [request.query.get("page", "1") for request in archive.requested("*/assets/")]
-    assert sorted(pages) == ["1", "2", "3"]
+    assert pages == ["1", "2", "3"]
+    assert {request.query["page_size"] for request in archive.requested("*/assets/")} == {"1000"}
 
 
-@pytest.mark.parametrize("fault", [status(503), status(429, Retry_After="0"), reset()], ids=lambda f: f.kind)
+@pytest.mark.parametrize(
+    "fault",
+    [status(503), status(429, Retry_After="0"), reset(), drop(after=1000), body(b'{"results": [{"pa')],
+    ids=lambda f: f.kind,
+)
 def test_listing_survives_a_fault_on_a_later_page(open_archive, open_source, fault):
-    archive = open_archive({DANDISET: {VERSION: {f"{i:03d}.nwb": b"a" for i in range(150)}}})
+    archive = open_archive({DANDISET: {VERSION: {f"{i:04d}.nwb": b"a" for i in range(1500)}}})
     archive.fault("*/assets/?*page=2*", fault)
-    assert len(open_source(archive).assets()) == 150
+    assert len(open_source(archive).assets()) == 1500
     assert [r.status for r in archive.requested("*/assets/") if r.query.get("page") == "2"][-1] == 200
     assert len(archive.requested("*/assets/")) == 3
 

@@ -13,7 +13,7 @@ from archive import ZARR, drop, flip_byte, reset, short_body, stall, status, too
 from archive.sample import DANDISET, VERSION
 from archive.shelf import checksum_of
 
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.sources import disk, zarr_download
 from nwb_latents.pipeline.sources.checksums import digest_file, verified_digest
 from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
@@ -294,12 +294,41 @@ def test_hostile_name_of_a_file_is_refused(archive, open_source, tmp_path, key):
     assert asked(archive) == []
 
 
-@pytest.mark.parametrize("code", [403, 404])
-def test_refusal_is_not_retried(archive, open_source, code):
+@pytest.mark.parametrize(("code", "asked_for"), [(403, 2), (404, 1)])
+def test_refusal_of_the_storage_is_not_retried_but_at_a_fresh_address(archive, open_source, code, asked_for):
     archive.fault("/zarr/*/units/spike_times/7", status(code), times=None)
-    with pytest.raises(Exception, match=f"status {code}"):
+    with pytest.raises(PipelineError, match=rf"the storage at 127.0.0.1:\d+ .*\(status {code}\)"):
         fetch(open_source(archive))
-    assert asked(archive).count("units/spike_times/7") == 1
+    assert asked(archive).count("units/spike_times/7") == asked_for
+
+
+def test_pages_ask_for_as_many_files_as_the_archive_gives(archive, open_source, final):
+    fetch(open_source(archive))
+    (page,) = [r for r in archive.requested("/api/zarr/*/files/") if "download" not in r.query]
+    assert page.query["limit"] == "1000"
+
+
+@pytest.mark.parametrize("what", ["Size", "Key", "ETag"])
+def test_malformed_entry_of_a_zarr_is_told_with_its_place(archive, open_source, what):
+    def spoil(page):
+        page["results"][2][what] = None
+        return page
+
+    archive.tamper("/api/zarr/*/files/", spoil)
+    with pytest.raises(MachineError, match=rf"is not understood: at results.2.{what}: found None"):
+        fetch(open_source(archive))
+
+
+def test_zarr_with_more_files_than_its_checksum_states_is_not_listed_for_ever(archive, open_source):
+    def endless(page):
+        last = int(page["results"][-1].get("n", 0))
+        entries = [{**page["results"][0], "Key": f"k{last + i}", "n": last + i + 1} for i in range(1000)]
+        url = f"{archive.url}/api/zarr/{stored(archive).blob_id}/files/"
+        return {"next": f"{url}?limit=1000&after={len(archive.requests)}", "results": entries}
+
+    archive.tamper("/api/zarr/*/files/", endless)
+    with pytest.raises(MachineError, match=f"it lists more than {1000 + len(CONTENT)} files"):
+        fetch(open_source(archive))
 
 
 def test_second_run_asks_for_nothing_and_hashes_nothing(archive, open_source, monkeypatch):
@@ -380,7 +409,7 @@ def test_progress_counts_bytes_up_to_the_size(archive, open_source):
 def test_file_that_another_program_takes_away_is_noticed(archive, open_source, final, part):
     def progress(done, total):
         if done == total:
-            (part / ".zgroup").unlink()
+            (part / ".zgroup").unlink(missing_ok=True)
 
     with pytest.raises(MachineError, match=r"its file .zgroup is not on the disk"):
         fetch(open_source(archive), progress)
