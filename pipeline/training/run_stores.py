@@ -56,7 +56,7 @@ def require_store(run: str, source: RunSource | None, session: Session) -> None:
     known = "" if source.n_trials is None else f" of {source.n_trials} trials"
     raise DataError(
         f"{session.name}: run {run} was trained on another store{known} of this session "
-        f"({'; '.join(differ)}): the file, the recipe or the program has changed since, trials are split another way, and test "
-        "trials may be among those the run has seen. Train it again on this store (`pipeline run train "
+        f"({'; '.join(differ)}): the file, the recipe or the program has changed since, trials are split "
+        "another way, and test trials may be among those the run has seen. Train it again on this store (`pipeline run train "
         "--force`), or ingest the file it was trained on again."
     )
