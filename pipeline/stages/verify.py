@@ -148,7 +148,7 @@ def _session(work: _Work, key: str, entry: SessionEntry) -> None:
 
 
 def _run(work: _Work, name: str, entry: RunEntry) -> None:
-    from nwb_latents.pipeline.training.run_checks import run_faults  # noqa: PLC0415 - imports torch
+    from nwb_latents.pipeline.training.run_checks import missing_model, run_faults  # noqa: PLC0415 - imports torch
 
     run_dir = work.catalog_path.parent / entry.path
     faults = [] if name == entry.run else [_misnamed(name)]
@@ -158,7 +158,9 @@ def _run(work: _Work, name: str, entry: RunEntry) -> None:
         work.report(_fault(fault, path=str(run_dir), remedy=remedy, run=name))
     without = _counted(work, StoreLocation.parse(run_dir), name, faults)
     status = "damaged" if faults else "ok"
-    reason = _reason(faults) or (NO_MANIFEST if without else "")
+    missing = missing_model(run_dir)
+    unread = f"its files alone were looked at: {missing}" if missing else ""
+    reason = _reason(faults) or unread or (NO_MANIFEST if without else "")
     work.report(RunEvent(run=name, model=entry.model, path=entry.path, status=status, reason=reason))
     _advance(work)
 

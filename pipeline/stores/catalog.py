@@ -169,6 +169,10 @@ def _read(path: Path) -> tuple[str, dict[str, Any], Catalog]:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return "", {"schema_version": CATALOG_SCHEMA_VERSION}, Catalog()
+    except IsADirectoryError as error:
+        raise SettingsError(
+            f"{path}: is a folder; expected the catalog file, such as {path / 'catalog.yaml'}."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}.") from error
     try:

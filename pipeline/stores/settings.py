@@ -292,6 +292,9 @@ def describe_fault(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
         return f"{key}: {message}" if key else message
     expected = message.removeprefix("Input should be ").replace("Input should have", "something with")
     expected = expected[0].lower() + expected[1:]
+    if fault["type"] == "tuple_type":
+        several = f"several, in brackets: [{found}]" if isinstance(found, str | int | float) else "several"
+        return f"{key}: expected {several}, found {_short(found)}"
     number = "a number " if expected.startswith(("greater", "less")) else ""
     return f"{key}: expected {number}{expected}, found {_short(found)}"
 

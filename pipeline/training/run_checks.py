@@ -14,6 +14,7 @@ from nwb_latents.pipeline.training.run_files import (
     CONFIG,
     ENTRY,
     METRICS,
+    MissingModelError,
     damaged_lines,
     read_config,
     read_entry,
@@ -35,6 +36,8 @@ def run_faults(
     run_dir: Path, entry: RunEntry, *, expected_key: Callable[[RunConfig], str | None], quick: bool
 ) -> Iterator[Fault]:
     """Yield everything that is wrong with a run.
+
+    Of a run whose model is not installed (`missing_model`), settings are not read and the model is not built.
 
     Parameters
     ----------
@@ -72,6 +75,17 @@ def run_faults(
             yield from _weight_faults(run_dir, entry)
 
 
+def missing_model(run_dir: Path) -> str:
+    """Return which model of a run is not installed, and where it came from; empty where it is."""
+    try:
+        read_config(run_dir)
+    except MissingModelError as error:
+        return str(error)
+    except (PipelineError, *_WRONG):
+        return ""
+    return ""
+
+
 def _record_faults(
     run_dir: Path, entry: RunEntry, expected_key: Callable[[RunConfig], str | None], told: set[str]
 ) -> Iterator[Fault]:
@@ -85,6 +99,8 @@ def _record_faults(
         yield Fault("unreadable", ENTRY, f"{ENTRY} cannot be read: {_clause(error, run_dir)}")
     try:
         config = read_config(run_dir)
+    except MissingModelError:
+        return
     except (PipelineError, *_WRONG) as error:
         yield Fault("unreadable", CONFIG, f"{CONFIG} cannot be read: {_clause(error, run_dir)}")
         return
@@ -126,6 +142,8 @@ def _weight_faults(run_dir: Path, entry: RunEntry) -> Iterator[Fault]:
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
                 yield Fault("values", BEST, f"{BEST}: {name} is not finite")
         trained = load_run(run_dir, device="cpu")
+    except MissingModelError:
+        return
     except (PipelineError, *_WRONG) as error:
         yield Fault("unreadable", BEST, f"{BEST} cannot be loaded: {_clause(error, run_dir)}")
         return

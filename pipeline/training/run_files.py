@@ -77,6 +77,10 @@ def write_config(run_dir: Path, config: RunConfig) -> None:
     write_text(run_dir / CONFIG, yaml.safe_dump(config.written(), sort_keys=False, width=110))
 
 
+class MissingModelError(MachineError):
+    """The model of a run is not installed; nothing is wrong with the run."""
+
+
 def read_config(run_dir: Path) -> RunConfig | None:
     """Return the configuration of a run, or None if no run was begun here.
 
@@ -84,7 +88,7 @@ def read_config(run_dir: Path) -> RunConfig | None:
     ------
     DataError
         If the file does not fit.
-    MachineError
+    MissingModelError
         If the model of the run is not installed; the message names the distribution it came from.
     """
     path = run_dir / CONFIG
@@ -105,7 +109,7 @@ def _require_model(content: Mapping[str, Any], path: Path) -> None:
     packages = content.get("packages")
     others = {k: v for k, v in packages.items() if k not in PACKAGES} if isinstance(packages, dict) else {}
     origin = " and ".join(f"{package} {number}" for package, number in others.items())
-    raise MachineError(
+    raise MissingModelError(
         f"{path}: the model {name!r} of this run is not installed. "
         + (f"It came from {origin}: install that. " if origin else "Install the distribution it came from. ")
         + f"Installed are: {', '.join(MODELS)}."
