@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,11 +11,10 @@ from nwb_latents.pipeline.stores.group_checks import group_faults
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN
 from nwb_latents.pipeline.stores.manifest import MANIFEST, file_faults, read_manifest
 from nwb_latents.pipeline.stores.trials import (
+    GROUPS,
     attributes_of,
+    open_group,
     read_attributes,
-    read_continuous,
-    read_events,
-    read_trials,
 )
 from nwb_latents.pipeline.stores.value_checks import StoredArrays, disagreements
 
@@ -73,17 +73,21 @@ def store_faults(
     MachineError
         If the object storage cannot be reached or refuses: nothing is known of the store then.
     """
+    manifest, told = None, set()
     try:
         manifest = read_manifest(where, remedy="")
     except DataError as error:
-        manifest = None
         yield Fault("manifest", MANIFEST, _clause(error, where))
     if manifest is not None:
-        yield from _file_faults(where, manifest, quick=quick)
+        for fault in _file_faults(where, manifest, quick=quick):
+            told.add(fault.where)
+            yield fault
     try:
         attributes = read_attributes(where)
     except DataError as error:
         yield Fault("schema", COMPLETE_WHEN, _clause(error, where))
+        return
+    if attributes is None and COMPLETE_WHEN in told:
         return
     if attributes is None:
         is_there = where.read(COMPLETE_WHEN) is not None
@@ -92,7 +96,7 @@ def store_faults(
         return
     yield from _key_faults(attributes, entry)
     if not quick:
-        yield from _content_faults(where, attributes, entry, expected_key)
+        yield from _content_faults(where, attributes, entry, expected_key, manifest)
 
 
 def _file_faults(where: StoreLocation, manifest: Manifest, *, quick: bool) -> Iterator[Fault]:
@@ -121,17 +125,18 @@ def _content_faults(
     attributes: StoreAttributes,
     entry: SessionEntry,
     expected_key: Callable[[StoreAttributes], str],
+    manifest: Manifest | None,
 ) -> Iterator[Fault]:
     groups: dict[str, xr.Dataset] = {}
     found: list[Fault] = []
-    for group, read in (("trials", read_trials), ("continuous", read_continuous), ("events", read_events)):
+    for group in GROUPS:
+        if group == "events" and where.read("events/zarr.json") is None:
+            continue
         try:
-            dataset = read(where)
-            if dataset is None:
-                continue
+            dataset = open_group(where, group, manifest=manifest)
             # What is wrong with the form is told in full; what comes of it is not.
             found += [Fault("schema", f.where, f.text) for f in group_faults(dataset, group, values=True)]
-            found += _of_another_store(dataset, group, attributes)
+            found += _of_another_store(where, dataset, group, attributes)
             groups[group] = dataset
         except MachineError:
             if where.is_remote:
@@ -164,9 +169,12 @@ def _content_faults(
             yield Fault("values", each.where, each.text)
 
 
-def _of_another_store(dataset: xr.Dataset, group: str, attributes: StoreAttributes) -> list[Fault]:
-    mine = attributes_of(dataset.attrs)
-    if mine.written() == attributes.written():
+def _of_another_store(
+    where: StoreLocation, dataset: xr.Dataset, group: str, attributes: StoreAttributes
+) -> list[Fault]:
+    """Compare what a group says of the store, in its own file and in the copy zarr reads, with `trials`."""
+    own = json.loads(where.read(f"{group}/zarr.json") or "{}").get("attributes", {})
+    if all(attributes_of(said).written() == attributes.written() for said in (own, dataset.attrs)):
         return []
     return [Fault("key", group, f"{group} says other things of the store than trials: it is of another one")]
 

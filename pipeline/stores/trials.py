@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from nwb_latents.schemas.manifest import Manifest
+
 GROUPS: dict[str, dict[str, ArraySpec]] = GROUP_ARRAYS
 
 _JSON_ATTRIBUTES = ("recipe", "provenance", "dropped", "quality")
@@ -231,17 +233,38 @@ def _checked(location: StoreLocation, group: str) -> xr.Dataset:
             f"{location}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run "
             "`pipeline run ingest` again; `pipeline catalog verify` lists every store that is missing."
         )
+    dataset = open_group(location, group, manifest=manifest)
+    check_group(dataset, group, where=str(location))
+    return dataset
+
+
+def open_group(location: StoreLocation, group: str, *, manifest: Manifest | None) -> xr.Dataset:
+    """Open a group of a store as it is; whether it fits the schema is not looked at.
+
+    Parameters
+    ----------
+    location
+        The store.
+    group
+        ``trials``, ``continuous`` or ``events``.
+    manifest
+        What its files have to be; None: that is not known, or not to keep it from being read.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, or not as long as it was written.
+    MachineError
+        If the disk or the storage refuses.
+    """
     from nwb_latents.pipeline.stores.zarr_access import WholeFolder, WholeObjects  # noqa: PLC0415 - imports zarr
 
     if location.is_remote:
-        dataset = _open(WholeObjects(location.objects, manifest), group)
-    else:
-        try:
-            dataset = _open(WholeFolder(location.path, manifest), group)
-        except OSError as error:
-            raise machine_error(error, location.path, doing="read this store") from error
-    check_group(dataset, group, where=str(location))
-    return dataset
+        return _open(WholeObjects(location.objects, manifest), group)
+    try:
+        return _open(WholeFolder(location.path, manifest), group)
+    except OSError as error:
+        raise machine_error(error, location.path, doing="read this store") from error
 
 
 def _write_groups(target: Any, groups: Mapping[str, xr.Dataset], *, where: str) -> None:

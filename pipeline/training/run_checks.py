@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from nwb_latents.pipeline.errors import DataError, PipelineError
 from nwb_latents.pipeline.stores.manifest import MANIFEST, file_faults, read_manifest
 from nwb_latents.pipeline.stores.store_checks import Fault
-from nwb_latents.pipeline.training.checkpoint import read_weights
-from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.run_files import (
     BEST,
     CONFIG,
@@ -68,10 +65,13 @@ def run_faults(
     if BEST not in told and (fault_of_best := weights_fault(run_dir, sizes_only=True)):
         told.add(BEST)
         yield Fault("missing" if "not there" in fault_of_best else "unreadable", BEST, fault_of_best)
-    yield from _record_faults(run_dir, entry, expected_key, told)
+    for record in _record_faults(run_dir, entry, expected_key, told):
+        told.add(record.where)
+        yield record
     if not quick:
         yield from _log_faults(run_dir, told)
-        if BEST not in told:
+        # Weights cannot be loaded without what says of which model they are.
+        if told.isdisjoint({BEST, CONFIG, ENTRY}):
             yield from _weight_faults(run_dir, entry)
 
 
@@ -93,7 +93,7 @@ def _record_faults(
         own = read_entry(run_dir)
         if own is None and ENTRY not in told:
             yield Fault("missing", ENTRY, f"{ENTRY} is not there: the run is not complete")
-        if own is not None and own.written() != entry.written():
+        if own is not None and ENTRY not in told and own.written() != entry.written():
             yield Fault("catalog", ENTRY, f"{ENTRY} says other things of the run than the catalog")
     except (PipelineError, *_WRONG) as error:
         yield Fault("unreadable", ENTRY, f"{ENTRY} cannot be read: {_clause(error, run_dir)}")
@@ -131,6 +131,12 @@ def _log_faults(run_dir: Path, told: set[str]) -> Iterator[Fault]:
 
 
 def _weight_faults(run_dir: Path, entry: RunEntry) -> Iterator[Fault]:
+    # torch takes longer to load than a whole catalog to look at quickly.
+    import torch  # noqa: PLC0415
+
+    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
+    from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
+
     try:
         for name, value in read_weights(run_dir / BEST).items():
             if value.is_floating_point() and not bool(torch.isfinite(value).all()):
