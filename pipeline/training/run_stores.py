@@ -57,6 +57,6 @@ def require_store(run: str, source: RunSource | None, session: Session) -> None:
     raise DataError(
         f"{session.name}: run {run} was trained on another store{known} of this session "
         f"({'; '.join(differ)}): the file, the recipe or the program has changed since, trials are split "
-        "another way, and test trials may be among those the run has seen. Train it again on this store (`pipeline run train "
-        "--force`), or ingest the file it was trained on again."
+        "another way, and test trials may be among those the run has seen. Train it again on "
+        "this store (`pipeline run train --force`), or ingest the file it was trained on again."
     )
