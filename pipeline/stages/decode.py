@@ -162,7 +162,7 @@ def _plan(
     if "forecast" in settings.sources:
         for decoder in decoders:
             check_bins(decoder, settings.forecast.bins, where=f"a forecast of {settings.forecast.bins} bins")
-    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
+    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report)
     for entry in entries:
         for lag_ms in (settings.lag_ms, *settings.lag_scan_ms):
             whole_bins(lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")

@@ -112,7 +112,7 @@ def _plan(
 ) -> Work:
     from nwb_latents.pipeline.signals.task import whole_bins  # noqa: PLC0415
 
-    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
+    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report)
     if not chosen:
         raise DataError(
             f"Nothing to forecast: no complete run of recipe {entries[0].recipe_id} was trained on these "

@@ -147,7 +147,7 @@ def submit(
 def _plan(
     catalog_path: Path, settings: NlbExport, run: str, *, sessions: Sequence[str], report: Report
 ) -> Work:
-    entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None)
+    entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None, report=report)
     known = [entry for entry in entries if entry.session in chosen.sessions]
     if settings.key is not None and len(known) > 1:
         raise SettingsError(

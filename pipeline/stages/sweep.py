@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.machine import available_cores
-from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
@@ -115,7 +115,7 @@ def sweep(
     """
     report = report or ignore
     check_run_name(run_name)
-    entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+    entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
     entries = good_enough(catalog_path, entries, settings.train.select, report, stage="sweep")
     require_ray()
     key = sweep_key(settings, entries)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
@@ -103,7 +103,7 @@ def train(
         searched = before.sweep
         entries = _entries_of(catalog_path, before)
     else:
-        entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+        entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
         entries = good_enough(catalog_path, entries, settings.select, report)
     key = run_key(settings, entries)
     name = resume or run_name or f"{settings.model.name}-{key[:8]}"

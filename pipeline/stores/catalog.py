@@ -289,7 +289,11 @@ def add_run(path: Path, entry: RunEntry) -> None:
 
 
 def select_sessions(
-    catalog: Catalog, globs: Sequence[str] = ("*",), recipe_id: str | None = None
+    catalog: Catalog,
+    globs: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    *,
+    say: Callable[[str], object] | None = None,
 ) -> list[SessionEntry]:
     """Return the sessions whose id matches one of `globs`, all of one recipe, sorted by id.
 
@@ -301,6 +305,8 @@ def select_sessions(
         Shell patterns for session ids, e.g. ``"sub-C_*"``.
     recipe_id
         Recipe of the stores, or its beginning; default: the recipe of the matching session ingested last.
+    say
+        Told in a sentence which recipe was chosen where there are several and none was asked for.
 
     Raises
     ------
@@ -329,6 +335,12 @@ def select_sessions(
         chosen = wanted[0]
     else:
         chosen = matching[-1].recipe_id
+        if len(recipes) > 1 and say is not None:
+            others = _some([r for r in reversed(recipes) if r != chosen])
+            say(
+                f"The sessions are there by {len(recipes)} recipes: {chosen} is taken, by which one of them "
+                f"was ingested last. Another is chosen with --recipe-id: {others}."
+            )
     return sorted((e for e in matching if e.recipe_id == chosen), key=lambda e: e.session)
 
 
