@@ -23,7 +23,7 @@ from nwb_latents.pipeline.stages.simulate import simulate
 from nwb_latents.pipeline.stages.sweep import sweep
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.sweep import SweepSettings, SweepState
@@ -99,15 +99,16 @@ def row(catalog: Path, chosen: SweepSettings, *, way: str, seed: int) -> str:
 def rate_r2(catalog: Path, run_dir: Path) -> float:
     """Return R² of the reconstructed rates of test trials, pooled over units."""
     (session,) = read_catalog(catalog).sessions.values()
-    trials = read_trials(store_path(catalog, session.store)).load()
-    trials = trials.isel(trial=trials["split"] == "test")
+    opened = open_session(store_path(catalog, session.store))
+    test = opened.select(opened.rows("test")).loaded()
+    trials = test.trials
     truth = read_truth(next((catalog.parent / "nwb").rglob(f"*{session.source.rpartition('/')[2]}")))
     centres = trials["time"].values + 0.5 * session.bin_size_s
     at = (trials["event_time"] - trials["event_offset"]).values[:, None] + centres
     rows = np.searchsorted(truth.latent_time_s, at).clip(max=len(truth.latent_time_s) - 1)
     columns = np.searchsorted(truth.unit_ids, trials["unit"].values)
     true = truth.rates_hz[rows][:, :, columns]
-    found = load_run(run_dir, device="cpu").reconstruct(session.session, trials)
+    found = load_run(run_dir, device="cpu").reconstruct(test)
     return float(1 - ((true - found) ** 2).sum() / ((true - true.mean((0, 1))) ** 2).sum())
 
 

@@ -191,12 +191,12 @@ class Coder:
         self.run = run
         self.is_diffusion = run.settings.model.name == "gnocchi"
 
-    def codes(self, name: str, session: Session) -> FloatArray:
+    def codes(self, session: Session) -> FloatArray:
         """Return the codes of trials; of LFADS, posterior means of the initial condition."""
         if self.is_diffusion:
-            return infer_codes(self.run, name, session.trials).astype(np.float64)
+            return infer_codes(self.run, session).astype(np.float64)
         with torch.inference_mode():
-            output: Any = self.run.model.predict(pack([self.run._tensors(name, session.trials)]))
+            output: Any = self.run.model.predict(pack([self.run._tensors(session)]))
         codes: FloatArray = output.aux["ic_mean"][0].numpy().astype(np.float64)
         return codes
 
@@ -242,7 +242,7 @@ def run(row: Row, seed: int, show: Show) -> Result:
 
 def measure(coder: Coder, name: str, session: Session, seed: int) -> Result:
     """Return what is asked of the codes of one session, ready for JSON."""
-    whole = coder.codes(name, session)
+    whole = coder.codes(session)
     principal = _principal(whole, session.rows("train"))
     found = {
         "code": of_code(whole if whole.shape[1] == CODE_DIM else principal, session, seed),

@@ -31,6 +31,7 @@ from benchmarks.reproduce.known_rates import (
     train_lfads,
 )
 from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, simulate_chaotic
+from nwb_latents.pipeline.stores.session import Session, session_in_memory
 from nwb_latents.pipeline.training.regression_start import start_by_regression
 from nwb_latents.schemas.lfads import LFADSReadInSettings, LFADSSettings
 
@@ -76,11 +77,11 @@ def run(row: Row, seed: int, show: Show) -> Result:
         if name in row.sessions
     }
     feeds = {name: feed(name, *parts) for name, parts in recorded.items()}
-    stores = {name: _store(train) for name, (train, _) in recorded.items()}
+    sessions = [_session(name, train) for name, (train, _) in recorded.items()]
     label = f"{', '.join(row.sessions)}, seed {seed}"
     model, metrics = train_lfads(
         feeds, row.model, row.schedule, seed=seed, label=label, show=show,
-        prepare=lambda built: start_by_regression(built, feeds, stores),
+        prepare=lambda built: start_by_regression(built, feeds, sessions),
     )  # fmt: skip
     scores = {name: rate_r2(recorded[name][1], reconstruct(model, feeds[name].val)) for name in feeds}
     return {"rate_r2": scores, "metrics": metrics}
@@ -98,12 +99,13 @@ def two_sessions(recipe: ChaoticRecipe, seed: int) -> dict[str, SpikingTrials]:
     }
 
 
-def _store(train: SpikingTrials) -> xr.Dataset:
-    """Return what the regression reads of a session's store."""
-    return xr.Dataset({
+def _session(name: str, train: SpikingTrials) -> Session:
+    """Return what the regression reads of a session."""
+    labels = {
         "split": ("trial", np.full(train.n_trials, "train")),
         "condition": ("trial", train.condition.astype(str)),
-    })  # fmt: skip
+    }
+    return session_in_memory(xr.Dataset(labels, attrs={"session": name}))
 
 
 def table(results: list[Result]) -> str:

@@ -58,6 +58,8 @@ def scores(
     ------
     KeyError
         If there is no such column.
+    DataError
+        If there is neither a catalog nor measurements of one.
     MachineError
         If the files cannot be read.
 
@@ -68,11 +70,16 @@ def scores(
     ['session', 'name', 'value']
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of  # noqa: PLC0415
+    from nwb_latents.pipeline.errors import DataError  # noqa: PLC0415
     from nwb_latents.pipeline.stores.catalog import read_catalog  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurement_lines import measurement_folder  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurements import are_current, read_measurements  # noqa: PLC0415
 
+    path = path_of(catalog)
+    if not path.exists() and not measurement_folder(path).exists():
+        raise DataError(f"{path}: no such catalog. Check the path; the first ingest makes a catalog.")
     table = read_measurements(
-        path_of(catalog),
+        path,
         names=names_of(names),
         sessions=names_of(sessions),
         runs=names_of(runs),
@@ -85,7 +92,7 @@ def scores(
     )
     if names_of(columns):
         return table
-    return table.assign(is_current=are_current(table, read_catalog(path_of(catalog))))
+    return table.assign(is_current=are_current(table, read_catalog(path)))
 
 
 def decode(

@@ -166,13 +166,15 @@ def open_session(catalog: Place, session: str, *, recipe_id: str | None = None) 
     ('sub-SimA_ses-CO-20200106', {'trial': 17, 'time': 36, 'unit': 6})
     """
     from nwb_latents.pipeline.api.arguments import path_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.errors import DataError  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.report import noted  # noqa: PLC0415
     from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions  # noqa: PLC0415
     from nwb_latents.pipeline.stores.location import store_path  # noqa: PLC0415
     from nwb_latents.pipeline.stores.session import open_session as open_store  # noqa: PLC0415
 
     path = path_of(catalog)
-    found = select_sessions(read_catalog(path), [session], recipe_id)
+    found = select_sessions(read_catalog(path), [session], recipe_id, say=noted(reported_to(None)))
     if len(found) > 1:
         names = ", ".join(entry.session for entry in found)
         raise DataError(f"{session} matches {len(found)} sessions: {names}. Name one of them.")

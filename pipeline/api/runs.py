@@ -55,7 +55,8 @@ def train(
     run_name
         Name of the run; default: the model and the beginning of the run's key.
     resume
-        Name of a run to go on with, up to `max_steps`.
+        Name of a run to go on with, up to `max_steps`, with its own settings; those that are given and
+        differ are refused, but for the few that may change.
     force
         Throw away what there is of the run and train anew.
     report
@@ -88,6 +89,7 @@ def train(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.train import settings_to_resume  # noqa: PLC0415
     from nwb_latents.pipeline.stages.train import train as stage  # noqa: PLC0415
     from nwb_latents.schemas.training import TrainSettings  # noqa: PLC0415
 
@@ -96,7 +98,8 @@ def train(
         "seed": seed, "max_steps": max_steps, "device": device,
     }  # fmt: skip
     given = {key: value for key, value in named.items() if value is not None}
-    chosen = settings_of(TrainSettings, settings, {**given, **values}, function=train)
+    own = settings_to_resume(path_of(catalog), resume) if resume is not None else None
+    chosen = settings_of(TrainSettings, settings, {**given, **values}, function=train, base=own)
     return stage(
         path_of(catalog),
         chosen,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,20 @@ from nwb_latents.pipeline.cli.catalog_pin import pin
 from nwb_latents.pipeline.cli.catalog_scores import scores
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption
-from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nwb_latents.pipeline.cluster.ledger import Failure
-    from nwb_latents.schemas.events import FailureEvent, RunEvent, SessionEvent
+    from nwb_latents.schemas.events import (
+        Event,
+        FailureEvent,
+        FaultEvent,
+        RunEvent,
+        SessionEvent,
+        VerifyEvent,
+    )
 
 app = typer.Typer(help="Look into the catalog and check it.", no_args_is_help=True, rich_markup_mode=None)
 app.command()(diff)
@@ -94,50 +103,38 @@ def show(
 
 
 @app.command("verify")
-def verify(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
-    """Read every store and run of the catalog and report what is missing or damaged (exit code 4)."""
-    from nwb_latents.pipeline.stores.catalog import read_catalog
-    from nwb_latents.pipeline.stores.location import store_path
-    from nwb_latents.pipeline.stores.trials import (
-        check_group,
-        read_attributes,
-        read_continuous,
-        read_events,
-        read_trials,
-    )
-    from nwb_latents.schemas.events import RunEvent, SessionEvent
+def verify(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at sizes and keys alone; read no array and no weight.")
+    ] = False,
+    catalog: CatalogOption = CATALOG,
+    json_lines: JsonOption = False,
+) -> None:
+    """Look at every store and run: files, arrays, values, keys, weights (exit code 4 if any is at fault)."""
+    from nwb_latents.pipeline.stages.verify import verify as stage
+    from nwb_latents.schemas.events import FaultEvent, RunEvent, SessionEvent, VerifyEvent
 
-    _require(catalog)
-    content = read_catalog(catalog)
-    bad: list[str] = []
+    faults: list[FaultEvent] = []
+
+    def told(event: Event) -> None:
+        match event:
+            case FaultEvent():
+                out.record(event)
+                faults.append(event)
+            case SessionEvent() | RunEvent():
+                out.record(event)
+                _say_verdict(out, event, faults)
+                faults.clear()
+            case VerifyEvent():
+                for fault in faults:
+                    out.result(_fault_line(fault))
+                out.record(event)
+                out.result(_verify_line(event))
+            case _:
+                out(event)
+
     with Output(json_lines=json_lines) as out:
-        for entry in content.sessions.values():
-            path, reason = store_path(catalog, entry.store), ""
-            try:
-                for group, read in (("trials", read_trials), ("continuous", read_continuous)):
-                    check_group(read(path), group, where=str(path), values=True)
-                events = read_events(path)
-                if events is not None:
-                    check_group(events, "events", where=str(path), values=True)
-                attributes = read_attributes(path)
-                if attributes is None or attributes.store_key != entry.store_key:
-                    reason = f"{path}: holds another store than the catalog says. Run ingest again."
-            except PipelineError as error:
-                if path.is_remote and isinstance(error, MachineError):
-                    raise
-                reason = str(error)
-            except (OSError, ValueError, KeyError) as error:
-                reason = f"{path}: damaged: {error}. Run ingest again with --force."
-            found = SessionEvent(session=entry.session, status=_verdict(reason), reason=reason)
-            _say_verdict(out, found, entry.session)
-            bad += [entry.session] if reason else []
-        for run in content.runs.values():
-            there = (catalog.parent / run.path / "run.json").is_file()
-            reason = "" if there else f"{catalog.parent / run.path}: the run is not there. Train again."
-            _say_verdict(out, RunEvent(run=run.run, status=_verdict(reason), reason=reason), run.run)
-            bad += [run.run] if reason else []
-    if bad:
-        raise DataError(f"{catalog}: {len(bad)} entries are missing or damaged: {', '.join(bad)}.")
+        stage(catalog, quick=quick, report=told)
 
 
 @app.command("failures")
@@ -183,13 +180,27 @@ def _require(catalog: Path) -> None:
         )
 
 
-def _verdict(reason: str) -> Literal["ok", "damaged"]:
-    return "damaged" if reason else "ok"
+def _say_verdict(out: Output, event: SessionEvent | RunEvent, faults: Sequence[FaultEvent]) -> None:
+    from nwb_latents.schemas.events import SessionEvent
+
+    name = event.session if isinstance(event, SessionEvent) else event.run
+    said = f" ({event.reason})" if event.reason and not faults else ""
+    out.result(f"{event.event} {name}: {event.status}{said}")
+    for fault in faults:
+        out.result(_fault_line(fault))
 
 
-def _say_verdict(out: Output, event: SessionEvent | RunEvent, name: str) -> None:
-    out.record(event)
-    out.result(f"{event.event} {name}: {event.status}" + (f" ({event.reason})" if event.reason else ""))
+def _fault_line(fault: FaultEvent) -> str:
+    return f"  {fault.path}: {fault.text}. {fault.remedy}"
+
+
+def _verify_line(event: VerifyEvent) -> str:
+    looked = f"{event.n_sessions} sessions and {event.n_runs} runs, {event.bytes / 1e9:.3g} GB"
+    speed = f" ({event.seconds_per_gb:.3g} s per GB)" if event.seconds_per_gb is not None else ""
+    found = f"{event.n_damaged} damaged, {event.n_faults} faults" if event.n_faults else "all ok"
+    depth = ", sizes and keys alone" if event.quick else ""
+    old = f"; {event.n_without_manifest} without a manifest" if event.n_without_manifest else ""
+    return f"{looked}, in {event.seconds:.3g} s{speed}{depth}: {found}{old}."
 
 
 def _failure_event(failure: Failure) -> FailureEvent:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from nwb_latents.pipeline.cli.align import align
 from nwb_latents.pipeline.cli.decode import decode
@@ -34,7 +35,23 @@ from nwb_latents.pipeline.cli.train import ModelOption, train
 from nwb_latents.pipeline.errors import UsageError
 from nwb_latents.pipeline.stages.ingest_words import MAIN_ARCHIVE
 
+FORMER_NAMES = {"realign": "recut"}
+"""Commands as they were called → as they are called."""
+
+
+class Stages(TyperGroup):
+    """The stages; one by its former name is refused with the present one, for others have names like it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command."""
+        if args and args[0] in FORMER_NAMES:
+            name = FORMER_NAMES[args[0]]
+            raise UsageError(f"run {args[0]} is called run {name}: {ctx.command_path} {name} --help.")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=Stages,
     help="Run a stage; without a name, ingest, train, decode and evaluate in order.",
     rich_markup_mode=None,
 )

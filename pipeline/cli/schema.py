@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from typing import Annotated
@@ -27,5 +28,7 @@ def schema(
         sys.stdout.write("\n".join(schema_names()) + "\n")
         return
     if name not in schema_names():
-        raise UsageError(f"schema: expected one of {', '.join(schema_names())}, found {name!r}.")
+        near = difflib.get_close_matches(name, schema_names(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise UsageError(f"schema: expected one of {', '.join(schema_names())}, found {name!r}{hint}")
     sys.stdout.write(json.dumps(json_schema(name), indent=2, ensure_ascii=False) + "\n")

@@ -57,7 +57,12 @@ def train(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", help="Go on with this run.", metavar="RUN", autocompletion=completion.runs),
+        typer.Option(
+            "--resume",
+            help="Go on with this run, with its own settings.",
+            metavar="RUN",
+            autocompletion=completion.runs,
+        ),
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -71,6 +76,7 @@ def train(
 
     The same command resumes what was interrupted and does nothing where the run is complete.
     """
+    from nwb_latents.pipeline.stages.train import settings_to_resume
     from nwb_latents.pipeline.stages.train import train as stage
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.training import TrainSettings
@@ -85,7 +91,8 @@ def train(
             "--precision": ("precision", precision),
         }
     )
-    chosen = settings_from(TrainSettings, file=config, **options, words=settings or ())
+    own = settings_to_resume(catalog, resume) if resume is not None else None
+    chosen = settings_from(TrainSettings, base=own, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         stage(
             catalog,

@@ -15,12 +15,13 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.schemas.task import LAG_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
+    from nwb_latents.pipeline.stores.session import Session
 
     FloatArray = NDArray[np.float64]
 
@@ -41,11 +42,11 @@ class Embedded(Protocol):
         """Dimension of the embedding, 0 where there is none."""
         ...
 
-    def embedding(self, session: str, dataset: xr.Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def embedding(self, session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and variance of a session's embedding. Shapes ``(E,)``."""
         ...
 
-    def states(self, session: str, dataset: xr.Dataset) -> NDArray[np.float32]:
+    def states(self, session: Session) -> NDArray[np.float32]:
         """Return posterior means of states. Shape ``(trial, time, D)``."""
         ...
 
@@ -58,7 +59,7 @@ class Embedded(Protocol):
 
 def embedding_table(
     run: Embedded,
-    trials: Mapping[str, xr.Dataset],
+    sessions: Sequence[Session],
     *,
     parameters: Mapping[str, Mapping[str, float]] | None = None,
 ) -> xr.Dataset:
@@ -68,8 +69,8 @@ def embedding_table(
     ----------
     run
         A trained run.
-    trials
-        Session id → its trials; all that are given count.
+    sessions
+        The sessions; all their trials count.
     parameters
         Session id → name → number: further columns.
 
@@ -93,27 +94,24 @@ def embedding_table(
     import xarray as xr  # noqa: PLC0415
 
     needs_embedding(run)
-    if not trials:
+    if not sessions:
         raise DataError(f"Run {run.name}: no session was given to infer embeddings of")
-    found = {session: run.embedding(session, dataset) for session, dataset in trials.items()}
-    rows = {
-        session: _numbers(dataset) | dict((parameters or {}).get(session, {}))
-        for session, dataset in trials.items()
-    }
-    names = sorted({name for row in rows.values() for name in row})
-    columns = {name: [float(row.get(name, math.nan)) for row in rows.values()] for name in names}
+    found = [run.embedding(session) for session in sessions]
+    rows = [_numbers(session) | dict((parameters or {}).get(session.name, {})) for session in sessions]
+    names = sorted({name for row in rows for name in row})
+    columns = {name: [float(row.get(name, math.nan)) for row in rows] for name in names}
     words = {
-        key: ("session", np.array([str(d.attrs.get(key, "")) for d in trials.values()], dtype=object))
-        for key in ("subject", "task")
+        "subject": ("session", np.array([one.subject for one in sessions], dtype=object)),
+        "task": ("session", np.array([one.attributes.task for one in sessions], dtype=object)),
     }
     return xr.Dataset(
         {
-            "mean": (("session", "embedding"), np.stack([mean for mean, _ in found.values()])),
-            "variance": (("session", "embedding"), np.stack([var for _, var in found.values()])),
+            "mean": (("session", "embedding"), np.stack([mean for mean, _ in found])),
+            "variance": (("session", "embedding"), np.stack([var for _, var in found])),
             **{name: ("session", np.array(values)) for name, values in columns.items()},
         },
         coords={
-            "session": np.array(list(trials), dtype=object),
+            "session": np.array([one.name for one in sessions], dtype=object),
             "embedding": np.arange(run.embedding_dim),
             **words,
         },
@@ -169,8 +167,7 @@ def embedding_line(first: ArrayLike, last: ArrayLike, *, size: int = 5) -> Float
 
 def interpolate(
     run: Embedded,
-    session: str,
-    trials: xr.Dataset,
+    session: Session,
     *,
     embeddings: ArrayLike,
     decoder: FittedDecoder | None = None,
@@ -187,9 +184,7 @@ def interpolate(
     run
         A trained run.
     session
-        Session whose states, read-out and decoder are used.
-    trials
-        Its trials.
+        Session whose states, read-out and decoder are used; all its trials count.
     embeddings
         Shape ``(grid0, grid1, E)``, see `embedding_grid` and `embedding_line`.
     decoder
@@ -219,19 +214,19 @@ def interpolate(
 
     needs_embedding(run)
     given = np.asarray(embeddings, dtype=np.float64)
-    n_time = trials.sizes["time"]
+    trials, n_time = session.trials, session.n_bins
     if given.ndim != 3 or given.shape[2] != run.embedding_dim or not 0 <= start_bin < n_time:
         raise DataError(
-            f"{session}: cannot interpolate over embeddings of shape {given.shape} from bin {start_bin} on; "
-            f"expected (grid, grid, {run.embedding_dim}) and a bin below {n_time}"
+            f"{session.name}: cannot interpolate over embeddings of shape {given.shape} from bin {start_bin} "
+            f"on; expected (grid, grid, {run.embedding_dim}) and a bin below {n_time}"
         )
-    conditions, start, numbers = _starts(run, session, trials, start_bin=start_bin)
+    conditions, start, numbers = _starts(run, session, start_bin=start_bin)
     latents, rates = run.roll_out(
-        session, start, n_bins=n_time - start_bin, embeddings=given.reshape(-1, given.shape[2])
+        session.name, start, n_bins=n_time - start_bin, embeddings=given.reshape(-1, given.shape[2])
     )
     dims = ("grid0", "grid1", "condition", "time")
     shape = given.shape[:2]
-    bin_size_s = float(trials.attrs["bin_size_s"])
+    bin_size_s = session.bin_size_s
     variables: dict[str, Any] = {
         "embedding_value": (("grid0", "grid1", "embedding"), given),
         "start": (("condition", "latent"), start),
@@ -251,9 +246,9 @@ def interpolate(
         variables["velocity"] = ((*dims, "axis"), velocity, {"units": unit})
         position = velocity.cumsum(axis=3) * bin_size_s
         variables["position"] = ((*dims, "axis"), position, {"units": unit.removesuffix("/s")})
-        coords["axis"] = np.array([str(axis) for axis in trials["axis"].values], dtype=object)
+        coords["axis"] = np.array(session.axes, dtype=object)
     attrs = {
-        "run": run.name, "session": session, "start_bin": start_bin, "bin_size_s": bin_size_s,
+        "run": run.name, "session": session.name, "start_bin": start_bin, "bin_size_s": bin_size_s,
         "lag_ms": lag_ms,
     }  # fmt: skip
     return xr.Dataset(variables, coords=coords, attrs=attrs)
@@ -275,12 +270,12 @@ def needs_embedding(run: Embedded) -> None:
 
 
 def _starts(
-    run: Embedded, session: str, trials: xr.Dataset, *, start_bin: int
+    run: Embedded, session: Session, *, start_bin: int
 ) -> tuple[list[str], FloatArray, NDArray[np.int64]]:
     """Return conditions, the mean state of each at a bin, and their numbers of trials."""
-    states = np.asarray(run.states(session, trials)[:, start_bin], dtype=np.float64)
-    of_trial = np.array([str(name) for name in trials["condition"].values], dtype=object)
-    names = sorted(set(of_trial), key=lambda name: (_direction(trials, of_trial == name), name))
+    states = np.asarray(run.states(session)[:, start_bin], dtype=np.float64)
+    of_trial = session.condition
+    names = sorted(set(of_trial), key=lambda name: (_direction(session.trials, of_trial == name), name))
     start = np.stack([states[of_trial == name].mean(axis=0) for name in names])
     return names, start, np.array([int((of_trial == name).sum()) for name in names])
 
@@ -295,13 +290,13 @@ def _direction(trials: xr.Dataset, rows: NDArray[np.bool_]) -> float:
     return round(angle % (2 * math.pi), 6) % round(2 * math.pi, 6)
 
 
-def _numbers(dataset: xr.Dataset) -> dict[str, float]:
+def _numbers(session: Session) -> dict[str, float]:
     """Return every number known of a session."""
-    attrs = {str(k): v for k, v in dataset.attrs.items() if k not in NOT_OF_A_SESSION}
+    attrs = {str(k): v for k, v in session.trials.attrs.items() if k not in NOT_OF_A_SESSION}
     quality = attrs.pop("quality", None)
     if isinstance(quality, str):
         quality = json.loads(quality)
-    found = {"n_trials": float(dataset.sizes["trial"]), "n_units": float(dataset.sizes["unit"])}
+    found = {"n_trials": float(session.n_trials), "n_units": float(session.n_units)}
     return _flat(quality if isinstance(quality, dict) else {}, "") | _flat(attrs, "") | found
 
 

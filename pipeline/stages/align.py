@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Literal
 from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     final_metrics,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
     run_key,
 )
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Alignment, RunEntry
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
@@ -36,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import xarray as xr
     from torch import Tensor
 
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.align import AlignSettings
     from nwb_latents.schemas.catalog import Catalog, SessionEntry
@@ -59,8 +58,8 @@ class _Parent:
 class _Task:
     """One run to make, of the first of the trials."""
 
-    session: SessionEntry
-    trials: xr.Dataset
+    entry: SessionEntry
+    session: Session
     n_trials: int
     seed: int
     from_scratch: bool
@@ -137,7 +136,7 @@ def align(
     parent = _parent(catalog_path, catalog, run, start=settings.start, report=report)
     entries = new_sessions(catalog, parent.config, sessions, report)
     work = Work(catalog_path, settings, entries, [parent.entry], report)
-    of_session = _training_trials(work, parent, max(trials))
+    of_session = _training_sessions(work, parent, max(trials))
     tasks = [
         _Task(entry, of_session[entry.session], n_trials, settings.seed + offset, scratch)
         for entry in entries
@@ -153,10 +152,10 @@ def _all(work: Work, parent: _Parent, tasks: Sequence[_Task], *, force: bool) ->
         try:
             work.results.append(_make(work, parent, task, force=force))
         except PipelineError as error:
-            name = f"{task.session.session} with {task.n_trials} trials, seed {task.seed}"
+            name = f"{task.entry.session} with {task.n_trials} trials, seed {task.seed}"
             event = RunEvent(
                 run=parent.entry.run,
-                session=task.session.session,
+                session=task.entry.session,
                 n_trials=task.n_trials,
                 status="failed",
             )
@@ -227,24 +226,22 @@ def _condition_means(
     }
     if len(same) < len(config.sessions):
         return at_random(f"not all stores run {config.run} was trained on are here as they were")
-    datasets = {
-        session: read_trials(store_path(catalog_path, store)).load() for session, store in same.items()
-    }
-    return condition_means(trained, datasets)
+    sessions = [open_session(store_path(catalog_path, store)).loaded() for store in same.values()]
+    return condition_means(trained, sessions)
 
 
-def _training_trials(work: Work, parent: _Parent, most: int) -> dict[str, xr.Dataset]:
+def _training_sessions(work: Work, parent: _Parent, most: int) -> dict[str, Session]:
     """Read the sessions; refuse more trials than there are before anything is trained."""
-    from nwb_latents.pipeline.training.training_start import training_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.training.training_start import training_session  # noqa: PLC0415
 
     found, short = {}, []
     for entry in work.sessions:
         store = store_path(work.catalog_path, entry.store)
-        dataset = training_trials(store, parent.config.settings.forward_ms)
-        n_train = int((dataset["split"].values.astype(str) == "train").sum())
+        session = training_session(store, parent.config.settings.forward_ms)
+        n_train = len(session.rows("train"))
         if n_train < most:
             short.append(f"{entry.session} has {n_train}")
-        found[entry.session] = dataset
+        found[entry.session] = session
     if short:
         raise DataError(
             f"--trials {most}: more trials than the training split holds: {', '.join(short)}. Ask for "
@@ -256,11 +253,11 @@ def _training_trials(work: Work, parent: _Parent, most: int) -> dict[str, xr.Dat
 def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
     from nwb_latents.pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
 
-    entry, dataset = task.session, task.trials
+    entry, session = task.entry, task.session
     settings = work.settings.model_copy(update={"seed": task.seed})
-    rows = trial_order(dataset, choice=settings.choice, seed=task.seed)[: task.n_trials]
+    rows = trial_order(session, choice=settings.choice, seed=task.seed)[: task.n_trials]
     training = few_shot_settings(parent.config.settings, settings, from_scratch=task.from_scratch)
-    chosen = tuple(int(dataset["trial"].values[row]) for row in rows)
+    chosen = tuple(int(session.trials["trial"].values[row]) for row in rows)
     made_of = "" if task.from_scratch else [parent.digest, sorted(parent.means)]
     decisive = [run_key(training, [entry]), made_of, chosen, settings.validation_share]
     key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
@@ -284,14 +281,14 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
         pretrained_on=() if task.from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
     )
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=force)
-        entry_made = done or _train(work, parent, begun, run_dir, few=dataset.isel(trial=rows))
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=work.report)
+        entry_made = done or _train(work, parent, begun, run_dir, few=session.select(rows))
         add_run(work.catalog_path, entry_made)
     work.report(_event(entry_made, "skipped" if done else "done"))
     return entry_made
 
 
-def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few: xr.Dataset) -> RunEntry:
+def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few: Session) -> RunEntry:
     import numpy as np  # noqa: PLC0415
 
     from nwb_latents.pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
@@ -304,8 +301,8 @@ def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few:
 
     settings, pretrained = begun.settings, parent.weights
     (session,) = begun.sessions
-    few = few_trials(few, np.arange(few.sizes["trial"]), validation_share=work.settings.validation_share)
-    feeds = feed_sessions({session: few}, settings)
+    few = few_trials(few, np.arange(few.n_trials), validation_share=work.settings.validation_share)
+    feeds = feed_sessions([few], settings)
     units = {session: feeds[session].train.y.shape[2]}
     scratch = begun.alignment is not None and begun.alignment.from_scratch
     trainable: frozenset[str] = frozenset()
@@ -315,10 +312,8 @@ def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few:
     else:
         model, trainable = aligned_model(settings, units, pretrained)
         start_in_frames(model, feeds, pretrained)
-        train_rows = few["split"].values.astype(str) == "train"
-        start_by_conditions(
-            model, feeds[session], few["condition"].values.astype(str)[train_rows].tolist(), parent.means
-        )
+        conditions = few.condition[few.rows("train")].astype(str).tolist()
+        start_by_conditions(model, feeds[session], conditions, parent.means)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         work.report(ProgressEvent(stage="align", run=run_dir.name, step=step, total=total, **metrics))

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy as np
-    import xarray as xr
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
@@ -162,7 +161,7 @@ def _plan(
     if "forecast" in settings.sources:
         for decoder in decoders:
             check_bins(decoder, settings.forecast.bins, where=f"a forecast of {settings.forecast.bins} bins")
-    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
+    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report)
     for entry in entries:
         for lag_ms in (settings.lag_ms, *settings.lag_scan_ms):
             whole_bins(lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
@@ -217,7 +216,7 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
 
     session = work.session(entry)
     decoders, rates, scans = _fitted(work, entry, session)
-    test = session.trials.isel(trial=decoders[0].test)
+    test = session.select(decoders[0].test)
     fresh = [signal.score for signal in rates if "rates" in work.settings.sources]
     scanned = [score for scan in scans for score in scan.training_scores()]
     if "rates" in work.settings.sources:
@@ -227,7 +226,7 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
         if run.run not in work.trained or entry.session not in run.sessions or not _model_sources(work):
             continue
         try:
-            signals = _signals_of(work, entry.session, test, run=run.run)
+            signals = _signals_of(work, test, run=run.run)
             made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
             at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
         except FAILURES as error:
@@ -292,13 +291,13 @@ def _model_sources(work: Work) -> bool:
     return bool(set(work.settings.sources) - {"rates"})
 
 
-def _signals_of(work: Work, session: str, test: xr.Dataset, *, run: str) -> list[_Signal]:
+def _signals_of(work: Work, test: Session, *, run: str) -> list[_Signal]:
     model, settings, signals = work.trained[run], work.settings, []
     if "reconstruction" in work.settings.sources:
-        signals.append(_Signal(model.reconstruct(session, test), "reconstruction", run))
+        signals.append(_Signal(model.reconstruct(test), "reconstruction", run))
     if "forecast" in work.settings.sources:
         seen, ahead = settings.forecast.seen_bins, settings.forecast.bins
-        foreseen = model.forecast(session, test, seen_bins=seen, n_bins=ahead)
+        foreseen = model.forecast(test, seen_bins=seen, n_bins=ahead)
         signals.append(_Signal(foreseen, "forecast", run, seen))
     return signals
 

@@ -87,7 +87,7 @@ def transfer_run(
             open_session(store).loaded(),
             settings,
             subject=entry.subject,
-            states=lambda trials: model.states(entry.session, trials),
+            states=model.states,
         )
 
     sessions = [of(entry) for entry in entries]

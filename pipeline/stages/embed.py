@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.embedding import EmbedSettings
@@ -120,7 +121,7 @@ def embed(
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
     trained = load_run(catalog_path.parent / work.run.path, device=device)
     needs_embedding(trained)
-    table = embedding_table(trained, _trials_of_all(work, towards))
+    table = embedding_table(trained, _sessions_of_all(work, towards))
     _report_table(work, table)
     folder = work.run_folder(work.run, "embedding")
     draw_embedding(folder / SCATTER, table, colour_by=settings.colour_by)
@@ -172,38 +173,38 @@ def _plan(
     return Work(catalog_path, settings, mine, [entry], report)
 
 
-def _trials_of_all(work: Work, towards: str | None) -> dict[str, xr.Dataset]:
-    """Return the trials of every session of the run; one that cannot be read is a failure of that session."""
+def _sessions_of_all(work: Work, towards: str | None) -> list[Session]:
+    """Return every session of the run; one that cannot be read is a failure of that session."""
     entries = select_sessions(read_catalog(work.catalog_path), ("*",), work.run.recipe_id)
-    trials = {}
+    found = []
     for entry in entries:
         if entry.session not in work.run.sessions:
             continue
         try:
-            trials[entry.session] = _chosen(work, entry)
+            found.append(_chosen(work, entry))
         except MachineError:
             raise
         except FAILURES as error:
             event = SessionEvent(session=entry.session, status="failed")
             work.failures.add(error, event=event, name=entry.session)
-    if towards is not None and towards not in trials:
+    known = {session.name for session in found}
+    if towards is not None and towards not in known:
         raise DataError(f"{towards}: no trials of it can be read, so no line can lead there.")
-    work.sessions = [entry for entry in work.sessions if entry.session in trials]
-    return trials
+    work.sessions = [entry for entry in work.sessions if entry.session in known]
+    return found
 
 
-def _chosen(work: Work, entry: SessionEntry) -> xr.Dataset:
-    """Return the trials of the split."""
+def _chosen(work: Work, entry: SessionEntry) -> Session:
+    """Return the session with the trials of the split."""
     session = work.session(entry)
-    trials = session.trials
     if work.settings.split != "all":
-        trials = trials.isel(trial=session.rows(work.settings.split))
-    if trials.sizes["trial"] == 0:
+        session = session.select(session.rows(work.settings.split))
+    if session.n_trials == 0:
         raise DataError(
             f"{entry.session}: no trial is in the split {work.settings.split}. Use --set split=all, or leave "
             "the session out."
         )
-    return trials
+    return session
 
 
 def _report_table(work: Work, table: xr.Dataset) -> None:
@@ -241,14 +242,13 @@ def _session(
         name = f"to_{path_name(towards)}"
         other = table["mean"].sel(session=towards).values
         embeddings = embedding_line(mean, other, size=settings.line_size)
-    trials = _chosen(work, entry)
+    session = _chosen(work, entry)
     start = settings.start_bin
     if start is None:
-        start = min(max(int(trials.attrs["n_event_bins"]) - 1, 0), entry.n_bins - 2)
+        start = min(max(session.attributes.n_event_bins - 1, 0), entry.n_bins - 2)
     made = interpolate(
         trained,
-        entry.session,
-        trials,
+        session,
         embeddings=embeddings,
         decoder=_decoder(work, entry),
         start_bin=start,

@@ -111,7 +111,7 @@ def evaluate(
 
     baselines = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
-    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
+    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
     for entry in entries:
         whole_bins(settings.lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
         whole_bins(settings.forward_ms, bin_size_s=entry.bin_size_s, name="forward_ms")

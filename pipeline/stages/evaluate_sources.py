@@ -90,8 +90,7 @@ def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import reconstruct_parts, run_rates  # noqa: PLC0415
 
-    trials, answers, settings = session.session.trials, session.answers, session.settings
-    name = session.session.name
+    answers, settings = session.answers, session.settings
     withheld = _withheld(run, session)
     rates = hertz = ahead = states = None
     if "reconstruction" in parts:
@@ -107,14 +106,13 @@ def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part
         )
     if "forecast" in parts and session.forecast is not None:
         ahead = run.forecast(
-            name,
-            trials.isel(trial=answers.eval_rows),
+            session.session.select(answers.eval_rows),
             seen_bins=settings.forecast.seen_bins,
             n_bins=settings.forecast.bins,
         ).astype("float64")
     if "latents" in parts:
         train, scored = (
-            run.states(name, trials.isel(trial=rows)).astype("float64")
+            run.states(session.session.select(rows)).astype("float64")
             for rows in (answers.train_rows, answers.eval_rows)
         )
         states = train, scored

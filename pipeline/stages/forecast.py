@@ -112,7 +112,7 @@ def _plan(
 ) -> Work:
     from nwb_latents.pipeline.signals.task import whole_bins  # noqa: PLC0415
 
-    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id)
+    entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report)
     if not chosen:
         raise DataError(
             f"Nothing to forecast: no complete run of recipe {entries[0].recipe_id} was trained on these "
@@ -139,7 +139,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     if task.decoder is None:
         text = f"{entry.session}: too few training trials with a recorded velocity; rates alone are scored"
         work.report(NoteEvent(session=entry.session, text=text))
-    test = session.trials.isel(trial=task.test)
+    test = session.select(task.test)
     beside = task.measurements(task.baselines())
     of_runs: list[tuple[RunEntry, list[Measurement]]] = []
     for run in work.runs:
@@ -147,7 +147,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
             continue
         try:
             rates = work.trained[run.run].forecast(
-                entry.session, test, seen_bins=work.settings.seen_bins, n_bins=work.settings.bins
+                test, seen_bins=work.settings.seen_bins, n_bins=work.settings.bins
             )
             of_runs.append((run, task.measurements(task.model(rates), run=run.run)))
         except MachineError:

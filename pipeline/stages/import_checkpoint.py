@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
     check_run_name,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
 )
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Imported, RunEntry
 from nwb_latents.schemas.imports import IMPORT_VERSION
@@ -28,9 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import xarray as xr
-
     from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.lfads_torch_file import LfadsTorchFile
     from nwb_latents.pipeline.training.lfads_torch_weights import SessionUnits
     from nwb_latents.schemas.catalog import SessionEntry
@@ -101,8 +99,8 @@ def import_checkpoint(
     file = read_lfads_torch(path)
     digest = digest_file(path)
     entries = _entries(catalog_path, sessions, recipe_id)
-    datasets = {e.session: read_trials(store_path(catalog_path, e.store)) for e in entries}
-    units = [_units(name, dataset) for name, dataset in datasets.items()]
+    found = [open_session(store_path(catalog_path, e.store)) for e in entries]
+    units = [_units(session) for session in found]
     described = lfads_settings(file, settings, units)
     _check_bins(file, entries)
     # Whatever does not fit shows here, before anything is written.
@@ -127,8 +125,8 @@ def import_checkpoint(
         imported=Imported(program="lfads-torch", source=path.name, source_digest=digest),
     )
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=force)
-        entry = done or _write(catalog_path, run_dir, begun, model, datasets, steps=file.steps)
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
+        entry = done or _write(catalog_path, run_dir, begun, model, found, steps=file.steps)
         add_run(catalog_path, entry)
     report(run_event(entry, "skipped" if done else "done"))
     return entry
@@ -153,14 +151,14 @@ def _literal(session: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in session)
 
 
-def _units(session: str, dataset: xr.Dataset) -> SessionUnits:
+def _units(session: Session) -> SessionUnits:
     import numpy as np  # noqa: PLC0415
 
     from nwb_latents.pipeline.training.lfads_torch_weights import SessionUnits  # noqa: PLC0415
 
-    is_out = dataset["heldout"].values.astype(bool)
+    is_out = session.trials["heldout"].values.astype(bool)
     column = np.concatenate([np.flatnonzero(~is_out), np.flatnonzero(is_out)])
-    return SessionUnits(session=session, column=column, n_encoded=int((~is_out).sum()))
+    return SessionUnits(session=session.name, column=column, n_encoded=int((~is_out).sum()))
 
 
 def _check_bins(file: LfadsTorchFile, entries: Sequence[SessionEntry]) -> None:
@@ -194,7 +192,7 @@ def _write(
     run_dir: Path,
     config: RunConfig,
     model: Model,
-    datasets: dict[str, xr.Dataset],
+    sessions: Sequence[Session],
     *,
     steps: int,
 ) -> RunEntry:
@@ -202,7 +200,7 @@ def _write(
     from nwb_latents.pipeline.training.feed import unscaled  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 
-    scalings = {name: unscaled(dataset, config.settings) for name, dataset in datasets.items()}
+    scalings = {one.name: unscaled(one, config.settings) for one in sessions}
     state = TrainState(step=steps, best_step=steps)
     save_checkpoint(run_dir / BEST, model, state, scalings=scalings)
     entry = RunEntry(
@@ -211,7 +209,7 @@ def _write(
         path=run_dir.relative_to(catalog_path.parent).as_posix(),
         run_key=config.run_key,
         recipe_id=config.recipe_id,
-        sessions=tuple(datasets),
+        sessions=tuple(one.name for one in sessions),
         steps=steps,
         created=now(),
         imported=config.imported,

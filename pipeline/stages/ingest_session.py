@@ -157,8 +157,22 @@ def is_transient(outcome: SessionOutcome) -> bool:
     return outcome.status == "failed" and outcome.exit_code == MachineError.exit_code
 
 
-def store_key(digest: str, recipe: IngestRecipe) -> str:
+def store_key(
+    digest: str,
+    recipe: IngestRecipe,
+    *,
+    versions: tuple[int, int] | None = None,
+) -> str:
     """Return the key of a store: equal keys mean equal numbers.
+
+    Parameters
+    ----------
+    digest
+        Digest of the NWB file.
+    recipe
+        The recipe.
+    versions
+        Of the store's schema and of the signal processing; None: today's.
 
     Examples
     --------
@@ -166,7 +180,7 @@ def store_key(digest: str, recipe: IngestRecipe) -> str:
     >>> store_key("sha256:00", IngestRecipe()) == store_key("sha256:01", IngestRecipe())
     False
     """
-    parts = [digest, recipe.digest(), STORE_SCHEMA_VERSION, TRANSFORM_VERSION]
+    parts = [digest, recipe.digest(), *(versions or (STORE_SCHEMA_VERSION, TRANSFORM_VERSION))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -147,7 +147,7 @@ def submit(
 def _plan(
     catalog_path: Path, settings: NlbExport, run: str, *, sessions: Sequence[str], report: Report
 ) -> Work:
-    entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None)
+    entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None, report=report)
     known = [entry for entry in entries if entry.session in chosen.sessions]
     if settings.key is not None and len(known) > 1:
         raise SettingsError(
@@ -193,7 +193,7 @@ def _target_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
 
 def _rate_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
     from nwb_latents.pipeline.evaluation.nlb.files import submission_arrays  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.nlb.submission import trials_digest  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.nlb.group_sizes import trials_digest  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415
     from nwb_latents.pipeline.stores.exporters.nlb import nlb_group  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import run_rates, why_no_forward  # noqa: PLC0415

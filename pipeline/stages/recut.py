@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.ingest_session import store_key
-from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stores.catalog import add_session, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.one_writer import one_writer
@@ -101,7 +101,7 @@ def recut(
         ...
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
-    old_entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+    old_entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
     entries: list[SessionEntry] = []
     failed: list[tuple[str, str]] = []
     codes: Counter[int] = Counter()

@@ -203,7 +203,7 @@ def _begin(
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415 - imports torch
     from nwb_latents.pipeline.training.online_decoding import fit_streaming_decoder  # noqa: PLC0415
 
-    entries, (chosen,) = choose(read_catalog(catalog_path), [run], [session], None)
+    entries, (chosen,) = choose(read_catalog(catalog_path), [run], [session], None, report=ignore)
     if len(entries) > 1:
         names = ", ".join(entry.session for entry in entries[:_NAMED_IN_MESSAGE])
         more = "" if len(entries) <= _NAMED_IN_MESSAGE else f" and {len(entries) - _NAMED_IN_MESSAGE} more"

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.machine import available_cores
-from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.report import Report, ignore, noted
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
@@ -26,8 +27,6 @@ from nwb_latents.pipeline.stages.train import (
     final_metrics,
     good_enough,
     now,
-    only_trainer,
-    prepare_run,
     run_event,
 )
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
@@ -116,7 +115,7 @@ def sweep(
     """
     report = report or ignore
     check_run_name(run_name)
-    entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+    entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
     entries = good_enough(catalog_path, entries, settings.train.select, report, stage="sweep")
     require_ray()
     key = sweep_key(settings, entries)
@@ -132,7 +131,7 @@ def sweep(
             created=now(),
             sweep=settings.strategy,
         )
-        done = prepare_run(run_dir, begun, resume=False, force=force)
+        done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
         work = Work(catalog_path, settings, list(entries), [], report)
         entry = done or _register(work, _search(work, _state(work, run_dir, key), run_dir), run_dir)
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
@@ -330,11 +329,12 @@ def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
         BEST,
         LAST,
         METRICS,
+        TENSORBOARD,
         read_config,
         write_config,
         write_entry,
     )
-    from nwb_latents.pipeline.training.search_member import TENSORBOARD, member_settings, read_outcome  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_member import member_settings, read_outcome  # noqa: PLC0415
     from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
 
     train = work.settings.train
@@ -375,7 +375,7 @@ def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
         metrics=final_metrics(outcome.metrics, outcome.best_step),
         created=now(),
     )
-    write_entry(run_dir, entry)
+    write_entry(run_dir, entry, also=(STATE, TABLE))
     return entry
 
 

@@ -9,16 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
-
-from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
-from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.report import Report, ignore, noted
+from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
@@ -28,17 +24,12 @@ from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.quality import QualityFilter
     from nwb_latents.schemas.training import TrainSettings
-
-MAY_CHANGE = frozenset(
-    {"max_steps", "patience", "validate_every", "checkpoint_every", "device", "devices", "select"}
-)
-"""Settings a resumed run may be given anew; all others decide what the checkpoint means."""
 
 
 def train(
@@ -70,7 +61,8 @@ def train(
     run_name
         Name of the run; default: the model and the beginning of the run's key.
     resume
-        Name of a run to go on with, on the sessions it was begun on, up to ``settings.max_steps``.
+        Name of a run to go on with, on the sessions it was begun on, up to ``settings.max_steps``. The
+        settings are to be its own (`settings_to_resume`).
     force
         Throw away what is in the run directory and train anew.
     report
@@ -111,7 +103,7 @@ def train(
         searched = before.sweep
         entries = _entries_of(catalog_path, before)
     else:
-        entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id)
+        entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
         entries = good_enough(catalog_path, entries, settings.select, report)
     key = run_key(settings, entries)
     name = resume or run_name or f"{settings.model.name}-{key[:8]}"
@@ -126,7 +118,7 @@ def train(
             created=now(),
             sweep=searched,
         )
-        done = prepare_run(runs / name, begun, resume=resume is not None, force=force)
+        done = prepare_run(runs / name, begun, resume=resume is not None, force=force, report=report)
         if done is not None:
             add_run(catalog_path, done)
             report(run_event(done, "skipped"))
@@ -185,30 +177,18 @@ def bin_size_of(entries: Sequence[SessionEntry]) -> float | None:
     return entries[0].bin_size_s if entries else None
 
 
-@contextmanager
-def only_trainer(run_dir: Path) -> Iterator[None]:
-    """Hold the run directory, made if it is missing, for this process alone.
+def settings_to_resume(catalog_path: Path, name: str) -> dict[str, Any]:
+    """Return the settings of a run that is to go on, as values that others are laid over.
 
     Raises
     ------
-    MachineError
-        If another process holds it, or the disk refuses.
+    DataError
+        If there is no such run.
+    SettingsError
+        If it is one that cannot go on by training.
     """
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(run_dir / ".lock")
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise MachineError(
-            f"{run_dir}: another process trains this run. Wait for it to end, or give this one another "
-            "--run-name."
-        ) from error
-    except OSError as error:
-        raise machine_error(error, run_dir, doing="make the run directory") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    check_run_name(name)
+    return _begun(catalog_path.parent / "runs", name).settings.model_dump()
 
 
 def _begun(runs: Path, name: str) -> RunConfig:
@@ -297,82 +277,6 @@ def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
     return entries
 
 
-def prepare_run(run_dir: Path, begun: RunConfig, *, resume: bool, force: bool) -> RunEntry | None:
-    """Bring the run directory into the state training goes on from; return a run with nothing left to do.
-
-    Parameters
-    ----------
-    run_dir
-        Run directory, held by `only_trainer`.
-    begun
-        What the run is made of; its package versions are filled in.
-    resume
-        Whether a run of other steps may go on.
-    force
-        Throw away what is there.
-
-    Raises
-    ------
-    SettingsError
-        If a run of other settings is there, or one to go on with is given settings that may not change.
-    """
-    from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
-        ENTRY,
-        package_versions,
-        read_config,
-        read_entry,
-        write_config,
-    )
-
-    config = read_config(run_dir)
-    if config is not None and force and not resume:
-        _clear(run_dir)
-        config = None
-    if config is not None:
-        if resume:
-            _check_resumable(config, begun.settings)
-        elif config.run_key != begun.run_key:
-            raise SettingsError(
-                f"The name {run_dir.name} is taken by a run of other settings or sessions. Choose another "
-                "--run-name, or --force to train it anew."
-            )
-        done = read_entry(run_dir)
-        if done is not None and done.run_key == begun.run_key:
-            return done
-        (run_dir / ENTRY).unlink(missing_ok=True)
-    created = config.created if config is not None else begun.created
-    write_config(
-        run_dir,
-        begun.model_copy(
-            update={"packages": package_versions(begun.settings.model.name), "created": created}
-        ),
-    )
-    return None
-
-
-def _check_resumable(config: RunConfig, settings: TrainSettings) -> None:
-    before, after = config.settings.model_dump(), settings.model_dump()
-    changed = [name for name in before if name not in MAY_CHANGE and before[name] != after[name]]
-    if changed:
-        raise SettingsError(
-            f"Run {config.run} cannot go on with other settings: {', '.join(changed)}. Give the settings "
-            f"of its config.yaml (only {', '.join(sorted(MAY_CHANGE))} may change), or train a new run."
-        )
-
-
-def _clear(run_dir: Path) -> None:
-    try:
-        for path in run_dir.iterdir():
-            if path.name == ".lock":
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    except OSError as error:
-        raise machine_error(error, run_dir, doing="clear the run directory") from error
-
-
 def _train(
     catalog_path: Path,
     run_dir: Path,
@@ -384,13 +288,11 @@ def _train(
 ) -> RunEntry:
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
-    from nwb_latents.pipeline.training.training_start import begin, training_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.training.training_start import begin, training_session  # noqa: PLC0415
 
     root = catalog_path.parent
-    datasets = {
-        e.session: training_trials(store_path(catalog_path, e.store), settings.forward_ms) for e in entries
-    }
-    model, feeds = begin(datasets, settings)
+    sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
+    model, feeds = begin(sessions, settings)
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         report(ProgressEvent(stage="train", run=run_dir.name, step=step, total=total, **metrics))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
+from nwb_latents.pipeline.stages.report import noted
 from nwb_latents.pipeline.stores.catalog import select_sessions
 from nwb_latents.schemas.events import ProgressEvent, RunEvent, SessionEvent
 
@@ -136,7 +137,12 @@ def matching_runs(catalog: Catalog, named: list[RunEntry], entries: list[Session
 
 
 def choose(
-    catalog: Catalog, names: Sequence[str], sessions: Sequence[str], recipe_id: str | None
+    catalog: Catalog,
+    names: Sequence[str],
+    sessions: Sequence[str],
+    recipe_id: str | None,
+    *,
+    report: Report,
 ) -> tuple[list[SessionEntry], list[RunEntry]]:
     """Return the sessions and runs a stage works on.
 
@@ -151,6 +157,8 @@ def choose(
     recipe_id
         Recipe of the stores, or its beginning; None: that of the first run named, else that of the matching
         session ingested last.
+    report
+        Told which recipe that is, where there are several.
 
     Raises
     ------
@@ -160,7 +168,7 @@ def choose(
     named = named_runs(catalog, names)
     if recipe_id is None and named:
         recipe_id = named[0].recipe_id
-    entries = select_sessions(catalog, sessions, recipe_id)
+    entries = select_sessions(catalog, sessions, recipe_id, say=noted(report))
     return entries, matching_runs(catalog, named, entries)
 
 

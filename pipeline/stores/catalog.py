@@ -25,7 +25,7 @@ from nwb_latents.pipeline.stores.catalog_v1 import (
     keep_apart,
     lines_name,
 )
-from nwb_latents.pipeline.stores.lenient import read_entries, reason, say_unknown, why_unread
+from nwb_latents.pipeline.stores.lenient import read_entries, reason, say, say_unknown, why_unread
 from nwb_latents.schemas.base import NewerRecordError
 from nwb_latents.schemas.catalog import (
     CATALOG_SCHEMA_VERSION,
@@ -169,12 +169,23 @@ def _read(path: Path) -> tuple[str, dict[str, Any], Catalog]:
         text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
         return "", {"schema_version": CATALOG_SCHEMA_VERSION}, Catalog()
+    except IsADirectoryError as error:
+        raise SettingsError(
+            f"{path}: is a folder; expected the catalog file, such as {path / 'catalog.yaml'}."
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}.") from error
     try:
         content = parse_catalog(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: is not valid YAML: {error}. Mend the line it names.") from error
+    if not content:
+        say(
+            f"{path}: the file is there and empty ({len(text.encode())} bytes): it is taken for a catalog "
+            "without sessions and runs. If it had any, put back a copy of it, or run the same ingest and "
+            "train again: what is up to date is only entered."
+        )
+        return text, {"schema_version": CATALOG_SCHEMA_VERSION}, Catalog()
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: expected a mapping of keys to values, found {type(content).__name__}.")
     return text, content, _catalog_of(content, where=str(path))
@@ -278,7 +289,11 @@ def add_run(path: Path, entry: RunEntry) -> None:
 
 
 def select_sessions(
-    catalog: Catalog, globs: Sequence[str] = ("*",), recipe_id: str | None = None
+    catalog: Catalog,
+    globs: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    *,
+    say: Callable[[str], object] | None = None,
 ) -> list[SessionEntry]:
     """Return the sessions whose id matches one of `globs`, all of one recipe, sorted by id.
 
@@ -290,6 +305,8 @@ def select_sessions(
         Shell patterns for session ids, e.g. ``"sub-C_*"``.
     recipe_id
         Recipe of the stores, or its beginning; default: the recipe of the matching session ingested last.
+    say
+        Told in a sentence which recipe was chosen where there are several and none was asked for.
 
     Raises
     ------
@@ -318,6 +335,12 @@ def select_sessions(
         chosen = wanted[0]
     else:
         chosen = matching[-1].recipe_id
+        if len(recipes) > 1 and say is not None:
+            others = _some([r for r in reversed(recipes) if r != chosen])
+            say(
+                f"The sessions are there by {len(recipes)} recipes: {chosen} is taken, by which one of them "
+                f"was ingested last. Another is chosen with --recipe-id: {others}."
+            )
     return sorted((e for e in matching if e.recipe_id == chosen), key=lambda e: e.session)
 
 

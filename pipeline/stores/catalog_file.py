@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from nwb_latents.pipeline.stores.yaml_text import load_yaml
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -50,7 +52,7 @@ def parse_catalog(text: str) -> Any:
         return _in_parts(text)
     except (ValueError, yaml.YAMLError):
         # Not as the program writes it; what is wrong, if anything, is said of the whole.
-        return _yaml(text)
+        return load_yaml(text)
 
 
 def dump_catalog(content: Mapping[str, Any]) -> str:
@@ -111,23 +113,31 @@ def _section(lines: list[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one_line, group in groupby(lines, key=lambda line: _ONE_LINE.match(line) is not None):
         if one_line:
-            found |= json.loads("{" + ",".join(group) + "}", parse_constant=_refuse)
+            part = json.loads(
+                "{" + ",".join(group) + "}", parse_constant=_refuse, object_pairs_hook=_each_once
+            )
         else:
-            found |= _mapping(group)
+            part = _mapping(group)
+        if not part.keys().isdisjoint(found):
+            raise ValueError("an entry is there twice")
+        found |= part
     return found
 
 
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        raise ValueError("a key is there twice")
+    return content
+
+
 def _mapping(lines: Iterable[str]) -> dict[str, Any]:
-    content = _yaml("".join(f"{line}\n" for line in lines))
+    content = load_yaml("".join(f"{line}\n" for line in lines))
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise ValueError("expected a mapping")
     return content
-
-
-def _yaml(text: str) -> Any:
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
 
 
 def _refuse(word: str) -> float:

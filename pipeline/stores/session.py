@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from nwb_latents.pipeline.signals.velocity_at_lag import pair_velocity
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.trials import attributes_of, read_continuous, read_trials
 from nwb_latents.schemas.recipe import IngestRecipe
-from nwb_latents.schemas.store import Provenance, StoreAttributes, unit_in
+from nwb_latents.schemas.store import Provenance, Split, StoreAttributes, unit_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -149,8 +149,16 @@ class Session:
         ------
         DataError
             If there is none and they are needed.
+        SettingsError
+            If there is no split of that name.
         """
         names = [split] if isinstance(split, str) else list(split)
+        there = sorted({*get_args(Split), *self.split.tolist()})
+        for name in names:
+            if name not in there:
+                raise SettingsError(
+                    f"{self.name}: no split is called {name!r}; expected one of {', '.join(there)}"
+                )
         rows = task.rows_in(self.split, names)
         if purpose and not len(rows):
             raise DataError(

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.stores.yaml_text import load_yaml
 from nwb_latents.schemas.models import ModelSettings, known_models
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {error}.") from error
     try:
-        content = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        content = load_yaml(text)
     except yaml.YAMLError as error:
         raise SettingsError(f"{path}: is not valid YAML: {error}. Mend the line it names.") from error
     if content is None:
@@ -139,9 +140,10 @@ def settings_from(
     ]
     by_word = [_of_word(word) for word in words]
     _require_agreement(by_value, by_word)
-    content = dict(base or {})
+    typed: dict[str, Any] = {}
     for each in (*said, *by_value, *by_word):
-        content = _merged(content, each.content)
+        typed = _merged(typed, each.content)
+    content = _laid_over(base or {}, typed)
     try:
         return schema.model_validate(content)
     except ValidationError as error:
@@ -175,7 +177,7 @@ def _of_word(word: str) -> _Said:
         raise SettingsError(f"--set {word}: expected key.path=value, for example --set bin_size_s=0.05.")
     try:
         # YAML reads 000070 as an octal number; here it is a dandiset.
-        parsed = value if re.fullmatch(r"0\d+", value.strip()) else yaml.safe_load(value)
+        parsed = value if re.fullmatch(r"0\d+", value.strip()) else load_yaml(value)
     except yaml.YAMLError as error:
         raise SettingsError(f"--set {word}: the value is not valid YAML: {error}.") from error
     return _Said(f"--set {word}", _path(key), _nested(key, parsed))
@@ -244,6 +246,18 @@ def _without_key(text: str, key: Sequence[str], location: Sequence[str]) -> str:
     return text
 
 
+def _laid_over(base: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base with what was typed; a part that is of another name, such as a model, in its place."""
+    under = dict(base)
+    for key, value in typed.items():
+        mine = under.get(key)
+        if not isinstance(mine, Mapping) or not isinstance(value, Mapping):
+            continue
+        if value.get("name", mine.get("name")) != mine.get("name"):
+            del under[key]
+    return _merged(under, typed)
+
+
 def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     out = dict(below)
     for key, value in above.items():
@@ -278,6 +292,9 @@ def describe_fault(schema: type[BaseModel], fault: Mapping[str, Any]) -> str:
         return f"{key}: {message}" if key else message
     expected = message.removeprefix("Input should be ").replace("Input should have", "something with")
     expected = expected[0].lower() + expected[1:]
+    if fault["type"] == "tuple_type":
+        several = f"several, in brackets: [{found}]" if isinstance(found, str | int | float) else "several"
+        return f"{key}: expected {several}, found {_short(found)}"
     number = "a number " if expected.startswith(("greater", "less")) else ""
     return f"{key}: expected {number}{expected}, found {_short(found)}"
 

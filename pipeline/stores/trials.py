@@ -19,6 +19,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, MachineError, NewerFileError
 from nwb_latents.pipeline.stores.atomic import machine_error, whole_directory
+from nwb_latents.pipeline.stores.group_checks import INGEST_AGAIN, check_group
 from nwb_latents.pipeline.stores.lenient import record_of
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation
 from nwb_latents.pipeline.stores.manifest import (
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
-GROUPS: dict[str, dict[str, ArraySpec]] = GROUP_ARRAYS
+    from nwb_latents.schemas.manifest import Manifest
 
-INGEST_AGAIN = "Run ingest again with --force."
+GROUPS: dict[str, dict[str, ArraySpec]] = GROUP_ARRAYS
 
 _JSON_ATTRIBUTES = ("recipe", "provenance", "dropped", "quality")
 _CHUNK_BYTES = 1 << 20
@@ -222,55 +223,6 @@ def read_events(where: Path | StoreLocation | str) -> xr.Dataset | None:
     return _checked(location, "events")
 
 
-def check_group(dataset: xr.Dataset, group: str, *, where: str, values: bool = False) -> None:
-    """Check a group's arrays against the schema.
-
-    Parameters
-    ----------
-    dataset
-        The group.
-    group
-        ``trials`` or ``continuous``.
-    where
-        Store named in the error.
-    values
-        Also read all values and look for NaN where none is allowed.
-
-    Raises
-    ------
-    DataError
-        With array, expected and found.
-    """
-    for name, spec in specs_of(group, map(str, dataset.variables)).items():
-        if name not in dataset.variables:
-            raise DataError(f"{where}: {group} has no array {name!r}. Run ingest again with --force.")
-        array = dataset[name]
-        if tuple(array.dims) != spec.dims:
-            raise DataError(
-                f"{where}: {group}/{name}: expected dimensions {spec.dims}, found {tuple(array.dims)}."
-            )
-        if array.dtype.kind not in spec.kinds:
-            raise DataError(
-                f"{where}: {group}/{name}: expected dtype kind {spec.kinds}, found {array.dtype}."
-            )
-        expected = unit_in(spec.units, str(dataset.attrs.get("kinematics_unit", "cm")))
-        if expected != array.attrs.get("units", ""):
-            found = array.attrs.get("units", "none")
-            raise DataError(f"{where}: {group}/{name}: expected units {expected!r}, found {found!r}.")
-        if not values:
-            continue
-        try:
-            content = array.values
-        except (OSError, RuntimeError, ValueError) as error:
-            raise DataError(
-                f"{where}: {group}/{name} is damaged: {error}. Run ingest again with --force."
-            ) from error
-        if spec.kinds == "f" and not spec.nullable and np.isnan(content).any():
-            raise DataError(
-                f"{where}: {group}/{name} holds NaN, where none is allowed. Run ingest again with --force."
-            )
-
-
 def _checked(location: StoreLocation, group: str) -> xr.Dataset:
     manifest = read_manifest(location, remedy=INGEST_AGAIN)
     if read_attributes(location) is None:
@@ -281,17 +233,38 @@ def _checked(location: StoreLocation, group: str) -> xr.Dataset:
             f"{location}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run "
             "`pipeline run ingest` again; `pipeline catalog verify` lists every store that is missing."
         )
+    dataset = open_group(location, group, manifest=manifest)
+    check_group(dataset, group, where=str(location))
+    return dataset
+
+
+def open_group(location: StoreLocation, group: str, *, manifest: Manifest | None) -> xr.Dataset:
+    """Open a group of a store as it is; whether it fits the schema is not looked at.
+
+    Parameters
+    ----------
+    location
+        The store.
+    group
+        ``trials``, ``continuous`` or ``events``.
+    manifest
+        What its files have to be; None: that is not known, or not to keep it from being read.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, or not as long as it was written.
+    MachineError
+        If the disk or the storage refuses.
+    """
     from nwb_latents.pipeline.stores.zarr_access import WholeFolder, WholeObjects  # noqa: PLC0415 - imports zarr
 
     if location.is_remote:
-        dataset = _open(WholeObjects(location.objects, manifest), group)
-    else:
-        try:
-            dataset = _open(WholeFolder(location.path, manifest), group)
-        except OSError as error:
-            raise machine_error(error, location.path, doing="read this store") from error
-    check_group(dataset, group, where=str(location))
-    return dataset
+        return _open(WholeObjects(location.objects, manifest), group)
+    try:
+        return _open(WholeFolder(location.path, manifest), group)
+    except OSError as error:
+        raise machine_error(error, location.path, doing="read this store") from error
 
 
 def _write_groups(target: Any, groups: Mapping[str, xr.Dataset], *, where: str) -> None:

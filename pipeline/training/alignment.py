@@ -19,26 +19,26 @@ from nwb_latents.schemas.training import OptimiserSettings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import xarray as xr
     from numpy.typing import NDArray
     from torch import Tensor
 
     from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.align import AlignSettings
     from nwb_latents.schemas.training import TrainSettings
 
 _NAMED_IN_MESSAGE = 5
 
 
-def trial_order(dataset: xr.Dataset, *, choice: str, seed: int) -> NDArray[np.int64]:
+def trial_order(session: Session, *, choice: str, seed: int) -> NDArray[np.int64]:
     """Return the training trials of a session in the order few-shot alignment takes them.
 
     The first n of them are the trials of an alignment to n trials, so that more trials include the fewer.
 
     Parameters
     ----------
-    dataset
-        Trials of the session (`schemas.store.TRIALS_ARRAYS`).
+    session
+        The session.
     choice
         One of ``"first"``, in the order of the store, or ``"stratified"``: drawn by the seed, one of each
         condition in turn.
@@ -48,22 +48,24 @@ def trial_order(dataset: xr.Dataset, *, choice: str, seed: int) -> NDArray[np.in
     Returns
     -------
     rows
-        Positions in the dataset, of its training split only. Shape ``(trial,)``, int64.
+        Positions of its trials, of its training split only. Shape ``(trial,)``, int64.
 
     Examples
     --------
     >>> import xarray as xr
+    >>> from nwb_latents.pipeline.stores.session import session_in_memory
     >>> labels = {"split": ("trial", ["train"] * 4 + ["test"]), "condition": ("trial", list("aabba"))}
-    >>> rows = trial_order(xr.Dataset(coords=labels), choice="stratified", seed=0)
+    >>> session = session_in_memory(xr.Dataset(coords=labels))
+    >>> rows = trial_order(session, choice="stratified", seed=0)
     >>> sorted("aabba"[row] for row in rows[:2])
     ['a', 'b']
     """
-    rows = np.flatnonzero(dataset["split"].values.astype(str) == "train")
+    rows = session.rows("train")
     if choice == "first":
         return rows
     rng = np.random.default_rng([seed, len(rows)])
     shuffled = rng.permutation(rows)
-    conditions = dataset["condition"].values.astype(str)[shuffled]
+    conditions = session.condition[shuffled].astype(str)
     turn = np.zeros(len(rows), np.int64)
     place = rng.permutation(np.unique(conditions))
     for condition in place:
@@ -73,13 +75,13 @@ def trial_order(dataset: xr.Dataset, *, choice: str, seed: int) -> NDArray[np.in
     return shuffled[np.lexsort((rank, turn))]
 
 
-def few_trials(dataset: xr.Dataset, rows: NDArray[np.int64], *, validation_share: float) -> xr.Dataset:
-    """Return the dataset of these trials alone, the last of them as validation trials.
+def few_trials(session: Session, rows: NDArray[np.int64], *, validation_share: float) -> Session:
+    """Return the session with these trials alone, the last of them as validation trials.
 
     Parameters
     ----------
-    dataset
-        Trials of the session.
+    session
+        The session.
     rows
         Positions of the trials, in the order of `trial_order`.
     validation_share
@@ -90,10 +92,10 @@ def few_trials(dataset: xr.Dataset, rows: NDArray[np.int64], *, validation_share
     few
         Its splits are ``"train"`` and ``"val"``; no other trial of the session is in it.
     """
-    few = dataset.isel(trial=rows)
+    few = session.select(rows)
     n_train = max(1, len(rows) - int(validation_share * len(rows)))
     split = np.array(["train"] * n_train + ["val"] * (len(rows) - n_train), dtype=object)
-    return few.assign_coords(split=("trial", split))
+    return few.with_trials(few.trials.assign_coords(split=("trial", split)))
 
 
 def few_shot_settings(parent: TrainSettings, settings: AlignSettings, *, from_scratch: bool) -> TrainSettings:

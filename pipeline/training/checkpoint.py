@@ -1,11 +1,13 @@
 """Checkpoints: one safetensors file holds the weights, the optimiser and where training stands.
 
 Never pickle: a checkpoint can be opened without running what is in it. A file is written under a
-temporary name and renamed, so that it exists whole or not at all.
+temporary name and renamed, so that it exists whole or not at all. Its header holds a digest of the numbers,
+so that a run that is not complete, and has no manifest, does not go on from bits that flipped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from safetensors.torch import save
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
+from nwb_latents.pipeline.stores.manifest import require_whole
 from nwb_latents.pipeline.training.feed import Scaling
 
 if TYPE_CHECKING:
@@ -95,6 +98,7 @@ def save_checkpoint(
         },
     }
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    header["sha256"] = _tensor_digest(plain)
     write_bytes(path, save(plain, metadata={"nwb_latents": json.dumps(header)}))
 
 
@@ -165,7 +169,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    remedy = "Delete the file to go on from the other checkpoint of the run, or train again with --force."
+    remedy = "Train again with --force, or put back a copy of the file."
+    require_whole(path.parent, [path.name], remedy=remedy)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -191,7 +196,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             f"{CHECKPOINT_SCHEMA_VERSION}. Train again with --force, or use the version of the "
             "program that wrote it."
         )
+    if header.get("sha256", expected := _tensor_digest(tensors)) != expected:
+        raise DataError(
+            f"{path}: the checkpoint is damaged: its numbers are not those that were written (SHA-256 "
+            f"{expected[:12]}…, expected {str(header['sha256'])[:12]}…). {remedy}"
+        )
     return tensors, header
+
+
+def _tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, kinds, shapes and bytes, whatever order they come in."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _optimised(model: nn.Module, optimiser: torch.optim.Optimizer) -> list[tuple[str, nn.Parameter]]:

@@ -1,4 +1,4 @@
-"""From trial stores to tensors: signal, split, scale.
+"""From sessions to tensors: signal, split, scale.
 
 Inside a model one number is one bin: counts, or expected counts ``rate · bin width``. What is shown to the
 encoders is shifted and scaled per unit; what a Gaussian likelihood scores is too, what a Poisson or gamma
@@ -15,12 +15,10 @@ import torch
 
 from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.signals.task import heldout_units
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
-    import xarray as xr
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.stores.session import Session
@@ -91,13 +89,13 @@ class SessionFeed:
     scaling: Scaling
 
 
-def read_signal(dataset: xr.Dataset, signal: Signal) -> NDArray[np.float32]:
+def read_signal(session: Session, signal: Signal) -> NDArray[np.float32]:
     """Return spikes per bin, counted or expected from the rates.
 
     Parameters
     ----------
-    dataset
-        Trials of one session (`schemas.store.TRIALS_ARRAYS`).
+    session
+        The session.
     signal
         One of ``"rates"`` or ``"counts"``.
 
@@ -107,17 +105,17 @@ def read_signal(dataset: xr.Dataset, signal: Signal) -> NDArray[np.float32]:
         Shape ``(trial, time, unit)``, float32.
     """
     if signal == "counts":
-        return dataset["counts"].values.astype(np.float32)
-    return dataset["rates"].values.astype(np.float32) * np.float32(dataset.attrs["bin_size_s"])
+        return session.trials["counts"].values.astype(np.float32)
+    return session.trials["rates"].values.astype(np.float32) * np.float32(session.bin_size_s)
 
 
-def feed_sessions(datasets: Mapping[str, xr.Dataset], settings: TrainSettings) -> dict[str, SessionFeed]:
-    """Turn trial stores into tensors, scaled by their training trials.
+def feed_sessions(sessions: Iterable[Session], settings: TrainSettings) -> dict[str, SessionFeed]:
+    """Turn sessions into tensors, scaled by their training trials.
 
     Parameters
     ----------
-    datasets
-        Session id → trials of the session.
+    sessions
+        The sessions.
     settings
         Decide the signal, whether it is standardised, and the likelihood.
 
@@ -131,7 +129,7 @@ def feed_sessions(datasets: Mapping[str, xr.Dataset], settings: TrainSettings) -
     DataError
         If a session has no training trials, or the sessions differ in their bins.
     """
-    feeds = {name: _feed_session(name, dataset, settings) for name, dataset in datasets.items()}
+    feeds = {session.name: _feed_session(session, settings) for session in sessions}
     shapes = {(feed.train.y.shape[1], feed.scaling.bin_size_s): name for name, feed in feeds.items()}
     if len(shapes) > 1:
         found = "; ".join(f"{name}: {n} bins of {width:g} s" for (n, width), name in shapes.items())
@@ -141,13 +139,13 @@ def feed_sessions(datasets: Mapping[str, xr.Dataset], settings: TrainSettings) -
     return feeds
 
 
-def hidden_units(dataset: xr.Dataset, settings: TrainSettings) -> NDArray[np.bool_]:
+def hidden_units(session: Session, settings: TrainSettings) -> NDArray[np.bool_]:
     """Return the units a model is not shown: those co-smoothing holds out.
 
     Parameters
     ----------
-    dataset
-        Trials of one session.
+    session
+        The session.
     settings
         Whether units are hidden, and how many where the store marks none.
 
@@ -157,44 +155,37 @@ def hidden_units(dataset: xr.Dataset, settings: TrainSettings) -> NDArray[np.boo
         All False without co-smoothing. Shape ``(unit,)``.
     """
     if not settings.co_smoothing:
-        return np.zeros(dataset.sizes["unit"], bool)
-    return heldout_units(
-        dataset["heldout"].values,
-        fraction=settings.heldout_fraction,
-        seed=0,
-        session=str(dataset.attrs["session"]),
-    )
+        return np.zeros(session.n_units, bool)
+    return session.heldout(fraction=settings.heldout_fraction)
 
 
-def session_tensors(
-    name: str, dataset: xr.Dataset, scaling: Scaling, settings: TrainSettings
-) -> TrialTensors:
-    """Return all trials of a dataset as a model sees them, float32 on the CPU.
+def session_tensors(session: Session, scaling: Scaling, settings: TrainSettings) -> TrialTensors:
+    """Return all trials of a session as a model sees them, float32 on the CPU.
 
     Raises
     ------
     DataError
         If the model has external inputs and the store does not hold as many.
     """
-    per_bin = read_signal(dataset, settings.signal)
+    trials, per_bin = session.trials, read_signal(session, settings.signal)
     y = scaling.to_model(per_bin)
     target = y if scaling.scaled_target else per_bin
-    if FORWARD in dataset:
-        ahead = dataset[FORWARD].values
+    if FORWARD in trials:
+        ahead = trials[FORWARD].values
         target = np.concatenate([target, scaling.to_model(ahead) if scaling.scaled_target else ahead], axis=1)
     if settings.co_smoothing:
-        y = np.where(hidden_units(dataset, settings), np.float32(np.nan), y)
+        y = np.where(hidden_units(session, settings), np.float32(np.nan), y)
     return TrialTensors(
-        session=name,
+        session=session.name,
         y=torch.from_numpy(y),
         target=None if target is y else torch.from_numpy(target),
-        ext=_external(name, dataset, getattr(settings.model, "external_inputs", 0)),
+        ext=_external(session, getattr(settings.model, "external_inputs", 0)),
         bin_s=scaling.bin_size_s,
     )
 
 
-def with_forward_bins(session: Session, n_bins: int) -> xr.Dataset:
-    """Return the trials of a session with the bins that follow their windows, to be scored but not shown.
+def with_forward_bins(session: Session, n_bins: int) -> Session:
+    """Return a session with the bins that follow the windows, to be scored but not shown.
 
     Parameters
     ----------
@@ -205,10 +196,10 @@ def with_forward_bins(session: Session, n_bins: int) -> xr.Dataset:
 
     Returns
     -------
-    trials
-        With the array `FORWARD` of spikes per bin, shape ``(trial, forward, unit)``, float32, NaN where
-        nothing was recorded and in windows of trials of another split; and, where there are external inputs,
-        with `FORWARD_INPUTS` of the same bins, 0 where they are not known.
+    session
+        Its trials have the array `FORWARD` of spikes per bin, shape ``(trial, forward, unit)``, float32, NaN
+        where nothing was recorded and in windows of trials of another split; and, where there are external
+        inputs, `FORWARD_INPUTS` of the same bins, 0 where they are not known.
 
     Raises
     ------
@@ -228,38 +219,38 @@ def with_forward_bins(session: Session, n_bins: int) -> xr.Dataset:
         )
     out = trials.assign({FORWARD: (("trial", "forward", "unit"), ahead)})
     if "external" not in trials:
-        return out
+        return session.with_trials(out)
     bins = trials["start_bin"].values.astype(np.int64)[:, None] + trials.sizes["time"] + np.arange(n_bins)
     known = session.continuous["external"].values.astype(np.float32)
     inputs = np.where((bins < len(known))[..., None], known[np.minimum(bins, len(known) - 1)], 0.0)
     named = (("trial", "forward", "input"), np.nan_to_num(inputs).astype(np.float32))
-    return out.assign({FORWARD_INPUTS: named})
+    return session.with_trials(out.assign({FORWARD_INPUTS: named}))
 
 
-def _external(name: str, dataset: xr.Dataset, n_inputs: int) -> torch.Tensor | None:
+def _external(session: Session, n_inputs: int) -> torch.Tensor | None:
     if not n_inputs:
         return None
-    found = dataset.sizes["input"] if "external" in dataset else 0
+    trials = session.trials
+    found = trials.sizes["input"] if "external" in trials else 0
     if found != n_inputs:
         raise DataError(
-            f"{name}: the model takes {n_inputs} external inputs, the store holds {found}. Set "
+            f"{session.name}: the model takes {n_inputs} external inputs, the store holds {found}. Set "
             f"model.external_inputs={found}, or choose sessions that were imported with their inputs."
         )
-    parts = [dataset[key].values for key in ("external", FORWARD_INPUTS) if key in dataset]
+    parts = [trials[key].values for key in ("external", FORWARD_INPUTS) if key in trials]
     return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
 
-def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> SessionFeed:
-    split = dataset["split"].values.astype(str)
-    rows = {part: np.flatnonzero(split == part) for part in ("train", "val")}
+def _feed_session(session: Session, settings: TrainSettings) -> SessionFeed:
+    rows = {part: session.rows(part) for part in ("train", "val")}
     if len(rows["train"]) == 0:
         raise DataError(
-            f"{name}: no trial is in the training split ({len(split)} trials). Ingest the session with "
-            "another split, or leave it out of the training."
+            f"{session.name}: no trial is in the training split ({session.n_trials} trials). Ingest the "
+            "session with another split, or leave it out of the training."
         )
-    per_bin = read_signal(dataset.isel(trial=rows["train"]), settings.signal)
-    scaling = _scaling(per_bin, dataset, settings=settings)
-    tensors = session_tensors(name, dataset, scaling, settings)
+    per_bin = read_signal(session.select(rows["train"]), settings.signal)
+    scaling = _scaling(per_bin, session, settings=settings)
+    tensors = session_tensors(session, scaling, settings)
     return SessionFeed(
         train=tensors.select(torch.from_numpy(rows["train"])),
         val=tensors.select(torch.from_numpy(rows["val"])),
@@ -267,20 +258,20 @@ def _feed_session(name: str, dataset: xr.Dataset, settings: TrainSettings) -> Se
     )
 
 
-def unscaled(dataset: xr.Dataset, settings: TrainSettings) -> Scaling:
+def unscaled(session: Session, settings: TrainSettings) -> Scaling:
     """Return the scaling that changes nothing, of a model that was trained on values as they are."""
-    n_units = dataset.sizes["unit"]
+    n_units = session.n_units
     return Scaling(
         offset=np.zeros(n_units, np.float32),
         scale=np.ones(n_units, np.float32),
-        units=dataset["unit"].values.astype(np.int64),
-        bin_size_s=float(dataset.attrs["bin_size_s"]),
+        units=session.trials["unit"].values.astype(np.int64),
+        bin_size_s=session.bin_size_s,
         scaled_target=settings.model.scales_target,
     )
 
 
-def _scaling(per_bin: NDArray[np.float32], dataset: xr.Dataset, *, settings: TrainSettings) -> Scaling:
-    plain = unscaled(dataset, settings)
+def _scaling(per_bin: NDArray[np.float32], session: Session, *, settings: TrainSettings) -> Scaling:
+    plain = unscaled(session, settings)
     if not settings.standardise:
         return plain
     offset = np.asarray(np.nanmean(per_bin, axis=(0, 1), dtype=np.float64), np.float32)

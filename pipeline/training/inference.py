@@ -1,4 +1,4 @@
-"""A trained run as functions on arrays: reconstruct, forecast, embed, and run freely."""
+"""A trained run as functions on sessions: reconstruct, forecast, embed, and run freely."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.training import Device, RunSource, TrainSettings
 
 CHUNK_TRIALS = 512
@@ -71,7 +71,7 @@ class TrainedRun:
         return tuple(self.scalings)
 
     def reconstruct(
-        self, session: str, dataset: xr.Dataset, *, n_samples: int | None = None, seed: int = 0
+        self, session: Session, *, n_samples: int | None = None, seed: int = 0
     ) -> NDArray[np.float32]:
         """Return the rates the model infers from whole trials.
 
@@ -80,9 +80,7 @@ class TrainedRun:
         Parameters
         ----------
         session
-            Session id; one the model was trained on.
-        dataset
-            Trials of that session, any of them (`schemas.store.TRIALS_ARRAYS`).
+            One the model was trained on, with any of its trials (`Session.select`).
         n_samples
             Samples of the posterior whose rates are averaged; 0: the rates along the posterior mean. Default:
             what the model's publications have, 50 for LFADS, 0 for the others.
@@ -98,24 +96,22 @@ class TrainedRun:
         Raises
         ------
         DataError
-            If the model does not know the session, or the dataset has other units or bins, or no trials.
+            If the model does not know the session, or the session has other units or bins, or no trials.
         """
-        tensors = self._tensors(session, dataset)
+        tensors = self._tensors(session)
         n_samples = self.model.rate_samples if n_samples is None else n_samples
         with torch.inference_mode():
             embedding = self._embedding(tensors, n_bins=tensors.y.shape[1])
             parts = []
             for number, part in enumerate(_chunks(tensors)):
-                noise = derived_generator(seed, "reconstruct", session, number, device=self.device)
+                noise = derived_generator(seed, "reconstruct", session.name, number, device=self.device)
                 output = self.model.predict(
                     pack([part]).to(self.device), n_samples=n_samples, generator=noise, embedding=embedding
                 )
                 parts.append(output.mean[0].cpu().numpy())
-        return self.scalings[session].to_hz(np.concatenate(parts))
+        return self.scalings[session.name].to_hz(np.concatenate(parts))
 
-    def forecast(
-        self, session: str, dataset: xr.Dataset, *, seen_bins: int, n_bins: int
-    ) -> NDArray[np.float32]:
+    def forecast(self, session: Session, *, seen_bins: int, n_bins: int) -> NDArray[np.float32]:
         """Return the rates the model expects after the bins it was shown.
 
         Neither the states nor the embedding depend on anything after the first `seen_bins` bins of the
@@ -123,7 +119,7 @@ class TrainedRun:
 
         Parameters
         ----------
-        session, dataset
+        session
             As in `reconstruct`.
         seen_bins
             Bins of each trial the model is shown.
@@ -140,11 +136,11 @@ class TrainedRun:
         DataError
             As in `reconstruct`, or if `seen_bins` is not within the trials.
         """
-        tensors = self._tensors(session, dataset)
+        tensors = self._tensors(session)
         available = tensors.y.shape[1]
         if not 1 <= seen_bins <= available or n_bins < 1:
             raise DataError(
-                f"{session}: a forecast of {n_bins} bins from {seen_bins} seen ones, of trials with "
+                f"{session.name}: a forecast of {n_bins} bins from {seen_bins} seen ones, of trials with "
                 f"{available} bins. See between 1 and {available} bins and forecast at least 1."
             )
         with torch.inference_mode():
@@ -154,12 +150,11 @@ class TrainedRun:
                 batch = pack([part]).to(self.device)
                 output = self.model.forecast(batch, seen_bins, n_bins, embedding=embedding)
                 parts.append(output.mean[0].cpu().numpy())
-        return self.scalings[session].to_hz(np.concatenate(parts))
+        return self.scalings[session.name].to_hz(np.concatenate(parts))
 
     def forward(
         self,
-        session: str,
-        dataset: xr.Dataset,
+        session: Session,
         *,
         n_bins: int,
         n_samples: int | None = None,
@@ -172,7 +167,7 @@ class TrainedRun:
 
         Parameters
         ----------
-        session, dataset
+        session
             As in `reconstruct`. Where the model has external inputs, with those of the bins that follow
             (`pipeline.training.feed.with_forward_bins`). Spikes after the window are not looked at.
         n_bins
@@ -191,25 +186,23 @@ class TrainedRun:
             As in `reconstruct`, or if the model cannot go on for as many bins.
         """
         if n_bins < 1:
-            raise DataError(f"{session}: {n_bins} bins after the window; ask for at least 1.")
-        length = dataset.sizes["time"]
-        shape = (dataset.sizes["trial"], n_bins, dataset.sizes["unit"])
-        nothing = np.full(shape, np.nan, np.float32)
-        unseen = dataset.drop_vars(FORWARD, errors="ignore").assign(
-            {FORWARD: (("trial", "forward", "unit"), nothing)}
-        )
+            raise DataError(f"{session.name}: {n_bins} bins after the window; ask for at least 1.")
+        length = session.n_bins
+        nothing = np.full((session.n_trials, n_bins, session.n_units), np.nan, np.float32)
+        shown = session.trials.drop_vars(FORWARD, errors="ignore")
+        unseen = session.with_trials(shown.assign({FORWARD: (("trial", "forward", "unit"), nothing)}))
         try:
             if not self.settings.forward_ms:
-                return self.forecast(session, unseen, seen_bins=length, n_bins=n_bins)
-            rates = self.reconstruct(session, unseen, n_samples=n_samples, seed=seed)
+                return self.forecast(unseen, seen_bins=length, n_bins=n_bins)
+            rates = self.reconstruct(unseen, n_samples=n_samples, seed=seed)
         except ValueError as error:
             raise DataError(
-                f"{session}: run {self.name} cannot go on for {n_bins} bins after windows of {length}: "
+                f"{session.name}: run {self.name} cannot go on for {n_bins} bins after windows of {length}: "
                 f"{error}. Ask for fewer bins, or for none."
             ) from error
         return rates[:, length:]
 
-    def embedding(self, session: str, dataset: xr.Dataset) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def embedding(self, session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and variance of the session's embedding, inferred from the trials given.
 
         Returns
@@ -217,7 +210,7 @@ class TrainedRun:
         mean, variance
             Shapes ``(E,)``, float32; empty where the model has no embedding.
         """
-        tensors = self._tensors(session, dataset)
+        tensors = self._tensors(session)
         with torch.inference_mode():
             q = self._embedding(tensors, n_bins=tensors.y.shape[1])
         if q is None:
@@ -234,12 +227,12 @@ class TrainedRun:
         """Dimension of the latent state."""
         return self._generative().state_size()
 
-    def states(self, session: str, dataset: xr.Dataset) -> NDArray[np.float32]:
+    def states(self, session: Session) -> NDArray[np.float32]:
         """Return the posterior means of the latent states of whole trials.
 
         Parameters
         ----------
-        session, dataset
+        session
             As in `reconstruct`.
 
         Returns
@@ -252,7 +245,7 @@ class TrainedRun:
         DataError
             As in `reconstruct`.
         """
-        tensors = self._tensors(session, dataset)
+        tensors = self._tensors(session)
         with torch.inference_mode():
             embedding = self._embedding(tensors, n_bins=tensors.y.shape[1])
             parts = [
@@ -357,25 +350,27 @@ class TrainedRun:
                 "Choose one of these, or train a run on that session too."
             )
 
-    def _tensors(self, session: str, dataset: xr.Dataset) -> TrialTensors:
-        self._known(session)
-        require_store(self.name, self.sources.get(session), session, dataset)
-        scaling = self.scalings[session]
-        units = dataset["unit"].values.astype(np.int64)
+    def _tensors(self, session: Session) -> TrialTensors:
+        self._known(session.name)
+        require_store(self.name, self.sources.get(session.name), session)
+        scaling = self.scalings[session.name]
+        units = session.trials["unit"].values.astype(np.int64)
         if not np.array_equal(units, scaling.units):
             raise DataError(
-                f"{session}: run {self.name} was trained on {len(scaling.units)} units, the store holds "
+                f"{session.name}: run {self.name} was trained on {len(scaling.units)} units, the store holds "
                 f"{len(units)} units with other ids. The session was ingested anew since: train again."
             )
-        width = float(dataset.attrs["bin_size_s"])
+        width = session.bin_size_s
         if width != scaling.bin_size_s:
             raise DataError(
-                f"{session}: run {self.name} was trained on bins of {scaling.bin_size_s:g} s, the store "
+                f"{session.name}: run {self.name} was trained on bins of {scaling.bin_size_s:g} s, the store "
                 f"holds bins of {width:g} s. Choose the store of the run's recipe."
             )
-        if dataset.sizes["trial"] == 0:
-            raise DataError(f"{session}: no trials to run {self.name} on. Choose a split that has trials.")
-        return session_tensors(session, dataset, scaling, self.settings)
+        if session.n_trials == 0:
+            raise DataError(
+                f"{session.name}: no trials to run {self.name} on. Choose a split that has trials."
+            )
+        return session_tensors(session, scaling, self.settings)
 
     def _embedding(self, tensors: TrialTensors, *, n_bins: int) -> DiagGaussian | None:
         """Aggregate over all trials, however many fit into memory at once."""

@@ -21,9 +21,15 @@ from nwb_latents.models.interface import Model, Output, total_loss
 from nwb_latents.models.losses.schedules import Schedule, warmup_cosine
 from nwb_latents.models.randomness import derived_generator
 from nwb_latents.pipeline.errors import DataError, MachineError
-from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from nwb_latents.pipeline.stores.lenient import say
+from nwb_latents.pipeline.training.checkpoint import (
+    TrainState,
+    load_checkpoint,
+    read_weights,
+    save_checkpoint,
+)
 from nwb_latents.pipeline.training.device import open_fabric
-from nwb_latents.pipeline.training.run_files import BEST, LAST, MetricsLog
+from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,6 +166,7 @@ def fit(
         training.state, _ = load_checkpoint(
             run_dir / LAST, training.bare, optimiser=training.optimiser.optimizer
         )
+        _require_logs_and_best(training)
     elif start is not None:
         begun, _ = load_checkpoint(start, training.bare, optimiser=training.optimiser.optimizer)
         training.state = TrainState(step=begun.step)
@@ -192,6 +199,18 @@ def fit(
     if stopped == "patience" and state.step >= training.last_step:
         stopped = "stop_at"
     return FitResult(steps=state.step, best_step=state.best_step, stopped=stopped, metrics=metrics)
+
+
+def _require_logs_and_best(training: _Training) -> None:
+    """Refuse to go on without the best weights so far; say it where the log of the steps so far is gone."""
+    state, run_dir = training.state, training.run_dir
+    if state.best_loss is not None:
+        read_weights(run_dir / BEST)
+    if not (run_dir / METRICS).exists():
+        say(
+            f"{run_dir / METRICS}: the log of the first {state.step} steps is not there; it begins anew. The "
+            "weights do not depend on it."
+        )
 
 
 def _masked_once(feed: SessionFeed, settings: TrainSettings) -> SessionFeed:

@@ -168,14 +168,14 @@ def fit_streaming_decoder(
         If the lag is not a whole number of bins, or there is no such decoder or setting of it.
     """
     settings = settings or StreamSettings()
-    hidden = hidden_units(session.trials, run.settings)
+    hidden = hidden_units(session, run.settings)
     plain = StreamingDecoder(run, session.name, hidden=hidden)
     if not settings.velocity:
         return plain
     decoder = decoder_of(settings, settings.decoder)
     check_bins(decoder, session.n_bins, where=session.name)
     train = session.select(session.rows("train", purpose="the decoder of the velocity"))
-    rates = np.asarray(run.reconstruct(session.name, train.trials), dtype=np.float64)
+    rates = np.asarray(run.reconstruct(train), dtype=np.float64)
     features, known, cut = History(decoder.bins).features(rates)
     velocity = np.where(known[..., None], train.velocity(settings.lag_ms).velocity[:, cut:], np.nan)
     try:

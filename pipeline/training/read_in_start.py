@@ -19,12 +19,12 @@ from nwb_latents.models.parts.principal_regression import ridge_weights
 from nwb_latents.pipeline.training.feed import session_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    import xarray as xr
     from torch import Tensor
 
     from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.pipeline.training.inference import TrainedRun
 
@@ -38,15 +38,15 @@ LEAST_VARIANCE = 0.05
 """Least variance the likelihood starts with, of standardised units."""
 
 
-def condition_means(run: TrainedRun, datasets: Mapping[str, xr.Dataset]) -> dict[str, Tensor]:
+def condition_means(run: TrainedRun, sessions: Iterable[Session]) -> dict[str, Tensor]:
     """Return what the sessions of a run read in, averaged over the trials of each condition.
 
     Parameters
     ----------
     run
         The trained run.
-    datasets
-        Sessions it was trained on → their trials; the training split is used.
+    sessions
+        Sessions it was trained on; their training split is used.
 
     Returns
     -------
@@ -57,12 +57,12 @@ def condition_means(run: TrainedRun, datasets: Mapping[str, xr.Dataset]) -> dict
     model = run.model
     if not isinstance(model, StartsFromConditions):
         return {}
-    for session, dataset in datasets.items():
-        train = dataset.isel(trial=np.flatnonzero(dataset["split"].values.astype(str) == "train"))
-        tensors = session_tensors(session, train, run.scalings[session], run.settings)
+    for session in sessions:
+        train = session.select(session.rows("train"))
+        tensors = session_tensors(train, run.scalings[session.name], run.settings)
         with torch.no_grad():
-            hidden = model.read_in_alone(session, tensors.y.nan_to_num())
-        labels = train["condition"].values.astype(str)
+            hidden = model.read_in_alone(session.name, tensors.y.nan_to_num())
+        labels = train.condition.astype(str)
         for condition in np.unique(labels):
             found.setdefault(str(condition), []).append(hidden[torch.from_numpy(labels == condition)].mean(0))
     return {condition: torch.stack(means).mean(0) for condition, means in found.items()}

@@ -13,20 +13,17 @@ from nwb_latents.models.parts.principal_regression import principal_regression
 from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import xarray as xr
+    from collections.abc import Iterable, Mapping
 
     from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.feed import SessionFeed
 
 SMOOTHING_S = 0.04
 """Deviation of the Gaussian that smooths condition means, s."""
 
 
-def start_by_regression(
-    model: Model, feeds: Mapping[str, SessionFeed], datasets: Mapping[str, xr.Dataset]
-) -> bool:
+def start_by_regression(model: Model, feeds: Mapping[str, SessionFeed], sessions: Iterable[Session]) -> bool:
     """Set read-ins and read-outs by regression, where the settings of the model ask for it.
 
     Parameters
@@ -35,8 +32,8 @@ def start_by_regression(
         Freshly built; changed in place.
     feeds
         Session id → its trials, as the model sees them.
-    datasets
-        Session id → the store they come from, for the conditions.
+    sessions
+        The same sessions, for the conditions.
 
     Returns
     -------
@@ -51,7 +48,7 @@ def start_by_regression(
     width = model.regressed_width() if isinstance(model, StartsByRegression) else None
     if not isinstance(model, StartsByRegression) or width is None:
         return False
-    means = {name: _condition_means(feed, datasets[name]) for name, feed in feeds.items()}
+    means = {one.name: _condition_means(feeds[one.name], one) for one in sessions}
     shared = sorted(set.intersection(*(set(found) for found in means.values())))
     if not shared:
         raise DataError(
@@ -67,10 +64,9 @@ def start_by_regression(
     return True
 
 
-def _condition_means(feed: SessionFeed, dataset: xr.Dataset) -> dict[str, torch.Tensor]:
+def _condition_means(feed: SessionFeed, session: Session) -> dict[str, torch.Tensor]:
     """Smoothed mean over the training trials of each condition. Shapes ``(time, unit)``."""
-    train = dataset["split"].values.astype(str) == "train"
-    labels = dataset["condition"].values.astype(str)[train]
+    labels = session.condition[session.rows("train")].astype(str)
     y = feed.train.y.numpy()
     width = SMOOTHING_S / feed.scaling.bin_size_s
     out = {}

@@ -1,27 +1,39 @@
 """The run directory: what lies in it, and how it is read and written.
 
 ``config.yaml`` is written first and ``run.json`` last: a directory without ``run.json`` is an unfinished
-run, whatever else is in it.
+run, whatever else is in it. Just before ``run.json`` the manifest is written: size and digest of settings,
+weights, metrics and ``run.json`` itself. The log for TensorBoard is not in it: it decides nothing, and
+grows when a run goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from nwb_latents.pipeline.errors import MachineError
-from nwb_latents.pipeline.stores.atomic import machine_error, write_text
-from nwb_latents.pipeline.stores.lenient import read_record, record_of
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
+from nwb_latents.pipeline.stores.disk_names import flush_file
+from nwb_latents.pipeline.stores.lenient import read_record, record_of, say
+from nwb_latents.pipeline.stores.manifest import (
+    file_faults,
+    manifest_of,
+    read_manifest,
+    write_manifest,
+)
 from nwb_latents.pipeline.stores.settings import read_yaml
 from nwb_latents.schemas.catalog import RunEntry
+from nwb_latents.schemas.manifest import FileDigest, Manifest
 from nwb_latents.schemas.registry import MODELS
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -32,6 +44,7 @@ CONFIG, ENTRY, METRICS, BEST, LAST = (
     "best.safetensors",
     "last.safetensors",
 )
+TENSORBOARD = "tensorboard"
 TRAIN_AGAIN = "Train the run again with --force."
 
 PACKAGES = ("nwb-latents", "torch", "lightning-fabric", "numpy", "safetensors")
@@ -64,6 +77,10 @@ def write_config(run_dir: Path, config: RunConfig) -> None:
     write_text(run_dir / CONFIG, yaml.safe_dump(config.written(), sort_keys=False, width=110))
 
 
+class MissingModelError(MachineError):
+    """The model of a run is not installed; nothing is wrong with the run."""
+
+
 def read_config(run_dir: Path) -> RunConfig | None:
     """Return the configuration of a run, or None if no run was begun here.
 
@@ -71,7 +88,7 @@ def read_config(run_dir: Path) -> RunConfig | None:
     ------
     DataError
         If the file does not fit.
-    MachineError
+    MissingModelError
         If the model of the run is not installed; the message names the distribution it came from.
     """
     path = run_dir / CONFIG
@@ -92,16 +109,89 @@ def _require_model(content: Mapping[str, Any], path: Path) -> None:
     packages = content.get("packages")
     others = {k: v for k, v in packages.items() if k not in PACKAGES} if isinstance(packages, dict) else {}
     origin = " and ".join(f"{package} {number}" for package, number in others.items())
-    raise MachineError(
+    raise MissingModelError(
         f"{path}: the model {name!r} of this run is not installed. "
         + (f"It came from {origin}: install that. " if origin else "Install the distribution it came from. ")
         + f"Installed are: {', '.join(MODELS)}."
     )
 
 
-def write_entry(run_dir: Path, entry: RunEntry) -> None:
-    """Mark a run as complete."""
-    write_text(run_dir / ENTRY, entry.text())
+def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> None:
+    """Mark a run as complete, after its manifest.
+
+    Parameters
+    ----------
+    run_dir
+        Run directory.
+    entry
+        The run.
+    also
+        Files the manifest lists besides those every run has.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses.
+    """
+    text = entry.text().encode()
+    try:
+        (run_dir / ENTRY).unlink(missing_ok=True)
+        names = [n for n in (CONFIG, METRICS, BEST, LAST, *also) if (run_dir / n).is_file()]
+        for name in names:
+            flush_file(run_dir / name)
+        listed = manifest_of(run_dir, names).files
+    except OSError as error:
+        raise machine_error(error, run_dir, doing="write the manifest of this run") from error
+    mine = FileDigest(size=len(text), sha256=hashlib.sha256(text).hexdigest())
+    write_manifest(run_dir, Manifest(files={**listed, ENTRY: mine}))
+    write_bytes(run_dir / ENTRY, text)
+
+
+def weights_fault(run_dir: Path, *, sizes_only: bool = False) -> str:
+    """Return what is wrong with the weights of a complete run; nothing if they are whole.
+
+    Of a run without a manifest, only the form of the file can be looked at.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses.
+    """
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - only where a run is complete
+
+    try:
+        manifest = read_manifest(run_dir, remedy="")
+    except DataError as error:
+        return str(error).strip()
+    if manifest is not None and BEST in manifest.files:
+        return next(
+            (fault.text for fault in file_faults(run_dir, manifest, names=[BEST], sizes_only=sizes_only)), ""
+        )
+    if not (run_dir / BEST).is_file():
+        return f"{BEST} is not there"
+    try:
+        with safe_open(run_dir / BEST, framework="np"):
+            return ""
+    except SafetensorError as error:
+        return f"{BEST} is damaged ({error})"
+    except OSError as error:
+        raise machine_error(error, run_dir / BEST, doing="read these weights") from error
+
+
+def other_faults(run_dir: Path) -> list[str]:
+    """Return what is wrong with the other files of a complete run.
+
+    Raises
+    ------
+    DataError
+        If the manifest is damaged.
+    MachineError
+        If the disk refuses.
+    """
+    manifest = read_manifest(run_dir, remedy=TRAIN_AGAIN)
+    if manifest is None:
+        return []
+    return [fault.text for fault in file_faults(run_dir, manifest) if fault.name != BEST]
 
 
 def read_entry(run_dir: Path) -> RunEntry | None:
@@ -135,15 +225,15 @@ class MetricsLog:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
 
         path = run_dir / METRICS
-        kept = [line for line in _lines(path) if _step(line) <= step] if step else []
-        write_text(path, "".join(kept))
+        kept = [row for row in read_metrics(path, keep_aside=True) if row["step"] <= step] if step else []
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self.last: dict[str, float] = {}
-        for line in kept:
-            self.last |= json.loads(line)
+        for row in kept:
+            self.last |= row
         self.last.pop("step", None)
         try:
             self._file = path.open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1 if step else None)
+            self._board = SummaryWriter(str(run_dir / TENSORBOARD), purge_step=step + 1 if step else None)
         except OSError as error:
             raise machine_error(error, path, doing="write the metrics") from error
 
@@ -164,16 +254,62 @@ class MetricsLog:
             self._board.add_scalar(name, value, step)
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.exists():
-        return []
-    return [
-        line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")
-    ]
+def read_metrics(path: Path, *, keep_aside: bool = False) -> list[dict[str, Any]]:
+    """Return the lines of a log of metrics, each with its step.
 
+    A last line that was torn when a training was killed is left out: its step is taken again. Any other line
+    that cannot be read is left out and said (`CatalogWarning`).
 
-def _step(line: str) -> int:
+    Parameters
+    ----------
+    path
+        The log; one that is not there has no lines.
+    keep_aside
+        Keep a log with such lines as it is under another name, since it is about to be written anew.
+
+    Raises
+    ------
+    MachineError
+        If the disk refuses.
+    """
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return 0
+        content = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise machine_error(error, path, doing="read the metrics") from error
+    whole = content[: content.rfind(b"\n") + 1].splitlines()
+    rows = list(_rows(whole))
+    n_damaged = len(whole) - len(rows)
+    if n_damaged:
+        told = f"{path}: {n_damaged} of {len(whole)} lines cannot be read and are left out"
+        if keep_aside:
+            aside = _free_name(path)
+            write_bytes(aside, content)
+            told += f"; the file as it was is kept as {aside.name}"
+        say(f"{told}. The weights do not depend on it.")
+    return rows
+
+
+def damaged_lines(path: Path) -> tuple[int, int]:
+    """Return how many lines of a log of metrics cannot be read, and how many there are."""
+    try:
+        whole = path.read_bytes().splitlines()
+    except OSError:
+        return 0, 0
+    return len(whole) - sum(1 for _ in _rows(whole)), len(whole)
+
+
+def _rows(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and all(type(value) in {int, float} for value in row.values()):
+            step = row.get("step")
+            if type(step) is int and step >= 0:
+                yield row
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}.damaged-{k}{path.suffix}") for k in count(1))
+    return next(name for name in names if not name.exists())

@@ -8,8 +8,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.schemas.training import RunSource
 
 if TYPE_CHECKING:
-    import xarray as xr
-
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.catalog import SessionEntry
 
 _SHOWN = 12
@@ -28,11 +27,11 @@ def source_of(entry: SessionEntry, *, trials: tuple[int, ...] | None = None) -> 
     return RunSource(store_key=entry.store_key, n_units=entry.n_units, n_trials=entry.n_trials, trials=trials)
 
 
-def require_store(run: str, source: RunSource | None, session: str, dataset: xr.Dataset) -> None:
+def require_store(run: str, source: RunSource | None, session: Session) -> None:
     """Refuse trials of another store than the run was trained on.
 
     Another store of the same session splits its trials another way: what it calls test trials may be trials
-    the run has seen. Datasets that come from no store say no key, and are not compared.
+    the run has seen. Sessions that come from no store have no key, and are not compared.
 
     Parameters
     ----------
@@ -41,26 +40,23 @@ def require_store(run: str, source: RunSource | None, session: str, dataset: xr.
     source
         The store it was trained on.
     session
-        Session id.
-    dataset
-        Trials (`schemas.store.TRIALS_ARRAYS`).
+        What it is given.
 
     Raises
     ------
     DataError
         If the keys differ; the message says what else does.
     """
-    key = str(dataset.attrs.get("store_key") or "")
+    key = session.store_key
     if source is None or not key or key == source.store_key:
         return
-    units = dataset.sizes.get("unit", source.n_units)
     differ = [f"key {source.store_key[:_SHOWN]}, now {key[:_SHOWN]}"]
-    if units != source.n_units:
-        differ.append(f"{source.n_units} units, now {units}")
+    if session.n_units != source.n_units:
+        differ.append(f"{source.n_units} units, now {session.n_units}")
     known = "" if source.n_trials is None else f" of {source.n_trials} trials"
     raise DataError(
-        f"{session}: run {run} was trained on another store{known} of this session ({'; '.join(differ)}): "
-        "the file, the recipe or the program has changed since, trials are split another way, and test "
-        "trials may be among those the run has seen. Train it again on this store (`pipeline run train "
-        "--force`), or ingest the file it was trained on again."
+        f"{session.name}: run {run} was trained on another store{known} of this session "
+        f"({'; '.join(differ)}): the file, the recipe or the program has changed since, trials are split "
+        "another way, and test trials may be among those the run has seen. Train it again on "
+        "this store (`pipeline run train --force`), or ingest the file it was trained on again."
     )

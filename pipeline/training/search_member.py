@@ -6,7 +6,6 @@ any more, goes on from its own where it was stopped, and is done once ``outcome.
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,22 +17,20 @@ from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
 from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.training.loop import DivergedError, fit
-from nwb_latents.pipeline.training.run_files import LAST, METRICS
+from nwb_latents.pipeline.training.run_files import LAST, METRICS, TENSORBOARD, read_metrics
 from nwb_latents.pipeline.training.search_rules import smoothed
-from nwb_latents.pipeline.training.training_start import begin, training_trials
+from nwb_latents.pipeline.training.training_start import begin, training_session
 from nwb_latents.schemas.sweep import MemberOutcome, with_values
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import xarray as xr
-
     from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.sweep import SweepSettings
     from nwb_latents.schemas.training import Device, TrainSettings
 
 OUTCOME = "outcome.json"
-TENSORBOARD = "tensorboard"
 LOCK_SECONDS = 120.0
 """A worker whose program was killed takes so long, at the most, to be gone."""
 
@@ -151,7 +148,7 @@ def read_outcome(folder: Path) -> MemberOutcome | None:
 
 
 def _train(task: MemberTask) -> MemberOutcome:
-    model, feeds = begin(_datasets(task.stores, task.settings.forward_ms), task.settings)
+    model, feeds = begin(_sessions(task.stores, task.settings.forward_ms), task.settings)
     if task.parent is not None and not (task.folder / LAST).exists():
         _take_over_logs(task.parent, task.folder)
     try:
@@ -182,9 +179,9 @@ def _train(task: MemberTask) -> MemberOutcome:
 
 
 @lru_cache(maxsize=1)
-def _datasets(stores: tuple[tuple[str, StoreLocation], ...], forward_ms: float) -> dict[str, xr.Dataset]:
+def _sessions(stores: tuple[tuple[str, StoreLocation], ...], forward_ms: float) -> tuple[Session, ...]:
     """Read the sessions once per process; a store never changes."""
-    return {session: training_trials(store, forward_ms) for session, store in stores}
+    return tuple(training_session(store, forward_ms) for _, store in stores)
 
 
 def _take_over_logs(parent: Path, folder: Path) -> None:
@@ -196,5 +193,4 @@ def _take_over_logs(parent: Path, folder: Path) -> None:
 
 
 def _losses(path: Path, metric: str) -> list[float]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [float(row[metric]) for row in rows if metric in row]
+    return [float(row[metric]) for row in read_metrics(path) if metric in row]

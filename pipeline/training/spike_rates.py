@@ -73,10 +73,9 @@ def run_rates(
     train, eval_ = (per_bin(rates) for rates in hertz)
     ahead = None
     if forward_bins:
-        trials = session.trials
-        ready = with_forward_bins(session, forward_bins) if "external" in trials else trials
-        scored = ready.isel(trial=answers.eval_rows)
-        ahead = per_bin(run.forward(session.name, scored, n_bins=forward_bins, seed=seed))
+        ready = with_forward_bins(session, forward_bins) if "external" in session.trials else session
+        scored = ready.select(answers.eval_rows)
+        ahead = per_bin(run.forward(scored, n_bins=forward_bins, seed=seed))
     n_raised = train[1] + eval_[1] + (ahead[1] if ahead else 0)
     return RatePrediction(train[0], eval_[0], ahead[0] if ahead else None), n_raised
 
@@ -102,8 +101,7 @@ def reconstruct_parts(
         As for `run_rates`.
     """
     train, scored = (
-        run.reconstruct(session.name, session.trials.isel(trial=rows), seed=seed)
-        for rows in (answers.train_rows, answers.eval_rows)
+        run.reconstruct(session.select(rows), seed=seed) for rows in (answers.train_rows, answers.eval_rows)
     )
     return train, scored
 
@@ -120,7 +118,7 @@ def why_no_forward(run: TrainedRun) -> str:
 
 def hides(run: TrainedRun, session: Session, heldout: NDArray[np.bool_]) -> bool:
     """Return whether these units, at least one, are those the run was not shown. Shape ``(unit,)``, bool."""
-    return bool(heldout.any()) and bool(np.array_equal(hidden_units(session.trials, run.settings), heldout))
+    return bool(heldout.any()) and bool(np.array_equal(hidden_units(session, run.settings), heldout))
 
 
 def refuse_shown_units(run: TrainedRun, session: Session, heldout: NDArray[np.bool_]) -> None:
@@ -148,7 +146,7 @@ def refuse_shown_units(run: TrainedRun, session: Session, heldout: NDArray[np.bo
             "heldout_fraction a share of them."
         )
     if not hides(run, session, heldout):
-        hidden = int(hidden_units(session.trials, run.settings).sum())
+        hidden = int(hidden_units(session, run.settings).sum())
         raise DataError(
             f"{session.name}: {int(heldout.sum())} units are to be predicted, run {run.name} was not shown "
             f"{hidden}, and they are not the same. Choose a session whose file marks held-out units (column "

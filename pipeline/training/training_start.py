@@ -12,25 +12,22 @@ from nwb_latents.pipeline.training.read_in_start import start_in_frames
 from nwb_latents.pipeline.training.regression_start import start_by_regression
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import xarray as xr
+    from collections.abc import Sequence
 
     from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.schemas.training import TrainSettings
 
 
-def begin(
-    datasets: Mapping[str, xr.Dataset], settings: TrainSettings
-) -> tuple[Model, dict[str, SessionFeed]]:
-    """Return a freshly built model and its feeds, both functions of the settings and the trials.
+def begin(sessions: Sequence[Session], settings: TrainSettings) -> tuple[Model, dict[str, SessionFeed]]:
+    """Return a freshly built model and its feeds, both functions of the settings and the sessions.
 
     Parameters
     ----------
-    datasets
-        Session id → its trials (`schemas.store.TRIALS_ARRAYS`).
+    sessions
+        The sessions.
     settings
         Model, signal, masks, seed.
 
@@ -39,21 +36,22 @@ def begin(
     DataError
         If a session has no training trials, or the settings ask for what the sessions do not have.
     """
-    if settings.co_smoothing and not any(hidden_units(d, settings).any() for d in datasets.values()):
+    if settings.co_smoothing and not any(hidden_units(one, settings).any() for one in sessions):
+        names = ", ".join(one.name for one in sessions)
         raise DataError(
-            f"co_smoothing: no unit of {', '.join(datasets)} is marked as held out. Choose sessions that "
+            f"co_smoothing: no unit of {names} is marked as held out. Choose sessions that "
             "have some, have some drawn with --set heldout_fraction=0.25, or train without it."
         )
-    feeds = feed_sessions(datasets, settings)
+    feeds = feed_sessions(sessions, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     model = built_model(settings.model, units, seed=settings.seed)
-    start_by_regression(model, feeds, datasets)
+    start_by_regression(model, feeds, sessions)
     start_in_frames(model, feeds)
     return model, feeds
 
 
-def training_trials(store: StoreLocation, forward_ms: float) -> xr.Dataset:
-    """Return the trials of a store, with so much time after their windows where that is scored too.
+def training_session(store: StoreLocation, forward_ms: float) -> Session:
+    """Return the session of a store, with so much time after its windows where that is scored too.
 
     Raises
     ------
@@ -62,5 +60,5 @@ def training_trials(store: StoreLocation, forward_ms: float) -> xr.Dataset:
     """
     session = open_session(store).loaded()
     if not forward_ms:
-        return session.trials
+        return session
     return with_forward_bins(session, session.forward_bins(forward_ms))

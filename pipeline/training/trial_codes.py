@@ -14,13 +14,13 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.training.inference import CHUNK_TRIALS
 
 if TYPE_CHECKING:
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
 
 
-def infer_codes(run: TrainedRun, session: str, dataset: xr.Dataset) -> NDArray[np.float32]:
+def infer_codes(run: TrainedRun, session: Session) -> NDArray[np.float32]:
     """Return the code of each trial.
 
     Parameters
@@ -28,9 +28,7 @@ def infer_codes(run: TrainedRun, session: str, dataset: xr.Dataset) -> NDArray[n
     run
         A run of a model with codes of trials (gnocchi).
     session
-        Session id; one the model was trained on.
-    dataset
-        Trials of that session, any of them (`schemas.store.TRIALS_ARRAYS`).
+        One the model was trained on, with any of its trials.
 
     Returns
     -------
@@ -43,7 +41,7 @@ def infer_codes(run: TrainedRun, session: str, dataset: xr.Dataset) -> NDArray[n
         If the run is of another model, or as in `TrainedRun.reconstruct`.
     """
     _of_codes(run)
-    states: NDArray[np.float32] = run.states(session, dataset)[:, 0]
+    states: NDArray[np.float32] = run.states(session)[:, 0]
     return states
 
 

@@ -24,8 +24,10 @@ from nwb_latents.schemas.events.findings import (
     DandisetEvent,
     DiffEvent,
     FailureEvent,
+    FaultEvent,
     ModelEvent,
     PinEvent,
+    VerifyEvent,
 )
 from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, ReadEvent, UnusualDrop
@@ -70,6 +72,7 @@ __all__ = [
     "EmbeddingEvent",
     "Event",
     "FailureEvent",
+    "FaultEvent",
     "GenerationEvent",
     "InspectionEvent",
     "LagEvent",
@@ -93,6 +96,7 @@ __all__ = [
     "StreamTimingEvent",
     "SubmissionEvent",
     "UnusualDrop",
+    "VerifyEvent",
     "events_schema",
     "parse_event",
 ]
@@ -128,6 +132,8 @@ EVENTS: tuple[type[Event], ...] = (
     CatalogSessionEvent,
     CatalogRunEvent,
     FailureEvent,
+    FaultEvent,
+    VerifyEvent,
     DiffEvent,
     PinEvent,
     DandisetEvent,

@@ -117,6 +117,52 @@ class ModelEvent(Event):
     main_settings: dict[str, Any] = Field(description="Settings one looks at first, with defaults.")
 
 
+class FaultEvent(Event):
+    """One thing that is wrong with a store, a run, or the catalog itself (``catalog verify``)."""
+
+    event: Literal["fault"] = "fault"
+    session: str | None = Field(None, description="Session whose store it is.")
+    run: str | None = Field(None, description="Run it is.")
+    path: str = Field(description="The store, the directory of the run, or the catalog.")
+    where: str = Field(description="File or array in it; empty: the whole.")
+    kind: Literal[
+        "missing",
+        "size",
+        "content",
+        "unlisted",
+        "manifest",
+        "schema",
+        "values",
+        "key",
+        "catalog",
+        "unreadable",
+    ] = Field(
+        description="missing: a file is gone; size, content: it is not what the manifest says; unlisted: the "
+        "manifest does not know it; manifest: that is damaged itself; schema: an array is not as described; "
+        "values: numbers contradict each other; key: it is of another recording, recipe or training; "
+        "catalog: an entry is at fault; unreadable: it cannot be read."
+    )
+    text: str = Field(description="Found against expected.")
+    remedy: str = Field(description="What to do.")
+
+
+class VerifyEvent(Event):
+    """What ``catalog verify`` found in all."""
+
+    event: Literal["verify"] = "verify"
+    n_sessions: int = Field(ge=0, description="Stores looked at.")
+    n_runs: int = Field(ge=0, description="Runs looked at.")
+    n_damaged: int = Field(ge=0, description="Stores and runs with faults.")
+    n_faults: int = Field(ge=0, description="Faults.")
+    n_without_manifest: int = Field(
+        ge=0, description="Stores and runs of earlier versions: only what can be read was checked."
+    )
+    quick: bool = Field(description="Whether only sizes and keys were looked at.")
+    bytes: int = Field(ge=0, description="Size of all of them, bytes.")
+    seconds: float = Field(ge=0, description="Time it took, s.")
+    seconds_per_gb: float | None = Field(description="Time for 10⁹ bytes, s; null where there are none.")
+
+
 class CheckEvent(Event):
     """One thing this machine was examined for."""
 

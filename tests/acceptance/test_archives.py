@@ -11,9 +11,11 @@ from nwb_latents.pipeline.cluster.ledger import ledgers_beside, read_ledger, sta
 from nwb_latents.pipeline.errors import CatalogWarning
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.measurements import read_measurements
-from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.run_files import read_config, read_entry
 from nwb_latents.schemas.decoding import DecodeSettings
@@ -55,8 +57,8 @@ def test_runs_are_read_and_reconstruct(catalog_path):
         assert read_config(folder).run_key == run.run_key
         session = run.sessions[0]
         [entry] = [e for e in catalog.sessions.values() if e.session == session]
-        trials = read_trials(store_path(catalog_path, entry.store)).load()
-        assert np.isfinite(load_run(folder, device="cpu").reconstruct(session, trials)).all()
+        opened = open_session(store_path(catalog_path, entry.store))
+        assert np.isfinite(load_run(folder, device="cpu").reconstruct(opened)).all()
 
 
 def test_ledgers_are_read(catalog_path):

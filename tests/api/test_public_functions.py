@@ -194,3 +194,15 @@ def test_a_receiver_of_events_is_given_all_of_them(small_nwb, tmp_path):
     events = []
     nl.ingest(tmp_path / "catalog.yaml", small_nwb, report=events.append)
     assert {"plan", "session"} <= {event.event for event in events}
+
+
+def test_a_catalog_that_is_not_there_has_no_scores_and_that_is_said(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.yaml: no such catalog"):
+        nl.scores(tmp_path / "nowhere.yaml")
+    with pytest.raises(SettingsError, match=r"is a folder; expected the catalog file, .*catalog\.yaml"):
+        nl.open_catalog(tmp_path)
+
+
+def test_one_name_where_several_are_expected_is_told_how_to_write_it(tmp_path):
+    with pytest.raises(SettingsError, match=r"sources='rates'.*: expected several, .*: \[rates\]"):
+        nl.decode(tmp_path / "catalog.yaml", sources="rates")

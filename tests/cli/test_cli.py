@@ -252,3 +252,15 @@ def test_kernels_that_cannot_be_built_are_the_machines_fault(pipeline_command, t
     done = pipeline_command("doctor", "--build-kernels", env=env)
     assert done.returncode == 5
     assert "no C compiler found (looked for no-such-cc)" in done.stderr
+
+
+def test_a_command_by_its_former_name_is_told_the_present_one(pipeline_command):
+    shown = pipeline_command("run", "realign", "--session", "x")
+    assert shown.returncode == 2
+    assert shown.stderr == "error: run realign is called run recut: pipeline run recut --help.\n"
+
+
+def test_a_schema_that_is_misspelt_is_told_the_nearest(pipeline_command):
+    shown = pipeline_command("schema", "trian")
+    assert shown.returncode == 2
+    assert "did you mean train?" in shown.stderr

@@ -14,6 +14,7 @@ from nwb_latents.pipeline.evaluation.embedding import (
     embedding_table,
     interpolate,
 )
+from nwb_latents.pipeline.stores.session import session_in_memory
 
 
 class Spiral:
@@ -25,12 +26,12 @@ class Spiral:
     def __init__(self, embedding_dim=2):
         self.embedding_dim = embedding_dim
 
-    def embedding(self, session, dataset):
-        mean = np.full(self.embedding_dim, float(dataset["rates"].mean()))
+    def embedding(self, session):
+        mean = np.full(self.embedding_dim, float(session.trials["rates"].mean()))
         return mean, 0.25 * np.ones(self.embedding_dim)
 
-    def states(self, session, dataset):
-        return dataset["rates"].values
+    def states(self, session):
+        return session.trials["rates"].values
 
     def roll_out(self, session, z0, *, n_bins, embeddings):
         out = np.empty((len(embeddings), len(z0), n_bins, 2))
@@ -45,27 +46,28 @@ class Spiral:
         return embedding[0] * np.asarray(states) @ self.turn.T
 
 
-def make_trials(n_trials=6, **attrs):
+def make_session(n_trials=6, *, session="s", subject="A", task="CO", **attrs):
     rng = np.random.default_rng(0)
-    return xr.Dataset(
+    trials = xr.Dataset(
         {"rates": (("trial", "time", "unit"), rng.normal(size=(n_trials, 8, 2)))},
         coords={
             "time": 0.02 * np.arange(-2, 6), "unit": [7, 9], "axis": ["x", "y"],
             "condition": ("trial", np.array(["right", "up"] * (n_trials // 2), dtype=object)),
             "target_dir": ("trial", np.array([2 * np.pi - 1e-9, np.pi / 2] * (n_trials // 2))),
         },
-        attrs={"subject": "A", "task": "CO", "bin_size_s": 0.02, **attrs},
+        attrs={"session": session, "subject": subject, "task": task, "bin_size_s": 0.02},
     )  # fmt: skip
+    return session_in_memory(trials).with_trials(trials.assign_attrs(attrs))
 
 
 def test_the_table_holds_posterior_subject_task_and_every_number():
     quality = json.dumps({"decodability": 0.8, "rates": {"drift": 0.1}, "flags": [], "odd": None})
-    trials = {
-        "s1": make_trials(quality=quality, day=3, schema_version=2),
-        "s2": make_trials(4, subject="B", task="RT"),
-    }
-    table = embedding_table(Spiral(), trials, parameters={"s2": {"omega": 5.0}})
-    mean, variance = Spiral().embedding("s1", trials["s1"])
+    sessions = [
+        make_session(session="s1", quality=quality, day=3, schema_version=2),
+        make_session(4, session="s2", subject="B", task="RT"),
+    ]
+    table = embedding_table(Spiral(), sessions, parameters={"s2": {"omega": 5.0}})
+    mean, variance = Spiral().embedding(sessions[0])
     assert table["mean"].sel(session="s1").values.tolist() == mean.tolist()
     assert table["variance"].dims == ("session", "embedding")
     assert variance.tolist() == table["variance"].sel(session="s2").values.tolist()
@@ -89,10 +91,11 @@ def test_grids_and_lines():
 
 
 def test_each_embedding_rolls_out_from_the_mean_state_of_the_condition():
-    trials = make_trials()
+    session = make_session()
+    trials = session.trials
     ridge = fit_ridge(np.eye(2), 3 * np.eye(2), alpha=1e-12)
     embeddings = embedding_grid([1.0, 0.0], size=3, spacing=0.5)
-    made = interpolate(Spiral(), "s", trials, embeddings=embeddings, decoder=ridge, start_bin=2)
+    made = interpolate(Spiral(), session, embeddings=embeddings, decoder=ridge, start_bin=2)
     assert made["condition"].values.tolist() == ["right", "up"]
     assert made["latents"].dims == ("grid0", "grid1", "condition", "time", "latent")
     assert made["time"].values.tolist() == trials["time"].values[2:].tolist()
@@ -112,7 +115,7 @@ def test_each_embedding_rolls_out_from_the_mean_state_of_the_condition():
 
 
 def test_with_one_dimension_grids_are_lines():
-    made = interpolate(Spiral(1), "s", make_trials(), embeddings=embedding_grid([1.0]))
+    made = interpolate(Spiral(1), make_session(), embeddings=embedding_grid([1.0]))
     assert (made.sizes["grid0"], made.sizes["grid1"]) == (3, 1)
     assert "velocity" not in made
 
@@ -120,12 +123,12 @@ def test_with_one_dimension_grids_are_lines():
 def test_wrong_uses_are_refused():
     shared = Spiral(0)
     with pytest.raises(DataError, match="no embedding: its dynamics are the same for all"):
-        embedding_table(shared, {"s": make_trials()})
+        embedding_table(shared, [make_session()])
     with pytest.raises(DataError, match="no embedding"):
-        interpolate(shared, "s", make_trials(), embeddings=np.zeros((1, 1, 1)))
+        interpolate(shared, make_session(), embeddings=np.zeros((1, 1, 1)))
     with pytest.raises(DataError, match="no session"):
-        embedding_table(Spiral(), {})
+        embedding_table(Spiral(), [])
     with pytest.raises(DataError, match="a bin below 8"):
-        interpolate(Spiral(), "s", make_trials(), embeddings=np.zeros((1, 1, 2)), start_bin=8)
+        interpolate(Spiral(), make_session(), embeddings=np.zeros((1, 1, 2)), start_bin=8)
     with pytest.raises(DataError, match=r"expected \(grid, grid, 2\)"):
-        interpolate(Spiral(), "s", make_trials(), embeddings=np.zeros((1, 1, 3)))
+        interpolate(Spiral(), make_session(), embeddings=np.zeros((1, 1, 3)))

@@ -222,7 +222,10 @@ def test_without_the_distribution_what_was_made_stays_readable_and_unknown_names
     board = worked.pipeline("leaderboard")
     assert "toy" in board.stdout
     assert "velocity" in board.stdout
-    worked.pipeline("catalog", "verify")
+    verified = {e.get("run"): e for e in worked.events("catalog", "verify") if e["event"] == "run"}
+    assert verified["toy"]["status"] == "ok"
+    assert "files alone were looked at" in verified["toy"]["reason"]
+    assert "toylab 0.1.0: install that" in verified["toy"]["reason"]
     worked.pipeline("export", "lfads")
     told = worked.events("run", "decode", "--session", SESSIONS[0], "--set", "lag_ms=120", code=3)
     assert [e["source"] for e in told if e["event"] == "measurement"] == ["rates"]

@@ -15,6 +15,7 @@ from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_align
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, update_catalog
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training import alignment, read_in_start
 from nwb_latents.pipeline.training.checkpoint import read_weights
@@ -144,20 +145,24 @@ def test_an_aligned_run_reads_no_trial_it_was_not_given(catalog, monkeypatch):
     first = weights(catalog, entry.run)
     given = set(read_config(catalog.parent / entry.path).sessions[NEW].trials)
 
+    spoilt_rows = []
+
     def spoilt(store):
-        trials = read_trials(store).load()
-        if NEW not in str(store):
-            return trials
+        session = open_session(store).loaded()
+        assert session.name == NEW
+        trials = session.trials
         others = [row for row, trial in enumerate(trials["trial"].values) if int(trial) not in given]
         trials["rates"].values[others] = 1e6
-        return trials
+        spoilt_rows.extend(others)
+        return session
 
-    monkeypatch.setattr("nwb_latents.pipeline.stages.align.read_trials", spoilt)
+    monkeypatch.setattr("nwb_latents.pipeline.training.training_start.open_session", spoilt)
     (again,) = align(catalog, settings(), run="mine", sessions=[NEW], trials=[4], force=True)
     assert again.run == entry.run
     assert {n: bits(t) for n, t in weights(catalog, again.run).items()} == {
         n: bits(t) for n, t in first.items()
     }
+    assert spoilt_rows
 
 
 def start_of(catalog, **changes):
@@ -172,15 +177,15 @@ def test_the_read_in_starts_at_what_the_conditions_look_like_in_other_sessions(c
     _, random = start_of(catalog, start="random")
     entry, fitted = start_of(catalog)
     held = read_catalog(catalog).sessions
-    datasets = {s: read_trials(catalog.parent / held[f"{s}@{entry.recipe_id}"].store) for s in (*OLD, NEW)}
+    of = {s: open_session(catalog.parent / held[f"{s}@{entry.recipe_id}"].store) for s in (*OLD, NEW)}
     parent = load_run(catalog.parent / "runs" / "mine")
-    means = read_in_start.condition_means(parent, {s: datasets[s] for s in OLD})
+    means = read_in_start.condition_means(parent, [of[s] for s in OLD])
     given = read_config(catalog.parent / entry.path).sessions[NEW].trials
-    trials = datasets[NEW].sel(trial=datasets[NEW]["trial"].isin(given)).load()
+    few = of[NEW].select(np.flatnonzero(of[NEW].trials["trial"].isin(given)))
     run = load_run(catalog.parent / entry.path)
     assert run.settings.signal == "rates"
-    y = session_tensors(NEW, trials, run.scalings[NEW], run.settings).y
-    wanted = torch.stack([means[str(c)] for c in trials["condition"].values])
+    y = session_tensors(few, run.scalings[NEW], run.settings).y
+    wanted = torch.stack([means[str(c)] for c in few.condition])
 
     def distance(start):
         read_in = y @ start["read_in.weight.blocks.0"][0] + start["read_in.bias.blocks.0"][0]
@@ -367,13 +372,14 @@ def test_a_setting_of_the_optimiser_keeps_the_others(catalog):
 
 
 def test_trials_of_each_condition_come_in_turn(catalog):
-    entry = read_catalog(catalog).sessions
-    trials = read_trials(catalog.parent / next(e.store for e in entry.values() if e.session == NEW)).load()
+    entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == NEW)
+    session = open_session(catalog.parent / entry.store).loaded()
+    trials = session.trials
     for seed in range(3):
-        rows = alignment.trial_order(trials, choice="stratified", seed=seed)
+        rows = alignment.trial_order(session, choice="stratified", seed=seed)
         labels = trials["condition"].values[rows]
         kinds = len(set(labels))
         assert len(set(labels[:kinds])) == kinds
         assert set(trials["split"].values[rows]) == {"train"}
-    first = alignment.trial_order(trials, choice="first", seed=0)
+    first = alignment.trial_order(session, choice="first", seed=0)
     assert (np.diff(first) > 0).all()

@@ -158,19 +158,19 @@ class Echo:
         self.broken = broken
         self.asked = []
 
-    def reconstruct(self, session, dataset):
-        self.asked.append((session, dataset.sizes["trial"], set(dataset["split"].values.tolist())))
-        if session in self.broken:
+    def reconstruct(self, session):
+        self.asked.append((session.name, session.n_trials, set(session.split.tolist())))
+        if session.name in self.broken:
             msg = "weights are broken"
             raise RuntimeError(msg)
-        return dataset["rates"].values
+        return session.trials["rates"].values
 
-    def forecast(self, session, dataset, *, seen_bins, n_bins):
-        return np.repeat(dataset["rates"].values[:, seen_bins - 1 : seen_bins], n_bins, axis=1)
+    def forecast(self, session, *, seen_bins, n_bins):
+        return np.repeat(session.trials["rates"].values[:, seen_bins - 1 : seen_bins], n_bins, axis=1)
 
-    def states(self, session, dataset):
-        self.asked.append((session, "states", set(dataset["split"].values.tolist())))
-        return np.roll(dataset["velocity"].values, -5, axis=1)
+    def states(self, session):
+        self.asked.append((session.name, "states", set(session.split.tolist())))
+        return np.roll(session.trials["velocity"].values, -5, axis=1)
 
     @property
     def name(self):

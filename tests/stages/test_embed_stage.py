@@ -13,6 +13,7 @@ from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
 from nwb_latents.pipeline.stages.embed import embed
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.embedding import EmbedSettings
@@ -80,10 +81,10 @@ def test_the_middle_of_the_grid_is_the_sessions_own_rollout(catalog):
     trials = read_trials(catalog.parent / entry.store).load()
     trials = trials.isel(trial=np.flatnonzero(trials["split"].values == "train"))
     run = load_run(catalog.parent / "runs" / "tiny", device="cpu")
-    mean, _ = run.embedding(A, trials)
+    mean, _ = run.embedding(session_in_memory(trials))
     np.testing.assert_allclose(made["embedding_value"].values[1, 1], mean, atol=1e-6)
     assert made.attrs["start_bin"] == 12
-    states = run.states(A, trials)
+    states = run.states(session_in_memory(trials))
     for row, condition in enumerate(made["condition"].values):
         mine = trials["condition"].values == condition
         state = states[mine, 12].mean(axis=0, keepdims=True)

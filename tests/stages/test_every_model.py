@@ -16,6 +16,7 @@ from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training import loop
@@ -64,7 +65,7 @@ def test_a_model_goes_through_all_stages(name, catalog):
     run = load_run(catalog.parent / "runs" / "mine", device="cpu")
     (stored,) = select_sessions(read_catalog(catalog), KNOWN[:1])
     trials = read_trials(catalog.parent / stored.store)
-    found = run.reconstruct(KNOWN[0], trials)
+    found = run.reconstruct(session_in_memory(trials))
     assert found.shape == trials["rates"].shape
     assert np.isfinite(found).all()
     scores = decode(catalog, DecodeSettings(transfer=True), runs=("mine",), sessions=KNOWN, device="cpu")

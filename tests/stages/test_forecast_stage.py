@@ -13,6 +13,7 @@ from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.events import MeasurementEvent, SessionEvent
@@ -100,7 +101,7 @@ def test_the_models_curve_is_that_of_its_forecast(catalog):
     mine = [one for one in done if (one.name, one.source) == ("forecast_rates_r2", "forecast")]
     per_step = {one.step: one.value for one in mine}
     for k in (1, 7, 20):
-        ahead = run.forecast(A, test, seen_bins=13, n_bins=k)[:, -1]
+        ahead = run.forecast(session_in_memory(test), seen_bins=13, n_bins=k)[:, -1]
         y = true[:, 13 + k - 1]
         expected = 1 - ((y - ahead) ** 2).sum() / ((y - true.mean(axis=1)) ** 2).sum()
         assert per_step[k] == pytest.approx(expected, rel=1e-5)

@@ -16,6 +16,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
@@ -132,11 +133,10 @@ def test_a_model_whose_settings_are_not_the_registered_ones_is_refused(flat):
 def test_it_is_trained_and_its_run_says_where_it_came_from(flat, catalog):
     entry = train(catalog, flat_settings(), run_name="flat")
     run = load_run(catalog.parent / entry.path, device="cpu")
-    session = entry.sessions[0]
     trials = read_trials(
         catalog.parent / read_catalog(catalog).sessions[next(iter(read_catalog(catalog).sessions))].store
     )
-    rates = run.reconstruct(session, trials)
+    rates = run.reconstruct(session_in_memory(trials))
     counted = trials["counts"].values[trials["split"].values.astype(str) == "train"].mean((0, 1)) / 0.02
     np.testing.assert_allclose(rates[0, 0], counted, rtol=0.2, atol=1.0)
     packages = yaml.safe_load((catalog.parent / entry.path / "config.yaml").read_text())["packages"]

@@ -25,6 +25,7 @@ from nwb_latents.pipeline.stages.import_lfads import import_lfads
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.align import AlignSettings
@@ -206,7 +207,7 @@ def test_rates_are_those_of_lfads_torch(tmp_path, variant):
         y = torch.from_numpy(trials["counts"].values.astype(np.float32))
         expected = reference.params(y, number, external).exp()[..., 0, :].numpy() / BIN_S
         assert expected.std() > 1.0
-        assert run.reconstruct(session, trials, n_samples=0) == pytest.approx(expected, rel=1e-5)
+        assert run.reconstruct(session_in_memory(trials), n_samples=0) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
@@ -227,7 +228,7 @@ def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
     reference = Reference(n_in=(n_in,), n_out=(len(column),), width=4)
     path = reference.save(tmp_path / "best.ckpt", encod_seq_len=entry.n_bins)
     made = import_checkpoint(catalog, path, LfadsCheckpointImport(), sessions=[entry.session])
-    rates = load_run(tmp_path / made.path, device="cpu").reconstruct(entry.session, trials, n_samples=0)
+    rates = load_run(tmp_path / made.path, device="cpu").reconstruct(session_in_memory(trials), n_samples=0)
     expected = reference.params(first[:1]).exp()[0, :, 0] / BIN_S
     assert rates[row][:, column] == pytest.approx(expected.numpy(), rel=1e-5)
 
@@ -244,7 +245,7 @@ def test_other_likelihoods(tmp_path, likelihood, n_params, mean):
     expected = mean(reference.params(torch.from_numpy(trials["counts"].values.astype(np.float32))))
     # Shapes and rates of a gamma distribution here are at least 1e-5.
     tolerance = 1e-5 if likelihood == "mse" else 1e-3
-    rates = run.reconstruct(place.names[0], trials, n_samples=0)
+    rates = run.reconstruct(session_in_memory(trials), n_samples=0)
     assert rates == pytest.approx(expected / BIN_S, rel=tolerance, abs=1e-4)
 
 

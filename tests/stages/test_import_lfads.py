@@ -14,11 +14,13 @@ from nwb_latents.pipeline.stages.export import export
 from nwb_latents.pipeline.stages.import_lfads import import_lfads
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.stores.session import session_in_memory
+from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import load_run
-from nwb_latents.pipeline.training.training_start import training_trials
+from nwb_latents.pipeline.training.training_start import training_session
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.export import LfadsExport
 from nwb_latents.schemas.imports import LfadsH5Import
@@ -145,8 +147,8 @@ def test_a_model_is_trained_on_what_is_encoded_and_scored_on_what_is_reconstruct
         model=SMALL, max_steps=2, device="cpu", co_smoothing=True, standardise=False,
         forward_ms=20.0 * N_FORWARD,
     )  # fmt: skip
-    ahead = training_trials(store_path(catalog, entry.store), settings.forward_ms)
-    feed = feed_sessions({entry.session: ahead}, settings)[entry.session]
+    ahead = training_session(store_path(catalog, entry.store), settings.forward_ms)
+    feed = feed_sessions([ahead], settings)[entry.session]
     for part, split in (("train", feed.train), ("valid", feed.val)):
         # Trials lie in the store in the order of their ids.
         order = np.argsort(content[f"{part}_inds"])
@@ -156,7 +158,7 @@ def test_a_model_is_trained_on_what_is_encoded_and_scored_on_what_is_reconstruct
         assert split.ext.numpy() == pytest.approx(content[f"{part}_ext_input"][order], rel=1e-6)
     run = train(catalog, settings)
     trials, _ = opened(catalog, entry)
-    rates = load_run(tmp_path / run.path, device="cpu").reconstruct(entry.session, trials)
+    rates = load_run(tmp_path / run.path, device="cpu").reconstruct(session_in_memory(trials))
     assert rates.shape == trials["counts"].shape
     assert np.isfinite(rates).all()
 

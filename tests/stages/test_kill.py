@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.trials import check_group, read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.stores.group_checks import check_group
+from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials
 
 PREAMBLE = """
 import os, pathlib, signal, sys

@@ -108,15 +108,14 @@ def test_velocity_decoders_do_not_see_test_trials(session, decoder):
 
 
 def trained(groups, name, tmp_path, **changes):
-    trials, continuous = groups
     settings = TrainSettings.model_validate({
         "model": {"name": name, **SMALL[name]}, "signal": "counts", "device": "cpu", "max_steps": 4,
         "validate_every": 2, "checkpoint_every": 4, "batch": {"trials_per_session": 8}, **changes,
     })  # fmt: skip
+    session = session_in_memory(*groups)
     if settings.forward_ms:
-        trials = with_forward_bins(session_in_memory(trials, continuous), N_FORWARD)
-    datasets = {str(trials.attrs["session"]): trials}
-    model, feeds = begin(datasets, settings)
+        session = with_forward_bins(session, N_FORWARD)
+    model, feeds = begin([session], settings)
     fit(model, feeds, settings, tmp_path / str(len(list(tmp_path.iterdir()))))
     scaling = next(iter(feeds.values())).scaling
     return dict(model.state_dict()), scaling.offset, scaling.scale

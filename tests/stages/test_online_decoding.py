@@ -44,7 +44,7 @@ def test_bins_one_by_one_are_the_whole_trial(store) -> None:
     run = trained(path, "causal")
     decoder = fit_streaming_decoder(run, session)
     assert decoder.lag_s == pytest.approx(0.1)
-    whole = run.reconstruct(SESSION, trials)
+    whole = run.reconstruct(session)
     for trial in (0, 7):
         decoder.reset()
         made = [decoder.step(counts) for counts in trials["counts"].values[trial]]

@@ -67,7 +67,7 @@ def bins_of(events):
 def test_a_replay_gives_the_rates_of_the_whole_trial_and_the_velocity_decoded_of_them(catalog, session):
     timing, events = replayed(catalog)
     run = load_run(catalog.parent / "runs" / "causal", device="cpu")
-    whole = run.reconstruct(SESSION, session.trials)
+    whole = run.reconstruct(session)
     decoder = fit_streaming_decoder(run, session)
     told = bins_of(events)
     assert [(one.trial, one.bin) for one in told] == [

@@ -16,7 +16,7 @@ from nwb_latents.pipeline.stages.sweep import sweep
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.loop import DivergedError
 from nwb_latents.pipeline.training.run_files import read_config
@@ -115,10 +115,9 @@ def test_the_best_member_is_entered_with_its_weights_and_the_history(catalog: Pa
     assert config.sweep == "pbt"
     assert config.settings.model.model_dump()["dropout"] == best.values["model.dropout"]
     assert config.settings.optimiser.lr == config.settings.optimiser.final_lr == best.values["optimiser.lr"]
-    (session,) = entry.sessions
-    trials = read_trials(store_path(catalog, next(iter(read_catalog(catalog).sessions.values())).store))
-    rates = load_run(run_dir, device="cpu").reconstruct(session, trials.load())
-    assert rates.shape == trials["rates"].shape
+    session = open_session(store_path(catalog, next(iter(read_catalog(catalog).sessions.values())).store))
+    rates = load_run(run_dir, device="cpu").reconstruct(session)
+    assert rates.shape == session.trials["rates"].shape
 
     rows = list(csv.DictReader((run_dir / "sweep.csv").open()))
     assert [float(row["metric"]) for row in rows] == [record.metric for record in state.history]

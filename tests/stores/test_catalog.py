@@ -68,7 +68,14 @@ def test_selection_by_pattern_and_by_the_recipe_ingested_last(tmp_path):
     for one in (entry("sub-A_ses-1"), entry("sub-B_ses-1"), entry("sub-A_ses-1", "50ms-b")):
         add_session(path, one)
     catalog = read_catalog(path)
-    assert [e.recipe_id for e in select_sessions(catalog)] == ["50ms-b"]
+    said: list[str] = []
+    assert [e.recipe_id for e in select_sessions(catalog, say=said.append)] == ["50ms-b"]
+    assert len(said) == 1
+    assert "50ms-b is taken" in said[0]
+    assert "--recipe-id: 20ms-a" in said[0]
+    select_sessions(catalog, recipe_id="20ms", say=said.append)
+    select_sessions(catalog, ["sub-B*"], say=said.append)
+    assert len(said) == 1
     assert [e.session for e in select_sessions(catalog, recipe_id="20ms")] == ["sub-A_ses-1", "sub-B_ses-1"]
     assert [e.session for e in select_sessions(catalog, ["sub-B*"])] == ["sub-B_ses-1"]
     add_session(path, entry("sub-B_ses-1"))

@@ -15,10 +15,10 @@ import requests
 import xarray as xr
 
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation
 from nwb_latents.pipeline.stores.object_storage import ObjectFolder
 from nwb_latents.pipeline.stores.trials import (
-    check_group,
     read_attributes,
     read_continuous,
     read_trials,

@@ -82,11 +82,12 @@ def test_rows_of_splits(store):
     split = session.trials["split"].values.astype(str)
     assert np.array_equal(session.rows("train"), np.flatnonzero(split == "train"))
     assert np.array_equal(session.rows(("train", "val")), np.flatnonzero(split != "test"))
-    assert session.rows("other").tolist() == []
+    only = dataclasses.replace(session, trials=session.trials.isel(trial=session.rows("train")))
+    assert only.rows("test").tolist() == []
     with pytest.raises(
-        DataError, match=r"sub-T_ses-1: no trial is in the split other, .* for scoring .*--set"
+        DataError, match=r"sub-T_ses-1: no trial is in the split test, .* for scoring .*--set"
     ):
-        session.rows("other", purpose="scoring")
+        only.rows("test", purpose="scoring")
 
 
 @pytest.mark.parametrize("lag_ms", [-60.0, 0.0, 100.0])
@@ -176,3 +177,11 @@ def test_a_session_in_memory_without_its_continuous_group_says_so():
 def test_a_folder_that_is_no_store_is_refused(tmp_path):
     with pytest.raises(DataError, match="no complete trial store"):
         open_session(tmp_path)
+
+
+def test_a_split_there_is_not_is_refused(store):
+    session = open_session(store)
+    with pytest.raises(SettingsError, match="no split is called 'tset'; expected one of test, train, val"):
+        session.rows("tset")
+    with pytest.raises(SettingsError, match="'all'"):
+        session.rows(["train", "all"])

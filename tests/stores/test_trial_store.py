@@ -9,8 +9,8 @@ import zarr
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.trials import make_trials
+from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.trials import (
-    check_group,
     read_attributes,
     read_continuous,
     read_trials,

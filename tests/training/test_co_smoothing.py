@@ -60,8 +60,9 @@ def session(dataset: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
 @pytest.mark.parametrize("likelihood", ["poisson", "gaussian"])
 def test_held_out_units_are_scored_and_not_shown(dataset: xr.Dataset, likelihood: str) -> None:
     settings = lfads(model={**LFADS, "likelihood": likelihood}, co_smoothing=True, signal="counts")
-    train = feed_sessions({NAME: dataset}, settings)[NAME].train
-    shown = feed_sessions({NAME: dataset}, settings.model_copy(update={"co_smoothing": False}))[NAME].train
+    session = session_in_memory(dataset)
+    train = feed_sessions([session], settings)[NAME].train
+    shown = feed_sessions([session], settings.model_copy(update={"co_smoothing": False}))[NAME].train
     assert train.y.isnan().all(0).all(0).tolist() == HELD
     assert torch.equal(train.y[..., ~torch.tensor(HELD)], shown.y[..., ~torch.tensor(HELD)])
     assert torch.equal(train.scored, shown.scored)
@@ -73,7 +74,7 @@ def test_rates_of_held_out_units_do_not_depend_on_them_and_are_learnt(
 ) -> None:
     asked = {"co_smoothing": True, "signal": "counts", "optimiser": {"lr": 5e-3, "weight_decay": 0.0}}
     settings = lfads(**asked) if model == "lfads" else make_settings(**asked, max_steps=6)
-    feeds = feed_sessions({NAME: dataset}, settings)
+    feeds = feed_sessions([session_in_memory(dataset)], settings)
     net = build_model(settings.model, {NAME: 6}, seed=0)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     fit(net, feeds, settings, tmp_path)
@@ -86,14 +87,15 @@ def test_rates_of_held_out_units_do_not_depend_on_them_and_are_learnt(
     run = TrainedRun("r", settings, net.eval(), {NAME: feeds[NAME].scaling}, torch.device("cpu"))
     other = dataset.copy(deep=True)
     other["counts"].values[..., HELD] = 9
-    assert np.array_equal(run.reconstruct(NAME, dataset), run.reconstruct(NAME, other))
+    rates = run.reconstruct(session_in_memory(dataset))
+    assert np.array_equal(rates, run.reconstruct(session_in_memory(other)))
     other["counts"].values[..., 0] = 9
-    assert not np.array_equal(run.reconstruct(NAME, dataset), run.reconstruct(NAME, other))
+    assert not np.array_equal(rates, run.reconstruct(session_in_memory(other)))
 
 
 def test_what_is_never_shown_always_drives_the_gradient(dataset: xr.Dataset) -> None:
     settings = lfads(co_smoothing=True)
-    train = feed_sessions({NAME: dataset}, settings)[NAME].train
+    train = feed_sessions([session_in_memory(dataset)], settings)[NAME].train
     masks = MaskSettings(coordinated_dropout=0.3, sample_validation=0.2)
     batch = pack([mask_once(train, masks, seed=0, part="train")])
     view = training_masker(masks)(batch, torch.Generator().manual_seed(0), 0)
@@ -117,7 +119,7 @@ def test_forward_bins_are_those_after_the_window_and_of_no_other_split(
     split = trials["split"].values.copy()
     split[1] = "val"
     trials = trials.assign_coords(start_bin=("trial", start), split=("trial", split))
-    ahead = with_forward_bins(session_in_memory(trials, whole), 4)["forward_counts"].values[..., 0]
+    ahead = with_forward_bins(session_in_memory(trials, whole), 4).trials["forward_counts"].values[..., 0]
     assert ahead[0].tolist() == pytest.approx([10, np.nan, np.nan, np.nan], nan_ok=True)
     assert ahead[2].tolist() == pytest.approx([40, 41, 42, np.nan], nan_ok=True)
 
@@ -129,7 +131,7 @@ def test_forward_bins_are_scored_and_not_shown(
     whole["counts"].values[...] = 1
     ahead = with_forward_bins(session_in_memory(trials, whole), 4)
     settings = lfads(forward_ms=80)
-    feed = feed_sessions({NAME: ahead}, settings)[NAME]
+    feed = feed_sessions([ahead], settings)[NAME]
     assert feed.train.y.shape[1:] == (10, 6)
     assert feed.train.scored.shape[1:] == (14, 6)
     assert feed.train.scored[:, 10:13].eq(1).all()
@@ -138,7 +140,7 @@ def test_forward_bins_are_scored_and_not_shown(
     result = fit(model, {NAME: feed}, settings, tmp_path)
     assert np.isfinite(result.metrics["nll"])
     run = TrainedRun("r", settings, model.eval(), {NAME: feed.scaling}, torch.device("cpu"))
-    assert run.reconstruct(NAME, trials).shape == trials["counts"].shape
+    assert run.reconstruct(session_in_memory(trials)).shape == trials["counts"].shape
 
 
 def test_forward_bins_need_to_have_been_recorded(session: tuple[xr.Dataset, xr.Dataset]) -> None:
@@ -161,13 +163,13 @@ def test_external_inputs_are_those_of_the_store_forward_bins_included(
     trials = trials.assign(external=(("trial", "time", "input"), inputs[bins]))
     whole = whole.assign(external=(("time", "input"), inputs))
     settings = lfads(model={**LFADS, "external_inputs": 1}, forward_ms=60)
-    feed = feed_sessions({NAME: with_forward_bins(session_in_memory(trials, whole), 3)}, settings)[NAME]
+    feed = feed_sessions([with_forward_bins(session_in_memory(trials, whole), 3)], settings)[NAME]
     assert feed.train.ext is not None
     assert feed.train.ext[0, :, 0].tolist() == [*range(12), 0]
     assert feed.train.ext[1, :, 0].tolist() == list(range(15, 28))
     wrong = lfads(model={**LFADS, "external_inputs": 2})
     with pytest.raises(DataError, match=r"takes 2 external inputs, the store holds 1\. Set model"):
-        feed_sessions({NAME: trials}, wrong)
+        feed_sessions([session_in_memory(trials)], wrong)
 
 
 def test_trials_that_are_shown_whole_are_as_before() -> None:
@@ -183,13 +185,13 @@ def test_trials_that_are_shown_whole_are_as_before() -> None:
 def test_a_share_of_the_units_is_hidden_where_none_is_marked(dataset: xr.Dataset) -> None:
     unmarked = dataset.assign_coords(heldout=("unit", [False] * 6))
     settings = lfads(co_smoothing=True, heldout_fraction=0.34, signal="counts")
-    hidden = hidden_units(unmarked, settings)
+    hidden = hidden_units(session_in_memory(unmarked), settings)
     assert hidden.sum() == 2
     assert np.array_equal(hidden, session_in_memory(unmarked).heldout(fraction=0.34))
-    train = feed_sessions({NAME: unmarked}, settings)[NAME].train
+    train = feed_sessions([session_in_memory(unmarked)], settings)[NAME].train
     assert np.array_equal(train.y.isnan().all(0).all(0).numpy(), hidden)
-    assert hidden_units(dataset, settings).tolist() == HELD
-    assert not hidden_units(dataset, lfads()).any()
+    assert hidden_units(session_in_memory(dataset), settings).tolist() == HELD
+    assert not hidden_units(session_in_memory(dataset), lfads()).any()
     assert lfads(co_smoothing=True, heldout_fraction=0.0).digest() == lfads(co_smoothing=True).digest()
     assert settings.digest() != lfads(co_smoothing=True).digest()
     with pytest.raises(ValidationError, match="set co_smoothing: true too"):

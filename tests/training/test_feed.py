@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training.feed import feed_sessions, read_signal
 
 if TYPE_CHECKING:
@@ -21,14 +22,14 @@ if TYPE_CHECKING:
 def test_scaling_comes_from_training_trials_alone(
     datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings]
 ) -> None:
-    feeds = feed_sessions(datasets, make_settings())
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), make_settings())
     train = feeds["sub-A_ses-1"].train.y.numpy()
     np.testing.assert_allclose(train.mean((0, 1)), 0, atol=1e-5)
     np.testing.assert_allclose(train.std((0, 1)), 1, rtol=1e-4)
     spoilt = {name: dataset.copy(deep=True) for name, dataset in datasets.items()}
     for dataset in spoilt.values():
         dataset["rates"].values[dataset["split"].values != "train"] *= 100
-    for name, feed in feed_sessions(spoilt, make_settings()).items():
+    for name, feed in feed_sessions(map(session_in_memory, spoilt.values()), make_settings()).items():
         assert np.array_equal(feed.train.y.numpy(), feeds[name].train.y.numpy())
         assert np.array_equal(feed.scaling.scale, feeds[name].scaling.scale)
 
@@ -36,7 +37,7 @@ def test_scaling_comes_from_training_trials_alone(
 def test_splits_are_those_of_the_store(
     datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings]
 ) -> None:
-    for name, feed in feed_sessions(datasets, make_settings()).items():
+    for name, feed in feed_sessions(map(session_in_memory, datasets.values()), make_settings()).items():
         split = datasets[name]["split"].values
         assert feed.train.n_trials == (split == "train").sum()
         assert feed.val.n_trials == (split == "val").sum()
@@ -48,13 +49,13 @@ def test_a_poisson_model_is_scored_on_counts(
     datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings]
 ) -> None:
     settings = make_settings(signal="counts", model={"likelihood": "poisson"})
-    feed = feed_sessions(datasets, settings)["sub-B_ses-1"]
+    feed = feed_sessions(map(session_in_memory, datasets.values()), settings)["sub-B_ses-1"]
     counts = datasets["sub-B_ses-1"]["counts"].values
     train = datasets["sub-B_ses-1"]["split"].values == "train"
     assert np.array_equal(feed.train.scored.numpy(), counts[train])
     np.testing.assert_allclose(feed.train.y.numpy().mean((0, 1)), 0, atol=1e-5)
     np.testing.assert_allclose(feed.scaling.to_hz(np.ones((1, 1, 4), np.float32)), 50)
-    expected = read_signal(datasets["sub-B_ses-1"], "rates")
+    expected = read_signal(session_in_memory(datasets["sub-B_ses-1"]), "rates")
     np.testing.assert_allclose(expected, datasets["sub-B_ses-1"]["rates"].values * 0.02, rtol=1e-6)
 
 
@@ -63,7 +64,7 @@ def test_a_silent_unit_is_not_blown_up(
 ) -> None:
     dataset = datasets["sub-A_ses-1"]
     dataset["rates"].values[dataset["split"].values == "train", :, 2] = 0
-    feed = feed_sessions(datasets, make_settings())["sub-A_ses-1"]
+    feed = feed_sessions(map(session_in_memory, datasets.values()), make_settings())["sub-A_ses-1"]
     assert np.array_equal(feed.train.y.numpy()[..., 2], np.zeros_like(feed.train.y.numpy()[..., 2]))
     np.testing.assert_allclose(feed.val.y.numpy()[..., 2], dataset["rates"].values[3::5][..., 2], rtol=1e-5)
 
@@ -73,11 +74,9 @@ def test_sessions_that_cannot_be_trained_are_refused(
     make_dataset: Callable[..., xr.Dataset],
     make_settings: Callable[..., TrainSettings],
 ) -> None:
+    other = make_dataset("sub-C_ses-1", n_trials=9, n_units=3, n_bins=12)
     with pytest.raises(DataError, match="sub-C_ses-1: 12 bins"):
-        feed_sessions(
-            {**datasets, "sub-C_ses-1": make_dataset("sub-C_ses-1", n_trials=9, n_units=3, n_bins=12)},
-            make_settings(),
-        )
+        feed_sessions(map(session_in_memory, [*datasets.values(), other]), make_settings())
     datasets["sub-A_ses-1"]["split"].values[:] = "test"
     with pytest.raises(DataError, match="sub-A_ses-1: no trial is in the training split"):
-        feed_sessions(datasets, make_settings())
+        feed_sessions(map(session_in_memory, datasets.values()), make_settings())

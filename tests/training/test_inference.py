@@ -11,6 +11,7 @@ import torch
 import nwb_latents.pipeline.training.inference as inference
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import TrainedRun, load_run
 from nwb_latents.pipeline.training.loop import fit
@@ -33,7 +34,7 @@ def trained(
 ) -> TrainedRun:
     """A run trained long enough to know the oscillation."""
     settings = make_settings(max_steps=150, optimiser={"lr": 2e-2}, validate_every=50, checkpoint_every=50)
-    feeds = feed_sessions(datasets, settings)
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     units = {n: f.train.y.shape[2] for n, f in feeds.items()}
     sources = {n: RunSource(store_key=datasets[n].attrs["store_key"], n_units=u) for n, u in units.items()}
     run = tmp_path / "run-1"
@@ -59,9 +60,9 @@ def _r2(true: np.ndarray, got: np.ndarray) -> float:
 
 
 def test_reconstructions_are_rates_in_hertz(trained: TrainedRun, datasets: dict[str, xr.Dataset]) -> None:
-    for name, dataset in datasets.items():
+    for dataset in datasets.values():
         test = dataset.isel(trial=np.flatnonzero(dataset["split"].values == "test"))
-        got = trained.reconstruct(name, test)
+        got = trained.reconstruct(session_in_memory(test))
         assert got.shape == test["rates"].shape
         assert got.dtype == np.float32
         assert _r2(test["rates"].values, got) > 0.8
@@ -71,31 +72,32 @@ def test_forecasts_do_not_see_what_they_forecast(
     trained: TrainedRun, datasets: dict[str, xr.Dataset]
 ) -> None:
     dataset = datasets[A]
-    got = trained.forecast(A, dataset, seen_bins=6, n_bins=7)
+    got = trained.forecast(session_in_memory(dataset), seen_bins=6, n_bins=7)
     assert got.shape == (20, 7, 6)
     changed = dataset.copy(deep=True)
     changed["rates"].values[:, 6:] = 1e4
-    assert np.array_equal(got, trained.forecast(A, changed, seen_bins=6, n_bins=7))
+    assert np.array_equal(got, trained.forecast(session_in_memory(changed), seen_bins=6, n_bins=7))
     changed["rates"].values[:, 5:] = 1e4
-    assert not np.array_equal(got, trained.forecast(A, changed, seen_bins=6, n_bins=7))
+    assert not np.array_equal(got, trained.forecast(session_in_memory(changed), seen_bins=6, n_bins=7))
     with pytest.raises(DataError, match="between 1 and 10 bins"):
-        trained.forecast(A, dataset, seen_bins=11, n_bins=2)
+        trained.forecast(session_in_memory(dataset), seen_bins=11, n_bins=2)
 
 
 def test_chunks_change_nothing(
     trained: TrainedRun, datasets: dict[str, xr.Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trained.reconstruct(A, datasets[A]), trained.forecast(A, datasets[A], seen_bins=6, n_bins=3)
+    session = session_in_memory(datasets[A])
+    whole = trained.reconstruct(session), trained.forecast(session, seen_bins=6, n_bins=3)
     monkeypatch.setattr(inference, "CHUNK_TRIALS", 7)
-    np.testing.assert_allclose(trained.reconstruct(A, datasets[A]), whole[0], rtol=1e-4, atol=1e-3)
-    parts = trained.forecast(A, datasets[A], seen_bins=6, n_bins=3)
+    np.testing.assert_allclose(trained.reconstruct(session), whole[0], rtol=1e-4, atol=1e-3)
+    parts = trained.forecast(session, seen_bins=6, n_bins=3)
     np.testing.assert_allclose(parts, whole[1], rtol=1e-4, atol=1e-3)
 
 
 def test_the_embedding_has_one_value_per_dimension(
     trained: TrainedRun, datasets: dict[str, xr.Dataset]
 ) -> None:
-    mean, variance = trained.embedding(A, datasets[A])
+    mean, variance = trained.embedding(session_in_memory(datasets[A]))
     assert mean.shape == variance.shape == (1,)
     assert variance[0] > 0
 
@@ -104,22 +106,22 @@ def test_unknown_sessions_and_changed_stores_are_refused(
     trained: TrainedRun, datasets: dict[str, xr.Dataset]
 ) -> None:
     with pytest.raises(DataError, match="was not trained on sub-Z_ses-9; it knows sub-A_ses-1, sub-B_ses-1"):
-        trained.reconstruct("sub-Z_ses-9", datasets[A])
+        trained.reconstruct(session_in_memory(datasets[A].assign_attrs(session="sub-Z_ses-9")))
     with pytest.raises(DataError, match=r"trained on another store of this session .* 6 units, now 4"):
-        trained.reconstruct(A, datasets["sub-B_ses-1"])
+        trained.reconstruct(session_in_memory(datasets["sub-B_ses-1"].assign_attrs(session=A)))
     # What comes from no store says no key.
     for dataset in datasets.values():
         del dataset.attrs["store_key"]
     with pytest.raises(DataError, match="units with other ids"):
-        trained.reconstruct(A, datasets["sub-B_ses-1"])
+        trained.reconstruct(session_in_memory(datasets["sub-B_ses-1"].assign_attrs(session=A)))
     with pytest.raises(DataError, match=r"bins of 0\.02 s, the store holds bins of 0\.05"):
-        trained.reconstruct(A, datasets[A].assign_attrs(bin_size_s=0.05))
+        trained.reconstruct(session_in_memory(datasets[A].assign_attrs(bin_size_s=0.05)))
     with pytest.raises(DataError, match="no trials"):
-        trained.reconstruct(A, datasets[A].isel(trial=slice(0, 0)))
+        trained.reconstruct(session_in_memory(datasets[A].isel(trial=slice(0, 0))))
 
 
 def test_rollouts_are_those_of_a_plain_loop(trained: TrainedRun, datasets: dict[str, xr.Dataset]) -> None:
-    start = trained.states(A, datasets[A])[:3, 0]
+    start = trained.states(session_in_memory(datasets[A]))[:3, 0]
     embeddings = np.array([[-1.0], [0.5]])
     latents, rates = trained.roll_out(A, start, n_bins=5, embeddings=embeddings)
     assert latents.shape == (2, 3, 5, 3)
@@ -137,10 +139,10 @@ def test_a_rollout_under_the_own_embedding_is_the_forecast(
 ) -> None:
     """From the last state seen, the dynamics of the session's embedding give what a forecast gives."""
     seen = datasets[A].isel(time=slice(0, 6))
-    mean, _ = trained.embedding(A, seen)
-    start = trained.states(A, seen)[:, -1]
+    mean, _ = trained.embedding(session_in_memory(seen))
+    start = trained.states(session_in_memory(seen))[:, -1]
     _, rates = trained.roll_out(A, start, n_bins=5, embeddings=mean[None])
-    ahead = trained.forecast(A, datasets[A], seen_bins=6, n_bins=4)
+    ahead = trained.forecast(session_in_memory(datasets[A]), seen_bins=6, n_bins=4)
     np.testing.assert_allclose(rates[0, :, 1:], ahead, rtol=1e-4, atol=1e-3)
 
 
@@ -160,7 +162,7 @@ def test_every_conditioner_runs_freely(
     conditioner: str, dim: int, datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings]
 ) -> None:
     settings = make_settings(model={"conditioner": conditioner})
-    feeds = feed_sessions(datasets, settings)
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     units = {n: f.train.y.shape[2] for n, f in feeds.items()}
     scalings = {n: f.scaling for n, f in feeds.items()}
     model = build_model(settings.model, units, seed=0).eval()

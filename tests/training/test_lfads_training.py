@@ -12,6 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import TrainedRun
@@ -52,7 +53,7 @@ def settings_of(**changes: Any) -> TrainSettings:
 def trained(
     datasets: dict[str, xr.Dataset], settings: TrainSettings, folder: Path, **options: Any
 ) -> FitResult:
-    feeds = feed_sessions(datasets, settings)
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=settings.seed)
     return fit(model, feeds, settings, folder, **options)
 
@@ -68,24 +69,24 @@ def test_lfads_learns_rates_and_forecasts_without_seeing_ahead(
         max_steps=250, validate_every=50, batch={"trials_per_session": 32}, model=autonomous
     )
     trained(datasets, settings, tmp_path)
-    feeds = feed_sessions(datasets, settings)
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     units = {n: f.train.y.shape[2] for n, f in feeds.items()}
     model = build_model(settings.model, units, seed=0)
     _, scalings = load_checkpoint(tmp_path / BEST, model)
     run = TrainedRun("run", settings, model.eval(), scalings, torch.device("cpu"))
     for name, dataset in datasets.items():
-        rates = run.reconstruct(name, dataset, n_samples=0)
+        rates = run.reconstruct(session_in_memory(dataset), n_samples=0)
         true, test = dataset["rates"].values, dataset["split"].values == "test"
         flat = true[~test].mean((0, 1))
         assert ((true - rates) ** 2)[test].sum() < 0.7 * ((true - flat) ** 2)[test].sum()
-        averaged = run.reconstruct(name, dataset, n_samples=50)
-        assert np.array_equal(averaged, run.reconstruct(name, dataset))
+        averaged = run.reconstruct(session_in_memory(dataset), n_samples=50)
+        assert np.array_equal(averaged, run.reconstruct(session_in_memory(dataset)))
         assert 0 < np.abs(averaged / rates - 1).mean() < 0.3
-        ahead = run.forecast(name, dataset, seen_bins=6, n_bins=8)
+        ahead = run.forecast(session_in_memory(dataset), seen_bins=6, n_bins=8)
         assert ahead.shape == (120, 8, units[name])
         later = dataset.copy(deep=True)
         later["counts"].values[:, 6:] += 3
-        assert np.array_equal(ahead, run.forecast(name, later, seen_bins=6, n_bins=8))
+        assert np.array_equal(ahead, run.forecast(session_in_memory(later), seen_bins=6, n_bins=8))
 
 
 class _StopError(Exception):

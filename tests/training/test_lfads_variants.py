@@ -12,6 +12,7 @@ import torch
 from nwb_latents.models.families.lfads import LFADS
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.training.alignment import aligned_model, few_shot_settings, require_unchanged
 from nwb_latents.pipeline.training.feed import feed_sessions
@@ -54,9 +55,9 @@ def sessions(make_dataset: Callable[..., xr.Dataset]) -> dict[str, xr.Dataset]:
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_published_variant_trains(path: Path, sessions: dict[str, xr.Dataset], tmp_path: Path) -> None:
     settings = small(path)
-    feeds = feed_sessions(sessions, settings)
+    feeds = feed_sessions(map(session_in_memory, sessions.values()), settings)
     model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=0)
-    started = start_by_regression(model, feeds, sessions)
+    started = start_by_regression(model, feeds, map(session_in_memory, sessions.values()))
     assert started == (path.stem == "stitching")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     result = fit(model, feeds, settings, tmp_path)
@@ -79,7 +80,7 @@ def test_regression_reads_the_same_conditions_of_two_sessions_in_alike(
         mixing = np.random.default_rng(seed + 1).normal(size=(2, dataset.sizes["unit"]))
         rates = np.exp(0.3 * common @ mixing)[(dataset["condition"].values == "right").astype(int)]
         dataset["counts"].values[:] = np.random.default_rng(9).poisson(8 * rates)
-    feeds = feed_sessions(sessions, settings)
+    feeds = feed_sessions(map(session_in_memory, sessions.values()), settings)
     model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=0)
     assert isinstance(model, LFADS)
 
@@ -98,17 +99,17 @@ def test_regression_reads_the_same_conditions_of_two_sessions_in_alike(
         return float((one - other).square().sum() / (one.square() + other.square()).sum())
 
     assert disagreement() > 0.5
-    assert start_by_regression(model, feeds, sessions)
+    assert start_by_regression(model, feeds, map(session_in_memory, sessions.values()))
     assert disagreement() < 0.1
 
 
 def test_regression_asks_for_conditions_in_common(sessions: dict[str, xr.Dataset]) -> None:
     settings = settings_from(TrainSettings, file=FOLDER / "stitching.yaml")
     sessions["sub-A_ses-2"]["condition"].values[:] = "elsewhere"
-    feeds = feed_sessions(sessions, settings)
+    feeds = feed_sessions(map(session_in_memory, sessions.values()), settings)
     model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=0)
     with pytest.raises(DataError, match=r"conditions that all of 2 sessions have in common.*start=random"):
-        start_by_regression(model, feeds, sessions)
+        start_by_regression(model, feeds, map(session_in_memory, sessions.values()))
 
 
 def test_a_new_day_is_aligned_with_the_generator_as_it_was(
@@ -116,11 +117,11 @@ def test_a_new_day_is_aligned_with_the_generator_as_it_was(
 ) -> None:
     settings = small(FOLDER / "autolfads_member.yaml")
     first = {"sub-A_ses-1": sessions["sub-A_ses-1"]}
-    feeds = feed_sessions(first, settings)
+    feeds = feed_sessions(map(session_in_memory, first.values()), settings)
     model = build_model(settings.model, {"sub-A_ses-1": 20}, seed=0)
     fit(model, feeds, settings, tmp_path / "first")
     pretrained = {name: value.clone() for name, value in model.state_dict().items()}
-    new = feed_sessions({"sub-A_ses-2": sessions["sub-A_ses-2"]}, settings)
+    new = feed_sessions([session_in_memory(sessions["sub-A_ses-2"])], settings)
     few = few_shot_settings(settings, AlignSettings(max_steps=4), from_scratch=False)
     aligned, trainable = aligned_model(few, {"sub-A_ses-2": 18}, pretrained)
     before = {name: value.clone() for name, value in aligned.state_dict().items()}

@@ -13,6 +13,7 @@ import torch
 from nwb_latents.models.batching.views import View, observe
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from nwb_latents.pipeline.training.feed import SessionFeed, feed_sessions
 from nwb_latents.pipeline.training.loop import FitResult, fit
@@ -32,7 +33,7 @@ Make = Callable[..., TrainSettings]
 def _fit(
     datasets: dict[str, xr.Dataset], settings: TrainSettings, run_dir: Path, **options: Any
 ) -> tuple[FitResult, Model, dict[str, SessionFeed]]:
-    feeds = feed_sessions(datasets, settings)
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=settings.seed)
     return fit(model, feeds, settings, run_dir, **options), model, feeds
 
@@ -186,7 +187,7 @@ def test_only_what_is_trainable_learns(
     _, model, _ = _fit(first, settings, tmp_path / "first")
     model.add_sessions({"sub-B_ses-1": 4})
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    second = feed_sessions(dict(list(datasets.items())[1:]), settings)
+    second = feed_sessions(map(session_in_memory, list(datasets.values())[1:]), settings)
     fit(model, second, settings, tmp_path / "aligned", trainable=lambda name: name.endswith("blocks.1"))
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
     assert changed == {k for k in before if k.endswith("blocks.1")}

@@ -21,6 +21,8 @@ from nwb_latents.schemas.training import TrainSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nwb_latents.pipeline.stores.session import Session
+
 NAME, AHEAD, BIN_MS = "sub-A_ses-1", 4, 20.0
 HELD = np.array([False, True, False, False, True, False])
 MODELS = {
@@ -49,16 +51,16 @@ def a_run(store: tuple[xr.Dataset, xr.Dataset], name: str, **settings: object) -
     content = {"model": {"name": name, **MODELS[name]}, "co_smoothing": True, "signal": "counts"}
     chosen = TrainSettings.model_validate(content | settings)
     model = build_model(chosen.model, {NAME: 6}, seed=0)
-    trials = with_forward_bins(session_in_memory(*store), AHEAD) if chosen.forward_ms else store[0]
-    feed = feed_sessions({NAME: trials}, chosen)[NAME]
+    session = session_in_memory(*store)
+    feed = feed_sessions([with_forward_bins(session, AHEAD) if chosen.forward_ms else session], chosen)[NAME]
     return TrainedRun("r", chosen, model.eval(), {NAME: feed.scaling}, torch.device("cpu"))
 
 
-def changed(store: tuple[xr.Dataset, xr.Dataset], bins: slice, units: np.ndarray) -> xr.Dataset:
+def changed(store: tuple[xr.Dataset, xr.Dataset], bins: slice, units: np.ndarray) -> Session:
     trials = store[0].copy(deep=True)
     part = trials["counts"].values[:, bins]
     part[..., units] = 9
-    return trials
+    return session_in_memory(trials, store[1])
 
 
 CASES = [("lfads", AHEAD), ("lfads", 0), ("ndt", AHEAD), ("ndt", 0), ("mdssm", 0)]
@@ -70,14 +72,14 @@ def test_rates_ahead_come_from_the_window_alone(
 ) -> None:
     run = a_run(store, name, forward_ms=BIN_MS * taught)
     trials = store[0]
-    found = run.forward(NAME, trials, n_bins=AHEAD)
+    found = run.forward(session_in_memory(trials), n_bins=AHEAD)
     assert found.shape == (20, AHEAD, 6)
     assert np.isfinite(found).all()
     assert np.array_equal(
-        run.forward(NAME, with_forward_bins(session_in_memory(*store), AHEAD), n_bins=AHEAD), found
+        run.forward(with_forward_bins(session_in_memory(*store), AHEAD), n_bins=AHEAD), found
     )
-    assert np.array_equal(run.forward(NAME, changed(store, slice(None), HELD), n_bins=AHEAD), found)
-    assert not np.array_equal(run.forward(NAME, changed(store, slice(9, None), ~HELD), n_bins=AHEAD), found)
+    assert np.array_equal(run.forward(changed(store, slice(None), HELD), n_bins=AHEAD), found)
+    assert not np.array_equal(run.forward(changed(store, slice(9, None), ~HELD), n_bins=AHEAD), found)
 
 
 def test_a_model_gives_the_bins_ahead_as_it_was_taught(store: tuple[xr.Dataset, xr.Dataset]) -> None:
@@ -85,18 +87,18 @@ def test_a_model_gives_the_bins_ahead_as_it_was_taught(store: tuple[xr.Dataset, 
     taught, other = a_run(store, "ndt", forward_ms=BIN_MS * AHEAD), a_run(store, "ndt")
     longer = with_forward_bins(session_in_memory(*store), AHEAD)
     assert np.array_equal(
-        taught.forward(NAME, trials, n_bins=AHEAD), taught.reconstruct(NAME, longer)[:, 10:]
+        taught.forward(session_in_memory(trials), n_bins=AHEAD), taught.reconstruct(longer)[:, 10:]
     )
-    forecast = other.forecast(NAME, trials, seen_bins=10, n_bins=AHEAD)
-    assert np.array_equal(other.forward(NAME, trials, n_bins=AHEAD), forecast)
+    forecast = other.forecast(session_in_memory(trials), seen_bins=10, n_bins=AHEAD)
+    assert np.array_equal(other.forward(session_in_memory(trials), n_bins=AHEAD), forecast)
 
 
 def test_bins_a_model_cannot_reach_are_refused(store: tuple[xr.Dataset, xr.Dataset]) -> None:
     run = a_run(store, "ndt", model={"name": "ndt", **MODELS["ndt"], "max_bins": 12})
     with pytest.raises(DataError, match="cannot go on for 4 bins after windows of 10"):
-        run.forward(NAME, store[0], n_bins=AHEAD)
+        run.forward(session_in_memory(store[0]), n_bins=AHEAD)
     with pytest.raises(DataError, match="0 bins after the window"):
-        run.forward(NAME, store[0], n_bins=0)
+        run.forward(session_in_memory(store[0]), n_bins=0)
 
 
 @pytest.mark.parametrize(("name", "taught"), CASES)
@@ -111,7 +113,7 @@ def test_predictions_are_rates_per_bin_of_the_tasks_rows_and_units(
     assert prediction.eval_forward is not None
     assert answers.eval_forward is not None
     assert prediction.eval_forward.shape == answers.eval_forward.shape
-    whole = run.reconstruct(NAME, store[0].isel(trial=answers.eval_rows))
+    whole = run.reconstruct(session_in_memory(store[0].isel(trial=answers.eval_rows)))
     order = [0, 2, 3, 5, 1, 4]
     assert prediction.eval == pytest.approx(
         np.maximum(0.02 * whole[..., order].astype(float), 1e-9), abs=1e-12
@@ -119,9 +121,7 @@ def test_predictions_are_rates_per_bin_of_the_tasks_rows_and_units(
     everything = (prediction.train, prediction.eval, prediction.eval_forward)
     assert min(rates.min() for rates in everything) >= 1e-9
     assert n_raised == sum((rates == 1e-9).sum() for rates in everything)
-    other, _ = run_rates(
-        run, session_in_memory(changed(store, slice(None), HELD), store[1]), answers, forward_bins=AHEAD
-    )
+    other, _ = run_rates(run, changed(store, slice(None), HELD), answers, forward_bins=AHEAD)
     assert np.array_equal(other.eval, prediction.eval)
     assert np.array_equal(other.eval_forward, prediction.eval_forward)
 

@@ -8,6 +8,7 @@ import torch
 
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.trial_codes import generate_trials, infer_codes
@@ -18,7 +19,7 @@ A = "sub-A_ses-1"
 
 def run_of(datasets, model) -> TrainedRun:
     settings = TrainSettings.model_validate({"model": model, "device": "cpu"})
-    feeds = feed_sessions(datasets, settings)
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     built = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=0)
     scalings = {name: feed.scaling for name, feed in feeds.items()}
     return TrainedRun("mine", settings, built.eval(), scalings, torch.device("cpu"))
@@ -30,10 +31,10 @@ def run(datasets) -> TrainedRun:
 
 
 def test_the_codes_of_trials_make_the_reconstruction(run, datasets):
-    codes = infer_codes(run, A, datasets[A])
+    codes = infer_codes(run, session_in_memory(datasets[A]))
     assert codes.shape == (20, 3)
     made = generate_trials(run, A, codes, n_bins=10)
-    np.testing.assert_allclose(made, run.reconstruct(A, datasets[A]), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(made, run.reconstruct(session_in_memory(datasets[A])), rtol=1e-4, atol=1e-3)
 
 
 def test_samples_share_their_noise_so_that_only_the_code_tells_trials_apart(run):
@@ -52,4 +53,4 @@ def test_what_does_not_fit_is_refused(run, datasets):
         generate_trials(run, "nobody", np.zeros((2, 3)), n_bins=5)
     other = run_of(datasets, {"name": "hnet", "recurrent_dim": 4, "rank": 1})
     with pytest.raises(DataError, match="Choose a run of gnocchi"):
-        infer_codes(other, A, datasets[A])
+        infer_codes(other, session_in_memory(datasets[A]))

@@ -15,7 +15,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.baselines.poisson_regression import fit_poisson
-from nwb_latents.pipeline.evaluation.decoding.ridge import CONSTANT_BELOW
+from nwb_latents.pipeline.evaluation.decoding.ridge_samples import CONSTANT_BELOW
 from nwb_latents.pipeline.signals.folds import group_folds
 
 if TYPE_CHECKING:

@@ -24,7 +24,6 @@ from nwb_latents.schemas.decoding import DEFAULT_DECODER
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import xarray as xr
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.pipeline.evaluation.decoding.decoder import Decoder, FittedDecoder
@@ -72,7 +71,7 @@ def session_states(
     settings: DecodeSettings,
     *,
     subject: str,
-    states: Callable[[xr.Dataset], ArrayLike],
+    states: Callable[[Session], ArrayLike],
 ) -> SessionStates:
     """Pair the states of a session with the hand velocity at the lag.
 
@@ -85,8 +84,9 @@ def session_states(
     subject
         Subject of the session.
     states
-        Function from trials to their states, shape ``(trial, time, D)``. It is asked for training and test
-        trials apart: what a model infers of a session from all trials it is shown sees no test trial.
+        Function from a session to the states of its trials, shape ``(trial, time, D)``. It is asked for
+        training and test trials apart: what a model infers of a session from all trials it is shown sees no
+        test trial.
 
     Raises
     ------
@@ -97,9 +97,7 @@ def session_states(
     """
     train, test = train_and_test(session)
     velocity = session.velocity(settings.lag_ms).velocity
-    of_train, of_test = (
-        np.asarray(states(session.trials.isel(trial=rows)), dtype=np.float64) for rows in (train, test)
-    )
+    of_train, of_test = (np.asarray(states(session.select(rows)), dtype=np.float64) for rows in (train, test))
     return SessionStates(
         session=session.name,
         subject=subject,

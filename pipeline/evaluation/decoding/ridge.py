@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.decoding.ridge_samples import Samples
 from nwb_latents.pipeline.signals.folds import contiguous_folds, group_folds
 
 if TYPE_CHECKING:
@@ -23,12 +24,6 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
-
-CONSTANT_BELOW = 1e-12
-"""A feature whose deviation is smaller than this share of its largest value is constant but for rounding."""
-
-PIECE = 2048
-"""Samples in a piece of a decomposition: about 3 MiB at 200 features."""
 
 
 @dataclass(frozen=True)
@@ -106,106 +101,6 @@ class Ridge:
         return predicted
 
 
-@dataclass(frozen=True)
-class _Samples:
-    """Samples as far as a linear fit or its score needs to know them.
-
-    Features and targets side by side, minus `origin` and `mean`, are ``Q·triangle``. The triangle of a QR has
-    the singular values of the features at a fraction of the cost of their SVD, and without the squared
-    condition number of the normal equations; those of parts of the samples make up that of the whole.
-    """
-
-    number: int
-    n_features: int
-    origin: FloatArray
-    mean: FloatArray
-    triangle: FloatArray
-    largest: FloatArray
-
-    @classmethod
-    def of(cls, features: FloatArray, targets: FloatArray, *, origin: FloatArray | None = None) -> _Samples:
-        """Condense; samples that are to be joined need the same `origin`, near all of them."""
-        values = np.concatenate([features, targets], axis=1)
-        largest = np.abs(values).max(axis=0)
-        origin = values.mean(axis=0) if origin is None else origin
-        values -= origin
-        mean = values.mean(axis=0)
-        # The rounded mean of equal values is not that value: without this a constant target would vary.
-        varies = values.max(axis=0) > values.min(axis=0)
-        return cls(
-            number=len(values),
-            n_features=features.shape[1],
-            origin=origin,
-            mean=mean,
-            triangle=_triangle(np.where(varies, values - mean, 0.0)),
-            largest=largest,
-        )
-
-    @classmethod
-    def joined(cls, parts: Sequence[_Samples]) -> _Samples:
-        number = np.array([part.number for part in parts], dtype=np.float64)[:, None]
-        means = np.stack([part.mean for part in parts])
-        mean = (number * means).sum(axis=0) / number.sum()
-        between = np.sqrt(number) * (means - mean)
-        return cls(
-            number=int(number.sum()),
-            n_features=parts[0].n_features,
-            origin=parts[0].origin,
-            mean=mean,
-            triangle=_triangle(np.concatenate([*(part.triangle for part in parts), between])),
-            largest=np.max([part.largest for part in parts], axis=0),
-        )
-
-    @property
-    def features(self) -> FloatArray:
-        return self.triangle[:, : self.n_features]
-
-    @property
-    def targets(self) -> FloatArray:
-        return self.triangle[:, self.n_features :]
-
-    def fit(self, alphas: FloatArray, *, standardise: bool) -> FloatArray:
-        """Coefficients of every penalty. Shape ``(n_alphas, n_features, n_outputs)``."""
-        deviation = np.sqrt(np.square(self.features).sum(axis=0) / self.number)
-        constant = deviation <= CONSTANT_BELOW * self.largest[: self.n_features]
-        scale = np.where(constant, 1.0, deviation) if standardise else np.ones_like(deviation)
-        left, singular, right = np.linalg.svd(
-            np.where(constant, 0.0, self.features / scale), full_matrices=False
-        )
-        projected = singular[:, None] * (left.T @ self.targets)
-        shrunk = projected / (np.square(singular)[:, None] + alphas[:, None, None])
-        solved: FloatArray = right.T @ shrunk / scale[:, None]
-        return solved
-
-    def ridge(self, alpha: float, *, standardise: bool) -> Ridge:
-        n, mean = self.n_features, self.origin + self.mean
-        coefficients = self.fit(np.array([alpha]), standardise=standardise)[0]
-        return Ridge(coefficients, mean[:n], mean[n:], alpha)
-
-    def r2(self, coefficients: FloatArray, mean: FloatArray) -> FloatArray:
-        """R² of a fit on other samples, whose mean was `mean`. Shape ``(n_alphas, n_outputs)``.
-
-        NaN for an output that does not vary here.
-        """
-        apart = self.mean - mean
-        offset = apart[self.n_features :] - apart[: self.n_features] @ coefficients
-        within = np.square(self.targets - self.features @ coefficients).sum(axis=1)
-        total = np.broadcast_to(np.square(self.targets).sum(axis=0), within.shape)
-        ratio = np.full(within.shape, np.nan)
-        np.divide(within + self.number * np.square(offset), total, out=ratio, where=total > 0)
-        return 1.0 - ratio
-
-
-def _triangle(values: FloatArray) -> FloatArray:
-    """Triangle of the QR of a tall matrix, by way of those of pieces that fit into the cache."""
-    n_whole = len(values) // PIECE
-    if n_whole > 1 and values.shape[1] < PIECE:
-        pieces = values[: n_whole * PIECE].reshape(n_whole, PIECE, -1)
-        of_pieces = np.asarray(np.linalg.qr(pieces, mode="r")).reshape(-1, values.shape[1])
-        values = np.concatenate([of_pieces, values[n_whole * PIECE :]])
-    return np.asarray(np.linalg.qr(values, mode="r"), dtype=np.float64)
-
-
 def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float, standardise: bool = True) -> Ridge:
     """Fit with a given penalty.
 
@@ -246,7 +141,7 @@ def fit_ridge(features: ArrayLike, targets: ArrayLike, *, alpha: float, standard
     """
     x, y = _checked(features, targets)
     penalties = _checked_alphas([alpha])
-    return _Samples.of(x, y).ridge(float(penalties[0]), standardise=standardise)
+    return _ridge(Samples.of(x, y), float(penalties[0]), standardise=standardise)
 
 
 def fit_ridge_cv(
@@ -356,11 +251,11 @@ def fit_ridge_cv_each(
     else:
         fold_of = group_folds(groups, folds=folds, seed=seed)
     origin = np.concatenate([x.mean(axis=0), y.mean(axis=0)])
-    parts = [_Samples.of(x[fold_of == fold], y[fold_of == fold], origin=origin) for fold in range(folds)]
+    parts = [Samples.of(x[fold_of == fold], y[fold_of == fold], origin=origin) for fold in range(folds)]
     scores = np.stack(
         [_fold_scores(parts, fold, penalties, standardise=standardise) for fold in range(folds)]
     )
-    whole = _Samples.joined(parts)
+    whole = Samples.joined(parts)
     solved, centre = whole.fit(penalties, standardise=standardise), whole.origin + whole.mean
     fits = []
     for number in range(len(checked)):
@@ -378,6 +273,12 @@ def fit_ridge_cv_each(
     return tuple(fits)
 
 
+def _ridge(samples: Samples, alpha: float, *, standardise: bool) -> Ridge:
+    n, mean = samples.n_features, samples.origin + samples.mean
+    coefficients = samples.fit(np.array([alpha]), standardise=standardise)[0]
+    return Ridge(coefficients, mean[:n], mean[n:], alpha)
+
+
 def _best_penalty(scores: FloatArray) -> tuple[int, FloatArray]:
     """Return the index of the best penalty, of equals the largest, and the mean R² of each.
 
@@ -391,11 +292,9 @@ def _best_penalty(scores: FloatArray) -> tuple[int, FloatArray]:
     return len(mean) - 1 - int(np.argmax(mean[::-1])), mean
 
 
-def _fold_scores(
-    parts: Sequence[_Samples], fold: int, alphas: FloatArray, *, standardise: bool
-) -> FloatArray:
+def _fold_scores(parts: Sequence[Samples], fold: int, alphas: FloatArray, *, standardise: bool) -> FloatArray:
     """R² on the samples left out. Shape ``(n_alphas, n_outputs)``."""
-    kept = _Samples.joined([part for number, part in enumerate(parts) if number != fold])
+    kept = Samples.joined([part for number, part in enumerate(parts) if number != fold])
     return parts[fold].r2(kept.fit(alphas, standardise=standardise), kept.mean)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.ridge import CONSTANT_BELOW
+from nwb_latents.pipeline.evaluation.decoding.ridge_samples import CONSTANT_BELOW
 from nwb_latents.pipeline.signals.folds import group_folds
 
 if TYPE_CHECKING:

@@ -7,26 +7,31 @@ group are held against each other. All faults are found before anything is score
 from __future__ import annotations
 
 import difflib
-import hashlib
 import itertools
-import json
-import re
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
+from nwb_latents.pipeline.evaluation.nlb.group_sizes import (
+    AXES,
+    GroupSizes,
+    plain_name,
+    sizes_of_group,
+    stated_ms,
+    stated_phase,
+    target_sizes,
+)
 from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key
 from nwb_latents.schemas.nlb import NLB_BIN_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import h5py
-    from numpy.typing import ArrayLike
 
     from nwb_latents.schemas.nlb import NlbPhase
 
@@ -46,7 +51,6 @@ Kind = Literal[
     "hertz",
 ]
 
-AXES = ("trial", "time", "unit")
 HIGHEST_MEAN_HZ = 300.0
 """No population of neurons fires at this rate on average: such numbers are no spikes per bin."""
 
@@ -74,65 +78,6 @@ class Problem:
     def __str__(self) -> str:
         """Return it as one line."""
         return f"{self.where}: {self.text}" if self.where else self.text
-
-
-@dataclass(frozen=True)
-class GroupSizes:
-    """What a group has to hold; None where it is not known.
-
-    Attributes
-    ----------
-    n_train, n_eval
-        Trials fitted and scored.
-    n_bins, n_forward
-        Bins of the window and after it.
-    n_heldin, n_heldout
-        Units.
-    bin_size_s
-        Width of a bin, s.
-    phase
-        Phase of the targets.
-    mean_counts
-        Dataset of rates → mean spikes per bin of what it predicts.
-    trials
-        ``"train"``, ``"eval"`` → digest of the trials' ids in their order (`trials_digest`).
-    """
-
-    n_train: int | None = None
-    n_eval: int | None = None
-    n_bins: int | None = None
-    n_forward: int | None = None
-    n_heldin: int | None = None
-    n_heldout: int | None = None
-    bin_size_s: float | None = None
-    phase: str | None = None
-    mean_counts: Mapping[str, float] = field(default_factory=dict)
-    trials: Mapping[str, str] = field(default_factory=dict)
-
-    def shape(self, dataset: str) -> tuple[int | None, int | None, int | None]:
-        """Return the shape a dataset has to have.
-
-        Examples
-        --------
-        >>> GroupSizes(n_train=8, n_eval=2, n_bins=35, n_heldin=9).shape("eval_rates_heldin")
-        (2, 35, 9)
-        """
-        return (
-            self.n_train if dataset.startswith("train_") else self.n_eval,
-            self.n_forward if dataset.endswith("_forward") else self.n_bins,
-            self.n_heldout if "heldout" in dataset else self.n_heldin,
-        )
-
-
-def trials_digest(trials: ArrayLike) -> str:
-    """Return a digest of the ids of trials in their order, by which two files know that they hold the same.
-
-    Examples
-    --------
-    >>> trials_digest([1, 2]) == trials_digest([2, 1])
-    False
-    """
-    return hashlib.sha256(np.asarray(trials, dtype=np.int64).tobytes()).hexdigest()[:16]
 
 
 def check_submission(
@@ -181,78 +126,6 @@ def check_submission(
         return [Problem("unreadable", "", f"{path}: cannot be read as HDF5: {error}")]
 
 
-def target_sizes(targets: Path | Sequence[Path]) -> dict[str, GroupSizes]:
-    """Return what a submission has to hold to be scored against files of targets.
-
-    Parameters
-    ----------
-    targets
-        Files of targets.
-
-    Returns
-    -------
-    sizes
-        By the name of the group.
-
-    Raises
-    ------
-    DataError
-        If a file cannot be read or holds no targets.
-    """
-    import h5py  # noqa: PLC0415
-
-    found: dict[str, GroupSizes] = {}
-    for path in [targets] if isinstance(targets, Path) else targets:
-        try:
-            with h5py.File(path, "r") as h5:
-                found |= {name: _sizes_of_targets(h5[name], h5) for name in h5}
-        except (OSError, KeyError, AttributeError) as error:
-            raise DataError(
-                f"{path}: no targets of the Neural Latents Benchmark ({error}). `pipeline export nlb` "
-                "writes them."
-            ) from error
-    return found
-
-
-def _sizes_of_targets(group: h5py.Group, root: h5py.Group) -> GroupSizes:
-    def size(axis: int, *names: str) -> int | None:
-        return next((int(group[name].shape[axis]) for name in names if name in group), None)
-
-    n_heldout = size(2, "eval_spikes_heldout", "train_spikes_heldout")
-    n_heldin = size(2, "eval_spikes_heldin", "train_spikes_heldin", "eval_spikes_heldin_forward")
-    if n_heldin is None and n_heldout is not None and "psth" in group:
-        n_heldin = int(group["psth"].shape[2]) - n_heldout
-    about = {**root.attrs, **group.attrs}
-    counts = {
-        name: float(np.nanmean(group[spikes][()]))
-        for name in (*RATES, *FORWARD_RATES)
-        if (spikes := name.replace("rates", "spikes")) in group and np.isfinite(group[spikes][()]).any()
-    }
-    return GroupSizes(
-        n_train=size(0, "train_spikes_heldin", "train_spikes_heldout", "train_behavior"),
-        n_eval=int(group["eval_spikes_heldout"].shape[0]),
-        n_bins=int(group["eval_spikes_heldout"].shape[1]),
-        n_forward=size(1, "eval_spikes_heldin_forward", "eval_spikes_heldout_forward"),
-        n_heldin=n_heldin,
-        n_heldout=n_heldout,
-        bin_size_s=float(about["bin_size_s"]) if "bin_size_s" in about else None,
-        phase=_phase(about),
-        mean_counts=counts,
-        trials={
-            part: trials_digest(group[f"{part}_trial"][()])
-            for part in ("train", "eval")
-            if f"{part}_trial" in group
-        },
-    )
-
-
-def _phase(about: Mapping[str, object]) -> str | None:
-    if "export_settings" not in about:
-        return None
-    found = json.loads(str(about["export_settings"])).get("phase")
-    return None if found is None else str(found)
-
-
 def _problems(h5: h5py.File, expected: dict[str, GroupSizes], phase: NlbPhase | None) -> Iterable[Problem]:
     import h5py  # noqa: PLC0415
 
@@ -265,12 +138,12 @@ def _problems(h5: h5py.File, expected: dict[str, GroupSizes], phase: NlbPhase | 
     yield from _group_names(groups, expected)
     if not groups:
         yield Problem("missing", "", "the file has no group; expected one per dataset, such as mc_maze_20")
-    phases = {"submission": _phase(h5.attrs)}
+    phases = {"submission": stated_phase(h5.attrs)}
     for name in groups:
         if expected and name not in expected:
             continue
         group, sizes = h5[name], expected.get(name)
-        stated = _phase(group.attrs) or phases["submission"]
+        stated = stated_phase(group.attrs) or phases["submission"]
         if sizes is not None and None not in {sizes.phase, stated} and sizes.phase != stated:
             yield Problem(
                 "phase", name, f"is of the {stated} phase, the targets are of the {sizes.phase} phase"
@@ -286,14 +159,14 @@ def _group_names(groups: list[str], expected: Mapping[str, GroupSizes]) -> Itera
         return
     strangers = [name for name in groups if name not in expected]
     for name in (name for name in expected if name not in groups):
-        twin = next((other for other in strangers if _plain(other) == _plain(name)), None)
+        twin = next((other for other in strangers if plain_name(other) == plain_name(name)), None)
         if twin is not None:
             strangers.remove(twin)
             yield Problem(
                 "bin_width",
                 twin,
-                f"the name stands for bins of {_stated_ms(twin)} ms; expected {name}, of bins of "
-                f"{_stated_ms(name)} ms",
+                f"the name stands for bins of {stated_ms(twin)} ms; expected {name}, of bins of "
+                f"{stated_ms(name)} ms",
             )
         else:
             yield Problem("missing", name, "there is no such group; nothing of it would be scored")
@@ -303,19 +176,9 @@ def _group_names(groups: list[str], expected: Mapping[str, GroupSizes]) -> Itera
         yield Problem("extra", name, f"no group of this name is scored; {hint}")
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"_\d+(\.\d+)?$", "", name)
-
-
-def _stated_ms(name: str) -> float:
-    """Width of bins that the name of a group states, ms."""
-    found = re.search(r"_(\d+(?:\.\d+)?)$", name)
-    return float(found[1]) if found else float(NLB_BIN_MS[0])
-
-
 def _sizes_of_table(name: str, group: h5py.Group, phase: NlbPhase | None) -> tuple[GroupSizes, list[Problem]]:
     """Sizes of the benchmark's own dataset, in the phase that is meant; else those the group itself shows."""
-    own = _sizes_of_group(group)
+    own = sizes_of_group(group)
     try:
         dataset, width = nlb_group_key(name)
     except SettingsError:
@@ -339,22 +202,6 @@ def _sizes_of_table(name: str, group: h5py.Group, phase: NlbPhase | None) -> tup
         fault = Problem("phase", name, f"{text}{n_train} and {n_eval}")
         return replace(sizes, n_train=found[0], n_eval=found[1]), [fault]
     return sizes, []
-
-
-def _sizes_of_group(group: h5py.Group) -> GroupSizes:
-    def shape(name: str) -> tuple[int | None, ...]:
-        found = group[name].shape if name in group else ()
-        return found if len(found) == len(AXES) else (None, None, None)
-
-    train, scored, ahead = shape(RATES[0]), shape(RATES[3]), shape(FORWARD_RATES[0])
-    return GroupSizes(
-        n_train=train[0],
-        n_eval=scored[0],
-        n_bins=train[1],
-        n_forward=ahead[1],
-        n_heldin=train[2],
-        n_heldout=scored[2],
-    )
 
 
 def _check_group(name: str, group: h5py.Group, sizes: GroupSizes) -> Iterable[Problem]:
@@ -449,7 +296,7 @@ def _values(where: str, dataset: str, found: h5py.Dataset, sizes: GroupSizes) ->
 def _hertz(where: str, mean: float, spikes: float | None, sizes: GroupSizes) -> Iterable[Problem]:
     """Rates whose mean is nearer to that of the spikes in Hz than to that of the spikes per bin."""
     group = where.partition("/")[0]
-    width = sizes.bin_size_s or _stated_ms(group) / 1e3
+    width = sizes.bin_size_s or stated_ms(group) / 1e3
     remedy = f"they look like Hz, multiply them by {width:g} s"
     if spikes:
         if mean > spikes * width**-0.5:

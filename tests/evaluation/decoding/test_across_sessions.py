@@ -33,7 +33,7 @@ def sessions(make_session):
         noise = np.random.default_rng(seed).normal(scale=0.5, size=velocity.shape)
         code = (velocity + noise) @ (TURN if name == "c" else np.eye(2))
         whole = trials.assign(code=(("trial", "time", "state"), code))
-        states = lambda part: part["code"].values  # noqa: E731
+        states = lambda part: part.trials["code"].values  # noqa: E731
         found.append(
             session_states(session_in_memory(whole, continuous), SETTINGS, subject=subject, states=states)
         )
@@ -86,8 +86,8 @@ def test_states_of_training_and_test_trials_are_asked_for_apart(make_session):
     asked = []
 
     def states(part):
-        asked.append(set(part["split"].values.tolist()))
-        return part["rates"].values
+        asked.append(set(part.split.tolist()))
+        return part.trials["rates"].values
 
     session_states(session_in_memory(trials, continuous), SETTINGS, subject="A", states=states)
     assert asked == [{"train"}, {"test"}]
@@ -132,7 +132,10 @@ def test_axes_that_mean_something_else_are_refused(sessions, make_session):
     trials, continuous = make_session()
     continuous["velocity"].attrs["units"] = "m/s"
     other = session_states(
-        session_in_memory(trials, continuous), SETTINGS, subject="A", states=lambda part: part["rates"].values
+        session_in_memory(trials, continuous),
+        SETTINGS,
+        subject="A",
+        states=lambda part: part.trials["rates"].values,
     )
     assert other.axes == ("x (m/s)", "y (m/s)")
 

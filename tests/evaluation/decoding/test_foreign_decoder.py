@@ -170,7 +170,7 @@ def test_what_it_carries_between_sessions_is_its_own(make_session):
     sessions = [
         session_states(
             session_in_memory(*make_session(session=name, seed=0)), CHOSEN, subject="A",
-            states=lambda part: part["rates"].values,
+            states=lambda part: part.trials["rates"].values,
         )
         for name in "ab"
     ]  # fmt: skip

@@ -10,8 +10,9 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.nlb.files import read_submission, submission_arrays, write_submission
+from nwb_latents.pipeline.evaluation.nlb.group_sizes import trials_digest
 from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission
-from nwb_latents.pipeline.evaluation.nlb.submission import check_submission, trials_digest
+from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 from nwb_latents.pipeline.stores.exporters.hdf5 import write_groups
 from nwb_latents.schemas.export import NlbExport

@@ -1,0 +1,279 @@
+"""``pipeline catalog verify``: every store and every run of a catalog, from its files to its values.
+
+Nothing that is found ends it: each fault is told with its remedy, and the next entry is looked at.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stores.catalog import read_catalog, session_key
+from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation, store_path
+from nwb_latents.pipeline.stores.manifest import MANIFEST
+from nwb_latents.pipeline.stores.store_checks import Fault
+from nwb_latents.schemas.events import (
+    FaultEvent,
+    NoteEvent,
+    ProgressEvent,
+    RunEvent,
+    SessionEvent,
+    VerifyEvent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
+    from nwb_latents.schemas.store import StoreAttributes
+    from nwb_latents.schemas.training import RunConfig
+
+NO_MANIFEST = "no manifest: only what can be read was checked"
+_GB = 1e9
+_MEND_THE_ENTRY = "Mend the entry, or make it again."
+
+
+@dataclass
+class _Work:
+    catalog_path: Path
+    report: Report
+    quick: bool
+    total: int
+    done: int = 0
+    n_faults: int = 0
+    n_bytes: int = 0
+    n_without: int = 0
+    damaged: list[str] = field(default_factory=list)
+
+
+def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) -> VerifyEvent:
+    """Look at every store and every run of a catalog.
+
+    Files are held against their manifest (size and SHA-256), arrays against the schema, values against each
+    other, keys against the catalog and against what they are made of, weights against the settings.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    quick
+        Sizes and keys alone; no array and no weight is read.
+    report
+        Told of every fault, of every store and run, and at the end of the whole.
+
+    Returns
+    -------
+    found
+        What was found in all.
+
+    Raises
+    ------
+    DataError
+        If anything is missing or damaged, or there is nothing to look at; after all was looked at.
+    MachineError
+        If an object storage cannot be reached or refuses: nothing is known of its stores then.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> verify(Path("nowhere/catalog.yaml"))
+    Traceback (most recent call last):
+        ...
+    nwb_latents.pipeline.errors.DataError: nowhere/catalog.yaml: no such catalog. ...
+    """
+    if not catalog_path.is_file():
+        raise DataError(
+            f"{catalog_path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog "
+            "FILE."
+        )
+    content = read_catalog(catalog_path)
+    begin = time.monotonic()
+    work = _Work(catalog_path, report, quick, total=len(content.sessions) + len(content.runs))
+    _entries_unread(work, content)
+    for key, entry in content.sessions.items():
+        _session(work, key, entry)
+    for name, run in content.runs.items():
+        _run(work, name, run)
+    strangers = _not_entered(work, content)
+    seconds = time.monotonic() - begin
+    found = VerifyEvent(
+        n_sessions=len(content.sessions),
+        n_runs=len(content.runs),
+        n_damaged=len(work.damaged),
+        n_faults=work.n_faults,
+        n_without_manifest=work.n_without,
+        quick=quick,
+        bytes=work.n_bytes,
+        seconds=round(seconds, 3),
+        seconds_per_gb=round(seconds / work.n_bytes * _GB, 3) if work.n_bytes else None,
+    )
+    report(found)
+    if work.damaged:
+        named = ", ".join(work.damaged[:8]) + (", …" if len(work.damaged) > 8 else "")
+        raise DataError(
+            f"{catalog_path}: {len(work.damaged)} of its entries missing or damaged: {named}. What is wrong "
+            "with each, and what to do, stands above."
+        )
+    if not work.total:
+        beside = f" {strangers} stores and runs lie beside it that it does not name." if strangers else ""
+        raise DataError(
+            f"{catalog_path}: the catalog holds no sessions and no runs, so there is nothing to verify."
+            f"{beside} Run the same `pipeline run ingest` again, which enters what is up to date, put back a "
+            "copy of the file, or name another with --catalog FILE."
+        )
+    return found
+
+
+def _session(work: _Work, key: str, entry: SessionEntry) -> None:
+    from nwb_latents.pipeline.stores.store_checks import store_faults  # noqa: PLC0415 - imports xarray
+
+    where = store_path(work.catalog_path, entry.store)
+    faults = [] if key == session_key(entry.session, entry.recipe_id) else [_misnamed(key)]
+    faults += _all(
+        lambda: store_faults(where, entry, expected_key=_key_of_store, quick=work.quick),
+        is_remote=where.is_remote,
+    )
+    remedy = _remedy_of_store(entry)
+    for fault in faults:
+        work.report(_fault(fault, path=str(where), remedy=remedy, session=entry.session))
+    without = _counted(work, where, entry.session, faults)
+    status = "damaged" if faults else "ok"
+    reason = _reason(faults) or (NO_MANIFEST if without else "")
+    work.report(SessionEvent(session=entry.session, store=entry.store, status=status, reason=reason))
+    _advance(work)
+
+
+def _run(work: _Work, name: str, entry: RunEntry) -> None:
+    from nwb_latents.pipeline.training.run_checks import missing_model, run_faults  # noqa: PLC0415 - imports torch
+
+    run_dir = work.catalog_path.parent / entry.path
+    faults = [] if name == entry.run else [_misnamed(name)]
+    faults += _all(lambda: run_faults(run_dir, entry, expected_key=_key_of_run, quick=work.quick))
+    remedy = _remedy_of_run(entry)
+    for fault in faults:
+        work.report(_fault(fault, path=str(run_dir), remedy=remedy, run=name))
+    without = _counted(work, StoreLocation.parse(run_dir), name, faults)
+    status = "damaged" if faults else "ok"
+    missing = missing_model(run_dir)
+    unread = f"its files alone were looked at: {missing}" if missing else ""
+    reason = _reason(faults) or unread or (NO_MANIFEST if without else "")
+    work.report(RunEvent(run=name, model=entry.model, path=entry.path, status=status, reason=reason))
+    _advance(work)
+
+
+def _all(look: Callable[[], Iterable[Fault]], *, is_remote: bool = False) -> list[Fault]:
+    """Return all faults; what was not foreseen is one too, and ends nothing but this entry."""
+    found: list[Fault] = []
+    try:
+        found.extend(look())
+    except MachineError as error:
+        if is_remote:
+            raise
+        found.append(Fault("unreadable", "", str(error)))
+    except Exception as error:
+        found.append(Fault("unreadable", "", f"it cannot be read: {type(error).__name__}: {error}"))
+    return found
+
+
+def _counted(work: _Work, where: StoreLocation, name: str, faults: list[Fault]) -> bool:
+    """Count an entry and return whether it has no manifest."""
+    sizes = where.sizes()
+    work.n_bytes += sum(sizes.values())
+    work.n_faults += len(faults)
+    if faults:
+        work.damaged.append(name)
+    without = bool(sizes) and MANIFEST not in sizes
+    work.n_without += without
+    return without
+
+
+def _advance(work: _Work) -> None:
+    work.done += 1
+    work.report(ProgressEvent(stage="verify", step=work.done, total=work.total))
+
+
+def _entries_unread(work: _Work, content: Catalog) -> None:
+    for section, entries in content.unread.items():
+        for name in entries:
+            fault = Fault("catalog", f"{section}: {name}", f"the entry {name} of {section} cannot be read")
+            work.report(_fault(fault, path=str(work.catalog_path), remedy=_MEND_THE_ENTRY))
+            work.n_faults += 1
+            work.damaged.append(str(name))
+
+
+def _not_entered(work: _Work, content: Catalog) -> int:
+    """Say what lies beside the catalog in stores/ and runs/ and is not in it; return how much that is."""
+    folder = work.catalog_path.parent
+    known = {str(store_path(work.catalog_path, entry.store)) for entry in content.sessions.values()}
+    stores = [
+        path.parent.parent
+        for path in sorted(folder.glob(f"stores/*/*.zarr/{COMPLETE_WHEN}"))
+        if str(path.parent.parent) not in known and not path.parent.parent.name.startswith(".")
+    ]
+    runs = {(folder / run.path) for run in content.runs.values()}
+    others = [path.parent for path in sorted(folder.glob("runs/*/run.json")) if path.parent not in runs]
+    for path in (*stores, *others):
+        text = f"{path} is not in the catalog and was not looked at."
+        work.report(NoteEvent(text=text, stage="verify", status="not entered"))
+    return len(stores) + len(others)
+
+
+def _misnamed(key: str) -> Fault:
+    return Fault("catalog", key, f"the entry {key} is of something else than its name says")
+
+
+def _fault(
+    fault: Fault, *, path: str, remedy: str, session: str | None = None, run: str | None = None
+) -> FaultEvent:
+    about = {"session": session} if session is not None else {"run": run} if run is not None else {}
+    mend = _MEND_THE_ENTRY if fault.kind == "catalog" else remedy
+    return FaultEvent(**about, path=path, where=fault.where, kind=fault.kind, text=fault.text, remedy=mend)
+
+
+def _reason(faults: list[Fault], most: int = 3) -> str:
+    shown = "; ".join(fault.text for fault in faults[:most])
+    return f"{shown}; and {len(faults) - most} more" if len(faults) > most else shown
+
+
+def _key_of_store(attributes: StoreAttributes) -> str:
+    from nwb_latents.pipeline.stages.ingest_session import store_key  # noqa: PLC0415
+
+    return store_key(
+        attributes.provenance.asset_digest,
+        attributes.recipe,
+        versions=(attributes.schema_version, attributes.transform_version),
+    )
+
+
+def _key_of_run(config: RunConfig) -> str | None:
+    """Return the key of a run by its settings and stores; None where more than these decides it."""
+    import hashlib  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    from nwb_latents.schemas.recipe import bin_size_in  # noqa: PLC0415
+
+    if config.alignment or config.imported or config.sweep:
+        return None
+    stores = sorted(source.store_key for source in config.sessions.values())
+    try:
+        decisive = config.settings.outcome_digest(bin_size_s=bin_size_in(config.recipe_id))
+    except ValueError:
+        return None
+    return hashlib.sha256(json.dumps([decisive, stores]).encode()).hexdigest()
+
+
+def _remedy_of_store(entry: SessionEntry) -> str:
+    source = f"dandiset {entry.dandiset}" if entry.dandiset else entry.source
+    return (
+        f"Make the store again: the `pipeline run ingest` of {source}, or the import or recut that made it, "
+        "with --force."
+    )
+
+
+def _remedy_of_run(entry: RunEntry) -> str:
+    command = "import" if entry.imported else "run align" if entry.alignment else "run train"
+    return f"Make the run again: the `pipeline {command}` that made it, with --force."

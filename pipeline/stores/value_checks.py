@@ -1,0 +1,247 @@
+"""Whether the values of a store agree with each other: nothing here needs the recording.
+
+A store says most things twice: trials are slices of the continuous session, rates are its smoothed counts,
+the velocity is the slope of the position, times follow from bins. Arrays that were swapped, shifted or cut
+break one of these, even where no manifest tells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from nwb_latents.pipeline.signals.binning import mean_rates
+from nwb_latents.pipeline.signals.smoothing import smooth_counts
+from nwb_latents.pipeline.stores.group_checks import ArrayFault
+from nwb_latents.schemas.store import TRANSFORM_VERSION, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from nwb_latents.schemas.store import StoreAttributes
+
+SPLITS = frozenset(get_args(Split))
+_TIME_S = 1e-6
+"""Times that differ by less are the same."""
+
+_RATE_HZ = 1e-2
+_SLOPE_BINS = 200
+"""Bins with position and velocity from which on their agreement says something."""
+
+_SHIFTS = range(-25, 26)
+_OF_BOTH = ("go_cue", "target_on", "move_onset", "peak_time", "peak_speed", "target_dir", "condition")
+_CUT = ("counts", "rates", "position", "velocity", "external", "true_rates")
+
+
+@dataclass(frozen=True)
+class StoredArrays:
+    """All values of a store.
+
+    Attributes
+    ----------
+    trials, continuous, events
+        Array → values, of each group; None: the store was written without.
+    attributes
+        What the store says of itself.
+    """
+
+    trials: Mapping[str, NDArray[Any]]
+    continuous: Mapping[str, NDArray[Any]]
+    events: Mapping[str, NDArray[Any]] | None
+    attributes: StoreAttributes
+
+
+def disagreements(stored: StoredArrays) -> Iterator[ArrayFault]:
+    """Yield everything in which the values of a store contradict each other.
+
+    Parameters
+    ----------
+    stored
+        All arrays, each as the schema says.
+    """
+    yield from _bins(stored)
+    if not _windows_fit(stored):
+        last = len(stored.continuous["time"])
+        yield ArrayFault("trials/start_bin", f"trials/start_bin leaves the {last} bins of the session")
+        return
+    yield from _event_times(stored)
+    yield from _slices(stored)
+    yield from _rates(stored)
+    yield from _trial_table(stored)
+    yield from _kinematics(stored)
+
+
+def _bins(stored: StoredArrays) -> Iterator[ArrayFault]:
+    trials, continuous, said = stored.trials, stored.continuous, stored.attributes
+    width, n_bins = said.bin_size_s, len(trials["time"])
+    if abs(width - said.recipe.bin_size_s) > _TIME_S or n_bins != said.recipe.n_bins:
+        yield ArrayFault(
+            "trials",
+            f"trials have {n_bins} bins of {width:g} s, the recipe makes {said.recipe.n_bins} of "
+            f"{said.recipe.bin_size_s:g} s",
+        )
+    expected = (np.arange(n_bins) - said.n_event_bins) * width
+    if np.abs(trials["time"] - expected).max(initial=0) > _TIME_S:
+        yield ArrayFault("trials/time", "trials/time is not that of the bins around the event")
+    steps = np.diff(continuous["time"])
+    if len(steps) and np.abs(steps - width).max() > _TIME_S:
+        yield ArrayFault("continuous/time", f"continuous/time does not ascend in steps of {width:g} s")
+    for name in ("unit", "axis"):
+        if not np.array_equal(trials[name], continuous[name]):
+            yield ArrayFault(f"trials/{name}", f"trials/{name} is another one than continuous/{name}")
+    for place, ids in (("trials/unit", trials["unit"]), ("trials/trial", trials["trial"])):
+        if len(np.unique(ids)) != len(ids):
+            yield ArrayFault(place, f"{place} holds an id twice")
+    for name in trials:
+        unknown = set(trials[name].astype(str)) - SPLITS if name.startswith("split") else ()
+        if unknown:
+            yield ArrayFault(f"trials/{name}", f"trials/{name} holds {', '.join(sorted(unknown)[:3])!r}")
+
+
+def _windows_fit(stored: StoredArrays) -> bool:
+    start, n_bins = stored.trials["start_bin"], len(stored.trials["time"])
+    return bool(((start >= 0) & (start + n_bins <= len(stored.continuous["time"]))).all())
+
+
+def _event_times(stored: StoredArrays) -> Iterator[ArrayFault]:
+    trials, said = stored.trials, stored.attributes
+    offset = trials["event_offset"]
+    if ((offset < -_TIME_S) | (offset > said.bin_size_s + _TIME_S)).any():
+        yield ArrayFault("trials/event_offset", "trials/event_offset lies outside the bin of the event")
+    left = stored.continuous["time"][trials["start_bin"] + said.n_event_bins]
+    wrong = np.abs(trials["event_time"] - offset - left) > _TIME_S
+    if wrong.any():
+        yield ArrayFault(
+            "trials/event_time", f"trials/event_time is not where {int(wrong.sum())} of the trials were cut"
+        )
+    reaction = trials["move_onset"] - trials["go_cue"]
+    both = np.isfinite(reaction) & np.isfinite(trials["reaction_time"])
+    if np.abs((reaction - trials["reaction_time"])[both]).max(initial=0) > _TIME_S:
+        yield ArrayFault("trials/reaction_time", "trials/reaction_time is not move_onset minus go_cue")
+
+
+def _slices(stored: StoredArrays) -> Iterator[ArrayFault]:
+    bins = stored.trials["start_bin"][:, None] + np.arange(len(stored.trials["time"]))
+    for name in _CUT:
+        if name not in stored.trials or name not in stored.continuous:
+            continue
+        mine, whole = stored.trials[name], stored.continuous[name][bins]
+        same = (
+            (mine == whole) | (np.isnan(mine) & np.isnan(whole)) if mine.dtype.kind == "f" else mine == whole
+        )
+        n_other = int((~same.all(axis=(1, 2))).sum())
+        if n_other:
+            yield ArrayFault(
+                f"trials/{name}",
+                f"trials/{name} is not the slice of continuous/{name} in {n_other} of {len(mine)} trials",
+            )
+
+
+def _rates(stored: StoredArrays) -> Iterator[ArrayFault]:
+    continuous, said = stored.continuous, stored.attributes
+    counts, observed, rates = continuous["counts"], continuous["observed"], continuous["rates"]
+    if counts[~observed].any():
+        yield ArrayFault("continuous/counts", "continuous/counts holds spikes in bins that were not observed")
+    for place, values in (("continuous/rates", rates), ("trials/mean_rate", stored.trials["mean_rate"])):
+        if np.nanmin(values, initial=0.0) < -_RATE_HZ:
+            yield ArrayFault(place, f"{place} is negative")
+    if said.transform_version != TRANSFORM_VERSION:
+        return
+    by_unit = np.ascontiguousarray(counts.T)
+    recipe = said.recipe
+    smoothed = smooth_counts(
+        by_unit,
+        observed,
+        bin_size_s=said.bin_size_s,
+        sigma_s=recipe.smooth_sigma_s,
+        truncate=recipe.smooth_truncate,
+    )
+    if not np.allclose(smoothed, rates, rtol=1e-3, atol=_RATE_HZ, equal_nan=True):
+        yield ArrayFault("continuous/rates", "continuous/rates is not continuous/counts smoothed")
+    mean = mean_rates(by_unit, observed, said.bin_size_s)
+    if not np.allclose(mean, stored.trials["mean_rate"], rtol=1e-3, atol=_RATE_HZ):
+        yield ArrayFault("trials/mean_rate", "trials/mean_rate is not the mean of continuous/counts")
+
+
+def _trial_table(stored: StoredArrays) -> Iterator[ArrayFault]:
+    """Compare trials with the rows of the table of events they were made of; chopped ones are of none."""
+    if stored.events is None or stored.attributes.recipe.chop.enabled:
+        return
+    kept = np.flatnonzero(stored.events["reason"].astype(str) == "")
+    n_trials = len(stored.trials["trial"])
+    if len(kept) != n_trials:
+        yield ArrayFault("events/reason", f"events/reason keeps {len(kept)} trials, there are {n_trials}")
+        return
+    if not np.array_equal(stored.events["row"][kept], stored.trials["trial"]):
+        yield ArrayFault("trials/trial", "trials/trial are not the rows of the events that were kept")
+    for name in _OF_BOTH:
+        mine, table = stored.trials[name], stored.events[name][kept]
+        is_number = mine.dtype.kind == "f"
+        same = np.allclose(mine, table, atol=_TIME_S, equal_nan=True) if is_number else (mine == table).all()
+        if not same:
+            yield ArrayFault(f"trials/{name}", f"trials/{name} is another one than events/{name}")
+
+
+def _kinematics(stored: StoredArrays) -> Iterator[ArrayFault]:
+    """Look whether the velocity is the slope of the position, where both are known for long enough."""
+    position = stored.continuous["position"].astype(np.float64)
+    velocity = stored.continuous["velocity"].astype(np.float64)
+    if len(position) < 3:
+        return
+    slope = _slope(position)
+    agreement = _correlation(slope, velocity)
+    if not np.isfinite(agreement).all():
+        return
+    if agreement.max() < 0.5 and _correlation(_slope(velocity), position).min(initial=1.0) > 0.9:
+        yield ArrayFault(
+            "continuous/position", "continuous/position and velocity stand in each other's place"
+        )
+        return
+    # A velocity the file holds may lag, or have axes of its own: ingest has spoken of that.
+    if stored.attributes.provenance.velocity_series is not None:
+        return
+    if agreement.max() < -0.9:
+        yield ArrayFault(
+            "continuous/velocity", "continuous/velocity has the opposite sign of the position's slope"
+        )
+    elif agreement.min() < 0.8:
+        yield from _shifts(slope, velocity)
+
+
+def _shifts(slope: NDArray[np.float64], velocity: NDArray[np.float64]) -> Iterator[ArrayFault]:
+    n_axes = slope.shape[1]
+    for turned in range(1, n_axes):
+        if _correlation(slope, np.roll(velocity, turned, axis=1)).min() > 0.9:
+            yield ArrayFault(
+                "continuous/velocity", "continuous/velocity has its axes in another order than position"
+            )
+            return
+    found = {shift: float(_correlation(slope, np.roll(velocity, -shift, axis=0)).min()) for shift in _SHIFTS}
+    best = max(found, key=lambda shift: found[shift])
+    if best and found[best] > 0.9 and found[best] > found[0] + 0.1:
+        yield ArrayFault(
+            "continuous/velocity", f"continuous/velocity comes {best} bins after the position's slope"
+        )
+
+
+def _slope(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    out = np.full_like(values, np.nan)
+    out[1:-1] = values[2:] - values[:-2]
+    return out
+
+
+def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the correlation of each axis over the bins known of both; NaN where these are few or still."""
+    found = []
+    for mine, theirs in zip(one.T, other.T, strict=True):
+        known = np.isfinite(mine) & np.isfinite(theirs)
+        a, b = mine[known], theirs[known]
+        if known.sum() < _SLOPE_BINS or not a.std() or not b.std():
+            found.append(np.nan)
+        else:
+            found.append(float(np.corrcoef(a, b)[0, 1]))
+    return np.array(found)
