@@ -58,13 +58,6 @@ COPIED = (
 
 STORE = ("tests/ruler/test_store.py",)
 EVENTS = ("tests/ruler/test_event_values.py",)
-MODEL = (
-    "tests/models/batching",
-    "tests/models/losses",
-    "tests/models/parts",
-    "tests/models/test_interface.py",
-)
-
 TESTS: dict[str, tuple[str, ...]] = {
     "pipeline/nwb": (*STORE, "tests/nwb/test_read.py", "tests/nwb/test_layouts.py",
                      "tests/nwb/test_quirks.py",
@@ -91,8 +84,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "pipeline/evaluation/baselines": ("tests/evaluation/baselines",),
     "pipeline/evaluation": ("tests/evaluation/test_leaderboard.py", "tests/evaluation/test_truth_bins.py",
                             "tests/evaluation/test_embedding.py", "tests/evaluation/test_flow.py"),
-    "models": ("tests/ruler/test_model_rates.py", *MODEL, "tests/models/families",
-               "tests/models/test_plain_reference.py"),
+    "models": ("tests/models/test_interface.py", "tests/ruler/test_model_rates.py",
+               "tests/training/test_wiring.py"),
+    "models/batching": ("tests/models/batching", "tests/training/test_wiring.py"),
+    "models/losses": ("tests/models/losses", "tests/ruler/test_model_rates.py"),
+    "models/parts": ("tests/models/parts",),
+    "models/parts/distributions": ("tests/models/parts/test_distributions.py",),
+    "models/families": ("tests/models/test_interface.py", "tests/models/test_plain_reference.py"),
     "pipeline/sources": ("tests/sources/test_checksums.py", "tests/sources/test_folder_source.py",
                          "tests/sources/test_archive_diff.py", "tests/sources/dandi",
                          "tests/sources/reading_remotely"),

@@ -12,6 +12,7 @@ from nwb_latents.pipeline.sources.checksums import (
     ContentDigester,
     digest_content,
     digest_file,
+    digest_of_folder,
     forget_file,
     recall_digests,
     remember_digests,
@@ -44,6 +45,14 @@ def test_dandi_etag_of_a_real_asset():
     ours = ContentDigester(3)
     ours.update(b"abc")
     assert ours.digests().dandi_etag == "af5da9f45af7a300e3aded972f8ff687-1"
+
+
+def test_the_digest_of_a_folder_is_of_names_and_contents_whatever_their_order():
+    files = {"b": "sha256:01", "a/c": "sha256:00", "a": "sha256:02"}
+    turned = dict(reversed(files.items()))
+    assert digest_of_folder(files) == digest_of_folder(turned)
+    others = [{**files, "b": "sha256:03"}, {"x" if k == "b" else k: v for k, v in files.items()}]
+    assert len({digest_of_folder(each) for each in (files, *others)}) == 3
 
 
 def test_remembered_digests_hold_until_the_file_changes(tmp_path):

@@ -45,6 +45,13 @@ def test_it_says_what_the_store_says(store):
     assert session.where == str(store)
 
 
+def test_trials_start_where_their_first_bin_does(store):
+    """The event lies so many bins after the start, and as far into its bin as its offset says."""
+    session = open_session(store)
+    event = session.start_s + 13 * 0.02 + session.trials["event_offset"].values
+    np.testing.assert_allclose(event, session.trials["event_time"].values, atol=1e-9)
+
+
 def test_the_continuous_group_is_opened_when_it_is_asked_for_and_once(store, monkeypatch):
     opened = []
     monkeypatch.setattr(
