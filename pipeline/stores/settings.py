@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
+DEEPEST_KEY = 32
+"""Parts of a key path; settings of this program have 5 at most."""
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
@@ -184,7 +187,12 @@ def _of_word(word: str) -> _Said:
 
 
 def _path(key: str) -> tuple[str, ...]:
-    return tuple(key.strip().split("."))
+    path = tuple(key.strip().split("."))
+    if len(path) > DEEPEST_KEY:
+        raise SettingsError(
+            f"{key[:60]}…: a key of {len(path)} parts; none has more than {DEEPEST_KEY}. Check the word."
+        )
+    return path
 
 
 def _nested(key: str, value: object) -> dict[str, Any]:
