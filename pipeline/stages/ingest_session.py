@@ -161,7 +161,7 @@ def store_key(
     digest: str,
     recipe: IngestRecipe,
     *,
-    versions: tuple[int, int] = (STORE_SCHEMA_VERSION, TRANSFORM_VERSION),
+    versions: tuple[int, int] | None = None,
 ) -> str:
     """Return the key of a store: equal keys mean equal numbers.
 
@@ -172,7 +172,7 @@ def store_key(
     recipe
         The recipe.
     versions
-        Of the store's schema and of the signal processing.
+        Of the store's schema and of the signal processing; None: today's.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def store_key(
     >>> store_key("sha256:00", IngestRecipe()) == store_key("sha256:01", IngestRecipe())
     False
     """
-    parts = [digest, recipe.digest(), *versions]
+    parts = [digest, recipe.digest(), *(versions or (STORE_SCHEMA_VERSION, TRANSFORM_VERSION))]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
