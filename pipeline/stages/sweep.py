@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
 from nwb_latents.pipeline.errors import DataError, MachineError
-from nwb_latents.pipeline.evaluation.escaped_text import for_csv
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
@@ -390,6 +389,5 @@ def _table(state: SweepState, line: Sequence[MemberRecord]) -> str:
     for r in state.history:
         plain = [r.generation, r.member, r.parent, r.step, r.metric, r.last]
         is_of_best = int((r.generation, r.member) in of_best)
-        values = [for_csv(v) if isinstance(v, str) else v for v in (r.values[n] for n in names)]
-        rows.writerow([*("" if v is None else v for v in plain), is_of_best, *values])
+        rows.writerow([*("" if v is None else v for v in plain), is_of_best, *(r.values[n] for n in names)])
     return text.getvalue()
