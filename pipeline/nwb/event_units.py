@@ -32,7 +32,6 @@ def what_would_fit(
     name
         Name of the column.
     """
-
     def fits(candidate: FloatArray) -> bool:
         return bool(within(candidate, start, stop).mean() > 0.9)
 

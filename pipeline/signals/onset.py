@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.pipeline.signals.recording import FloatArray, Series
+from nwb_latents.pipeline.signals.recording import GAP_FACTOR, FloatArray, Series
 from nwb_latents.pipeline.signals.speed_profiles import (
     MAJOR_PEAK,
     Rise,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, Series
+from nwb_latents.pipeline.signals.recording import GAP_FACTOR, FloatArray, IntArray, Series
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

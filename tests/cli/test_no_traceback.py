@@ -196,13 +196,14 @@ def test_an_interruption_while_processes_start_is_clean(make_nwb, make_reaches, 
     for k in range(2):
         make_nwb(tmp_path / "nwb" / f"sub-T_ses-{k}.nwb", make_reaches(seed=k), session=str(k))
     code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from nwb_latents.pipeline.cli.start import main\nmain()\n"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from nwb_latents.pipeline.cli.start import main\nprint('up', flush=True)\nmain()\n"
     )
     run = subprocess.Popen(
         [sys.executable, "-c", code, "run", "ingest", "--path", "nwb", "--cluster", "local:2"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
+    assert run.stdout.readline() == "up\n"
     time.sleep(when_s)
     # A terminal sends Ctrl-C to all processes, a batch system its signal to the one it started.
     (os.killpg if number == signal.SIGINT else os.kill)(run.pid, number)
