@@ -132,7 +132,7 @@ def psths(session: Session, dataset: NlbDataset, rows: Rows, *, order: IntArray)
     """
     used = np.sort(np.concatenate(list(rows.values())))
     values = np.stack([_column(session, name) for name in dataset.psth_columns], axis=1)
-    is_known = np.isfinite(values).all(axis=1)
+    is_known = np.logical_and.reduce(np.isfinite(values).T)
     masked = np.zeros(len(values), dtype=bool)
     if dataset.mask_column is not None:
         masked = _column(session, dataset.mask_column) == 1
@@ -141,7 +141,7 @@ def psths(session: Session, dataset: NlbDataset, rows: Rows, *, order: IntArray)
     begin, end = _windows(session, dataset)
     found, names, members = [], [], []
     for condition in sorted({tuple(row) for row in values[used[is_known[used]]].tolist()}):
-        is_mine = np.equal(values[used], condition).all(axis=1)
+        is_mine = np.logical_and.reduce(np.array(condition)[:, None] == values[used].T)
         mine = used[is_mine & ~masked[used]]
         if not len(mine):
             continue

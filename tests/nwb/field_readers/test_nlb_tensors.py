@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from nwb_latents.schemas.recipe import IngestRecipe
 
 pytestmark = pytest.mark.field_readers
 
