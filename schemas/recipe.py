@@ -62,6 +62,11 @@ class TrialSelection(Frozen):
         description="Where trials come from: 'table', 'speed' (reaches found from it), or 'auto': the table, "
         "and only where there is none, or one without rows, speed.",
     )
+    table: Annotated[str | None, AddedLater(None)] = Field(
+        None,
+        description="Path in the NWB file of the trial table; default: intervals/trials, or where there is "
+        "none, the only other table of intervals with cues, targets or outcomes.",
+    )
     success_only: bool = Field(True, description="Keep only trials marked as successful, where a file says.")
     keep_flagged: Annotated[bool, AddedLater(False)] = Field(
         default=False,

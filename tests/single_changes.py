@@ -81,6 +81,19 @@ def settings_class(name: str) -> type[BaseModel]:
     return found
 
 
+def default_values(name: str) -> dict[str, Any]:
+    """Return the default of every setting of a class, in the notation of JSON, by its dotted name."""
+
+    def flat(content: dict[str, Any], prefix: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in content.items():
+            is_group = isinstance(value, dict) and value
+            found |= flat(value, f"{prefix}{key}.") if is_group else {f"{prefix}{key}": value}
+        return found
+
+    return flat(settings_class(name).model_validate({}).model_dump(mode="json"), "")
+
+
 def single_changes(kind: type[BaseModel]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Yield the name of a setting, and the content without and with a change of it; all changes in turn."""
     beside_of = BESIDE.get(kind.__name__, {})

@@ -56,6 +56,8 @@ class NwbFile:
         Whether failed trials are kept, so that codes of unknown meaning do no harm.
     opened
         Paths of the arrays that were read.
+    trials_path
+        Path of the trial table.
     """
 
     name: str
@@ -65,6 +67,7 @@ class NwbFile:
     wanted: ColumnSettings = field(default_factory=ColumnSettings)
     keeps_failed: bool = False
     opened: set[str] = field(default_factory=set)
+    trials_path: str = "intervals/trials"
 
     def say(self, text: str) -> None:
         """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 _CM_PER = {"m": 100.0, "cm": 1.0, "mm": 0.1}
 """What is tried where a file does not say."""
 
-_KNOWN = {**_CM_PER, "inch": 2.54}
+_KNOWN = {**_CM_PER, "inch": 2.54, "µm": 1e-4}
 _NAMES = {
     "m": "m", "meter": "m", "meters": "m", "metre": "m", "metres": "m",
     "cm": "cm", "centimeter": "cm", "centimeters": "cm", "centimetre": "cm", "centimetres": "cm",
     "inch": "inch", "inches": "inch", "in": "inch",
+    "um": "µm", "µm": "µm", "μm": "µm", "micron": "µm", "microns": "µm",
+    "micrometer": "µm", "micrometers": "µm", "micrometre": "µm", "micrometres": "µm",
     "mm": "mm", "millimeter": "mm", "millimeters": "mm", "millimetre": "mm", "millimetres": "mm",
 }  # fmt: skip
 _OTHERS = {

@@ -217,8 +217,7 @@ def _that_move(
     if not found:
         raise DataError(
             f"{file.name}: {'; '.join(still.values())}: there is no movement. Mend its values or its "
-            "conversion, name another series with --set position_series=PATH or --set "
-            "velocity_series=PATH, or leave the session out."
+            f"conversion, {_other_series(file)}, or leave the session out."
         )
     (what,) = still
     if what == "position":
@@ -234,6 +233,18 @@ def _that_move(
     file.withdraw("velocity")
     file.choose("velocity", DERIVATIVE, f"{still[what].split(' ')[0]} does not move")
     return position, None
+
+
+def _other_series(file: NwbFile) -> str:
+    """Return how to name another series: one that was passed over, where there is one."""
+    before = [
+        f"the {choice.what} {choice.why}"
+        for choice in file.choices
+        if choice.what in {"position", "velocity"} and "_series=" in choice.why
+    ]
+    if before:
+        return f"take another series ({'; '.join(before)})"
+    return "name another series with --set position_series=PATH or --set velocity_series=PATH"
 
 
 def read_series(

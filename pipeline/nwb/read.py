@@ -32,6 +32,7 @@ from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.trial_checks import check_trials
 from nwb_latents.pipeline.nwb.trial_columns import note_others
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
+from nwb_latents.pipeline.nwb.trial_table_search import trial_table
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
 
@@ -94,6 +95,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         As `read_recording`.
     """
     file = replace(file, keeps_failed=not recipe.trials.success_only)
+    file = replace(file, trials_path=trial_table(file, recipe))
     say_stated(file)
     layout = layout_of(file, recipe.layout)
     _say_broken_links(file)
@@ -108,7 +110,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     note_trials(file, recipe, trials)
     note_axes(file, moved_by, trials)
     if trials is not None:
-        note_others(file, TRIALS)
+        note_others(file, file.trials_path)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
     parts = replace(
         parts,
@@ -120,7 +122,9 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
-    check_trials(file, parts, uses_onsets=recipe.onset.method in {"auto", "column"})
+    check_trials(
+        file, parts, uses_onsets=recipe.onset.method in {"auto", "column"}, unit=moved_by.unit
+    )
     parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
     is_stated = observed is not None
     if observed is None:
@@ -197,7 +201,7 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
         if recipe.onset.method == "column" and "move_onset" not in trials.events:
             raise DataError(
                 f"{file.name}: onset.method is column, but the trial table has no column of movement onsets "
-                f"({', '.join(Table(file, TRIALS).names)}). Name one with --set columns.move_onset=NAME, or "
+                f"({', '.join(Table(file, file.trials_path).names)}). Name one with --set columns.move_onset=NAME, or "
                 "use --set onset.method=auto."
             )
         return trials
@@ -275,7 +279,7 @@ def needed_paths(file: NwbFile, recipe: IngestRecipe) -> set[str]:
     electrodes = "general/extracellular_ephys/electrodes"
     paths = {f"units/{name}" for name in _UNIT_ARRAYS}
     paths |= {f"{electrodes}/{name}" for name in _ELECTRODE_ARRAYS}
-    trials = "intervals/trials"
+    trials = trial_table(file, recipe)
     paths |= {f"{trials}/{name}" for name in file.tree.arrays(trials) if name not in _TRIAL_ARRAYS_NEVER}
     series = {path for each in series_paths(file, layout, recipe) for path in each}
     series |= {path for path in (layout.mask, *layout.also_reads) if path is not None}

@@ -82,7 +82,7 @@ def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) 
         file.choose("onset", "where the speed begins to rise to a peak", "reaches are found from the speed")
         file.choose("condition", "octants of the movement", "reaches have no targets")
         return
-    where = f"/{TRIALS}" if file.has(TRIALS) else "as the layout reads them"
+    where = f"/{file.trials_path}" if file.has(file.trials_path) else "as the layout reads them"
     file.choose("trials", where, f"{len(trials)} row{'s' * (len(trials) != 1)}")
     _note_onset(file, recipe, trials)
     if (trials.condition != "").any():

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
 
 _PREFERENCE = ("hand", "cursor", "finger", "wrist", "arm", "elbow", "pos", "vel")
-_NEVER = ("target", "force", "muscle", "emg", "acc", "stimul")
+_NEVER = ("target", "force", "muscle", "emg", "acc", "stimul", "speed")
 _NEVER_ANYWHERE = ("eye", "gaze", "pupil", "saccade")
 _NEVER_TYPES = frozenset({"EyeTracking", "PupilTracking", "CompassDirection", "ElectricalSeries"})
 ROOTS = ("processing", "acquisition")
 _JOINTS = ("elbow", "wrist", "shoulder", "angle", "joint", "lever", "handle")
-_NAMED = {"acc": "an acceleration", "stimul": "a stimulus", "emg": "muscle activity", "force": "a force"}
+_NAMED = {"speed": "a speed, which has no direction", "acc": "an acceleration", "stimul": "a stimulus", "emg": "muscle activity", "force": "a force"}
 _AXIS_ENDING = re.compile(r"(?:^|[_\-. ])?([xyz])$", re.IGNORECASE)
 
 SeriesPath = str | tuple[str, ...]
@@ -184,8 +184,9 @@ def _last(path: SeriesPath) -> str:
     return _first(path).lower().rsplit("/", 1)[-1]
 
 
-def _rank(path: SeriesPath) -> tuple[int, str]:
-    return _effector(path), _first(path)
+def _rank(path: SeriesPath) -> tuple[int, bool, str]:
+    # What a lab has processed is what it uses.
+    return _effector(path), "raw" in _last(path), _first(path)
 
 
 def _effector(path: SeriesPath) -> int:

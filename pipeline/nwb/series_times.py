@@ -239,7 +239,7 @@ def _other_unit(file: NwbFile, time: FloatArray, step: float) -> str:
 
 
 def _times_of_trials(file: NwbFile, name: str) -> FloatArray:
-    path = f"intervals/trials/{name}"
+    path = f"{file.trials_path}/{name}"
     values = file.array(path) if file.shape(path) else np.zeros(0)
     if values.dtype.kind not in "iuf":
         return np.zeros(0)

@@ -28,6 +28,9 @@ FEW_INSIDE, MANY_OUTSIDE = 0.05, 0.1
 """Shares of trials within, and outside, the time of the kinematics: none of them, and worth a word."""
 
 MARGIN_S = 1.0
+SHORTER = 1.8
+"""Kinematics that are shorter than the trials by more have a rate that is wrong, rather than another start."""
+
 SHORTEST_S = 0.05
 """Shortest trials there are."""
 
@@ -38,10 +41,17 @@ STILL, MOVED = 0.25, 0.7
 """Shares of a trial's highest speed: below, the hand stands still; above, it has made its movement."""
 
 HALF_WAY = 0.5
-"""The direction of a movement is that at which the speed first reaches this share of its peak."""
+"""The direction of a movement is that at which the speed first reaches this share of its peak; a movement
+that is as fast at its onset began before."""
 
 FITS_DEG, OPPOSES_DEG = 30.0, 90.0
 """Directions of targets and movements this close are the same; further apart, they oppose each other."""
+
+FEW_OPPOSE = 0.25
+"""Of directions that have nothing to do with the movements half oppose them; of others only a few."""
+
+FASTEST_REACH_CM_S = 200.0
+"""Reaches peak below it; a unit that is wrong by a factor of ten does not."""
 
 FASTEST_STEP_S = 0.004
 """Faster samples are thinned out before they are compared."""
@@ -50,7 +60,7 @@ BETTER = 1.25
 """By so much has the speed after events to be higher at another shift of the clock to be believed."""
 
 
-def check_trials(file: NwbFile, parts: Parts, *, uses_onsets: bool) -> None:
+def check_trials(file: NwbFile, parts: Parts, *, uses_onsets: bool, unit: str = "cm") -> None:
     """Check trials against the kinematics: their clock, stored onsets, directions of targets.
 
     Parameters
@@ -61,6 +71,8 @@ def check_trials(file: NwbFile, parts: Parts, *, uses_onsets: bool) -> None:
         What was read of it; without trials or kinematics nothing is checked.
     uses_onsets
         Whether stored onsets are used.
+    unit
+        Of the position; only cm are held against a hand.
 
     Raises
     ------
@@ -69,7 +81,9 @@ def check_trials(file: NwbFile, parts: Parts, *, uses_onsets: bool) -> None:
     """
     if parts.trials is not None:
         require_one_clock(file, parts.trials, parts.position, parts.velocity)
-        check_movements(file, parts.trials, parts.position, parts.velocity, uses_onsets=uses_onsets)
+        check_movements(
+            file, parts.trials, parts.position, parts.velocity, uses_onsets=uses_onsets, unit=unit
+        )
 
 
 def require_one_clock(
@@ -102,7 +116,7 @@ def require_one_clock(
     inside = _inside(start, stop, extent)
     n, n_outside = len(start), int((~inside).sum())
     where = (
-        f"/intervals/trials run from {start.min():g} to {stop.max():g} s, the kinematics from "
+        f"/{file.trials_path} run from {start.min():g} to {stop.max():g} s, the kinematics from "
         f"{extent[0]:g} to {extent[1]:g} s"
     )
     if inside.mean() <= FEW_INSIDE:
@@ -110,6 +124,16 @@ def require_one_clock(
     if n_outside <= MANY_OUTSIDE * n:
         return
     shift = _better_shift(series, position, trials) if n >= FEWEST else None
+    span, recorded = float(stop.max() - start.min()), extent[1] - extent[0]
+    if shift is not None and span > SHORTER * recorded:
+        rate = 1.0 / series.interval_s
+        raise DataError(
+            f"{file.name}: {n_outside} of {n} trials lie outside the kinematics ({where}), and the movements "
+            f"do not fit the trials. If the kinematics are of all trials, their rate or time stamps are "
+            f"wrong: they are read at {rate:.4g} Hz, and would take as long as the trials at about "
+            f"{rate * recorded / span:.3g} Hz. Write that rate, or find reaches from speed with --set "
+            "trials.source=speed."
+        )
     if shift is not None:
         when, how = ("later", "add") if shift > 0 else ("earlier", "subtract")
         seconds = f"{abs(shift):.0f} s {'to' if shift > 0 else 'from'}"
@@ -191,19 +215,28 @@ class _Movements:
     row
         Rows of the trial table. Shape ``(n,)``.
     still, moved
-        Whether the hand stands still after the onset, and has made its movement before. Shape ``(n,)``.
+        Whether the hand stands still after the onset, and is in full movement at or before it. Shape ``(n,)``.
     direction
         Of the movement, radians, NaN where unknown. Shape ``(n,)``.
+    peak
+        Highest speed of each trial. Shape ``(n,)``.
     """
 
     row: np.ndarray
     still: BoolArray
     moved: BoolArray
     direction: FloatArray
+    peak: FloatArray
 
 
 def check_movements(
-    file: NwbFile, trials: TrialTable, position: Series | None, velocity: Series | None, *, uses_onsets: bool
+    file: NwbFile,
+    trials: TrialTable,
+    position: Series | None,
+    velocity: Series | None,
+    *,
+    uses_onsets: bool,
+    unit: str = "cm",
 ) -> None:
     """Say where stored onsets, or directions of targets, do not fit the movements of most trials.
 
@@ -217,6 +250,8 @@ def check_movements(
         The kinematics, cm and cm/s. Of more than three axes nothing is concluded.
     uses_onsets
         Whether the stored onsets are used.
+    unit
+        Of the position; only cm are held against a hand.
     """
     series = velocity if velocity is not None else position
     if series is None or series.values.ndim != 2 or series.values.shape[1] > 3:
@@ -224,6 +259,8 @@ def check_movements(
     found = _movements(trials, series, is_position=series is position)
     if len(found.row) < FEWEST:
         return
+    if unit == "cm":
+        _say_of_speed(file, found)
     if uses_onsets and "move_onset" in trials.events:
         _say_of_onsets(file, trials, found)
     if series.values.shape[1] > 1:
@@ -238,7 +275,7 @@ def _movements(trials: TrialTable, series: Series, *, is_position: bool) -> _Mov
     rows = np.flatnonzero(np.isfinite(begin) & np.isfinite(stop) & trials.success & trials.valid)
     rows = rows[:: max(1, len(rows) // MOST_LOOKED_AT)]
     step = max(1, int(FASTEST_STEP_S / series.interval_s)) if len(series.time) > 1 else 1
-    kept, still, moved, direction = [], [], [], []
+    kept, still, moved, direction, peaks = [], [], [], [], []
     for row in rows:
         first, last = np.searchsorted(series.time, [min(begin[row], onset[row]) if np.isfinite(onset[row])
                                                     else begin[row], stop[row]])  # fmt: skip
@@ -251,16 +288,28 @@ def _movements(trials: TrialTable, series: Series, *, is_position: bool) -> _Mov
         if peak <= 0:
             continue
         kept.append(row)
+        peaks.append(peak)
         after = (time >= onset[row]) & (time <= onset[row] + AFTER_S)
         before = (time >= go[row]) & (time < onset[row] - 0.1)
         still.append(speed[after].max(initial=0.0) < STILL * peak)
-        moved.append(speed[before].max(initial=0.0) > MOVED * peak)
+        at_onset = np.interp(onset[row], time, speed) if np.isfinite(onset[row]) else 0.0
+        moved.append(speed[before].max(initial=0.0) > MOVED * peak or at_onset > HALF_WAY * peak)
         fast = int(np.argmax((speed >= HALF_WAY * peak) & (time >= begin[row])))
         direction.append(np.arctan2(speeds[fast, 1], speeds[fast, 0]) if speeds.shape[1] > 1 else np.nan)
     return _Movements(
         np.array(kept, dtype=np.int64), np.array(still, dtype=bool), np.array(moved, dtype=bool),
-        np.array(direction, dtype=np.float64),
+        np.array(direction, dtype=np.float64), np.array(peaks, dtype=np.float64),
     )  # fmt: skip
+
+
+def _say_of_speed(file: NwbFile, found: _Movements) -> None:
+    median = float(np.median(found.peak))
+    if median > FASTEST_REACH_CM_S:
+        file.say(
+            f"the speed peaks at {median:.3g} cm/s in the median of {len(found.peak)} trials, faster than hands "
+            f"reach (10 to {FASTEST_REACH_CM_S:g} cm/s): if the values are mm, or the conversion is another, "
+            "mend the unit of the position and the velocity in the file; thresholds in cm do not fit it"
+        )
 
 
 def _say_of_onsets(file: NwbFile, trials: TrialTable, found: _Movements) -> None:
@@ -281,7 +330,7 @@ def _say_of_onsets(file: NwbFile, trials: TrialTable, found: _Movements) -> None
     n_still, n_moved = int((found.still & known).sum()), int((found.moved & ~found.still & known).sum())
     if n_still + n_moved > n / 2:
         what = [f"the hand stands still for {AFTER_S:g} s after {n_still}"] if n_still else []
-        what += [f"it has already made its movement before {n_moved}"] if n_moved else []
+        what += [f"it is in full movement at or before {n_moved}"] if n_moved else []
         file.say(f"{path}: most stored onsets do not fit the speed: of {n}, {' and '.join(what)}; {remedy}")
 
 
@@ -312,7 +361,7 @@ def _say_of_directions(file: NwbFile, trials: TrialTable, found: _Movements) -> 
         if np.median(apart(angle)) <= FITS_DEG and (apart(angle) <= FITS_DEG).mean() > 0.7
     ]
     opposing = int((apart(target) > OPPOSES_DEG).sum())
-    if not fits and opposing <= n / 2:
+    if not fits and opposing <= FEW_OPPOSE * n:
         return
     path = next((choice.value for choice in file.choices if choice.what == "target_dir"), "target directions")
     what = f"they fit {fits[0]}" if fits else f"in {opposing} of {n} they lie more than 90° apart"

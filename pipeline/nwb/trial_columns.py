@@ -34,13 +34,15 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     ),
     "target_dir": (
         "target_dir", "target_direction", "target_angle", "tgt_dir", "tgt_direction", "tgt_angle",
-        "reach_dir", "reach_direction", "reach_angle", "direction",
+        "reach_dir", "reach_direction", "reach_angle", "direction", "target_angle_deg", "target_dir_deg",
+        "target_direction_deg", "target_angle_rad", "target_dir_rad", "reach_angle_deg",
     ),
     "target_pos": ("target_pos", "target_position", "target_positions", "target_location", "target_xy"),
     "condition": ("condition", "condition_id", "target_id", "movement_type"),
 }  # fmt: skip
 """Role → plain names of columns that have it, in order of preference (see `plain_name`)."""
 
+_PREFIX = re.compile(r"^(time|t)([_ ]of)?([_ ](?=\w)|(?=[A-Z][a-z]))")
 _SUFFIX = re.compile(r"(times?|sec|secs|seconds|array|timestamps?|s)$")
 
 
@@ -51,8 +53,10 @@ def plain_name(name: str) -> str:
     --------
     >>> [plain_name(n) for n in ("go_cue_time", "GoCue", "go_cue_time_array", "goCueTimes")]
     ['gocue', 'gocue', 'gocue', 'gocue']
+    >>> [plain_name(n) for n in ("time_go_cue", "tGoCue", "time_of_go", "timeout", "target_on")]
+    ['gocue', 'gocue', 'go', 'timeout', 'targeton']
     """
-    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    plain = re.sub(r"[^a-z0-9]", "", _PREFIX.sub("", name).lower())
     while (shorter := _SUFFIX.sub("", plain)) and shorter != plain and len(shorter) > 1:
         plain = shorter
     return plain

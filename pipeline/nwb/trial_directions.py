@@ -13,6 +13,7 @@ from nwb_latents.pipeline.nwb.tables import is_missing
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.nwb.tables import Column
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
     from nwb_latents.schemas.columns import AngleUnit
 
@@ -136,6 +137,37 @@ def places_in_text(words: NDArray[Any]) -> FloatArray | None:
     if any(re.search(r"[a-df-zA-DF-Z]", str(word)) for word in words[~missing]):
         return None
     return np.array([[float(x) for x in numbers] or [np.nan] * n for numbers in found])
+
+
+def one_place_each(column: Column) -> FloatArray | None:
+    """Return the place of each row of a ragged column; None where rows have several, or no numbers.
+
+    Parameters
+    ----------
+    column
+        With the ends of its rows.
+
+    Returns
+    -------
+    places
+        NaN where a row has none. Shape ``(n_rows, 2)`` or ``(n_rows, 3)``.
+    """
+    values, counts = column.values, column.counts
+    if column.kind != "number":
+        return None
+    if values.ndim == 1:
+        # Two or three numbers a row are the coordinates of one place.
+        width = int(counts.max(initial=0))
+        if width not in {2, 3} or not np.isin(counts, (0, width)).all():
+            return None
+        values, has = values.reshape(-1, width), counts == width
+    elif values.ndim == 2 and (counts <= 1).all():
+        has = counts == 1
+    else:
+        return None
+    out = np.full((len(counts), values.shape[1]), np.nan)
+    out[has] = values
+    return out
 
 
 def are_numbers(values: FloatArray) -> bool:

@@ -97,9 +97,8 @@ def read_success(
             _not_known(unknown) if unknown else f"none of columns.success_values ({', '.join(values)}) occurs"
         )
         raise DataError(
-            f"{file.name}: /{column.path} (success) holds {listed}; {what}. Say which "
-            "mean success: --set columns.success_values=[VALUE, …], or keep all trials with "
-            "--set trials.success_only=false."
+            f"{file.name}: /{column.path} (success) holds {listed}; {what}. Say which mean success, "
+            f"{_example(meaning, counts)}, or keep all trials with --set trials.success_only=false."
         )
     succeeded = [value for value, means in meaning.items() if means]
     why = f"/{column.path} holds {listed}"
@@ -190,6 +189,14 @@ def _key(value: object) -> str:
 def _listed(counts: dict[str, int]) -> str:
     shown = ", ".join(f"{value} ({n})" for value, n in list(counts.items())[:12])
     return shown + (f" and {len(counts) - 12} other values" if len(counts) > 12 else "")
+
+
+def _example(meaning: dict[str, bool | None], counts: dict[str, int]) -> str:
+    """Return the setting to paste: with the values known to mean success, or else the most frequent one."""
+    known = [value for value, means in meaning.items() if means]
+    likely = known or [value for value in counts if value != MISSING][:1]
+    how = "if the others are failures:" if known else "e.g."
+    return f"{how} --set 'columns.success_values=[{', '.join(likely)}]'"
 
 
 def _not_known(unknown: list[str]) -> str:

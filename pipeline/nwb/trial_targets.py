@@ -17,6 +17,7 @@ from nwb_latents.pipeline.nwb.trial_directions import (
     angles_of_words,
     are_angles,
     are_numbers,
+    one_place_each,
     places_in_text,
 )
 
@@ -365,7 +366,8 @@ def _places(table: Table, column: Column) -> tuple[FloatArray, str]:
     if column.kind == "bool":
         fault = "holds truth values"
     elif column.ends is not None:
-        fault = SEVERAL
+        one_place = one_place_each(column)
+        place, fault = (column.values, SEVERAL) if one_place is None else (one_place, "")
     elif column.kind == "text":
         read = places_in_text(place) if place.ndim == 1 else None
         if read is None:

@@ -7,26 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.event_units import FEWEST, what_would_fit, within
 from nwb_latents.pipeline.nwb.spike_clock import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from nwb_latents.pipeline.nwb.tables import Column, Table
-    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
-
-FEWEST = 3
-"""Of fewer trials nothing is concluded from what all of them share."""
+    from nwb_latents.pipeline.signals.recording import FloatArray
 
 COARSE_S = 0.03
 """Events told in steps of this or more are coarser than a bin, and that is said."""
 
 SAME_S = 0.002
 """Times of two columns closer than this are the same."""
-
-
-LEAST_S = 0.05
-"""Times since the start that are shorter throughout fit any unit."""
 
 
 def event_times(
@@ -75,10 +69,10 @@ def event_times(
     if is_relative:
         times = times + start
     known = np.isfinite(times) & np.isfinite(start) & np.isfinite(stop)
-    outside = known & ~_within(times, start, stop)
+    outside = known & ~within(times, start, stop)
     where = f"{table.file.name}: /{column.path}"
     if outside.sum() > known.sum() / 2:
-        fit = _what_would_fit(
+        fit = what_would_fit(
             times[known], start[known], stop[known], None if go is None else go[known], name
         )
         raise DataError(
@@ -332,43 +326,6 @@ def say_where_others_differ(
                 f"{int(both.sum())} trials (by {float(np.median(apart[apart > SAME_S])):.3g} s in the "
                 f"median); {name} is used. To take the other: --set columns.{role}={other}"
             )
-
-
-def _within(times: FloatArray, start: FloatArray, stop: FloatArray) -> BoolArray:
-    # Events are rounded to the sampling of other streams than the edges of the trial.
-    slack = 0.05 * np.maximum(stop - start, 0.0) + 0.02
-    return np.asarray((times >= start - slack) & (times <= stop + slack))
-
-
-def _what_would_fit(
-    times: FloatArray, start: FloatArray, stop: FloatArray, go: FloatArray | None, name: str
-) -> str:
-    def fits(candidate: FloatArray) -> bool:
-        return bool(_within(candidate, start, stop).mean() > 0.9)
-
-    away = times - start
-    if len(times) >= FEWEST and np.ptp(away) < 0.5 * np.ptp(start) and np.ptp(times) > 0.5 * np.ptp(start):
-        return (
-            f"They follow the starts of the trials at {float(np.median(away)):g} s in the median: the clocks "
-            "are not the same. Write both on one clock, or name another column."
-        )
-    if fits(times + start):
-        known = np.zeros(0, dtype=bool) if go is None else np.isfinite(go)
-        if go is not None and known.any() and (times + start < go)[known].mean() > 0.5 and fits(times + go):
-            return (
-                "They count from the go cue: they are reaction times. Write the onset itself, go cue plus "
-                "reaction time."
-            )
-        return f"They count from the start of the trial: use --set columns.relative=[{name}]."
-    for factor, unit in UNITS:
-        if fits(times * factor):
-            return f"They fit in {unit}: write the column in seconds (times {factor:g})."
-        if abs(float(np.median(times))) * factor > LEAST_S and fits(start + times * factor):
-            return (
-                f"They count from the start of the trial, in {unit}: write the column in seconds (times "
-                f"{factor:g}) and use --set columns.relative=[{name}]."
-            )
-    return "Name another column, or mend the file."
 
 
 def _one_number_each(table: Table, column: Column, *, role: str) -> FloatArray:

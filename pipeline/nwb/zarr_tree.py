@@ -15,6 +15,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.hdf5_tree import decoded
+from nwb_latents.pipeline.nwb.zarr_chunks import cut_chunk, lost_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _LINKS = "zarr_link"
 _MAX_LINKS = 8
+_NEVER_FILL = frozenset({"spike_times", "timestamps", "start_time", "stop_time"})
 
 
 def is_zarr(path: Path) -> bool:
@@ -95,6 +97,8 @@ class ZarrTree:
         folder = self._array_folder(path)
         if folder is None:
             raise KeyError(path)
+        if (cut := cut_chunk(folder)) is not None:
+            raise OSError(cut)
         values = np.asarray(self._open(folder, path)[...])
         if values.dtype.kind in "TUSO":
             values = decoded(values)
@@ -106,9 +110,14 @@ class ZarrTree:
         return None if folder is None else _attributes(folder).get(name)
 
     def absent_part(self, path: str) -> str | None:
-        """Return None: an array of zarr has no part elsewhere, and chunks that are not there are its fill."""
-        del path
-        return None
+        """Say which chunks are lost of an array that cannot have any of its fill alone; None: none.
+
+        Chunks that are not there are the array's fill, 0: times of spikes, samples and trials hold no such run.
+        """
+        folder = self._array_folder(path)
+        if folder is None or path.rsplit("/", 1)[-1] not in _NEVER_FILL:
+            return None
+        return lost_chunks(folder)
 
     def groups(self, *roots: str) -> Iterator[str]:
         """Yield the path of every group below the roots, in order."""

@@ -42,6 +42,9 @@ LONGEST_S = 1200.0
 _LEAST_WINDOWS = 20
 _STRETCHES = 10
 _FINEST_S = 0.001
+_LEAST_CONSTANT = 0.05
+"""A constant below this share of the fastest movements may be noise."""
+
 _MOVES = 0.15
 """An axis moves if its displacements are this share of those along the axis that moves most."""
 
@@ -142,6 +145,8 @@ def compare(position: Series, velocity: Series) -> Agreement | None:
     good[own] = np.where(straight[own] > RECOGNISED, np.diagonal(factors)[own], np.nan)
     overall, turned = _at_lag(moved, own, _fast(moved, own), lag=0), _turned(moved, moving)
     if worst >= AGREES and not turned:
+        if constant := _constant(moved, own):
+            return Agreement(overall, worst, good, relation=constant)
         lag_s = 0.0 if worst > 0.95 else _lag(moved, own)[0]
         return Agreement(overall, worst, good, lag_s=lag_s)
     relation = (_ordered(correlation, moving) or _shifted(moved, own)) if worst < AGREES else turned
@@ -281,6 +286,28 @@ def _shifted(moved: _Displacements, axes: IntArray) -> str:
     if not _at_lag(level, axes, _fast(level, axes), lag=0) >= RECOGNISED:
         return ""
     each = ", ".join(f"{value / (4 * moved.step_s):.3g}" for value in constant)
+    return f"has a constant added to it ({each} a second), as if it drifted while nothing moves"
+
+
+def _constant(moved: _Displacements, axes: IntArray) -> str:
+    """Say which constant is added to a velocity that agrees otherwise: it stays while nothing moves."""
+    both = moved.has_position & moved.has_velocity
+    way, integral = moved.position[both], moved.velocity[both]
+    found = np.zeros(moved.velocity.shape[1])
+    for axis in axes:
+        size = np.abs(way[:, axis])
+        still, large = size <= np.quantile(size, 0.5), _largest(way[:, axis])
+        if still.sum() < _LEAST_WINDOWS:
+            continue
+        fastest = np.abs(integral[large, axis]).mean()
+        per_way = fastest / np.abs(way[large, axis]).mean() if way[large, axis].any() else 0.0
+        drift = np.median(way[still, axis]) * per_way
+        constant = np.median(integral[still, axis]) - drift
+        if abs(constant) > _LEAST_CONSTANT * fastest:
+            found[axis] = constant / (4 * moved.step_s)
+    if not found.any():
+        return ""
+    each = ", ".join(f"{value:.3g}" for value in found)
     return f"has a constant added to it ({each} a second), as if it drifted while nothing moves"
 
 

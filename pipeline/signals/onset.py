@@ -213,7 +213,7 @@ def find_onset(
     if not len(found):
         return Onset(np.nan, np.nan, highest, "no_movement")
     peak = begin + int(found[0])
-    crossing = _crossing(time, values, peak, settings, longest=GAP_FACTOR * speed.interval_s)
+    crossing = _crossing(time, values, peak, settings, longest=speed.longest_step_s)
     if isinstance(crossing, str):
         return Onset(np.nan, float(time[peak]), float(values[peak]), crossing)
     onset = crossing

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 GAP_FACTOR = 1.5
 """A step longer than this many sampling intervals is a gap."""
 
+MOST_JITTER = 2.0
+"""With time stamps that jitter, steps of up to this many sampling intervals are none."""
+
+_JITTER_SPREAD = 4.0
+
 
 class Segment(NamedTuple):
     """A part of a series without gaps.
@@ -66,6 +71,8 @@ class Series:
         """
         other = Series(self.time, values)
         other.__dict__["interval_s"] = self.interval_s
+        if "longest_step_s" in self.__dict__:
+            other.__dict__["longest_step_s"] = self.longest_step_s
         return other
 
     @cached_property
@@ -82,8 +89,31 @@ class Series:
         return float(np.median(np.diff(self.time), overwrite_input=True))
 
     @cached_property
+    def longest_step_s(self) -> float:
+        """Longest step between neighbouring samples, s: longer ones are gaps.
+
+        1.5 sampling intervals; up to 2 where time stamps jitter, so that a late stamp is not taken for a lost
+        sample. Single lost samples do not widen it.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> even, late = np.arange(1000) * 0.01, rng.uniform(-0.004, 0.004, 1000)
+        >>> Series(even, np.zeros((1000, 1))).longest_step_s
+        0.015
+        >>> 0.0175 < Series(even + late, np.zeros((1000, 1))).longest_step_s <= 0.0202
+        True
+        """
+        if len(self.time) < 3:
+            return GAP_FACTOR * self.interval_s
+        # A hundred thousand steps tell how much stamps jitter; all of them would cost as much as the median.
+        steps = np.diff(self.time)
+        late = float(np.quantile(steps[:: max(1, len(steps) // 100_000)], 0.75)) / self.interval_s - 1.0
+        return min(MOST_JITTER, max(GAP_FACTOR, 1.0 + _JITTER_SPREAD * late)) * self.interval_s
+
+    @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        """Parts without a step longer than 1.5 sampling intervals, in order; NaN on any axis is missing.
+        """Parts without a step longer than `longest_step_s`, in order; NaN on any axis is missing.
 
         Examples
         --------
@@ -95,7 +125,7 @@ class Series:
         is_whole = np.logical_and.reduce([np.isfinite(column) for column in self.values.T])
         kept = None if is_whole.all() else np.flatnonzero(is_whole)
         time = self.time if kept is None else self.time[kept]
-        cuts = np.flatnonzero(time[1:] - time[:-1] > GAP_FACTOR * self.interval_s) + 1
+        cuts = np.flatnonzero(time[1:] - time[:-1] > self.longest_step_s) + 1
         found = []
         for a, b in pairwise([0, *cuts.tolist(), len(time)]):
             if b - a < 2:

@@ -186,7 +186,7 @@ def measure_rise(
     hold = along[: search - first]
     hold = hold[np.isfinite(hold)]
     clock = time[first:last]
-    longest = GAP_FACTOR * velocity.interval_s
+    longest = velocity.longest_step_s
     noise = float(hold.std()) / top if len(hold) > 2 else np.nan
     up = _crossings_up(clock, along, at, begin - first, longest=longest)
     fault = "" if isinstance(up, np.ndarray) else up

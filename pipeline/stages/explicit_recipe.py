@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.nwb.read_choices import DERIVATIVE, SPEED, STORED
+from nwb_latents.pipeline.nwb.trial_table_search import USUAL
 from nwb_latents.schemas.recipe import IngestRecipe
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def explicit_recipe(recipe: IngestRecipe, choices: Iterable[ReadChoice]) -> Inge
         content["velocity_from"] = "position" if found["velocity"] == DERIVATIVE else "series"
     if found.get("trials", "").startswith("/"):
         content["trials"]["source"] = "table"
+        if found["trials"].strip("/") != USUAL:
+            content["trials"]["table"] = found["trials"].strip("/")
         if recipe.onset.method == "auto" and "onset" in found:
             content["onset"]["method"] = "column" if found["onset"] == STORED else "profile"
     elif found.get("trials") == SPEED:

@@ -267,7 +267,7 @@ READ = {
     "stored onsets after the movement": (
         added("movement_onset_time", GO + 1.2),
         N_TRIALS,
-        "already made its movement before 40; use --set onset.method=profile",
+        "in full movement at or before 40; use --set onset.method=profile",
     ),
     "directions on a screen whose y axis points down": (
         column("target_dir", lambda v: -v),

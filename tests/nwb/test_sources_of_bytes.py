@@ -107,6 +107,20 @@ def test_a_damaged_zarr_directory_is_told(zarr_path):
         read_recording(zarr_path, RECIPE)
 
 
+def test_a_zarr_chunk_that_is_cut_short_is_told_before_it_is_decoded(zarr_path):
+    chunk = zarr_path / "units" / "spike_times" / "0"
+    stored = chunk.read_bytes()
+    chunk.write_bytes(stored[: len(stored) // 2])
+    with pytest.raises(DataError, match=f"spike_times is damaged: chunk 0 holds .* of {len(stored)} bytes"):
+        read_recording(zarr_path, RECIPE)
+
+
+def test_a_zarr_chunk_of_times_that_is_lost_is_told(zarr_path):
+    (zarr_path / "units" / "spike_times" / "0").unlink()
+    with pytest.raises(DataError, match="spike_times lacks 1 of its 1 chunks"):
+        read_recording(zarr_path, RECIPE)
+
+
 def test_a_directory_that_is_no_zarr_is_refused(tmp_path, zarr_path):
     for name in (".zgroup", ".zattrs", ".zmetadata"):
         (zarr_path / name).unlink()

@@ -51,7 +51,7 @@ REQUIRED = ("go_cue", "move_onset")
 
 
 def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> TrialTable | None:
-    """Read ``/intervals/trials`` under canonical event names.
+    """Read the trial table, usually ``/intervals/trials``, under canonical event names.
 
     Parameters
     ----------
@@ -70,11 +70,11 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
     DataError
         If the table has no starts and stops, or a column cannot be what it has to be.
     """
-    table = Table(file, TRIALS)
+    table = Table(file, file.trials_path)
     if not table.exists or not table.n_rows:
         return None
     if table.absent:
-        file.say(f"/{TRIALS} lists columns that are not there: {', '.join(table.absent)}")
+        file.say(f"/{table.path} lists columns that are not there: {', '.join(table.absent)}")
     wanted = file.wanted
     start, stop = _edges(table, events)
     found = {"start": start, "stop": stop}
@@ -87,7 +87,7 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
             found[role] = times
     if not {"go_cue", "move_onset"} & set(found):
         file.say(
-            f"/{TRIALS} names neither a go cue nor a movement onset: the movement is looked for from the "
+            f"/{table.path} names neither a go cue nor a movement onset: the movement is looked for from the "
             "start of each trial on; name a column with columns.go_cue"
         )
     targets = read_targets(table, wanted, joint=CONDITION_COLUMNS)
@@ -129,7 +129,7 @@ def _event(
             continue
         if not np.isfinite(times).any():
             file.withdraw(role)
-            file.say(f"/{TRIALS}/{name} ({role}) holds no times; it is not used")
+            file.say(f"/{table.path}/{name} ({role}) holds no times; it is not used")
             continue
         if named is None:
             say_where_others_differ(
@@ -183,7 +183,7 @@ def column(file: NwbFile, name: str) -> NDArray[np.generic] | None:
 
     Only columns of one entry per trial are returned; further dimensions may follow.
     """
-    table = Table(file, TRIALS)
+    table = Table(file, file.trials_path)
     if not table.has(name):
         return None
     found = table.column(name)

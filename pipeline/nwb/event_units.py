@@ -1,0 +1,82 @@
+"""In which unit, or from when on, times would fit their trials that do not as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nwb_latents.pipeline.nwb.spike_clock import UNITS
+
+if TYPE_CHECKING:
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
+
+FEWEST = 3
+"""Of fewer trials nothing is concluded from what all of them share."""
+
+LEAST_S = 0.05
+"""Times since the start that are shorter throughout fit any unit."""
+
+
+def what_would_fit(
+    times: FloatArray, start: FloatArray, stop: FloatArray, go: FloatArray | None, name: str
+) -> str:
+    """Say what times are that lie outside their trials, and the setting or the factor that mends it.
+
+    Parameters
+    ----------
+    times, start, stop
+        Of the event and of trials, finite, s. Shape ``(n_trials,)`` each.
+    go
+        Go cues, s, where they are known; NaN where one is missing. Shape ``(n_trials,)``.
+    name
+        Name of the column.
+    """
+    def fits(candidate: FloatArray) -> bool:
+        return bool(within(candidate, start, stop).mean() > 0.9)
+
+    away = times - start
+    if len(times) >= FEWEST and np.ptp(away) < 0.5 * np.ptp(start) and np.ptp(times) > 0.5 * np.ptp(start):
+        return (
+            f"They follow the starts of the trials at {float(np.median(away)):g} s in the median: the clocks "
+            "are not the same. Write both on one clock, or name another column."
+        )
+    if fits(times + start):
+        known = np.zeros(0, dtype=bool) if go is None else np.isfinite(go)
+        if go is not None and known.any() and (times + start < go)[known].mean() > 0.5 and fits(times + go):
+            return (
+                "They count from the go cue: they are reaction times. Write the onset itself, go cue plus "
+                "reaction time."
+            )
+        return f"They count from the start of the trial: use --set columns.relative=[{name}]."
+    for factor, unit in (*UNITS, *_own_rate(times, start)):
+        if fits(times * factor):
+            return f"They fit in {unit}: write the column in seconds (times {factor:g})."
+    for factor, unit in UNITS:
+        if abs(float(np.median(times))) * factor > LEAST_S and fits(start + times * factor):
+            return (
+                f"They count from the start of the trial, in {unit}: write the column in seconds (times "
+                f"{factor:g}) and use --set columns.relative=[{name}]."
+            )
+    return "Name another column, or mend the file."
+
+
+def _own_rate(times: FloatArray, start: FloatArray) -> list[tuple[float, str]]:
+    """Return the factor and unit of times that run with the starts of trials, faster by a round rate."""
+    if len(times) < FEWEST or np.ptp(start) <= 0 or np.corrcoef(times, start)[0, 1] < 0.999:
+        return []
+    rate = float(f"{np.ptp(times) / np.ptp(start):.2g}")
+    return [(1.0 / rate, f"samples of {rate:g} Hz")] if rate > 0 else []
+
+
+def within(times: FloatArray, start: FloatArray, stop: FloatArray) -> BoolArray:
+    """Return which times lie in their trials. Shape ``(n_trials,)``.
+
+    Parameters
+    ----------
+    times, start, stop
+        Of events and of trials, s. Shape ``(n_trials,)`` each.
+    """
+    # Events are rounded to the sampling of other streams than the edges of the trial.
+    slack = 0.05 * np.maximum(stop - start, 0.0) + 0.02
+    return np.asarray((times >= start - slack) & (times <= stop + slack))
