@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.tables import Table
 
 if TYPE_CHECKING:
@@ -46,11 +45,11 @@ def with_columns(
     if trials is None:
         file.say(f"trial_columns {', '.join(names)}: there is no trial table, they are NaN in every trial")
         return None
-    table = Table(file, TRIALS)
+    table = Table(file, file.trials_path)
     if not _are_rows(table, trials, has_clock_resets=has_clock_resets):
         raise DataError(
             f"{file.name}: trial_columns {', '.join(names)}: the trials this layout makes are no rows of "
-            f"/{TRIALS}. Leave the columns out with --set trial_columns=[], or read the file with --set "
+            f"/{file.trials_path}. Leave the columns out with --set trial_columns=[], or read the file with --set "
             "layout=nlb or --set layout=generic."
         )
     return replace(trials, columns={name: _values(file, table, name, trials) for name in names})
@@ -70,14 +69,14 @@ def _are_rows(table: Table, trials: TrialTable, *, has_clock_resets: bool) -> bo
 
 def _values(file: NwbFile, table: Table, name: str, trials: TrialTable) -> FloatArray:
     if name not in table.names:
-        file.say(f"trial_columns: /{TRIALS} has no column {name}; it is NaN in every trial")
+        file.say(f"trial_columns: /{file.trials_path} has no column {name}; it is NaN in every trial")
         return np.full(len(trials), np.nan)
     column = table.column(name)
     values = column.one_each()
     if values is None or column.kind == "text":
         found = "text" if column.kind == "text" else "several values a row"
         raise DataError(
-            f"{file.name}: trial_columns: /{TRIALS}/{name} holds {found}; expected a number or truth value "
+            f"{file.name}: trial_columns: /{file.trials_path}/{name} holds {found}; expected a number or truth value "
             "for each trial. Take it out of trial_columns."
         )
     return np.asarray(values, dtype=np.float64)[trials.row]
