@@ -24,7 +24,10 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -156,7 +159,8 @@ def tests_of(fault: Fault) -> list[str]:
     fitting = [begin for begin in TESTS if fault.path.startswith(begin)]
     covering = TESTS[max(fitting, key=len)] if fitting else ()
     module = f"src/nwb_latents/{fault.path}"
-    return [*dict.fromkeys([*fault.also, *covering[:1], module, *covering[1:]])]
+    found = dict.fromkeys([*fault.also, *covering[:1], module, *covering[1:]])
+    return [each for each in found if (ROOT / each).exists()]
 
 
 def scratch_copy(where: Path) -> Path:
@@ -182,7 +186,7 @@ def became_of(fault: Fault, place: Path, *, number: int, limit_s: float) -> tupl
     try:
         for test in tests_of(fault):
             left = limit_s - (time.monotonic() - begin)
-            code, said = tested(test, place, limit_s=left) if left > 0 else (None, "")
+            code, said = tested([test], place, limit_s=left, stops_at_first=True) if left > 0 else (None, "")
             if code in {None, 3, 4}:
                 what = (
                     f"{UNDECIDED}: {'nothing' if code is None else 'pytest itself failed'} in {limit_s:g} s"
@@ -196,33 +200,27 @@ def became_of(fault: Fault, place: Path, *, number: int, limit_s: float) -> tupl
     finally:
         path.write_text(before, encoding="utf-8")
         os.utime(path, (1_000_000_000 + 2 * number + 1,) * 2)
-    if failed:
-        what = f"{CAUGHT} by {failed}" if passes(failed, place) else f"{UNDECIDED}: {failed} fails by itself"
-    return what, time.monotonic() - begin
+    return f"{CAUGHT} by {failed}" if failed else what, time.monotonic() - begin
 
 
 _FAILED = re.compile(r"(?:FAILED|ERROR) (.*?)(?: - .*)?$")
-_PASSED: dict[str, bool] = {}
 
 
-def passes(test: str, place: Path) -> bool:
-    """Whether a test passes where there is no fault; looked at once."""
-    if test not in _PASSED:
-        _PASSED[test] = tested(test, place, limit_s=LIMIT_S)[0] in {0, 5}
-    return _PASSED[test]
+def fail_by_themselves(tests: Iterable[str], place: Path) -> list[str]:
+    """Return which of the tests that caught a fault fail without any, and so caught nothing."""
+    _, said = tested(sorted(set(tests)), place, limit_s=3600.0, stops_at_first=False)
+    return [found[1] for line in said.splitlines() if (found := _FAILED.match(line))]
 
 
-def tested(test: str, place: Path, *, limit_s: float) -> tuple[int | None, str]:
-    """Run one test file in a process of its own; return pytest's exit code (None: none in time) and words.
+def tested(tests: list[str], place: Path, *, limit_s: float, stops_at_first: bool) -> tuple[int | None, str]:
+    """Run tests in a process of their own; return pytest's exit code (None: none in time) and words.
 
     The process is a fork of this one, which has loaded the large packages, and nothing of the project.
     """
-    if not (place / test).exists():
-        return 5, ""
     spoken = place / ".said"
     process = os.fork()
     if not process:
-        _run_pytest(test, place, spoken)
+        _run_pytest([*["-x"] * stops_at_first, *tests], place, spoken)
     until = time.monotonic() + limit_s
     while True:
         done, status = os.waitpid(process, os.WNOHANG)
@@ -235,8 +233,8 @@ def tested(test: str, place: Path, *, limit_s: float) -> tuple[int | None, str]:
         time.sleep(0.05)
 
 
-def _run_pytest(test: str, place: Path, spoken: Path) -> NoReturn:
-    """Be the process that runs a test file."""
+def _run_pytest(words: list[str], place: Path, spoken: Path) -> NoReturn:
+    """Be the process that runs tests."""
     import pytest
 
     code = 70
@@ -249,7 +247,7 @@ def _run_pytest(test: str, place: Path, spoken: Path) -> NoReturn:
         os.environ["PYTHONPATH"] = str(place / "src")
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(place / ".compiled")
         sys.path.insert(0, str(place / "src"))
-        code = int(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", test]))
+        code = int(pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", *words]))
         sys.stdout.flush()
     finally:
         os._exit(code)
@@ -261,10 +259,13 @@ def main() -> int:
     words.add_argument("--room", action="append", choices=ROOMS, help="Only these rooms; repeatable.")
     words.add_argument("--only", default="", help="Only faults whose path or why holds this text.")
     words.add_argument("--check", action="store_true", help="Only look whether each fault can be put in.")
+    words.add_argument("--take", type=int, help="The first so many of each room; default: all.")
     words.add_argument("--limit", type=float, default=LIMIT_S, help="Time for one fault, s.")
     asked = words.parse_args()
     of_rooms = [
-        [(room, fault) for fault in faults_of(room) if asked.only in f"{fault.path} {fault.why}"]
+        [(room, fault) for fault in faults_of(room) if asked.only in f"{fault.path} {fault.why}"][
+            : asked.take
+        ]
         for room in asked.room or ROOMS
     ]
     # One of each room in turn, so that a run that is stopped has tried all of them.
@@ -275,22 +276,36 @@ def main() -> int:
         return bool(unfit)
     for name in LOADED:
         importlib.import_module(name)
-    caught: Counter[str] = Counter()
-    living: list[str] = []
+    became: list[tuple[str, Fault, str]] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         place = scratch_copy(Path(folder))
         for number, (room, fault) in enumerate(chosen):
             what, seconds = became_of(fault, place, number=number, limit_s=asked.limit)
-            caught[room] += what.startswith(CAUGHT)
-            if not what.startswith(CAUGHT):
-                living.append(f"{fault.path}: {fault.why} ({what})")
+            became.append((room, fault, what))
             print(f"{room:<11} {seconds:5.0f} s  {fault.why}: {what}", flush=True)
-    every = Counter(room for room, _ in chosen)
-    print("\n| room | faults | caught |\n|---|---|---|")
-    print("\n".join(f"| {room} | {n} | {caught[room]} |" for room, n in every.items()))
-    print(f"| all | {len(chosen)} | {sum(caught.values())} ({sum(caught.values()) / len(chosen):.0%}) |")
-    print("\n".join(["", *living]))
-    return bool(living)
+        catching = [what.removeprefix(f"{CAUGHT} by ") for *_, what in became if what.startswith(CAUGHT)]
+        idle = fail_by_themselves(catching, place) if catching else []
+    is_caught = [what.startswith(CAUGHT) and not what.endswith(tuple(idle)) for *_, what in became]
+    print("\n".join(["", *(f"{test} fails without a fault" for test in idle), *table(became, is_caught)]))
+    return not all(is_caught)
+
+
+def table(became: list[tuple[str, Fault, str]], is_caught: list[bool]) -> list[str]:
+    """Return what was caught by room, and below it every fault that was not."""
+    every = Counter(room for room, *_ in became)
+    caught = Counter(room for (room, *_), yes in zip(became, is_caught, strict=True) if yes)
+    return [
+        "| room | faults | caught |",
+        "|---|---|---|",
+        *(f"| {room} | {n} | {caught[room]} |" for room, n in every.items()),
+        f"| all | {len(became)} | {sum(is_caught)} ({sum(is_caught) / len(became):.0%}) |",
+        "",
+        *(
+            f"{fault.path}: {fault.why} ({what})"
+            for (_, fault, what), yes in zip(became, is_caught, strict=True)
+            if not yes
+        ),
+    ]
 
 
 if __name__ == "__main__":

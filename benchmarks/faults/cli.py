@@ -6,10 +6,10 @@ INGEST = "pipeline/cli/ingest.py"
 DECODE = "pipeline/cli/decode.py"
 
 FAULTS = (
-    (MAIN, "return error.exit_code", "return 1", "errors have no exit code of their own"),
-    (MAIN, "USAGE = 2", "USAGE = 1", "a mistyped command has another exit code"),
     (MAIN, "signal.signal(signal.SIGTERM, _interrupt)", "pass", "SIGTERM is not heeded: what SLURM sends",
      ("tests/cli/test_signals.py", "tests/stages/test_kill.py", "tests/cli/test_run_all.py")),
+    (MAIN, "return error.exit_code", "return 1", "errors have no exit code of their own"),
+    (MAIN, "USAGE = 2", "USAGE = 1", "a mistyped command has another exit code"),
     (MAIN, "INTERRUPTED = 130", "INTERRUPTED = 1", "an interrupt has another exit code",
      ("tests/cli/test_signals.py", "tests/stages/test_kill.py", "tests/cli/test_run_all.py")),
     (CONSOLE, "self._lines, self._aside = sys.stdout, redirect_stdout(sys.stderr)", "self._lines, self._aside = sys.stdout, redirect_stdout(sys.stdout)",

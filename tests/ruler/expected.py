@@ -79,14 +79,17 @@ def observed(bins: Bins) -> np.ndarray:
 
 
 def counts(bins: Bins) -> tuple[np.ndarray, int]:
-    """Return spikes of each kept unit in each observed bin, and how many of all units lie in no such bin."""
+    """Return spikes of each kept unit in each observed bin, and how many of all units lie outside these.
+
+    Spikes in bins that the edge of observed time cuts are not among the latter.
+    """
     whole = observed(bins)
     out, lost = np.zeros((bins.n_bins, len(KEPT)), int), 0
     for unit, spikes in enumerate(r.spike_ticks()):
         for spike in spikes:
             at = spike // bins.ticks - bins.first
             if not (0 <= at < bins.n_bins and whole[at]):
-                lost += 1
+                lost += not any(0 <= k < bins.n_bins and whole[k] for k in (at - 1, at + 1))
             elif unit in KEPT:
                 out[at, KEPT.index(unit)] += 1
     return out, lost
