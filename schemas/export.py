@@ -21,10 +21,12 @@ ORIGIN_VERSION = 1
 class NlbExport(Frozen):
     """Tensors of the Neural Latents Benchmark, one HDF5 file per session."""
 
-    phase: Literal["test", "val"] = Field(
+    phase: Literal["test", "val", "challenge"] = Field(
         "test",
         description="What is evaluated: 'test' trains on train and val and evaluates test; 'val' trains on "
-        "train and evaluates val, and leaves the test trials out of the file.",
+        "train and evaluates val, and leaves the test trials out of the file; 'challenge' is what the "
+        "benchmark scores on its server: it trains on the file's own train and val, and has the held-in "
+        "spikes of its test trials alone.",
     )
     split: str | None = Field(
         None, description="Name of one of the recipe's extra_splits; default: the recipe's own split."

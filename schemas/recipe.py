@@ -102,10 +102,40 @@ class TrialSelection(Frozen):
     drop_outliers: bool = Field(
         False, description="Drop trials whose window holds a kinematic outlier (quality.max_…)."
     )
+    only_split: Annotated[bool, AddedLater(False)] = Field(
+        default=False,
+        description="Where the file deals its trials to splits, drop those it deals to none; their own split "
+        "is kept as the extra split 'file'.",
+    )
+    allow_overlap: Annotated[bool, AddedLater(False)] = Field(
+        default=False,
+        description="Keep trials whose windows share time with another's (guard_s is not looked at): the "
+        "same spikes may then be in two splits.",
+    )
+
+
+class JitterSettings(Frozen):
+    """Windows moved to later times by a draw, as nlb_tools moves those of 000130."""
+
+    max_s: float = Field(0.0, ge=0, description="Most that a window is moved, s; 0 = none is.")
+    limit_s: float = Field(
+        1.5, gt=0, description="A window is moved by no more than this less the value of column, s."
+    )
+    column: str = Field("tp", description="Column of the trial table, in ms; one of trial_columns.")
+    fitted: tuple[Literal["train", "val"], ...] = Field(
+        ("train",),
+        description="Splits of the file that are drawn for together; each other one by itself, from the same "
+        "seed; test windows stay where they are. [train] in the benchmark's phase val, [train, val] in test.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the draw.")
 
 
 class UnitSelection(Frozen):
     """Which units are kept, beyond `min_rate_hz`; everything is off by default."""
+
+    order: Annotated[Literal["file", "id"], AddedLater("file")] = Field(
+        "file", description="Order of the units: that of the file, or ascending ids."
+    )
 
     min_presence: float = Field(
         0.0,
@@ -237,6 +267,30 @@ class IngestRecipe(Frozen):
     window_s: tuple[float, float] = Field(
         (-0.26, 0.46), description="Trial window around the event, s; a whole number of bins on either side."
     )
+    window_from: Annotated[Literal["event_bin", "next_edge"], AddedLater("event_bin")] = Field(
+        "event_bin",
+        description="First bin of a window: counted from the bin that holds the event, or the first that "
+        "begins at or after the event + window_s[0], which need not be whole bins then, only its length.",
+    )
+    jitter: Annotated[JitterSettings, AddedLater(JitterSettings().model_dump(mode="json"))] = Field(
+        default_factory=JitterSettings, description="Windows moved to later times by a draw."
+    )
+    trial_columns: Annotated[tuple[str, ...], AddedLater(())] = Field(
+        (),
+        description="Columns of the trial table, of numbers or truth values, that go into the store as they "
+        "are: coordinates column_NAME.",
+    )
+    psth_sigma_s: Annotated[float | None, AddedLater(None)] = Field(
+        None,
+        gt=0,
+        description="Standard deviation of a Gaussian laid over the spikes in bins of 1 ms, cut off at three "
+        "of them, before they are summed into psth_counts of the continuous group, s; none: no such array.",
+    )
+    kinematics_at: Annotated[Literal["centre", "left_edge"], AddedLater("centre")] = Field(
+        "centre",
+        description="Where in its bin a position or velocity is read: 'centre', or 'left_edge' by the filter "
+        "of nlb_tools (scipy.signal.decimate, 501 taps), which needs samples on whole milliseconds.",
+    )
     onset: OnsetSettings = Field(default_factory=OnsetSettings, description="Movement onset.")
     trials: TrialSelection = Field(default_factory=TrialSelection, description="Trial selection.")
     reaches: ReachSettings = Field(
@@ -304,6 +358,16 @@ class IngestRecipe(Frozen):
     def _whole_bins(self) -> IngestRecipe:
         bin_ns = self.bin_ns
         exact = [round(edge * 1e9) for edge in self.window_s]
+        if self.window_from == "next_edge":
+            if (exact[1] - exact[0]) % bin_ns:
+                whole = max(1, round((exact[1] - exact[0]) / bin_ns)) * bin_ns
+                msg = (
+                    f"window_s [{self.window_s[0]:g}, {self.window_s[1]:g}] is not a whole number of "
+                    f"{self.bin_size_s:g} s bins long; the nearest that is: "
+                    f"[{self.window_s[0]:g}, {(exact[0] + whole) * 1e-9:g}]"
+                )
+                raise ValueError(msg)
+            return self
         if any(edge % bin_ns for edge in exact):
             bins = [round(edge / bin_ns) for edge in exact]
             if bins[0] == bins[1]:
@@ -321,11 +385,24 @@ class IngestRecipe(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _whole_milliseconds(self) -> IngestRecipe:
+        if (self.kinematics_at == "left_edge" or self.psth_sigma_s is not None) and self.bin_ns % 1_000_000:
+            msg = (
+                "kinematics_at: left_edge and psth_sigma_s need bins of whole milliseconds, found "
+                f"bin_size_s {self.bin_size_s:g}"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _named_splits(self) -> IngestRecipe:
         names = [split.name for split in self.extra_splits]
         wrong = [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]
         if wrong:
             msg = f"extra_splits: use lower-case letters, digits and '_' in a name, found {wrong[0]!r}"
+            raise ValueError(msg)
+        if self.trials.only_split and "file" in names:
+            msg = "extra_splits: trials.only_split keeps the file's own split as file; use another name"
             raise ValueError(msg)
         if len({self.split.name, *names}) <= len(names):
             msg = f"extra_splits: every split needs a name of its own, found {[self.split.name, *names]}"
@@ -378,12 +455,15 @@ class IngestRecipe(Frozen):
     def window_bins(self) -> tuple[int, int]:
         """First bin of the window and one past its last, counted from the bin that holds the event.
 
-        Chopped windows begin at their event.
+        Chopped windows begin at their event. With `window_from` ``next_edge`` the bin that is counted from
+        begins less than one bin away from the event, on either side.
         """
         if self.chop.enabled:
             return 0, round(self.chop.length_s * 1e9) // self.bin_ns
-        first, last = (round(edge * 1e9) // self.bin_ns for edge in self.window_s)
-        return first, last
+        begin, end = (round(edge * 1e9) for edge in self.window_s)
+        # Up to the next edge: the same where the window is whole bins.
+        first = -(-begin // self.bin_ns)
+        return first, first + (end - begin) // self.bin_ns
 
     @property
     def n_bins(self) -> int:
