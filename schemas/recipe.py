@@ -153,7 +153,7 @@ class UnitSelection(Frozen):
         description="Units of which a larger share of the inter-spike intervals is shorter than refractory_s "
         "are dropped; none = off.",
     )
-    refractory_s: float = Field(0.001, gt=0, le=1, description="Refractory period, s.")
+    refractory_s: float = Field(0.001, gt=0, le=LONGEST_TRIAL_S, description="Refractory period, s.")
     max_coincidence: float | None = Field(
         None,
         ge=0,
@@ -161,7 +161,9 @@ class UnitSelection(Frozen):
         description="Of two units of which a larger share of the spikes of the quieter one coincide, that "
         "one is dropped as a duplicate; none = off.",
     )
-    coincidence_s: float = Field(0.0005, gt=0, le=1, description="Spikes at most this far apart coincide, s.")
+    coincidence_s: float = Field(
+        0.0005, gt=0, le=LONGEST_TRIAL_S, description="Spikes at most this far apart coincide, s."
+    )
     observed_group: Annotated[int | None, AddedLater(None)] = Field(
         None,
         ge=0,
