@@ -10,6 +10,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.clock_resets import Parts, rebase
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
+from nwb_latents.pipeline.nwb.kept_columns import with_columns
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
@@ -111,6 +112,12 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     if trials is not None:
         note_others(file, file.trials_path)
     parts = Parts(spike_times, spike_index, units, moved_by.position, moved_by.velocity, trials)
+    parts = replace(
+        parts,
+        trials=with_columns(
+            file, parts.trials, recipe.trial_columns, has_clock_resets=layout.has_clock_resets
+        ),
+    )
     observed: FloatArray | None = None
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:

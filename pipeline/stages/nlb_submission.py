@@ -147,6 +147,12 @@ def submit(
 def _plan(
     catalog_path: Path, settings: NlbExport, run: str, *, sessions: Sequence[str], report: Report
 ) -> Work:
+    if settings.phase == "challenge":
+        raise SettingsError(
+            f"phase challenge: the trials scored on the benchmark's server lie in files of their own, which "
+            f"lack the held-out units; run {run} knows its session by all units and cannot be given these. "
+            "Use --phase test."
+        )
     entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None, report=report)
     known = [entry for entry in entries if entry.session in chosen.sessions]
     if settings.key is not None and len(known) > 1:
@@ -205,7 +211,9 @@ def _rate_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
         began = time.perf_counter()
         session = work.session(entry)
         heldout = session.heldout(fraction=work.settings.heldout_fraction, seed=work.settings.seed)
-        _, answers = spike_task(session, heldout=heldout, phase=work.settings.phase)
+        phase = work.settings.phase
+        assert phase != "challenge"  # refused before anything is planned
+        _, answers = spike_task(session, heldout=heldout, phase=phase)
         n_forward = 0 if reason else session.forward_bins(work.settings.forward_ms)
         try:
             rates, n_raised = run_rates(run, session, answers, forward_bins=n_forward)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -79,14 +79,17 @@ def observed(bins: Bins) -> np.ndarray:
 
 
 def counts(bins: Bins) -> tuple[np.ndarray, int]:
-    """Return spikes of each kept unit in each observed bin, and how many of all units lie in no such bin."""
+    """Return spikes of each kept unit in each observed bin, and how many of all units lie outside these.
+
+    Spikes in bins that the edge of observed time cuts are not among the latter.
+    """
     whole = observed(bins)
     out, lost = np.zeros((bins.n_bins, len(KEPT)), int), 0
     for unit, spikes in enumerate(r.spike_ticks()):
         for spike in spikes:
             at = spike // bins.ticks - bins.first
             if not (0 <= at < bins.n_bins and whole[at]):
-                lost += 1
+                lost += not any(0 <= k < bins.n_bins and whole[k] for k in (at - 1, at + 1))
             elif unit in KEPT:
                 out[at, KEPT.index(unit)] += 1
     return out, lost
@@ -108,17 +111,16 @@ def rates(bins: Bins, spikes: np.ndarray) -> np.ndarray:
     return out
 
 
-def at_centres(bins: Bins, value: Callable[[float], float], *, start_s: float, hz: int, n: int) -> np.ndarray:
+def at_centres(bins: Bins, value: Callable[..., Any], *, start_s: float, hz: int, n: int) -> np.ndarray:
     """Return a series at the centres of the bins, as a Hann-windowed sinc sees it that passes 80 % of what
     the bins can hold and reaches five bins to either side; NaN where the series is not."""
     last = start_s + (n - 1) / hz
     cutoff_hz, reach_s = 0.8 / (2 * bins.width_s), 5 * bins.width_s
 
-    def extended(t: float) -> float:
+    def extended(t: np.ndarray) -> np.ndarray:
         # Beyond its ends a series goes on as it was, turned about its last point.
-        if t < start_s - 1e-9:
-            return 2 * value(start_s) - value(2 * start_s - t)
-        return 2 * value(last) - value(2 * last - t) if t > last + 1e-9 else value(t)
+        before, after = 2 * value(start_s) - value(2 * start_s - t), 2 * value(last) - value(2 * last - t)
+        return np.where(t < start_s - 1e-9, before, np.where(t > last + 1e-9, after, value(t)))
 
     out = np.full(bins.n_bins, np.nan)
     for at in range(bins.n_bins):
@@ -126,15 +128,11 @@ def at_centres(bins: Bins, value: Callable[[float], float], *, start_s: float, h
         if not start_s - 0.5 / hz <= centre <= last + 0.5 / hz:
             continue
         nearest, n_side = round((centre - start_s) * hz), math.ceil(reach_s * hz) + 1
-        times = [start_s + k / hz for k in range(nearest - n_side, nearest + n_side + 1)]
-        offsets = [t - centre for t in times]
-        weights = [
-            float(np.sinc(2 * cutoff_hz * d)) * (math.cos(math.pi * d / (2 * reach_s)) ** 2)
-            if abs(d) < reach_s - 1e-9
-            else 0.0
-            for d in offsets
-        ]
-        out[at] = sum(w * extended(t) for w, t in zip(weights, times, strict=True)) / sum(weights)
+        times = start_s + np.arange(nearest - n_side, nearest + n_side + 1) / hz
+        apart = times - centre
+        weights = np.sinc(2 * cutoff_hz * apart) * np.cos(np.pi * apart / (2 * reach_s)) ** 2
+        weights[np.abs(apart) > reach_s - 1e-9] = 0.0
+        out[at] = weights @ extended(times) / weights.sum()
     return out
 
 

@@ -7,13 +7,15 @@ Times are whole multiples of 0.1 ms (*ticks*), so that bins can be counted in in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import h5py
 import numpy as np
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Seconds = TypeVar("Seconds", float, np.ndarray)
 
 TICKS_PER_S = 10_000
 TEXT = h5py.string_dtype()
@@ -72,15 +74,15 @@ FAILED = 4
 """The trial that was not successful."""
 
 
-def position_cm(seconds: float) -> tuple[float, float]:
+def position_cm(seconds: Seconds) -> tuple[Seconds, Seconds]:
     """Return where the hand is: straight ramps that turn once, on each axis at another time."""
     return 35.0 - abs(seconds - TURNS_S[0]), 0.5 * abs(seconds - TURNS_S[1]) - 6.0
 
 
-def speed_cm_s(seconds: float) -> float:
+def speed_cm_s(seconds: Seconds) -> Seconds:
     """Return how fast it says it is: triangles on a ramp."""
     phase = (seconds - APEX_S) / PERIOD_S
-    from_apex = abs(phase - round(phase)) * PERIOD_S
+    from_apex = abs(phase - np.round(phase)) * PERIOD_S
     return 4.0 + 0.2 * seconds + 20.0 * (1 - from_apex / (PERIOD_S / 2))
 
 

@@ -208,6 +208,6 @@ def test_the_store_and_its_entry_say_what_it_is(ruler):
 def test_what_was_left_out_of_the_file_is_said(ruler):
     _, lost = expected.counts(ruler["bins"])
     said = " | ".join(ruler["attributes"].provenance.warnings)
-    assert f"{lost} spikes lie in bins that were not observed" in said
+    assert f"{lost} spikes lie in time that counts as not observed and were left out" in said
     assert "hand_pos: 1 repeated time stamps were dropped" in said
     assert "only the time common to all is used" in said

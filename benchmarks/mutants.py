@@ -1,0 +1,312 @@
+"""Faults a tired developer could make, put in one at a time, and whether the tests notice.
+
+``python benchmarks/mutants.py [--room ROOM …] [--only TEXT] [--check]`` copies the project into a scratch
+folder, puts one fault of `benchmarks/faults` in, runs the test files that cover the module (`TESTS`), takes
+it out again, and prints a table of what was caught, by room, and every fault that lives. ``--check`` only
+looks whether each fault still fits the code it is about.
+
+A fault is caught when a test fails that passes without it. Tests that are not through in `LIMIT_S` decide
+nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = (
+    "nwb", "signals", "stores", "training", "evaluation", "models", "sources", "schemas", "stages", "cli",
+)  # fmt: skip
+LIMIT_S = 240.0
+CAUGHT, LIVES, UNDECIDED = "caught", "lives", "undecided"
+LOADED = (
+    "h5py", "hypothesis", "lightning_fabric", "numpy", "pandas", "pydantic", "pytest", "rich",
+    "safetensors.torch", "scipy.interpolate", "scipy.ndimage", "scipy.optimize", "scipy.signal",
+    "scipy.special", "torch", "typer", "xarray", "yaml", "zarr",
+)  # fmt: skip
+"""Packages that are loaded once for all runs."""
+
+COPIED = (
+    "src",
+    "pipeline",
+    "models",
+    "schemas",
+    "tests",
+    "pyproject.toml",
+    "catalog.yaml",
+    "docs",
+    "README.md",
+)
+
+STORE = ("tests/ruler/test_store.py",)
+EVENTS = ("tests/ruler/test_event_values.py",)
+MODEL = (
+    "tests/models/batching",
+    "tests/models/losses",
+    "tests/models/parts",
+    "tests/models/test_interface.py",
+)
+
+TESTS: dict[str, tuple[str, ...]] = {
+    "pipeline/nwb": (*STORE, "tests/nwb/test_read.py", "tests/nwb/test_layouts.py",
+                     "tests/nwb/test_quirks.py",
+                     "tests/nwb/test_odd_units.py", "tests/nwb/test_odd_kinematics.py",
+                     "tests/nwb/test_odd_trial_tables.py", "tests/nwb/test_odd_files.py"),
+    "pipeline/nwb/velocity_agreement": ("tests/nwb/test_velocity_agreement.py",),
+    "pipeline/nwb/clock": ("tests/nwb/test_clock_resets.py", "tests/nwb/test_quirks.py",
+                           "tests/nwb/test_layouts.py"),
+    "pipeline/signals": (*STORE, "tests/signals", "tests/properties"),
+    "pipeline/stores": ("tests/stores/test_session.py", "tests/stores/test_manifest.py",
+                        "tests/stores/test_trial_store.py", "tests/stores/test_catalog.py",
+                        "tests/stores/test_settings.py", "tests/stores/test_yaml_text.py",
+                        "tests/stores/test_measurements.py", "tests/stores/test_whole_or_not_at_all.py",
+                        "tests/stores/test_one_writer.py", "tests/stages/test_verify.py"),
+    "pipeline/stores/exporters": ("tests/stores/export",),
+    "pipeline/training": ("tests/training/test_wiring.py", "tests/ruler/test_model_rates.py",
+                          "tests/training/test_feed.py", "tests/training/test_inference.py",
+                          "tests/training/test_co_smoothing.py", "tests/training/test_loop.py",
+                          "tests/training/test_spike_rates.py", "tests/training/test_train_stage.py",
+                          "tests/training/test_whole_runs.py"),
+    "pipeline/evaluation/decoding": ("tests/evaluation/decoding",),
+    "pipeline/evaluation/metrics": ("tests/evaluation/metrics", "tests/properties/test_metrics.py"),
+    "pipeline/evaluation/forecasting": ("tests/evaluation/forecasting",),
+    "pipeline/evaluation/baselines": ("tests/evaluation/baselines",),
+    "pipeline/evaluation": ("tests/evaluation/test_leaderboard.py", "tests/evaluation/test_truth_bins.py",
+                            "tests/evaluation/test_embedding.py", "tests/evaluation/test_flow.py"),
+    "models": ("tests/ruler/test_model_rates.py", *MODEL, "tests/models/families",
+               "tests/models/test_plain_reference.py"),
+    "pipeline/sources": ("tests/sources/test_checksums.py", "tests/sources/test_folder_source.py",
+                         "tests/sources/test_archive_diff.py", "tests/sources/dandi",
+                         "tests/sources/reading_remotely"),
+    "pipeline/sources/simulator": ("tests/sources/simulator",),
+    "schemas": ("tests/schemas",),
+    "pipeline/stages": ("tests/stages/test_keys_follow_versions.py", *EVENTS,
+                        "tests/stages/test_ingest_stage.py",
+                        "tests/stages/test_recording_identity.py", "tests/stages/test_ingest_plan.py",
+                        "tests/stages/test_ingest_says.py", "tests/stages/test_run_of_another_store.py",
+                        "tests/stages/test_verify.py", "tests/stages/test_decode_stage.py",
+                        "tests/stages/test_embed_stage.py", "tests/stages/test_export_stage.py"),
+    "pipeline/cli": (*EVENTS, "tests/cli/test_cli.py", "tests/cli/test_session_tables.py",
+                     "tests/cli/test_decode_tables.py", "tests/cli/test_events.py",
+                     "tests/cli/test_catalog_scores.py",
+                     "tests/cli/test_models.py", "tests/cli/test_dandisets.py"),
+}  # fmt: skip
+"""Beginning of a module's path → test files that cover it; the longest beginning that fits decides.
+
+Test files that cover one fault in particular are named with it and come first; the doctests of the module
+itself come second.
+"""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault.
+
+    Attributes
+    ----------
+    path
+        Module it is put into.
+    old, new
+        Text that stands there once, and what takes its place.
+    why
+        What goes wrong, in a line.
+    also
+        Test files that cover this in particular.
+    """
+
+    path: str
+    old: str
+    new: str
+    why: str
+    also: tuple[str, ...] = ()
+
+
+def faults_of(room: str) -> list[Fault]:
+    """Return the faults of a room."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    return [Fault(*each) for each in importlib.import_module(f"faults.{room}").FAULTS]
+
+
+def misfit(fault: Fault) -> str:
+    """Say why a fault cannot be put in; nothing: it can."""
+    path = ROOT / fault.path
+    if not path.exists():
+        return f"{fault.path} is not there"
+    found = path.read_text(encoding="utf-8").count(fault.old)
+    return "" if found == 1 else f"{fault.path} holds {fault.old!r} {found} times"
+
+
+def tests_of(fault: Fault) -> list[str]:
+    """Return what is run against a fault, in this order."""
+    fitting = [begin for begin in TESTS if fault.path.startswith(begin)]
+    covering = TESTS[max(fitting, key=len)] if fitting else ()
+    module = f"src/nwb_latents/{fault.path}"
+    found = dict.fromkeys([*fault.also, *covering[:1], module, *covering[1:]])
+    return [each for each in found if (ROOT / each).exists()]
+
+
+def scratch_copy(where: Path) -> Path:
+    """Return a copy of the project that faults are put into."""
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, where / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, where / name)
+    return where
+
+
+def became_of(fault: Fault, place: Path, *, number: int, limit_s: float) -> tuple[str, float]:
+    """Put a fault in, run the tests, take it out; return what became of it, and the time it took."""
+    path = place / fault.path
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before.replace(fault.old, fault.new), encoding="utf-8")
+    # Compiled files go by size and whole seconds: no two versions of a module may share both.
+    os.utime(path, (1_000_000_000 + 2 * number,) * 2)
+    begin = time.monotonic()
+    what, failed = LIVES, ""
+    try:
+        for test in tests_of(fault):
+            left = limit_s - (time.monotonic() - begin)
+            code, said = tested([test], place, limit_s=left, stops_at_first=True) if left > 0 else (None, "")
+            if code in {None, 3, 4}:
+                what = (
+                    f"{UNDECIDED}: {'nothing' if code is None else 'pytest itself failed'} in {limit_s:g} s"
+                )
+                break
+            if code not in {0, 5}:
+                failed = next(
+                    (found[1] for line in said.splitlines() if (found := _FAILED.match(line))), test
+                )
+                break
+    finally:
+        path.write_text(before, encoding="utf-8")
+        os.utime(path, (1_000_000_000 + 2 * number + 1,) * 2)
+    return f"{CAUGHT} by {failed}" if failed else what, time.monotonic() - begin
+
+
+_FAILED = re.compile(r"(?:FAILED|ERROR) (.*?)(?: - .*)?$")
+
+
+def fail_by_themselves(tests: Iterable[str], place: Path) -> list[str]:
+    """Return which of the tests that caught a fault fail without any, and so caught nothing."""
+    _, said = tested(sorted(set(tests)), place, limit_s=3600.0, stops_at_first=False)
+    return [found[1] for line in said.splitlines() if (found := _FAILED.match(line))]
+
+
+def tested(tests: list[str], place: Path, *, limit_s: float, stops_at_first: bool) -> tuple[int | None, str]:
+    """Run tests in a process of their own; return pytest's exit code (None: none in time) and words.
+
+    The process is a fork of this one, which has loaded the large packages, and nothing of the project.
+    """
+    spoken = place / ".said"
+    process = os.fork()
+    if not process:
+        _run_pytest([*["-x"] * stops_at_first, *tests], place, spoken)
+    until = time.monotonic() + limit_s
+    while True:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status), spoken.read_text(encoding="utf-8", errors="replace")
+        if time.monotonic() > until:
+            os.killpg(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            return None, ""
+        time.sleep(0.05)
+
+
+def _run_pytest(words: list[str], place: Path, spoken: Path) -> NoReturn:
+    """Be the process that runs tests."""
+    import pytest
+
+    code = 70
+    try:
+        os.setsid()
+        os.chdir(place)
+        file = os.open(spoken, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        os.environ["PYTHONPATH"] = str(place / "src")
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(place / ".compiled")
+        sys.path.insert(0, str(place / "src"))
+        code = int(pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", *words]))
+        sys.stdout.flush()
+    finally:
+        os._exit(code)
+
+
+def main() -> int:
+    """Put every fault in, and print what became of it."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    words.add_argument("--room", action="append", choices=ROOMS, help="Only these rooms; repeatable.")
+    words.add_argument("--only", default="", help="Only faults whose path or why holds this text.")
+    words.add_argument("--check", action="store_true", help="Only look whether each fault can be put in.")
+    words.add_argument("--take", type=int, help="The first so many of each room; default: all.")
+    words.add_argument("--limit", type=float, default=LIMIT_S, help="Time for one fault, s.")
+    asked = words.parse_args()
+    of_rooms = [
+        [(room, fault) for fault in faults_of(room) if asked.only in f"{fault.path} {fault.why}"][
+            : asked.take
+        ]
+        for room in asked.room or ROOMS
+    ]
+    # One of each room in turn, so that a run that is stopped has tried all of them.
+    chosen = [each for turn in zip_longest(*of_rooms) for each in turn if each is not None]
+    unfit = [said for _, fault in chosen if (said := misfit(fault))]
+    print("\n".join([*unfit, f"{len(chosen)} faults, {len(unfit)} of them do not fit the code"]))
+    if asked.check or unfit:
+        return bool(unfit)
+    for name in LOADED:
+        importlib.import_module(name)
+    became: list[tuple[str, Fault, str]] = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        place = scratch_copy(Path(folder))
+        for number, (room, fault) in enumerate(chosen):
+            what, seconds = became_of(fault, place, number=number, limit_s=asked.limit)
+            became.append((room, fault, what))
+            print(f"{room:<11} {seconds:5.0f} s  {fault.why}: {what}", flush=True)
+        catching = [what.removeprefix(f"{CAUGHT} by ") for *_, what in became if what.startswith(CAUGHT)]
+        idle = fail_by_themselves(catching, place) if catching else []
+    is_caught = [what.startswith(CAUGHT) and not what.endswith(tuple(idle)) for *_, what in became]
+    print("\n".join(["", *(f"{test} fails without a fault" for test in idle), *table(became, is_caught)]))
+    return not all(is_caught)
+
+
+def table(became: list[tuple[str, Fault, str]], is_caught: list[bool]) -> list[str]:
+    """Return what was caught by room, and below it every fault that was not."""
+    every = Counter(room for room, *_ in became)
+    caught = Counter(room for (room, *_), yes in zip(became, is_caught, strict=True) if yes)
+    return [
+        "| room | faults | caught |",
+        "|---|---|---|",
+        *(f"| {room} | {n} | {caught[room]} |" for room, n in every.items()),
+        f"| all | {len(became)} | {sum(is_caught)} ({sum(is_caught) / len(became):.0%}) |",
+        "",
+        *(
+            f"{fault.path}: {fault.why} ({what})"
+            for (_, fault, what), yes in zip(became, is_caught, strict=True)
+            if not yes
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
