@@ -292,8 +292,11 @@ def _movements(trials: TrialTable, series: Series, *, is_position: bool) -> _Mov
         after = (time >= onset[row]) & (time <= onset[row] + AFTER_S)
         before = (time >= go[row]) & (time < onset[row] - 0.1)
         still.append(speed[after].max(initial=0.0) < STILL * peak)
-        at_onset = np.interp(onset[row], time, speed) if np.isfinite(onset[row]) else 0.0
-        moved.append(speed[before].max(initial=0.0) > MOVED * peak or at_onset > HALF_WAY * peak)
+        late = False
+        # Of a movement without a rest before it, as of an oscillation, speed at the onset says nothing.
+        if np.isfinite(onset[row]) and (speed[time < onset[row]] < STILL * peak).any():
+            late = float(np.interp(onset[row], time, speed)) > HALF_WAY * peak
+        moved.append(speed[before].max(initial=0.0) > MOVED * peak or late)
         fast = int(np.argmax((speed >= HALF_WAY * peak) & (time >= begin[row])))
         direction.append(np.arctan2(speeds[fast, 1], speeds[fast, 0]) if speeds.shape[1] > 1 else np.nan)
     return _Movements(

@@ -13,6 +13,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
+from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
 from nwb_latents.schemas.nlb import NLB_BIN_MS
 
 if TYPE_CHECKING:
@@ -173,9 +174,10 @@ def _sizes_of_targets(group: h5py.Group, root: h5py.Group) -> GroupSizes:
         n_heldin = int(group["psth"].shape[2]) - n_heldout
     about = {**root.attrs, **group.attrs}
     counts = {
-        name: float(np.nanmean(group[spikes][()]))
+        name: float(np.nanmean(mine))
         for name in (*RATES, *FORWARD_RATES)
-        if (spikes := name.replace("rates", "spikes")) in group and np.isfinite(group[spikes][()]).any()
+        if (spikes := name.replace("rates", "spikes")) in group
+        and np.isfinite(mine := np.asarray(whole_array(group[spikes]), np.float64)).any()
     }
     return GroupSizes(
         n_train=size(0, "train_spikes_heldin", "train_spikes_heldout", "train_behavior"),
@@ -187,7 +189,7 @@ def _sizes_of_targets(group: h5py.Group, root: h5py.Group) -> GroupSizes:
         bin_size_s=float(about["bin_size_s"]) if "bin_size_s" in about else None,
         phase=stated_phase(about),
         mean_counts=counts,
-        identity=identity_of({key: group[key][()] for key in (*NAMED_BY, *COUNTED) if key in group}),
+        identity=identity_of({key: whole_array(group[key]) for key in (*NAMED_BY, *COUNTED) if key in group}),
     )
 
 

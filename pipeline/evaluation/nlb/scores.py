@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,12 +13,12 @@ from nwb_latents.pipeline.evaluation.metrics.spike_scores import bits_per_spike
 from nwb_latents.pipeline.evaluation.nlb.files import read_submission
 from nwb_latents.pipeline.evaluation.nlb.timing import timing_correlation
 from nwb_latents.pipeline.evaluation.nlb.velocity import nlb_velocity_r2
+from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
 from nwb_latents.schemas.nlb import NLB_DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import h5py
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
@@ -145,16 +145,12 @@ def read_targets(path: Path) -> dict[str, dict[str, Array]]:
 
     try:
         with h5py.File(path, "r") as h5:
-            return {name: {key: _read(values) for key, values in h5[name].items()} for name in h5}
+            return {name: {key: whole_array(values) for key, values in h5[name].items()} for name in h5}
     except (OSError, AttributeError) as error:
         raise DataError(
             f"{path}: no targets of the Neural Latents Benchmark ({error}). `pipeline export nlb` "
             "writes them."
         ) from error
-
-
-def _read(values: h5py.Dataset) -> Array:
-    return cast("Array", values[()])
 
 
 def _velocity_r2(rates: RatePrediction, targets: Mapping[str, Array]) -> float | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
 from nwb_latents.pipeline.evaluation.nlb.group_sizes import (
     AXES,
@@ -26,6 +26,7 @@ from nwb_latents.pipeline.evaluation.nlb.group_sizes import (
 )
 from nwb_latents.pipeline.evaluation.nlb.identity import identity_problems
 from nwb_latents.pipeline.evaluation.nlb.problem import Problem
+from nwb_latents.pipeline.stores.hdf5_arrays import require_room
 from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key
 from nwb_latents.schemas.nlb import NLB_BIN_MS
 
@@ -198,6 +199,11 @@ def _check_group(name: str, group: h5py.Group, sizes: GroupSizes) -> Iterable[Pr
         fault = _shape_problem(where, dataset, found.shape, sizes)
         if fault is not None:
             yield fault
+        try:
+            require_room(found)
+        except DataError as error:
+            yield Problem("shape", where, str(error))
+            continue
         yield from _values(where, dataset, found, sizes)
 
 
