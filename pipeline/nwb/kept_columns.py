@@ -49,8 +49,8 @@ def with_columns(
     if not _are_rows(table, trials, has_clock_resets=has_clock_resets):
         raise DataError(
             f"{file.name}: trial_columns {', '.join(names)}: the trials this layout makes are no rows of "
-            f"/{file.trials_path}. Leave the columns out with --set trial_columns=[], or read the file with "
-            "--set layout=nlb or --set layout=generic."
+            f"/{file.trials_path}. Leave the columns out with --set trial_columns=[], or read the file "
+            "with --set layout=nlb or --set layout=generic."
         )
     return replace(trials, columns={name: _values(file, table, name, trials) for name in names})
 
@@ -76,7 +76,7 @@ def _values(file: NwbFile, table: Table, name: str, trials: TrialTable) -> Float
     if values is None or column.kind == "text":
         found = "text" if column.kind == "text" else "several values a row"
         raise DataError(
-            f"{file.name}: trial_columns: /{file.trials_path}/{name} holds {found}; expected a number or truth "
-            "value for each trial. Take it out of trial_columns."
+            f"{file.name}: trial_columns: /{file.trials_path}/{name} holds {found}; expected a number or "
+            "truth value for each trial. Take it out of trial_columns."
         )
     return np.asarray(values, dtype=np.float64)[trials.row]

@@ -1,4 +1,4 @@
-"""Which table of a file is that of trials: ``/intervals/trials``, one that is named, or the only other one."""
+"""Which table of a file is that of trials: ``/intervals/trials``, a named one, or the only other one."""
 
 from __future__ import annotations
 

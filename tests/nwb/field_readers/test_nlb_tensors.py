@@ -11,7 +11,9 @@ from nwb.field_readers.benchmark_files import benchmark_file
 from nwb.field_readers.draft_files import write_with_pynwb
 
 from nwb_latents.pipeline.evaluation.metrics.psth import varying_units
+from nwb_latents.pipeline.evaluation.nlb.group_sizes import identity_of
 from nwb_latents.pipeline.evaluation.nlb.scores import score_submission
+from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
@@ -119,6 +121,7 @@ def test_the_tensors_of_the_phase_val_and_all_scores_are_the_toolkits(files, tak
     submission, first_seen = tmp_path / "submission.h5", {}
     write_rates(submission, ours, group=key if width == 5 else f"{key}_{width}")
     for targets in (theirs_h5, ours_h5):
+        assert check_submission(submission, targets) == []
         evaluated = take("nlb_evaluate", targets=str(targets), submission=str(submission))
         (scores,) = score_submission(submission, targets).values()
         # Theirs counts units whose PSTH does not vary as 0; they have none here.
@@ -139,6 +142,7 @@ def write_rates(path: Path, tensors: dict[str, np.ndarray], *, group: str) -> No
     """Write rates that follow the spikes a little, of which there are scores of every kind."""
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as h5:
+        h5.create_group(group).attrs.update(identity_of(tensors))
         for part in ("train", "eval"):
             for kind in ("heldin", "heldout"):
                 for end in ("", "_forward"):
