@@ -317,8 +317,8 @@ def _benchmark_windows() -> Iterator[str]:
 
 
 def _benchmark_behaviour() -> Iterator[str]:
-    yield "| key | behaviour | lag, ms | decoders | PSTH conditions | PSTH kernel, ms | not in a store |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| key | behaviour | lag, ms | decoders | PSTH conditions | PSTH kernel, ms |"
+    yield "|---|---|---|---|---|---|"
     for key, dataset in NLB_DATASETS.items():
         cells = (
             key,
@@ -327,6 +327,5 @@ def _benchmark_behaviour() -> Iterator[str]:
             ", ".join(dataset.decoder_groups) or "one",
             ", ".join(dataset.psth_columns) or "–",
             "–" if dataset.psth_sigma_ms is None else str(dataset.psth_sigma_ms),
-            "; ".join(dataset.not_expressed) or "–",
         )
         yield f"| {' | '.join(cells)} |"

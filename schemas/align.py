@@ -7,19 +7,20 @@ from typing import Literal
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS
 from nwb_latents.schemas.training import Device, OptimiserSettings
 
 
 class AlignOptimiserSettings(OptimiserSettings):
     """AdamW with a cosine learning rate, for the parameters of one session."""
 
-    lr: float = Field(1e-2, gt=0, description="Learning rate at the start.")
+    lr: float = Field(1e-2, gt=0, le=10, description="Learning rate at the start.")
 
 
 class ScratchOptimiserSettings(OptimiserSettings):
     """AdamW with a cosine learning rate, for all parameters."""
 
-    lr: float = Field(3e-3, gt=0, description="Learning rate at the start.")
+    lr: float = Field(3e-3, gt=0, le=10, description="Learning rate at the start.")
 
 
 class ScratchSettings(Frozen):
@@ -28,7 +29,7 @@ class ScratchSettings(Frozen):
     optimiser: ScratchOptimiserSettings = Field(
         default_factory=ScratchOptimiserSettings, description="Optimiser of the baseline."
     )
-    max_steps: int = Field(1000, ge=1, description="Training steps of the baseline at most.")
+    max_steps: int = Field(1000, ge=1, le=MOST_STEPS, description="Training steps of the baseline at most.")
 
 
 class AlignSettings(Frozen):
@@ -47,11 +48,13 @@ class AlignSettings(Frozen):
     optimiser: AlignOptimiserSettings = Field(
         default_factory=AlignOptimiserSettings, description="Optimiser of the alignment."
     )
-    max_steps: int = Field(600, ge=1, description="Training steps at most.")
+    max_steps: int = Field(600, ge=1, le=MOST_STEPS, description="Training steps at most.")
     scratch: ScratchSettings = Field(
         default_factory=ScratchSettings, description="The baseline of --from-scratch."
     )
-    trials_per_step: int = Field(64, ge=1, description="Trials drawn for a step; all where there are fewer.")
+    trials_per_step: int = Field(
+        64, ge=1, le=MOST_ITEMS, description="Trials drawn for a step; all where there are fewer."
+    )
     mask_probability: float = Field(
         0.2, ge=0, lt=1, description="Share of time bins whose state is rolled out instead of inferred."
     )
@@ -62,12 +65,15 @@ class AlignSettings(Frozen):
         description="Share of the few trials held back to stop early and to choose the best step, rounded "
         "down; with none held back, all steps are taken and the last is used.",
     )
-    validate_every: int = Field(25, ge=1, description="Steps between two validations.")
-    checkpoint_every: int = Field(100, ge=1, description="Steps between two checkpoints.")
+    validate_every: int = Field(25, ge=1, le=MOST_STEPS, description="Steps between two validations.")
+    checkpoint_every: int = Field(100, ge=1, le=MOST_STEPS, description="Steps between two checkpoints.")
     patience: int = Field(
-        8, ge=1, description="Training stops after this many validations without a better loss."
+        8,
+        ge=1,
+        le=MOST_STEPS,
+        description="Training stops after this many validations without a better loss.",
     )
     seed: int = Field(
-        0, ge=0, description="Seed of the choice of trials, initial weights, batches and noise."
+        0, ge=0, le=MOST_SEED, description="Seed of the choice of trials, initial weights, batches and noise."
     )
     device: Device = Field("auto", description="Where to train; auto: a GPU if there is one.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS, MOST_WIDTH
 
 
 class BaselineSettings(Frozen):
@@ -26,24 +27,31 @@ class BaselineSettings(Frozen):
         description="Numbers of latent dimensions tried for factor analysis and principal components; those "
         "that are not below the number of held-in units are left out.",
     )
-    folds: int = Field(5, ge=2, description="Folds of the cross-validation; whole trials stay together.")
+    folds: int = Field(
+        5, ge=2, le=MOST_ITEMS, description="Folds of the cross-validation; whole trials stay together."
+    )
     choice_trials: int = Field(
         200,
         ge=2,
+        le=MOST_ITEMS,
         description="Most trials that cross-validation looks at, drawn at random; the fit sees all.",
     )
     gpfa_latents: int | None = Field(
         None,
         ge=1,
+        le=MOST_WIDTH,
         description="Latent dimensions of GPFA. Default: as many as factor analysis is best with.",
     )
     gpfa_trials: int = Field(
-        100, ge=2, description="Most trials the parameters of GPFA are learnt from, drawn at random."
+        100,
+        ge=2,
+        le=MOST_ITEMS,
+        description="Most trials the parameters of GPFA are learnt from, drawn at random.",
     )
     gpfa_iterations: int = Field(
-        100, ge=1, description="Most iterations of expectation maximisation of GPFA."
+        100, ge=1, le=MOST_STEPS, description="Most iterations of expectation maximisation of GPFA."
     )
-    seed: int = Field(0, ge=0, description="Seed of folds, draws of trials and random starts.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of folds, draws of trials and random starts.")
 
     @field_validator("sigmas_ms", "penalties", "latents")
     @classmethod

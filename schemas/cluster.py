@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from nwb_latents.schemas.base import Frozen, Record
+from nwb_latents.schemas.bounds import MOST_ITEMS
 
 
 class ClusterSettings(Frozen):
@@ -18,9 +19,12 @@ class ClusterSettings(Frozen):
 
     queue: str | None = Field(None, description="Queue or partition; none: the batch system's default.")
     account: str | None = Field(None, description="Account or project that is charged.")
-    cores: int = Field(1, ge=1, description="Cores of one job.")
+    cores: int = Field(1, ge=1, le=MOST_ITEMS, description="Cores of one job.")
     processes: int | None = Field(
-        None, ge=1, description="Worker processes of one job, one session each at a time; none: one per core."
+        None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Worker processes of one job, one session each at a time; none: one per core.",
     )
     memory: str | None = Field(
         None,
@@ -29,7 +33,10 @@ class ClusterSettings(Frozen):
     )
     walltime: str = Field("01:00:00", description="Time limit of one job, as the batch system writes it.")
     n_jobs: int | None = Field(
-        None, ge=1, description="Number of jobs; none: as many as there are sessions, at most 10."
+        None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Number of jobs; none: as many as there are sessions, at most 10.",
     )
     adaptive: bool = Field(False, description="Let idle jobs end, and submit jobs again, up to n_jobs.")
     interface: str | None = Field(None, description="Network interface the workers reach the scheduler by.")

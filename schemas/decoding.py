@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_DRAWS, MOST_LAG_MS, MOST_SEED
 from nwb_latents.schemas.digest import AddedLater, FormerlyApart
 from nwb_latents.schemas.registry import DECODERS
 
@@ -39,7 +40,7 @@ class DecodeSettings(Frozen):
         "decoder has are its own (docs, decoding).",
     )
     history_bins: Annotated[int, AddedLater(5)] = Field(
-        5, ge=2, description="Bins the Wiener decoder reads, that at t included."
+        5, ge=2, le=MOST_BINS, description="Bins the Wiener decoder reads, that at t included."
     )
     alphas: task.Penalties = task.PENALTIES
     folds: task.Folds = task.N_FOLDS
@@ -55,9 +56,14 @@ class DecodeSettings(Frozen):
         description="Also decode the latent states of each session with decoders of the other sessions.",
     )
     n_permutations: Annotated[int, AddedLater(200)] = Field(
-        200, ge=0, description="Permutations of the test trials behind each p-value; 0: no p-values."
+        200,
+        ge=0,
+        le=MOST_DRAWS,
+        description="Permutations of the test trials behind each p-value; 0: no p-values.",
     )
-    seed: int = Field(0, ge=0, description="Seed of the fold assignment and of the permutations.")
+    seed: int = Field(
+        0, ge=0, le=MOST_SEED, description="Seed of the fold assignment and of the permutations."
+    )
 
     @field_validator("decoders")
     @classmethod
@@ -67,6 +73,10 @@ class DecodeSettings(Frozen):
     @field_validator("lag_scan_ms")
     @classmethod
     def _lags_to_compare(cls, lags: tuple[float, ...]) -> tuple[float, ...]:
+        too_far = [lag for lag in lags if not abs(lag) <= MOST_LAG_MS]
+        if too_far:
+            msg = f"lags from {-MOST_LAG_MS:g} to {MOST_LAG_MS:g} ms can be compared, found {too_far[0]:g}"
+            raise ValueError(msg)
         distinct = tuple(sorted(set(lags)))
         if len(distinct) == 1:
             msg = f"needs at least two lags to compare, found {list(lags)}; lag_ms is the place for one"

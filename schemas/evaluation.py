@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.baselines import BaselineSettings
+from nwb_latents.schemas.bounds import MOST_DRAWS, MOST_SEED
 from nwb_latents.schemas.digest import FormerlyApart, NeverCounts
 from nwb_latents.schemas.registry import METRICS
 
@@ -43,10 +44,10 @@ class EvaluateSettings(Frozen):
     forecast: Annotated[task.ForecastWindow, FormerlyApart(task.FORMER_FORECAST)] = Field(
         default_factory=task.ForecastWindow, description="What a forecast is shown, and how far it goes."
     )
-    n_resamples: int = Field(1000, ge=1, description="Bootstrap resamples of the trials.")
+    n_resamples: int = Field(1000, ge=1, le=MOST_DRAWS, description="Bootstrap resamples of the trials.")
     level: float = Field(0.95, gt=0, lt=1, description="Share of resamples an interval holds.")
     folds: task.Folds = task.N_FOLDS
-    seed: int = Field(0, ge=0, description="Seed of resamples and folds.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of resamples and folds.")
 
     @field_validator("metrics")
     @classmethod

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen, Record
+from nwb_latents.schemas.bounds import MOST_SEED
 
 EXPORT_VERSION = 2
 """Version of the exports nlb, lfads and nwb: raised when the same store and settings give another file."""
@@ -20,10 +21,12 @@ ORIGIN_VERSION = 1
 class NlbExport(Frozen):
     """Tensors of the Neural Latents Benchmark, one HDF5 file per session."""
 
-    phase: Literal["test", "val"] = Field(
+    phase: Literal["test", "val", "challenge"] = Field(
         "test",
         description="What is evaluated: 'test' trains on train and val and evaluates test; 'val' trains on "
-        "train and evaluates val, and leaves the test trials out of the file.",
+        "train and evaluates val, and leaves the test trials out of the file; 'challenge' is what the "
+        "benchmark scores on its server: it trains on the file's own train and val, and has the held-in "
+        "spikes of its test trials alone.",
     )
     split: str | None = Field(
         None, description="Name of one of the recipe's extra_splits; default: the recipe's own split."
@@ -31,7 +34,9 @@ class NlbExport(Frozen):
     lag_ms: task.LagMs = task.LAG_MS
     forward_ms: task.ForwardMs = task.FORWARD_MS
     heldout_fraction: task.HeldoutFraction = task.HELDOUT_FRACTION
-    seed: int = Field(0, ge=0, description="Seed of the draw of held-out units; the session id is mixed in.")
+    seed: int = Field(
+        0, ge=0, le=MOST_SEED, description="Seed of the draw of held-out units; the session id is mixed in."
+    )
     psth: bool = Field(
         True, description="Add the mean activity of each condition, where there are several conditions."
     )
@@ -52,7 +57,9 @@ class LfadsExport(Frozen):
     )
     forward_ms: task.ForwardMs = task.NOT_ASKED
     heldout_fraction: task.HeldoutFraction = task.NOT_ASKED
-    seed: int = Field(0, ge=0, description="Seed of the draw of held-out units; the session id is mixed in.")
+    seed: int = Field(
+        0, ge=0, le=MOST_SEED, description="Seed of the draw of held-out units; the session id is mixed in."
+    )
     ext_input: Literal["none", "velocity"] = Field(
         "none", description="External input: none, or the hand velocity of the same bins, cm/s."
     )

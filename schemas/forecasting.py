@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nwb_latents.schemas import task
+from nwb_latents.schemas.bounds import MOST_SEED
 
 ForecastQuantity = Literal["velocity", "rates"]
 
@@ -22,4 +23,4 @@ class ForecastSettings(task.ForecastWindow):
         description="Penalties tried for the linear forecast, likewise.",
     )
     folds: task.Folds = task.N_FOLDS
-    seed: int = Field(0, ge=0, description="Seed of the fold assignment.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of the fold assignment.")

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.mdssm import ReadInSettings
 from nwb_latents.schemas.models import ModelSettings
 
@@ -13,7 +14,7 @@ from nwb_latents.schemas.models import ModelSettings
 class GNOCCHIReadInSettings(ReadInSettings):
     """From the units of one session to the width all sessions share, both maps linear."""
 
-    hidden: int = Field(32, ge=1, description="Width of the per-session linear map (P0).")
+    hidden: int = Field(32, ge=1, le=MOST_WIDTH, description="Width of the per-session linear map (P0).")
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
 
 
@@ -28,16 +29,26 @@ class GNOCCHISettings(ModelSettings):
     code_dim: int = Field(
         8,
         ge=1,
+        le=MOST_WIDTH,
         description="Dimension of the code of a trial (L); at least as many as behaviour has factors.",
     )
-    encoder_width: int = Field(64, ge=1, description="State of the encoder, per direction.")
-    channels: int = Field(64, ge=2, description="Width of the denoiser, even; a multiple of groups.")
-    blocks: int = Field(
-        3, ge=1, description="Residual blocks of the denoiser; each sees twice as far as the one before."
+    encoder_width: int = Field(64, ge=1, le=MOST_WIDTH, description="State of the encoder, per direction.")
+    channels: int = Field(
+        64, ge=2, le=MOST_WIDTH, description="Width of the denoiser, even; a multiple of groups."
     )
-    kernel: int = Field(5, ge=1, description="Bins of a convolution, odd.")
-    groups: int = Field(8, ge=1, description="Groups of channels that are normalised together.")
-    noise_steps: int = Field(200, ge=1, description="Steps of the diffusion (S); 1000 in InfoDiffusion.")
+    blocks: int = Field(
+        3,
+        ge=1,
+        le=MOST_LAYERS,
+        description="Residual blocks of the denoiser; each sees twice as far as the one before.",
+    )
+    kernel: int = Field(5, ge=1, le=MOST_BINS, description="Bins of a convolution, odd.")
+    groups: int = Field(
+        8, ge=1, le=MOST_LAYERS, description="Groups of channels that are normalised together."
+    )
+    noise_steps: int = Field(
+        200, ge=1, le=MOST_STEPS, description="Steps of the diffusion (S); 1000 in InfoDiffusion."
+    )
     first_noise: float = Field(
         1e-4, gt=0, lt=1, description="Variance of the noise of the first step; 1e-5 in InfoDiffusion."
     )
@@ -56,7 +67,10 @@ class GNOCCHISettings(ModelSettings):
         None, gt=0, description="Squared width of its kernel; none: the square of code_dim."
     )
     sampling_steps: int = Field(
-        50, ge=1, description="Calls of the denoiser from noise to data (DDIM), at most noise_steps."
+        50,
+        ge=1,
+        le=MOST_STEPS,
+        description="Calls of the denoiser from noise to data (DDIM), at most noise_steps.",
     )
     read_in: GNOCCHIReadInSettings = Field(default_factory=GNOCCHIReadInSettings, description="Read-in.")
     likelihood: Literal["mse"] = Field("mse", description="Squared error, of data or noise.")

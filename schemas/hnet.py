@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.mdssm import ReadInSettings
 from nwb_latents.schemas.models import ModelSettings
 
@@ -13,8 +14,8 @@ from nwb_latents.schemas.models import ModelSettings
 class HNETReadInSettings(ReadInSettings):
     """From the units of one session to the width all sessions share, both maps linear."""
 
-    hidden: int = Field(32, ge=1, description="Width of the per-session linear map (P0).")
-    width: int = Field(16, ge=1, description="Width all sessions share (P).")
+    hidden: int = Field(32, ge=1, le=MOST_WIDTH, description="Width of the per-session linear map (P0).")
+    width: int = Field(16, ge=1, le=MOST_WIDTH, description="Width all sessions share (P).")
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
 
 
@@ -32,14 +33,19 @@ class HNETSettings(ModelSettings):
         "'units': the recorded units are the network's own, the same in every session, as in the poster.",
     )
     recurrent_dim: int = Field(
-        64, ge=1, description="Units of the network (N); with observed: units, those recorded."
+        64, ge=1, le=MOST_WIDTH, description="Units of the network (N); with observed: units, those recorded."
     )
-    embedding_dim: int = Field(2, ge=1, description="Dimension of the embedding e (E).")
-    rank: int = Field(5, ge=1, description="Rank of the recurrent weights (R).")
-    hyper_width: int = Field(128, ge=1, description="Width of the hypernetwork's two hidden layers.")
+    embedding_dim: int = Field(2, ge=1, le=MOST_WIDTH, description="Dimension of the embedding e (E).")
+    rank: int = Field(5, ge=1, le=MOST_WIDTH, description="Rank of the recurrent weights (R).")
+    hyper_width: int = Field(
+        128, ge=1, le=MOST_WIDTH, description="Width of the hypernetwork's two hidden layers."
+    )
     dt_over_tau: float = Field(0.2, gt=0, le=1, description="Bin width over the network's time constant.")
     start_bins: int = Field(
-        13, ge=1, description="Bins the state of the first of them is read from; with observed: units, 1."
+        13,
+        ge=1,
+        le=MOST_BINS,
+        description="Bins the state of the first of them is read from; with observed: units, 1.",
     )
     read_in: HNETReadInSettings = Field(default_factory=HNETReadInSettings, description="Read-in.")
     likelihood: Literal["mse"] = Field("mse", description="Squared error, of a network that runs freely.")
@@ -47,10 +53,13 @@ class HNETSettings(ModelSettings):
         0.1, ge=0, description="Deviation of the noise added to the state of each bin of a training step."
     )
     horizon_block: int = Field(
-        5, ge=1, description="Bins by which the part of the trial that is run and scored grows."
+        5, ge=1, le=MOST_BINS, description="Bins by which the part of the trial that is run and scored grows."
     )
     horizon_every: int = Field(
-        50, ge=0, description="Training steps after which it grows; 0: whole trials from the start."
+        50,
+        ge=0,
+        le=MOST_STEPS,
+        description="Training steps after which it grows; 0: whole trials from the start.",
     )
     embedding_penalty: float = Field(1e-3, ge=0, description="Weight of the squared norm of the embedding.")
     weight_penalty: float = Field(

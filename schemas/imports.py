@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import WIDEST_KERNEL_S
 
 IMPORT_VERSION = 1
 """Raised when the same file and settings give another store or run than before."""
@@ -42,6 +43,7 @@ class LfadsH5Import(Frozen):
     smooth_sigma_ms: float = Field(
         25.0,
         ge=0,
+        le=WIDEST_KERNEL_S * 1e3,
         description="Standard deviation of the Gaussian that turns counts into rates, ms; 0 = none.",
     )
 

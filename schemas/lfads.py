@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
 from nwb_latents.schemas.models import ModelSettings
@@ -15,7 +16,7 @@ from nwb_latents.schemas.models import ModelSettings
 class LFADSReadInSettings(ReadInSettings):
     """From the units of one session to the width all sessions share, both maps linear."""
 
-    hidden: int = Field(32, ge=1, description="Width of the per-session linear map (P0).")
+    hidden: int = Field(32, ge=1, le=MOST_WIDTH, description="Width of the per-session linear map (P0).")
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
     start: Literal["random", "pcr"] = Field(
         "random",
@@ -58,34 +59,57 @@ class LFADSSettings(ModelSettings):
 
     name: Literal["lfads"] = Field("lfads", description="Name of the model.")
     generator_dim: int = Field(
-        64, ge=1, description="State of the generator (G); 200 in the original code and for maze reaches."
+        64,
+        ge=1,
+        le=MOST_WIDTH,
+        description="State of the generator (G); 200 in the original code and for maze reaches.",
     )
-    ic_dim: int = Field(32, ge=1, description="Dimension of the initial condition g_0; 64 in the original.")
+    ic_dim: int = Field(
+        32, ge=1, le=MOST_WIDTH, description="Dimension of the initial condition g_0; 64 in the original."
+    )
     factor_dim: int = Field(
-        32, ge=1, description="Factors (F); 50 in the original code, 100 in lfads-torch for maze reaches."
+        32,
+        ge=1,
+        le=MOST_WIDTH,
+        description="Factors (F); 50 in the original code, 100 in lfads-torch for maze reaches.",
     )
     encoder_dim: int = Field(
-        64, ge=1, description="State of each encoder, per direction; 128 in the original, 64 in lfads-torch."
+        64,
+        ge=1,
+        le=MOST_WIDTH,
+        description="State of each encoder, per direction; 128 in the original, 64 in lfads-torch.",
     )
     controller_encoder_dim: Annotated[int | None, AddedLater(None)] = Field(
-        None, ge=1, description="State of the controller's encoder, per direction; none: encoder_dim."
+        None,
+        ge=1,
+        le=MOST_WIDTH,
+        description="State of the controller's encoder, per direction; none: encoder_dim.",
     )
     controller_dim: int = Field(
         64,
         ge=0,
+        le=MOST_WIDTH,
         description="State of the controller (K); 128 in the original, 64 in lfads-torch. 0: autonomous.",
     )
     input_dim: int = Field(
-        2, ge=0, description="Inferred inputs u_t (C); 0 to 4 in the publications. 0: autonomous."
+        2,
+        ge=0,
+        le=MOST_WIDTH,
+        description="Inferred inputs u_t (C); 0 to 4 in the publications. 0: autonomous.",
     )
     input_bias: Annotated[bool, AddedLater(False)] = Field(
         default=False,
         description="Mean and log variance of the inferred inputs have a bias, as in lfads-torch; in the "
         "original code they have none.",
     )
-    external_inputs: int = Field(0, ge=0, description="Known inputs beside the inferred ones (U).")
+    external_inputs: int = Field(
+        0, ge=0, le=MOST_WIDTH, description="Known inputs beside the inferred ones (U)."
+    )
     controller_lag: int = Field(
-        1, ge=0, description="Bins the controller's view of the past and of the future is set back by."
+        1,
+        ge=0,
+        le=MOST_BINS,
+        description="Bins the controller's view of the past and of the future is set back by.",
     )
     causal_controller: bool = Field(
         default=False,
@@ -127,7 +151,10 @@ class LFADSSettings(ModelSettings):
     )
     kl_input_weight: float = Field(1.0, ge=0, description="Weight of the KL of the inferred inputs.")
     kl_warmup_steps: int = Field(
-        400, ge=0, description="Steps over which the KL weights rise from 0; 2000 in the original code."
+        400,
+        ge=0,
+        le=MOST_STEPS,
+        description="Steps over which the KL weights rise from 0; 2000 in the original code.",
     )
     l2_generator: float = Field(
         2000.0,
@@ -136,7 +163,10 @@ class LFADSSettings(ModelSettings):
     )
     l2_controller: float = Field(0.0, ge=0, description="The same of the controller; 0 in the original code.")
     l2_warmup_steps: int = Field(
-        400, ge=0, description="Steps over which the L2 weights rise from 0; 2000 in the original code."
+        400,
+        ge=0,
+        le=MOST_STEPS,
+        description="Steps over which the L2 weights rise from 0; 2000 in the original code.",
     )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_BINS
 
 
 class MaskSettings(Frozen):
@@ -40,9 +41,12 @@ class MaskSettings(Frozen):
         "recorded.",
     )
     spike_jitter: int = Field(
-        0, ge=0, description="Bins a spike is moved by at most; needs counts that are not standardised."
+        0,
+        ge=0,
+        le=MOST_BINS,
+        description="Bins a spike is moved by at most; needs counts that are not standardised.",
     )
     temporal_shift: float = Field(
         0.0, ge=0, description="Deviation of the shift of each unit's trial, bins; 3 for EMG, 0: off."
     )
-    temporal_shift_max: int = Field(6, ge=1, description="Largest shift, bins.")
+    temporal_shift_max: int = Field(6, ge=1, le=MOST_BINS, description="Largest shift, bins.")

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.models import ModelSettings
 
@@ -14,8 +15,8 @@ from nwb_latents.schemas.models import ModelSettings
 class ReadInSettings(Frozen):
     """From the units of one session to the width all sessions share."""
 
-    hidden: int = Field(64, ge=1, description="Width of the per-session linear map (P0).")
-    width: int = Field(32, ge=1, description="Width after the shared head (P).")
+    hidden: int = Field(64, ge=1, le=MOST_WIDTH, description="Width of the per-session linear map (P0).")
+    width: int = Field(32, ge=1, le=MOST_WIDTH, description="Width after the shared head (P).")
     activation: Literal["none", "silu"] = Field(
         "none", description="Between the per-session map and the head."
     )
@@ -30,16 +31,22 @@ class MDSSMSettings(ModelSettings):
     main_settings: ClassVar[tuple[str, ...]] = ("latent_dim", "embedding_dim", "rank", "conditioner")
 
     name: Literal["mdssm"] = Field("mdssm", description="Name of the model.")
-    latent_dim: int = Field(30, ge=1, description="Dimension of the latent state z (D).")
-    embedding_dim: int = Field(2, ge=1, description="Dimension of the dynamical embedding e (E).")
-    rank: int = Field(6, ge=1, description="Rank of the change of weights made from e (R).")
-    dynamics_width: int = Field(128, ge=1, description="Width of the dynamics map's two hidden layers.")
-    hyper_width: int = Field(64, ge=1, description="Width of the hypernetwork.")
+    latent_dim: int = Field(30, ge=1, le=MOST_WIDTH, description="Dimension of the latent state z (D).")
+    embedding_dim: int = Field(
+        2, ge=1, le=MOST_WIDTH, description="Dimension of the dynamical embedding e (E)."
+    )
+    rank: int = Field(6, ge=1, le=MOST_WIDTH, description="Rank of the change of weights made from e (R).")
+    dynamics_width: int = Field(
+        128, ge=1, le=MOST_WIDTH, description="Width of the dynamics map's two hidden layers."
+    )
+    hyper_width: int = Field(64, ge=1, le=MOST_WIDTH, description="Width of the hypernetwork.")
     residual: bool = Field(
         default=True,
         description="z + f(z) instead of f(z); eq. 13 is not residual, but the residual map trains faster.",
     )
-    encoder_width: int = Field(128, ge=1, description="Width of the recurrent encoders, per direction (H).")
+    encoder_width: int = Field(
+        128, ge=1, le=MOST_WIDTH, description="Width of the recurrent encoders, per direction (H)."
+    )
     embedding_bidirectional: bool = Field(
         default=True, description="Embedding encoder reads in both directions."
     )
@@ -92,6 +99,7 @@ class MDSSMSettings(ModelSettings):
     kl_warmup_steps: int | None = Field(
         None,
         ge=0,
+        le=MOST_STEPS,
         description="Steps over which the weight of the KL terms rises from 0 to 1; default: 400 for a "
         "Poisson likelihood, which without it often leaves the latent state unused, and none for a Gaussian.",
     )

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.mdssm import ReadInSettings
 from nwb_latents.schemas.models import ModelSettings
 
@@ -14,9 +15,9 @@ from nwb_latents.schemas.models import ModelSettings
 class NDTReadInSettings(ReadInSettings):
     """From the units of one session to the width all sessions share, both maps linear."""
 
-    hidden: int = Field(64, ge=1, description="Width of the per-session linear map (P0).")
+    hidden: int = Field(64, ge=1, le=MOST_WIDTH, description="Width of the per-session linear map (P0).")
     width: int = Field(
-        64, ge=1, description="Width of a bin within the transformer (P), as for all sessions."
+        64, ge=1, le=MOST_WIDTH, description="Width of a bin within the transformer (P), as for all sessions."
     )
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
 
@@ -28,13 +29,20 @@ class NDTMaskSettings(Frozen):
     max_span: int = Field(
         1,
         ge=1,
+        le=MOST_BINS,
         description="Longest run of bins that is masked as one; searched from 1 to 7 in the original.",
     )
     span_ramp_start: int = Field(
-        500, ge=0, description="Step until which bins are masked singly; 8000 epochs in the original."
+        500,
+        ge=0,
+        le=MOST_STEPS,
+        description="Step until which bins are masked singly; 8000 epochs in the original.",
     )
     span_ramp_steps: int = Field(
-        500, ge=0, description="Steps over which the share of batches masked in runs rises from 0 to 1."
+        500,
+        ge=0,
+        le=MOST_STEPS,
+        description="Steps over which the share of batches masked in runs rises from 0 to 1.",
     )
     zero: float = Field(
         0.8,
@@ -61,19 +69,27 @@ class NDTSettings(ModelSettings):
     main_settings: ClassVar[tuple[str, ...]] = ("layers", "hidden", "context_back", "context_forward")
 
     name: Literal["ndt"] = Field("ndt", description="Name of the model.")
-    layers: int = Field(4, ge=1, description="Layers (L); 6 in the original, 4 for maze reaches.")
-    heads: int = Field(2, ge=1, description="Heads of the attention; the width is a multiple of them.")
-    hidden: int = Field(128, ge=1, description="Width of the hidden layer within each layer.")
+    layers: int = Field(
+        4, ge=1, le=MOST_LAYERS, description="Layers (L); 6 in the original, 4 for maze reaches."
+    )
+    heads: int = Field(
+        2, ge=1, le=MOST_LAYERS, description="Heads of the attention; the width is a multiple of them."
+    )
+    hidden: int = Field(128, ge=1, le=MOST_WIDTH, description="Width of the hidden layer within each layer.")
     context_back: int | None = Field(
-        10, ge=0, description="Bins before a bin that it attends to in each layer; none: all."
+        10, ge=0, le=MOST_BINS, description="Bins before a bin that it attends to in each layer; none: all."
     )
     context_forward: int | None = Field(
         10,
         ge=0,
+        le=MOST_BINS,
         description="Bins after it; none: all. 0: causal, as decoding bin by bin needs it.",
     )
     max_bins: int = Field(
-        512, ge=1, description="Most bins of a trial, those that are forecast or scored after it included."
+        512,
+        ge=1,
+        le=MOST_BINS,
+        description="Most bins of a trial, those that are forecast or scored after it included.",
     )
     input_dropout: float = Field(0.2, ge=0, lt=1, description="Dropout of what the first layer is given.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout within the layers.")

@@ -43,6 +43,18 @@ class NlbDataset(Frozen):
     lag_ms: int | None = Field(
         description="Behaviour is read this long after the neural activity, ms; none: it has no time course."
     )
+    behaviour_per_cm: float = Field(
+        1.0, description="Factor from cm/s to the unit of the file, in which the benchmark has the behaviour."
+    )
+    behaviour_columns: tuple[str, ...] = Field(
+        (), description="Columns of the trial table that are the behaviour; NaN in trials of mask_column."
+    )
+    mask_column: str | None = Field(
+        None, description="Column that is 1 in trials left out of behaviour and PSTHs, not of spikes."
+    )
+    decoder_column: str | None = Field(
+        None, description="Column whose values 0 and 1 have a decoder each; none: one decoder for all."
+    )
     decoder_groups: tuple[str, ...] = Field(
         (), description="Beginnings of the conditions that have a decoder each; none: one decoder for all."
     )
@@ -57,9 +69,23 @@ class NlbDataset(Frozen):
         description="Training windows are moved to later times by up to this, no further than the produced "
         "interval allows, ms; 0 = they are not.",
     )
-    not_expressed: tuple[str, ...] = Field(
-        (), description="What stores made by the recipe lack of the benchmark's own tensors."
+    jitter_column: str | None = Field(None, description="Column of the produced interval, ms.")
+    scored_from: CutEvent | None = Field(
+        None, description="Only bins from this event to that of the window are scored; none: all."
     )
+
+    @property
+    def trial_columns(self) -> tuple[str, ...]:
+        """Columns of the trial table that a store has to keep.
+
+        Examples
+        --------
+        >>> NLB_DATASETS["area2_bump"].trial_columns
+        ('cond_dir', 'ctr_hold_bump')
+        """
+        single = (self.mask_column, self.decoder_column, self.jitter_column)
+        wanted = (*self.psth_columns, *self.behaviour_columns, *(name for name in single if name))
+        return tuple(dict.fromkeys(wanted))
 
     def n_bins(self, bin_size_ms: int) -> int:
         """Return the bins of a window at a width of `bin_size_ms`.
@@ -100,6 +126,7 @@ def _maze(
         n_heldin=units[0],
         n_heldout=units[1],
         behaviour="hand_vel",
+        behaviour_per_cm=10.0,
         lag_ms=lag_ms,
         psth_columns=_MAZE_PSTH,
         psth_sigma_ms=psth_sigma_ms,
@@ -121,11 +148,8 @@ _ALL = (
         behaviour="finger_vel",
         position_series="processing/behavior/finger_pos",
         velocity_series="processing/behavior/finger_vel",
+        behaviour_per_cm=10.0,
         lag_ms=140,
-        not_expressed=(
-            "windows that share time with the one before are dropped, and counted as overlaps_previous",
-            "forward bins within the window of a trial of another split are left out",
-        ),
     ),
     NlbDataset(
         key="area2_bump",
@@ -139,10 +163,10 @@ _ALL = (
         n_heldout=16,
         behaviour="hand_vel",
         lag_ms=-20,
+        decoder_column="ctr_hold_bump",
         decoder_groups=("active", "passive"),
         psth_columns=("cond_dir", "ctr_hold_bump"),
         psth_sigma_ms=40,
-        not_expressed=("windows that share time with the one before are dropped",),
     ),
     NlbDataset(
         key="dmfc_rsg",
@@ -155,17 +179,14 @@ _ALL = (
         n_heldin=40,
         n_heldout=14,
         behaviour="is_eye, theta, is_short, ts, tp",
+        behaviour_columns=("is_eye", "theta", "is_short", "ts", "tp"),
+        mask_column="is_outlier",
         lag_ms=None,
         psth_columns=("is_eye", "theta", "is_short", "ts"),
         psth_sigma_ms=70,
         jitter_ms=300,
-        not_expressed=(
-            "training windows are not jittered",
-            "bins outside the time from set to go are scored too",
-            "PSTHs are of whole windows, not front-padded from set to go",
-            "there is no velocity; what is scored of timing needs the produced intervals",
-            "windows that share time with the one before are dropped",
-        ),
+        jitter_column="tp",
+        scored_from="go_cue",
     ),
     _maze("mc_maze_large", "000138", (500, 100), (375, 125), units=(122, 40)),
     _maze("mc_maze_medium", "000139", (250, 100), (188, 62), units=(114, 38)),

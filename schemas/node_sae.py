@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.mdssm import ReadInSettings
 from nwb_latents.schemas.models import ModelSettings
 
@@ -13,8 +14,8 @@ from nwb_latents.schemas.models import ModelSettings
 class NODESAEReadInSettings(ReadInSettings):
     """From the units of one session to the width all sessions share, both maps linear."""
 
-    hidden: int = Field(32, ge=1, description="Width of the per-session linear map (P0).")
-    width: int = Field(16, ge=1, description="Width all sessions share (P).")
+    hidden: int = Field(32, ge=1, le=MOST_WIDTH, description="Width of the per-session linear map (P0).")
+    width: int = Field(16, ge=1, le=MOST_WIDTH, description="Width all sessions share (P).")
     layernorm: bool = Field(default=False, description="Normalise after the shared head.")
 
 
@@ -33,9 +34,11 @@ class NODESAESettings(ModelSettings):
         description="What makes a state of the one before: a vector field, stepped by Euler, Runge-Kutta or "
         "an adaptive solver (needs the extra ode), or the gated recurrent unit it is held against.",
     )
-    latent_dim: int = Field(3, ge=1, description="Dimension of the latent state z (D).")
-    field_width: int = Field(128, ge=1, description="Width of the hidden layers of the vector field.")
-    field_layers: int = Field(1, ge=1, description="Hidden layers of the vector field.")
+    latent_dim: int = Field(3, ge=1, le=MOST_WIDTH, description="Dimension of the latent state z (D).")
+    field_width: int = Field(
+        128, ge=1, le=MOST_WIDTH, description="Width of the hidden layers of the vector field."
+    )
+    field_layers: int = Field(1, ge=1, le=MOST_LAYERS, description="Hidden layers of the vector field.")
     bin_time: float = Field(
         0.1,
         gt=0,
@@ -43,18 +46,19 @@ class NODESAESettings(ModelSettings):
         "where a trial of 70 bins takes one unit.",
     )
     tolerance: float = Field(1e-5, gt=0, description="Tolerance of the adaptive solver.")
-    encoder_dim: int = Field(64, ge=1, description="State of the encoder, per direction.")
+    encoder_dim: int = Field(64, ge=1, le=MOST_WIDTH, description="State of the encoder, per direction.")
     dropout: float = Field(0.05, ge=0, lt=1, description="Dropout of what the encoder makes of a trial.")
     read_in: NODESAEReadInSettings = Field(default_factory=NODESAEReadInSettings, description="Read-in.")
     likelihood: Literal["poisson", "gaussian", "mse"] = Field(
         "poisson", description="Poisson for spike counts, Gaussian or squared error for smoothed rates."
     )
     horizon_block: int = Field(
-        5, ge=1, description="Bins by which the part of the trial that is run and scored grows."
+        5, ge=1, le=MOST_BINS, description="Bins by which the part of the trial that is run and scored grows."
     )
     horizon_every: int = Field(
         50,
         ge=0,
+        le=MOST_STEPS,
         description="Training steps after which it grows; 0: whole trials from the start, as published for "
         "the gated recurrent unit.",
     )

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_SEED
 from nwb_latents.schemas.decoding import DEFAULT_DECODER, DecoderName, DecodeSettings
 
 _DECODE = DecodeSettings.model_fields
@@ -29,4 +30,4 @@ class StreamSettings(Frozen):
     )
     lag_ms: task.LagMs = task.LAG_MS
     folds: task.Folds = task.N_FOLDS
-    seed: int = Field(0, ge=0, description="Seed of the fold assignment.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of the fold assignment.")

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import LONGEST_TRIAL_S, MOST_ITEMS, WIDEST_KERNEL_S
 
 Flag = Literal[
     "few_trials",
@@ -29,10 +30,16 @@ class QualitySettings(Frozen):
         1500.0, gt=0, description="Acceleration from here on is an outlier, cm/s²; none: not looked for."
     )
     acceleration_smooth_s: float = Field(
-        0.01, ge=0, description="Standard deviation of the Gaussian laid over the velocity first, s."
+        0.01,
+        ge=0,
+        le=WIDEST_KERNEL_S,
+        description="Standard deviation of the Gaussian laid over the velocity first, s.",
     )
     acceleration_dilate_s: float = Field(
-        0.02, ge=0, description="Time around an outlying acceleration that counts with it, s."
+        0.02,
+        ge=0,
+        le=LONGEST_TRIAL_S,
+        description="Time around an outlying acceleration that counts with it, s.",
     )
     max_position_cm: float | None = Field(
         10.0,
@@ -41,23 +48,27 @@ class QualitySettings(Frozen):
         "outlier, cm; none: not looked for.",
     )
     position_dilate_s: float = Field(
-        4.0, ge=0, description="Time around an outlying position that counts with it, s."
+        4.0, ge=0, le=LONGEST_TRIAL_S, description="Time around an outlying position that counts with it, s."
     )
     position_erode_s: float = Field(
-        1.0, ge=0, description="Taken off both ends of each stretch of outlying positions again, s."
+        1.0,
+        ge=0,
+        le=LONGEST_TRIAL_S,
+        description="Taken off both ends of each stretch of outlying positions again, s.",
     )
     lag_s: float = Field(
         0.1,
         ge=0,
+        le=WIDEST_KERNEL_S,
         description="Decodability: hand velocity is read this long after the neural activity, to the nearest "
         "whole number of bins, s.",
     )
-    folds: int = Field(5, ge=2, description="Decodability: folds of the cross-validation.")
+    folds: int = Field(5, ge=2, le=MOST_ITEMS, description="Decodability: folds of the cross-validation.")
     ridge_alpha: float = Field(
         10.0, gt=0, description="Decodability: penalty of the ridge regression on standardised rates."
     )
-    min_trials: int = Field(20, ge=0, description="Fewer trials are flagged 'few_trials'.")
-    min_units: int = Field(5, ge=0, description="Fewer units are flagged 'few_units'.")
+    min_trials: int = Field(20, ge=0, le=MOST_ITEMS, description="Fewer trials are flagged 'few_trials'.")
+    min_units: int = Field(5, ge=0, le=MOST_ITEMS, description="Fewer units are flagged 'few_units'.")
     min_decodability: float = Field(
         0.6, le=1, description="A lower cross-validated R² of velocity is flagged 'low_decodability'."
     )
@@ -142,11 +153,13 @@ class SessionQuality(Frozen):
 class QualityFilter(Frozen):
     """What training asks of a session; the default asks nothing."""
 
-    min_trials: int = Field(0, ge=0, description="Sessions with fewer trials are left out.")
+    min_trials: int = Field(0, ge=0, le=MOST_ITEMS, description="Sessions with fewer trials are left out.")
     min_decodability: float | None = Field(
         None, le=1, description="Sessions with a lower cross-validated R² of velocity are left out."
     )
-    max_flags: int | None = Field(None, ge=0, description="Sessions with more flags are left out.")
+    max_flags: int | None = Field(
+        None, ge=0, le=MOST_ITEMS, description="Sessions with more flags are left out."
+    )
     exclude_flags: tuple[Flag, ...] = Field((), description="Sessions with one of these flags are left out.")
 
     @property

@@ -13,6 +13,15 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import (
+    LONGEST_S,
+    LONGEST_TRIAL_S,
+    MOST_BINS,
+    MOST_ITEMS,
+    MOST_SEED,
+    NARROWEST_BIN_S,
+    WIDEST_KERNEL_S,
+)
 from nwb_latents.schemas.columns import ColumnSettings, TrialSource
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.quality import QualitySettings
@@ -42,15 +51,20 @@ class OnsetSettings(Frozen):
     )
     threshold_cm_s: float = Field(10.0, gt=0, description="Speed that counts as moving (threshold), cm/s.")
     smooth_s: float = Field(
-        0.01, ge=0, description="Standard deviation of the Gaussian laid over the speed first, s."
+        0.01,
+        ge=0,
+        le=WIDEST_KERNEL_S,
+        description="Standard deviation of the Gaussian laid over the speed first, s.",
     )
     min_peak_cm_s: float = Field(
         3.0, ge=0, description="Peaks slower than this are no movement; the trial is dropped, cm/s."
     )
-    min_rt_s: float = Field(0.1, ge=0, description="Shortest reaction time taken for one, s.")
+    min_rt_s: float = Field(
+        0.1, ge=0, le=LONGEST_TRIAL_S, description="Shortest reaction time taken for one, s."
+    )
     max_rt_s: float = Field(1.0, gt=0, description="Longest reaction time taken for one, s.")
     max_search_s: float = Field(
-        2.0, gt=0, description="The peak is searched up to this long after the go cue, s."
+        2.0, gt=0, le=LONGEST_TRIAL_S, description="The peak is searched up to this long after the go cue, s."
     )
 
 
@@ -73,7 +87,7 @@ class TrialSelection(Frozen):
         description="Keep trials the file itself marks as not to be used (outliers, discarded ones); the "
         "group events says which these are.",
     )
-    min_duration_s: float = Field(0.0, ge=0, description="Shortest trial kept, s.")
+    min_duration_s: float = Field(0.0, ge=0, le=LONGEST_S, description="Shortest trial kept, s.")
     max_duration_s: float = Field(6.0, gt=0, description="Longest trial kept, s.")
     check_reaction_time: bool = Field(
         True, description="Drop trials whose reaction time is outside [onset.min_rt_s, onset.max_rt_s]."
@@ -81,16 +95,47 @@ class TrialSelection(Frozen):
     guard_s: float = Field(
         0.2,
         ge=0,
+        le=LONGEST_S,
         description="Least distance between the windows of two trials, s; the default keeps their smoothing "
         "kernels apart, so that no spike is in two splits. A trial closer to the one before it is dropped.",
     )
     drop_outliers: bool = Field(
         False, description="Drop trials whose window holds a kinematic outlier (quality.max_…)."
     )
+    only_split: Annotated[bool, AddedLater(False)] = Field(
+        default=False,
+        description="Where the file deals its trials to splits, drop those it deals to none; their own split "
+        "is kept as the extra split 'file'.",
+    )
+    allow_overlap: Annotated[bool, AddedLater(False)] = Field(
+        default=False,
+        description="Keep trials whose windows share time with another's (guard_s is not looked at): the "
+        "same spikes may then be in two splits.",
+    )
+
+
+class JitterSettings(Frozen):
+    """Windows moved to later times by a draw, as nlb_tools moves those of 000130."""
+
+    max_s: float = Field(0.0, ge=0, description="Most that a window is moved, s; 0 = none is.")
+    limit_s: float = Field(
+        1.5, gt=0, description="A window is moved by no more than this less the value of column, s."
+    )
+    column: str = Field("tp", description="Column of the trial table, in ms; one of trial_columns.")
+    fitted: tuple[Literal["train", "val"], ...] = Field(
+        ("train",),
+        description="Splits of the file that are drawn for together; each other one by itself, from the same "
+        "seed; test windows stay where they are. [train] in the benchmark's phase val, [train, val] in test.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the draw.")
 
 
 class UnitSelection(Frozen):
     """Which units are kept, beyond `min_rate_hz`; everything is off by default."""
+
+    order: Annotated[Literal["file", "id"], AddedLater("file")] = Field(
+        "file", description="Order of the units: that of the file, or ascending ids."
+    )
 
     min_presence: float = Field(
         0.0,
@@ -98,7 +143,9 @@ class UnitSelection(Frozen):
         le=1,
         description="Units that fire in a smaller share of the session's stretches are dropped; 0 = off.",
     )
-    presence_s: float = Field(60.0, gt=0, description="Length of a stretch of observed time, s.")
+    presence_s: float = Field(
+        60.0, gt=0, le=LONGEST_S, description="Length of a stretch of observed time, s."
+    )
     max_refractory_violations: float | None = Field(
         None,
         ge=0,
@@ -106,7 +153,7 @@ class UnitSelection(Frozen):
         description="Units of which a larger share of the inter-spike intervals is shorter than refractory_s "
         "are dropped; none = off.",
     )
-    refractory_s: float = Field(0.001, gt=0, description="Refractory period, s.")
+    refractory_s: float = Field(0.001, gt=0, le=LONGEST_TRIAL_S, description="Refractory period, s.")
     max_coincidence: float | None = Field(
         None,
         ge=0,
@@ -114,10 +161,13 @@ class UnitSelection(Frozen):
         description="Of two units of which a larger share of the spikes of the quieter one coincide, that "
         "one is dropped as a duplicate; none = off.",
     )
-    coincidence_s: float = Field(0.0005, gt=0, description="Spikes at most this far apart coincide, s.")
+    coincidence_s: float = Field(
+        0.0005, gt=0, le=LONGEST_TRIAL_S, description="Spikes at most this far apart coincide, s."
+    )
     observed_group: Annotated[int | None, AddedLater(None)] = Field(
         None,
         ge=0,
+        le=MOST_ITEMS,
         description="Where units were recorded in turn and have no time in common: the group of units that "
         "is taken, 0 the largest; others are dropped. None: all units, only in the time common to all.",
     )
@@ -130,9 +180,14 @@ class ReachSettings(Frozen):
     onset_fraction: float = Field(
         0.15, gt=0, lt=1, description="Share of the peak speed at which the reach starts."
     )
-    min_separation_s: float = Field(0.4, ge=0, description="Least time between two speed peaks, s.")
+    min_separation_s: float = Field(
+        0.4, ge=0, le=LONGEST_TRIAL_S, description="Least time between two speed peaks, s."
+    )
     max_rise_s: float = Field(
-        0.6, gt=0, description="A reach whose speed takes longer from start to peak is dropped, s."
+        0.6,
+        gt=0,
+        le=LONGEST_TRIAL_S,
+        description="A reach whose speed takes longer from start to peak is dropped, s.",
     )
 
 
@@ -143,7 +198,7 @@ class SplitSettings(Frozen):
     train: float = Field(0.7, gt=0, le=1, description="Share of the trials for training.")
     val: float = Field(0.1, ge=0, lt=1, description="Share of the trials for validation (early stopping).")
     test: float = Field(0.2, ge=0, lt=1, description="Share of the trials for testing.")
-    seed: int = Field(42, ge=0, description="Seed of the draw; the session id is mixed in.")
+    seed: int = Field(42, ge=0, le=MOST_SEED, description="Seed of the draw; the session id is mixed in.")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> SplitSettings:
@@ -158,19 +213,26 @@ class ChopSettings(Frozen):
     """Overlapping windows of continuous time instead of trials, for tasks without a trial structure."""
 
     enabled: bool = Field(False, description="Cut windows out of all observed time; events are not used.")
-    length_s: float = Field(0.6, gt=0, description="Length of a window, s; a whole number of bins.")
+    length_s: float = Field(
+        0.6, gt=0, le=LONGEST_TRIAL_S, description="Length of a window, s; a whole number of bins."
+    )
     overlap_s: float = Field(
-        0.2, ge=0, description="Overlap of neighbouring windows of a split, s; a whole number of bins."
+        0.2,
+        ge=0,
+        le=LONGEST_TRIAL_S,
+        description="Overlap of neighbouring windows of a split, s; a whole number of bins.",
     )
     guard_s: float = Field(
         0.3,
         ge=0,
+        le=LONGEST_S,
         description="Least distance between windows of two splits, s. The default keeps apart the reach of "
         "the filters on both sides (0.1 s each) and a lag of 0.1 s between activity and velocity.",
     )
     block_s: float = Field(
         10.0,
         gt=0,
+        le=LONGEST_S,
         description="Time is dealt out to the splits in blocks of about this length, s; shorter in sessions "
         "that would have fewer than 20 of them.",
     )
@@ -186,15 +248,18 @@ class ChopSettings(Frozen):
 class IngestRecipe(Frozen):
     """Everything that decides what numbers a trial store holds."""
 
-    bin_size_s: float = Field(0.02, gt=0, le=10, description="Width of a time bin, s.")
+    bin_size_s: float = Field(0.02, ge=NARROWEST_BIN_S, le=10, description="Width of a time bin, s.")
     smooth_sigma_s: float = Field(
         0.025,
         ge=0,
+        le=WIDEST_KERNEL_S,
         description="Standard deviation of the Gaussian that turns counts into rates, s; 0 = none.",
     )
-    smooth_truncate: float = Field(4.0, gt=0, description="Half width of the Gaussian, standard deviations.")
+    smooth_truncate: float = Field(
+        4.0, gt=0, le=10, description="Half width of the Gaussian, standard deviations."
+    )
     min_rate_hz: float = Field(
-        0.1, ge=0, description="Units that fire less over the observed time are dropped, Hz."
+        0.1, ge=0, le=1000, description="Units that fire less over the observed time are dropped, Hz."
     )
     min_observed: float = Field(
         1.0, gt=0, le=1, description="A bin observed for a smaller share of its width is masked."
@@ -203,6 +268,30 @@ class IngestRecipe(Frozen):
     align_to: CutEvent = Field("move_onset", description="Event that time zero of a trial stands for.")
     window_s: tuple[float, float] = Field(
         (-0.26, 0.46), description="Trial window around the event, s; a whole number of bins on either side."
+    )
+    window_from: Annotated[Literal["event_bin", "next_edge"], AddedLater("event_bin")] = Field(
+        "event_bin",
+        description="First bin of a window: counted from the bin that holds the event, or the first that "
+        "begins at or after the event + window_s[0], which need not be whole bins then, only its length.",
+    )
+    jitter: Annotated[JitterSettings, AddedLater(JitterSettings().model_dump(mode="json"))] = Field(
+        default_factory=JitterSettings, description="Windows moved to later times by a draw."
+    )
+    trial_columns: Annotated[tuple[str, ...], AddedLater(())] = Field(
+        (),
+        description="Columns of the trial table, of numbers or truth values, that go into the store as they "
+        "are: coordinates column_NAME.",
+    )
+    psth_sigma_s: Annotated[float | None, AddedLater(None)] = Field(
+        None,
+        gt=0,
+        description="Standard deviation of a Gaussian laid over the spikes in bins of 1 ms, cut off at three "
+        "of them, before they are summed into psth_counts of the continuous group, s; none: no such array.",
+    )
+    kinematics_at: Annotated[Literal["centre", "left_edge"], AddedLater("centre")] = Field(
+        "centre",
+        description="Where in its bin a position or velocity is read: 'centre', or 'left_edge' by the filter "
+        "of nlb_tools (scipy.signal.decimate, 501 taps), which needs samples on whole milliseconds.",
     )
     onset: OnsetSettings = Field(default_factory=OnsetSettings, description="Movement onset.")
     trials: TrialSelection = Field(default_factory=TrialSelection, description="Trial selection.")
@@ -259,15 +348,28 @@ class IngestRecipe(Frozen):
         if not window[0] < window[1]:
             msg = f"must ascend, found [{window[0]:g}, {window[1]:g}]"
             raise ValueError(msg)
+        if max(map(abs, window)) > LONGEST_TRIAL_S:
+            msg = (
+                f"edges lie within {LONGEST_TRIAL_S:g} s of the event, found [{window[0]:g}, {window[1]:g}]; "
+                "they are in seconds"
+            )
+            raise ValueError(msg)
         return window
 
     @model_validator(mode="after")
     def _whole_bins(self) -> IngestRecipe:
         bin_ns = self.bin_ns
-        if bin_ns < 1:
-            msg = f"bin_size_s must be at least 1 ns, found {self.bin_size_s:g}"
-            raise ValueError(msg)
         exact = [round(edge * 1e9) for edge in self.window_s]
+        if self.window_from == "next_edge":
+            if (exact[1] - exact[0]) % bin_ns:
+                whole = max(1, round((exact[1] - exact[0]) / bin_ns)) * bin_ns
+                msg = (
+                    f"window_s [{self.window_s[0]:g}, {self.window_s[1]:g}] is not a whole number of "
+                    f"{self.bin_size_s:g} s bins long; the nearest that is: "
+                    f"[{self.window_s[0]:g}, {(exact[0] + whole) * 1e-9:g}]"
+                )
+                raise ValueError(msg)
+            return self
         if any(edge % bin_ns for edge in exact):
             bins = [round(edge / bin_ns) for edge in exact]
             if bins[0] == bins[1]:
@@ -279,6 +381,19 @@ class IngestRecipe(Frozen):
                 f"[{nearest[0]:g}, {nearest[1]:g}]"
             )
             raise ValueError(msg)
+        if self.n_bins > MOST_BINS:
+            msg = f"a trial of {self.n_bins:,} bins; {MOST_BINS:,} are the most. Use wider bins or less time"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _whole_milliseconds(self) -> IngestRecipe:
+        if (self.kinematics_at == "left_edge" or self.psth_sigma_s is not None) and self.bin_ns % 1_000_000:
+            msg = (
+                "kinematics_at: left_edge and psth_sigma_s need bins of whole milliseconds, found "
+                f"bin_size_s {self.bin_size_s:g}"
+            )
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -287,6 +402,9 @@ class IngestRecipe(Frozen):
         wrong = [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_]*", name)]
         if wrong:
             msg = f"extra_splits: use lower-case letters, digits and '_' in a name, found {wrong[0]!r}"
+            raise ValueError(msg)
+        if self.trials.only_split and "file" in names:
+            msg = "extra_splits: trials.only_split keeps the file's own split as file; use another name"
             raise ValueError(msg)
         if len({self.split.name, *names}) <= len(names):
             msg = f"extra_splits: every split needs a name of its own, found {[self.split.name, *names]}"
@@ -339,12 +457,15 @@ class IngestRecipe(Frozen):
     def window_bins(self) -> tuple[int, int]:
         """First bin of the window and one past its last, counted from the bin that holds the event.
 
-        Chopped windows begin at their event.
+        Chopped windows begin at their event. With `window_from` ``next_edge`` the bin that is counted from
+        begins less than one bin away from the event, on either side.
         """
         if self.chop.enabled:
             return 0, round(self.chop.length_s * 1e9) // self.bin_ns
-        first, last = (round(edge * 1e9) // self.bin_ns for edge in self.window_s)
-        return first, last
+        begin, end = (round(edge * 1e9) for edge in self.window_s)
+        # Up to the next edge: the same where the window is whole bins.
+        first = -(-begin // self.bin_ns)
+        return first, first + (end - begin) // self.bin_ns
 
     @property
     def n_bins(self) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import MOST_SEED
 from nwb_latents.schemas.digest import AddedLater
 
 SimulatedLayout = Literal["000688", "000070", "nlb", "generic", "foreign"]
@@ -41,12 +42,15 @@ class SimulateSettings(Frozen):
         description="'CO' centre-out with an instructed delay; 'RT' four random targets per trial (layouts "
         "'000688' and 'generic').",
     )
-    n_subjects: int = Field(2, ge=1, description="Number of subjects.")
-    n_sessions: int = Field(2, ge=1, description="Sessions of each subject.")
+    n_subjects: int = Field(2, ge=1, le=1000, description="Number of subjects.")
+    n_sessions: int = Field(2, ge=1, le=1000, description="Sessions of each subject.")
     n_units: tuple[int, int] = Field((40, 80), description="Least and most units of a session.")
-    n_trials: int = Field(160, ge=1, description="Trials of a session, failed ones included.")
+    n_trials: int = Field(160, ge=1, le=100_000, description="Trials of a session, failed ones included.")
     n_targets: int = Field(
-        8, ge=1, description="Targets around the centre (task 'CO'); of the layout 'foreign' 2, one a side."
+        8,
+        ge=1,
+        le=1000,
+        description="Targets around the centre (task 'CO'); of the layout 'foreign' 2, one a side.",
     )
     reach_profile: Annotated[ReachProfile, AddedLater("minimum_jerk")] = Field(
         "minimum_jerk",
@@ -56,12 +60,13 @@ class SimulateSettings(Frozen):
     kinematics_rate_hz: float = Field(
         100.0,
         gt=0,
+        le=100_000,
         description="Sampling rate of the kinematics, Hz (layouts '000688', 'generic' and 'foreign'; others: "
         "1 kHz).",
     )
     failure_rate: float = Field(0.12, ge=0, lt=1, description="Share of trials that fail.")
     mean_rate_hz: float = Field(12.0, gt=0, le=60, description="Mean over units of the firing rate, Hz.")
-    silent_units: int = Field(2, ge=0, description="Units of each session that fire below 0.1 Hz.")
+    silent_units: int = Field(2, ge=0, le=10_000, description="Units of each session that fire below 0.1 Hz.")
     waveforms: bool = Field(default=True, description="Write one waveform per spike (layout '000688').")
     noise_scaling: Annotated[Literal["sqrt_dt", "dt"], AddedLater("sqrt_dt", beside="system")] = Field(
         "sqrt_dt", description="Systems: process noise of a step, 'sqrt_dt' (0.1) or 'dt' (0.02)."
@@ -75,7 +80,7 @@ class SimulateSettings(Frozen):
     trial_bins: Annotated[int, AddedLater(100, beside="system")] = Field(
         100, ge=10, le=5000, description="Systems: steps of a trial; one step is one bin of 20 ms."
     )
-    seed: int = Field(0, ge=0, description="Seed: same seed, same data.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed: same seed, same data.")
 
     @model_validator(mode="before")
     @classmethod
@@ -91,6 +96,9 @@ class SimulateSettings(Frozen):
         least, most = self.n_units
         if not 1 <= least <= most:
             message = f"n_units is ({least}, {most}): expected the least number first and both at least 1"
+            raise ValueError(message)
+        if most > 10_000:
+            message = f"n_units is ({least}, {most}): expected 10,000 at most"
             raise ValueError(message)
         if self.silent_units >= least:
             message = (

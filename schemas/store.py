@@ -87,7 +87,8 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
         dims=("trial",),
         kinds="f",
         units="s",
-        description="Event time minus the left edge of the bin that holds it; in [0, bin_size_s)",
+        description="Event time minus the left edge of the bin that holds it; in [0, bin_size_s). With "
+        "window_from next_edge: of the bin that time zero is; in (-bin_size_s, bin_size_s)",
     ),
     "go_cue": ArraySpec(
         dims=("trial",), kinds="f", units="s", nullable=True, description="Time of the go cue"
@@ -123,6 +124,12 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
         dims=("unit",), kinds="f", units="Hz", description="Mean firing rate over the observed time"
     ),
     "heldout": ArraySpec(dims=("unit",), kinds="b", description="Unit held out for co-smoothing"),
+    "jitter_bins": ArraySpec(
+        dims=("trial",),
+        kinds="i",
+        optional=True,
+        description="Bins by which the window was moved to later times; only where the recipe moves windows",
+    ),
     "external": ArraySpec(
         dims=("trial", "time", "input"),
         kinds="f",
@@ -139,7 +146,8 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
 }
 """Arrays of the ``trials`` group; those that are not optional are always there.
 
-A recipe's ``extra_splits`` add one coordinate ``split_NAME`` each (see `specs_of`).
+A recipe's ``extra_splits`` add one coordinate ``split_NAME`` each, its ``trial_columns`` one ``column_NAME``
+(see `specs_of`).
 """
 
 CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
@@ -155,6 +163,15 @@ CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
     "velocity": TRIALS_ARRAYS["velocity"].model_copy(update={"dims": ("time", "axis")}),
     "external": TRIALS_ARRAYS["external"].model_copy(update={"dims": ("time", "input"), "nullable": True}),
     "true_rates": TRIALS_ARRAYS["true_rates"].model_copy(update={"dims": ("time", "unit"), "nullable": True}),
+    "psth_counts": ArraySpec(
+        dims=("time", "unit"),
+        kinds="f",
+        units="spikes",
+        nullable=True,
+        optional=True,
+        description="Spikes smoothed in bins of 1 ms, summed per bin; NaN where not recorded. Only where the "
+        "recipe asks for it (psth_sigma_s)",
+    ),
     "observed": ArraySpec(dims=("time",), kinds="b", description="Whether the whole bin was recorded"),
     "outlier": ArraySpec(
         dims=("time",),
@@ -224,6 +241,13 @@ GROUP_ARRAYS: dict[str, dict[str, ArraySpec]] = {
 """Arrays of each group of a store."""
 
 
+COLUMN = "column_"
+"""Beginning of the names of what was kept of the file's trial table."""
+
+OF_ROWS = {"trials": "trial", "events": "candidate"}
+"""Groups that keep columns of the trial table, and the dimension they lie along."""
+
+
 def specs_of(group: str, names: Iterable[str]) -> dict[str, ArraySpec]:
     """Return the arrays a group with the arrays `names` has to have, and those of them it may have.
 
@@ -240,6 +264,11 @@ def specs_of(group: str, names: Iterable[str]) -> dict[str, ArraySpec]:
     if group == "trials":
         split = TRIALS_ARRAYS["split"]
         specs |= {name: split for name in present if name.startswith("split_")}
+    if group in OF_ROWS:
+        column = ArraySpec(
+            dims=(OF_ROWS[group],), kinds="f", nullable=True, description="Column of the file's trial table"
+        )
+        specs |= {name: column for name in present if name.startswith(COLUMN)}
     return specs
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, model_validator
 
 from nwb_latents.schemas.base import Frozen, Reading, Record
+from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_STEPS
 from nwb_latents.schemas.digest import NeverCounts
 from nwb_latents.schemas.models import model_settings
 from nwb_latents.schemas.training import TrainSettings
@@ -100,14 +101,15 @@ class SweepSettings(Frozen):
     default_space: bool = Field(
         default=True, description="Begin with the default space of the model, where it has one."
     )
-    population: int = Field(20, ge=2, description="Members; 20 to 40 in AutoLFADS.")
-    generations: int = Field(40, ge=1, description="Generations at most.")
+    population: int = Field(20, ge=2, le=MOST_ITEMS, description="Members; 20 to 40 in AutoLFADS.")
+    generations: int = Field(40, ge=1, le=MOST_ITEMS, description="Generations at most.")
     generation_steps: int = Field(
-        100, ge=1, description="Training steps of a generation; 25 epochs in AutoLFADS."
+        100, ge=1, le=MOST_STEPS, description="Training steps of a generation; 25 epochs in AutoLFADS."
     )
     burn_in_steps: int | None = Field(
         None,
         ge=0,
+        le=MOST_STEPS,
         description="Steps before the first copies; default: the warm-ups of the model and one generation.",
     )
     smoothing: float = Field(
@@ -116,11 +118,14 @@ class SweepSettings(Frozen):
     min_improvement: float = Field(
         5e-4, ge=0, description="PBT ends once the best member has not improved by this share of its loss …"
     )
-    improve_within: int = Field(4, ge=1, description="… over this many generations.")
+    improve_within: int = Field(4, ge=1, le=MOST_ITEMS, description="… over this many generations.")
     workers: Annotated[
         int | None, NeverCounts("how many are trained at once does not change what comes out")
     ] = Field(
-        None, ge=1, description="Members trained at once; default: one per core, at most the population."
+        None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Members trained at once; default: one per core, at most the population.",
     )
 
     @model_validator(mode="before")

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.bounds import LONGEST_TRIAL_S, MOST_BINS, MOST_ITEMS, MOST_LAG_MS, WIDEST_KERNEL_S
 from nwb_latents.schemas.task_words import BINS, FOLDS, FORWARD, HELDOUT, LAG, PSTH_SIGMA, SEEN_BINS
 
 LAG_MS = LAG.default
@@ -25,11 +26,17 @@ NOT_ASKED = 0.0
 PENALTIES = (1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
 """Ridge penalties of velocity decoders."""
 
-LagMs = Annotated[float, Field(allow_inf_nan=False, description=LAG.description)]
-ForwardMs = Annotated[float, Field(ge=0, allow_inf_nan=False, description=FORWARD.description)]
+LagMs = Annotated[
+    float, Field(allow_inf_nan=False, ge=-MOST_LAG_MS, le=MOST_LAG_MS, description=LAG.description)
+]
+ForwardMs = Annotated[
+    float, Field(allow_inf_nan=False, ge=0, le=LONGEST_TRIAL_S * 1e3, description=FORWARD.description)
+]
 HeldoutFraction = Annotated[float, Field(ge=0, lt=1, description=HELDOUT.description)]
-PsthSigmaMs = Annotated[float, Field(ge=0, allow_inf_nan=False, description=PSTH_SIGMA.description)]
-Folds = Annotated[int, Field(ge=2, description=FOLDS.description)]
+PsthSigmaMs = Annotated[
+    float, Field(allow_inf_nan=False, ge=0, le=WIDEST_KERNEL_S * 1e3, description=PSTH_SIGMA.description)
+]
+Folds = Annotated[int, Field(ge=2, le=MOST_ITEMS, description=FOLDS.description)]
 
 
 def _positive(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -56,8 +63,8 @@ Penalties = Annotated[
 class ForecastWindow(Frozen):
     """Bins of a trial that a forecast is shown, and bins it makes after them."""
 
-    seen_bins: int = Field(int(SEEN_BINS.default), ge=1, description=SEEN_BINS.description)
-    bins: int = Field(int(BINS.default), ge=1, description=BINS.description)
+    seen_bins: int = Field(int(SEEN_BINS.default), ge=1, le=MOST_BINS, description=SEEN_BINS.description)
+    bins: int = Field(int(BINS.default), ge=1, le=MOST_BINS, description=BINS.description)
 
     @property
     def end(self) -> int:

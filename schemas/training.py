@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen, Record
+from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS
 from nwb_latents.schemas.catalog import Alignment, Imported
 from nwb_latents.schemas.digest import AddedLater, DecidesNothing, FormerlyInBins
 from nwb_latents.schemas.masks import MaskSettings
@@ -38,23 +39,30 @@ _NOTHING_HIDDEN = {
 class BatchSettings(Frozen):
     """How many trials of how many sessions make one step."""
 
-    trials_per_session: int = Field(64, ge=1, description="Trials drawn from each session of a step.")
+    trials_per_session: int = Field(
+        64, ge=1, le=MOST_ITEMS, description="Trials drawn from each session of a step."
+    )
     sessions_per_step: int = Field(
-        20, ge=1, description="Sessions drawn for each step; fewer if there are fewer."
+        20, ge=1, le=MOST_ITEMS, description="Sessions drawn for each step; fewer if there are fewer."
     )
     sessions_per_block: int = Field(
-        10, ge=1, description="Sessions packed into one block; small blocks stay in the processor's cache."
+        10,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Sessions packed into one block; small blocks stay in the processor's cache.",
     )
 
 
 class OptimiserSettings(Frozen):
     """AdamW with a cosine learning rate."""
 
-    lr: float = Field(1e-3, gt=0, description="Learning rate at the start.")
-    final_lr: float = Field(0.0, ge=0, description="Learning rate at the end of the cosine.")
-    weight_decay: float = Field(1e-3, ge=0, description="Decoupled weight decay.")
+    lr: float = Field(1e-3, gt=0, le=10, description="Learning rate at the start.")
+    final_lr: float = Field(0.0, ge=0, le=10, description="Learning rate at the end of the cosine.")
+    weight_decay: float = Field(1e-3, ge=0, le=1000, description="Decoupled weight decay.")
     clip_norm: float = Field(200.0, gt=0, description="Gradients are scaled down to this global norm.")
-    warmup_steps: int = Field(0, ge=0, description="Steps over which the learning rate rises from zero.")
+    warmup_steps: int = Field(
+        0, ge=0, le=MOST_STEPS, description="Steps over which the learning rate rises from zero."
+    )
 
 
 class TrainSettings(Frozen):
@@ -89,20 +97,23 @@ class TrainSettings(Frozen):
     masks: Annotated[MaskSettings, AddedLater(_NOTHING_HIDDEN)] = Field(
         default_factory=MaskSettings, description="What training hides."
     )
-    max_steps: int = Field(2000, ge=1, description="Training steps at most.")
-    validate_every: int = Field(50, ge=1, description="Steps between two validations.")
+    max_steps: int = Field(2000, ge=1, le=MOST_STEPS, description="Training steps at most.")
+    validate_every: int = Field(50, ge=1, le=MOST_STEPS, description="Steps between two validations.")
     checkpoint_every: Annotated[int, DecidesNothing(_BEST_IS_VALIDATED, as_if=1)] = Field(
-        50, ge=1, description="Steps between two checkpoints."
+        50, ge=1, le=MOST_STEPS, description="Steps between two checkpoints."
     )
     patience: int = Field(
-        20, ge=1, description="Training stops after this many validations without a better loss."
+        20,
+        ge=1,
+        le=MOST_STEPS,
+        description="Training stops after this many validations without a better loss.",
     )
-    seed: int = Field(0, ge=0, description="Seed of initial weights, batches and noise.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of initial weights, batches and noise.")
     device: Annotated[Device, DecidesNothing("where the arithmetic is done", as_if="auto")] = Field(
         "auto", description="Where to train; auto: a GPU if there is one."
     )
     devices: Annotated[int, DecidesNothing("on how many devices it is done", as_if=1)] = Field(
-        1, ge=1, description="Number of devices."
+        1, ge=1, le=MOST_ITEMS, description="Number of devices."
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Arithmetic of the training step."

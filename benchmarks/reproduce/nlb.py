@@ -35,6 +35,7 @@ from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, simulate_chaotic
 from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
 from nwb_latents.pipeline.evaluation.nlb.files import raised, submission_arrays, write_submission
+from nwb_latents.pipeline.evaluation.nlb.group_sizes import identity_of
 from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission
 from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
@@ -253,7 +254,7 @@ def _from_file(
     with tempfile.TemporaryDirectory() as folder:
         rates, spikes = Path(folder) / "rates.h5", Path(folder) / "targets.h5"
         arrays = submission_arrays(prediction, n_heldin=N_UNITS - N_HELDOUT)
-        write_submission(rates, [(group, arrays, {})])
+        write_submission(rates, [(group, arrays, identity_of(targets))])
         write_groups(spikes, [(group, targets, {})], attributes={"bin_size_s": bin_size_ms / 1e3})
         problems = check_submission(rates, spikes)
         if problems:

@@ -12,6 +12,8 @@ from contextlib import redirect_stdout
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
+from nwb_latents.pipeline.cli.visible_text import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -93,12 +95,14 @@ class Output:
     def result(self, text: str) -> None:
         """Write a result for people to standard output; nothing under ``--json``."""
         if not self.json_lines:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(visible(text) + "\n")
 
     def table(self, title: str, columns: list[str], rows: list[list[str]]) -> None:
         """Print a table of results to standard output; nothing under ``--json``."""
         if self.json_lines:
             return
+        title, columns = visible(title), [visible(column) for column in columns]
+        rows = [[visible(cell) for cell in row] for row in rows]
         if len(rows) > DRAWN_ROWS:
             sys.stdout.write(_plain_table(title, columns, rows))
             return
@@ -113,7 +117,7 @@ class Output:
             grid.add_row(*row)
         width = None if sys.stdout.isatty() else 140
         # A setting such as columns.relative=[go] in a cell is no markup.
-        Console(file=sys.stdout, width=width, highlight=False, markup=False).print(grid)
+        Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False).print(grid)
 
     def _show(self, event: Event) -> None:
         from nwb_latents.pipeline.stages.event_text import event_text
@@ -172,7 +176,7 @@ class Output:
                 self._last_line = time.monotonic()
                 self._line(f"{name}: {done}/{total}{detail}")
             return
-        progress = self._bar()
+        name, progress = visible(name), self._bar()
         if name not in self._bars:
             self._bars[name] = progress.add_task(name, total=total, detail="")
         progress.update(self._bars[name], completed=done, total=total, detail=detail)
@@ -182,13 +186,15 @@ class Output:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._progress = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                TextColumn("{task.fields[detail]}"), console=_stderr(), transient=True,
+                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                TimeRemainingColumn(), TextColumn("{task.fields[detail]}", markup=False),
+                console=_stderr(), transient=True,
             )  # fmt: skip
             self._progress.start()
         return self._progress
 
     def _line(self, text: str) -> None:
+        text = visible(text)
         if self._table is not None and self._table.print(text):
             return
         if self._progress is not None:
@@ -211,4 +217,5 @@ def _plain_table(title: str, columns: list[str], rows: list[list[str]]) -> str:
 def _stderr() -> Console:
     from rich.console import Console
 
-    return Console(stderr=True)
+    # Names are text as they stand: [/red] and :smile: are no orders.
+    return Console(stderr=True, markup=False, emoji=False)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.cli.visible_text import visible
 from nwb_latents.pipeline.stages.event_text import duration
 from nwb_latents.schemas.events import BytesEvent, PhaseEvent, RetryEvent, SessionEvent
 
@@ -97,7 +98,7 @@ class IngestTable:
         shown = list(self._rows.values())[: max(1, min(MOST_ROWS, (options.max_height or 24) - 4))]
         for row in shown:
             size = f"{row.done / 1e6:.0f}/{row.total / 1e6:.0f}" if row.total else ""
-            table.add_row(row.session, row.phase, size, f"{now - row.began:.0f}")
+            table.add_row(visible(row.session), visible(row.phase), size, f"{now - row.began:.0f}")
         if len(self._rows) > len(shown):
             table.add_row(f"and {len(self._rows) - len(shown)} more", "", "", "")
         yield table

@@ -6,6 +6,7 @@ answers at once.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import signal
@@ -21,6 +22,7 @@ from nwb_latents import __version__
 from nwb_latents.pipeline.cli import catalog, export, imports, run
 from nwb_latents.pipeline.cli.dandisets import dandisets
 from nwb_latents.pipeline.cli.doctor import doctor
+from nwb_latents.pipeline.cli.error_report import unexpected
 from nwb_latents.pipeline.cli.evaluate import leaderboard
 from nwb_latents.pipeline.cli.inspect_recordings import inspect
 from nwb_latents.pipeline.cli.models import models
@@ -28,6 +30,7 @@ from nwb_latents.pipeline.cli.options import as_typed
 from nwb_latents.pipeline.cli.schema import schema
 from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.simulate import simulate
+from nwb_latents.pipeline.cli.visible_text import visible
 from nwb_latents.pipeline.errors import CatalogWarning, PipelineError, SettingsError
 from nwb_latents.schemas.registry import PartError, PartWarning
 
@@ -77,6 +80,10 @@ def main() -> None:
     # A batch system ends a job with SIGTERM: stop as cleanly as for Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     warnings.showwarning = _say_warning
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal or a log cannot show, such as a file's name in no known encoding, ends nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_run())
 
 
@@ -88,7 +95,7 @@ def _run() -> int:
             traceback.print_exc()
         notes = "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
         text = as_typed(error) if isinstance(error, SettingsError) else str(error)
-        sys.stderr.write(f"error: {text}{notes}\n")
+        sys.stderr.write(f"error: {visible(f'{text}{notes}')}\n")
         return error.exit_code
     except TyperException as error:
         sys.stderr.write(_usage_text(error))
@@ -99,6 +106,12 @@ def _run() -> int:
         # The reader of our output has gone; flushing at exit would complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if "--verbose" in sys.argv or "-v" in sys.argv:
+            traceback.print_exc()
+        text, code = unexpected(error, sys.argv[1:])
+        sys.stderr.write(f"error: {visible(text)}\n")
+        return code
     if code == INTERRUPTED:
         command = shlex.join(["pipeline", *sys.argv[1:]])
         sys.stderr.write(f"interrupted: what is done is kept. Resume with the same command:\n  {command}\n")
@@ -115,7 +128,7 @@ def _say_warning(
 ) -> None:
     """Say a warning of this program as a sentence, and any other as Python does."""
     if issubclass(category, CatalogWarning | PartWarning):
-        sys.stderr.write(f"warning: {message}\n")
+        sys.stderr.write(f"warning: {visible(str(message))}\n")
     else:
         said = warnings.formatwarning(message, category, filename, lineno, line)
         (file or sys.stderr).write(said)

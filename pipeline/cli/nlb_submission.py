@@ -70,6 +70,14 @@ TargetsOption = Annotated[
         metavar="FILE",
     ),
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-order",
+        help="With --check: take it for granted that trials and units are those of the targets, in their "
+        "order, where nothing in the file shows it.",
+    ),
+]
 
 
 def nlb_submission(
@@ -81,6 +89,7 @@ def nlb_submission(
     device: DeviceOption = "auto",
     check: CheckOption = None,
     targets: TargetsOption = None,
+    trust_order: TrustOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
@@ -98,7 +107,7 @@ def nlb_submission(
         if check is not None:
             if run is not None:
                 raise UsageError("Give either --run, to write a submission, or --check FILE (one of them).")
-            _check(say, catalog, check, targets or [], phase)
+            _check(say, catalog, check, targets or [], phase, trust_order=trust_order)
             return
         if run is None:
             raise UsageError("Give --run RUN, or --check FILE.")
@@ -133,11 +142,13 @@ def nlb_submission(
         say.result(f"Submission: {done.path} ({done.status})\nTargets: {done.targets}")
 
 
-def _check(say: Output, catalog: Path, path: Path, targets: list[Path], phase: str | None) -> None:
+def _check(
+    say: Output, catalog: Path, path: Path, targets: list[Path], phase: str | None, *, trust_order: bool
+) -> None:
     from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
     from nwb_latents.schemas.events import ProblemEvent
 
-    problems = check_submission(path, targets, phase=_phase_of(phase))
+    problems = check_submission(path, targets, phase=_phase_of(phase), trust_order=trust_order)
     for problem in problems:
         say(ProblemEvent(kind=problem.kind, where=problem.where, text=problem.text))
         say.result(str(problem))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
+from nwb_latents.pipeline.cluster.held_interruptions import held_interruptions
 from nwb_latents.pipeline.errors import MachineError, SettingsError, UsageError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.schemas.events import NoteEvent
@@ -78,9 +79,12 @@ def open_client(
     """
     from distributed import Client  # noqa: PLC0415
 
-    with _quiet(), _own_environment():
+    # A scheduler that runs already may be waited for in vain; there, nothing is left behind.
+    starts = kind.name != "address"
+    with _quiet(), _own_environment(), held_interruptions(hold=starts) as let_through:
         client, cluster = _connect(Client, kind, settings, memory_bytes, report)
         try:
+            let_through()
             if kind.name == "address" or importlib.util.find_spec("bokeh"):
                 report(NoteEvent(text=f"dask dashboard: {client.dashboard_link}"))
             yield client

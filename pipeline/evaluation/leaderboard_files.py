@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations
+from nwb_latents.pipeline.evaluation.escaped_text import for_csv, for_markdown
 from nwb_latents.pipeline.evaluation.leaderboard import in_dandisets
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def as_csv(measured: pd.DataFrame, *, dandisets: Mapping[tuple[str, str], str]) 
     text: str = (
         current.assign(dandiset=in_dandisets(current, dandisets))
         .sort_values(["session", "recipe_id", "split", "is_baseline", "owner"], kind="stable")
+        .map(lambda value: for_csv(value) if isinstance(value, str) else value)
         .to_csv(columns=list(_COLUMNS), index=False, lineterminator="\n")
     )
     return text
@@ -171,13 +173,15 @@ def as_markdown(made: Sequence[Board]) -> str:
         heads, rows = table(board)
         shown = [
             [f"**{text}**" if is_best else text for text, is_best in zip(row, best, strict=True)]
-            for row, best in zip(rows, _best(board), strict=True)
+            for row, best in zip(
+                [[for_markdown(row[0]), *row[1:]] for row in rows], _best(board), strict=True
+            )
         ]
-        lines = [heads, ["---"] * len(heads), *shown]
+        lines = [[for_markdown(text) for text in heads], ["---"] * len(heads), *shown]
         grid = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        under = "".join(f"{line}  \n" for line in protocol(board))
+        under = "".join(f"{for_markdown(line)}  \n" for line in protocol(board))
         notes = "\n".join(f"- {line}" for line in legend(board))
-        parts.append(f"## {title(board)}\n\n{under}\n{grid}\n\n{notes}\n")
+        parts.append(f"## {for_markdown(title(board))}\n\n{under}\n{grid}\n\n{notes}\n")
     return "\n".join(parts)
 
 

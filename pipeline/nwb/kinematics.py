@@ -82,6 +82,10 @@ def series_paths(
         each = tuple(paths.split("+")) if isinstance(paths, str) else paths or ()
         each = tuple(one for path in each for one in _members(file, path.strip("/")))
         is_named = paths is not None and paths in (recipe.position_series, recipe.velocity_series)
+        if is_named and each and not layout.needs_kinematics and not file.has("processing/behavior"):
+            # Test files of the benchmark hold no behaviour at all; the recipe is that of the train file.
+            file.say(f"/processing/behavior is not there: a file without kinematics, {paths} is not read")
+            is_named = False
         if not (layout.needs_kinematics or is_named) and not all(file.has(f"{p}/data") for p in each):
             each = ()
         found.append(each)

@@ -233,16 +233,22 @@ def _without_glitches(file: NwbFile, path: str, series: Series, *, unit: str, is
 
 def _jumps(time: FloatArray, values: FloatArray, *, unit: str, is_velocity: bool) -> FloatArray:
     """Return the size of each step that no hand makes; 0 for all others. Shape ``(n_samples - 1,)``."""
-    steps = np.diff(time)
-    size = np.zeros(len(steps))
-    for column in values.T:
-        np.maximum(size, np.abs(np.diff(column)), out=size)
+    moved = values[1:] - values[:-1]
+    np.abs(moved, out=moved)
+    size = moved[:, 0].copy()
+    for column in moved.T[1:]:
+        np.maximum(size, column, out=size)
     # What most steps do is no jump, however fast the series is sampled or how noisy it is.
     usual = float(np.quantile(size[:: max(1, len(size) // 200_000)], 0.99))
     if unit == "cm":
         fastest, least = (FASTEST_CM_S2, 100.0) if is_velocity else (FASTEST_CM_S, 2.0)
-        limit = np.maximum(steps * fastest, max(5 * usual, least))
+        least = max(5 * usual, least)
+        if float(size.max()) <= least:
+            return np.zeros(len(size))
+        steps = time[1:] - time[:-1]
+        limit = np.maximum(steps * fastest, least)
     else:
+        steps = time[1:] - time[:-1]
         limit = np.full(len(steps), max(10 * usual, span_of(values)))
     return np.where((size > limit) & (steps <= LONGEST_GLITCH_S), size, 0.0)
 

@@ -29,7 +29,7 @@ FEW_INSIDE, MANY_OUTSIDE = 0.05, 0.1
 
 MARGIN_S = 1.0
 SHORTER = 1.8
-"""Kinematics that are shorter than the trials by more have a rate that is wrong, rather than another start."""
+"""Kinematics that are shorter than the trials by more have a wrong rate, rather than another start."""
 
 SHORTEST_S = 0.05
 """Shortest trials there are."""
@@ -215,7 +215,8 @@ class _Movements:
     row
         Rows of the trial table. Shape ``(n,)``.
     still, moved
-        Whether the hand stands still after the onset, and is in full movement at or before it. Shape ``(n,)``.
+        Whether the hand stands still after the onset, and is in full movement at or before it. Shapes
+        ``(n,)``.
     direction
         Of the movement, radians, NaN where unknown. Shape ``(n,)``.
     peak
@@ -292,8 +293,11 @@ def _movements(trials: TrialTable, series: Series, *, is_position: bool) -> _Mov
         after = (time >= onset[row]) & (time <= onset[row] + AFTER_S)
         before = (time >= go[row]) & (time < onset[row] - 0.1)
         still.append(speed[after].max(initial=0.0) < STILL * peak)
-        at_onset = np.interp(onset[row], time, speed) if np.isfinite(onset[row]) else 0.0
-        moved.append(speed[before].max(initial=0.0) > MOVED * peak or at_onset > HALF_WAY * peak)
+        late = False
+        # Of a movement without a rest before it, as of an oscillation, speed at the onset says nothing.
+        if np.isfinite(onset[row]) and (speed[time < onset[row]] < STILL * peak).any():
+            late = float(np.interp(onset[row], time, speed)) > HALF_WAY * peak
+        moved.append(speed[before].max(initial=0.0) > MOVED * peak or late)
         fast = int(np.argmax((speed >= HALF_WAY * peak) & (time >= begin[row])))
         direction.append(np.arctan2(speeds[fast, 1], speeds[fast, 0]) if speeds.shape[1] > 1 else np.nan)
     return _Movements(
@@ -306,9 +310,9 @@ def _say_of_speed(file: NwbFile, found: _Movements) -> None:
     median = float(np.median(found.peak))
     if median > FASTEST_REACH_CM_S:
         file.say(
-            f"the speed peaks at {median:.3g} cm/s in the median of {len(found.peak)} trials, faster than hands "
-            f"reach (10 to {FASTEST_REACH_CM_S:g} cm/s): if the values are mm, or the conversion is another, "
-            "mend the unit of the position and the velocity in the file; thresholds in cm do not fit it"
+            f"the speed peaks at {median:.3g} cm/s in the median of {len(found.peak)} trials, faster than "
+            f"hands reach (10 to {FASTEST_REACH_CM_S:g} cm/s): if the values are mm, or the conversion is "
+            "another, mend the unit of the position and the velocity in the file; thresholds in cm do not fit it"
         )
 
 

@@ -10,12 +10,13 @@ import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
+from nwb_latents.pipeline.signals.millisecond_clock import decimated, smoothed_at_1_ms
 from nwb_latents.pipeline.signals.movements import find_candidates, native_velocity
 from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers, thresholds_in
 from nwb_latents.pipeline.signals.resample import resample
@@ -45,7 +46,7 @@ class BinnedSession:
     counts, rates
         Spikes per bin, and Hz with NaN where not observed. Shape ``(n_bins, n_units)``.
     position, velocity
-        cm and cm/s at bin centres, float32, NaN where unknown. Shape ``(n_bins, n_axes)``.
+        cm and cm/s where the recipe reads them, float32, NaN where unknown. Shape ``(n_bins, n_axes)``.
     observed, outlier
         Bins that were recorded throughout, and bins at a kinematic outlier. Shape ``(n_bins,)``.
     unit, area, mean_rate, heldout
@@ -64,6 +65,8 @@ class BinnedSession:
         File and table the trials are from, for messages; empty: the session's name has to do.
     outcomes
         Column of outcomes and its values with their counts; empty: not known.
+    psth_counts
+        Spikes smoothed at 1 ms per bin, where the recipe asks for them. Shape ``(n_bins, n_units)``, float32.
     """
 
     session: str
@@ -85,6 +88,7 @@ class BinnedSession:
     notes: tuple[str, ...] = ()
     where: str = ""
     outcomes: str = ""
+    psth_counts: NDArray[np.float32] | None = None
 
 
 def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
@@ -121,8 +125,8 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         mean_rate = mean_rates(counts, observed, grid.bin_size_s)
         reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
         _require_units(recording, recipe, mean_rate, reason)
-        is_kept = reason == ""
-        counts = counts if is_kept.all() else counts[is_kept]
+        kept = _kept_units(recording, recipe, reason)
+        counts = counts if np.array_equal(kept, np.arange(len(counts))) else counts[kept]
         rates = smooth_counts(
             counts,
             observed,
@@ -140,10 +144,10 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         velocity=movements.velocity,
         observed=observed,
         outlier=movements.outlier,
-        unit=recording.units.ids[is_kept].astype(np.int64),
-        area=recording.units.area[is_kept],
-        mean_rate=mean_rate[is_kept],
-        heldout=recording.units.heldout[is_kept],
+        unit=recording.units.ids[kept].astype(np.int64),
+        area=recording.units.area[kept],
+        mean_rate=mean_rate[kept],
+        heldout=recording.units.heldout[kept],
         axis=np.array(recording.axes, dtype=object),
         candidates=movements.candidates,
         dropped_units=dict(Counter(str(r) for r in reason if r)),
@@ -151,7 +155,18 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         notes=(*notes, *unit_notes),
         where=_where(recording),
         outcomes=next((choice.why for choice in recording.choices if choice.what == "success values"), ""),
+        psth_counts=None
+        if recipe.psth_sigma_s is None
+        else smoothed_at_1_ms(recording, kept, grid, sigma_s=recipe.psth_sigma_s),
     )
+
+
+def _kept_units(recording: Recording, recipe: IngestRecipe, reason: NDArray[np.object_]) -> IntArray:
+    """Return the units that are kept, in the order of the recipe."""
+    kept = np.flatnonzero(reason == "")
+    if recipe.units.order == "id":
+        kept = kept[np.argsort(recording.units.ids[kept], kind="stable")]
+    return kept
 
 
 def _where(recording: Recording) -> str:
@@ -174,11 +189,11 @@ def _movements(
     recording: Recording, recipe: IngestRecipe, grid: Grid, quality: QualitySettings
 ) -> _Movements:
     """Do what needs the kinematics and no spikes."""
-    velocity, n_axes = native_velocity(recording), len(recording.axes)
+    velocity = native_velocity(recording)
     outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, quality)
     return _Movements(
-        position=_on_grid(recording.position, grid, n_axes),
-        velocity=_on_grid(velocity, grid, n_axes),
+        position=_on_grid(recording, recording.position, grid, at=recipe.kinematics_at),
+        velocity=_on_grid(recording, velocity, grid, at=recipe.kinematics_at),
         outlier=outlier,
         n_outliers=n_outliers,
         candidates=find_candidates(recording, recipe, velocity=velocity),
@@ -235,9 +250,13 @@ def _clear_unobserved(
     return (f"{n_outside} spikes lie in time that counts as not observed and were left out.",)
 
 
-def _on_grid(series: Series | None, grid: Grid, n_axes: int) -> NDArray[np.float32]:
+def _on_grid(
+    recording: Recording, series: Series | None, grid: Grid, *, at: Literal["centre", "left_edge"]
+) -> NDArray[np.float32]:
     if series is None:
-        return np.full((grid.n_bins, n_axes), np.nan, np.float32)
+        return np.full((grid.n_bins, len(recording.axes)), np.nan, np.float32)
+    if at == "left_edge":
+        return decimated(recording, series, grid).astype(np.float32)
     return resample(series, grid.centre_s, bin_size_s=grid.bin_size_s).astype(np.float32)
 
 

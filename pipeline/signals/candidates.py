@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+
+from nwb_latents.schemas.store import COLUMN, Split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,8 @@ class Candidates:
         What the file says of the trial; True for reaches. Shape ``(n,)``.
     is_reach
         Whether it was found from the speed. Shape ``(n,)``.
+    columns
+        Columns of the trial table that are kept as they are; NaN where missing. Each of shape ``(n,)``.
     """
 
     row: IntArray
@@ -64,6 +68,7 @@ class Candidates:
     success: BoolArray
     valid: BoolArray
     is_reach: BoolArray
+    columns: dict[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row)
@@ -73,7 +78,8 @@ def to_arrays(candidates: Candidates, reason: NDArray[np.object_]) -> dict[str, 
     """Return the arrays of a store's group ``events``."""
     times: dict[str, NDArray[np.generic]] = {array: candidates.events[name] for name, array in _TIMES.items()}
     plain: dict[str, NDArray[np.generic]] = {name: getattr(candidates, name) for name in _PLAIN}
-    arrays = {**times, **plain, "row": candidates.row.astype(np.int64), "reason": reason}
+    kept = {f"{COLUMN}{name}": values for name, values in candidates.columns.items()}
+    arrays = {**times, **plain, **kept, "row": candidates.row.astype(np.int64), "reason": reason}
     if len(candidates):
         return arrays
     # Of an object array without values nobody can tell that it would hold text.
@@ -85,7 +91,12 @@ def from_arrays(arrays: Mapping[str, NDArray[np.generic]]) -> Candidates:
     """Return the candidates of a store's group ``events``; the inverse of `to_arrays`."""
     events = {name: np.asarray(arrays[array], dtype=np.float64) for name, array in _TIMES.items()}
     plain: dict[str, Any] = {name: np.asarray(arrays[name]) for name in _PLAIN}
-    return Candidates(events=events, **plain)
+    columns = {
+        name.removeprefix(COLUMN): np.asarray(values, dtype=np.float64)
+        for name, values in arrays.items()
+        if name.startswith(COLUMN)
+    }
+    return Candidates(events=events, columns=columns, **plain)
 
 
 def selection_reasons(candidates: Candidates, recipe: IngestRecipe) -> NDArray[np.object_]:
@@ -112,6 +123,10 @@ def selection_reasons(candidates: Candidates, recipe: IngestRecipe) -> NDArray[n
     onset, is_row = events["move_onset"], ~candidates.is_reach
     if not selection.keep_flagged:
         drop(~candidates.valid, "flagged_by_file")
+    if selection.only_split:
+        has_split = np.isin(candidates.split_hint.astype(str), get_args(Split))
+        if has_split.any():
+            drop(~has_split, "in_no_split")
     if selection.success_only:
         drop(~candidates.success, "not_successful")
     duration = events["trial_stop"] - events["trial_start"]
@@ -132,7 +147,12 @@ def selection_reasons(candidates: Candidates, recipe: IngestRecipe) -> NDArray[n
 
 
 def window_reasons(
-    start: IntArray, stop: IntArray, reason: NDArray[np.object_], *, observed: BoolArray, guard_bins: int
+    start: IntArray,
+    stop: IntArray,
+    reason: NDArray[np.object_],
+    *,
+    observed: BoolArray,
+    guard_bins: int | None,
 ) -> NDArray[np.object_]:
     """Add why a window cannot be cut out of the session.
 
@@ -145,7 +165,7 @@ def window_reasons(
     observed
         Shape ``(n_bins,)``.
     guard_bins
-        Least number of bins between two windows.
+        Least number of bins between two windows; None: they may share bins.
 
     Returns
     -------
@@ -156,6 +176,8 @@ def window_reasons(
     n_bins = len(observed)
     reason[((start < 0) | (stop > n_bins)) & (reason == "")] = "outside_recording"
     reason[touches(start, stop, ~observed) & (reason == "")] = "unobserved"
+    if guard_bins is None:
+        return reason
     free_from = np.iinfo(np.int64).min
     for i in np.argsort(start, kind="stable"):
         if reason[i]:

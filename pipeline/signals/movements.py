@@ -91,6 +91,7 @@ def _table_trials(
         success=table.success.astype(bool),
         valid=table.valid.astype(bool),
         is_reach=np.zeros(n, bool),
+        columns=table.columns,
     )
 
 

@@ -181,6 +181,8 @@ class TrialTable:
         Name of the experimental condition, ``""`` where unknown. Shape ``(n_trials,)``, object.
     split
         ``train``, ``val``, ``test`` or ``""`` where the file does not say. Shape ``(n_trials,)``, object.
+    columns
+        Columns of the table that are kept as they are; NaN where missing. Each of shape ``(n_trials,)``.
     """
 
     row: IntArray
@@ -190,6 +192,7 @@ class TrialTable:
     target_dir: FloatArray
     condition: NDArray[np.object_]
     split: NDArray[np.object_]
+    columns: dict[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.row)

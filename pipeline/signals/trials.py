@@ -1,7 +1,8 @@
 """From a binned session to trials: select → cut → split, or chop.
 
 Smoothing happened on the continuous session, so that the edges of trials are not halved. A trial is a slice
-of the continuous bins: time zero is the left edge of the bin that holds the event.
+of the continuous bins: time zero is the left edge of the bin that holds the event, or that of a bin beside it
+where the recipe counts from the next edge (`pipeline.signals.window_starts`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from nwb_latents.pipeline.signals.chop import bin_hints, chop
 from nwb_latents.pipeline.signals.quality import measure_quality
 from nwb_latents.pipeline.signals.remedies import remedies
 from nwb_latents.pipeline.signals.split import stratified_split
-from nwb_latents.schemas.store import DropCounts
+from nwb_latents.pipeline.signals.window_starts import drawn_bins, first_bins, moved
+from nwb_latents.schemas.store import COLUMN, DropCounts
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.signals.recording import IntArray, Recording
@@ -128,6 +130,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
     }
     continuous: Arrays = {
         **by_time,
+        **({} if session.psth_counts is None else {"psth_counts": session.psth_counts}),
         "observed": session.observed,
         "outlier": session.outlier,
         "time": session.grid.left_s,
@@ -151,14 +154,23 @@ def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
     event = candidates.events[recipe.align_to]
     known = np.isfinite(event)
     reason[~known & (reason == "")] = f"no_{recipe.align_to}"
-    event_bin = np.full(len(event), -1, dtype=np.int64)
-    event_bin[known] = grid.bin_of(event[known])
-    start = event_bin + recipe.window_bins[0]
+    start = np.full(len(event), -1, dtype=np.int64) + recipe.window_bins[0]
+    start[known] = first_bins(event[known], grid, recipe)
+    event_bin = start - recipe.window_bins[0]
+    shift = np.zeros(len(start), dtype=np.int64)
+    if recipe.jitter.max_s > 0:
+        start, shift = moved(start, drawn_bins(candidates, recipe.jitter, bin_size_s=grid.bin_size_s), reason)
     stop = start + recipe.n_bins
     if recipe.trials.drop_outliers:
         reason[touches(start, stop, session.outlier) & (reason == "")] = "kinematic_outlier"
     guard = int(np.ceil(recipe.trials.guard_s / recipe.bin_size_s - 1e-9))
-    reason = window_reasons(start, stop, reason, observed=session.observed, guard_bins=guard)
+    reason = window_reasons(
+        start,
+        stop,
+        reason,
+        observed=session.observed,
+        guard_bins=None if recipe.trials.allow_overlap else guard,
+    )
     _require_trials(session, recipe, reason)
 
     keep = np.flatnonzero(reason == "")
@@ -166,6 +178,11 @@ def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
     condition = candidates.condition[keep]
     hint = candidates.split_hint[keep]
     splits = {"split": recipe.split, **{f"split_{s.name}": s for s in recipe.extra_splits}}
+    more: Arrays = {f"{COLUMN}{name}": values[keep] for name, values in candidates.columns.items()}
+    if recipe.jitter.max_s > 0:
+        more["jitter_bins"] = shift[keep]
+    if recipe.trials.only_split and (hint != "").all():
+        more["split_file"] = hint
     return _Cut(
         start[keep],
         {
@@ -185,6 +202,7 @@ def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
                 name: stratified_split(condition, settings, session=session.session, hint=hint)
                 for name, settings in splits.items()
             },
+            **more,
         },
         reason,
     )

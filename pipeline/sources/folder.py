@@ -170,6 +170,16 @@ def _refuse(error: OSError) -> None:
 
 
 def _unique_names(found: list[tuple[Path, str]]) -> dict[str, Path]:
-    """Name files by their path within the folder, and those of the same name by their whole path."""
-    names = [name for _, name in found]
-    return {name if names.count(name) == 1 else path.absolute().as_posix(): path for path, name in found}
+    """Name files by their path within the folder, and those of the same name by their whole path.
+
+    Names that are not UTF-8 have the bytes that are none written out: catalogs and events are UTF-8.
+    """
+    names = [_text(name) for _, name in found]
+    return {
+        name if names.count(name) == 1 else _text(path.absolute().as_posix()): path
+        for name, (path, _) in zip(names, found, strict=True)
+    }
+
+
+def _text(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -134,8 +134,9 @@ def submit(
     if not force and all(is_up_to_date(file, attributes["export_key"]) for file in (path, targets)):
         return Submitted(path, targets, run, done.sessions, "skipped")
     trained = load_run(catalog_path.parent / work.run.path, device=device)
-    write_groups(targets, _target_groups(work, trained), attributes=attributes)
-    write_submission(path, _rate_groups(work, trained), attributes=attributes)
+    identity: dict[str, dict[str, str]] = {}
+    write_groups(targets, _target_groups(work, trained, identity), attributes=attributes)
+    write_submission(path, _rate_groups(work, trained, identity), attributes=attributes)
     problems = check_submission(path, targets)
     if problems:
         raise DataError(
@@ -147,6 +148,12 @@ def submit(
 def _plan(
     catalog_path: Path, settings: NlbExport, run: str, *, sessions: Sequence[str], report: Report
 ) -> Work:
+    if settings.phase == "challenge":
+        raise SettingsError(
+            f"phase challenge: the trials scored on the benchmark's server lie in files of their own, which "
+            f"lack the held-out units; run {run} knows its session by all units and cannot be given these. "
+            "Use --phase test."
+        )
     entries, (chosen,) = choose(read_catalog(catalog_path), [run], sessions, None, report=report)
     known = [entry for entry in entries if entry.session in chosen.sessions]
     if settings.key is not None and len(known) > 1:
@@ -175,7 +182,9 @@ def _attributes(work: Work) -> dict[str, str]:
     }
 
 
-def _target_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
+def _target_groups(work: Work, run: TrainedRun, identity: dict[str, dict[str, str]]) -> Iterator[Group]:
+    """Make the targets of each session, and note down in `identity` of what they are."""
+    from nwb_latents.pipeline.evaluation.nlb.group_sizes import identity_of  # noqa: PLC0415
     from nwb_latents.pipeline.stores.exporters.nlb import differences, nlb_arrays, nlb_group  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import refuse_shown_units  # noqa: PLC0415
 
@@ -188,10 +197,11 @@ def _target_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
         for text in differences(arrays, settings, bin_size_s=session.bin_size_s):
             work.report(NoteEvent(text=text, session=entry.session))
         name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=settings.key)
+        identity[name] = identity_of(arrays)
         yield name, arrays, _origin(session.attributes)
 
 
-def _rate_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
+def _rate_groups(work: Work, run: TrainedRun, identity: Mapping[str, Mapping[str, str]]) -> Iterator[Group]:
     from nwb_latents.pipeline.evaluation.nlb.files import submission_arrays  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.nlb.group_sizes import trials_digest  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.spike_task import spike_task  # noqa: PLC0415
@@ -205,7 +215,9 @@ def _rate_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
         began = time.perf_counter()
         session = work.session(entry)
         heldout = session.heldout(fraction=work.settings.heldout_fraction, seed=work.settings.seed)
-        _, answers = spike_task(session, heldout=heldout, phase=work.settings.phase)
+        phase = work.settings.phase
+        assert phase != "challenge"  # refused before anything is planned
+        _, answers = spike_task(session, heldout=heldout, phase=phase)
         n_forward = 0 if reason else session.forward_bins(work.settings.forward_ms)
         try:
             rates, n_raised = run_rates(run, session, answers, forward_bins=n_forward)
@@ -216,11 +228,12 @@ def _rate_groups(work: Work, run: TrainedRun) -> Iterator[Group]:
             text = f"{entry.session}: {n_raised} rates below 1e-9 spikes per bin were raised to it"
             work.report(NoteEvent(text=text, session=entry.session))
         ids = session.trials["trial"].values
-        about = _origin(session.attributes) | {
+        name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=work.settings.key)
+        # Trials by what was predicted, so that a prediction of others than the targets' is found out.
+        about = {**_origin(session.attributes), **identity[name]} | {
             "train_trials": trials_digest(ids[answers.train_rows]),
             "eval_trials": trials_digest(ids[answers.eval_rows]),
         }
-        name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=work.settings.key)
         yield name, submission_arrays(rates, n_heldin=int((~heldout).sum())), about
         work.report(
             SessionEvent(

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.store import StoreAttributes
 
-MAY_CHANGE = frozenset({"align_to", "window_s", "trials", "split", "extra_splits", "chop"})
+MAY_CHANGE = frozenset(
+    {"align_to", "window_s", "window_from", "jitter", "trials", "split", "extra_splits", "chop"}
+)
 """Parts of a recipe that only decide how trials are cut out of the binned session."""
 
 _MAY_CHANGE_WORDS = (
@@ -334,6 +336,7 @@ def stored_session(source: StoreLocation, attributes: StoreAttributes) -> Binned
         candidates=from_arrays({str(name): events[name].values for name in events.variables}),
         dropped_units=attributes.dropped.units,
         outliers=attributes.quality.outliers,
+        psth_counts=continuous["psth_counts"].values if "psth_counts" in continuous else None,
     )
 
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.schemas.nlb import NLB_BIN_MS, NLB_DATASETS
-from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
+from nwb_latents.schemas.recipe import (
+    IngestRecipe,
+    JitterSettings,
+    OnsetSettings,
+    SplitSettings,
+    TrialSelection,
+    UnitSelection,
+)
 
 if TYPE_CHECKING:
     from nwb_latents.schemas.nlb import NlbDataset
@@ -53,10 +60,12 @@ def nlb_group_key(name: str) -> tuple[NlbDataset, int]:
 def nlb_recipe(key: str, *, bin_size_ms: int = 5) -> IngestRecipe:
     """Return the recipe whose stores hold a dataset's windows.
 
-    All units and all trials of the benchmark are kept, and which of them are scored is what the file says:
-    its ``val`` trials become the split ``test``, a fifth of its ``train`` trials the split ``val``. Bins lie
-    on one grid of the session, so a window starts at the bin edge that is nearest to the benchmark's on
-    average. What a recipe cannot say is listed in ``NlbDataset.not_expressed``.
+    What the toolkit of the benchmark does is done alike: windows from the first bin edge at or after their
+    beginning, also where they share time; kinematics at left edges; units by their ids; spikes smoothed at
+    1 ms for PSTHs; training windows of ``dmfc_rsg`` moved as in its phase *val*
+    (``jitter.fitted=[train,val]`` gives those of *test*). All units and all trials the file deals to a split
+    are kept, outliers too, and which are scored is what the file says: its ``val`` trials become the split
+    ``test``, a fifth of its ``train`` trials the split ``val``; the extra split ``file`` is the file's own.
 
     Parameters
     ----------
@@ -73,7 +82,7 @@ def nlb_recipe(key: str, *, bin_size_ms: int = 5) -> IngestRecipe:
     Examples
     --------
     >>> nlb_recipe("mc_maze").window_s, nlb_recipe("mc_maze", bin_size_ms=20).window_s
-    ((-0.25, 0.45), (-0.24, 0.46))
+    ((-0.25, 0.45), (-0.25, 0.45))
     """
     if bin_size_ms not in NLB_BIN_MS:
         raise SettingsError(f"The benchmark has tracks of 5 and 20 ms bins, found {bin_size_ms:g} ms.")
@@ -82,24 +91,62 @@ def nlb_recipe(key: str, *, bin_size_ms: int = 5) -> IngestRecipe:
             f"The Neural Latents Benchmark has no dataset {key!r}; it has {', '.join(NLB_DATASETS)}."
         )
     dataset = NLB_DATASETS[key]
-    # An event lies half a bin behind the edge of its bin, on average.
-    first = -(-dataset.window_ms[0] // bin_size_ms)
-    window = (first * bin_size_ms / 1e3, (first + dataset.n_bins(bin_size_ms)) * bin_size_ms / 1e3)
     rest = 1.0 - EVALUATED
     return IngestRecipe(
         bin_size_s=bin_size_ms / 1e3,
         min_rate_hz=0.0,
         align_to=dataset.align_to,
-        window_s=window,
+        window_s=(dataset.window_ms[0] / 1e3, dataset.window_ms[1] / 1e3),
+        window_from="next_edge",
+        jitter=_jitter(dataset),
+        trial_columns=dataset.trial_columns,
+        psth_sigma_s=None if dataset.psth_sigma_ms is None else dataset.psth_sigma_ms / 1e3,
+        kinematics_at="left_edge",
+        units=UnitSelection(order="id"),
         onset=OnsetSettings(method="column" if dataset.align_to == "move_onset" else "auto"),
         trials=TrialSelection(
-            success_only=False, max_duration_s=ANY_DURATION_S, check_reaction_time=False, guard_s=0.0
+            success_only=False,
+            keep_flagged=True,
+            only_split=True,
+            allow_overlap=True,
+            max_duration_s=ANY_DURATION_S,
+            check_reaction_time=False,
+            guard_s=0.0,
         ),
         split=SplitSettings(train=rest * (1 - STOPPING), val=rest * STOPPING, test=EVALUATED),
         layout=dataset.layout,
         position_series=dataset.position_series,
         velocity_series=dataset.velocity_series,
     )
+
+
+def _jitter(dataset: NlbDataset) -> JitterSettings:
+    if dataset.jitter_column is None:
+        return JitterSettings()
+    return JitterSettings(
+        max_s=dataset.jitter_ms / 1e3,
+        limit_s=(dataset.window_ms[1] - dataset.window_ms[0]) / 1e3,
+        column=dataset.jitter_column,
+    )
+
+
+def cuts_as_toolkit(recipe: IngestRecipe, dataset: NlbDataset) -> bool:
+    """Whether stores of a recipe hold what `nlb_tools` makes its tensors of.
+
+    Examples
+    --------
+    >>> dataset = NLB_DATASETS["mc_maze"]
+    >>> cuts_as_toolkit(nlb_recipe("mc_maze"), dataset), cuts_as_toolkit(IngestRecipe(), dataset)
+    (True, False)
+    """
+    width = round(recipe.bin_size_s * 1e3)
+    if width not in NLB_BIN_MS:
+        return False
+    made = nlb_recipe(dataset.key, bin_size_ms=width)
+    names = ("window_from", "window_s", "align_to", "kinematics_at", "psth_sigma_s", "trial_columns")
+    same = all(getattr(recipe, name) == getattr(made, name) for name in names)
+    trials = recipe.trials.keep_flagged and recipe.trials.only_split and recipe.trials.allow_overlap
+    return same and trials and recipe.units.order == "id" and recipe.jitter.max_s == made.jitter.max_s
 
 
 def nlb_export_defaults(key: str) -> dict[str, object]:

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
+MOST_SHOWN = 200
+"""Characters of a word that an error repeats."""
+
+DEEPEST_KEY = 32
+"""Parts of a key path; settings of this program have 5 at most."""
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping.
@@ -173,18 +179,24 @@ def _of_file(file: Path) -> _Said:
 
 def _of_word(word: str) -> _Said:
     key, equals, value = word.partition("=")
+    shown = word if len(word) <= MOST_SHOWN else f"{word[:MOST_SHOWN]}…"
     if not equals or not key:
         raise SettingsError(f"--set {word}: expected key.path=value, for example --set bin_size_s=0.05.")
     try:
         # YAML reads 000070 as an octal number; here it is a dandiset.
         parsed = value if re.fullmatch(r"0\d+", value.strip()) else load_yaml(value)
     except yaml.YAMLError as error:
-        raise SettingsError(f"--set {word}: the value is not valid YAML: {error}.") from error
-    return _Said(f"--set {word}", _path(key), _nested(key, parsed))
+        raise SettingsError(f"--set {shown}: the value is not valid YAML: {error}.") from error
+    return _Said(f"--set {shown}", _path(key), _nested(key, parsed))
 
 
 def _path(key: str) -> tuple[str, ...]:
-    return tuple(key.strip().split("."))
+    path = tuple(key.strip().split("."))
+    if len(path) > DEEPEST_KEY:
+        raise SettingsError(
+            f"{key[:60]}…: a key of {len(path)} parts; none has more than {DEEPEST_KEY}. Check the word."
+        )
+    return path
 
 
 def _nested(key: str, value: object) -> dict[str, Any]:

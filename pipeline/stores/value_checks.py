@@ -110,9 +110,11 @@ def _windows_fit(stored: StoredArrays) -> bool:
 def _event_times(stored: StoredArrays) -> Iterator[ArrayFault]:
     trials, said = stored.trials, stored.attributes
     offset = trials["event_offset"]
-    if ((offset < -_TIME_S) | (offset > said.bin_size_s + _TIME_S)).any():
+    earliest = 0.0 if said.recipe.window_from == "event_bin" else -said.bin_size_s
+    if ((offset < earliest - _TIME_S) | (offset > said.bin_size_s + _TIME_S)).any():
         yield ArrayFault("trials/event_offset", "trials/event_offset lies outside the bin of the event")
-    left = stored.continuous["time"][trials["start_bin"] + said.n_event_bins]
+    event_bin = trials["start_bin"] + said.n_event_bins - trials.get("jitter_bins", 0)
+    left = stored.continuous["time"][event_bin]
     wrong = np.abs(trials["event_time"] - offset - left) > _TIME_S
     if wrong.any():
         yield ArrayFault(

@@ -51,6 +51,7 @@ def open_fabric(settings: TrainSettings) -> Any:
         If several devices were asked for, or the precision does not exist on the device.
     """
     from lightning_fabric import Fabric  # noqa: PLC0415
+    from lightning_fabric.plugins.environments import LightningEnvironment  # noqa: PLC0415
 
     device = resolve_device(settings.device)
     if device.type == "cpu":
@@ -62,7 +63,9 @@ def open_fabric(settings: TrainSettings) -> Any:
         )
     if settings.precision == "16-mixed" and device.type == "cpu":
         raise SettingsError("precision 16-mixed needs a GPU. Use 32-true or bf16-mixed on the CPU.")
-    return Fabric(accelerator=device.type, devices=1, precision=settings.precision)
+    # A run trains in one process, also where the variables of a batch system say it is one of several.
+    plugins = [LightningEnvironment()]
+    return Fabric(accelerator=device.type, devices=1, precision=settings.precision, plugins=plugins)
 
 
 def reuse_freed_memory() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 
 from nwb_latents.schemas.base import Frozen
 
@@ -36,4 +38,10 @@ class Event(Frozen):
         >>> SessionEvent(session="sub-A_ses-1", status="done", seconds=1.5).line()
         '{"event":"session","session":"sub-A_ses-1","status":"done","seconds":1.5}'
         """
-        return self.model_dump_json(include={"event", *self.model_fields_set})
+        include = {"event", *self.model_fields_set}
+        try:
+            return self.model_dump_json(include=include)
+        except PydanticSerializationError:
+            # Names of files need not be UTF-8; half characters stand as they do in Python: \\udcff.
+            plain = json.dumps(self.model_dump(include=include), ensure_ascii=False, default=str)
+            return plain.encode("utf-8", "backslashreplace").decode()

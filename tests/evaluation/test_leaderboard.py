@@ -135,7 +135,7 @@ def test_markdown_is_a_table_with_as_many_cells_in_every_row(measured: Records) 
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert {row.count("|") for row in rows} == {5}
     assert "| lfads (a) | 2 | **0.200 [" in rows[2]
-    assert "| null * | – | 0.000 [−0.021, 0.028] |" in text
+    assert r"| null \* | – | 0.000 [−0.021, 0.028] |" in text
 
 
 def test_the_page_stands_by_itself_and_escapes_what_it_shows(measured: Records) -> None:

@@ -20,7 +20,6 @@ LIBRARY = {
     "nwb_latents.models.parts.fixed_points": "fixed points of a trained model's dynamics",
     "nwb_latents.models.parts.traversal": "what each latent dimension of a trained model does",
     "nwb_latents.pipeline.evaluation.metrics.disentanglement": "codes against known factors of trials",
-    "nwb_latents.pipeline.evaluation.nlb.timing": "when movements begin, read from submitted rates",
     "nwb_latents.pipeline.training.trial_codes": "codes of trials, and trials of codes",
 }
 """Functions for a notebook, shown in the manual."""

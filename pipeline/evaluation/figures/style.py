@@ -26,6 +26,8 @@ STYLE: dict[str, Any] = {
     "ytick.major.width": 0.6,
     "lines.linewidth": 1.0,
     "legend.frameon": False,
+    # Names are text as they stand: $x_{$ is no formula.
+    "text.parse_math": False,
 }
 
 

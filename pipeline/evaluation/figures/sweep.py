@@ -103,8 +103,13 @@ def _draw_line(panel: Any, line: Sequence[MemberRecord], name: str | None, **loo
 
 
 def _show_range(panel: Any, wanted: HyperParameter) -> None:
+    from matplotlib.ticker import LogFormatter  # noqa: PLC0415
+
     if wanted.scale == "log":
         panel.set_yscale("log")
+        # The usual one writes formulas.
+        panel.yaxis.set_major_formatter(LogFormatter())
+        panel.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
         panel.set_ylim(wanted.low / 1.3, wanted.high * 1.3)
     else:
         room = 0.04 * (wanted.high - wanted.low)

@@ -15,6 +15,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import LEAST_RATE
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 from nwb_latents.pipeline.stores.exporters.hdf5 import write_groups
+from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -169,7 +170,7 @@ def read_submission(path: Path) -> dict[str, RatePrediction]:
 
 def _prediction(group: h5py.Group) -> RatePrediction:
     def joined(names: Iterable[str]) -> FloatArray:
-        return np.concatenate([group[name][()].astype(np.float64) for name in names], axis=2)
+        return np.concatenate([np.asarray(whole_array(group[name]), np.float64) for name in names], axis=2)
 
     has_forward = all(name in group for name in FORWARD_RATES)
     return RatePrediction(

@@ -13,6 +13,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
+from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
 from nwb_latents.schemas.nlb import NLB_BIN_MS
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class GroupSizes:
         Phase of the targets.
     mean_counts
         Dataset of rates → mean spikes per bin of what it predicts.
-    trials
-        ``"train"``, ``"eval"`` → digest of the trials' ids in their order (`trials_digest`).
+    identity
+        Which trials and units they are of, in their order (`identity_of`).
     """
 
     n_train: int | None = None
@@ -55,7 +56,7 @@ class GroupSizes:
     bin_size_s: float | None = None
     phase: str | None = None
     mean_counts: Mapping[str, float] = field(default_factory=dict)
-    trials: Mapping[str, str] = field(default_factory=dict)
+    identity: Mapping[str, str] = field(default_factory=dict)
 
     def shape(self, dataset: str) -> tuple[int | None, int | None, int | None]:
         """Return the shape a dataset has to have.
@@ -81,6 +82,53 @@ def trials_digest(trials: ArrayLike) -> str:
     False
     """
     return hashlib.sha256(np.asarray(trials, dtype=np.int64).tobytes()).hexdigest()[:16]
+
+
+COUNTED = ("eval_spikes_heldout", "eval_spikes_heldin_forward", "eval_spikes_heldout_forward")
+"""Targets whose counts show which trials and units they are of, whoever wrote the file."""
+
+NAMED_BY = ("train_trial", "eval_trial", "heldin_unit", "heldout_unit")
+"""Datasets of ids, which files of the benchmark's own toolkit lack."""
+
+
+def identity_of(targets: Mapping[str, ArrayLike]) -> dict[str, str]:
+    """Return by what files know that they are of the same trials and units, in the same order.
+
+    Parameters
+    ----------
+    targets
+        Arrays of a group of targets; of those that are missing nothing is said.
+
+    Returns
+    -------
+    identity
+        ``train_trials``, ``eval_trials`` and ``units`` → digest of the ids; names of `COUNTED` → digest of
+        their counts.
+
+    Examples
+    --------
+    >>> spikes = np.array([[[0.0, 1.0]], [[2.0, np.nan]]])
+    >>> one, other = ({"eval_spikes_heldout": each} for each in (spikes, spikes[..., ::-1]))
+    >>> identity_of(one) == identity_of({"eval_spikes_heldout": spikes.astype("f4")})
+    True
+    >>> identity_of(one) == identity_of(other)
+    False
+    """
+    found = {
+        f"{part}_trials": trials_digest(targets[f"{part}_trial"])
+        for part in ("train", "eval")
+        if f"{part}_trial" in targets
+    }
+    if "heldin_unit" in targets and "heldout_unit" in targets:
+        ids = [np.asarray(targets[name], dtype=np.int64) for name in ("heldin_unit", "heldout_unit")]
+        found["units"] = trials_digest([len(ids[0]), *ids[0], *ids[1]])
+    return found | {name: _counts_digest(targets[name]) for name in COUNTED if name in targets}
+
+
+def _counts_digest(counts: ArrayLike) -> str:
+    values = np.asarray(counts, dtype=np.float64)
+    whole = np.where(np.isfinite(values), np.rint(values), -1).astype(np.int32)
+    return hashlib.sha256(repr(whole.shape).encode() + whole.tobytes()).hexdigest()[:16]
 
 
 def target_sizes(targets: Path | Sequence[Path]) -> dict[str, GroupSizes]:
@@ -126,9 +174,10 @@ def _sizes_of_targets(group: h5py.Group, root: h5py.Group) -> GroupSizes:
         n_heldin = int(group["psth"].shape[2]) - n_heldout
     about = {**root.attrs, **group.attrs}
     counts = {
-        name: float(np.nanmean(group[spikes][()]))
+        name: float(np.nanmean(mine))
         for name in (*RATES, *FORWARD_RATES)
-        if (spikes := name.replace("rates", "spikes")) in group and np.isfinite(group[spikes][()]).any()
+        if (spikes := name.replace("rates", "spikes")) in group
+        and np.isfinite(mine := np.asarray(whole_array(group[spikes]), np.float64)).any()
     }
     return GroupSizes(
         n_train=size(0, "train_spikes_heldin", "train_spikes_heldout", "train_behavior"),
@@ -140,11 +189,7 @@ def _sizes_of_targets(group: h5py.Group, root: h5py.Group) -> GroupSizes:
         bin_size_s=float(about["bin_size_s"]) if "bin_size_s" in about else None,
         phase=stated_phase(about),
         mean_counts=counts,
-        trials={
-            part: trials_digest(group[f"{part}_trial"][()])
-            for part in ("train", "eval")
-            if f"{part}_trial" in group
-        },
+        identity=identity_of({key: whole_array(group[key]) for key in (*NAMED_BY, *COUNTED) if key in group}),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,16 +11,22 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, psth_r2, varying_units
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import bits_per_spike
 from nwb_latents.pipeline.evaluation.nlb.files import read_submission
+from nwb_latents.pipeline.evaluation.nlb.timing import timing_correlation
 from nwb_latents.pipeline.evaluation.nlb.velocity import nlb_velocity_r2
+from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
+from nwb_latents.schemas.nlb import NLB_DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import h5py
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
     from nwb_latents.pipeline.stores.exporters.hdf5 import Array
+
+
+TIMED = NLB_DATASETS["dmfc_rsg"].behaviour_columns
+"""What is known of a trial of ``dmfc_rsg``, by column of its behaviour."""
 
 
 def score_submission(path: Path, targets: Path | Sequence[Path]) -> dict[str, dict[str, float]]:
@@ -73,7 +79,8 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
     -------
     scores
         ``co_bps`` of the held-out units, ``fp_bps`` of all units in the bins after the window,
-        ``nlb_velocity_r2``, and ``psth_r2`` of the units whose PSTH varies: the names of the metrics.
+        ``nlb_velocity_r2``, ``psth_r2`` of the units whose PSTH varies: the names of the metrics; and
+        ``timing_correlation`` where the behaviour is that of ``dmfc_rsg``.
 
     Raises
     ------
@@ -106,8 +113,24 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
         psth = np.asarray(targets["psth"], dtype=np.float64)
         units = varying_units(psth)
         if len(units):
-            scores["psth_r2"] = psth_r2(rates.eval[..., units], condition, psth[..., units])
+            jitter = np.asarray(targets["eval_jitter"], dtype=np.int64) if "eval_jitter" in targets else None
+            scores["psth_r2"] = psth_r2(rates.eval[..., units], condition, psth[..., units], jitter=jitter)
+    timing = _timing(rates, targets)
+    if timing is not None:
+        scores["timing_correlation"] = timing
     return scores
+
+
+def _timing(rates: RatePrediction, targets: Mapping[str, Array]) -> float | None:
+    """Return the timing correlation where the behaviour is that of ``dmfc_rsg``, one row a trial."""
+    behaviour = np.asarray(targets.get("eval_behavior", ()), dtype=np.float64)
+    if behaviour.ndim != 2 or behaviour.shape[1] != len(TIMED) or not np.isfinite(behaviour).any():
+        return None
+    # As in the benchmark: by response, direction and prior, since there are few trials of each interval.
+    told = behaviour[:, : TIMED.index("ts")]
+    conditions = [" ".join(f"{value:g}" for value in row) if np.isfinite(row).all() else "" for row in told]
+    scored = np.isfinite(np.asarray(targets["eval_spikes_heldout"], dtype=np.float64)[..., 0])
+    return timing_correlation(rates.eval, behaviour[:, TIMED.index("tp")], conditions, scored)
 
 
 def read_targets(path: Path) -> dict[str, dict[str, Array]]:
@@ -122,16 +145,12 @@ def read_targets(path: Path) -> dict[str, dict[str, Array]]:
 
     try:
         with h5py.File(path, "r") as h5:
-            return {name: {key: _read(values) for key, values in h5[name].items()} for name in h5}
+            return {name: {key: whole_array(values) for key, values in h5[name].items()} for name in h5}
     except (OSError, AttributeError) as error:
         raise DataError(
             f"{path}: no targets of the Neural Latents Benchmark ({error}). `pipeline export nlb` "
             "writes them."
         ) from error
-
-
-def _read(values: h5py.Dataset) -> Array:
-    return cast("Array", values[()])
 
 
 def _velocity_r2(rates: RatePrediction, targets: Mapping[str, Array]) -> float | None:

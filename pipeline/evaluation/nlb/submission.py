@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
 from nwb_latents.pipeline.evaluation.nlb.group_sizes import (
     AXES,
@@ -24,6 +24,9 @@ from nwb_latents.pipeline.evaluation.nlb.group_sizes import (
     stated_phase,
     target_sizes,
 )
+from nwb_latents.pipeline.evaluation.nlb.identity import identity_problems
+from nwb_latents.pipeline.evaluation.nlb.problem import Problem
+from nwb_latents.pipeline.stores.hdf5_arrays import require_room
 from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key
 from nwb_latents.schemas.nlb import NLB_BIN_MS
 
@@ -35,49 +38,10 @@ if TYPE_CHECKING:
 
     from nwb_latents.schemas.nlb import NlbPhase
 
-Kind = Literal[
-    "unreadable",
-    "missing",
-    "extra",
-    "shape",
-    "transposed",
-    "bin_width",
-    "phase",
-    "trials",
-    "dtype",
-    "nan",
-    "negative",
-    "zero",
-    "hertz",
-]
-
 HIGHEST_MEAN_HZ = 300.0
 """No population of neurons fires at this rate on average: such numbers are no spikes per bin."""
 
 _ROWS = 128
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One fault.
-
-    Attributes
-    ----------
-    kind
-        What is wrong, in one word.
-    where
-        Group or ``group/dataset``; empty: the file.
-    text
-        What is wrong, expected against found.
-    """
-
-    kind: Kind
-    where: str
-    text: str
-
-    def __str__(self) -> str:
-        """Return it as one line."""
-        return f"{self.where}: {self.text}" if self.where else self.text
 
 
 def check_submission(
@@ -86,6 +50,7 @@ def check_submission(
     *,
     sizes: Mapping[str, GroupSizes] | None = None,
     phase: NlbPhase | None = None,
+    trust_order: bool = False,
 ) -> list[Problem]:
     """Return every fault of a submission.
 
@@ -99,6 +64,9 @@ def check_submission(
         What to expect instead, by the name of the group.
     phase
         Phase of the benchmark whose numbers of trials are expected where there are no targets; None: either.
+    trust_order
+        Whoever asks knows that trials and units are those of the targets, in their order: it is no fault then
+        that nothing shows it.
 
     Returns
     -------
@@ -121,12 +89,14 @@ def check_submission(
     expected = dict(sizes) if sizes is not None else target_sizes(targets)
     try:
         with h5py.File(path, "r") as h5:
-            return list(_problems(h5, expected, phase))
+            return list(_problems(h5, expected, phase, trust_order=trust_order))
     except OSError as error:
         return [Problem("unreadable", "", f"{path}: cannot be read as HDF5: {error}")]
 
 
-def _problems(h5: h5py.File, expected: dict[str, GroupSizes], phase: NlbPhase | None) -> Iterable[Problem]:
+def _problems(
+    h5: h5py.File, expected: dict[str, GroupSizes], phase: NlbPhase | None, *, trust_order: bool
+) -> Iterable[Problem]:
     import h5py  # noqa: PLC0415
 
     groups = [name for name in h5 if isinstance(h5[name], h5py.Group)]
@@ -152,6 +122,8 @@ def _problems(h5: h5py.File, expected: dict[str, GroupSizes], phase: NlbPhase | 
             sizes, fault = _sizes_of_table(name, group, phase)
             yield from fault
         yield from _check_group(name, group, sizes)
+        if sizes.identity:
+            yield from identity_problems(name, group.attrs, sizes.identity, trust_order=trust_order)
 
 
 def _group_names(groups: list[str], expected: Mapping[str, GroupSizes]) -> Iterable[Problem]:
@@ -217,11 +189,6 @@ def _check_group(name: str, group: h5py.Group, sizes: GroupSizes) -> Iterable[Pr
             near = difflib.get_close_matches(dataset, (*RATES, *FORWARD_RATES), n=1)
             hint = f"; did you mean {near[0]}" if near else ""
             yield Problem("extra", f"{name}/{dataset}", f"no dataset of this name is scored{hint}")
-    for part, digest in sizes.trials.items():
-        stated = group.attrs.get(f"{part}_trials")
-        if stated is not None and str(stated) != digest:
-            text = f"the {part} trials are others than those of the targets, or in another order"
-            yield Problem("trials", name, text)
     for dataset in wanted:
         if dataset not in group:
             continue
@@ -232,6 +199,11 @@ def _check_group(name: str, group: h5py.Group, sizes: GroupSizes) -> Iterable[Pr
         fault = _shape_problem(where, dataset, found.shape, sizes)
         if fault is not None:
             yield fault
+        try:
+            require_room(found)
+        except DataError as error:
+            yield Problem("shape", where, str(error))
+            continue
         yield from _values(where, dataset, found, sizes)
 
 

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.stores.exporters import nlb_toolkit
 from nwb_latents.pipeline.stores.exporters.hdf5 import Hdf5Exporter, write_arrays
-from nwb_latents.pipeline.stores.nlb_settings import differences_from_benchmark
+from nwb_latents.pipeline.stores.nlb_settings import cuts_as_toolkit, differences_from_benchmark
 from nwb_latents.schemas.export import EXPORT_VERSION, NlbExport
 from nwb_latents.schemas.nlb import NLB_DATASETS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import xarray as xr
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stores.exporters.hdf5 import Array
     from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.schemas.nlb import NlbDataset
 
 NATIVE_BIN_MS = 5
 
@@ -92,39 +95,117 @@ def nlb_arrays(session: Session, settings: NlbExport) -> dict[str, Array]:
     SettingsError
         If ``lag_ms`` or ``forward_ms`` does not fit the bins, or there is no such split.
     """
-    behaviour = session.velocity(settings.lag_ms).velocity
-    session = session.with_split(settings.split)
-    trials = session.trials
-    splits = (("train", "val"), ("test",)) if settings.phase == "test" else (("train",), ("val",))
-    rows = {
-        part: session.rows(names, purpose=f"{part} tensors")
-        for part, names in zip(("train", "eval"), splits, strict=True)
-    }
-    is_out = session.heldout(fraction=settings.heldout_fraction, seed=settings.seed)
+    toolkit = _of_toolkit(session, settings)
+    session, rows = _dealt(session, settings, toolkit)
+    is_out = session.trials["heldout"].values.astype(bool)
+    if settings.phase != "challenge":
+        is_out = session.heldout(fraction=settings.heldout_fraction, seed=settings.seed)
     units = {"heldin": np.flatnonzero(~is_out), "heldout": np.flatnonzero(is_out)}
-    n_forward = session.forward_bins(settings.forward_ms)
-    counts = trials["counts"].values
-    arrays: dict[str, Array] = {}
+    arrays = _spikes(session, settings, rows, units, toolkit)
     for part, mine in rows.items():
-        after = session.counts_after(mine, n_bins=n_forward) if n_forward else None
-        for kind, columns in units.items():
-            arrays[f"{part}_spikes_{kind}"] = counts[mine][:, :, columns].astype(np.float32)
-            if after is not None:
-                arrays[f"{part}_spikes_{kind}_forward"] = after[:, :, columns]
-        arrays[f"{part}_behavior"] = behaviour[mine].astype(np.float32)
-        arrays[f"{part}_trial"] = trials["trial"].values[mine].astype(np.int64)
-        arrays[f"{part}_start_bin"] = trials["start_bin"].values[mine].astype(np.int64)
+        arrays[f"{part}_trial"] = session.trials["trial"].values[mine].astype(np.int64)
+        arrays[f"{part}_start_bin"] = session.trials["start_bin"].values[mine].astype(np.int64)
     for kind, columns in units.items():
-        arrays[f"{kind}_unit"] = trials["unit"].values[columns].astype(np.int64)
-    arrays["time"] = trials["time"].values.astype(np.float64)
-    arrays |= _decoder_masks(trials, rows, key=settings.key)
-    if settings.psth:
-        order = np.concatenate([units["heldin"], units["heldout"]])
-        made = session.condition_psths(rows, order=order, sigma_ms=settings.psth_sigma_ms)
+        if f"train_spikes_{kind}" not in arrays and f"eval_spikes_{kind}" not in arrays:
+            continue
+        arrays[f"{kind}_unit"] = session.trials["unit"].values[columns].astype(np.int64)
+    arrays["time"] = session.trials["time"].values.astype(np.float64)
+    arrays |= _behaviour(session, settings, rows, toolkit)
+    order = np.concatenate([units["heldin"], units["heldout"]])
+    if settings.psth and settings.phase != "challenge":
+        made = (
+            session.condition_psths(rows, order=order, sigma_ms=settings.psth_sigma_ms)
+            if toolkit is None
+            else nlb_toolkit.psths(session, toolkit, rows, order=order)
+        )
         if made is not None:
             arrays |= {"psth": made.psth, "psth_condition": np.array(made.names, dtype=object)}
             arrays |= {f"{part}_cond_idx": of_part for part, of_part in made.members.items()}
     return arrays
+
+
+def _of_toolkit(session: Session, settings: NlbExport) -> NlbDataset | None:
+    """Return the dataset whose tensors are those of the benchmark's toolkit, if they can be."""
+    dataset = NLB_DATASETS.get(settings.key or "")
+    return dataset if dataset is not None and cuts_as_toolkit(session.recipe, dataset) else None
+
+
+def _dealt(
+    session: Session, settings: NlbExport, toolkit: NlbDataset | None
+) -> tuple[Session, dict[str, NDArray[np.int64]]]:
+    """Return the session with the split that is meant, and the trials of each part."""
+    if settings.phase == "challenge":
+        session = session.with_split("file")
+        rows = {"train": session.rows(("train", "val")), "eval": session.rows("test")}
+        # The benchmark has the trials it scores on its server in a file of their own.
+        return session, {part: mine for part, mine in rows.items() if len(mine)}
+    names = {"test": (("train", "val"), ("test",)), "val": (("train",), ("val",))}[settings.phase]
+    own = "split_file" in session.trials.coords and settings.split is None
+    if toolkit is not None and settings.phase == "test" and own:
+        session, names = session.with_split("file"), (("train",), ("val",))
+    else:
+        session = session.with_split(settings.split)
+    return session, {
+        part: session.rows(mine, purpose=f"{part} tensors")
+        for part, mine in zip(("train", "eval"), names, strict=True)
+    }
+
+
+def _spikes(
+    session: Session,
+    settings: NlbExport,
+    rows: Mapping[str, NDArray[np.int64]],
+    units: Mapping[str, NDArray[np.int64]],
+    toolkit: NlbDataset | None,
+) -> dict[str, Array]:
+    counts = session.trials["counts"].values
+    n_forward = session.forward_bins(settings.forward_ms)
+    is_challenge = settings.phase == "challenge"
+    scored = None if toolkit is None or is_challenge else nlb_toolkit.is_scored(session, toolkit)
+    arrays: dict[str, Array] = {}
+    for part, mine in rows.items():
+        is_blind = part == "eval" and is_challenge
+        after = None
+        if n_forward and not is_blind:
+            after = (
+                session.counts_after(mine, n_bins=n_forward)
+                if toolkit is None
+                else nlb_toolkit.forward_counts(session, mine, n_bins=n_forward)
+            )
+        for kind, columns in units.items():
+            if is_blind and kind == "heldout":
+                continue
+            name = f"{part}_spikes_{kind}"
+            arrays[name] = counts[mine][:, :, columns].astype(np.float32)
+            if after is not None:
+                arrays[f"{name}_forward"] = after[:, :, columns]
+            if (part, kind) == ("eval", "heldout") and scored is not None and not scored[mine].all():
+                arrays[f"{name}_whole"] = arrays[name]
+                arrays[name] = np.where(scored[mine][..., None], arrays[name], np.nan).astype(np.float32)
+    return arrays
+
+
+def _behaviour(
+    session: Session,
+    settings: NlbExport,
+    rows: Mapping[str, NDArray[np.int64]],
+    toolkit: NlbDataset | None,
+) -> dict[str, Array]:
+    """Return the behaviour of each part, which trials each decoder is for, and how windows were moved."""
+    if settings.phase == "challenge":
+        rows = {part: mine for part, mine in rows.items() if part == "train"}
+    if toolkit is None:
+        velocity = session.velocity(settings.lag_ms).velocity
+        arrays: dict[str, Array] = {
+            f"{part}_behavior": velocity[mine].astype(np.float32) for part, mine in rows.items()
+        }
+        return arrays | _decoder_masks(session.trials, rows, key=settings.key)
+    made = nlb_toolkit.behaviour(session, toolkit, rows, lag_ms=settings.lag_ms)
+    arrays = {f"{part}_behavior": values for part, values in made.items()}
+    if "jitter_bins" in session.trials:
+        jitter = session.trials["jitter_bins"].values.astype(np.int64)
+        arrays |= {f"{part}_jitter": jitter[mine] for part, mine in rows.items()}
+    return arrays | nlb_toolkit.decoder_masks(session, toolkit, rows)
 
 
 def differences(arrays: dict[str, Array], settings: NlbExport, *, bin_size_s: float) -> list[str]:
@@ -144,6 +225,8 @@ def differences(arrays: dict[str, Array], settings: NlbExport, *, bin_size_s: fl
     differences
         One sentence each, expected against observed; empty where the key is no dataset of the benchmark.
     """
+    if not all(f"{part}_spikes_{kind}" in arrays for part, kind in _LARGEST):
+        return []
     train, scored = (np.shape(arrays[f"{part}_spikes_{kind}"]) for part, kind in _LARGEST)
     return differences_from_benchmark(
         settings.key,
@@ -157,7 +240,7 @@ def differences(arrays: dict[str, Array], settings: NlbExport, *, bin_size_s: fl
 
 
 def _decoder_masks(
-    trials: xr.Dataset, rows: dict[str, NDArray[np.int64]], *, key: str | None
+    trials: xr.Dataset, rows: Mapping[str, NDArray[np.int64]], *, key: str | None
 ) -> dict[str, Array]:
     """Which trials each decoder is for, by the beginnings of their conditions."""
     groups = NLB_DATASETS[key].decoder_groups if key in NLB_DATASETS else ()

@@ -15,6 +15,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.exporters.lfads import PARTS
+from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
 from nwb_latents.schemas.recipe import CutEvent, IngestRecipe, SplitSettings
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _load(path: Path, settings: LfadsH5Import) -> tuple[dict[str, NDArray[Any]],
     try:
         with h5py.File(path, "r") as h5:
             arrays = {
-                name: np.asarray(item[()])
+                name: np.asarray(whole_array(item))
                 for name, item in h5.items()
                 if isinstance(item, h5py.Dataset) and (settings.test or not name.startswith("test_"))
             }

@@ -10,7 +10,7 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.nlb.files import read_submission, submission_arrays, write_submission
-from nwb_latents.pipeline.evaluation.nlb.group_sizes import trials_digest
+from nwb_latents.pipeline.evaluation.nlb.group_sizes import identity_of, trials_digest
 from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission
 from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
@@ -69,7 +69,7 @@ def targets(spikes: Arrays, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def write(tmp_path: Path, prediction: RatePrediction) -> Callable[..., Path]:
+def write(tmp_path: Path, prediction: RatePrediction, spikes: Arrays) -> Callable[..., Path]:
     """Return the function that writes the rates, changed, as a submission."""
 
     def written(
@@ -78,7 +78,7 @@ def write(tmp_path: Path, prediction: RatePrediction) -> Callable[..., Path]:
         arrays = submission_arrays(prediction, n_heldin=N_IN)
         change(arrays)
         path = tmp_path / "rates.h5"
-        write_submission(path, [(group, arrays, attributes)])
+        write_submission(path, [(group, arrays, {**identity_of(spikes), **attributes})])
         return path
 
     return written
@@ -87,6 +87,34 @@ def write(tmp_path: Path, prediction: RatePrediction) -> Callable[..., Path]:
 def test_a_submission_without_fault_has_no_problems(write: Callable[..., Path], targets: Path) -> None:
     assert check_submission(write(), targets) == []
     assert check_submission(write()) == []
+
+
+def test_shapes_that_fit_do_not_show_that_trials_and_units_are_those_of_the_targets(
+    prediction: RatePrediction, spikes: Arrays, targets: Path, tmp_path: Path
+) -> None:
+    rates, toolkit = tmp_path / "rates.h5", tmp_path / "toolkit.h5"
+    arrays = submission_arrays(prediction, n_heldin=N_IN)
+
+    def kinds(file: Path, about: dict[str, str], **words: bool) -> list[str]:
+        write_submission(rates, [(GROUP, arrays, about)])
+        return [problem.kind for problem in check_submission(rates, file, **words)]
+
+    assert kinds(targets, {}) == ["identity"]
+    assert kinds(targets, {}, trust_order=True) == []
+    # Targets of the benchmark's toolkit name no ids: the counts that are scored show whose they are.
+    write_groups(
+        toolkit, [(GROUP, {name: a for name, a in spikes.items() if "_trial" not in name}, {})], attributes={}
+    )
+    assert kinds(toolkit, identity_of(spikes)) == []
+    for axis in (0, 2):
+        order = np.arange(spikes["eval_spikes_heldout"].shape[axis])[::-1]
+        others = {**spikes, "eval_spikes_heldout": spikes["eval_spikes_heldout"].take(order, axis)}
+        assert kinds(toolkit, identity_of(others)) == ["identity"]
+        assert kinds(toolkit, identity_of(others), trust_order=True) == ["identity"]
+    named = {**spikes, "heldin_unit": np.arange(N_IN), "heldout_unit": N_IN + np.arange(N_OUT)}
+    write_groups(toolkit, [(GROUP, named, {})], attributes={})
+    swapped = {**named, "heldin_unit": named["heldin_unit"][::-1]}
+    assert kinds(toolkit, identity_of(swapped)) == ["units"]
 
 
 def replaced(name: str, new: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arrays], object]:

@@ -109,24 +109,48 @@ def _flat(prefix, content):
     return {prefix: np.asarray(content)}
 
 
-def nlb_tensors(path, key, width_ms, train, scored):
-    """The tensors of the benchmark's toolkit: what a model is given, and what it is scored against."""
+def nlb_tensors(path, key, width_ms, train=None, scored=None, targets=None):
+    """The tensors of the benchmark's toolkit: what a model is given, and what it is scored against.
+
+    `train` and `scored` are splits of the file; without one there are no tensors of it, and no targets.
+    `targets` is a file for the targets as the toolkit writes them.
+    """
     from nlb_tools import make_tensors
 
     given = {"save_file": False, "return_dict": True}
+    parts = {}
     with _rows_in_order() as dataset_class:
         dataset = dataset_class(str(path))
         dataset.resample(width_ms)
-        parts = {
-            "train": make_tensors.make_train_input_tensors(
+        if train:
+            parts["train"] = make_tensors.make_train_input_tensors(
                 dataset, key, train, **given, include_forward_pred=True, include_behavior=True
-            ),
-            "eval": make_tensors.make_eval_input_tensors(dataset, key, scored, **given),
-            "target": make_tensors.make_eval_target_tensors(
+            )
+        if scored:
+            parts["eval"] = make_tensors.make_eval_input_tensors(dataset, key, scored, **given)
+        if train and scored:
+            parts["target"] = make_tensors.make_eval_target_tensors(
                 dataset, key, train, scored, **given, include_psth="rtt" not in key
-            ),
-        }
-    return _flat("", parts)
+            )
+            if targets:
+                make_tensors.save_to_h5(parts["target"], targets)
+    found = _flat("", parts)
+    ragged = [name for name, values in found.items() if name.endswith("_cond_idx")]
+    for name in ragged:
+        found |= {f"{name}/{row}": np.asarray(mine, dtype=int) for row, mine in enumerate(found.pop(name))}
+    return found
+
+
+def nlb_evaluate(targets, submission):
+    """The scores of the benchmark's toolkit: ``split/score``."""
+    from nlb_tools.evaluation import evaluate
+
+    return {
+        f"{split}/{score}": np.array(value)
+        for each in evaluate(str(targets), str(submission))
+        for split, scores in each.items()
+        for score, value in scores.items()
+    }
 
 
 def falcon(path, task):
