@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = (
     "nwb", "signals", "stores", "training", "evaluation", "models", "sources", "schemas", "stages", "cli",
 )  # fmt: skip
-LIMIT_S = 240.0
+LIMIT_S = 300.0
 CAUGHT, LIVES, UNDECIDED = "caught", "lives", "undecided"
 LOADED = (
     "h5py", "hypothesis", "lightning_fabric", "numpy", "pandas", "pydantic", "pytest", "rich",

@@ -31,11 +31,15 @@ class Bins:
         Width of a bin.
     before, after
         Bins of a trial before the one that holds the event, and from it on.
+    sigma_s, truncate
+        Width of the Gaussian, and where it is cut, in standard deviations.
     """
 
     ticks: int
     before: int
     after: int
+    sigma_s: float = 0.025
+    truncate: float = 4.0
 
     @property
     def width_s(self) -> float:
@@ -96,9 +100,9 @@ def counts(bins: Bins) -> tuple[np.ndarray, int]:
 
 
 def rates(bins: Bins, spikes: np.ndarray) -> np.ndarray:
-    """Return Hz: mean of the observed bins under a Gaussian of 25 ms, cut at 4 standard deviations."""
-    whole, sigma = observed(bins), 0.025 / bins.width_s
-    reach = math.ceil(4 * sigma)
+    """Return Hz: mean of the observed bins under a Gaussian."""
+    whole, sigma = observed(bins), bins.sigma_s / bins.width_s
+    reach = math.ceil(bins.truncate * sigma)
     out = np.full(spikes.shape, np.nan)
     for at in range(bins.n_bins):
         if not whole[at]:

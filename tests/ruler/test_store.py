@@ -20,8 +20,14 @@ from ruler.expected import KEPT, Bins
 WIDTHS = {
     "20 ms": (IngestRecipe(velocity_from="series"), Bins(200, before=13, after=23)),
     "50 ms": (
-        IngestRecipe(bin_size_s=0.05, window_s=(-0.25, 0.45), velocity_from="series"),
-        Bins(500, before=5, after=9),
+        IngestRecipe(
+            bin_size_s=0.05,
+            window_s=(-0.25, 0.45),
+            velocity_from="series",
+            smooth_sigma_s=0.09,
+            smooth_truncate=3.0,
+        ),
+        Bins(500, before=5, after=9, sigma_s=0.09, truncate=3.0),
     ),
 }
 
