@@ -40,6 +40,7 @@ from nwb_latents.pipeline.stages.simulate import simulate
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import read_continuous, read_events, read_trials, write_store
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.trial_codes import generate_trials, infer_codes
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.models import ModelSettings
 
@@ -114,7 +116,7 @@ ROWS = {
 
 
 @dataclass(frozen=True)
-class Session:
+class CodedSession:
     """Trials of a session and their factors of behaviour.
 
     Attributes
@@ -130,6 +132,11 @@ class Session:
     trials: xr.Dataset
     behaviour: FloatArray
     target: NDArray[np.int64]
+
+    @property
+    def stored(self) -> Session:
+        """The session as a run takes it."""
+        return session_in_memory(self.trials)
 
     def rows(self, split: str) -> NDArray[np.bool_]:
         """Trials of a split."""
@@ -150,7 +157,7 @@ class Recorded:
     """
 
     folder: tempfile.TemporaryDirectory[str]
-    sessions: dict[str, Session] = field(default_factory=dict)
+    sessions: dict[str, CodedSession] = field(default_factory=dict)
 
     @property
     def catalog(self) -> Path:
@@ -178,7 +185,7 @@ def record(seed: int, n_trials: int, n_targets: int, left_out: int) -> Recorded:
         split = np.where(target == left_out, UNSEEN, trials["split"].values.astype(str))
         trials = trials.assign(split=("trial", split.astype(object)))
         behaviour = np.c_[np.cos(angle), np.sin(angle), speed]
-        made.sessions[entry.session] = Session(trials, behaviour, target)
+        made.sessions[entry.session] = CodedSession(trials, behaviour, target)
         groups = [trials, read_continuous(where).load(), read_events(where)]
         write_store(where, *(group for group in groups if group is not None))
     return made
@@ -191,12 +198,12 @@ class Coder:
         self.run = run
         self.is_diffusion = run.settings.model.name == "gnocchi"
 
-    def codes(self, session: Session) -> FloatArray:
+    def codes(self, session: CodedSession) -> FloatArray:
         """Return the codes of trials; of LFADS, posterior means of the initial condition."""
         if self.is_diffusion:
-            return infer_codes(self.run, session).astype(np.float64)
+            return infer_codes(self.run, session.stored).astype(np.float64)
         with torch.inference_mode():
-            output: Any = self.run.model.predict(pack([self.run._tensors(session)]))
+            output: Any = self.run.model.predict(pack([self.run._tensors(session.stored)]))
         codes: FloatArray = output.aux["ic_mean"][0].numpy().astype(np.float64)
         return codes
 
@@ -240,7 +247,7 @@ def run(row: Row, seed: int, show: Show) -> Result:
     return {name: measure(coder, name, session, seed) for name, session in recorded.sessions.items()}
 
 
-def measure(coder: Coder, name: str, session: Session, seed: int) -> Result:
+def measure(coder: Coder, name: str, session: CodedSession, seed: int) -> Result:
     """Return what is asked of the codes of one session, ready for JSON."""
     whole = coder.codes(session)
     principal = _principal(whole, session.rows("train"))
@@ -254,7 +261,7 @@ def measure(coder: Coder, name: str, session: Session, seed: int) -> Result:
     return found
 
 
-def of_code(code: FloatArray, session: Session, seed: int) -> Result:
+def of_code(code: FloatArray, session: CodedSession, seed: int) -> Result:
     """Return how behaviour is read from codes: learnt on training trials, scored on test trials."""
     learn, test = session.rows("train"), session.rows("test")
     y = session.behaviour
@@ -277,7 +284,7 @@ def of_code(code: FloatArray, session: Session, seed: int) -> Result:
     }
 
 
-def of_unseen(coder: Coder, name: str, session: Session, code: FloatArray, n_samples: int) -> Result:
+def of_unseen(coder: Coder, name: str, session: CodedSession, code: FloatArray, n_samples: int) -> Result:
     """Return how near rates of the target left out come to those recorded, condition means of both.
 
     ``rates``: R² over time and units. ``direction``: the share of what sets the target apart from the mean of

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nwb_latents.pipeline.machine import memory_bytes
+
 GIB = 1 << 30
 
 BASE_BYTES = 200 << 20
@@ -89,6 +91,4 @@ def memory_share() -> int:
 
     The limit of a container or batch job counts, where there is one.
     """
-    from distributed.system import MEMORY_LIMIT  # noqa: PLC0415
-
-    return int(MEMORY_LIMIT * USABLE_SHARE)
+    return int(memory_bytes() * USABLE_SHARE)

@@ -32,6 +32,7 @@ def what_would_fit(
     name
         Name of the column.
     """
+
     def fits(candidate: FloatArray) -> bool:
         return bool(within(candidate, start, stop).mean() > 0.9)
 

@@ -31,8 +31,8 @@ from nwb_latents.pipeline.nwb.subject import subject_facts
 from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.trial_checks import check_trials
 from nwb_latents.pipeline.nwb.trial_columns import note_others
-from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.trial_table_search import trial_table
+from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
 
@@ -122,9 +122,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     moved: tuple[str, ...] = ()
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
-    check_trials(
-        file, parts, uses_onsets=recipe.onset.method in {"auto", "column"}, unit=moved_by.unit
-    )
+    check_trials(file, parts, uses_onsets=recipe.onset.method in {"auto", "column"}, unit=moved_by.unit)
     parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
     is_stated = observed is not None
     if observed is None:
@@ -201,8 +199,8 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
         if recipe.onset.method == "column" and "move_onset" not in trials.events:
             raise DataError(
                 f"{file.name}: onset.method is column, but the trial table has no column of movement onsets "
-                f"({', '.join(Table(file, file.trials_path).names)}). Name one with --set columns.move_onset=NAME, or "
-                "use --set onset.method=auto."
+                f"({', '.join(Table(file, file.trials_path).names)}). Name one with "
+                "--set columns.move_onset=NAME, or use --set onset.method=auto."
             )
         return trials
     there = "has no rows" if file.has(TRIALS) else "is not there"

@@ -17,7 +17,13 @@ _NEVER_ANYWHERE = ("eye", "gaze", "pupil", "saccade")
 _NEVER_TYPES = frozenset({"EyeTracking", "PupilTracking", "CompassDirection", "ElectricalSeries"})
 ROOTS = ("processing", "acquisition")
 _JOINTS = ("elbow", "wrist", "shoulder", "angle", "joint", "lever", "handle")
-_NAMED = {"speed": "a speed, which has no direction", "acc": "an acceleration", "stimul": "a stimulus", "emg": "muscle activity", "force": "a force"}
+_NAMED = {
+    "speed": "a speed, which has no direction",
+    "acc": "an acceleration",
+    "stimul": "a stimulus",
+    "emg": "muscle activity",
+    "force": "a force",
+}
 _AXIS_ENDING = re.compile(r"(?:^|[_\-. ])?([xyz])$", re.IGNORECASE)
 
 SeriesPath = str | tuple[str, ...]

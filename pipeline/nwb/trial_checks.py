@@ -29,7 +29,7 @@ FEW_INSIDE, MANY_OUTSIDE = 0.05, 0.1
 
 MARGIN_S = 1.0
 SHORTER = 1.8
-"""Kinematics that are shorter than the trials by more have a rate that is wrong, rather than another start."""
+"""Kinematics that are shorter than the trials by more have a wrong rate, rather than another start."""
 
 SHORTEST_S = 0.05
 """Shortest trials there are."""
@@ -215,7 +215,8 @@ class _Movements:
     row
         Rows of the trial table. Shape ``(n,)``.
     still, moved
-        Whether the hand stands still after the onset, and is in full movement at or before it. Shape ``(n,)``.
+        Whether the hand stands still after the onset, and is in full movement at or before it. Shapes
+        ``(n,)``.
     direction
         Of the movement, radians, NaN where unknown. Shape ``(n,)``.
     peak
@@ -309,9 +310,9 @@ def _say_of_speed(file: NwbFile, found: _Movements) -> None:
     median = float(np.median(found.peak))
     if median > FASTEST_REACH_CM_S:
         file.say(
-            f"the speed peaks at {median:.3g} cm/s in the median of {len(found.peak)} trials, faster than hands "
-            f"reach (10 to {FASTEST_REACH_CM_S:g} cm/s): if the values are mm, or the conversion is another, "
-            "mend the unit of the position and the velocity in the file; thresholds in cm do not fit it"
+            f"the speed peaks at {median:.3g} cm/s in the median of {len(found.peak)} trials, faster than "
+            f"hands reach (10 to {FASTEST_REACH_CM_S:g} cm/s): if the values are mm, or the conversion is "
+            "another, mend the unit of the position and the velocity in the file; thresholds in cm do not fit it"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which table of a file is that of trials: ``/intervals/trials``, one a person names, or the only other one."""
+"""Which table of a file is that of trials: ``/intervals/trials``, a named one, or the only other one."""
 
 from __future__ import annotations
 

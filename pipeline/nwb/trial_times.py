@@ -72,9 +72,7 @@ def event_times(
     outside = known & ~within(times, start, stop)
     where = f"{table.file.name}: /{column.path}"
     if outside.sum() > known.sum() / 2:
-        fit = what_would_fit(
-            times[known], start[known], stop[known], None if go is None else go[known], name
-        )
+        fit = what_would_fit(times[known], start[known], stop[known], None if go is None else go[known], name)
         raise DataError(
             f"{where} ({role}): {int(outside.sum())} of {int(known.sum())} times lie outside their trial, "
             f"e.g. {times[outside][0]:g} s in a trial from {start[outside][0]:g} to {stop[outside][0]:g} s. "

@@ -112,7 +112,8 @@ class ZarrTree:
     def absent_part(self, path: str) -> str | None:
         """Say which chunks are lost of an array that cannot have any of its fill alone; None: none.
 
-        Chunks that are not there are the array's fill, 0: times of spikes, samples and trials hold no such run.
+        Chunks that are not there are the array's fill, 0: times of spikes, samples and trials hold no such
+        run.
         """
         folder = self._array_folder(path)
         if folder is None or path.rsplit("/", 1)[-1] not in _NEVER_FILL:

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.pipeline.signals.recording import GAP_FACTOR, FloatArray, Series
 from nwb_latents.pipeline.signals.speed_profiles import (
     MAJOR_PEAK,
     Rise,
@@ -37,6 +36,7 @@ from nwb_latents.pipeline.signals.speed_profiles import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nwb_latents.pipeline.signals.recording import FloatArray, Series
     from nwb_latents.schemas.recipe import OnsetSettings
 
 SLOW_RISE_S = 1.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
+from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
@@ -167,6 +168,7 @@ def _plan(
             whole_bins(lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
         for decoder in decoders:
             check_bins(decoder, entry.n_bins, where=entry.session)
+    say_negative((settings.lag_ms, *settings.lag_scan_ms), report)
     if settings.transfer:
         needs_two_sessions(entries, chosen)
     sources = _possible_sources(settings, entries, chosen, report=report)

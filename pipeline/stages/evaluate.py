@@ -20,6 +20,7 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     known_records,
 )
 from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source
+from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
@@ -115,6 +116,7 @@ def evaluate(
     for entry in entries:
         whole_bins(settings.lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
         whole_bins(settings.forward_ms, bin_size_s=entry.bin_size_s, name="forward_ms")
+    say_negative([settings.lag_ms], report or ignore)
     truths = {} if truth is None else _truth_files(truth, entries)
     if truth is not None and not truths:
         raise DataError(

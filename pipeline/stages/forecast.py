@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
@@ -118,6 +119,7 @@ def _plan(
             f"Nothing to forecast: no complete run of recipe {entries[0].recipe_id} was trained on these "
             "sessions. Train one with `pipeline run train`."
         )
+    say_negative([settings.lag_ms], report)
     known = {session for run in chosen for session in run.sessions}
     entries = [entry for entry in entries if entry.session in known]
     for entry in entries:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
+from nwb_latents.pipeline.cluster.estimate import memory_share
 from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, append_attempts, last_attempts, read_ledger
 from nwb_latents.pipeline.cluster.runner import run_tasks
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
@@ -89,7 +90,8 @@ def ingest(
     dry_run
         Only report the plan.
     force
-        Make stores again that are up to date, and replace those that other recordings have under the same id.
+        Make stores again that are up to date, replace those that other recordings have under the same id, and
+        begin sessions that are estimated not to fit this machine's memory.
     session_id
         What sessions are called in place of what their files say: text with ``{folder}``, ``{file}``,
         ``{session}``, ``{subject}`` and ``{date}``, or without any of them for a single file.
@@ -112,8 +114,8 @@ def ingest(
         If the recipe names a layout there is not, or the latest version of a dandiset would be mixed with
         sessions of another one.
     MachineError
-        If a layout cannot be loaded, or the disk, or the cluster as a whole, does not do its part. What was
-        done before is kept.
+        If a session is estimated not to fit this machine's memory; if a layout cannot be loaded; or if the
+        disk, or the cluster as a whole, does not do its part. What was done before is kept.
     """
     recipe = recipe or IngestRecipe()
     selection = selection or Selection()
@@ -140,6 +142,9 @@ def ingest(
         report(NoteEvent(text=_nothing_left(selection, retry_failed=retry_failed)))
         return []
     _require_writable(ledger.path.parent)
+    if not force and parse_cluster(cluster).name in {"serial", "local"}:
+        known = _known(catalog, recipe)
+        _require_memory([(a, c) for a, c in zip(assets, costs, strict=True) if a.path not in known])
     job = IngestJob(source, recipe, selection, catalog_path.absolute(), place, mode, force, session_id)
     attempts = run_tasks(
         Work(ingest_session, job, lost_session, is_transient),
@@ -300,6 +305,21 @@ def _require_writable(folder: Path) -> None:
         raise MachineError(
             f"{folder}: less than 1 MiB is free. Free some space and run the same command again."
         )
+
+
+def _require_memory(planned: Sequence[tuple[Asset, Estimate]]) -> None:
+    """Refuse sessions that are larger than this machine, before hours are spent on them."""
+    most = memory_share()
+    large = [(asset, cost) for asset, cost in planned if cost.memory_bytes > most]
+    if not large:
+        return
+    asset, cost = max(large, key=lambda pair: pair[1].memory_bytes)
+    raise MachineError(
+        f"{asset.path}: estimated to need {cost.memory_bytes / 1e9:,.1f} GB of memory; {most / 1e9:,.1f} GB "
+        f"may be used here ({len(large)} of {len(planned)} sessions need more). Use wider bins "
+        "(--set bin_size_s=0.02), a larger machine (--cluster), leave these sessions out (--exclude), or "
+        "--force to try all the same."
+    )
 
 
 def _failure(failed: list[SessionOutcome], entries: list[SessionEntry], *, n_tasks: int) -> PipelineError:

@@ -293,6 +293,12 @@ def _train(
     root = catalog_path.parent
     sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
     model, feeds = begin(sessions, settings)
+    for session, feed in feeds.items():
+        n_trials, _, n_units = feed.train.y.shape
+        if 1 in {n_trials, n_units}:
+            words = f"{n_trials} training trial{'s' * (n_trials > 1)} of {n_units} unit{'s' * (n_units > 1)}"
+            text = f"{session}: {words}: a model of one of them learns nothing that holds elsewhere"
+            report(NoteEvent(text=text, stage="train", session=session, run=run_dir.name))
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         report(ProgressEvent(stage="train", run=run_dir.name, step=step, total=total, **metrics))

@@ -39,7 +39,9 @@ def outside(gaps, start_s, stop_s):
 def test_every_spike_in_a_whole_bin_is_counted_and_no_other(recording, with_spikes, units, gaps):
     stop = float(recording.observed[-1, 1])
     observed = outside(gaps, 0.0, stop)
-    session = with_spikes(recording, [np.array(unit) / 1e9 for unit in units])
+    # A session whose windows hold no spike at all is refused; one unit more fires throughout.
+    throughout = np.arange(0.0, stop, 0.05)
+    session = with_spikes(recording, [*(np.array(unit) / 1e9 for unit in units), throughout])
     made = make_trials(dataclasses.replace(session, observed=observed), ALL_UNITS).continuous
     first = round(made["time"][0] * 1e9) // BIN_NS
     left = (first + np.arange(len(made["time"]))) * BIN_NS

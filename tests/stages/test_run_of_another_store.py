@@ -53,7 +53,7 @@ def test_a_loaded_run_refuses_it_too(changed):
     run = nl.load_run(changed, "small")
     session = nl.open_session(changed, "sub-T_ses-CO-1")
     with pytest.raises(DataError, match="trained on another store"):
-        run.reconstruct(session.name, session.trials)
+        run.reconstruct(session)
 
 
 def test_trained_again_it_is_scored(changed):
