@@ -8,7 +8,8 @@ import resource
 import pytest
 import torch
 
-from nwb_latents.pipeline.training.device import reuse_freed_memory
+from nwb_latents.pipeline.training.device import open_fabric, reuse_freed_memory
+from nwb_latents.schemas.training import TrainSettings
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not GNU's")
@@ -22,3 +23,24 @@ def test_memory_of_a_freed_tensor_is_used_again() -> None:
     faults()
     # A fresh mapping of 64 MiB faults for each of its pages, of which there are 32 even of the largest kind.
     assert min(faults() for _ in range(5)) < 32
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1",
+         "SLURM_JOB_NAME": "x", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"},
+        {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_LOCAL_RANK": "1",
+         "JSM_NAMESPACE_SIZE": "2"},
+        {"TORCHELASTIC_RUN_ID": "1", "GROUP_RANK": "0", "LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "4",
+         "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "LOCAL_WORLD_SIZE": "4"},
+    ],
+    ids=["slurm", "lsf", "torchrun"],
+)  # fmt: skip
+def test_variables_of_a_batch_system_do_not_make_a_run_one_of_several(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    fabric = open_fabric(TrainSettings(device="cpu"))
+    assert (fabric.world_size, fabric.global_rank, fabric.is_global_zero) == (1, 0, True)
