@@ -40,8 +40,8 @@ SCORES = {
     "psth R2": "psth_r2",
     "tp corr": "timing_correlation",
 }
-ROUNDING = {"psth": 1e-6, "behavior": 2e-7}
-"""Share of the largest value: theirs smooths in single precision, and ours stores cm/s as such."""
+ROUNDING = {"psth": 2e-7, "behavior": 2e-7}
+"""Share of the largest value: files of both hold single precision."""
 
 
 @pytest.fixture(scope="module")
