@@ -312,7 +312,7 @@ def _say_of_speed(file: NwbFile, found: _Movements) -> None:
         file.say(
             f"the speed peaks at {median:.3g} cm/s in the median of {len(found.peak)} trials, faster than "
             f"hands reach (10 to {FASTEST_REACH_CM_S:g} cm/s): if the values are mm, or the conversion is "
-            "another, mend the unit of the position and the velocity in the file; thresholds in cm do not fit it"
+            "another, mend the unit of position and velocity in the file; thresholds in cm do not fit it"
         )
 
 

@@ -226,7 +226,7 @@ def require_whole(folder: Path, names: Iterable[str], *, remedy: str) -> None:
     ...     place = Path(folder)
     ...     _ = (place / "a").write_bytes(b"abc")
     ...     write_manifest(place, manifest_of(place))
-    ...     _ = (place / "a").write_bytes(b"abd")
+    ...     _ = (place / "a").write_bytes(b"abx")
     ...     require_whole(place, ["a"], remedy="Write it again.")
     Traceback (most recent call last):
         ...
