@@ -67,7 +67,8 @@ def entrances() -> set[str]:
     parts = {
         point.value.partition(":")[0] for kind in PARTS for point in entry_points(group=f"nwb_latents.{kind}")
     }
-    return {"nwb_latents", "nwb_latents.pipeline.cli.main", *(each.__module__ for each in public), *parts}
+    (command,) = entry_points(group="console_scripts", name="pipeline")
+    return {"nwb_latents", command.module, *(each.__module__ for each in public), *parts}
 
 
 def test_no_module_is_reached_by_nobody_but_those_listed_here() -> None:
