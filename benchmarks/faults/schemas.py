@@ -23,7 +23,7 @@ FAULTS = (
     (TRAIN, "patience: int = Field(\n        20", "patience: int = Field(\n        10", "trainings stop earlier by default"),
     (TRAIN, "standardise: bool = Field(\n        default=True", "standardise: bool = Field(\n        default=False",
      "nothing is standardised by default"),
-    ("schemas/decoding.py", "5, ge=2, description=\"Bins the Wiener decoder reads", "6, ge=2, description=\"Bins the Wiener decoder reads",
+    ("schemas/decoding.py", '5, ge=2, le=MOST_BINS, description="Bins the Wiener decoder reads', '6, ge=2, le=MOST_BINS, description="Bins the Wiener decoder reads',
      "the Wiener decoder reads a bin more"),
     ("schemas/decoding.py", "200, ge=0, description=\"Permutations", "0, ge=0, description=\"Permutations",
      "there are no p-values by default"),
