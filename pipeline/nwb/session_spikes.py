@@ -9,7 +9,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_seconds, without_strays
-from nwb_latents.pipeline.nwb.spike_repeats import require_resolution, without_repeats
+from nwb_latents.pipeline.nwb.spike_repeats import require_resolution, say_twins, without_repeats
 from nwb_latents.pipeline.nwb.unit_clocks import require_session_clock, units_on_clock
 from nwb_latents.pipeline.nwb.units import falling, in_order
 from nwb_latents.pipeline.signals.recording import UnitTable
@@ -68,6 +68,7 @@ def in_session(
     times, index = without_strays(file, times, index, extent_of(*spans(parts), trial_extent))
     step = require_resolution(file, times, bin_size_s=recipe.bin_size_s)
     times, index = without_repeats(file, times, index, on_repeated=recipe.on_repeated_spikes, resolution=step)
+    say_twins(file, times, index, parts.units.ids)
     return replace(parts, spike_times=times, spike_index=index), notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ TOO_MANY_REPEATS = 0.25
 MANY_REPEATS, MANY_EXACT = 0.05, 0.001
 """Shares that are said: of spikes within `REPEAT_S`, and at the very same time."""
 
+_MOST_SHOWN = 5
 N_LOOKED_AT, LEAST_LOOKED_AT, FEWEST_STEPS = 4096, 30, 3
 
 
@@ -98,6 +100,33 @@ def require_resolution(file: NwbFile, spikes: FloatArray, *, bin_size_s: float) 
     if step > bin_size_s / 4:
         file.say(f"{what}, beside bins of {bin_size_s:g} s")
     return step
+
+
+def say_twins(file: NwbFile, spikes: FloatArray, index: IntArray, ids: IntArray) -> None:
+    """Say which units have the same spikes: one that was written twice counts twice.
+
+    Parameters
+    ----------
+    file
+        The open file.
+    spikes, index
+        Spikes, ascending within each unit, and one past the last spike of each.
+    ids
+        Shape ``(n_units,)``.
+    """
+    same: dict[bytes, list[int]] = {}
+    for unit, train in enumerate(np.split(spikes, index[:-1])):
+        if len(train) >= LEAST_LOOKED_AT:
+            digest = hashlib.blake2b(np.ascontiguousarray(train), digest_size=16).digest()
+            same.setdefault(digest, []).append(unit)
+    twins = [units for units in same.values() if len(units) > 1]
+    if twins:
+        shown = "; ".join(", ".join(str(ids[unit]) for unit in units) for units in twins[:_MOST_SHOWN])
+        more = "" if len(twins) <= _MOST_SHOWN else f" and {len(twins) - _MOST_SHOWN} more groups"
+        file.say(
+            f"units with the very same spikes: {shown}{more}; a unit that was written several times counts as "
+            "often. Take the others out of the file if they are one"
+        )
 
 
 def without_repeats(

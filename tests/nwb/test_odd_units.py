@@ -69,6 +69,11 @@ READ = {
     "ids as whole floats": (ids(np.arange(N_UNITS) + 7.0), AS_PLAIN, ""),
     "negative ids": (ids(-1 - np.arange(N_UNITS)), AS_PLAIN, "6 of 6 ids are negative"),
     "two ids the same": (ids([0, 1, 2, 3, 4, 4]), AS_PLAIN, "1 of 6 ids repeat"),
+    "one unit as two": (
+        spikes(lambda s: [*s[:5], s[1]]),
+        (N_TRIALS, N_UNITS),
+        "units with the very same spikes: 1, 5; a unit that was written several times",
+    ),
     "one unit in ms": (
         spikes(lambda s: [1e3 * s[0], *s[1:]]),
         (N_TRIALS, 5),
