@@ -117,15 +117,15 @@ def say_twins(file: NwbFile, spikes: FloatArray, index: IntArray, ids: IntArray)
     same: dict[bytes, list[int]] = {}
     for unit, train in enumerate(np.split(spikes, index[:-1])):
         if len(train) >= LEAST_LOOKED_AT:
-            digest = hashlib.blake2b(np.ascontiguousarray(train), digest_size=16).digest()
+            digest = hashlib.blake2b(train.tobytes(), digest_size=16).digest()
             same.setdefault(digest, []).append(unit)
     twins = [units for units in same.values() if len(units) > 1]
     if twins:
         shown = "; ".join(", ".join(str(ids[unit]) for unit in units) for units in twins[:_MOST_SHOWN])
         more = "" if len(twins) <= _MOST_SHOWN else f" and {len(twins) - _MOST_SHOWN} more groups"
         file.say(
-            f"units with the very same spikes: {shown}{more}; a unit that was written several times counts as "
-            "often. Take the others out of the file if they are one"
+            f"units with the very same spikes: {shown}{more}; a unit that was written several times counts "
+            "as often. Take the others out of the file if they are one"
         )
 
 

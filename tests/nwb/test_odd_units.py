@@ -71,7 +71,7 @@ READ = {
     "two ids the same": (ids([0, 1, 2, 3, 4, 4]), AS_PLAIN, "1 of 6 ids repeat"),
     "one unit as two": (
         spikes(lambda s: [*s[:5], s[1]]),
-        (N_TRIALS, N_UNITS),
+        None,
         "units with the very same spikes: 1, 5; a unit that was written several times",
     ),
     "one unit in ms": (
