@@ -86,6 +86,7 @@ def speed_of(velocity: Series, smooth_s: float) -> Series:
 
     Examples
     --------
+    >>> from nwb_latents.pipeline.signals.recording import Series
     >>> velocity = Series(np.arange(3) * 0.01, np.array([[3.0, 4.0]] * 3))
     >>> speed_of(velocity, 0.0).values[:, 0]
     array([5., 5., 5.])
@@ -132,6 +133,7 @@ def profile_onsets(
 
     Examples
     --------
+    >>> from nwb_latents.pipeline.signals.recording import Series
     >>> from nwb_latents.schemas.recipe import OnsetSettings
     >>> t = np.arange(0, 2, 0.001)
     >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)
@@ -190,6 +192,7 @@ def find_onset(
 
     Examples
     --------
+    >>> from nwb_latents.pipeline.signals.recording import Series
     >>> from nwb_latents.schemas.recipe import OnsetSettings
     >>> t = np.arange(0, 2, 0.001)
     >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)

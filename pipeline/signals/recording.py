@@ -99,7 +99,7 @@ class Series:
         --------
         >>> rng = np.random.default_rng(0)
         >>> even, late = np.arange(1000) * 0.01, rng.uniform(-0.004, 0.004, 1000)
-        >>> Series(even, np.zeros((1000, 1))).longest_step_s
+        >>> round(Series(even, np.zeros((1000, 1))).longest_step_s, 6)
         0.015
         >>> 0.0175 < Series(even + late, np.zeros((1000, 1))).longest_step_s <= 0.0202
         True

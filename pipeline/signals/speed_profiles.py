@@ -292,6 +292,7 @@ def fit_onsets(rises: Sequence[Rise], *, smooth_s: float) -> FloatArray:
 
     Examples
     --------
+    >>> from nwb_latents.pipeline.signals.recording import Series
     >>> t = np.arange(0, 2, 0.001)
     >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)
     >>> reach = Series(t, np.outer(600 * tau**2 * (1 - tau) ** 2, [0.6, 0.8]))

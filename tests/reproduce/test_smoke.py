@@ -229,14 +229,14 @@ def test_a_radius_is_read_from_products_of_dimensions_and_not_linearly() -> None
     import numpy as np
     import xarray as xr
 
-    from benchmarks.reproduce.gnocchi_sessions import Session, of_code
+    from benchmarks.reproduce.gnocchi_sessions import CodedSession, of_code
 
     rng = np.random.default_rng(0)
     angle, speed = rng.uniform(-np.pi, np.pi, 300), rng.uniform(0.7, 1.3, 300)
     behaviour = np.c_[np.cos(angle), np.sin(angle), speed]
     code = np.c_[behaviour[:, :2] * speed[:, None], rng.normal(size=(300, 2))]
     split = xr.Dataset({"split": ("trial", np.where(np.arange(300) < 200, "train", "test"))})
-    found = of_code(code, Session(split, behaviour, np.zeros(300, np.int64)), 0)
+    found = of_code(code, CodedSession(split, behaviour, np.zeros(300, np.int64)), 0)
     assert found["linear"][0] > 0.9
     assert found["linear"][2] < 0.1
     assert found["products"][2] > 0.8
