@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -114,11 +113,15 @@ def say_twins(file: NwbFile, spikes: FloatArray, index: IntArray, ids: IntArray)
     ids
         Shape ``(n_units,)``.
     """
-    same: dict[bytes, list[int]] = {}
-    for unit, train in enumerate(np.split(spikes, index[:-1])):
+    trains = np.split(spikes, index[:-1])
+    alike: dict[tuple[int, float, float], list[int]] = {}
+    for unit, train in enumerate(trains):
         if len(train) >= LEAST_LOOKED_AT:
-            digest = hashlib.blake2b(train.tobytes(), digest_size=16).digest()
-            same.setdefault(digest, []).append(unit)
+            alike.setdefault((len(train), float(train[0]), float(train[-1])), []).append(unit)
+    same: dict[bytes, list[int]] = {}
+    # Few units begin, end and number alike without being the same.
+    for unit in (unit for units in alike.values() if len(units) > 1 for unit in units):
+        same.setdefault(trains[unit].tobytes(), []).append(unit)
     twins = [units for units in same.values() if len(units) > 1]
     if twins:
         shown = "; ".join(", ".join(str(ids[unit]) for unit in units) for units in twins[:_MOST_SHOWN])
