@@ -181,4 +181,3 @@ def test_a_gpu_that_is_too_small_is_told_with_a_remedy(tmp_path: Path) -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert error.value.exit_code == 5
-
