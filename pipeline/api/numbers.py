@@ -103,6 +103,7 @@ def decode(
     sessions: Names = "*",
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -125,6 +126,10 @@ def decode(
         ingested last.
     device
         Where the models run; ``"auto"``: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials in neither its
+        training nor its validation, if its record of them proves which these are; their split is
+        ``unseen-…``. Default: such a session is refused.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -168,6 +173,7 @@ def decode(
         sessions=names_of(sessions),
         recipe_id=recipe_id,
         device=device,
+        unseen_trials=unseen_trials,
         report=reported_to(report),
     )
     return measurements_as_table(made)
@@ -183,6 +189,7 @@ def evaluate(
     truth: Place | None = None,
     force: bool = False,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -209,6 +216,10 @@ def evaluate(
         Measure again what the catalog holds.
     device
         Where the models run; ``"auto"``: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials in neither its
+        training nor its validation, if its record of them proves which these are; their split is
+        ``unseen-…``. Default: such a session is refused.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -254,6 +265,7 @@ def evaluate(
         truth=None if truth is None else path_of(truth),
         force=force,
         device=device,
+        unseen_trials=unseen_trials,
         report=reported_to(report),
     )
     return measurements_as_table(made)
@@ -267,6 +279,7 @@ def forecast(
     sessions: Names = "*",
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -289,6 +302,10 @@ def forecast(
         ingested last.
     device
         Where the models run; ``"auto"``: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials in neither its
+        training nor its validation, if its record of them proves which these are; their split is
+        ``unseen-…``. Default: such a session is refused.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -331,6 +348,7 @@ def forecast(
         sessions=names_of(sessions),
         recipe_id=recipe_id,
         device=device,
+        unseen_trials=unseen_trials,
         report=reported_to(report),
     )
     return measurements_as_table(made)

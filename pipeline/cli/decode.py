@@ -21,6 +21,7 @@ from nwb_latents.pipeline.cli.options import (
     RunsOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
@@ -70,6 +71,7 @@ def decode(
         bool, typer.Option("--transfer", help="Also carry decoders of latent states from session to session.")
     ] = False,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -106,6 +108,7 @@ def decode(
                 sessions=tuple(session or ("*",)),
                 recipe_id=recipe_id,
                 device=device_of(device),
+                unseen_trials=unseen_trials,
                 report=out,
             )
         except PartialFailure as failure:

@@ -22,6 +22,7 @@ from nwb_latents.pipeline.cli.options import (
     RunsOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
@@ -73,6 +74,7 @@ def evaluate(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
@@ -103,6 +105,7 @@ def evaluate(
                 truth=truth,
                 force=force,
                 device=device_of(device),
+                unseen_trials=unseen_trials,
                 report=out,
             )
         except PartialFailure as failure:

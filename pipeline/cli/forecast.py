@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cli.options import (
     RunsOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
@@ -52,6 +53,7 @@ def forecast(
     bins: Annotated[int | None, typer.Option(BINS.option, help=BINS.help, metavar="N", min=1)] = None,
     lag_ms: LagOption = None,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -82,6 +84,7 @@ def forecast(
                 sessions=tuple(session or ("*",)),
                 recipe_id=recipe_id,
                 device=device_of(device),
+                unseen_trials=unseen_trials,
                 report=out,
             )
         except PartialFailure as failure:

@@ -73,6 +73,7 @@ def decode(
     sessions: Sequence[str] = ("*",),
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
@@ -96,6 +97,10 @@ def decode(
         ingested last.
     device
         Where the models run; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials the run was neither
+        trained nor validated on, if its record of them proves which these are, instead of refusing the
+        session. Their split is ``unseen-…``.
     report
         Called with one event per session, measurement and failure.
 
@@ -130,6 +135,7 @@ def decode(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    work.unseen_trials = unseen_trials
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _decode_session(work, entry), stage="decode", failures=work.failures
@@ -338,7 +344,7 @@ def _transfer(work: Work, run: RunEntry) -> None:
     event = RunEvent(run=run.run, model=run.model, status="failed")
     try:
         found = transfer_run(
-            work.catalog_path,
+            work.session,
             work.trained[run.run],
             [entry for entry in work.sessions if entry.session in run.sessions],
             work.settings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.signals.task import whole_bins
 from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan
 from nwb_latents.pipeline.stages.evaluate_records import (
@@ -24,6 +24,7 @@ from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
+from nwb_latents.pipeline.stages.unseen import of_unseen
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import add_measurements, measurement_records, read_measurements
 from nwb_latents.schemas.events import MeasurementEvent, MetricEvent, NoteEvent, RunEvent, SourceEvent
@@ -53,6 +54,7 @@ def evaluate(
     truth: Path | None = None,
     force: bool = False,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Measure runs and baselines on sessions, with intervals over trials.
@@ -77,6 +79,10 @@ def evaluate(
         Measure again what is up to date.
     device
         Where the models run; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials the run was neither
+        trained nor validated on, if its record of them proves which these are, instead of refusing the
+        session. Their split is ``unseen-…``.
     report
         Called with one event per measurement, session and failure.
 
@@ -92,6 +98,8 @@ def evaluate(
         If no session matches, a run is not in the catalog, or `truth` holds none of the sessions.
     SettingsError
         If a time is not a whole number of bins, or there is no baseline of a name.
+    UsageError
+        If unseen trials are asked for of another phase than test.
     MachineError
         If the device is not there or the disk refuses.
     PartialFailure
@@ -110,6 +118,12 @@ def evaluate(
     from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.metrics.known import known_metrics  # noqa: PLC0415
 
+    if unseen_trials and settings.phase != "test":
+        raise UsageError(
+            f"--unseen-trials scores trials no run was validated on; --phase {settings.phase} asks for "
+            "others. "
+            "Leave one of them out."
+        )
     baselines = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
@@ -124,7 +138,9 @@ def evaluate(
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
     work = Work(catalog_path, settings, entries, chosen, report or ignore)
-    known = {} if force else _known(work)
+    work.unseen_trials = unseen_trials
+    # Which trials these are is known once their sessions are read.
+    known = {} if force or unseen_trials else _known(work)
     plan = EvaluationPlan(settings, metrics, baselines, truths, known)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
@@ -206,7 +222,7 @@ def _measure(
                 )
                 work.failures.add(error, event=told, name=f"{metric.name} of {where}")
                 continue
-            records.append(as_measurement(measured, source, entry, session))
+            records.append(of_unseen(as_measurement(measured, source, entry, session), work.unseen))
     for warning in caught:
         text = f"{where}: {warning.message}"
         work.report(NoteEvent(text=text, session=entry.session))

@@ -36,6 +36,7 @@ def forecast(
     sessions: Sequence[str] = ("*",),
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
@@ -58,6 +59,10 @@ def forecast(
         ingested last.
     device
         Where the models run; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials the run was neither
+        trained nor validated on, if its record of them proves which these are, instead of refusing the
+        session. Their split is ``unseen-…``.
     report
         Called with one event per measurement, session and failure.
 
@@ -90,6 +95,7 @@ def forecast(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    work.unseen_trials = unseen_trials
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _forecast_session(work, entry), stage="forecast", failures=work.failures

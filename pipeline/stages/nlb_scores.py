@@ -116,7 +116,7 @@ def _measurement(
         session=str(said.get("session", group)),
         recipe_id="" if run is None else run.recipe_id,
         store_key=str(said.get("store_key", "")),
-        split=settings.get("phase", UNKNOWN_SPLIT),
+        split=str(said.get("split") or settings.get("phase", UNKNOWN_SPLIT)),
         n_trials=n_trials,
         units=metric.units,
         n_heldout=n_heldout,
