@@ -151,7 +151,9 @@ def test_a_movement_is_timed_as_if_it_were_alone():
 def test_the_noise_before_a_movement_is_the_standard_deviation_of_the_hold():
     time = np.arange(0, 2, 0.01)
     tau = np.clip((time - 1.0) / 0.4, 0, 1)
-    along = 600 * tau**2 * (1 - tau) ** 2 + np.where(time < 0.9, 0.5 * (-1.0) ** np.arange(len(time)), 0.0)
-    rise = measure_rises(Series(time, np.outer(along, [1.0, 0.0])), [(0.9, 0.9, 1.9)], min_peak_cm_s=3.0)[0]
+    shaken = np.where(time < 0.9, np.tile([0.5, 0.0, -0.5, 0.0], 50), 0.0)
+    along = 600 * tau**2 * (1 - tau) ** 2 + shaken
+    series = Series(time, np.outer(along, [1.0, 0.0]))
+    (rise,) = measure_rises(series, [(0.905, 0.905, 1.905)], min_peak_cm_s=3.0)
     assert rise.peak_speed == pytest.approx(37.5)
-    assert rise.noise == pytest.approx(0.5 / 37.5)
+    assert rise.noise == pytest.approx(np.std(along[(time > 0.605) & (time < 0.905)]) / 37.5)
