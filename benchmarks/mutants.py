@@ -1,9 +1,12 @@
 """Faults a tired developer could make, put in one at a time, and whether the tests notice.
 
-``python benchmarks/mutants.py [--room ROOM …] [--only TEXT] [--check]`` copies the project into a scratch
+``python benchmarks/mutants.py [--room ROOM …] [--only TEXT] [--seed N] [--every K] [--record FILE] [--check]``
+copies the project into a scratch
 folder, puts one fault of `benchmarks/faults` in, runs the test files that cover the module (`TESTS`), takes
 it out again, and prints a table of what was caught, by room, and every fault that lives. ``--check`` only
-looks whether each fault still fits the code it is about.
+looks whether each fault still fits the code it is about. ``--seed`` draws the order within each room, so that a run that is
+stopped is a fair sample of all; ``--record`` keeps what became of each fault, one JSON line each, tries none that is in it,
+and the table is of all that it holds; ``--every 3 --from 1`` is one of three parts that run side by side.
 
 A fault is caught when a test fails that passes without it. Tests that are not through in `LIMIT_S` decide
 nothing.
@@ -13,7 +16,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -161,6 +166,11 @@ def tests_of(fault: Fault) -> list[str]:
     return [each for each in found if (ROOT / each).exists()]
 
 
+def in_turn(tests: list[str]) -> list[list[str]]:
+    """Return which tests share a process: the two that are likeliest to tell alone, then all others."""
+    return [each for each in (tests[:1], tests[1:2], tests[2:]) if each]
+
+
 def scratch_copy(where: Path) -> Path:
     """Return a copy of the project that faults are put into."""
     for name in COPIED:
@@ -182,9 +192,9 @@ def became_of(fault: Fault, place: Path, *, number: int, limit_s: float) -> tupl
     begin = time.monotonic()
     what, failed = LIVES, ""
     try:
-        for test in tests_of(fault):
+        for tests in in_turn(tests_of(fault)):
             left = limit_s - (time.monotonic() - begin)
-            code, said = tested([test], place, limit_s=left, stops_at_first=True) if left > 0 else (None, "")
+            code, said = tested(tests, place, limit_s=left, stops_at_first=True) if left > 0 else (None, "")
             if code in {None, 3, 4}:
                 what = (
                     f"{UNDECIDED}: {'nothing' if code is None else 'pytest itself failed'} in {limit_s:g} s"
@@ -192,7 +202,7 @@ def became_of(fault: Fault, place: Path, *, number: int, limit_s: float) -> tupl
                 break
             if code not in {0, 5}:
                 failed = next(
-                    (found[1] for line in said.splitlines() if (found := _FAILED.match(line))), test
+                    (found[1] for line in said.splitlines() if (found := _FAILED.match(line))), tests[0]
                 )
                 break
     finally:
@@ -251,38 +261,71 @@ def _run_pytest(words: list[str], place: Path, spoken: Path) -> NoReturn:
         os._exit(code)
 
 
-def main() -> int:
-    """Put every fault in, and print what became of it."""
+def asked_for() -> argparse.Namespace:
+    """Return what the command line asks for."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--room", action="append", choices=ROOMS, help="Only these rooms; repeatable.")
     words.add_argument("--only", default="", help="Only faults whose path or why holds this text.")
     words.add_argument("--check", action="store_true", help="Only look whether each fault can be put in.")
     words.add_argument("--take", type=int, help="The first so many of each room; default: all.")
+    words.add_argument("--seed", type=int, help="Draw the order within each room; default: as listed.")
+    words.add_argument("--every", type=int, default=1, help="Only each so-manieth fault.")
+    words.add_argument("--from", dest="begin", type=int, default=0, help="The first of those.")
+    words.add_argument("--record", type=Path, help="File that keeps what was tried; what it caught stays.")
     words.add_argument("--limit", type=float, default=LIMIT_S, help="Time for one fault, s.")
-    asked = words.parse_args()
-    of_rooms = [
-        [(room, fault) for fault in faults_of(room) if asked.only in f"{fault.path} {fault.why}"][
-            : asked.take
-        ]
-        for room in asked.room or ROOMS
-    ]
-    # One of each room in turn, so that a run that is stopped has tried all of them.
-    chosen = [each for turn in zip_longest(*of_rooms) for each in turn if each is not None]
+    return words.parse_args()
+
+
+def chosen_faults(asked: argparse.Namespace) -> list[tuple[str, Fault]]:
+    """Return the faults that are asked for, one of each room in turn: a run that is stopped tried all rooms."""
+    of_rooms = []
+    for room in asked.room or ROOMS:
+        found = [fault for fault in faults_of(room) if asked.only in f"{fault.path} {fault.why}"]
+        if asked.seed is not None:
+            random.Random(f"{asked.seed}/{room}").shuffle(found)
+        of_rooms.append([(room, fault) for fault in found[: asked.take]])
+    in_turn = [each for turn in zip_longest(*of_rooms) for each in turn if each is not None]
+    return in_turn[asked.begin :: asked.every]
+
+
+def recorded(record: Path | None) -> dict[tuple[str, str, str], str]:
+    """Return what became of faults in earlier runs, by room, module and what goes wrong; the last one counts."""
+    if record is None or not record.exists():
+        return {}
+    lines = map(json.loads, record.read_text(encoding="utf-8").splitlines())
+    return {(line["room"], line["path"], line["why"]): line["became"] for line in lines}
+
+
+def main() -> int:
+    """Put every fault in, and print what became of it."""
+    asked = asked_for()
+    chosen = chosen_faults(asked)
     unfit = [said for _, fault in chosen if (said := misfit(fault))]
-    print("\n".join([*unfit, f"{len(chosen)} faults, {len(unfit)} of them do not fit the code"]))
+    print("\n".join([*unfit, f"{len(chosen)} faults, {len(unfit)} of them do not fit the code"]), flush=True)
     if asked.check:
         return bool(unfit)
-    chosen = [(room, fault) for room, fault in chosen if not misfit(fault)]
+    before = recorded(asked.record)
+    became = [
+        (room, fault, what)
+        for room, fault in chosen
+        if (what := before.get((room, fault.path, fault.why), "")).startswith(CAUGHT)
+    ]
+    done = {fault for _, fault, _ in became}
+    chosen = [(room, fault) for room, fault in chosen if fault not in done and not misfit(fault)]
     for name in LOADED:
         importlib.import_module(name)
-    became: list[tuple[str, Fault, str]] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         place = scratch_copy(Path(folder))
+        catching = []
         for number, (room, fault) in enumerate(chosen):
             what, seconds = became_of(fault, place, number=number, limit_s=asked.limit)
             became.append((room, fault, what))
+            catching += [what.removeprefix(f"{CAUGHT} by ")] if what.startswith(CAUGHT) else []
             print(f"{room:<11} {seconds:5.0f} s  {fault.why}: {what}", flush=True)
-        catching = [what.removeprefix(f"{CAUGHT} by ") for *_, what in became if what.startswith(CAUGHT)]
+            if asked.record:
+                line = {"room": room, "path": fault.path, "why": fault.why, "became": what}
+                with asked.record.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
         idle = fail_by_themselves(catching, place) if catching else []
     is_caught = [what.startswith(CAUGHT) and not what.endswith(tuple(idle)) for *_, what in became]
     print("\n".join(["", *(f"{test} fails without a fault" for test in idle), *table(became, is_caught)]))

@@ -42,7 +42,7 @@ FAULTS = (
      "a forecast is held against the first bins of a trial"),
     (DECODE, "return _Signal(session.trials[\"rates\"].values[test], \"rates\")",
      "return _Signal(session.trials[\"rates\"].values[: len(test)], \"rates\")", "the first trials are decoded for the test trials"),
-    ("pipeline/stages/embed.py", "session = session.select(session.rows(work.settings.split))", "pass",
+    ("pipeline/stages/embed.py", "session = session.select(session.rows(split))", "pass",
      "the split of an embedding is not heeded"),
     ("pipeline/stages/recut.py", "if found != expected:", "if False:", "stores of another version are cut anew", ("tests/stages/test_recut.py",)),
     ("pipeline/stages/import_lfads.py", "        IMPORT_VERSION,\n    ]", "    ]", "the key of an import ignores its version",
