@@ -6,6 +6,8 @@ INFER = "pipeline/training/inference.py"
 ONLINE = "pipeline/training/online_decoding.py"
 LFADS = ("tests/training/test_lfads_training.py",)
 STREAM = ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py")
+ALIGNMENT = "pipeline/training/alignment.py"
+UNSEEN = "pipeline/training/unseen_trials.py"
 
 FAULTS = (
     (LOOP, "masker = masker or training_masker(settings.masks)", "masker = masker or observe",
@@ -68,4 +70,42 @@ FAULTS = (
      "damaged weights are loaded where the manifest would tell"),
     ("pipeline/training/checkpoint.py", "scale=tensors[f\"session.{session}.scale\"].numpy(),",
      "scale=tensors[f\"session.{session}.offset\"].numpy(),", "scale and offset of a session are exchanged"),
+    (INFER, "noise = derived_generator(seed, \"reconstruct\"", "noise = derived_generator(0, \"reconstruct\"",
+     "rates of a run are not of the seed"),
+    (INFER, "embedding = self._embedding(tensors, n_bins=seen_bins)", "embedding = self._embedding(tensors, n_bins=available)",
+     "the embedding of a forecast is of bins that are forecast"),
+    (INFER, "variances.append(q.var * (part.n_trials / tensors.n_trials))", "variances.append(q.var)",
+     "the variance of the embedding of a long session is a sum"),
+    (INFER, "number, device=self.device)", "0, device=self.device)",
+     "parts of a long session share their noise"),
+    (ONLINE, "lag_s = session.lag_bins(settings.lag_ms) * session.bin_size_s", "lag_s = settings.lag_ms",
+     "the lag of a stream is in ms", ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py",)),
+    (ONLINE, "        self._last.clear()\n", "",
+     "a stream decodes with bins of the trial before", ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py",)),
+    (ONLINE, "np.concatenate(self._last)[None]", "np.concatenate(list(self._last)[::-1])[None]",
+     "the history of a stream runs backwards", ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py",)),
+    (ONLINE, "train = session.select(session.rows(\"train\", purpose", "train = session.select(session.rows((\"train\", \"val\", \"test\"), purpose",
+     "the decoder of a stream is fitted on test trials", ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py",)),
+    (ONLINE, "self._shown &= ~np.asarray(hidden, bool)", "pass",
+     "a stream is shown hidden units", ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py", "tests/training/test_co_smoothing.py",)),
+    (FEED, "trials.sizes[\"time\"] + np.arange(n_bins)", "trials.sizes[\"time\"] - 1 + np.arange(n_bins)",
+     "external inputs after the window come a bin early"),
+    (ALIGNMENT, "turn[mine] = np.arange(mine.sum())", "turn[mine] = 0",
+     "few trials are not spread over conditions", ("tests/stages/test_align.py",)),
+    (ALIGNMENT, "n_train = max(1, len(rows) - int(validation_share * len(rows)))", "n_train = len(rows)",
+     "of few trials none is validated on", ("tests/stages/test_align.py",)),
+    (ALIGNMENT, "\"seed\": settings.seed,", "\"seed\": parent.seed,",
+     "alignments of several seeds are one", ("tests/stages/test_align.py",)),
+    (ALIGNMENT, "\"max_steps\": steps.max_steps,", "\"max_steps\": settings.max_steps,",
+     "a model from scratch trains as long as an alignment", ("tests/stages/test_align.py",)),
+    (UNSEEN, "from_last < session.n_bins + n_after", "from_last < 0",
+     "trials that overlap one before that was trained on are scored", ("tests/stages/test_unseen_trials.py",)),
+    (UNSEEN, "np.abs(to_next) < session.n_bins", "np.abs(to_next) < 0",
+     "trials that overlap one after that was trained on are scored", ("tests/stages/test_unseen_trials.py",)),
+    (UNSEEN, "SAME_S = 1e-6", "SAME_S = 1e3",
+     "a trial at another time is the same trial", ("tests/stages/test_unseen_trials.py",)),
+    ("pipeline/training/run_files.py", "if row[\"step\"] <= step]", "if row[\"step\"] < step]",
+     "a log that is gone on with loses a line", ("tests/training/test_loop.py", "tests/stages/test_kill.py",)),
+    ("pipeline/training/spike_rates.py", "[..., answers.order] * session.bin_size_s", "[..., answers.order]",
+     "rates in Hz are scored as spikes per bin"),
 )  # fmt: skip
