@@ -115,12 +115,16 @@ TESTS: dict[str, tuple[str, ...]] = {
     "pipeline/stages/stream": ("tests/stages/test_stream.py", *EVENTS),
     "pipeline/stages/sweep": ("tests/stages/test_sweep.py",),
     "pipeline/stages/verify": ("tests/stages/test_verify.py",),
-    "pipeline/cli/align": ("tests/cli/test_align_command.py",),
-    "pipeline/cli/stream": ("tests/stages/test_stream.py", *EVENTS),
+    "pipeline/cli/align": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_align_command.py"),
+    "pipeline/cli/stream": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_stream.py", *EVENTS),
     "pipeline/cli": (*EVENTS, "tests/cli/test_cli.py", "tests/cli/test_session_tables.py",
                      "tests/cli/test_decode_tables.py", "tests/cli/test_events.py",
                      "tests/cli/test_catalog_scores.py",
-                     "tests/cli/test_models.py", "tests/cli/test_dandisets.py"),
+                     "tests/cli/test_models.py", "tests/cli/test_dandisets.py",
+                     "tests/cli/test_options_reach_stages.py"),
+    "pipeline/cli/embed": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_embed_stage.py"),
+    "pipeline/cli/evaluate": ("tests/cli/test_options_reach_stages.py", *EVENTS),
+    "pipeline/cli/forecast": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_cli.py"),
 }  # fmt: skip
 """Beginning of a module's path → test files that cover it; the longest beginning that fits decides.
 

@@ -7,11 +7,13 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
+from nwb_latents.pipeline.evaluation.forecasting.curves import curves_of, mean_curves
 from nwb_latents.pipeline.evaluation.forecasting.session_forecast import (
     prepare_forecast,
     rates_kstep_r2,
     velocity_kstep_r2,
 )
+from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import fit_linear_forecast
 from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
@@ -163,7 +165,7 @@ def test_every_number_is_one_record_with_its_protocol(session):
         ("forecast", "velocity_r2"), ("rates", "velocity_r2")
     }  # fmt: skip
     assert {(one.fitted_on, one.lag_ms) for one in decoded} == {("recorded rates", 100.0)}
-    assert all(one.decoder_settings["alpha"] > 0 for one in decoded)
+    assert {one.decoder_settings["alpha"] for one in decoded} == {task.decoder.alpha}
     for curve in curves:
         mine = [one for one in records if (one.source, one.definition) == (curve.source, curve.definition)]
         assert [one.value for one in mine] == [curve.pooled, *curve.per_step]
@@ -182,3 +184,64 @@ def test_wrong_uses_are_refused(session):
         task.model(np.zeros((3, 20, 20)))
     with pytest.raises(DataError, match="values that are not finite"):
         task.model(np.full((len(task.test), 20, 20), np.nan))
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_linear_forecast_is_fitted_with_the_settings_asked_for(make_session, seed):
+    alphas = tuple(np.geomspace(1e-3, 1e5, 160).round(6))
+    settings = ForecastSettings(seen_bins=10, bins=5, folds=3, seed=seed, linear_alphas=alphas, lag_ms=60.0)
+    own = session_in_memory(*make_session(n_trials=60, noise_hz=25.0))
+    task = prepare_forecast(own, settings)
+    train = own.rows("train")
+    rates = own.trials["rates"].values[train].astype(float)
+    velocity = own.velocity(60.0).velocity[train]
+    drawn: set[float] = set()
+    for fitted, ahead in ((task.of_rates, rates), (task.of_velocity, velocity)):
+        expected = {
+            of: fit_linear_forecast(rates[:, :10], ahead[:, 10:15], alphas=alphas, folds=3, seed=of)
+            for of in range(8)
+        }
+        assert fitted.linear.alpha == expected[seed].alpha
+        assert fitted.linear.weights == pytest.approx(expected[seed].weights)
+        drawn |= {each.alpha for each in expected.values()}
+    assert len(drawn) > 2, "the folds decide the penalty, so that another seed would be noticed"
+    said = {one.source: one for one in task.measurements(task.baselines()) if one.name == "velocity_r2"}
+    assert said["linear_forecast"].details == {"alpha": task.of_velocity.linear.alpha}
+    assert {one.lag_ms for one in said.values()} == {60.0}
+    assert said["rates"].is_baseline is False
+
+
+def test_recorded_rates_are_decoded_where_the_forecast_is(session):
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
+    guesses = task.guesses()["velocity"]
+    assert np.array_equal(guesses["rates"], task.decoder.predict(task.rates[:, 10:15]))
+    assert np.array_equal(guesses["hold_last"], np.repeat(task.velocity[:, 9:10], 5, axis=1))
+    mean = task.of_velocity.condition_mean
+    assert np.array_equal(guesses["condition_mean"], mean.predict(task.condition)[:, 10:15])
+
+
+def test_a_trial_without_a_known_velocity_holds_the_mean_of_the_training_trials(session):
+    trials, continuous = (dataset.copy(deep=True) for dataset in session)
+    start = int(trials["start_bin"].values[trials["split"].values == "test"][0])
+    continuous["velocity"].values[start : start + 5 + 10] = np.nan
+    task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings(seen_bins=10, bins=5))
+    held = task.guesses()["velocity"]["hold_last"][0]
+    assert held == pytest.approx(np.tile(task.of_velocity.condition_mean.overall[:10].mean(axis=0), (5, 1)))
+
+
+def test_curves_are_put_together_as_they_were_taken_apart(session):
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
+    curves = [*task.model(task.rates[:, 9:14]), *task.baselines()]
+    records = task.measurements(curves, run="m")
+    for quantity in ("velocity", "rates"):
+        found = curves_of(records, quantity)
+        assert found == {(task.session, one.source): one for one in curves if one.quantity == quantity}
+        # Two sessions, of which the second is scored by 1 more everywhere: the mean lies half way.
+        other = [
+            one.model_copy(update={"session": "other", "value": None if one.value is None else one.value + 1})
+            for one in records
+        ]
+        means = mean_curves([*records, *other], quantity)
+        assert means.keys() == {source for _, source in found}
+        for (_, source), curve in found.items():
+            assert means[source] == pytest.approx([value + 0.5 for value in (*curve.per_step, curve.pooled)])
