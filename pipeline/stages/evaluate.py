@@ -174,9 +174,11 @@ def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> 
     for source, lacking, fresh in zip(sources, wanted, made, strict=True):
         known = [record for key, record in plan.up_to_date(source, entry).items() if key not in lacking]
         for record in fresh:
-            work.report(MeasurementEvent(status="done", **record.model_dump(exclude_unset=True)))
+            told = record.model_dump(exclude_unset=True)
+            work.report(MeasurementEvent(status="done", is_current=True, **told))
         for record in known:
-            work.report(MeasurementEvent(status="skipped", **record.model_dump(exclude_unset=True)))
+            told = record.model_dump(exclude_unset=True)
+            work.report(MeasurementEvent(status="skipped", is_current=True, **told))
         order = {metric.name: place for place, metric in enumerate(plan.metrics)}
         work.results += sorted([*fresh, *known], key=lambda record: (order[record.name], record.bins or 0))
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
