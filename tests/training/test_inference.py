@@ -88,10 +88,13 @@ def test_chunks_change_nothing(
 ) -> None:
     session = session_in_memory(datasets[A])
     whole = trained.reconstruct(session), trained.forecast(session, seen_bins=6, n_bins=3)
+    embedding = trained.embedding(session)
     monkeypatch.setattr(inference, "CHUNK_TRIALS", 7)
     np.testing.assert_allclose(trained.reconstruct(session), whole[0], rtol=1e-4, atol=1e-3)
     parts = trained.forecast(session, seen_bins=6, n_bins=3)
     np.testing.assert_allclose(parts, whole[1], rtol=1e-4, atol=1e-3)
+    for part, of_all in zip(trained.embedding(session), embedding, strict=True):
+        np.testing.assert_allclose(part, of_all, rtol=1e-4)
 
 
 def test_the_embedding_has_one_value_per_dimension(
