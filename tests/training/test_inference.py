@@ -117,6 +117,9 @@ def test_unknown_sessions_and_changed_stores_are_refused(
         del dataset.attrs["store_key"]
     with pytest.raises(DataError, match="units with other ids"):
         trained.reconstruct(session_in_memory(datasets["sub-B_ses-1"].assign_attrs(session=A)))
+    renumbered = datasets[A].assign_coords(unit=datasets[A]["unit"].values[::-1])
+    with pytest.raises(DataError, match="trained on 6 units, the store holds 6 units with other ids"):
+        trained.reconstruct(session_in_memory(renumbered))
     with pytest.raises(DataError, match=r"bins of 0\.02 s, the store holds bins of 0\.05"):
         trained.reconstruct(session_in_memory(datasets[A].assign_attrs(bin_size_s=0.05)))
     with pytest.raises(DataError, match="no trials"):
