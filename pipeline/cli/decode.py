@@ -21,6 +21,7 @@ from nwb_latents.pipeline.cli.options import (
     RunsOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
@@ -71,6 +72,7 @@ def decode(
         bool, typer.Option("--transfer", help="Also carry decoders of latent states from session to session.")
     ] = False,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -107,6 +109,7 @@ def decode(
                 sessions=tuple(session or ("*",)),
                 recipe_id=recipe_id,
                 device=device_of(device),
+                unseen_trials=unseen_trials,
                 report=out,
             )
         except PartialFailure as failure:
