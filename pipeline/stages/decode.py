@@ -23,7 +23,7 @@ from nwb_latents.pipeline.stages.trained_runs import (
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
+from nwb_latents.pipeline.stores.measurements import are_current, measurement_records, read_measurements
 from nwb_latents.schemas.events import DecoderEvent, LagEvent, RunEvent, SourceEvent
 
 if TYPE_CHECKING:
@@ -365,6 +365,8 @@ def _summarise(work: Work) -> None:
     seen, ahead = work.settings.forecast.seen_bins, work.settings.forecast.bins
     same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
     of_now = (known["source"] != "forecast") | same_window.fillna(value=False)
-    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now])
+    # What was measured of a store or run that is no more is past.
+    current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
+    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
     if scores:
         draw_summary(work.folder("decode") / "r2_summary.png", scores)

@@ -124,7 +124,7 @@ def evaluate(
             "others. "
             "Leave one of them out."
         )
-    baselines = known_baselines(settings.baselines)
+    baselines, lost = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
     for entry in entries:
@@ -145,6 +145,9 @@ def evaluate(
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
+    for name, reason in lost.items():
+        failed = SourceEvent(source=name, status="failed")
+        work.failures.add(DataError(reason), event=failed, name=f"baseline {name}")
     _say_what_is_missing(work, plan)
     work.trained = load_runs(catalog_path, _outdated_runs(work, plan), device=device, failures=work.failures)
     each_session(
@@ -171,9 +174,11 @@ def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> 
     for source, lacking, fresh in zip(sources, wanted, made, strict=True):
         known = [record for key, record in plan.up_to_date(source, entry).items() if key not in lacking]
         for record in fresh:
-            work.report(MeasurementEvent(status="done", **record.model_dump(exclude_unset=True)))
+            told = record.model_dump(exclude_unset=True)
+            work.report(MeasurementEvent(status="done", is_current=True, **told))
         for record in known:
-            work.report(MeasurementEvent(status="skipped", **record.model_dump(exclude_unset=True)))
+            told = record.model_dump(exclude_unset=True)
+            work.report(MeasurementEvent(status="skipped", is_current=True, **told))
         order = {metric.name: place for place, metric in enumerate(plan.metrics)}
         work.results += sorted([*fresh, *known], key=lambda record: (order[record.name], record.bins or 0))
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}

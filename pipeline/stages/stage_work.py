@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.stages.run_facts import Facts
+    from nwb_latents.pipeline.stores.current_keys import CurrentKeys
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -121,7 +122,12 @@ class StageWork(Generic[Settings, Result]):
 
 
 def keep_measurements(
-    catalog_path: Path, found: Iterable[Measurement], *, facts: Mapping[str, Facts], report: Report
+    catalog_path: Path,
+    found: Iterable[Measurement],
+    *,
+    facts: Mapping[str, Facts],
+    report: Report,
+    keys: CurrentKeys | None = None,
 ) -> list[Measurement]:
     """Add measurements to a catalog, with what there is to say of their sources, and report them.
 
@@ -135,6 +141,8 @@ def keep_measurements(
         Of the runs these numbers are of, by name.
     report
         Told of every one.
+    keys
+        Of the catalog's stores and runs, where numbers may be of others; None: they are of these.
 
     Returns
     -------
@@ -143,7 +151,8 @@ def keep_measurements(
     """
     kept = add_measurements(catalog_path, [_with_facts(each, facts) for each in found])
     for each in kept:
-        report(MeasurementEvent.model_validate(each.model_dump()))
+        known = {"is_current": True} if keys is None else keys.kept(each)
+        report(MeasurementEvent.model_validate({**each.model_dump(), **known}))
     return kept
 
 
