@@ -124,7 +124,7 @@ def evaluate(
             "others. "
             "Leave one of them out."
         )
-    baselines = known_baselines(settings.baselines)
+    baselines, lost = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
     for entry in entries:
@@ -145,6 +145,9 @@ def evaluate(
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
+    for name, reason in lost.items():
+        failed = SourceEvent(source=name, status="failed")
+        work.failures.add(DataError(reason), event=failed, name=f"baseline {name}")
     _say_what_is_missing(work, plan)
     work.trained = load_runs(catalog_path, _outdated_runs(work, plan), device=device, failures=work.failures)
     each_session(
