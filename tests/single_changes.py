@@ -55,7 +55,8 @@ BESIDE: dict[str, dict[str, dict[str, Any]]] = {
         "window_s": {"window_s": [-0.2, 0.4]},
     },
     "SimulateSettings": {
-        name: {"system": "hopf"} for name in ("system", "noise_scaling", "parameter_range", "trial_bins")
+        **{name: {"system": "hopf"} for name in ("system", "noise_scaling", "parameter_range", "trial_bins")},
+        "preset": {"preset": "classic"},
     },
     "TrainSettings": {
         "co_smoothing": {"model": {"name": "lfads"}},
