@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cli.options import (
     JsonOption,
     QuietOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     given,
 )
@@ -92,6 +93,7 @@ def stream(
     session: OneSessionOption,
     trial: TrialOption = None,
     split: SplitOption = None,
+    unseen_trials: UnseenOption = False,
     source: FromOption = None,
     rates: RatesOption = None,
     velocity: VelocityOption = None,
@@ -135,7 +137,7 @@ def stream(
 
         stage(
             catalog, run, session=session, settings=chosen, trials=trial or (), split=split, lines=lines,
-            report=tell,
+            unseen_trials=unseen_trials, report=tell,
         )  # fmt: skip
 
 
