@@ -26,7 +26,7 @@ FAULTS = (
     (INGEST, "velocity_series=recording.velocity_series,", "velocity_series=recording.position_series,",
      "a store names the wrong series"),
     (INGEST, "session_start=recording.start,", "session_start=\"\",", "a store does not keep when its session began"),
-    (INGEST, "if there is not None and _is_current(job, there, asset.digest):", "if there is not None:",
+    (INGEST, "if there is not None and _is_current(job, there, asset.digest) and not", "if there is not None and not",
      "a file that changed in the archive is not fetched again",
      ("tests/stages/test_ingest_dandi.py",)),
     (IDENTITY, "if there.session_start and facts.start and there.session_start != facts.start:", "if False:",
