@@ -108,7 +108,7 @@ FAULTS = (
      "files of another recipe are told as ingested"),
     (WHOLE, "return sorted(entries, key=lambda e: e.session)", "return entries",
      "sessions are in the order in which they were done"),
-    (WHOLE, "large = [(asset, cost) for asset, cost in planned if cost.memory_bytes > most]", "large = []",
+    ("pipeline/stages/ingest_memory.py", "large = [(asset, cost) for asset, cost in planned if cost.memory_bytes > most]", "large = []",
      "what does not fit into memory is begun"),
     (PLAN, "for a in assets[: selection.limit] if selection.shard", "for a in assets if selection.shard",
      "the limit of a plan is not heeded"),
