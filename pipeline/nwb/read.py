@@ -147,7 +147,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     require_observed_seconds(file, observed, extent_of_all(parts))
     if is_stated:
         require_observed_trials(file, observed, parts.trials)
-    whole = extent_of(observed, *spans(parts), span_of(parts.spike_times))
+    whole = extent_of(observed, *spans(parts), span_of(parts))
     observed = apply_invalid(file, clipped(file, observed, whole))
     observed = without_silence(file, observed, parts.spike_times, parts.spike_index, is_stated=is_stated)
     return Recording(

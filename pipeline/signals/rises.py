@@ -185,7 +185,7 @@ def measure_rises(
     >>> reach = Series(t, np.outer(600 * tau**2 * (1 - tau) ** 2, [0.6, 0.8]))
     >>> moved, still = measure_rises(reach, [(0.2, 0.3, 1.5), (1.2, 1.3, 1.9)], min_peak_cm_s=3.0)
     >>> round(moved.peak, 3), round(moved.peak_speed, 1), moved.up.round(2)[[0, -1]], still.fault
-    (0.7, 37.5, array([0.55, 0.65]), 'no_movement')
+    (0.7, 37.5, array([0.52, 0.65]), 'no_movement')
     """
     if not windows:
         return []
