@@ -130,6 +130,7 @@ def decode(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    work.check_keeping()
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _decode_session(work, entry), stage="decode", failures=work.failures

@@ -90,6 +90,7 @@ def forecast(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    work.check_keeping()
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _forecast_session(work, entry), stage="forecast", failures=work.failures

@@ -8,13 +8,13 @@ of the same measurement (`Measurement.key`) the later counts; the earlier stays 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
+from nwb_latents.pipeline.stores.measurement_clock import time_of_now
 from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
 from nwb_latents.schemas.measurement import IDENTITY, Measurement
 
@@ -39,7 +39,8 @@ def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) ->
     catalog_path
         Catalog file; it is not read, and need not exist.
     measurements
-        What was measured. Where `time` and `program` are empty, they are filled in.
+        What was measured. Where `time` and `program` are empty, they are filled in; a clock that was set back
+        does not have them count as older than what is there (`measurement_clock`).
 
     Returns
     -------
@@ -63,12 +64,13 @@ def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) ->
     ...     read_measurements(Path(folder, "catalog.yaml"))["value"].tolist()
     [0.8]
     """
-    now = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "program": _program()}
+    folder = measurement_folder(catalog_path)
+    now = {"time": time_of_now(folder), "program": _program()}
     added = [
         each.model_copy(update={name: said for name, said in now.items() if not getattr(each, name)})
         for each in measurements
     ]
-    append_lines(measurement_folder(catalog_path), map(as_line, added))
+    append_lines(folder, map(as_line, added))
     return added
 
 
