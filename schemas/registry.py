@@ -123,7 +123,7 @@ class Registry(Generic[Part]):
             except (Exception, SystemExit) as error:
                 raise BrokenPartError(
                     f"the {self.kind} {name!r} of {owner_of(point)} ({point.value}) cannot be "
-                    f"loaded: {type(error).__name__}: {error}. {remedy_of(point)}"
+                    f"loaded: {type(error).__name__}: {' '.join(str(error).split())}. {remedy_of(point)}"
                 ) from error
         return self._loaded[name]
 

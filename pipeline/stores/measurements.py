@@ -7,12 +7,13 @@ of the same measurement (`Measurement.key`) the later counts; the earlier stays 
 
 from __future__ import annotations
 
+import difflib
 import json
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
 from nwb_latents.pipeline.stores.measurement_clock import time_of_now
 from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
@@ -114,6 +115,8 @@ def read_measurements(
     ------
     KeyError
         If a column is no field.
+    SettingsError
+        If the catalog is a folder.
     MachineError
         If the files cannot be read.
 
@@ -143,7 +146,14 @@ def read_measurements(
     wanted = list(columns or known)
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise KeyError(f"measurements have no field {unknown[0]!r}; they have {', '.join(known)}")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise KeyError(f"measurements have no field {unknown[0]!r}; {hint}they have {', '.join(known)}")
+    if catalog_path.is_dir():
+        raise SettingsError(
+            f"{catalog_path}: is a folder; expected the catalog file, such as "
+            f"{catalog_path / 'catalog.yaml'}."
+        )
     patterns = {
         "name": names, "session": sessions, "run": runs, "stage": stages, "split": splits, "source": sources,
         "recipe_id": [f"{recipe_id}*"] if recipe_id else (),
