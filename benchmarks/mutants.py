@@ -1,19 +1,24 @@
 """Faults a tired developer could make, put in one at a time, and whether the tests notice.
 
-``python benchmarks/mutants.py [--room ROOM …] [--only TEXT] [--check]`` copies the project into a scratch
-folder, puts one fault of `benchmarks/faults` in, runs the test files that cover the module (`TESTS`), takes
-it out again, and prints a table of what was caught, by room, and every fault that lives. ``--check`` only
-looks whether each fault still fits the code it is about.
+``python benchmarks/mutants.py [--room ROOM …] [--only TEXT] [--seed N] [--record FILE] [--check]`` copies
+the project into a scratch folder, puts one fault of `benchmarks/faults` in, runs the test files that cover
+the module (`TESTS`), takes it out again, and prints a table of what was caught, by room, and every fault
+that lives. ``--check`` only looks whether each fault still fits the code it is about. ``--seed`` draws the
+order within each room, so that a run that is stopped is a fair sample of all. ``--record`` keeps what
+became of each fault, one JSON line each; what it holds as caught is not tried again, and counts. ``--every
+3 --from 1`` is one of three parts that run side by side.
 
-A fault is caught when a test fails that passes without it. Tests that are not through in `LIMIT_S` decide
-nothing.
+A fault is caught when a test fails that passes without it, which is tried. Tests that are not through in
+`LIMIT_S` decide nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -24,10 +29,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from typing import NoReturn
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -79,6 +81,9 @@ TESTS: dict[str, tuple[str, ...]] = {
                           "tests/training/test_spike_rates.py", "tests/training/test_train_stage.py",
                           "tests/training/test_whole_runs.py"),
     "pipeline/evaluation/decoding": ("tests/evaluation/decoding",),
+    "pipeline/evaluation/nlb": ("tests/evaluation/nlb",),
+    "pipeline/evaluation/scored_session": ("tests/evaluation/baselines", "tests/evaluation/metrics",
+                                           "tests/stages/test_evaluate.py"),
     "pipeline/evaluation/metrics": ("tests/evaluation/metrics", "tests/properties/test_metrics.py"),
     "pipeline/evaluation/forecasting": ("tests/evaluation/forecasting",),
     "pipeline/evaluation/baselines": ("tests/evaluation/baselines",),
@@ -102,10 +107,24 @@ TESTS: dict[str, tuple[str, ...]] = {
                         "tests/stages/test_ingest_says.py", "tests/stages/test_run_of_another_store.py",
                         "tests/stages/test_verify.py", "tests/stages/test_decode_stage.py",
                         "tests/stages/test_embed_stage.py", "tests/stages/test_export_stage.py"),
+    "pipeline/stages/align": ("tests/stages/test_align.py",),
+    "pipeline/stages/embed": ("tests/stages/test_embed_stage.py",),
+    "pipeline/stages/evaluate": ("tests/stages/test_evaluate.py",),
+    "pipeline/stages/forecast": ("tests/stages/test_forecast_stage.py",),
+    "pipeline/stages/recut": ("tests/stages/test_recut.py",),
+    "pipeline/stages/stream": ("tests/stages/test_stream.py", *EVENTS),
+    "pipeline/stages/sweep": ("tests/stages/test_sweep.py",),
+    "pipeline/stages/verify": ("tests/stages/test_verify.py",),
+    "pipeline/cli/align": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_align_command.py"),
+    "pipeline/cli/stream": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_stream.py", *EVENTS),
     "pipeline/cli": (*EVENTS, "tests/cli/test_cli.py", "tests/cli/test_session_tables.py",
                      "tests/cli/test_decode_tables.py", "tests/cli/test_events.py",
                      "tests/cli/test_catalog_scores.py",
-                     "tests/cli/test_models.py", "tests/cli/test_dandisets.py"),
+                     "tests/cli/test_models.py", "tests/cli/test_dandisets.py",
+                     "tests/cli/test_options_reach_stages.py"),
+    "pipeline/cli/embed": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_embed_stage.py"),
+    "pipeline/cli/evaluate": ("tests/cli/test_options_reach_stages.py", *EVENTS),
+    "pipeline/cli/forecast": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_cli.py"),
 }  # fmt: skip
 """Beginning of a module's path → test files that cover it; the longest beginning that fits decides.
 
@@ -161,6 +180,11 @@ def tests_of(fault: Fault) -> list[str]:
     return [each for each in found if (ROOT / each).exists()]
 
 
+def in_turn(tests: list[str]) -> list[list[str]]:
+    """Return which tests share a process: the two that are likeliest to tell alone, then all others."""
+    return [each for each in (tests[:1], tests[1:2], tests[2:]) if each]
+
+
 def scratch_copy(where: Path) -> Path:
     """Return a copy of the project that faults are put into."""
     for name in COPIED:
@@ -172,42 +196,53 @@ def scratch_copy(where: Path) -> Path:
     return where
 
 
-def became_of(fault: Fault, place: Path, *, number: int, limit_s: float) -> tuple[str, float]:
-    """Put a fault in, run the tests, take it out; return what became of it, and the time it took."""
+def became_of(
+    fault: Fault, place: Path, *, number: int, limit_s: float, idle: list[str], trusted: set[str]
+) -> tuple[str, float]:
+    """Put a fault in, run the tests, take it out; return what became of it, and the time it took.
+
+    A test that fails is run without the fault before it is believed: `trusted` are those that passed then,
+    `idle` those that failed and so notice nothing.
+    """
     path = place / fault.path
     before = path.read_text(encoding="utf-8")
-    path.write_text(before.replace(fault.old, fault.new), encoding="utf-8")
-    # Compiled files go by size and whole seconds: no two versions of a module may share both.
-    os.utime(path, (1_000_000_000 + 2 * number,) * 2)
+    broken = before.replace(fault.old, fault.new)
     begin = time.monotonic()
-    what, failed = LIVES, ""
     try:
-        for test in tests_of(fault):
-            left = limit_s - (time.monotonic() - begin)
-            code, said = tested([test], place, limit_s=left, stops_at_first=True) if left > 0 else (None, "")
-            if code in {None, 3, 4}:
-                what = (
-                    f"{UNDECIDED}: {'nothing' if code is None else 'pytest itself failed'} in {limit_s:g} s"
-                )
-                break
-            if code not in {0, 5}:
-                failed = next(
-                    (found[1] for line in said.splitlines() if (found := _FAILED.match(line))), test
-                )
-                break
+        for tests in in_turn(tests_of(fault)):
+            while True:
+                _write(path, broken, stamp=2 * number)
+                left = max(limit_s - (time.monotonic() - begin), 0.0)
+                words = [*tests, *(f"--deselect={test}" for test in idle)]
+                code, said = tested(words, place, limit_s=left, stops_at_first=True)
+                if code in {None, 3, 4}:
+                    what = "nothing" if code is None else "pytest itself failed"
+                    return f"{UNDECIDED}: {what} in {limit_s:g} s", time.monotonic() - begin
+                if code in {0, 5}:
+                    break
+                failed = next((found[1] for line in said.splitlines() if (found := _FAILED.match(line))), "")
+                _write(path, before, stamp=2 * number + 1)
+                if not failed or failed in trusted or passes(failed, place):
+                    trusted.add(failed)
+                    return f"{CAUGHT} by {failed or tests[0]}", time.monotonic() - begin
+                idle.append(failed)
     finally:
-        path.write_text(before, encoding="utf-8")
-        os.utime(path, (1_000_000_000 + 2 * number + 1,) * 2)
-    return f"{CAUGHT} by {failed}" if failed else what, time.monotonic() - begin
+        _write(path, before, stamp=2 * number + 1)
+    return LIVES, time.monotonic() - begin
+
+
+def _write(path: Path, text: str, *, stamp: int) -> None:
+    """Write a module; compiled files go by size and whole seconds, and no two versions may share both."""
+    path.write_text(text, encoding="utf-8")
+    os.utime(path, (1_000_000_000 + stamp,) * 2)
 
 
 _FAILED = re.compile(r"(?:FAILED|ERROR) (.*?)(?: - .*)?$")
 
 
-def fail_by_themselves(tests: Iterable[str], place: Path) -> list[str]:
-    """Return which of the tests that caught a fault fail without any, and so caught nothing."""
-    _, said = tested(sorted(set(tests)), place, limit_s=3600.0, stops_at_first=False)
-    return [found[1] for line in said.splitlines() if (found := _FAILED.match(line))]
+def passes(test: str, place: Path) -> bool:
+    """Return whether a test passes where no fault is."""
+    return tested([test], place, limit_s=600.0, stops_at_first=True)[0] == 0
 
 
 def tested(tests: list[str], place: Path, *, limit_s: float, stops_at_first: bool) -> tuple[int | None, str]:
@@ -244,47 +279,81 @@ def _run_pytest(words: list[str], place: Path, spoken: Path) -> NoReturn:
         os.dup2(file, 2)
         os.environ["PYTHONPATH"] = str(place / "src")
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(place / ".compiled")
-        sys.path.insert(0, str(place / "src"))
+        sys.path[:0] = [str(place / "src"), str(place)]
         code = int(pytest.main(["-q", "--no-header", "-p", "no:cacheprovider", *words]))
         sys.stdout.flush()
     finally:
         os._exit(code)
 
 
-def main() -> int:
-    """Put every fault in, and print what became of it."""
+def asked_for() -> argparse.Namespace:
+    """Return what the command line asks for."""
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--room", action="append", choices=ROOMS, help="Only these rooms; repeatable.")
     words.add_argument("--only", default="", help="Only faults whose path or why holds this text.")
     words.add_argument("--check", action="store_true", help="Only look whether each fault can be put in.")
     words.add_argument("--take", type=int, help="The first so many of each room; default: all.")
+    words.add_argument("--seed", type=int, help="Draw the order within each room; default: as listed.")
+    words.add_argument("--every", type=int, default=1, help="Only each so-manieth fault.")
+    words.add_argument("--from", dest="begin", type=int, default=0, help="The first of those.")
+    words.add_argument("--record", type=Path, help="File that keeps what was tried; what it caught stays.")
     words.add_argument("--limit", type=float, default=LIMIT_S, help="Time for one fault, s.")
-    asked = words.parse_args()
-    of_rooms = [
-        [(room, fault) for fault in faults_of(room) if asked.only in f"{fault.path} {fault.why}"][
-            : asked.take
-        ]
-        for room in asked.room or ROOMS
-    ]
-    # One of each room in turn, so that a run that is stopped has tried all of them.
-    chosen = [each for turn in zip_longest(*of_rooms) for each in turn if each is not None]
+    return words.parse_args()
+
+
+def chosen_faults(asked: argparse.Namespace) -> list[tuple[str, Fault]]:
+    """Return the faults that are asked for, one of each room in turn."""
+    of_rooms = []
+    for room in asked.room or ROOMS:
+        found = [fault for fault in faults_of(room) if asked.only in f"{fault.path} {fault.why}"]
+        if asked.seed is not None:
+            random.Random(f"{asked.seed}/{room}").shuffle(found)
+        of_rooms.append([(room, fault) for fault in found[: asked.take]])
+    in_turn = [each for turn in zip_longest(*of_rooms) for each in turn if each is not None]
+    return in_turn[asked.begin :: asked.every]
+
+
+def recorded(record: Path | None) -> dict[tuple[str, str, str], str]:
+    """Return what became of faults in earlier runs, by room, module and words; the last counts."""
+    if record is None or not record.exists():
+        return {}
+    lines = map(json.loads, record.read_text(encoding="utf-8").splitlines())
+    return {(line["room"], line["path"], line["why"]): line["became"] for line in lines}
+
+
+def main() -> int:
+    """Put every fault in, and print what became of it."""
+    asked = asked_for()
+    chosen = chosen_faults(asked)
     unfit = [said for _, fault in chosen if (said := misfit(fault))]
-    print("\n".join([*unfit, f"{len(chosen)} faults, {len(unfit)} of them do not fit the code"]))
+    print("\n".join([*unfit, f"{len(chosen)} faults, {len(unfit)} of them do not fit the code"]), flush=True)
     if asked.check:
         return bool(unfit)
-    chosen = [(room, fault) for room, fault in chosen if not misfit(fault)]
+    before = recorded(asked.record)
+    became = [
+        (room, fault, what)
+        for room, fault in chosen
+        if (what := before.get((room, fault.path, fault.why), "")).startswith(CAUGHT)
+    ]
+    done = {fault for _, fault, _ in became}
+    chosen = [(room, fault) for room, fault in chosen if fault not in done and not misfit(fault)]
     for name in LOADED:
         importlib.import_module(name)
-    became: list[tuple[str, Fault, str]] = []
+    idle: list[str] = []
+    trusted: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         place = scratch_copy(Path(folder))
         for number, (room, fault) in enumerate(chosen):
-            what, seconds = became_of(fault, place, number=number, limit_s=asked.limit)
+            what, seconds = became_of(
+                fault, place, number=number, limit_s=asked.limit, idle=idle, trusted=trusted
+            )
             became.append((room, fault, what))
             print(f"{room:<11} {seconds:5.0f} s  {fault.why}: {what}", flush=True)
-        catching = [what.removeprefix(f"{CAUGHT} by ") for *_, what in became if what.startswith(CAUGHT)]
-        idle = fail_by_themselves(catching, place) if catching else []
-    is_caught = [what.startswith(CAUGHT) and not what.endswith(tuple(idle)) for *_, what in became]
+            if asked.record:
+                line = {"room": room, "path": fault.path, "why": fault.why, "became": what}
+                with asked.record.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    is_caught = [what.startswith(CAUGHT) for *_, what in became]
     print("\n".join(["", *(f"{test} fails without a fault" for test in idle), *table(became, is_caught)]))
     return not all(is_caught)
 

@@ -14,7 +14,7 @@ import typer
 from pydantic import BaseModel
 
 from nwb_latents.pipeline.cli.main import app
-from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
 from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
 from nwb_latents.schemas import UNIONS, schema_class, schema_names
 from nwb_latents.schemas.catalog import Catalog, DandisetEntry, RunEntry, SessionEntry
@@ -34,7 +34,7 @@ from nwb_latents.schemas.models import ModelSettings, known_models
 from nwb_latents.schemas.ndt import NDTMaskSettings, NDTReadInSettings
 from nwb_latents.schemas.nlb import NLB_DATASETS
 from nwb_latents.schemas.node_sae import NODESAEReadInSettings
-from nwb_latents.schemas.registry import METRICS, OWN
+from nwb_latents.schemas.registry import BASELINES, METRICS, OWN
 from nwb_latents.schemas.store import (
     CONTINUOUS_ARRAYS,
     EVENTS_ARRAYS,
@@ -204,10 +204,14 @@ def _metrics() -> Iterator[str]:
 
 def _baselines() -> Iterator[str]:
     """Table of the baselines, from the baselines themselves."""
-    yield "| name | rates |"
-    yield "|---|---|"
-    for baseline in BASELINES.values():
-        yield f"| `{baseline.name}` | {_cell(baseline.meaning)} |"
+    yield "| name | what it is | rates | forecasts | is told |"
+    yield "|---|---|---|---|---|"
+    for baseline in known_baselines()[0]:
+        if not BASELINES.owner(baseline.name).startswith(OWN):
+            continue
+        makes = [baseline.rates is not None or baseline.is_truth, baseline.forecast is not None]
+        cells = [baseline.meaning, *("yes" if each else "–" for each in makes), baseline.told or "–"]
+        yield f"| `{baseline.name}` | " + " | ".join(_cell(cell) for cell in cells) + " |"
     yield ""
 
 

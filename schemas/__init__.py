@@ -31,6 +31,7 @@ SCHEMAS: dict[str, str] = {
     "import_lfads_h5": "nwb_latents.schemas.imports:LfadsH5Import",
     "import_lfads_checkpoint": "nwb_latents.schemas.imports:LfadsCheckpointImport",
     "quality": "nwb_latents.schemas.quality:SessionQuality",
+    "run_trials": "nwb_latents.schemas.trial_record:RunTrials",
     "manifest": "nwb_latents.schemas.manifest:Manifest",
     "measurement": "nwb_latents.schemas.measurement:Measurement",
     "stream": "nwb_latents.schemas.online_decoding:StreamSettings",

@@ -41,9 +41,19 @@ class ColumnSettings(Frozen):
     @field_validator("success_values", mode="before")
     @classmethod
     def _as_text(cls, given: Any) -> Any:
-        """Take numbers and truth values as the text they are listed as: ``[1]`` is ``["1"]``."""
-        if not isinstance(given, list | tuple):
-            return given
-        return tuple(
-            f"{v:g}" if isinstance(v, float) else str(v) if isinstance(v, bool | int) else v for v in given
-        )
+        return listed_text(given)
+
+
+def listed_text(given: Any) -> Any:
+    """Take numbers and truth values as the text they are listed as: ``[1]`` is ``["1"]``.
+
+    Examples
+    --------
+    >>> listed_text([1, 2.0, True, "good"])
+    ('1', '2', 'True', 'good')
+    """
+    if not isinstance(given, list | tuple):
+        return given
+    return tuple(
+        f"{v:g}" if isinstance(v, float) else str(v) if isinstance(v, bool | int) else v for v in given
+    )

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nwb_latents.schemas import task
+from nwb_latents.schemas.baselines import BaselineSettings
 from nwb_latents.schemas.bounds import MOST_SEED
+from nwb_latents.schemas.digest import NeverCounts
 
 ForecastQuantity = Literal["velocity", "rates"]
 
@@ -21,6 +23,9 @@ class ForecastSettings(task.ForecastWindow):
         (1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6),
         min_length=1,
         description="Penalties tried for the linear forecast, likewise.",
+    )
+    baseline: Annotated[BaselineSettings, NeverCounts("it is said with the numbers of baselines")] = Field(
+        default_factory=BaselineSettings, description="What forecasts that need no model choose from."
     )
     folds: task.Folds = task.N_FOLDS
     seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of the fold assignment.")

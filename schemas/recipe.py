@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,7 +22,7 @@ from nwb_latents.schemas.bounds import (
     NARROWEST_BIN_S,
     WIDEST_KERNEL_S,
 )
-from nwb_latents.schemas.columns import ColumnSettings, TrialSource
+from nwb_latents.schemas.columns import ColumnSettings, TrialSource, listed_text
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.quality import QualitySettings
 
@@ -171,6 +171,28 @@ class UnitSelection(Frozen):
         description="Where units were recorded in turn and have no time in common: the group of units that "
         "is taken, 0 the largest; others are dropped. None: all units, only in the time common to all.",
     )
+    quality_column: Annotated[str | None, AddedLater(None)] = Field(
+        None,
+        description="Column of the units table that says how good a unit is; default: a known one (quality, "
+        "KSLabel …).",
+    )
+    quality_values: Annotated[tuple[str, ...], AddedLater(())] = Field(
+        (), description="Values of it, as text, whose units are kept; none given: all units, and it is said."
+    )
+
+    @field_validator("quality_values", mode="before")
+    @classmethod
+    def _as_text(cls, given: object) -> object:
+        return listed_text(given)
+
+    @model_validator(mode="after")
+    def _values_of_a_column(self) -> Self:
+        if self.quality_column is not None and not self.quality_values:
+            raise ValueError(
+                "units.quality_column says where the quality of units is; say which of its values are kept, "
+                "e.g. units.quality_values: [good]"
+            )
+        return self
 
 
 class ReachSettings(Frozen):

@@ -1,4 +1,4 @@
-"""Parts that are registered by name: layouts, dandisets, models, metrics, decoders, exporters.
+"""Parts that are registered by name: layouts, dandisets, models, metrics, baselines, decoders, exporters.
 
 A part is an entry point of the group ``nwb_latents.<kind>s``; those of this project are entered in the same
 way (`pyproject.toml`). Nothing is imported before a part is asked for, and the names alone cost one look at
@@ -212,5 +212,6 @@ LAYOUTS: Registry[Any] = Registry("layout")
 DANDISETS: Registry[Any] = Registry("dandiset")
 MODELS: Registry[Any] = Registry("model")
 METRICS: Registry[Any] = Registry("metric")
+BASELINES: Registry[Any] = Registry("baseline")
 DECODERS: Registry[Any] = Registry("decoder")
 EXPORTERS: Registry[Any] = Registry("exporter")

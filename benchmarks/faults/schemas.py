@@ -25,7 +25,7 @@ FAULTS = (
      "nothing is standardised by default"),
     ("schemas/decoding.py", '5, ge=2, le=MOST_BINS, description="Bins the Wiener decoder reads', '6, ge=2, le=MOST_BINS, description="Bins the Wiener decoder reads',
      "the Wiener decoder reads a bin more"),
-    ("schemas/decoding.py", "200, ge=0, description=\"Permutations", "0, ge=0, description=\"Permutations",
+    ("schemas/decoding.py", "        200,\n        ge=0,\n        le=MOST_DRAWS", "        0,\n        ge=0,\n        le=MOST_DRAWS",
      "there are no p-values by default"),
     (BASE, "extra=\"forbid\", frozen=True", "extra=\"ignore\", frozen=True", "misspelt settings are passed over"),
     (BASE, "json.dumps(content, sort_keys=True, separators", "json.dumps(content, separators", "the order of keys is in the digest"),

@@ -33,7 +33,7 @@ from benchmarks.reproduce.known_rates import (
 )
 from benchmarks.reproduce.systems.chaotic import ChaoticRecipe, simulate_chaotic
 from nwb_latents.models.batching.tensors import TrialTensors
-from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.baselines.known import baseline_called
 from nwb_latents.pipeline.evaluation.nlb.files import raised, submission_arrays, write_submission
 from nwb_latents.pipeline.evaluation.nlb.group_sizes import identity_of
 from nwb_latents.pipeline.evaluation.nlb.scores import score_rates, score_submission
@@ -224,7 +224,7 @@ def run(row: Row, seed: int, show: Show) -> Result:
     predictions = {TRUE: made.truth, LFADS: model}
     for name, shown in COMPARED.items():
         began = time.perf_counter()
-        predictions[shown] = BASELINES[name].rates(made.task, row.smoothing)
+        predictions[shown] = baseline_called(name).rates(made.task, row.smoothing)
         seconds[shown] = time.perf_counter() - began
         show(f"{row.bin_size_ms} ms, seed {seed}: {shown}, {seconds[shown]:.0f} s")
     predictions[NULL] = _null(made, targets)

@@ -279,4 +279,4 @@ class RateRNN(nn.Module):
         drive = apply_linear(torch.tanh(z), self.recurrent, None, (weights or {}).get("recurrent"))
         if inp is not None:
             drive = drive + inp
-        return torch.lerp(z, drive, self.dt_over_tau)
+        return torch.lerp(z, drive.to(z.dtype), self.dt_over_tau)

@@ -9,6 +9,7 @@ a matter of speed only (`models.kernels.switch`); they agree in value and gradie
 from __future__ import annotations
 
 import math
+import warnings
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch
@@ -133,7 +134,7 @@ def gru_sequence(
         n_free += context.shape[-1] if context.requires_grad else 0
         x = torch.cat([x, context[:, None].expand(-1, x.shape[1], -1)], -1)
     if x.is_cuda and reset == "after" and clip is None:
-        return _cudnn(x, weights, h0)
+        return cudnn_gru(x, weights, h0)
     fast = is_fast()
     if fast and reset == "after" and clip is None:
         return _reset_after(x, weights, h0, n_free=n_free)
@@ -319,7 +320,14 @@ def _stepwise(gates: Tensor, weights: GRUWeights, h: Tensor, *, reset: Reset, cl
     return torch.stack(states, 1)
 
 
-def _cudnn(x: Tensor, weights: GRUWeights, h0: Tensor) -> tuple[Tensor, Tensor]:
+def cudnn_gru(x: Tensor, weights: GRUWeights, h0: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `torch.nn.GRU` does; cuDNN keeps what the gradient needs only where it is told to train."""
     flat = [part[d] for d in range(len(h0)) for part in weights]
-    sequence, last = torch.gru(x, h0, flat, True, 1, 0.0, False, len(h0) == 2, True)  # noqa: FBT003
+    trains = torch.is_grad_enabled()
+    with warnings.catch_warnings():
+        # The weights of a session's directions lie apart; cuDNN copies them together, which costs little.
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous")
+        sequence, last = torch.gru(
+            x, h0.contiguous(), flat, True, 1, 0.0, trains, len(h0) == 2, True  # noqa: FBT003
+        )  # fmt: skip
     return sequence, last.transpose(0, 1).reshape(x.shape[0], -1)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.forecasting import ForecastSettings
     from nwb_latents.schemas.training import Device
 
+_CURRENCY = ("is_current", "why_stale")
+"""Columns that no file has: what the catalog says today."""
+
 
 @named_arguments
 def scores(
@@ -47,7 +50,7 @@ def scores(
     recipe_id
         Recipe of the stores, or its beginning.
     columns
-        Columns wanted; default: all.
+        Columns wanted, such as ``["session", "value", "is_current"]``; default: all.
     latest
         Leave out what was measured again later.
 
@@ -55,8 +58,9 @@ def scores(
     -------
     table
         One row for each number, with its interval, unit, definition, and everything about how it was measured
-        (`Measurement`); in order of time. Without `columns`, a last one, `is_current`, says whether store and
-        run are still those that were measured; it is missing where older versions did not write down which.
+        (`Measurement`); in order of time. The last two, `is_current` and `why_stale`, say whether store and
+        run are still those that were measured, and what became of them; they are missing where older versions
+        did not write down which they were.
 
     Raises
     ------
@@ -78,12 +82,12 @@ def scores(
     from nwb_latents.pipeline.stores.catalog import read_catalog  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurement_frame import say_without_match  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurement_lines import measurement_folder  # noqa: PLC0415
-    from nwb_latents.pipeline.stores.measurements import are_current, read_measurements  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurements import are_current, read_measurements, why_stale  # noqa: PLC0415
 
     path = path_of(catalog)
     if not path.exists() and not measurement_folder(path).exists():
         raise DataError(f"{path}: no such catalog. Check the path; the first ingest makes a catalog.")
-    wanted = {
+    patterns = {
         "name": names_of(names),
         "session": names_of(sessions),
         "run": names_of(runs),
@@ -92,23 +96,27 @@ def scores(
         "source": names_of(sources),
         "recipe_id": (f"{recipe_id}*",) if recipe_id else (),
     }
+    wanted = names_of(columns)
+    mine = [name for name in wanted if name not in _CURRENCY]
     table = read_measurements(
         path,
-        names=wanted["name"],
-        sessions=wanted["session"],
-        runs=wanted["run"],
+        names=patterns["name"],
+        sessions=patterns["session"],
+        runs=patterns["run"],
         recipe_id=recipe_id,
-        stages=wanted["stage"],
-        splits=wanted["split"],
-        sources=wanted["source"],
-        columns=names_of(columns),
+        stages=patterns["stage"],
+        splits=patterns["split"],
+        sources=patterns["source"],
+        columns=() if len(mine) < len(wanted) else mine,
         latest=latest,
     )
     if table.empty:
-        say_without_match(read_measurements(path, columns=list(wanted)), wanted)
-    if names_of(columns):
+        say_without_match(read_measurements(path, columns=list(patterns)), patterns)
+    if wanted and len(mine) == len(wanted):
         return table
-    return table.assign(is_current=are_current(table, read_catalog(path)))
+    catalog_now = read_catalog(path)
+    table = table.assign(is_current=are_current(table, catalog_now), why_stale=why_stale(table, catalog_now))
+    return table[list(wanted)] if wanted else table
 
 
 def decode(
@@ -119,6 +127,7 @@ def decode(
     sessions: Names = "*",
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -141,6 +150,10 @@ def decode(
         ingested last.
     device
         Where the models run; ``"auto"``: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials in neither its
+        training nor its validation, if its record of them proves which these are; their split is
+        ``unseen-…``. Default: such a session is refused.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -184,6 +197,7 @@ def decode(
         sessions=names_of(sessions),
         recipe_id=recipe_id,
         device=device,
+        unseen_trials=unseen_trials,
         report=reported_to(report),
     )
     return measurements_as_table(made)
@@ -199,6 +213,7 @@ def evaluate(
     truth: Place | None = None,
     force: bool = False,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -225,6 +240,10 @@ def evaluate(
         Measure again what the catalog holds.
     device
         Where the models run; ``"auto"``: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials in neither its
+        training nor its validation, if its record of them proves which these are; their split is
+        ``unseen-…``. Default: such a session is refused.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -270,6 +289,7 @@ def evaluate(
         truth=None if truth is None else path_of(truth),
         force=force,
         device=device,
+        unseen_trials=unseen_trials,
         report=reported_to(report),
     )
     return measurements_as_table(made)
@@ -283,6 +303,7 @@ def forecast(
     sessions: Names = "*",
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -305,6 +326,10 @@ def forecast(
         ingested last.
     device
         Where the models run; ``"auto"``: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials in neither its
+        training nor its validation, if its record of them proves which these are; their split is
+        ``unseen-…``. Default: such a session is refused.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -347,6 +372,7 @@ def forecast(
         sessions=names_of(sessions),
         recipe_id=recipe_id,
         device=device,
+        unseen_trials=unseen_trials,
         report=reported_to(report),
     )
     return measurements_as_table(made)

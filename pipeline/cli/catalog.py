@@ -18,6 +18,8 @@ from nwb_latents.pipeline.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
+
     from nwb_latents.pipeline.cluster.ledger import Failure
     from nwb_latents.schemas.events import (
         Event,
@@ -70,10 +72,11 @@ def show(
     """Show all that is known of one session or run: origin, what was left out, quality, scores."""
     from nwb_latents.pipeline.cli.session_tables import show_run, show_session
     from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.current_keys import CurrentKeys
     from nwb_latents.pipeline.stores.location import store_path
     from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
     from nwb_latents.pipeline.stores.trials import read_attributes
-    from nwb_latents.schemas.events import CatalogRunEvent, CatalogSessionEvent
+    from nwb_latents.schemas.events import CatalogRunEvent, CatalogSessionEvent, KeptMeasurement
 
     _require(catalog)
     content = read_catalog(catalog)
@@ -84,11 +87,17 @@ def show(
         raise DataError(
             f"{catalog}: no session or run is called {name!r}. There are: {', '.join(known[:20]) or 'none'}."
         )
+    keys = CurrentKeys(content)
+
+    def kept(table: pd.DataFrame) -> list[KeptMeasurement]:
+        records = measurement_records(table)
+        return [KeptMeasurement.model_validate({**one.model_dump(), **keys.kept(one)}) for one in records]
+
     with Output(json_lines=json_lines) as out:
         for entry in entries:
             attributes = read_attributes(store_path(catalog, entry.store))
             found = read_measurements(catalog, sessions=[entry.session], recipe_id=entry.recipe_id)
-            scores = measurement_records(found)
+            scores = kept(found)
             event = CatalogSessionEvent(
                 **entry.model_dump(),
                 status="known" if attributes else "missing",
@@ -99,7 +108,7 @@ def show(
             show_session(out, entry, attributes, scores)
         if run is not None:
             out.record(CatalogRunEvent(**run.model_dump()))
-            show_run(out, run, measurement_records(read_measurements(catalog, runs=[run.run])))
+            show_run(out, run, kept(read_measurements(catalog, runs=[run.run])))
 
 
 @app.command("verify")

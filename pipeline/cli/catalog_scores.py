@@ -9,9 +9,10 @@ import typer
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption, SessionOption
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.current_keys import stale_words
 
 if TYPE_CHECKING:
-    from nwb_latents.schemas.measurement import Measurement
+    from nwb_latents.schemas.events import MeasurementEvent
 
 
 def _globs(name: str, what: str) -> Any:
@@ -48,6 +49,8 @@ def scores(
     json_lines: JsonOption = False,
 ) -> None:
     """List what was measured: each number with its interval and what it means."""
+    from nwb_latents.pipeline.stores.catalog import read_catalog
+    from nwb_latents.pipeline.stores.current_keys import CurrentKeys
     from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
     from nwb_latents.schemas.events import MeasurementEvent
 
@@ -62,15 +65,19 @@ def scores(
         recipe_id=recipe_id or "",
         latest=not history,
     )
-    found = measurement_records(table if steps else table[table["step"].isna()])
-    if not found:
+    records = measurement_records(table if steps else table[table["step"].isna()])
+    if not records:
         raise DataError(
             f"{catalog}: there is no such measurement. Run `pipeline run decode` or `pipeline run evaluate`, "
             "or leave out a condition."
         )
     with Output(json_lines=json_lines) as out:
+        keys = CurrentKeys(read_catalog(catalog))
+        found = [
+            MeasurementEvent.model_validate({**each.model_dump(), **keys.kept(each)}) for each in records
+        ]
         for each in found:
-            out.record(MeasurementEvent.model_validate(each.model_dump()))
+            out.record(each)
         columns = [name for name in _columns(history=history) if any(_said(each, name) for each in found)]
         fitted = dict.fromkeys(f"{of.name}: decoder fitted on {of.fitted_on}" for of in found if of.fitted_on)
         title = "\n".join(("Measurements", *fitted))
@@ -79,10 +86,10 @@ def scores(
 
 def _columns(*, history: bool) -> tuple[str, ...]:
     shown = ("session", "run", "source", "metric", "value", "interval", "decoder", "fitted sessions", "ahead")
-    return (*shown, "trials", "p", "why not", *(("time",) if history else ()))
+    return (*shown, "stale", "trials", "p", "why not", *(("time",) if history else ()))
 
 
-def _said(of: Measurement, column: str) -> str:
+def _said(of: MeasurementEvent, column: str) -> str:
     """Return what a table says of a measurement in one of its columns."""
     unit = "" if of.unit == "1" else f" {of.unit}"
     lag = "" if of.lag_ms is None else f"{of.lag_ms:g} ms"
@@ -100,6 +107,7 @@ def _said(of: Measurement, column: str) -> str:
         "fitted sessions": ", ".join(of.fitted_sessions),
         "ahead": "" if of.bins is None else steps,
         "trials": f"{of.n_trials} {of.split}",
+        "stale": stale_words(is_current=of.is_current, why_stale=of.why_stale),
         "p": "" if of.p_value is None else f"{of.p_value:.3g}",
         "why not": of.reason,
         "time": of.time[:19],

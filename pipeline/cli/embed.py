@@ -17,6 +17,7 @@ from nwb_latents.pipeline.cli.options import (
     QuietOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
@@ -46,6 +47,7 @@ def embed(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -71,6 +73,7 @@ def embed(
             sessions=tuple(session or ("*",)),
             towards=to,
             device=device_of(device),
+            unseen_trials=unseen_trials,
             report=out,
         )
         table = made.table

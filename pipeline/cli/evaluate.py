@@ -22,12 +22,13 @@ from nwb_latents.pipeline.cli.options import (
     RunsOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
 )
 from nwb_latents.pipeline.cli.settings_help import two_columns
-from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError, UsageError
+from nwb_latents.pipeline.errors import DataError, PartialFailure, UsageError
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.metrics.metric import Metric
@@ -47,6 +48,7 @@ BaselineOption = Annotated[
         "--baseline",
         help="Baseline, repeatable; default: all.",
         metavar="NAME",
+        autocompletion=completion.registered("BASELINES"),
     ),
 ]
 PhaseOption = Annotated[
@@ -73,6 +75,7 @@ def evaluate(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
@@ -103,6 +106,7 @@ def evaluate(
                 truth=truth,
                 force=force,
                 device=device_of(device),
+                unseen_trials=unseen_trials,
                 report=out,
             )
         except PartialFailure as failure:
@@ -167,7 +171,7 @@ def leaderboard(
 
 def metrics_text() -> str:
     """Return what can be measured and held against, as text: name, and what it is."""
-    from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+    from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
     from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
 
     metrics, broken = known_metrics()
@@ -175,7 +179,11 @@ def metrics_text() -> str:
         *((metric.name, f"{metric.meaning} [{_reading(metric)}]") for metric in metrics),
         *((name, f"cannot be had: {reason}") for name, reason in broken.items()),
     ]
-    baselines = [(baseline.name, baseline.meaning) for baseline in BASELINES.values()]
+    found, lost = known_baselines()
+    baselines = [
+        *((baseline.name, baseline.meaning) for baseline in found),
+        *((name, f"cannot be had: {reason}") for name, reason in lost.items()),
+    ]
     return "\n\n".join([
         "\n".join(["Metrics (--metric NAME)", "", *two_columns(rows)]),
         "\n".join(["Baselines (--baseline NAME; none: no baseline)", "", *two_columns(baselines)]),
@@ -188,21 +196,18 @@ def _reading(metric: Metric) -> str:
 
 
 def _lists(metric: list[str] | None, baseline: list[str] | None) -> dict[str, tuple[str, object]]:
-    from nwb_latents.schemas.registry import METRICS, UnknownPartError
+    from nwb_latents.schemas.registry import BASELINES, METRICS, UnknownPartError
 
     found: dict[str, tuple[str, object]] = {}
-    for key, option, words in (("metrics", "--metric", metric), ("baselines", "--baseline", baseline)):
+    for key, option, words, registry in (
+        ("metrics", "--metric", metric, METRICS),
+        ("baselines", "--baseline", baseline, BASELINES),
+    ):
         if words is None:
             continue
-        names = [word for word in words if word != "none"]
         try:
-            if key == "metrics":
-                names = [METRICS.check(name) for name in names]
-            else:
-                from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
-
-                names = [one.name for one in known_baselines(names)]
-        except (UnknownPartError, SettingsError) as error:
+            names = [registry.check(word) for word in words if word != "none"]
+        except UnknownPartError as error:
             raise UsageError(f"{option}: {error}") from error
         found[option] = (key, names)
     return found

@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cli.options import (
     RunsOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
@@ -32,14 +33,9 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.forecasting import ForecastQuantity
     from nwb_latents.schemas.measurement import Measurement
 
-SHORT = {
-    "forecast": "model",
-    "linear_forecast": "linear",
-    "condition_mean": "condition",
-    "hold_last": "hold last",
-    "rates": "recorded",
-}
-"""Source → head of its column."""
+FIRST = {"forecast": "model"}
+LAST = {"rates": "recorded"}
+"""Source → head of its column, of what is no baseline; baselines stand between them."""
 
 
 def forecast(
@@ -52,6 +48,7 @@ def forecast(
     bins: Annotated[int | None, typer.Option(BINS.option, help=BINS.help, metavar="N", min=1)] = None,
     lag_ms: LagOption = None,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -82,6 +79,7 @@ def forecast(
                 sessions=tuple(session or ("*",)),
                 recipe_id=recipe_id,
                 device=device_of(device),
+                unseen_trials=unseen_trials,
                 report=out,
             )
         except PartialFailure as failure:
@@ -110,11 +108,12 @@ def _tables_of(out: Output, mine: Sequence[Measurement], quantity: ForecastQuant
     )
 
     means, curves, sessions = mean_curves(mine, quantity), curves_of(mine, quantity), sessions_of(mine)
-    sources = [source for source in SHORT if source in means]
-    if not sources:
+    if not means:
         return
+    between = [source for source in means if source not in FIRST | LAST]
+    sources = [*(s for s in FIRST if s in means), *between, *(s for s in LAST if s in means)]
     one = next(each for each in mine if each.source == MODEL)
-    heads = [SHORT[source] for source in sources]
+    heads = [(FIRST | LAST).get(source, source.replace("_", " ")) for source in sources]
     many = len(sessions) > 1
     what = f"mean of {len(sessions)} sessions" if many else sessions[0]
     steps = [*(str(k) for k in range(1, (one.bins or 0) + 1)), "all"]

@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cli.options import (
     QuietOption,
     SessionOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     device_of,
     given,
@@ -87,6 +88,7 @@ def nlb_submission(
     session: SessionOption = None,
     out: FolderOption = None,
     device: DeviceOption = "auto",
+    unseen_trials: UnseenOption = False,
     check: CheckOption = None,
     targets: TargetsOption = None,
     trust_order: TrustOption = False,
@@ -128,7 +130,7 @@ def nlb_submission(
         )
         done = submit(
             catalog, chosen, run=run, sessions=tuple(session or ("*",)), out=out,
-            device=device_of(device), force=force, report=say,
+            device=device_of(device), unseen_trials=unseen_trials, force=force, report=say,
         )  # fmt: skip
         say(
             SubmissionEvent(

@@ -64,6 +64,15 @@ DeviceOption = Annotated[
         autocompletion=completion.words("auto", "cpu", "cuda"),
     ),
 ]
+UnseenOption = Annotated[
+    bool,
+    typer.Option(
+        "--unseen-trials",
+        help="Where a store is another than the run was trained on: take only trials in neither its "
+        "training nor "
+        "validation, if its record of them proves which these are, and say so; default: refuse.",
+    ),
+]
 RunsOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from nwb_latents.pipeline.stores.current_keys import stale_words
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nwb_latents.pipeline.cli.console import Output
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
-    from nwb_latents.schemas.measurement import Measurement
+    from nwb_latents.schemas.events import KeptMeasurement
     from nwb_latents.schemas.quality import SessionQuality
     from nwb_latents.schemas.store import StoreAttributes, Verification
 
@@ -26,7 +28,7 @@ BYTES: dict[Verification | None, str] = {
 
 
 def show_session(
-    out: Output, entry: SessionEntry, attributes: StoreAttributes | None, scores: Sequence[Measurement]
+    out: Output, entry: SessionEntry, attributes: StoreAttributes | None, scores: Sequence[KeptMeasurement]
 ) -> None:
     """Show one session."""
     rows = [
@@ -69,7 +71,7 @@ def show_session(
     _show_scores(out, scores)
 
 
-def show_run(out: Output, run: RunEntry, scores: Sequence[Measurement]) -> None:
+def show_run(out: Output, run: RunEntry, scores: Sequence[KeptMeasurement]) -> None:
     """Show one run."""
     rows = [
         ["model", run.model],
@@ -131,7 +133,7 @@ def _recipe_words(attributes: StoreAttributes) -> str:
     return ", ".join(changed) or "all defaults"
 
 
-def _show_scores(out: Output, scores: Sequence[Measurement]) -> None:
+def _show_scores(out: Output, scores: Sequence[KeptMeasurement]) -> None:
     if not scores:
         return
     columns = [
@@ -148,13 +150,17 @@ def _show_scores(out: Output, scores: Sequence[Measurement]) -> None:
     ]
     if any(score.fitted_sessions for score in scores):
         columns.insert(5, "fitted_sessions")
+    if not all(score.is_current for score in scores):
+        columns.insert(0, "stale")
     rows = [[_of_score(score, name) for name in columns] for score in scores]
     fitted = sorted({score.fitted_on for score in scores if score.fitted_on})
     told = f"\nvelocity is decoded by decoders fitted on {' or '.join(fitted)}" if fitted else ""
     out.table(f"Measurements{told}", columns, rows)
 
 
-def _of_score(score: Measurement, name: str) -> str:
+def _of_score(score: KeptMeasurement, name: str) -> str:
+    if name == "stale":
+        return stale_words(is_current=score.is_current, why_stale=score.why_stale)
     value = getattr(score, name)
     if name == "fitted_sessions":
         return f"{len(value)} sessions" if len(value) > 1 else "".join(value)

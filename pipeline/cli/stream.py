@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cli.options import (
     JsonOption,
     QuietOption,
     SetOption,
+    UnseenOption,
     VerboseOption,
     given,
 )
@@ -95,6 +96,7 @@ def stream(
     session: OneSessionOption,
     trial: TrialOption = None,
     split: SplitOption = None,
+    unseen_trials: UnseenOption = False,
     source: FromOption = None,
     rates: RatesOption = None,
     velocity: VelocityOption = None,
@@ -139,7 +141,7 @@ def stream(
         counts = None if lines is None else _checked(lines, tell)
         stage(
             catalog, run, session=session, settings=chosen, trials=trial or (), split=split, lines=counts,
-            report=tell,
+            unseen_trials=unseen_trials, report=tell,
         )  # fmt: skip
 
 

@@ -168,8 +168,8 @@ def as_csv(measured: pd.DataFrame, *, dandisets: Mapping[tuple[str, str], str]) 
     return text
 
 
-def as_markdown(made: Sequence[Board]) -> str:
-    """Return one table per board."""
+def as_markdown(made: Sequence[Board], *, stale: str = "") -> str:
+    """Return one table per board, and at the end what was left out as stale."""
     parts = []
     for board in made:
         heads, rows = table(board)
@@ -184,10 +184,10 @@ def as_markdown(made: Sequence[Board]) -> str:
         under = "".join(f"{for_markdown(line)}  \n" for line in protocol(board))
         notes = "\n".join(f"- {line}" for line in legend(board))
         parts.append(f"## {for_markdown(title(board))}\n\n{under}\n{grid}\n\n{notes}\n")
-    return "\n".join(parts)
+    return "\n".join([*parts, *([f"{for_markdown(stale)}.\n"] if stale else [])])
 
 
-def as_html(made: Sequence[Board]) -> str:
+def as_html(made: Sequence[Board], *, stale: str = "") -> str:
     """Return a page that needs nothing else: tables, and one picture of points and intervals per board."""
     from jinja2 import Environment  # noqa: PLC0415
 
@@ -208,7 +208,7 @@ def as_html(made: Sequence[Board]) -> str:
         }
         for board in made
     ]
-    return page.render(boards=shown)
+    return page.render(boards=shown, stale=stale)
 
 
 def _best(board: Board) -> list[list[bool]]:
@@ -254,6 +254,7 @@ svg { max-width: 100%; height: auto }
 <ul>{% for line in board.legend %}<li>{{ line }}</li>{% endfor %}</ul>
 </section>
 {% endfor %}
+{% if stale %}<p>{{ stale }}.</p>{% endif %}
 </body>
 </html>
 """

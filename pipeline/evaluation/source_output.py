@@ -47,6 +47,8 @@ class SourceOutput:
         Latent states of training and scored trials. Shapes ``(trial, time, D')``, ``(eval trial, time, D')``.
     withheld
         Needs of metrics it cannot meet, and why.
+    told
+        What it is told of the trials it predicts, beside the spikes it may see, by part.
     """
 
     rates: RatePrediction | None = None
@@ -56,6 +58,7 @@ class SourceOutput:
     forecasts_velocity: bool = False
     states: tuple[FloatArray, FloatArray] | None = None
     withheld: Mapping[Need, str] = field(default_factory=dict)
+    told: Mapping[Part, str] = field(default_factory=dict)
 
     def lacks(self, part: Part) -> str:
         """Say why there is nothing of a part to score; empty where there is.

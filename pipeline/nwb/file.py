@@ -36,6 +36,10 @@ NwbSource: TypeAlias = Path | Readable
 """An HDF5 file, an NWB-Zarr directory, or a binary object with ``read``, ``seek`` and ``tell``."""
 
 
+_SMALL = 1 << 16
+"""Bytes of an array that is kept."""
+
+
 @dataclass(frozen=True)
 class NwbFile:
     """An open NWB file.
@@ -56,6 +60,8 @@ class NwbFile:
         Whether failed trials are kept, so that codes of unknown meaning do no harm.
     opened
         Paths of the arrays that were read.
+    kept
+        Small arrays that were read, by their paths: columns are looked at by many.
     trials_path
         Path of the trial table.
     """
@@ -67,6 +73,7 @@ class NwbFile:
     wanted: ColumnSettings = field(default_factory=ColumnSettings)
     keeps_failed: bool = False
     opened: set[str] = field(default_factory=set)
+    kept: dict[str, NDArray[Any]] = field(default_factory=dict)
     trials_path: str = "intervals/trials"
 
     def say(self, text: str) -> None:
@@ -117,7 +124,7 @@ class NwbFile:
         return self.tree.shape(path)
 
     def array(self, path: str) -> NDArray[Any]:
-        """Return a dataset whole; text as str objects.
+        """Return a dataset whole, which the caller may write to; text as str objects.
 
         Raises
         ------
@@ -125,6 +132,8 @@ class NwbFile:
             If there is no dataset at `path`, a part of it lies in another file that is not there, or it is
             damaged.
         """
+        if path in self.kept:
+            return self.kept[path].copy()
         if self.tree.shape(path) is None:
             raise DataError(f"{self.name}: has no dataset {path}. Check that the file is complete.")
         if (absent := self.tree.absent_part(path)) is not None:
@@ -134,7 +143,7 @@ class NwbFile:
             )
         self.opened.add(path)
         try:
-            return self.tree.read(path)
+            values = self.tree.read(path)
         except PermissionError:
             raise
         except (OSError, RuntimeError) as error:
@@ -142,6 +151,9 @@ class NwbFile:
             raise DataError(
                 f"{self.name}: /{path} is damaged: {error}. Fetch the file again, or leave the session out."
             ) from error
+        if values.nbytes <= _SMALL:
+            self.kept[path] = values.copy()
+        return values
 
     def ragged(self, path: str) -> list[NDArray[Any]]:
         """Return the rows of a ragged column (``path`` and ``path + "_index"``)."""

@@ -47,6 +47,10 @@ class Hdf5Tree:
     def __init__(self, h5: h5py.File, size: int) -> None:
         self.size = size
         self._h5 = h5
+        # What was asked for once: tables are looked at by many, and to open an object takes as long as to
+        # read a small one. The file does not change while it is open.
+        self._objects: dict[str, h5py.Group | h5py.Dataset | None] = {}
+        self._attributes: dict[tuple[str, str], Any] = {}
 
     def has(self, path: str) -> bool:
         """Whether there is a group or an array at `path`; a link that leads nowhere is neither."""
@@ -75,8 +79,8 @@ class Hdf5Tree:
         for path in (root, *self.groups(root)):
             group = self._get(path)
             names = _names(group) if isinstance(group, h5py.Group) else []
-            said = (self.broken_link(f"{path}/{name}") for name in names)
-            found += [text for text in said if text is not None]
+            gone = [f"{path}/{name}" for name in names if self._get(f"{path}/{name}") is None]
+            found += [text for text in map(self.broken_link, gone) if text is not None]
         return found
 
     def shape(self, path: str) -> tuple[int, ...] | None:
@@ -94,7 +98,9 @@ class Hdf5Tree:
 
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects, whatever its encoding."""
-        found = self._h5[path]
+        found = self._array(path)
+        if found is None:
+            found = self._h5[path]  # raises what is wrong with it
         if found.shape is None:
             return np.zeros(0, dtype=object if h5py.check_string_dtype(found.dtype) else found.dtype)
         if h5py.check_string_dtype(found.dtype):
@@ -109,12 +115,9 @@ class Hdf5Tree:
 
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or array; None where there is none, or it is of an unknown type."""
-        found = self._get(path) if path else self._h5
-        try:
-            value = None if found is None else found.attrs.get(name)
-        except (OSError, TypeError, ValueError):
-            return None
-        return np.zeros(0) if isinstance(value, h5py.Empty) else value
+        if (path, name) not in self._attributes:
+            self._attributes[path, name] = self._attribute(path, name)
+        return self._attributes[path, name]
 
     def groups(self, *roots: str) -> Iterator[str]:
         """Yield the path of every group below the roots, in order, through links.
@@ -133,7 +136,7 @@ class Hdf5Tree:
         group = self._get(root)
         if not isinstance(group, h5py.Group):
             return []
-        return [name for name in _names(group) if isinstance(_get(group, name), h5py.Dataset)]
+        return [name for name in _names(group) if self._array(f"{root}/{name}") is not None]
 
     def stored_bytes(self, path: str) -> int:
         """Return the bytes an array takes in the file, compressed as it is; 0 where there is none."""
@@ -141,7 +144,17 @@ class Hdf5Tree:
         return 0 if found is None else int(found.id.get_storage_size())
 
     def _get(self, path: str) -> h5py.Group | h5py.Dataset | None:
-        return _get(self._h5, path)
+        if path not in self._objects:
+            self._objects[path] = _get(self._h5, path)
+        return self._objects[path]
+
+    def _attribute(self, path: str, name: str) -> Any:
+        found = self._get(path) if path else self._h5
+        try:
+            value = None if found is None else found.attrs.get(name)
+        except (OSError, TypeError, ValueError):
+            return None
+        return np.zeros(0) if isinstance(value, h5py.Empty) else value
 
     def _array(self, path: str) -> h5py.Dataset | None:
         found = self._get(path)

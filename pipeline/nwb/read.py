@@ -33,7 +33,8 @@ from nwb_latents.pipeline.nwb.trial_checks import check_trials
 from nwb_latents.pipeline.nwb.trial_columns import note_others
 from nwb_latents.pipeline.nwb.trial_table_search import trial_table
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
-from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table
+from nwb_latents.pipeline.nwb.unit_quality import good_units, quality_columns
+from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table, units_table
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     _say_broken_links(file)
     spike_times, spike_index = read_spikes(file, on_not_finite=recipe.on_not_finite_spikes)
     units = read_unit_table(file, layout)
+    is_good = good_units(file, units_table(file), recipe.units)
     moved_by = read_kinematics(file, layout, recipe)
     trials = _trials(file, layout, recipe)
     with blaming(layout, file):
@@ -123,6 +125,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     if layout.has_clock_resets:
         parts, observed, moved = rebase(file, parts)
     check_trials(file, parts, uses_onsets=recipe.onset.method in {"auto", "column"}, unit=moved_by.unit)
+    parts = only_units(parts, np.isin(parts.units.ids, units.ids[is_good]))
     parts, sorted_notes = in_session(file, parts, recipe, has_clock_resets=layout.has_clock_resets)
     is_stated = observed is not None
     if observed is None:
@@ -144,7 +147,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     require_observed_seconds(file, observed, extent_of_all(parts))
     if is_stated:
         require_observed_trials(file, observed, parts.trials)
-    whole = extent_of(observed, *spans(parts), span_of(parts.spike_times))
+    whole = extent_of(observed, *spans(parts), span_of(parts))
     observed = apply_invalid(file, clipped(file, observed, whole))
     observed = without_silence(file, observed, parts.spike_times, parts.spike_index, is_stated=is_stated)
     return Recording(
@@ -277,6 +280,7 @@ def needed_paths(file: NwbFile, recipe: IngestRecipe) -> set[str]:
     electrodes = "general/extracellular_ephys/electrodes"
     paths = {f"units/{name}" for name in _UNIT_ARRAYS}
     paths |= {f"{electrodes}/{name}" for name in _ELECTRODE_ARRAYS}
+    paths |= {f"units/{name}" for name in quality_columns(file.tree.arrays("units"), recipe.units)}
     trials = trial_table(file, recipe)
     paths |= {f"{trials}/{name}" for name in file.tree.arrays(trials) if name not in _TRIAL_ARRAYS_NEVER}
     series = {path for each in series_paths(file, layout, recipe) for path in each}

@@ -125,12 +125,17 @@ def _edges(trials: TrialTable) -> FloatArray:
     return np.concatenate([trials.events["start"], trials.events["stop"]])
 
 
-def span_of(spikes: FloatArray) -> FloatArray | None:
-    """Return first and last spike, s; None where there are none."""
-    return np.array([spikes.min(), spikes.max()]) if len(spikes) else None
+def span_of(parts: Parts) -> FloatArray | None:
+    """Return first and last spike, s, of units whose spikes ascend; None where there are none."""
+    spikes, index = parts.spike_times, parts.spike_index
+    starts = np.concatenate([[0], index[:-1]])
+    fires = index > starts
+    if not fires.any():
+        return None
+    return np.array([spikes[starts[fires]].min(), spikes[index[fires] - 1].max()])
 
 
 def extent_of_all(parts: Parts) -> tuple[float, float] | None:
     """Return from when to when there are kinematics, trials or spikes, s."""
     trials = None if parts.trials is None else _edges(parts.trials)
-    return extent_of(*spans(parts), trials, span_of(parts.spike_times))
+    return extent_of(*spans(parts), trials, span_of(parts))

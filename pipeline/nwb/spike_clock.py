@@ -98,7 +98,10 @@ def require_seconds(
 
 def share_inside(spikes: FloatArray, extent: tuple[float, float]) -> float:
     """Return the share of spikes that lie in an extent, s, or at most `MARGIN_S` beside it."""
-    inside = (spikes >= extent[0] - MARGIN_S) & (spikes <= extent[1] + MARGIN_S)
+    low, high = extent[0] - MARGIN_S, extent[1] + MARGIN_S
+    if len(spikes) and low <= spikes.min() and spikes.max() <= high:
+        return 1.0
+    inside = (spikes >= low) & (spikes <= high)
     return float(inside.mean())
 
 
@@ -228,6 +231,8 @@ def without_strays(
         return spikes, index
     low, high = _longest_stretch(spikes) if extent is None else extent
     margin = LONGEST_PAUSE_S if extent is None else MARGIN_S
+    if low - margin <= spikes.min() and spikes.max() <= high + margin:
+        return spikes, index
     stray = (spikes < low - margin) | (spikes > high + margin)
     if not stray.any() or stray.mean() > MOST_STRAYS:
         return spikes, index

@@ -205,7 +205,8 @@ def _repeats(
         if len(times) < 2:
             continue
         gaps = np.diff(times)
-        near[unit], exact[unit] = int((gaps <= REPEAT_S).sum()), int((gaps == 0).sum())
+        near[unit] = np.count_nonzero(gaps <= REPEAT_S)
+        exact[unit] = np.count_nonzero(gaps == 0) if near[unit] else 0
         rate = len(times) / max(float(times[-1] - times[0]), 1e-9)
         for row, within in enumerate((REPEAT_S + resolution, resolution)):
             by_chance[row, unit] = len(times) * -np.expm1(-min(rate * within, 50.0))

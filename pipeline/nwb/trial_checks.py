@@ -277,9 +277,9 @@ def _movements(trials: TrialTable, series: Series, *, is_position: bool) -> _Mov
     rows = rows[:: max(1, len(rows) // MOST_LOOKED_AT)]
     step = max(1, int(FASTEST_STEP_S / series.interval_s)) if len(series.time) > 1 else 1
     kept, still, moved, direction, peaks = [], [], [], [], []
-    for row in rows:
-        first, last = np.searchsorted(series.time, [min(begin[row], onset[row]) if np.isfinite(onset[row])
-                                                    else begin[row], stop[row]])  # fmt: skip
+    from_s = np.where(np.isfinite(onset), np.minimum(begin, onset), begin)
+    ends = np.searchsorted(series.time, np.stack([from_s[rows], stop[rows]], axis=1)).tolist()
+    for row, (first, last) in zip(rows, ends, strict=True):
         time, values = series.time[first:last:step], series.values[first:last:step, :2]
         if len(time) < 5 or not np.isfinite(values).all():
             continue
@@ -290,20 +290,33 @@ def _movements(trials: TrialTable, series: Series, *, is_position: bool) -> _Mov
             continue
         kept.append(row)
         peaks.append(peak)
-        after = (time >= onset[row]) & (time <= onset[row] + AFTER_S)
-        before = (time >= go[row]) & (time < onset[row] - 0.1)
-        still.append(speed[after].max(initial=0.0) < STILL * peak)
-        late = False
-        # Of a movement without a rest before it, as of an oscillation, speed at the onset says nothing.
-        if np.isfinite(onset[row]) and (speed[time < onset[row]] < STILL * peak).any():
-            late = float(np.interp(onset[row], time, speed)) > HALF_WAY * peak
-        moved.append(speed[before].max(initial=0.0) > MOVED * peak or late)
+        rests, moves = _at_onset(time, speed, peak, go=go[row], onset=onset[row])
+        still.append(rests)
+        moved.append(moves)
         fast = int(np.argmax((speed >= HALF_WAY * peak) & (time >= begin[row])))
         direction.append(np.arctan2(speeds[fast, 1], speeds[fast, 0]) if speeds.shape[1] > 1 else np.nan)
     return _Movements(
         np.array(kept, dtype=np.int64), np.array(still, dtype=bool), np.array(moved, dtype=bool),
         np.array(direction, dtype=np.float64), np.array(peaks, dtype=np.float64),
     )  # fmt: skip
+
+
+def _at_onset(
+    time: FloatArray, speed: FloatArray, peak: float, *, go: float, onset: float
+) -> tuple[bool, bool]:
+    """Return whether the hand stands still after the onset, and whether it moves before or at it."""
+    if not np.isfinite(onset):
+        return True, False
+    after = (time >= onset) & (time <= onset + AFTER_S)
+    before = (time >= go) & (time < onset - 0.1)
+    late = False
+    # Of a movement without a rest before it, as of an oscillation, speed at the onset says nothing.
+    if (speed[time < onset] < STILL * peak).any():
+        late = float(np.interp(onset, time, speed)) > HALF_WAY * peak
+    return (
+        bool(speed[after].max(initial=0.0) < STILL * peak),
+        bool(speed[before].max(initial=0.0) > MOVED * peak) or late,
+    )
 
 
 def _say_of_speed(file: NwbFile, found: _Movements) -> None:

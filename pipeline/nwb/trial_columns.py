@@ -186,12 +186,19 @@ def value_counts(column: Column) -> dict[str, int]:
     values = column.one_each()
     flat = column.values.ravel() if values is None else values
     missing = is_missing(flat)
-    shown = np.array([_shown(v) for v in flat], dtype=object)
+    shown = np.array([shown_value(v) for v in flat], dtype=object)
     shown[missing] = "missing"
     names, counts = np.unique(shown.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return {str(names[i]): int(counts[i]) for i in order}
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
+    """Return a value as lists of values show it: ``1`` for 1.0, text without blanks around it.
+
+    Examples
+    --------
+    >>> shown_value(np.float64(1)), shown_value(" R ")
+    ('1', 'R')
+    """
     return f"{value:g}" if isinstance(value, float | np.floating) else str(value).strip()

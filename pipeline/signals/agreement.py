@@ -11,18 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.optimize import linear_sum_assignment
 
-from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.displacements import LEAST_WINDOWS, Displacements, displacements, stretches
 
 if TYPE_CHECKING:
-    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
-
-WINDOW_S = 0.2
-"""Displacements are those over this time, or four samples of the slower series where that is longer."""
-
-SLOWEST_S = 0.11
-"""Series sampled more slowly are not compared: what happens between their samples is not known."""
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Series
 
 LONGEST_LAG_S = 30.0
 """A velocity stamped earlier or later is looked for this far."""
@@ -36,14 +31,11 @@ RECOGNISED = 0.9
 UNLIKE = 0.3
 """A velocity whose displacements correlate less is of something else."""
 
-LONGEST_S = 1200.0
-"""Of longer recordings ten stretches, evenly spread, are compared: half of this time in all."""
-
-_LEAST_WINDOWS = 20
-_STRETCHES = 10
-_FINEST_S = 0.001
 _LEAST_CONSTANT = 0.05
 """A constant below this share of the fastest movements may be noise."""
+
+_NEAR = 1e-6
+"""Lags that come as close to being the best one are held against it exactly."""
 
 _MOVES = 0.15
 """An axis moves if its displacements are this share of those along the axis that moves most."""
@@ -87,27 +79,6 @@ class Agreement:
         return len(known) > 1 and bool(known.max() > 1.5 * known.min())
 
 
-@dataclass(frozen=True)
-class _Displacements:
-    """Displacements of two series over the same windows, a quarter of a window apart.
-
-    Attributes
-    ----------
-    position, velocity
-        Shape ``(n_windows, n_axes)`` each.
-    has_position, has_velocity
-        Windows without a gap. Shape ``(n_windows,)``.
-    step_s
-        From one window to the next.
-    """
-
-    position: FloatArray
-    velocity: FloatArray
-    has_position: BoolArray
-    has_velocity: BoolArray
-    step_s: float
-
-
 def compare(position: Series, velocity: Series) -> Agreement | None:
     """Compare a velocity with the derivative of a position.
 
@@ -132,7 +103,7 @@ def compare(position: Series, velocity: Series) -> Agreement | None:
     >>> compare(Series(time, way), Series(time, moved * [1, -1])).relation
     'has the opposite sign in column 2'
     """
-    moved = _displacements(*_parts(position, velocity))
+    moved = displacements(*stretches(position, velocity))
     if moved is None:
         return None
     axes = min(moved.position.shape[1], moved.velocity.shape[1])
@@ -159,73 +130,6 @@ def compare(position: Series, velocity: Series) -> Agreement | None:
     return Agreement(overall, worst, good, lag_s=lag_s, relation=relation or turned)
 
 
-def _parts(position: Series, velocity: Series) -> tuple[Series, Series]:
-    """Return what is compared of both: all of it, or stretches of a long recording."""
-    start, stop = min(position.time[0], velocity.time[0]), max(position.time[-1], velocity.time[-1])
-    if stop - start <= LONGEST_S:
-        edges = np.array([[start, stop]])
-    else:
-        begins = start + (stop - start) / _STRETCHES * np.arange(_STRETCHES)
-        edges = np.column_stack([begins, begins + LONGEST_S / 2 / _STRETCHES])
-    return _stretches(position, edges), _stretches(velocity, edges)
-
-
-def _stretches(series: Series, edges: FloatArray) -> Series:
-    every = max(1, int(_FINEST_S / series.interval_s)) if series.interval_s > 0 else 1
-    if len(edges) == 1 and every == 1:
-        return series
-    ends = np.searchsorted(series.time, edges)
-    kept = np.concatenate([np.arange(a, b, every) for a, b in ends])
-    return Series(series.time[kept], series.values[kept])
-
-
-def _displacements(position: Series, velocity: Series) -> _Displacements | None:
-    slowest = max(position.interval_s, velocity.interval_s)
-    if not slowest <= SLOWEST_S:
-        return None
-    window_s = max(WINDOW_S, 4 * slowest)
-    start = max(position.time[0], velocity.time[0])
-    stop = min(position.time[-1], velocity.time[-1])
-    step_s = window_s / 4
-    grid = start + step_s * np.arange(int((stop - start) / step_s) + 1)
-    if len(grid) < 2 * _LEAST_WINDOWS:
-        return None
-    way, has_way = _whole(position, grid, window_s)
-    # A single sample that cannot be must not drown the integral.
-    values = np.where(np.isfinite(velocity.values), velocity.values, np.nan)
-    finite = np.abs(values[np.isfinite(values).all(axis=1)])
-    if not len(finite):
-        return None
-    most = 20 * float(np.quantile(finite[:: max(1, len(finite) // 100_000)], 0.995))
-    clipped = velocity.with_values(np.clip(values, -most, most))
-    integral, has_integral = _whole(clipped, grid, window_s, is_integrated=True)
-    if (has_way & has_integral).sum() < _LEAST_WINDOWS:
-        return None
-    return _Displacements(way, integral, has_way, has_integral, step_s)
-
-
-def _whole(
-    series: Series, grid: FloatArray, window_s: float, *, is_integrated: bool = False
-) -> tuple[FloatArray, BoolArray]:
-    """Return displacements over windows that begin on a grid, and which windows have no gap."""
-    is_known = np.isfinite(series.values).all(axis=1)
-    time, values = series.time[is_known], series.values[is_known]
-    n = len(grid) - 4
-    if len(time) < 2:
-        return np.zeros((n, values.shape[1])), np.zeros(n, dtype=bool)
-    steps = np.diff(time)
-    if is_integrated:
-        chords = (values[1:] + values[:-1]) / 2 * steps[:, None]
-        values = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(chords, axis=0)])
-    at = np.column_stack([np.interp(grid, time, column) for column in values.T])
-    gaps = np.concatenate([[0], np.cumsum(steps > max(3 * series.interval_s, window_s / 2))])
-    begins = np.searchsorted(time, grid[:-4], side="right") - 1
-    ends = np.searchsorted(time, grid[4:], side="left")
-    inside = (begins >= 0) & (ends < len(time))
-    whole = inside & (gaps[np.maximum(begins, 0)] == gaps[np.minimum(ends, len(time) - 1)])
-    return at[4:] - at[:-4], whole
-
-
 def _moving(displacements: FloatArray) -> IntArray:
     """Return the axes along which there is movement to compare."""
     size = np.array([np.abs(d[_largest(d)]).mean() for d in displacements.T])
@@ -238,7 +142,7 @@ def _largest(displacements: FloatArray) -> BoolArray:
     return np.asarray(size >= np.quantile(size, 0.9))
 
 
-def _correlations(moved: _Displacements, moving: IntArray) -> tuple[FloatArray, FloatArray]:
+def _correlations(moved: Displacements, moving: IntArray) -> tuple[FloatArray, FloatArray]:
     """Return correlations and factors of each axis of the position with each of the velocity.
 
     Where an axis of the position moves most counts alone. Shapes ``(n_position_axes, n_velocity_axes)``.
@@ -279,7 +183,7 @@ def _ordered(correlation: FloatArray, moving: IntArray) -> str:
     return f"has its columns in another order ({order})" + (f" and {sign}" if sign else "")
 
 
-def _shifted(moved: _Displacements, axes: IntArray) -> str:
+def _shifted(moved: Displacements, axes: IntArray) -> str:
     """Say which constant is added to every velocity, if that is all that is wrong with it."""
     constant = np.median(moved.velocity[moved.has_velocity], axis=0)
     level = replace(moved, velocity=moved.velocity - constant)
@@ -289,7 +193,7 @@ def _shifted(moved: _Displacements, axes: IntArray) -> str:
     return f"has a constant added to it ({each} a second), as if it drifted while nothing moves"
 
 
-def _constant(moved: _Displacements, axes: IntArray) -> str:
+def _constant(moved: Displacements, axes: IntArray) -> str:
     """Say which constant is added to a velocity that agrees otherwise: it stays while nothing moves."""
     both = moved.has_position & moved.has_velocity
     way, integral = moved.position[both], moved.velocity[both]
@@ -297,7 +201,7 @@ def _constant(moved: _Displacements, axes: IntArray) -> str:
     for axis in axes:
         size = np.abs(way[:, axis])
         still, large = size <= np.quantile(size, 0.5), _largest(way[:, axis])
-        if still.sum() < _LEAST_WINDOWS:
+        if still.sum() < LEAST_WINDOWS:
             continue
         fastest = np.abs(integral[large, axis]).mean()
         per_way = fastest / np.abs(way[large, axis]).mean() if way[large, axis].any() else 0.0
@@ -311,7 +215,7 @@ def _constant(moved: _Displacements, axes: IntArray) -> str:
     return f"has a constant added to it ({each} a second), as if it drifted while nothing moves"
 
 
-def _turned(moved: _Displacements, moving: IntArray) -> str:
+def _turned(moved: Displacements, moving: IntArray) -> str:
     """Say by how much the axes of the velocity are turned, or that they are mixed, if that is plain."""
     n = moved.position.shape[1]
     if len(moving) < 2 or len(moving) != n or moved.velocity.shape[1] != n:
@@ -338,36 +242,66 @@ def _turned(moved: _Displacements, moving: IntArray) -> str:
     return "has axes that are mixtures of the position's"
 
 
-def _fast(moved: _Displacements, axes: IntArray) -> IntArray:
+def _fast(moved: Displacements, axes: IntArray) -> IntArray:
     """Return the windows of the largest displacements along some axes of the position."""
     size = np.square(moved.position[:, axes]).sum(axis=1)
     known = moved.has_position
     return np.flatnonzero(known & (size >= np.quantile(size[known], 0.9)))
 
 
-def _at_lag(moved: _Displacements, axes: IntArray, windows: IntArray, *, lag: int) -> float:
+def _at_lag(moved: Displacements, axes: IntArray, windows: IntArray, *, lag: int) -> float:
     """Return the correlation of displacements with those so many windows later; NaN: not to be told."""
     there = windows + lag
     inside = (there >= 0) & (there < len(moved.velocity))
     inside[inside] = moved.has_velocity[there[inside]]
-    if inside.sum() < _LEAST_WINDOWS:
+    if inside.sum() < LEAST_WINDOWS:
         return float("nan")
     a, b = moved.position[windows[inside]][:, axes], moved.velocity[there[inside]][:, axes]
     squared = float(np.square(a).sum() * np.square(b).sum())
     return float((a * b).sum()) / float(np.sqrt(squared)) if squared > 0 else 0.0
 
 
-def _lag(moved: _Displacements, axes: IntArray) -> tuple[float, float]:
+def _lag(moved: Displacements, axes: IntArray) -> tuple[float, float]:
     """Return the lag at which the velocity fits best, s, and the correlation there."""
     if not len(axes):
         return 0.0, 0.0
     windows = _fast(moved, axes)
     windows = windows[:: max(1, len(windows) // 2000)]
     farthest = int(min(LONGEST_LAG_S / moved.step_s, len(moved.position) // 2))
+    near = _near_at_lags(moved, axes, windows, farthest=farthest)
     best, at = -1.0, 0
     for lag in sorted(range(-farthest, farthest + 1), key=abs):
-        found = _at_lag(moved, axes, windows, lag=lag)
         # Of lags that fit alike the shortest.
-        if found > best + 0.01:
-            best, at = found, lag
+        if near[farthest + lag] > best + 0.01 - _NEAR:
+            found = _at_lag(moved, axes, windows, lag=lag)
+            if found > best + 0.01:
+                best, at = found, lag
     return at * moved.step_s, best
+
+
+def _near_at_lags(moved: Displacements, axes: IntArray, windows: IntArray, *, farthest: int) -> FloatArray:
+    """Return `_at_lag` of all lags at once, from the earliest on, but for rounding; -1: not to be told."""
+    known = moved.has_velocity
+    velocity = np.where(known[:, None], moved.velocity[:, axes], 0.0)
+    position = moved.position[windows][:, axes]
+    ones = np.ones(len(windows))
+    dot = np.zeros(2 * farthest + 1)
+    for ours, theirs in zip(position.T, velocity.T, strict=True):
+        dot += _at_each_lag(ours[None], theirs, windows, farthest=farthest)[0]
+    squares = np.square(position).sum(axis=1)
+    counts = _at_each_lag(np.stack([squares, ones]), known.astype(np.float64), windows, farthest=farthest)
+    of_velocity = _at_each_lag(ones[None], np.square(velocity).sum(axis=1), windows, farthest=farthest)[0]
+    squared = counts[0] * of_velocity
+    near = np.divide(dot, np.sqrt(squared), out=np.zeros_like(dot), where=squared > 0)
+    near[np.rint(counts[1]) < LEAST_WINDOWS] = -1.0
+    return np.asarray(near)
+
+
+def _at_each_lag(weights: FloatArray, values: FloatArray, windows: IntArray, *, farthest: int) -> FloatArray:
+    """Return weighted sums of what lies at each lag from the windows. Shape ``(n_weights, n_lags)``."""
+    around = sliding_window_view(np.pad(values, farthest), 2 * farthest + 1)
+    sums = np.zeros((len(weights), 2 * farthest + 1))
+    # Few at a time, so that they stay in the cache.
+    for lo in range(0, len(windows), 64):
+        sums += weights[:, lo : lo + 64] @ around[windows[lo : lo + 64]]
+    return sums

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.signals.binning import bin_spikes, mean_rates, merge_intervals, observed_fraction
+from nwb_latents.pipeline.signals.binning import bin_spikes, merge_intervals, observed_fraction, rates_of
 from nwb_latents.pipeline.signals.millisecond_clock import decimated, smoothed_at_1_ms
 from nwb_latents.pipeline.signals.movements import find_candidates, native_velocity
 from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers, thresholds_in
@@ -120,13 +120,15 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         counts = bin_spikes(spike_times, spike_index, grid)
         observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
         _require_observed(recording, observed)
-        notes = _clear_unobserved(counts, observed, n_outside=n_outside)
+        lost, notes = _clear_unobserved(counts, observed, n_outside=n_outside)
 
-        mean_rate = mean_rates(counts, observed, grid.bin_size_s)
+        n_spikes = np.diff(spike_index, prepend=0) - lost
+        mean_rate = rates_of(n_spikes, observed, grid.bin_size_s)
         reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
         _require_units(recording, recipe, mean_rate, reason)
         kept = _kept_units(recording, recipe, reason)
         counts = counts if np.array_equal(kept, np.arange(len(counts))) else counts[kept]
+        turned = other.submit(_transposed, counts)
         rates = smooth_counts(
             counts,
             observed,
@@ -134,11 +136,11 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
             sigma_s=recipe.smooth_sigma_s,
             truncate=recipe.smooth_truncate,
         )
-        movements = moving.result()
+        movements, by_bin = moving.result(), turned.result()
     return BinnedSession(
         session=recording.session,
         grid=grid,
-        counts=_transposed(counts),
+        counts=by_bin,
         rates=rates,
         position=movements.position,
         velocity=movements.velocity,
@@ -228,17 +230,22 @@ def _inside(recording: Recording, grid: Grid) -> tuple[FloatArray, IntArray, int
     times, index = recording.spike_times, recording.spike_index
     if not len(times):
         return times, index, 0
+    ends = np.array([times.min(), times.max()])
+    if np.isfinite(ends).all():
+        earliest, latest = to_ns(ends) // grid.bin_ns
+        if grid.first <= earliest and latest < grid.first + grid.n_bins:
+            return times, index, 0
     at = to_ns(times) // grid.bin_ns
     inside = (at >= grid.first) & (at < grid.first + grid.n_bins)
-    if inside.all():
-        return times, index, 0
     kept = np.concatenate([[0], np.cumsum(inside)])
     return times[inside], kept[index], int((~inside).sum())
 
 
 def _clear_unobserved(
     counts: NDArray[np.unsignedinteger], observed: BoolArray, *, n_outside: int
-) -> tuple[str, ...]:
+) -> tuple[IntArray, tuple[str, ...]]:
+    """Take out counts of time that was not observed; return how many of each unit, and what is to be said."""
+    lost: IntArray = counts[:, ~observed].sum(axis=1, dtype=np.int64)
     # A bin at the edge of what was observed is cut by it; spikes there are no sign of anything.
     beside = np.zeros_like(observed)
     beside[1:] |= observed[:-1]
@@ -246,8 +253,8 @@ def _clear_unobserved(
     n_outside += int(counts[:, ~observed & ~beside].sum(dtype=np.int64))
     counts[:, ~observed] = 0
     if not n_outside:
-        return ()
-    return (f"{n_outside} spikes lie in time that counts as not observed and were left out.",)
+        return lost, ()
+    return lost, (f"{n_outside} spikes lie in time that counts as not observed and were left out.",)
 
 
 def _on_grid(

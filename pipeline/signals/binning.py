@@ -153,7 +153,32 @@ def mean_rates(counts: NDArray[np.unsignedinteger], observed: BoolArray, bin_siz
     >>> mean_rates(np.array([[2, 0, 9]], np.uint8), np.array([True, True, False]), 0.5)
     array([2.])
     """
-    duration = float(observed.sum()) * bin_size_s
     # A product of whole numbers and floats has no fast path; sums of whole numbers do. Few bins are left out.
     total = counts.sum(axis=1, dtype=np.int64) - counts[:, ~observed].sum(axis=1, dtype=np.int64)
-    return np.asarray(total / duration if duration > 0 else np.zeros(len(counts)), dtype=np.float64)
+    return rates_of(total, observed, bin_size_s)
+
+
+def rates_of(n_spikes: IntArray, observed: BoolArray, bin_size_s: float) -> FloatArray:
+    """Return the mean firing rate of units of which so many spikes lie in the observed bins.
+
+    Parameters
+    ----------
+    n_spikes
+        Shape ``(n_units,)``.
+    observed
+        Shape ``(n_bins,)``.
+    bin_size_s
+        Width of a bin in seconds.
+
+    Returns
+    -------
+    rates
+        Hz; 0 where nothing was observed. Shape ``(n_units,)``, float64.
+
+    Examples
+    --------
+    >>> rates_of(np.array([2]), np.array([True, True, False]), 0.5)
+    array([2.])
+    """
+    duration = float(observed.sum()) * bin_size_s
+    return np.asarray(n_spikes / duration if duration > 0 else np.zeros(len(n_spikes)), dtype=np.float64)

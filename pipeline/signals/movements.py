@@ -36,10 +36,13 @@ def find_candidates(recording: Recording, recipe: IngestRecipe, *, velocity: Ser
     candidates
         In order of time; nothing is removed, so that every trial left out can be counted.
     """
-    speed = speed_of(velocity, recipe.onset.smooth_s) if velocity else None
     if recording.trials is None:
-        return _reaches(velocity, speed, recipe)
-    return _table_trials(recording.trials, velocity, speed, recipe)
+        return _reaches(velocity, recipe)
+    return _table_trials(recording.trials, velocity, recipe)
+
+
+def _speed(velocity: Series | None, recipe: IngestRecipe) -> Series | None:
+    return speed_of(velocity, recipe.onset.smooth_s) if velocity else None
 
 
 def native_velocity(recording: Recording) -> Series | None:
@@ -55,9 +58,7 @@ def native_velocity(recording: Recording) -> Series | None:
     return differentiate(recording.position) if recording.position is not None else None
 
 
-def _table_trials(
-    table: TrialTable, velocity: Series | None, speed: Series | None, recipe: IngestRecipe
-) -> Candidates:
+def _table_trials(table: TrialTable, velocity: Series | None, recipe: IngestRecipe) -> Candidates:
     n = len(table)
     missing = np.full(n, np.nan)
     start, stop = table.events["start"], table.events["stop"]
@@ -70,6 +71,7 @@ def _table_trials(
     if velocity is not None and not use_column and recipe.onset.method in {"auto", "profile"}:
         found = _fitted_onsets(velocity, times, recipe.onset)
     else:
+        speed = _speed(velocity, recipe)
         found = [_table_onset(speed, each, recipe.onset, use_column=use_column) for each in times]
     peak = np.array([f.peak for f in found])
     direction = np.where(np.isfinite(table.target_dir), table.target_dir, _direction_at(velocity, peak))
@@ -132,8 +134,8 @@ def _table_onset(
     return movement
 
 
-def _reaches(velocity: Series | None, speed: Series | None, recipe: IngestRecipe) -> Candidates:
-    settings = recipe.reaches
+def _reaches(velocity: Series | None, recipe: IngestRecipe) -> Candidates:
+    settings, speed = recipe.reaches, _speed(velocity, recipe)
     found: list[Onset] = []
     if speed is not None:
         from scipy.signal import find_peaks  # noqa: PLC0415 - half a second, which trial tables do not need

@@ -1,8 +1,8 @@
 """Movement onset from speed.
 
 Four rules, each in physical units, so that neither the sampling rate nor the speed of the reach moves the
-onset. ``profile``, the default, takes the movements of a session together (`signals.speed_profiles`); the
-others look at one movement each:
+onset. ``profile``, the default, takes the movements of a session together (`signals.rises` times them,
+`signals.speed_profiles` says where they began); the others look at one movement each:
 
 ``peak_fraction``
     The last time before the first major peak at which the speed is below a fraction of that peak. With
@@ -23,15 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.pipeline.signals.speed_profiles import (
-    MAJOR_PEAK,
-    Rise,
-    fit_onsets,
-    local_maxima,
-    measure_rise,
-    smoothed,
-    widened,
-)
+from nwb_latents.pipeline.signals.rises import MAJOR_PEAK, Rise, local_maxima, measure_rises, smoothed
+from nwb_latents.pipeline.signals.speed_profiles import fit_onsets, widened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,11 +137,7 @@ def profile_onsets(
     """
 
     def measured(smooth_s: float) -> list[Rise]:
-        smooth = smoothed(velocity, smooth_s)
-        return [
-            measure_rise(smooth, start, stop, from_s=begin, min_peak_cm_s=settings.min_peak_cm_s)
-            for begin, start, stop in windows
-        ]
+        return measure_rises(smoothed(velocity, smooth_s), windows, min_peak_cm_s=settings.min_peak_cm_s)
 
     every, windows = windows, list(dict.fromkeys(windows))
     rises = measured(settings.smooth_s)

@@ -252,6 +252,7 @@ def _training_sessions(work: Work, parent: _Parent, most: int) -> dict[str, Sess
 
 def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
     from nwb_latents.pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
+    from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
     entry, session = task.entry, task.session
     settings = work.settings.model_copy(update={"seed": task.seed})
@@ -282,6 +283,8 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
     )
     with only_trainer(run_dir):
         done = prepare_run(run_dir, begun, resume=False, force=force, report=work.report)
+        if done is None:
+            write_trials(run_dir, [session])
         entry_made = done or _train(work, parent, begun, run_dir, few=session.select(rows))
         add_run(work.catalog_path, entry_made)
     work.report(_event(entry_made, "skipped" if done else "done"))

@@ -23,7 +23,7 @@ from nwb_latents.pipeline.stages.trained_runs import (
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
+from nwb_latents.pipeline.stores.measurements import are_current, measurement_records, read_measurements
 from nwb_latents.schemas.events import DecoderEvent, LagEvent, RunEvent, SourceEvent
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def decode(
     sessions: Sequence[str] = ("*",),
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
@@ -96,6 +97,10 @@ def decode(
         ingested last.
     device
         Where the models run; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials the run was neither
+        trained nor validated on, if its record of them proves which these are, instead of refusing the
+        session. Their split is ``unseen-…``.
     report
         Called with one event per session, measurement and failure.
 
@@ -131,6 +136,7 @@ def decode(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
     work.check_keeping()
+    work.unseen_trials = unseen_trials
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _decode_session(work, entry), stage="decode", failures=work.failures
@@ -339,7 +345,7 @@ def _transfer(work: Work, run: RunEntry) -> None:
     event = RunEvent(run=run.run, model=run.model, status="failed")
     try:
         found = transfer_run(
-            work.catalog_path,
+            work.session,
             work.trained[run.run],
             [entry for entry in work.sessions if entry.session in run.sessions],
             work.settings,
@@ -360,6 +366,8 @@ def _summarise(work: Work) -> None:
     seen, ahead = work.settings.forecast.seen_bins, work.settings.forecast.bins
     same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
     of_now = (known["source"] != "forecast") | same_window.fillna(value=False)
-    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now])
+    # What was measured of a store or run that is no more is past.
+    current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
+    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
     if scores:
         draw_summary(work.folder("decode") / "r2_summary.png", scores)

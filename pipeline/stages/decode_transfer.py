@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.location import path_name, store_path
-from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.stores.location import path_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings
@@ -38,7 +38,7 @@ def needs_two_sessions(entries: Sequence[SessionEntry], runs: Sequence[RunEntry]
 
 
 def transfer_run(
-    catalog_path: Path,
+    opened: Callable[[SessionEntry], Session],
     model: TrainedRun,
     entries: Sequence[SessionEntry],
     settings: DecodeSettings,
@@ -49,8 +49,8 @@ def transfer_run(
 
     Parameters
     ----------
-    catalog_path
-        Catalog file.
+    opened
+        Opens a session.
     model
         The run.
     entries
@@ -82,9 +82,8 @@ def transfer_run(
         return []
 
     def of(entry: SessionEntry) -> SessionStates:
-        store = store_path(catalog_path, entry.store)
         return session_states(
-            open_session(store).loaded(),
+            opened(entry),
             settings,
             subject=entry.subject,
             states=model.states,

@@ -65,6 +65,7 @@ def embed(
     sessions: Sequence[str] = ("*",),
     towards: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Report | None = None,
 ) -> Embeddings:
     """Write the embeddings of a run's sessions, rollouts around them, and flow fields, with pictures.
@@ -86,6 +87,10 @@ def embed(
         Session id: instead of a grid around each session, the line from its embedding to that of this one.
     device
         Where the model runs; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than the run was trained on: embed it by the trials the run was
+        neither trained nor validated on alone, if its record of them proves which these are, instead of
+        refusing the session.
     report
         Called with one event per embedding, session and failure.
 
@@ -121,6 +126,7 @@ def embed(
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
     trained = load_run(catalog_path.parent / work.run.path, device=device)
     needs_embedding(trained)
+    work.trained[run], work.unseen_trials = trained, unseen_trials
     table = embedding_table(trained, _sessions_of_all(work, towards))
     _report_table(work, table)
     folder = work.run_folder(work.run, "embedding")
@@ -197,8 +203,9 @@ def _sessions_of_all(work: Work, towards: str | None) -> list[Session]:
 def _chosen(work: Work, entry: SessionEntry) -> Session:
     """Return the session with the trials of the split."""
     session = work.session(entry)
-    if work.settings.split != "all":
-        session = session.select(session.rows(work.settings.split))
+    split = "test" if entry.session in work.unseen else work.settings.split
+    if split != "all":
+        session = session.select(session.rows(split))
     if session.n_trials == 0:
         raise DataError(
             f"{entry.session}: no trial is in the split {work.settings.split}. Use --set split=all, or leave "

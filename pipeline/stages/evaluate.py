@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.signals.task import whole_bins
 from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan
 from nwb_latents.pipeline.stages.evaluate_records import (
@@ -24,6 +24,7 @@ from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
+from nwb_latents.pipeline.stages.unseen import of_unseen
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import add_measurements, measurement_records, read_measurements
 from nwb_latents.schemas.events import MeasurementEvent, MetricEvent, NoteEvent, RunEvent, SourceEvent
@@ -53,6 +54,7 @@ def evaluate(
     truth: Path | None = None,
     force: bool = False,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Measure runs and baselines on sessions, with intervals over trials.
@@ -77,6 +79,10 @@ def evaluate(
         Measure again what is up to date.
     device
         Where the models run; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials the run was neither
+        trained nor validated on, if its record of them proves which these are, instead of refusing the
+        session. Their split is ``unseen-…``.
     report
         Called with one event per measurement, session and failure.
 
@@ -92,6 +98,8 @@ def evaluate(
         If no session matches, a run is not in the catalog, or `truth` holds none of the sessions.
     SettingsError
         If a time is not a whole number of bins, or there is no baseline of a name.
+    UsageError
+        If unseen trials are asked for of another phase than test.
     MachineError
         If the device is not there or the disk refuses.
     PartialFailure
@@ -110,7 +118,13 @@ def evaluate(
     from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.metrics.known import known_metrics  # noqa: PLC0415
 
-    baselines = known_baselines(settings.baselines)
+    if unseen_trials and settings.phase != "test":
+        raise UsageError(
+            f"--unseen-trials scores trials no run was validated on; --phase {settings.phase} asks for "
+            "others. "
+            "Leave one of them out."
+        )
+    baselines, lost = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
     for entry in entries:
@@ -124,11 +138,16 @@ def evaluate(
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
     work = Work(catalog_path, settings, entries, chosen, report or ignore)
-    known = {} if force else _known(work)
+    work.unseen_trials = unseen_trials
+    # Which trials these are is known once their sessions are read.
+    known = {} if force or unseen_trials else _known(work)
     plan = EvaluationPlan(settings, metrics, baselines, truths, known)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
+    for name, reason in lost.items():
+        failed = SourceEvent(source=name, status="failed")
+        work.failures.add(DataError(reason), event=failed, name=f"baseline {name}")
     _say_what_is_missing(work, plan)
     work.trained = load_runs(catalog_path, _outdated_runs(work, plan), device=device, failures=work.failures)
     each_session(
@@ -156,9 +175,11 @@ def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> 
     for source, lacking, fresh in zip(sources, wanted, made, strict=True):
         known = [record for key, record in plan.up_to_date(source, entry).items() if key not in lacking]
         for record in fresh:
-            work.report(MeasurementEvent(status="done", **record.model_dump(exclude_unset=True)))
+            told = record.model_dump(exclude_unset=True)
+            work.report(MeasurementEvent(status="done", is_current=True, **told))
         for record in known:
-            work.report(MeasurementEvent(status="skipped", **record.model_dump(exclude_unset=True)))
+            told = record.model_dump(exclude_unset=True)
+            work.report(MeasurementEvent(status="skipped", is_current=True, **told))
         order = {metric.name: place for place, metric in enumerate(plan.metrics)}
         work.results += sorted([*fresh, *known], key=lambda record: (order[record.name], record.bins or 0))
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
@@ -207,7 +228,7 @@ def _measure(
                 )
                 work.failures.add(error, event=told, name=f"{metric.name} of {where}")
                 continue
-            records.append(as_measurement(measured, source, entry, session))
+            records.append(of_unseen(as_measurement(measured, source, entry, session), work.unseen))
     for warning in caught:
         text = f"{where}: {warning.message}"
         work.report(NoteEvent(text=text, session=entry.session))

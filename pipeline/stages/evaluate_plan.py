@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.evaluation.baselines.known import Baseline
+    from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
     from nwb_latents.pipeline.evaluation.metrics.metric import Metric, Part
     from nwb_latents.pipeline.stages.evaluate_records import Known, Place
     from nwb_latents.pipeline.stages.evaluate_sources import Source

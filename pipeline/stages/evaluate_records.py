@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.evaluation import EvaluateSettings
 
-EVALUATION_VERSION = 2
+EVALUATION_VERSION = 3
 """Raised when the same run, store and settings give other numbers than before."""
 
 STAGE = "evaluate"
@@ -59,7 +59,8 @@ def settings_digest(settings: EvaluateSettings, *, version: int = EVALUATION_VER
         Settings of an evaluation.
     version
         Version of the evaluation; since 2, decoders of recorded rates and forecasts that need no model see
-        train trials alone.
+        train trials alone; since 3, these forecasts see no spike after the bins shown, and deviations they
+        divide by are no smaller than 1 Hz.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from nwb_latents.pipeline.evaluation.baselines.known import Baseline
+    from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput

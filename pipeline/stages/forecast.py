@@ -14,7 +14,7 @@ from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.schemas.events import NoteEvent, RunEvent
+from nwb_latents.schemas.events import NoteEvent, RunEvent, SourceEvent
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.measurement import Measurement
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.evaluation.forecasting.curves import Curve
+    from nwb_latents.pipeline.evaluation.forecasting.session_forecast import ForecastTask
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.training import Device
 
@@ -36,6 +38,7 @@ def forecast(
     sessions: Sequence[str] = ("*",),
     recipe_id: str | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
@@ -58,6 +61,10 @@ def forecast(
         ingested last.
     device
         Where the models run; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than a run was trained on: score only trials the run was neither
+        trained nor validated on, if its record of them proves which these are, instead of refusing the
+        session. Their split is ``unseen-…``.
     report
         Called with one event per measurement, session and failure.
 
@@ -91,6 +98,7 @@ def forecast(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
     work.check_keeping()
+    work.unseen_trials = unseen_trials
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _forecast_session(work, entry), stage="forecast", failures=work.failures
@@ -143,7 +151,7 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
         text = f"{entry.session}: too few training trials with a recorded velocity; rates alone are scored"
         work.report(NoteEvent(session=entry.session, text=text))
     test = session.select(task.test)
-    beside = task.measurements(task.baselines())
+    beside = task.measurements([*_without_models(work, task, entry), *task.recorded()])
     of_runs: list[tuple[RunEntry, list[Measurement]]] = []
     for run in work.runs:
         if entry.session not in run.sessions or run.run not in work.trained:
@@ -163,6 +171,22 @@ def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     for run, mine in of_runs:
         _draw(work, run, [*mine, *beside], name=entry.session)
     return {"n_trials": len(task.test), "n_units": entry.n_units}
+
+
+def _without_models(work: Work, task: ForecastTask, entry: SessionEntry) -> list[Curve]:
+    """Return the curves of the baselines; one that fails does not stop the others."""
+    from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
+
+    curves: list[Curve] = []
+    for baseline in known_baselines()[0]:
+        try:
+            curves += task.baseline(baseline, work.settings.baseline)
+        except MachineError:
+            raise
+        except Exception as error:
+            event = SourceEvent(source=baseline.name, session=entry.session, status="failed")
+            work.failures.add(error, event=event, name=f"{baseline.name} on {entry.session}")
+    return curves
 
 
 def _draw(work: Work, run: RunEntry, measurements: Sequence[Measurement], *, name: str) -> None:

@@ -199,7 +199,7 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
     if asset.digest is not None and not job.force and job.session_id is None:
         # What the archive states is what was verified when the store was made: nothing needs to be fetched.
         there = read_attributes(job.store(by_name))
-        if there is not None and _is_current(job, there, asset.digest):
+        if there is not None and _is_current(job, there, asset.digest) and not _damage(job.store(by_name)):
             return _up_to_date(job, there)
     with ExitStack() as writing:
         with job.source.open(asset, mode=job.mode, recipe=job.recipe, progress=_progress(asset, report)) as (
@@ -216,10 +216,15 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
             there = read_attributes(store)
             said = ""
             if there is not None:
-                if _is_current(job, there, digest) and not job.force:
+                damage = ""
+                if _is_current(job, there, digest) and not job.force and not (damage := _damage(store)):
                     return _up_to_date(job, there)
-                said = _giving_way(
-                    job, there.provenance, asset, digest=digest, facts=replace(facts, session=session)
+                said = (
+                    f"made again: {damage}"
+                    if damage
+                    else _giving_way(
+                        job, there.provenance, asset, digest=digest, facts=replace(facts, session=session)
+                    )
                 )
             _phase(report, asset, session, "reading")
             recording = read_recording(content, job.recipe, name=asset.path)
@@ -245,6 +250,19 @@ def _is_current(job: IngestJob, there: StoreAttributes, digest: str) -> bool:
     verifies = job.mode == "download" or getattr(job.source, "verifies_streams", False)
     is_as_good = there.provenance.verification != "none" or not verifies
     return is_as_good and there.store_key == store_key(digest, job.recipe)
+
+
+def _damage(store: StoreLocation) -> str:
+    """Say what of a store's files is not there, or not as long as it was written; nothing: all is."""
+    from nwb_latents.pipeline.stores.manifest import file_faults, read_manifest  # noqa: PLC0415
+
+    try:
+        manifest = read_manifest(store, remedy="")
+    except DataError as error:
+        return str(error).strip()
+    if manifest is None:
+        return ""
+    return next((fault.text for fault in file_faults(store, manifest, sizes_only=True)), "")
 
 
 def _giving_way(

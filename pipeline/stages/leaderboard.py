@@ -8,13 +8,15 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.measurements import read_measurements
-from nwb_latents.schemas.events import BoardCell, RowEvent
+from nwb_latents.pipeline.stores.measurements import read_measurements, why_stale
+from nwb_latents.schemas.events import BoardCell, NoteEvent, RowEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
     from typing import Literal
+
+    import pandas as pd
 
     from nwb_latents.pipeline.evaluation.leaderboard import Board
     from nwb_latents.pipeline.evaluation.leaderboard_cells import Cell
@@ -34,6 +36,8 @@ def leaderboard(
 ) -> list[Board]:
     """Compare what was evaluated, and write the comparison if asked to.
 
+    What was measured of a store or run that is no more is left out, and its number told.
+
     Parameters
     ----------
     catalog_path
@@ -50,7 +54,7 @@ def leaderboard(
     output
         File to write: ``.csv`` (one line per session, source and metric), ``.md`` or ``.html``.
     report
-        Called with one event per row.
+        Called with one event per row, and a note of what is left out.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def leaderboard(
     Raises
     ------
     DataError
-        If nothing that matches was evaluated, or nothing has `ranked_by`.
+        If nothing that matches and is there was evaluated, or nothing has `ranked_by`.
     MachineError
         If the file cannot be written.
     """
@@ -84,18 +88,56 @@ def leaderboard(
                 f"None of the {n} measurements of evaluations in {catalog_path} matches. Leave out a "
                 "condition, or run `pipeline run evaluate` for these sessions."
             )
-    dandisets = _dandisets(read_catalog(catalog_path))
+    catalog = read_catalog(catalog_path)
+    dandisets = _dandisets(catalog)
+    measured, stale = _current(measured, catalog, report or ignore)
     made = boards(measured, dandisets=dandisets, ranked_by=ranked_by)
     for board in made:
         _report(board, report or ignore)
     if output is not None:
         text = {
             "csv": lambda: as_csv(measured, dandisets=dandisets),
-            "md": lambda: as_markdown(made),
-            "html": lambda: as_html(made),
+            "md": lambda: as_markdown(made, stale=stale),
+            "html": lambda: as_html(made, stale=stale),
         }[kind]()
         write_text(output, text)
     return made
+
+
+def _current(measured: pd.DataFrame, catalog: Catalog, report: Report) -> tuple[pd.DataFrame, str]:
+    """Return the measurements of stores and runs that are there, and say how many others are left out.
+
+    Raises
+    ------
+    DataError
+        If none is left.
+    """
+    if measured.empty:
+        return measured, ""
+    why = why_stale(measured, catalog)
+    is_stale = why.fillna("").astype(str) != ""
+    n_stale, n_unknown, said = int(is_stale.sum()), int(why.isna().sum()), []
+    if n_stale:
+        reasons = why[is_stale].value_counts()
+        counts = "; ".join(f"{number}: {reason}" for reason, number in reasons.items())
+        counts = str(reasons.index[0]) if len(reasons) == 1 else counts
+        text = f"{n_stale} of {len(measured)} measurements are stale ({counts})"
+        if n_stale == len(measured):
+            raise DataError(
+                f"{text}: nothing that is there was evaluated. Run `pipeline run evaluate` again; `pipeline "
+                "catalog "
+                "scores` shows the former numbers."
+            )
+        said.append(f"{text} and are left out; `pipeline run evaluate` measures anew")
+    if n_unknown:
+        said.append(
+            f"{n_unknown} of {len(measured)} measurements do not say of which store and run they are "
+            "(earlier "
+            "versions) and may be stale"
+        )
+    for text in said:
+        report(NoteEvent(text=text, stage="leaderboard", status="stale"))
+    return measured[~is_stale], "; ".join(said)
 
 
 def compare(

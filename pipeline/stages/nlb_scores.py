@@ -16,6 +16,7 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.run_facts import facts_of_runs
 from nwb_latents.pipeline.stages.stage_work import keep_measurements
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.current_keys import CurrentKeys
 from nwb_latents.schemas.events import MeasurementEvent, NoteEvent
 from nwb_latents.schemas.measurement import Measurement
 
@@ -74,7 +75,9 @@ def score(
         for name, value in values.items()
     ]
     if run is not None:
-        return keep_measurements(catalog_path, found, facts=facts_of_runs(catalog_path, [run]), report=report)
+        keys = CurrentKeys(read_catalog(catalog_path))
+        facts = facts_of_runs(catalog_path, [run])
+        return keep_measurements(catalog_path, found, facts=facts, report=report, keys=keys)
     for each in found:
         report(MeasurementEvent.model_validate(each.model_dump()))
     of = f"run {origin.file['run']}" if "run" in origin.file else "it"
@@ -116,7 +119,7 @@ def _measurement(
         session=str(said.get("session", group)),
         recipe_id="" if run is None else run.recipe_id,
         store_key=str(said.get("store_key", "")),
-        split=settings.get("phase", UNKNOWN_SPLIT),
+        split=str(said.get("split") or settings.get("phase", UNKNOWN_SPLIT)),
         n_trials=n_trials,
         units=metric.units,
         n_heldout=n_heldout,

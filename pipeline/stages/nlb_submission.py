@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
@@ -70,6 +70,7 @@ def submit(
     sessions: Sequence[str] = ("*",),
     out: Path | None = None,
     device: Device = "auto",
+    unseen_trials: bool = False,
     force: bool = False,
     report: Report = ignore,
 ) -> Submitted:
@@ -92,6 +93,10 @@ def submit(
         Folder of the files; default ``exports/nlb-submission/<recipe id>/`` beside the catalog.
     device
         Where the model runs; auto: a GPU if there is one.
+    unseen_trials
+        Where a session's store is another than the run was trained on: predict only trials the run was
+        neither trained nor validated on, if its record of them proves which these are, instead of refusing
+        the session.
     force
         Write files again that are up to date.
     report
@@ -106,6 +111,8 @@ def submit(
     ------
     DataError
         If no session matches, the run is not there, or it was shown the units it is to predict.
+    UsageError
+        If unseen trials are asked for of another phase than test.
     SettingsError
         If one key is given to several sessions, or another split than the run's own is asked for.
     MachineError
@@ -125,15 +132,28 @@ def submit(
     from nwb_latents.pipeline.stores.exporters.hdf5 import is_up_to_date, write_groups  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
+    if unseen_trials and settings.phase != "test":
+        raise UsageError(
+            f"--unseen-trials predicts trials no run was validated on; --phase {settings.phase} asks for "
+            "others. "
+            "Leave one of them out."
+        )
     work = _plan(catalog_path, settings, run, sessions=sessions, report=report)
     folder = out or catalog_path.parent / "exports" / "nlb-submission" / work.run.recipe_id
     stem = f"{path_name(run)}_{settings.phase}"
     path, targets = folder / f"{stem}.h5", folder / f"{stem}_targets.h5"
     done = Submitted(path, targets, run, tuple(entry.session for entry in work.sessions), "done")
+    trained = None
+    if unseen_trials:
+        # Which trials these are belongs to the identity of the files.
+        work.unseen_trials = True
+        trained = work.trained[run] = load_run(catalog_path.parent / work.run.path, device=device)
+        for entry in work.sessions:
+            work.session(entry)
     attributes = _attributes(work)
     if not force and all(is_up_to_date(file, attributes["export_key"]) for file in (path, targets)):
         return Submitted(path, targets, run, done.sessions, "skipped")
-    trained = load_run(catalog_path.parent / work.run.path, device=device)
+    trained = trained or load_run(catalog_path.parent / work.run.path, device=device)
     identity: dict[str, dict[str, str]] = {}
     write_groups(targets, _target_groups(work, trained, identity), attributes=attributes)
     write_submission(path, _rate_groups(work, trained, identity), attributes=attributes)
@@ -173,8 +193,11 @@ def _plan(
 def _attributes(work: Work) -> dict[str, str]:
     """Return what both files say of themselves; equal keys mean equal content."""
     stores = [entry.store_key for entry in work.sessions]
-    parts = [work.settings.digest(), work.run.run_key, stores, EXPORT_VERSION]
+    parts: list[object] = [work.settings.digest(), work.run.run_key, stores, EXPORT_VERSION]
+    if work.unseen:
+        parts.append(sorted(work.unseen.items()))
     return {
+        **({"unseen_trials": json.dumps(work.unseen)} if work.unseen else {}),
         "export_key": hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
         "export_settings": work.settings.model_dump_json(),
         "run": work.run.run,
@@ -198,7 +221,7 @@ def _target_groups(work: Work, run: TrainedRun, identity: dict[str, dict[str, st
             work.report(NoteEvent(text=text, session=entry.session))
         name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=settings.key)
         identity[name] = identity_of(arrays)
-        yield name, arrays, _origin(session.attributes)
+        yield name, arrays, _origin(work, session.attributes)
 
 
 def _rate_groups(work: Work, run: TrainedRun, identity: Mapping[str, Mapping[str, str]]) -> Iterator[Group]:
@@ -230,7 +253,7 @@ def _rate_groups(work: Work, run: TrainedRun, identity: Mapping[str, Mapping[str
         ids = session.trials["trial"].values
         name = nlb_group(entry.session, bin_size_s=session.bin_size_s, key=work.settings.key)
         # Trials by what was predicted, so that a prediction of others than the targets' is found out.
-        about = {**_origin(session.attributes), **identity[name]} | {
+        about = {**_origin(work, session.attributes), **identity[name]} | {
             "train_trials": trials_digest(ids[answers.train_rows]),
             "eval_trials": trials_digest(ids[answers.eval_rows]),
         }
@@ -249,8 +272,10 @@ def _rate_groups(work: Work, run: TrainedRun, identity: Mapping[str, Mapping[str
         )
 
 
-def _origin(attributes: StoreAttributes) -> dict[str, str | float]:
+def _origin(work: Work, attributes: StoreAttributes) -> dict[str, str | float]:
+    unseen = work.unseen.get(attributes.session)
     return {
+        **({"split": unseen} if unseen else {}),
         "session": attributes.session,
         "bin_size_s": attributes.bin_size_s,
         "store_key": attributes.store_key,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline, facts_of_runs
 from nwb_latents.pipeline.stages.trained_runs import Failures
+from nwb_latents.pipeline.stages.unseen import known_by, of_unseen
 from nwb_latents.pipeline.stores.location import path_name, store_path
 from nwb_latents.pipeline.stores.measurement_lines import check_appendable, measurement_folder
 from nwb_latents.pipeline.stores.measurements import add_measurements
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.stages.run_facts import Facts
+    from nwb_latents.pipeline.stores.current_keys import CurrentKeys
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -54,6 +56,11 @@ class StageWork(Generic[Settings, Result]):
         What was made so far.
     failures
         What failed while the rest went on.
+    unseen_trials
+        Whether sessions whose stores are others than the runs were trained on are given all the same, split
+        as the runs know their trials.
+    unseen
+        Session → split that numbers of such a session say (`pipeline.training.unseen_trials`).
     """
 
     catalog_path: Path
@@ -64,6 +71,8 @@ class StageWork(Generic[Settings, Result]):
     trained: dict[str, TrainedRun] = field(default_factory=dict)
     results: list[Result] = field(default_factory=list)
     failures: Failures = field(init=False)
+    unseen_trials: bool = False
+    unseen: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.failures = Failures(self.report)
@@ -85,8 +94,19 @@ class StageWork(Generic[Settings, Result]):
         return run
 
     def session(self, entry: SessionEntry) -> Session:
-        """Open a session; its trials are in memory."""
-        return open_session(store_path(self.catalog_path, entry.store)).loaded()
+        """Open a session; its trials are in memory.
+
+        Raises
+        ------
+        DataError
+            If only unseen trials are wanted, and it cannot be proven which these are (`known_by`).
+        """
+        opened = open_session(store_path(self.catalog_path, entry.store)).loaded()
+        if not self.unseen_trials:
+            return opened
+        runs = [self.trained[run.run] for run in self.runs if run.run in self.trained]
+        view = known_by(runs, opened, said=self.unseen, report=self.report)
+        return opened if view is None else view.session
 
     def folder(self, stage: str) -> Path:
         """Return where a stage puts what belongs to no single run."""
@@ -98,7 +118,8 @@ class StageWork(Generic[Settings, Result]):
 
     def keep(self: StageWork[Settings, Measurement], found: Iterable[Measurement]) -> None:
         """Add measurements to the catalog and to the results, and report them."""
-        self.results += keep_measurements(self.catalog_path, found, facts=self.facts, report=self.report)
+        labelled = [of_unseen(each, self.unseen) for each in found]
+        self.results += keep_measurements(self.catalog_path, labelled, facts=self.facts, report=self.report)
 
     def run_folder(self, run: RunEntry, name: str) -> Path:
         """Return where a stage puts what belongs to a run."""
@@ -106,7 +127,12 @@ class StageWork(Generic[Settings, Result]):
 
 
 def keep_measurements(
-    catalog_path: Path, found: Iterable[Measurement], *, facts: Mapping[str, Facts], report: Report
+    catalog_path: Path,
+    found: Iterable[Measurement],
+    *,
+    facts: Mapping[str, Facts],
+    report: Report,
+    keys: CurrentKeys | None = None,
 ) -> list[Measurement]:
     """Add measurements to a catalog, with what there is to say of their sources, and report them.
 
@@ -120,6 +146,8 @@ def keep_measurements(
         Of the runs these numbers are of, by name.
     report
         Told of every one.
+    keys
+        Of the catalog's stores and runs, where numbers may be of others; None: they are of these.
 
     Returns
     -------
@@ -128,7 +156,8 @@ def keep_measurements(
     """
     kept = add_measurements(catalog_path, [_with_facts(each, facts) for each in found])
     for each in kept:
-        report(MeasurementEvent.model_validate(each.model_dump()))
+        known = {"is_current": True} if keys is None else keys.kept(each)
+        report(MeasurementEvent.model_validate({**each.model_dump(), **known}))
     return kept
 
 

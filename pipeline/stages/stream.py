@@ -16,6 +16,7 @@ from nwb_latents.pipeline.errors import DataError, UsageError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stream_counts import parse_counts
 from nwb_latents.pipeline.stages.trained_runs import choose
+from nwb_latents.pipeline.stages.unseen import known_by
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
@@ -86,6 +87,7 @@ def stream(
     trials: Sequence[int] = (),
     split: str | None = None,
     lines: Iterable[str] | None = None,
+    unseen_trials: bool = False,
     report: Report = ignore,
 ) -> StreamTiming | None:
     """Decode a session bin by bin.
@@ -107,6 +109,10 @@ def stream(
     lines
         Counts of one bin each (`pipeline.stages.stream_counts.parse_counts`), taken one by one, in place of
         the session's; an empty line begins a trial.
+    unseen_trials
+        Where the session's store is another than the run was trained on: replay only trials the run was
+        neither trained nor validated on, if its record of them proves which these are, instead of refusing
+        the session.
     report
         Receives a `StreamEvent`, one `BinEvent` for each bin, a `StreamTimingEvent`, and notes.
 
@@ -136,7 +142,15 @@ def stream(
         raise UsageError("--trial and --split choose trials to replay; leave them out where counts are read.")
     if not (settings.rates or settings.velocity):
         raise UsageError("neither rates nor velocity is asked for; leave out --no-rates or --no-velocity.")
-    opened, decoder = _begin(catalog_path, run, session, settings=settings)
+    if unseen_trials and split not in {None, "test"}:
+        raise UsageError(
+            f"--unseen-trials replays trials in neither training nor validation; leave --split {split} out."
+        )
+    opened, decoder, is_known = _begin(
+        catalog_path, run, session, settings=settings, unseen_trials=unseen_trials, report=report
+    )
+    if unseen_trials and not is_known and lines is None:
+        split = "test"
     bins = _read(lines, opened.n_units) if lines is not None else _replayed(opened, trials, split, report)
     report(_opening(run, opened, settings=settings))
     # What torch sets up at its first bin of all is not counted to that of the first trial.
@@ -198,8 +212,15 @@ class _Answers:
 
 
 def _begin(
-    catalog_path: Path, run: str, session: str, *, settings: StreamSettings
-) -> tuple[Session, StreamingDecoder]:
+    catalog_path: Path,
+    run: str,
+    session: str,
+    *,
+    settings: StreamSettings,
+    unseen_trials: bool,
+    report: Report,
+) -> tuple[Session, StreamingDecoder, bool]:
+    """Return the session, its decoder, and whether its store is the one the run was trained on."""
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415 - imports torch
     from nwb_latents.pipeline.training.online_decoding import fit_streaming_decoder  # noqa: PLC0415
 
@@ -210,7 +231,10 @@ def _begin(
         raise UsageError(f"--session {session} matches {names}{more}; a stream is of one session.")
     trained = load_run(catalog_path.parent / chosen.path, device="cpu")
     opened = open_session(store_path(catalog_path, entries[0].store)).loaded()
-    return opened, fit_streaming_decoder(trained, opened, settings)
+    view = known_by([trained], opened, said={}, report=report) if unseen_trials else None
+    if view is not None:
+        opened = view.session
+    return opened, fit_streaming_decoder(trained, opened, settings), view is None
 
 
 def _opening(run: str, session: Session, *, settings: StreamSettings) -> StreamEvent:

@@ -336,6 +336,7 @@ def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
     )
     from nwb_latents.pipeline.training.search_member import member_settings, read_outcome  # noqa: PLC0415
     from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
+    from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
     train = work.settings.train
     best = best_record(state.history)
@@ -351,6 +352,7 @@ def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
         shutil.copytree(folder / TENSORBOARD, run_dir / TENSORBOARD)
     except OSError as error:
         raise machine_error(error, folder, doing="copy the best member") from error
+    write_trials(run_dir, [work.session(entry) for entry in work.sessions])
     line = lineage(state.history, best)
     write_text(run_dir / TABLE, _table(state, line))
     draw_schedule(

@@ -289,9 +289,11 @@ def _train(
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
     from nwb_latents.pipeline.training.training_start import begin, training_session  # noqa: PLC0415
+    from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
     root = catalog_path.parent
     sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
+    write_trials(run_dir, sessions)
     model, feeds = begin(sessions, settings)
     for session, feed in feeds.items():
         n_trials, _, n_units = feed.train.y.shape

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
+from nwb_latents.pipeline.stores.current_keys import CurrentKeys
 from nwb_latents.pipeline.stores.measurement_clock import time_of_now
 from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
 from nwb_latents.schemas.measurement import IDENTITY, Measurement
@@ -195,18 +196,41 @@ def are_current(table: pd.DataFrame, catalog: Catalog) -> pd.Series:
     """
     import pandas as pd  # noqa: PLC0415
 
-    stores = {(one.session, one.recipe_id): one.store_key for one in catalog.sessions.values()}
-    runs = {one.run: one.run_key for one in catalog.runs.values()}
-    found: list[bool | None] = []
-    fields = (table[name] for name in ("session", "recipe_id", "store_key", "run", "run_key"))
-    for session, recipe_id, store_key, run, run_key in zip(*fields, strict=True):
-        of_run = not pd.isna(run)
-        if not store_key or (of_run and pd.isna(run_key)):
-            found.append(None)
-        else:
-            same_run = not of_run or runs.get(run) == run_key
-            found.append(same_run and stores.get((session, recipe_id)) == store_key)
-    return pd.Series(found, index=table.index, dtype="boolean", name="is_current")
+    why = why_stale(table, catalog)
+    return (why == "").astype("boolean").mask(why.isna(), pd.NA).rename("is_current")
+
+
+def why_stale(table: pd.DataFrame, catalog: Catalog) -> pd.Series:
+    """Return what became of the stores and runs of measurements since.
+
+    Parameters
+    ----------
+    table, catalog
+        As for `are_current`.
+
+    Returns
+    -------
+    why
+        For each row: empty where both are as they were, missing where the measurement does not say which they
+        were.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from nwb_latents.schemas.catalog import Catalog
+    >>> why_stale(read_measurements(Path("nowhere/catalog.yaml")), Catalog()).tolist()
+    []
+    """
+    import pandas as pd  # noqa: PLC0415
+
+    keys = CurrentKeys(catalog)
+    fields = ["session", "recipe_id", "store_key", "run", "run_key"]
+    # Hundreds of thousands of rows are of few stores and runs.
+    each = table[fields].astype(object).where(table[fields].notna(), None)
+    distinct = each.drop_duplicates()
+    why = distinct.assign(why_stale=[keys.why_stale(*row) for row in distinct.itertuples(index=False)])
+    joined = each.merge(why, on=fields, how="left", sort=False)["why_stale"]
+    return pd.Series(joined.to_numpy(), index=table.index, dtype=object, name="why_stale")
 
 
 def measurement_records(table: pd.DataFrame) -> list[Measurement]:

@@ -46,11 +46,15 @@ class Session:
         What the store says of itself.
     where
         Where the store lies; empty: in memory.
+    split_of
+        Keys of other stores of this session, by the trials of which it is split: each trial of theirs was
+        found among those of this store. Empty: it is split as this store splits it.
     """
 
     trials: xr.Dataset
     attributes: StoreAttributes
     where: str = ""
+    split_of: frozenset[str] = frozenset()
     _open_continuous: Callable[[], xr.Dataset] = field(repr=False, kw_only=True, compare=False)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import platform
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ def resolve_device(device: Device) -> torch.device:
             "device cuda was asked for, but torch finds no CUDA device on this machine. Use --device auto "
             "or cpu, or install a torch build with CUDA where there is a GPU."
         )
+    # Single precision is meant: torch would let cuDNN round the products of recurrent units to ten bits.
+    torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda")
 
 
@@ -55,6 +58,7 @@ def open_fabric(settings: TrainSettings) -> Any:
     SettingsError
         If several devices were asked for, or the precision does not exist on the device.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     from lightning_fabric import Fabric  # noqa: PLC0415
     from lightning_fabric.plugins.environments import LightningEnvironment  # noqa: PLC0415
 

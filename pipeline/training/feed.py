@@ -15,6 +15,7 @@ import torch
 
 from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.scaling import MIN_DEVIATION_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.training import Signal, TrainSettings
-
-MIN_DEVIATION_HZ = 1.0
-"""Least deviation a unit is scaled by: about that of a 0.1 Hz unit under a 25 ms Gaussian. Without it, one
-spike of a unit that is silent in the training trials would outweigh all other units."""
-
 
 FORWARD, FORWARD_INPUTS = "forward_counts", "forward_external"
 """Arrays `with_forward_bins` adds to the trials of a store."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,16 +22,20 @@ from nwb_latents.pipeline.training.feed import FORWARD, Scaling, session_tensors
 from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.pipeline.training.run_files import BEST, CONFIG, read_config, read_entry
 from nwb_latents.pipeline.training.run_stores import require_store
+from nwb_latents.pipeline.training.trial_record import read_run_trials
+from nwb_latents.pipeline.training.unseen_trials import unseen_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.pipeline.training.unseen_trials import Unseen
     from nwb_latents.schemas.training import Device, RunSource, TrainSettings
+    from nwb_latents.schemas.trial_record import RunTrials
 
 CHUNK_TRIALS = 512
 """Trials a model is given at once; bounds the memory of long sessions."""
@@ -64,6 +69,7 @@ class TrainedRun:
     scalings: Mapping[str, Scaling]
     device: torch.device
     sources: Mapping[str, RunSource] = field(default_factory=dict)
+    _remembered: Callable[[], RunTrials | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def sessions(self) -> tuple[str, ...]:
@@ -201,6 +207,40 @@ class TrainedRun:
                 f"{error}. Ask for fewer bins, or for none."
             ) from error
         return rates[:, length:]
+
+    def unseen(self, session: Session) -> Unseen | None:
+        """Return a session of another store than the run was trained on, split as the run knows its trials.
+
+        Its test trials are those the run was neither trained nor validated on, whatever the store calls them.
+
+        Parameters
+        ----------
+        session
+            All trials of its store.
+
+        Returns
+        -------
+        unseen
+            None if it is the store the run was trained on: the split is the run's own.
+
+        Raises
+        ------
+        DataError
+            If the run does not know the session, it cannot be proven which trials it has seen, or it has
+            seen all.
+        """
+        self._known(session.name)
+        source = self.sources.get(session.name)
+        if source is None or not session.store_key or source.store_key == session.store_key:
+            return None
+        record = self._remembered()
+        return unseen_trials(
+            self.name,
+            None if record is None else record.sessions.get(session.name),
+            session,
+            store_key=source.store_key,
+            forward_ms=self.settings.forward_ms,
+        )
 
     def embedding(self, session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and variance of the session's embedding, inferred from the trials given.
@@ -436,6 +476,7 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
         scalings=scalings,
         device=target,
         sources=config.sessions,
+        _remembered=cache(lambda: read_run_trials(run_dir)),
     )
 
 

@@ -45,6 +45,7 @@ CONFIG, ENTRY, METRICS, BEST, LAST = (
     "last.safetensors",
 )
 TENSORBOARD = "tensorboard"
+TRIALS = "trials.json"
 TRAIN_AGAIN = "Train the run again with --force."
 
 PACKAGES = ("nwb-latents", "torch", "lightning-fabric", "numpy", "safetensors")
@@ -136,7 +137,7 @@ def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> 
     text = entry.text().encode()
     try:
         (run_dir / ENTRY).unlink(missing_ok=True)
-        names = [n for n in (CONFIG, METRICS, BEST, LAST, *also) if (run_dir / n).is_file()]
+        names = [n for n in (CONFIG, TRIALS, METRICS, BEST, LAST, *also) if (run_dir / n).is_file()]
         for name in names:
             flush_file(run_dir / name)
         listed = manifest_of(run_dir, names).files

@@ -31,7 +31,8 @@ def require_store(run: str, source: RunSource | None, session: Session) -> None:
     """Refuse trials of another store than the run was trained on.
 
     Another store of the same session splits its trials another way: what it calls test trials may be trials
-    the run has seen. Sessions that come from no store have no key, and are not compared.
+    the run has seen. A session that is split as the run's own store was (`unseen_trials`) is given all the
+    same. Sessions that come from no store have no key, and are not compared.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def require_store(run: str, source: RunSource | None, session: Session) -> None:
         If the keys differ; the message says what else does.
     """
     key = session.store_key
-    if source is None or not key or key == source.store_key:
+    if source is None or not key or source.store_key in {key, *session.split_of}:
         return
     differ = [f"key {source.store_key[:_SHOWN]}, now {key[:_SHOWN]}"]
     if session.n_units != source.n_units:
@@ -58,5 +59,8 @@ def require_store(run: str, source: RunSource | None, session: Session) -> None:
         f"{session.name}: run {run} was trained on another store{known} of this session "
         f"({'; '.join(differ)}): the file, the recipe or the program has changed since, trials are split "
         "another way, and test trials may be among those the run has seen. Train it again on "
-        "this store (`pipeline run train --force`), or ingest the file it was trained on again."
+        "this store (`pipeline run train --force`), or ingest the file it was trained on again; or, with "
+        "--unseen-trials, take only trials it was neither trained nor validated on, where the run's record "
+        "of "
+        "its trials proves which these are."
     )

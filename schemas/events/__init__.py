@@ -29,6 +29,7 @@ from nwb_latents.schemas.events.findings import (
     PinEvent,
     VerifyEvent,
 )
+from nwb_latents.schemas.events.kept_measurement import KeptMeasurement
 from nwb_latents.schemas.events.online_decoding import BinEvent, StreamEvent, StreamTimingEvent
 from nwb_latents.schemas.events.reading import DroppedEvent, InspectionEvent, ReadEvent, UnusualDrop
 from nwb_latents.schemas.events.work import (
@@ -75,6 +76,7 @@ __all__ = [
     "FaultEvent",
     "GenerationEvent",
     "InspectionEvent",
+    "KeptMeasurement",
     "LagEvent",
     "MeasurementEvent",
     "MetricEvent",

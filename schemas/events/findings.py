@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.catalog import DandisetEntry, RunEntry, SessionEntry
 from nwb_latents.schemas.events.base import Event, require_kind
-from nwb_latents.schemas.measurement import Measurement
+from nwb_latents.schemas.events.kept_measurement import KeptMeasurement
 from nwb_latents.schemas.store import StoreAttributes
 
 
@@ -21,7 +21,7 @@ class CatalogSessionEvent(SessionEntry, Event):
     event: Literal["session"] = "session"
     status: Literal["known", "missing"] = Field(description="missing: its store is not there.")
     attributes: StoreAttributes | None = Field(None, description="What its store says of itself.")
-    measurements: tuple[Measurement, ...] = Field((), description="What was measured on it.")
+    measurements: tuple[KeptMeasurement, ...] = Field((), description="What was measured on it.")
 
 
 class CatalogRunEvent(RunEntry, Event):

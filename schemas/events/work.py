@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.events.base import Event, require_kind
-from nwb_latents.schemas.measurement import Measurement
+from nwb_latents.schemas.events.kept_measurement import KeptMeasurement
 
 Setting = str | int | float | bool | list[Any] | None
 
@@ -159,7 +159,7 @@ class DecoderEvent(Event):
     reason: str = Field("", description="Why.")
 
 
-class MeasurementEvent(Measurement, Event):
+class MeasurementEvent(KeptMeasurement, Event):
     """One number with its whole protocol."""
 
     model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=require_kind)

@@ -168,6 +168,7 @@ def test_numbers_come_as_the_table_that_scores_gives(small_nwb, tmp_path):
     assert set(decoded["name"]) == {"velocity_r2"}
     scores = nl.scores(tmp_path / "catalog.yaml")
     assert scores.pop("is_current").all()
+    assert (scores.pop("why_stale") == "").all()
     pd.testing.assert_frame_equal(decoded, scores)
     evaluated = nl.evaluate(tmp_path / "catalog.yaml", baselines=["smoothing"], metrics=["co_bps"])
     assert (

@@ -40,6 +40,7 @@ def _build(
     rates[: n_time - lag_bins] += velocity[lag_bins:] @ loadings * 0.3
     rates = np.clip(rates + rng.normal(scale=noise_hz, size=rates.shape), 0, None)
     window = start[:, None] + np.arange(n_bins)
+    counts = np.random.default_rng(seed + 1000).poisson(rates * recipe.bin_size_s).astype(np.uint16)
     split = np.resize(np.array(["train"] * 7 + ["val"] + ["test"] * 2, dtype=object), n_trials)
     attrs = {
         "session": session,
@@ -49,6 +50,7 @@ def _build(
     trials = xr.Dataset(
         {
             "rates": (("trial", "time", "unit"), rates[window].astype(np.float32)),
+            "counts": (("trial", "time", "unit"), counts[window]),
             "velocity": (("trial", "time", "axis"), velocity[window]),
         },
         coords={

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.nwb.file import open_nwb
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -33,6 +34,17 @@ def test_a_generic_file_is_read_whole(small_nwb, reaches):
     assert recording.position.values == pytest.approx(reaches.position)
     assert recording.trials.events["go_cue"] == pytest.approx(reaches.go)
     assert recording.observed.tolist() == [[reaches.time[0], reaches.time[-1]]]
+
+
+def test_an_array_that_was_read_is_the_readers_own(small_nwb):
+    with open_nwb(small_nwb) as file:
+        first = file.array("intervals/trials/start_time")
+        stored = first.copy()
+        first[:] = -1.0
+        second = file.array("intervals/trials/start_time")
+        assert second.tolist() == stored.tolist()
+        second[:] = -2.0
+        assert file.array("intervals/trials/start_time").tolist() == stored.tolist()
 
 
 @pytest.mark.parametrize(("unit", "factor"), [("m", 100.0), ("meters", 100.0), ("cm", 1.0), ("mm", 0.1)])

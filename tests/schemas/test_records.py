@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from nwb_latents.pipeline.cluster.ledger import append_attempts, read_ledger
 from nwb_latents.pipeline.errors import CatalogWarning, DataError, NewerFileError, SettingsError
@@ -32,6 +33,7 @@ from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 from nwb_latents.schemas.sweep import MemberOutcome, SweepSettings, SweepState
 from nwb_latents.schemas.training import RunConfig, TrainSettings
+from nwb_latents.schemas.trial_record import RunTrials, SessionTrials
 
 ARCHIVE = Path(__file__).parents[1] / "data/archives/0.1.0-forward-bins.tar.xz"
 LFADS = {"name": "lfads", "generator_dim": 4}
@@ -62,6 +64,20 @@ RECORDS = [
     ),
     SweepState(run="r", run_key="k", settings=SweepSettings(), space={}, metric="val_nll"),
     MemberOutcome(step=3),
+    RunTrials(
+        sessions={
+            "sub-A": SessionTrials(
+                store_key="k",
+                identifier="a",
+                session_start="2020-01-06T00:00:00+00:00",
+                trial=(3, 7),
+                split=("train", "test"),
+                start_s=(0.1, None),
+                go_cue_s=(0.25, 1.5),
+                target_rad=(None, -3.1),
+            )
+        }
+    ),
     Manifest(files={"trials/zarr.json": FileDigest(size=1, sha256="0" * 64)}),
     Inspection(session="s", source="a.nwb", size=1, refusal="no units"),
     Measurement(name="co_bps", value=1.0, session="s", recipe_id="r", split="test", n_trials=1, source="m"),
@@ -247,3 +263,13 @@ def test_the_command_line_says_it_in_one_line(tmp_path, pipeline_command):
     assert shown.stderr.startswith("warning: ")
     assert "node" in shown.stderr
     assert ".py" not in shown.stderr
+
+
+@pytest.mark.parametrize("typed", [{"seed": True}, {"lag_ms": False}, {"alphas": [1.0, True]}])
+def test_yes_and_no_are_no_numbers(typed):
+    with pytest.raises(ValidationError, match="truth value; expected a number"):
+        DecodeSettings(**typed)
+
+
+def test_yes_and_no_are_taken_where_they_are_meant():
+    assert DecodeSettings(transfer=True).transfer

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import correlate1d, gaussian_filter1d
 
 from nwb_latents.pipeline.signals.smoothing import gaussian_kernel, smooth_counts, smooth_trials
 
@@ -42,6 +42,24 @@ def test_away_from_edges_it_is_scipys_gaussian():
     ours = smooth_counts(counts, np.ones(400, bool), bin_size_s=0.02, sigma_s=0.025).T
     theirs = gaussian_filter1d(counts / 0.02, 1.25, axis=1, truncate=4)
     assert ours[:, 10:-10] == pytest.approx(theirs[:, 10:-10], rel=1e-4, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("n_units", "sigma"), [(1, 0.0), (300, 0.0), (7, 0.025), (300, 0.1), (3000, 0.025), (3, 8.0)]
+)
+def test_it_is_scipys_correlation_to_the_last_bit(n_units, sigma):
+    """However many units and bins are smoothed at a time, and however far the kernel reaches."""
+    rng = np.random.default_rng(n_units)
+    n_bins = 2300
+    counts = rng.poisson(0.3, (n_units, n_bins)).astype(np.uint16)
+    observed = rng.random(n_bins) > 0.1
+    kernel = gaussian_kernel(sigma / 0.02)
+    weight = correlate1d(observed.astype(float), kernel, mode="constant")
+    sums = correlate1d(np.where(observed, counts, 0).astype(float), kernel, axis=1, mode="constant")
+    with np.errstate(divide="ignore"):
+        scale = np.where(observed, 1.0 / (weight * 0.02), np.nan)
+    ours = smooth_counts(counts, observed, bin_size_s=0.02, sigma_s=sigma)
+    assert np.array_equal(ours, (sums * scale).astype(np.float32).T, equal_nan=True)
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 1.25, 2.5])

@@ -6,6 +6,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from nwb_latents.pipeline.signals.onset import profile_onsets
 from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.rises import measure_rises
 from nwb_latents.schemas.recipe import OnsetSettings
 
 
@@ -129,3 +130,30 @@ def test_a_window_without_samples_is_said():
     velocity, _, _ = session("minimum jerk", 100.0, n_trials=1)
     [found] = profile_onsets(velocity, [(70.0, 80.0, 90.0)], OnsetSettings())
     assert found.quality == "unobserved"
+
+
+def test_a_movement_is_timed_as_if_it_were_alone():
+    """Windows with samples and stamps that are lost, of one length or several, do not touch each other."""
+    velocity, go, _ = session("skewed late", 200.0, drift_cm_s=1.5, noise_cm_s=1.0)
+    rng = np.random.default_rng(3)
+    values = velocity.values.copy()
+    values[rng.random(len(values)) < 0.004] = np.nan
+    kept = rng.random(len(values)) >= 0.002
+    series = Series(velocity.time[kept], values[kept])
+    windows = [(g, g + 0.1, g + rng.uniform(0.3, 2.0)) for g in go] + [(-9.0, -9.0, -8.0), (1e4, 1e4, 1e4)]
+    together = measure_rises(series, windows, min_peak_cm_s=3.0)
+    assert {rise.fault for rise in together} == {"", "no_movement", "unobserved"}
+    for window, rise in zip(windows, together, strict=True):
+        (alone,) = measure_rises(series, [window], min_peak_cm_s=3.0)
+        assert repr(alone) == repr(rise)
+
+
+def test_the_noise_before_a_movement_is_the_standard_deviation_of_the_hold():
+    time = np.arange(0, 2, 0.01)
+    tau = np.clip((time - 1.0) / 0.4, 0, 1)
+    shaken = np.where(time < 0.9, np.tile([0.5, 0.0, -0.5, 0.0], 50), 0.0)
+    along = 600 * tau**2 * (1 - tau) ** 2 + shaken
+    series = Series(time, np.outer(along, [1.0, 0.0]))
+    (rise,) = measure_rises(series, [(0.905, 0.905, 1.905)], min_peak_cm_s=3.0)
+    assert rise.peak_speed == pytest.approx(37.5)
+    assert rise.noise == pytest.approx(np.std(along[(time > 0.605) & (time < 0.905)]) / 37.5)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
-from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.baselines.known import baseline_called
 from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.sources.simulator import simulate_dandiset
@@ -25,6 +25,7 @@ from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.events import MeasurementEvent
 from nwb_latents.schemas.forecasting import ForecastSettings
+from nwb_latents.schemas.registry import BASELINES
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.training import TrainSettings
 
@@ -232,7 +233,7 @@ def test_a_source_that_fails_does_not_stop_the_others(catalog, monkeypatch):
     def broken(task, chosen):
         raise DataError("no rates today")
 
-    monkeypatch.setitem(BASELINES, "null", replace(BASELINES["null"], rates=broken))
+    monkeypatch.setitem(BASELINES._loaded, "null", replace(baseline_called("null"), rates=broken))
     with pytest.raises(PartialFailure, match=f"null on {SESSION}: no rates today") as caught:
         evaluate(catalog, settings())
     others = {"plain", "hidden0", "hidden1", "condition_mean", "hold_last"}

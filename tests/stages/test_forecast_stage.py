@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
 from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -59,7 +60,8 @@ def test_curves_are_written_reported_and_drawn(catalog):
     ]  # fmt: skip
     folder = catalog.parent / "runs" / "tiny" / "forecast"
     assert {path.name for path in folder.iterdir()} == {f"{A}.png", f"{B}.png", "summary.png"}
-    baselines = {"linear_forecast", "condition_mean", "hold_last"}
+    baselines = {each.name for each in known_baselines()[0] if each.forecast}
+    assert {"linear_forecast", "condition_mean", "hold_last"} <= baselines
     for session in (A, B):
         found = {(one.name, one.source) for one in done if one.session == session}
         assert found == {("velocity_r2", "rates")} | {
@@ -68,7 +70,7 @@ def test_curves_are_written_reported_and_drawn(catalog):
             for source in {"forecast", *baselines}
         }
     assert {one.step for one in done} == {None, *range(1, 21)}
-    assert len(done) == 2 * 9 * 21
+    assert len(done) == 2 * (3 + 2 * len(baselines)) * 21
     run = read_catalog(catalog).runs["tiny"]
     entries = {entry.session: entry for entry in read_catalog(catalog).sessions.values()}
     for one in done:

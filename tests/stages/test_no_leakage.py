@@ -7,13 +7,13 @@ a comparison that could not fail would show nothing.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
-from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.baselines.known import baselines_by_name
 from nwb_latents.pipeline.evaluation.decoding.lag_scan import scan_lags
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import fit_session_decoder
 from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
@@ -29,9 +29,11 @@ from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.training import TrainSettings
 
+BASELINES = baselines_by_name()
 N_FORWARD = 5
 LAG = 5
 FAST = BaselineSettings(sigmas_ms=(30.0, 60.0), latents=(2, 4), penalties=(1e-3, 1e-1), folds=3)
+FORECASTS = {name: one for name, one in BASELINES.items() if one.forecast}
 SMALL = {
     "mdssm": {"latent_dim": 3, "rank": 1, "dynamics_width": 8, "hyper_width": 8, "encoder_width": 8},
     "lfads": {"generator_dim": 8, "ic_dim": 4, "factor_dim": 4, "encoder_dim": 6, "controller_dim": 4},
@@ -163,15 +165,43 @@ def test_baselines_do_not_see_what_they_predict(session, name):
 def test_a_scored_session_fits_its_decoders_to_training_trials(session):
     settings = EvaluateSettings(baseline=FAST, heldout_fraction=0.3, forward_ms=100.0)
 
+    problem = prepare_session(session_in_memory(*session), settings).forecast.problem
+    seen, velocity_seen, condition = problem.counts, problem.velocity_seen, problem.condition
+
     def fitted(groups):
         scored = prepare_session(session_in_memory(*groups), settings)
         train = scored.task.train
         task = scored.forecast
+        # Of trials that do not change: nothing of other trials comes in.
+        shown = replace(task.problem, counts=seen, velocity_seen=velocity_seen, condition=condition)
+        guesses = [one.forecast(shown, FAST) for one in FORECASTS.values()]
         decoder = fit_nlb_decoder(train, scored.velocity[0], folds=settings.folds)
-        return scored.task.train_forward, decoder.ridges, task.decoder, task.of_rates, task.of_velocity
+        return scored.task.train_forward, decoder.ridges, task.decoder, guesses
 
     assert same_bits(fitted(session), fitted(perturbed(session)))
     assert not same_bits(fitted(session), fitted(perturbed(session, split="train")))
+
+
+@pytest.mark.parametrize("name", FORECASTS)
+def test_forecasts_without_a_model_see_no_spike_after_the_bins_shown(session, name):
+    """Redraw every spike after the cut: no bit changes. Change one before it: the forecast does."""
+    settings = EvaluateSettings(baseline=FAST, heldout_fraction=0.3)
+
+    def guessed(trials):
+        scored = prepare_session(session_in_memory(trials, session[1]), settings)
+        return FORECASTS[name].forecast(scored.forecast.problem, FAST)
+
+    trials = session[0]
+    test, rng = np.flatnonzero(trials["split"].values == "test"), np.random.default_rng(5)
+    later, before = trials.copy(deep=True), trials.copy(deep=True)
+    n_seen = settings.forecast.seen_bins
+    after = later["counts"].values[test, n_seen:]
+    later["counts"].values[test, n_seen:] = rng.integers(0, 9, size=after.shape)
+    later["rates"].values[test] = rng.uniform(0, 99, size=later["rates"].values[test].shape)
+    before["counts"].values[test, n_seen - 1] += 3
+    first = guessed(trials)
+    assert same_bits(first, guessed(later))
+    assert same_bits(first, guessed(before)) == (name == "condition_mean")
 
 
 def test_the_validation_phase_does_not_look_at_test_trials(session):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint
 from nwb_latents.pipeline.training.feed import SessionFeed, feed_sessions
 from nwb_latents.pipeline.training.loop import FitResult, fit
 from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS
+from nwb_latents.schemas.models import known_models
 from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -209,6 +211,17 @@ def test_precision_can_be_lowered_and_raised(
         assert result.steps == 5
     with pytest.raises(SettingsError, match="needs a GPU"):
         _fit(datasets, make_settings(precision="16-mixed"), tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("model", known_models())
+def test_every_model_trains_in_every_precision_of_a_processor(
+    datasets: dict[str, xr.Dataset], tmp_path: Path, model: str, precision: str
+) -> None:
+    content = {"model": {"name": model}, "precision": precision, "device": "cpu", "max_steps": 2}
+    result, _, _ = _fit(datasets, TrainSettings.model_validate(content), tmp_path)
+    assert result.steps == 2
+    assert math.isfinite(result.metrics["val_loss"])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

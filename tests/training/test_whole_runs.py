@@ -76,7 +76,14 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 def test_the_manifest_lists_what_the_run_is_and_not_the_log_that_may_grow(run: Path) -> None:
     listed = json.loads((run / MANIFEST).read_text())["files"]
-    names = {"config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors"}
+    names = {
+        "config.yaml",
+        "run.json",
+        "metrics.jsonl",
+        "trials.json",
+        "best.safetensors",
+        "last.safetensors",
+    }
     assert set(listed) == names
     assert {name: one.model_dump() for name, one in manifest_of(run, names).files.items()} == listed
     assert (run / "tensorboard").is_dir()

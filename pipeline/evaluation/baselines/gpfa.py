@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
 from nwb_latents.pipeline.evaluation.baselines.latent_models import choose_factors, rates_of_latents
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import draw_trials, feature_scale
 
@@ -147,3 +148,11 @@ def _quiet(seed: int) -> Iterator[None]:
             yield
     finally:
         np.random.set_state(state)  # noqa: NPY002
+
+
+GPFA = Baseline(
+    name="gpfa",
+    meaning="Poisson regression on Gaussian-process factors (by elephant)",
+    rates=gpfa,
+    order=20,
+)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import (
     choose,
     feature_scale,
@@ -192,3 +193,12 @@ def _learn_latents(fit: Callable[[FloatArray, int], _Model], sigma_bins: float, 
         return transform
 
     return learn
+
+
+FACTOR_ANALYSIS = Baseline(
+    name="factor_analysis",
+    meaning="Poisson regression on factors, their number by cross-validation",
+    rates=factor_analysis,
+    order=16,
+)
+PCA = Baseline(name="pca", meaning="the same on principal components", rates=pca, order=18)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal, unit_columns
@@ -62,3 +63,13 @@ def oracle_rates(truth: Truth, session: Session, answers: SpikeAnswers) -> RateP
         eval=found[:, :n_time],
         eval_forward=found[:, n_time:] if n_ahead else None,
     )
+
+
+ORACLE = Baseline(
+    name="oracle",
+    meaning="the rates the spikes were drawn from, of simulated sessions: no source can be better but by "
+    "chance",
+    told="the true rates",
+    is_truth=True,
+    order=90,
+)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
+from nwb_latents.pipeline.evaluation.baselines.forecasts import forecast_condition
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import (
     RATE_FLOOR,
     choose,
@@ -182,3 +184,21 @@ def _courses(counts: FloatArray, conditions: NDArray[np.object_], sigma_bins: fl
 def _follow(courses: Mapping[str, FloatArray], conditions: NDArray[np.object_]) -> FloatArray:
     followed = np.stack([courses.get(name, courses[""]) for name in conditions])
     return np.maximum(followed, RATE_FLOOR)
+
+
+NULL = Baseline(name="null", meaning="the mean of each unit", rates=null, order=10)
+CONDITION_MEAN = Baseline(
+    name="condition_mean",
+    meaning="the smoothed mean course of the trial's condition: it is told the target",
+    rates=condition_mean,
+    forecast=forecast_condition,
+    told="the target",
+    order=12,
+)
+SMOOTHING = Baseline(
+    name="smoothing",
+    meaning="held-in units smoothed with a Gaussian; held-out ones by Poisson regression on them; width and "
+    "penalty by cross-validation",
+    rates=smoothing,
+    order=14,
+)

@@ -9,10 +9,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.figures.style import STYLE, new_figure, save_figure
 from nwb_latents.pipeline.evaluation.forecasting.curves import (
-    CONDITION_MEAN,
     DEFINITIONS,
-    HOLD_LAST,
-    LINEAR,
     MODEL,
     NAMES,
     RECORDED,
@@ -22,7 +19,7 @@ from nwb_latents.pipeline.evaluation.forecasting.curves import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from nwb_latents.schemas.forecasting import ForecastQuantity
@@ -31,11 +28,12 @@ if TYPE_CHECKING:
 LOOKS: dict[str, tuple[str, str, str, str]] = {
     RECORDED: ("#000000", "--", "", "decoder on the recorded rates"),
     MODEL: ("#009e73", "-", "o", "model"),
-    LINEAR: ("#0072b2", "-", "s", "linear, from the bins seen"),
-    CONDITION_MEAN: ("#e69f00", "-", "^", "mean of the condition"),
-    HOLD_LAST: ("#7f7f7f", "-", "D", "last value held"),
 }
-"""Colour, line, marker and label of each source; colour-blind-safe."""
+"""Colour, line, marker and label of what is no baseline; colour-blind-safe."""
+
+_COLOURS = ("#0072b2", "#e69f00", "#7f7f7f", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442")
+_MARKERS = ("s", "^", "D", "v", "P", "X", "*")
+"""Of baselines, in the order of tables."""
 
 TITLES: dict[ForecastQuantity, str] = {"velocity": "hand velocity", "rates": "firing rates"}
 LEAST_R2_SHOWN = -0.6
@@ -80,15 +78,34 @@ def draw_forecast(path: Path, measurements: Sequence[Measurement], *, bin_size_s
         save_figure(figure, path)
 
 
+def looks_of(sources: Iterable[str]) -> dict[str, tuple[str, str, str, str]]:
+    """Return colour, line, marker and label of each source: recorded rates, the model, then baselines.
+
+    Examples
+    --------
+    >>> list(looks_of(["hold_last", "forecast"]))
+    ['forecast', 'hold_last']
+    """
+    there = list(sources)
+    baselines = {
+        source: (
+            _COLOURS[number % len(_COLOURS)],
+            "-",
+            _MARKERS[number % len(_MARKERS)],
+            source.replace("_", " "),
+        )
+        for number, source in enumerate(each for each in there if each not in LOOKS)
+    }
+    return {source: look for source, look in LOOKS.items() if source in there} | baselines
+
+
 def _draw_curves(
     panel: Any, measurements: Sequence[Measurement], quantity: ForecastQuantity, *, bin_size_s: float
 ) -> None:
     means, curves = mean_curves(measurements, quantity), curves_of(measurements, quantity)
     n_steps = max(len(values) for values in means.values()) - 1
     steps = np.arange(1, n_steps + 1)
-    for source, (colour, line, marker, label) in LOOKS.items():
-        if source not in means:
-            continue
+    for source, (colour, line, marker, label) in looks_of(means).items():
         values = np.array(means[source][:-1], dtype=np.float64)
         look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 3, "label": label}
         panel.plot(steps, values, zorder=3 if source == MODEL else 2, **look)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,10 +27,6 @@ MODEL = "forecast"
 RECORDED = "rates"
 """Source of no forecast at all: the decoder on the rates recorded there."""
 
-LINEAR, CONDITION_MEAN, HOLD_LAST = "linear_forecast", "condition_mean", "hold_last"
-BASELINES = (LINEAR, CONDITION_MEAN, HOLD_LAST)
-"""Forecasts that need no model, by the names of the baselines."""
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -41,17 +37,25 @@ class Curve:
     quantity
         Hand velocity, or firing rates of all units.
     source
-        Who forecasts: `MODEL`, one of `BASELINES`, or `RECORDED`.
+        Who forecasts: `MODEL`, a baseline by its name, or `RECORDED`.
     per_step
         R² 1, 2, … bins ahead; None where it is not defined.
     pooled
         R² over all steps; None where it is not defined.
+    details
+        What a baseline chose, and what it is told.
     """
 
     quantity: ForecastQuantity
     source: str
     per_step: tuple[float | None, ...]
     pooled: float | None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is of a baseline."""
+        return self.source not in {MODEL, RECORDED}
 
     @property
     def definition(self) -> str:
@@ -81,7 +85,7 @@ class Curve:
             "unit": "1",
             "stage": STAGE,
             "source": self.source,
-            "is_baseline": self.source in BASELINES,
+            "is_baseline": self.is_baseline,
             "run": run if self.source == MODEL else None,
         }
         values = [(None, self.pooled), *enumerate(self.per_step, start=1)]

@@ -5,7 +5,7 @@ Everything that is fitted (velocity decoder, condition means, linear regression)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,22 +13,8 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES, facts_of
-from nwb_latents.pipeline.evaluation.forecasting.curves import (
-    BASELINES,
-    CONDITION_MEAN,
-    HOLD_LAST,
-    LINEAR,
-    MODEL,
-    RECORDED,
-    Curve,
-)
-from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import (
-    ConditionMean,
-    LinearForecast,
-    fit_condition_mean,
-    fit_linear_forecast,
-    hold_last,
-)
+from nwb_latents.pipeline.evaluation.forecasting.curves import MODEL, RECORDED, Curve
+from nwb_latents.pipeline.evaluation.forecasting.forecast_problem import ForecastProblem
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, kstep_sums
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 
@@ -37,8 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+    from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
     from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
     from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.schemas.baselines import BaselineSettings
     from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings
     from nwb_latents.schemas.measurement import Measurement
 
@@ -62,14 +50,6 @@ class KStep:
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """What was learnt from the training trials about one quantity."""
-
-    condition_mean: ConditionMean
-    linear: LinearForecast
-
-
-@dataclass(frozen=True)
 class ForecastTask:
     """Test trials of a session with everything their forecasts are scored and compared with.
 
@@ -83,61 +63,61 @@ class ForecastTask:
         Bins shown and forecast, lag.
     test
         Positions of the test trials in the ``trials`` group. Shape ``(n_test,)``, int64.
+    problem
+        Training trials, and the bins shown of the test trials: what forecasts that need no model see.
     rates
         Recorded rates of the test trials, Hz. Shape ``(n_test, time, unit)``.
     velocity
         Recorded velocity at the lag, cm/s, NaN where not known; None where there is none in the session.
         Shape ``(n_test, time, axis)``.
-    condition
-        Condition of each test trial.
     decoder, description
         Velocity decoder, fitted on recorded smoothed rates, and what there is to say of it; None without
         velocity.
-    of_rates, of_velocity
-        The fitted baselines.
     """
 
     session: str
     facts: Mapping[str, object]
     settings: ForecastSettings
     test: NDArray[np.int64]
+    problem: ForecastProblem
     rates: FloatArray
     velocity: FloatArray | None
-    condition: tuple[str, ...]
     decoder: FittedDecoder | None
     description: DecoderDescription | None
-    of_rates: _Fitted
-    of_velocity: _Fitted | None
 
-    def guesses(self) -> dict[ForecastQuantity, dict[str, FloatArray]]:
-        """Return the forecasts of everything that needs no model, velocity first.
+    def baseline(self, baseline: Baseline, settings: BaselineSettings) -> list[Curve]:
+        """Return the curves of a forecast that needs no model, velocity first.
 
-        Returns
-        -------
-        guesses
-            Quantity → baseline, or `curves.RECORDED` → cm/s or Hz. Shapes ``(n_test, bins, axis)`` and
-            ``(n_test, bins, unit)``.
+        Parameters
+        ----------
+        baseline
+            Of one that does not forecast there is no curve.
+        settings
+            What it chooses from.
+
+        Raises
+        ------
+        DataError
+            If a shape does not fit, a value is not finite, or there are too few training trials.
         """
-        seen, n_bins = self.settings.seen_bins, self.settings.bins
-        window = slice(seen, seen + n_bins)
-        shown = self.rates[:, :seen]
-        made: dict[ForecastQuantity, dict[str, FloatArray]] = {}
-        if self.velocity is not None and self.decoder is not None and self.of_velocity is not None:
-            found = _guesses(self.of_velocity, shown, self.velocity[:, :seen], self.condition, window)
-            made["velocity"] = found | {RECORDED: self.decoder.predict(self.rates[:, window])}
-        made["rates"] = _guesses(self.of_rates, shown, shown, self.condition, window)
-        return made
-
-    def baselines(self) -> list[Curve]:
-        """Return the curves of everything that needs no model, velocity first."""
-        curves = []
-        for quantity, guesses in self.guesses().items():
-            for source, guess in guesses.items():
-                if quantity == "rates":
-                    curves.append(self._rates_curve(source, guess))
-                elif self.velocity is not None:
-                    curves.append(self._velocity_curve(self.velocity, source, guess))
+        if baseline.forecast is None:
+            return []
+        made = baseline.forecast(self.problem, settings)
+        told = {"told": baseline.told} if baseline.told else {}
+        rates = self._checked(made.rates, who=baseline.name)
+        curve = self._rates_curve(baseline.name, rates)
+        curves = [replace(curve, details={**made.details.get("rates", {}), **told})]
+        if self.velocity is not None and made.velocity is not None:
+            curve = self._velocity_curve(self.velocity, baseline.name, made.velocity)
+            curves.insert(0, replace(curve, details={**made.details.get("velocity", {}), **told}))
         return curves
+
+    def recorded(self) -> list[Curve]:
+        """Return the curve of no forecast at all: the decoder on the rates recorded there."""
+        if self.velocity is None or self.decoder is None:
+            return []
+        guess = self.decoder.predict(self.rates[:, self.settings.ahead])
+        return [self._velocity_curve(self.velocity, RECORDED, guess)]
 
     def model(self, rates: ArrayLike) -> list[Curve]:
         """Return the curves of a model, velocity first.
@@ -152,14 +132,7 @@ class ForecastTask:
         DataError
             If the shape does not fit, or a rate is not finite.
         """
-        guess = np.asarray(rates, dtype=np.float64)
-        expected = (len(self.test), self.settings.bins, self.rates.shape[2])
-        if guess.shape != expected or not np.isfinite(guess).all():
-            raise DataError(
-                f"{self.session}: a forecast of shape {guess.shape} with {int((~np.isfinite(guess)).sum())} "
-                f"values that are not finite; expected {expected}, all finite. A model that gives NaN has to "
-                "be trained again."
-            )
+        guess = self._checked(rates, who="a model")
         curves = [self._rates_curve(MODEL, guess)]
         if self.velocity is not None and self.decoder is not None:
             curves.insert(0, self._velocity_curve(self.velocity, MODEL, self.decoder.predict(guess)))
@@ -194,14 +167,24 @@ class ForecastTask:
         """Return what was fitted, and on what, for the numbers of a curve."""
         is_velocity = curve.quantity == "velocity"
         about: dict[str, object] = {"lag_ms": self.settings.lag_ms} if is_velocity else {}
-        fitted = self.of_velocity if is_velocity else self.of_rates
-        if curve.source == LINEAR and fitted is not None:
-            about["details"] = {"alpha": fitted.linear.alpha}
-        if is_velocity and curve.source not in BASELINES and self.description is not None:
+        if curve.details:
+            about["details"] = dict(curve.details)
+        if is_velocity and not curve.is_baseline and self.description is not None:
             about["decoder"] = self.description.name
             about["decoder_settings"] = {**self.description.settings, **self.description.chosen}
             about["fitted_on"] = RECORDED_RATES
         return about
+
+    def _checked(self, rates: ArrayLike, *, who: str) -> FloatArray:
+        guess = np.asarray(rates, dtype=np.float64)
+        expected = (len(self.test), self.settings.bins, self.rates.shape[2])
+        if guess.shape != expected or not np.isfinite(guess).all():
+            raise DataError(
+                f"{self.session}: a forecast of {who} of shape {guess.shape} with "
+                f"{int((~np.isfinite(guess)).sum())} values that are not finite; expected {expected}, all "
+                "finite. A model that gives NaN has to be trained again."
+            )
+        return guess
 
     def _velocity_curve(self, velocity: FloatArray, source: str, guess: FloatArray) -> Curve:
         seen = self.settings.seen_bins
@@ -327,60 +310,36 @@ def prepare_forecast(
             f"{settings.folds} and 1. Ingest with other shares (recipe: split), use fewer folds, or leave "
             "the session out"
         )
-    rates = np.asarray(trials["rates"].values, dtype=np.float64)
+    rates, counts = (np.asarray(trials[name].values, dtype=np.float64) for name in ("rates", "counts"))
     condition = [str(name) for name in trials["condition"].values]
-    of_train = [condition[row] for row in train]
     velocity = session.velocity(settings.lag_ms).velocity
     has_velocity = bool(np.isfinite(velocity[train, seen:last]).all(axis=(1, 2)).sum() >= settings.folds)
-    of_velocity = None
     if has_velocity:
         decoder = decoder or decoder_of(settings).fit(rates[train], velocity[train])
-        of_velocity = _fit(rates[train], velocity[train], of_train, settings)
+    problem = ForecastProblem(
+        session=session.name,
+        settings=settings,
+        bin_size_s=session.bin_size_s,
+        sigma_s=session.recipe.smooth_sigma_s,
+        train_counts=counts[train],
+        train_rates=rates[train],
+        train_velocity=velocity[train] if has_velocity else None,
+        train_condition=tuple(condition[row] for row in train),
+        counts=counts[test, :seen],
+        velocity_seen=velocity[test, :seen] if has_velocity else None,
+        condition=tuple(condition[row] for row in test),
+    )
     return ForecastTask(
         session=session.name,
         facts=facts_of(session),
         settings=settings,
         test=test,
+        problem=problem,
         rates=rates[test],
         velocity=velocity[test] if has_velocity else None,
-        condition=tuple(condition[row] for row in test),
         decoder=decoder if has_velocity else None,
         description=decoder_of(settings).describe(decoder) if has_velocity else None,
-        of_rates=_fit(rates[train], rates[train], of_train, settings),
-        of_velocity=of_velocity,
     )
-
-
-def _fit(rates: FloatArray, values: FloatArray, conditions: list[str], settings: ForecastSettings) -> _Fitted:
-    seen, last = settings.seen_bins, settings.seen_bins + settings.bins
-    ahead = values[:, seen:last]
-    whole = np.isfinite(ahead).all(axis=(1, 2))
-    return _Fitted(
-        condition_mean=fit_condition_mean(values, conditions),
-        linear=fit_linear_forecast(
-            rates[whole, :seen],
-            ahead[whole],
-            alphas=settings.linear_alphas,
-            folds=settings.folds,
-            seed=settings.seed,
-        ),
-    )
-
-
-def _guesses(
-    fitted: _Fitted,
-    rates: FloatArray,
-    shown: FloatArray,
-    conditions: tuple[str, ...],
-    window: slice,
-) -> dict[str, FloatArray]:
-    n_bins = window.stop - window.start
-    overall = fitted.condition_mean.overall
-    return {
-        LINEAR: fitted.linear.predict(rates),
-        CONDITION_MEAN: fitted.condition_mean.predict(conditions)[:, window],
-        HOLD_LAST: hold_last(shown, n_bins=n_bins, otherwise=overall[: window.start].mean(axis=0)),
-    }
 
 
 def _curve(quantity: ForecastQuantity, source: str, found: KStep) -> Curve:

@@ -120,7 +120,8 @@ class LinearForecast:
     Attributes
     ----------
     mean, scale
-        Of the features over the training trials. Shape ``(seen bin * unit,)``.
+        Of the features over the training trials, the deviation no smaller than asked for. Shape
+        ``(seen bin * unit,)``.
     features
         Standardised features of the training trials. Shape ``(trial, seen bin * unit)``.
     weights
@@ -160,7 +161,13 @@ class LinearForecast:
 
 
 def fit_linear_forecast(
-    seen: ArrayLike, ahead: ArrayLike, *, alphas: Sequence[float], folds: int = 5, seed: int = 0
+    seen: ArrayLike,
+    ahead: ArrayLike,
+    *,
+    alphas: Sequence[float],
+    folds: int = 5,
+    seed: int = 0,
+    min_deviation: float = 0.0,
 ) -> LinearForecast:
     """Fit on training trials, the penalty chosen by cross-validation over them.
 
@@ -179,6 +186,10 @@ def fit_linear_forecast(
         Folds of the cross-validation.
     seed
         Seed of the assignment of trials to folds.
+    min_deviation
+        Features are divided by their deviation or by this, whichever is larger, in the unit of `seen`. A
+        feature that is silent but for a spike in one training trial would otherwise outweigh all others
+        where it speaks.
 
     Raises
     ------
@@ -203,9 +214,12 @@ def fit_linear_forecast(
     features, targets = x.reshape(n_trials, -1), y.reshape(n_trials, -1)
     penalties = np.unique(np.asarray(alphas, dtype=np.float64))
     fold_of = group_folds(np.arange(n_trials), folds=folds, seed=seed)
-    errors = sum(_left_out_error(features, targets, fold_of == fold, penalties) for fold in range(folds))
+    errors = sum(
+        _left_out_error(features, targets, fold_of == fold, alphas=penalties, min_deviation=min_deviation)
+        for fold in range(folds)
+    )
     best = float(penalties[len(penalties) - 1 - int(np.argmin(np.asarray(errors)[::-1]))])
-    system = _System.of(features, targets)
+    system = _System.of(features, targets, min_deviation)
     return LinearForecast(
         mean=system.mean,
         scale=system.scale,
@@ -229,11 +243,11 @@ class _System:
     projected: FloatArray
 
     @classmethod
-    def of(cls, features: FloatArray, targets: FloatArray) -> _System:
+    def of(cls, features: FloatArray, targets: FloatArray, min_deviation: float) -> _System:
         mean = features.mean(axis=0)
         deviation = features.std(axis=0)
         constant = deviation <= CONSTANT_BELOW * np.abs(features).max(axis=0)
-        scale = np.where(constant, 1.0, deviation)
+        scale = np.where(constant, 1.0, np.maximum(deviation, min_deviation))
         standardised = np.where(constant, 0.0, (features - mean) / scale)
         values, vectors = np.linalg.eigh(standardised @ standardised.T)
         target_mean = targets.mean(axis=0)
@@ -246,10 +260,15 @@ class _System:
 
 
 def _left_out_error(
-    features: FloatArray, targets: FloatArray, left_out: NDArray[np.bool_], alphas: FloatArray
+    features: FloatArray,
+    targets: FloatArray,
+    left_out: NDArray[np.bool_],
+    *,
+    alphas: FloatArray,
+    min_deviation: float,
 ) -> FloatArray:
     """Squared error on the trials left out, for every penalty."""
-    system = _System.of(features[~left_out], targets[~left_out])
+    system = _System.of(features[~left_out], targets[~left_out], min_deviation)
     overlap = (features[left_out] - system.mean) / system.scale @ system.features.T
     true = targets[left_out] - system.target_mean
     return np.array([np.square(true - overlap @ system.weights(alpha)).sum() for alpha in alphas])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.baselines.known import baseline_called
 from nwb_latents.pipeline.evaluation.baselines.oracle import oracle_rates
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import bits_per_spike
 from nwb_latents.pipeline.evaluation.spike_task import spike_task
@@ -84,7 +84,7 @@ def test_no_baseline_predicts_better_than_the_oracle(reaches):
     n_in = task.train_heldin.shape[2]
     settings = BaselineSettings(sigmas_ms=(30.0, 60.0), latents=(4, 8), folds=3)
     names = ("null", "condition_mean", "smoothing", "factor_analysis")
-    found = {name: BASELINES[name].rates(task, settings) for name in names}
+    found = {name: baseline_called(name).rates(task, settings) for name in names}
     found["oracle"] = oracle_rates(truth, session_in_memory(trials, continuous), answers)
     bits = {
         name: bits_per_spike(rates.eval[..., n_in:], answers.eval_heldout) for name, rates in found.items()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.baselines.known import BASELINES
+from nwb_latents.pipeline.evaluation.baselines.known import baselines_by_name
 from nwb_latents.pipeline.evaluation.baselines.poisson_regression import fit_poisson
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import choose, feature_scale, forward_rates
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import bits_per_spike
@@ -69,7 +69,7 @@ def made():
     return draw_population()
 
 
-RATES = {name: one.rates for name, one in BASELINES.items() if one.rates is not None}
+RATES = {name: one.rates for name, one in baselines_by_name().items() if one.rates is not None}
 INSTALLED = sorted(set(RATES) - ({"gpfa"} if find_spec("elephant") is None else set()))
 
 

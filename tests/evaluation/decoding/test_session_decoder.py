@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 import numpy as np
@@ -182,12 +181,26 @@ def test_undefined_score_survives_writing_and_reading(session):
     assert type(score).model_validate(score.model_dump(mode="json")) == score
 
 
-def test_a_big_session_takes_moments(make_session):
-    trials, continuous = make_session(n_trials=250, n_units=150)
-    settings = DecodeSettings()
-    best = math.inf
-    for _ in range(2):
-        start = time.perf_counter()
-        decode_session(session_in_memory(trials, continuous), settings)
-        best = min(best, time.perf_counter() - start)
-    assert best < 2.0
+def cpu_seconds(function):
+    """Return the processor time that a call takes at best; what else the machine does has no part in it."""
+    found = []
+    for _ in range(3):
+        begin = time.process_time()
+        function()
+        found.append(time.process_time() - begin)
+    return min(found)
+
+
+def test_all_penalties_and_folds_cost_less_than_each_by_itself(make_session):
+    session = session_in_memory(*make_session(n_trials=250, n_units=150))
+    settings = DecodeSettings(n_permutations=0)
+    train = session.rows("train")
+    rates = session.trials["rates"].values[train].astype(float).reshape(-1, 150)
+    velocity = session.velocity(100.0).velocity[train].reshape(-1, 2)
+
+    def one_by_one():
+        for alpha in settings.alphas:
+            for _ in range(settings.folds + 1):
+                fit_ridge(rates, velocity, alpha=alpha)
+
+    assert cpu_seconds(lambda: decode_session(session, settings)) < cpu_seconds(one_by_one)

@@ -7,7 +7,11 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.ridge import fit_ridge_cv
-from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder, hand_velocity_r2
+from nwb_latents.pipeline.evaluation.decoding.velocity import (
+    fit_velocity_decoder,
+    fit_velocity_decoders,
+    hand_velocity_r2,
+)
 
 ALPHAS = (1e-2, 1.0, 1e2)
 
@@ -100,3 +104,16 @@ def test_rates_that_do_not_fit_the_decoder_are_refused(arrays):
     broken[0, 0, 0] = np.nan
     with pytest.raises(DataError, match="not finite in 1 of 360 bins"):
         hand_velocity_r2(decoder, broken, velocity)
+
+
+def test_decoders_of_several_velocities_are_fitted_on_the_bins_all_of_them_know(arrays):
+    rates, velocity = arrays
+    first, second = velocity.copy(), 2 * velocity
+    first[:, :2] = np.nan
+    second[:, 9:, 0] = np.nan
+    both = np.s_[:, 2:9]
+    found = fit_velocity_decoders(rates, [first, second], alphas=ALPHAS)
+    for decoder, own in zip(found, (velocity, 2 * velocity), strict=True):
+        alone = fit_velocity_decoder(rates[both], own[both], alphas=ALPHAS)
+        assert decoder.alpha == alone.alpha
+        assert decoder.coefficients == pytest.approx(alone.coefficients, rel=1e-9)

@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
+from nwb_latents.pipeline.evaluation.forecasting.curves import curves_of, mean_curves
 from nwb_latents.pipeline.evaluation.forecasting.session_forecast import (
     prepare_forecast,
     rates_kstep_r2,
     velocity_kstep_r2,
 )
+from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import fit_linear_forecast
 from nwb_latents.pipeline.stores.session import session_in_memory
+from nwb_latents.schemas.baselines import BaselineSettings
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
 
@@ -61,8 +65,15 @@ def session(make_session):
     return make_session(n_trials=60)
 
 
+BASELINES = [each for each in known_baselines()[0] if each.forecast]
+
+
+def without_models(task):
+    return [curve for each in BASELINES for curve in task.baseline(each, BaselineSettings())]
+
+
 def curves(task, rates=None):
-    found = [*task.baselines(), *([] if rates is None else task.model(rates))]
+    found = [*without_models(task), *task.recorded(), *([] if rates is None else task.model(rates))]
     return {(c.quantity, c.source): c for c in found}
 
 
@@ -87,46 +98,51 @@ def test_the_pooled_velocity_score_is_that_of_decoding(session):
 
 def test_baselines_are_what_they_say(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
-    held = np.repeat(task.rates[:, 9:10], 5, axis=1)
+    trials, _ = session
+    counts = trials["counts"].values[task.test, :10].astype(float)
+    # The Gaussian of 25 ms over bins of 20 ms, at the last bin shown, of the bins shown alone.
+    weights = np.exp(-0.5 * ((np.arange(10) - 9) * 20 / 25) ** 2)
+    last = np.einsum("t,ktu->ku", weights / weights.sum(), counts) / 0.02
+    held = np.repeat(last[:, None], 5, axis=1)
     found = curves(task, held)
-    assert found["rates", "hold_last"].per_step == found["rates", "forecast"].per_step
+    np.testing.assert_allclose(
+        found["rates", "hold_last"].per_step, found["rates", "forecast"].per_step, rtol=1e-9
+    )
     held = np.repeat(task.velocity[:, 9:10], 5, axis=1)
     expected = velocity_kstep_r2(task.velocity[:, 10:15], held)
     assert found["velocity", "hold_last"].per_step == tuple(expected.per_step)
-    trials, _ = session
     train = trials.isel(trial=np.flatnonzero(trials["split"].values == "train"))
     mean = train["rates"].astype(float).groupby("condition").mean()
     by_hand = np.stack(
-        [mean.sel(condition=c).transpose("time", "unit").values[10:15] for c in task.condition]
+        [mean.sel(condition=c).transpose("time", "unit").values[10:15] for c in task.problem.condition]
     )
     expected = rates_kstep_r2(task.rates, by_hand, first_bin=10)
     np.testing.assert_allclose(found["rates", "condition_mean"].per_step, expected.per_step, rtol=1e-6)
 
 
-def fitted(task):
-    """Every number that was learnt."""
-    parts = [
-        task.decoder,
-        *(part for of in (task.of_rates, task.of_velocity) for part in (of.linear, of.condition_mean)),
-    ]
-    values = []
-    for part in parts:
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name)
-            values += list(value.values()) if isinstance(value, dict) else [value]
+def fitted(task, seen):
+    """Every number that was learnt: of the decoder, and of each baseline what it makes of given trials."""
+    values = [getattr(task.decoder, field.name) for field in dataclasses.fields(task.decoder)]
+    problem = dataclasses.replace(task.problem, **seen)
+    for each in BASELINES:
+        made = each.forecast(problem, BaselineSettings())
+        values += [made.rates, made.velocity, *(v for d in made.details.values() for v in d.values())]
     return [np.asarray(value) for value in values]
 
 
 def test_test_trials_have_no_part_in_what_is_fitted(session):
     trials, continuous = (dataset.copy(deep=True) for dataset in session)
-    before = fitted(prepare_forecast(session_in_memory(trials, continuous), ForecastSettings()))
+    task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
+    seen = {name: getattr(task.problem, name) for name in ("counts", "velocity_seen", "condition")}
+    before = fitted(task, seen)
     rng = np.random.default_rng(3)
     test = np.flatnonzero(trials["split"].values == "test")
+    trials["counts"].values[test] = rng.integers(0, 9, size=trials["counts"].values[test].shape)
     trials["rates"].values[test] = rng.gamma(2.0, 50.0, size=trials["rates"].values[test].shape)
     for start in trials["start_bin"].values[test]:
         # The gap between trials is wider than the lag: no training trial reads these bins.
         continuous["velocity"].values[start : start + 36 + 5] = 1e4 * rng.normal(size=(41, 2))
-    after = fitted(prepare_forecast(session_in_memory(trials, continuous), ForecastSettings()))
+    after = fitted(prepare_forecast(session_in_memory(trials, continuous), ForecastSettings()), seen)
     assert len(before) == len(after) > 10
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -137,8 +153,8 @@ def test_without_velocity_the_rates_are_scored_alone(session):
     continuous["velocity"].values[:] = np.nan
     task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
     made = task.model(task.rates[:, 13:33])
-    assert {curve.quantity for curve in [*made, *task.baselines()]} == {"rates"}
-    records = task.measurements([*made, *task.baselines()], run="m")
+    assert {curve.quantity for curve in [*made, *without_models(task)]} == {"rates"}
+    records = task.measurements([*made, *without_models(task)], run="m")
     assert {one.name for one in records} == {"forecast_rates_r2"}
     assert {one.source: one.value for one in records if one.step is None}["forecast"] == 1.0
     assert {one.decoder for one in records} == {None}
@@ -146,7 +162,7 @@ def test_without_velocity_the_rates_are_scored_alone(session):
 
 def test_every_number_is_one_record_with_its_protocol(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
-    curves = [*task.model(task.rates[:, 10:15]), *task.baselines()]
+    curves = [*task.model(task.rates[:, 10:15]), *without_models(task), *task.recorded()]
     records = task.measurements(curves, run="m")
     assert len(records) == len(curves) * 6
     assert len({one.key for one in records}) == len(records)
@@ -155,15 +171,14 @@ def test_every_number_is_one_record_with_its_protocol(session):
     }
     assert {one.run for one in records if one.source == "forecast"} == {"m"}
     assert {one.run for one in records if one.source != "forecast"} == {None}
-    assert {one.source for one in records if one.is_baseline} == {
-        "linear_forecast", "condition_mean", "hold_last"
-    }  # fmt: skip
+    assert {one.source for one in records if one.is_baseline} == {each.name for each in BASELINES}
+    assert {"linear_forecast", "condition_mean", "hold_last"} <= {each.name for each in BASELINES}
     decoded = [one for one in records if one.decoder is not None]
     assert {(one.source, one.name) for one in decoded} == {
         ("forecast", "velocity_r2"), ("rates", "velocity_r2")
     }  # fmt: skip
     assert {(one.fitted_on, one.lag_ms) for one in decoded} == {("recorded rates", 100.0)}
-    assert all(one.decoder_settings["alpha"] > 0 for one in decoded)
+    assert {one.decoder_settings["alpha"] for one in decoded} == {task.decoder.alpha}
     for curve in curves:
         mine = [one for one in records if (one.source, one.definition) == (curve.source, curve.definition)]
         assert [one.value for one in mine] == [curve.pooled, *curve.per_step]
@@ -182,3 +197,64 @@ def test_wrong_uses_are_refused(session):
         task.model(np.zeros((3, 20, 20)))
     with pytest.raises(DataError, match="values that are not finite"):
         task.model(np.full((len(task.test), 20, 20), np.nan))
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_linear_forecast_is_fitted_with_the_settings_asked_for(make_session, seed):
+    alphas = tuple(np.geomspace(1e-3, 1e5, 160).round(6))
+    settings = ForecastSettings(seen_bins=10, bins=5, folds=3, seed=seed, linear_alphas=alphas, lag_ms=60.0)
+    own = session_in_memory(*make_session(n_trials=60, noise_hz=25.0))
+    task = prepare_forecast(own, settings)
+    train = own.rows("train")
+    rates = own.trials["rates"].values[train].astype(float)
+    velocity = own.velocity(60.0).velocity[train]
+    drawn: set[float] = set()
+    for fitted, ahead in ((task.of_rates, rates), (task.of_velocity, velocity)):
+        expected = {
+            of: fit_linear_forecast(rates[:, :10], ahead[:, 10:15], alphas=alphas, folds=3, seed=of)
+            for of in range(8)
+        }
+        assert fitted.linear.alpha == expected[seed].alpha
+        assert fitted.linear.weights == pytest.approx(expected[seed].weights)
+        drawn |= {each.alpha for each in expected.values()}
+    assert len(drawn) > 2, "the folds decide the penalty, so that another seed would be noticed"
+    said = {one.source: one for one in task.measurements(task.baselines()) if one.name == "velocity_r2"}
+    assert said["linear_forecast"].details == {"alpha": task.of_velocity.linear.alpha}
+    assert {one.lag_ms for one in said.values()} == {60.0}
+    assert said["rates"].is_baseline is False
+
+
+def test_recorded_rates_are_decoded_where_the_forecast_is(session):
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
+    guesses = task.guesses()["velocity"]
+    assert np.array_equal(guesses["rates"], task.decoder.predict(task.rates[:, 10:15]))
+    assert np.array_equal(guesses["hold_last"], np.repeat(task.velocity[:, 9:10], 5, axis=1))
+    mean = task.of_velocity.condition_mean
+    assert np.array_equal(guesses["condition_mean"], mean.predict(task.condition)[:, 10:15])
+
+
+def test_a_trial_without_a_known_velocity_holds_the_mean_of_the_training_trials(session):
+    trials, continuous = (dataset.copy(deep=True) for dataset in session)
+    start = int(trials["start_bin"].values[trials["split"].values == "test"][0])
+    continuous["velocity"].values[start : start + 5 + 10] = np.nan
+    task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings(seen_bins=10, bins=5))
+    held = task.guesses()["velocity"]["hold_last"][0]
+    assert held == pytest.approx(np.tile(task.of_velocity.condition_mean.overall[:10].mean(axis=0), (5, 1)))
+
+
+def test_curves_are_put_together_as_they_were_taken_apart(session):
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
+    curves = [*task.model(task.rates[:, 9:14]), *task.baselines()]
+    records = task.measurements(curves, run="m")
+    for quantity in ("velocity", "rates"):
+        found = curves_of(records, quantity)
+        assert found == {(task.session, one.source): one for one in curves if one.quantity == quantity}
+        # Two sessions, of which the second is scored by 1 more everywhere: the mean lies half way.
+        other = [
+            one.model_copy(update={"session": "other", "value": None if one.value is None else one.value + 1})
+            for one in records
+        ]
+        means = mean_curves([*records, *other], quantity)
+        assert means.keys() == {source for _, source in found}
+        for (_, source), curve in found.items():
+            assert means[source] == pytest.approx([value + 0.5 for value in (*curve.per_step, curve.pooled)])

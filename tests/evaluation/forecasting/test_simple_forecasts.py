@@ -67,6 +67,26 @@ def test_units_that_are_silent_in_training_change_nothing():
     assert np.array_equal(fit.predict(seen), fit.predict(loud))
 
 
+def test_a_unit_all_but_silent_in_training_does_not_outweigh_the_others():
+    """One spike in one training trial makes a deviation of thousandths; the floor keeps it from exploding."""
+    rng = np.random.default_rng(3)
+    seen = rng.normal(scale=5.0, size=(40, 2, 3))
+    ahead = seen[:, :1, :2].copy()
+    seen[:, :, 2] = 0.0
+    seen[7, 1, 2] = 0.003
+    floored = fit_linear_forecast(seen, ahead, alphas=(1.0,), min_deviation=1.0)
+    assert floored.scale.min() == 1.0
+    np.testing.assert_array_equal(floored.scale[:2], seen.std(axis=0).ravel()[:2])
+    loud = seen.copy()
+    loud[:, 1, 2] = 20.0
+    moved = {
+        floor: np.abs(fit.predict(loud) - fit.predict(seen)).max()
+        for floor in (0.0, 1.0)
+        for fit in [fit_linear_forecast(seen, ahead, alphas=(1.0,), min_deviation=floor)]
+    }
+    assert moved[1.0] < 0.1 < 10 < moved[0.0]
+
+
 def test_wrong_uses_of_the_linear_forecast_are_refused():
     with pytest.raises(DataError, match="not finite"):
         fit_linear_forecast(np.full((9, 1, 1), np.nan), np.zeros((9, 1, 1)), alphas=(1.0,))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nwb_latents.models.kernels.switch import SWITCH
-from nwb_latents.models.parts.recurrent import GRUParameters, GRUWeights, gru_sequence, gru_step
+from nwb_latents.models.parts.recurrent import GRUParameters, GRUWeights, cudnn_gru, gru_sequence, gru_step
 
 
 def _naive(x: Tensor, w: GRUWeights, h0: Tensor, *, reset: str, clip: float | None) -> Tensor:
@@ -61,6 +61,36 @@ def test_value_and_gradient_equal_the_equations(
     reference = torch.autograd.grad((expected * weigh).sum() + last_expected.square().sum(), wanted)
     for mine, theirs in zip(grads, reference, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_what_runs_on_a_gpu_equals_the_equations_and_knows_when_it_trains(
+    directions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN refuses a gradient of what was not computed for training, and start states that are a view."""
+    told, real = [], torch.gru
+
+    def gru(x: Tensor, h0: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+        assert h0.is_contiguous()
+        told.append(rest[4])
+        return real(x, h0, *rest)
+
+    monkeypatch.setattr(torch, "gru", gru)
+    torch.manual_seed(0)
+    parameters = GRUParameters(3, 4, directions=directions).double()
+    x = torch.randn(5, 6, 3, dtype=torch.float64, requires_grad=True)
+    h0 = torch.randn(directions, 1, 4, dtype=torch.float64).expand(-1, 5, -1).requires_grad_()
+    wanted = [x, h0, *parameters.parameters()]
+    expected = _naive(x, parameters(), h0, reset="after", clip=None)
+    sequence, last = cudnn_gru(x, parameters(), h0)
+    torch.testing.assert_close(sequence, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(last[:, :4], sequence[:, -1, :4])
+    grads = torch.autograd.grad(sequence.square().sum(), wanted)
+    for mine, theirs in zip(grads, torch.autograd.grad(expected.square().sum(), wanted), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+    with torch.no_grad():
+        cudnn_gru(x, parameters(), h0)
+    assert told == [True, False]
 
 
 @pytest.mark.parametrize("learns", [True, False])

@@ -1,0 +1,224 @@
+"""Every option of a command that works reaches its stage, with its own value and under its own name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from nwb_latents.pipeline.cli.main import app
+
+STAGES = "nwb_latents.pipeline.stages"
+CATALOG = "some/where.yaml"
+SPEAKING = {"config", "settings", "json_lines", "quiet", "verbose"}
+"""Options of all commands, which other tests are about."""
+
+
+class ReachedError(Exception):
+    """A stage was called, and ends here."""
+
+    def __init__(self, given):
+        self.given = given
+
+
+def recorder(function):
+    """Return a function that says how it was called, in place of a stage."""
+    signature = inspect.signature(function)
+
+    def call(*words, **named):
+        raise ReachedError(signature.bind(*words, **named).arguments)
+
+    return call
+
+
+def reached(monkeypatch, module, name, words):
+    """Return what a stage is given by a command."""
+    found = importlib.import_module(module)
+    monkeypatch.setattr(found, name, recorder(getattr(found, name)))
+    done = CliRunner().invoke(app, [*words, "--catalog", CATALOG])
+    assert isinstance(done.exception, ReachedError), (words, done.output, done.exception)
+    given = dict(done.exception.given)
+    assert str(given.pop("catalog_path")) == CATALOG
+    given.pop("report", None)
+    return given
+
+
+def flat(settings, names):
+    """Return settings by their dotted names."""
+    found = {}
+    for name in names:
+        value = settings
+        for part in name.split("."):
+            value = getattr(value, part)
+        found[name] = value
+    return found
+
+
+SELECTION = "--session a* --session b --recipe-id 20ms-x"
+SELECTED = {"sessions": ("a*", "b"), "recipe_id": "20ms-x"}
+RUNS = f"{SELECTION} --run m --run n --device cpu --unseen-trials"
+OF_RUNS = {**SELECTED, "runs": ("m", "n"), "device": "cpu", "unseen_trials": True}
+
+COMMANDS = {
+    "run train": (
+        "train",
+        (f"{SELECTION} --model mdssm --run-name r --seed 7 --max-steps 33 --device cpu --devices 2 "
+         "--precision 64-true --force"),
+        {**SELECTED, "run_name": "r", "force": True, "resume": None},
+        {"model.name": "mdssm", "seed": 7, "max_steps": 33, "device": "cpu", "devices": 2,
+         "precision": "64-true"},
+    ),
+    "run sweep": (
+        "sweep",
+        (f"{SELECTION} --model lfads --strategy random --run-name r --population 7 --generations 3 "
+         "--generation-steps 11 --workers 2 --seed 9 --device cpu --force"),
+        {**SELECTED, "run_name": "r", "force": True},
+        {"train.model.name": "lfads", "strategy": "random", "population": 7, "generations": 3,
+         "generation_steps": 11, "workers": 2, "train.seed": 9, "train.device": "cpu"},
+    ),
+    "run decode": (
+        "decode",
+        f"{RUNS} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 --transfer",
+        OF_RUNS,
+        {"lag_ms": 60.0, "sources": ("rates", "forecast"), "decoders": ("wiener", "ridge"),
+         "lag_scan_ms": (0.0, 20.0, 40.0, 60.0), "transfer": True},
+    ),
+    "run forecast": (
+        "forecast",
+        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60",
+        OF_RUNS,
+        {"seen_bins": 17, "bins": 4, "lag_ms": 60.0},
+    ),
+    "run evaluate": (
+        "evaluate",
+        f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force",
+        {**OF_RUNS, "truth": Path("T"), "force": True},
+        {"metrics": ("co_bps",), "baselines": ("smoothing",), "phase": "val", "lag_ms": 60.0},
+    ),
+    "run embed": (
+        "embed",
+        "--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials",
+        {"run": "m", "sessions": ("a*", "b"), "towards": "c", "device": "cpu", "unseen_trials": True},
+        {"colour_by": ("task",)},
+    ),
+    "run align": (
+        "align",
+        ("--run m --session a* --session b --trials 1,8 --seeds 3 --from-scratch --no-score --seed 5 "
+         "--device cpu --force"),
+        {"run": "m", "sessions": ("a*", "b"), "trials": [1, 8], "seeds": 3, "from_scratch": True,
+         "force": True},
+        {"seed": 5, "device": "cpu"},
+    ),
+    "run stream": (
+        "stream",
+        ("m --session a --trial 4 --trial 2 --split val --no-rates --velocity --decoder wiener --lag-ms 60 "
+         "--unseen-trials"),
+        {"run": "m", "session": "a", "trials": [4, 2], "split": "val", "unseen_trials": True, "lines": None},
+        {"rates": False, "velocity": True, "decoder": "wiener", "lag_ms": 60.0},
+    ),
+    "run ingest": (
+        "ingest",
+        ("--path X --session a* --subject M --task CO --limit 3 --exclude b --exclude c "
+         "--session-id {folder} --shard 1/4 --retry-failed --auto --stores E --cluster local:2 --dry-run "
+         "--force"),
+        {"cluster": "local:2", "stores": "E", "mode": "auto", "retry_failed": True, "dry_run": True,
+         "force": True, "session_id": "{folder}"},
+        {},
+    ),
+    "run recut": (
+        "recut",
+        f"{SELECTION} --set align_to=go_cue --force",
+        {**SELECTED, "changes": ["align_to=go_cue"], "force": True},
+        {},
+    ),
+    "leaderboard": (
+        "leaderboard",
+        f"{SELECTION} --by velocity_r2:forecast --phase val --output b.md",
+        {**SELECTED, "ranked_by": "velocity_r2:forecast", "phase": "val", "output": Path("b.md")},
+        {},
+    ),
+    "export nlb": (
+        "export",
+        f"{SELECTION} --out E --force",
+        {**SELECTED, "name": "nlb", "out": Path("E"), "force": True},
+        {},
+    ),
+}  # fmt: skip
+"""Command → module and function of its stage, words, what the stage is given, and settings among it."""
+
+NOT_OF_THE_STAGE = {
+    "run train": {"resume"},
+    "run stream": {"source"},
+    "run ingest": {
+        "dandiset", "instance", "token_env", "download_dir", "stream", "download", "verify", "recipe",
+        "cluster_config",
+    },
+}  # fmt: skip
+"""Options that are about something else than what the stage is given; tests of their own are about them."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_reach_the_stage(monkeypatch, command):
+    stage, words, expected, settings = COMMANDS[command]
+    given = reached(monkeypatch, f"{STAGES}.{stage}", stage, [*command.split(), *words.split()])
+    chosen = given.pop("settings", None)
+    assert flat(chosen, settings) == settings
+    found = {name: given.get(name) for name in expected}
+    assert found == expected
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_of_a_command_is_left_out_here(command):
+    found = typer.main.get_command(app)
+    for word in command.split():
+        found = found.get_command(typer.Context(found), word)
+    words = set(COMMANDS[command][1].split())
+    missing = {
+        option.name
+        for option in found.params
+        if option.param_type_name == "option" and not words & {*option.opts, *option.secondary_opts}
+    }
+    assert missing - SPEAKING - {"catalog", "help"} == NOT_OF_THE_STAGE.get(command, set())
+
+
+def test_ingest_selects_by_the_options_named_so(monkeypatch):
+    words = ["run", "ingest", *COMMANDS["run ingest"][1].split()]
+    given = reached(monkeypatch, f"{STAGES}.ingest", "ingest", words)
+    chosen = given["selection"]
+    assert (chosen.sessions, chosen.subject, chosen.task) == (("a*",), "M", "CO")
+    assert (chosen.limit, chosen.exclude) == (3, ("b", "c"))
+    assert (chosen.shard.index, chosen.shard.count) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("option", "mode"), [("--stream", "stream"), ("--download", "download"), (None, "download")]
+)
+def test_ingest_reads_in_the_way_asked_for(monkeypatch, option, mode):
+    words = ["run", "ingest", "--path", "X", *([option] if option else [])]
+    assert reached(monkeypatch, f"{STAGES}.ingest", "ingest", words)["mode"] == mode
+
+
+SCORES = {
+    "--metric": ("names", ["x*"]), "--session": ("sessions", ["x*"]), "--run": ("runs", ["x*"]),
+    "--source": ("sources", ["x*"]), "--stage": ("stages", ["x*"]), "--split": ("splits", ["x*"]),
+    "--recipe-id": ("recipe_id", "x*"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", SCORES)
+def test_scores_are_selected_by_the_option_named_so(monkeypatch, option):
+    name, value = SCORES[option]
+    module = "nwb_latents.pipeline.stores.measurements"
+    given = reached(monkeypatch, module, "read_measurements", ["catalog", "scores", option, "x*"])
+    assert given.pop("latest") is True
+    assert {key: value for key, value in given.items() if value} == {name: value}
+
+
+def test_the_history_of_scores_is_asked_for(monkeypatch):
+    module = "nwb_latents.pipeline.stores.measurements"
+    given = reached(monkeypatch, module, "read_measurements", ["catalog", "scores", "--history"])
+    assert given["latest"] is False
