@@ -71,7 +71,7 @@ def setting_keys(
     Examples
     --------
     >>> [key for key in setting_keys("train", model="lfads") if "generator" in key]
-    ['model.generator_dim']
+    ['model.generator_dim', 'model.l2_generator']
     """
     from nwb_latents.schemas import schema_class
     from nwb_latents.schemas.models import model_settings

@@ -82,9 +82,10 @@ def say_without_match(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) 
     --------
     >>> import warnings
     >>> with warnings.catch_warnings(record=True) as said:
-    ...     say_without_match(pd.DataFrame({"name": ["co_bps", "fp_bps"]}), {"name": ["co_bp"]})
+    ...     warnings.simplefilter("always")
+    ...     say_without_match(pd.DataFrame({"name": ["co_bps", "fp_bps"]}), {"name": ["fp_bp"]})
     >>> str(said[0].message)
-    "no measurement has the name 'co_bp'; did you mean co_bps?"
+    "no measurement has the name 'fp_bp'; did you mean fp_bps?"
     """
     for column, patterns in wanted.items():
         known = [str(one) for one in table[column].dropna().unique()]
