@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from nwb_latents.pipeline import machine
 from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
 from nwb_latents.pipeline.cluster.held_interruptions import held_interruptions
@@ -234,6 +235,8 @@ def _local(
             n_workers=n,
             threads_per_worker=1,
             processes=True,
+            # Sessions differ in size: together they fit, and equal shares would end the largest of them.
+            memory_limit=machine.memory_bytes(),
             dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
             local_directory=settings.local_directory,
             silence_logs=logging.CRITICAL,

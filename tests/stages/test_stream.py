@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, UsageError
-from nwb_latents.pipeline.stages.stream import stream
+from nwb_latents.pipeline.stages.stream import StreamTiming, stream
 from nwb_latents.pipeline.stages.stream_counts import parse_counts
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
@@ -92,6 +92,16 @@ def test_what_the_numbers_are_is_said_first_and_how_fast_it_was_last(catalog, se
     assert last.n_late == int((timing.seconds > 0.02).sum())
 
 
+def test_times_are_told_in_milliseconds_and_bins_that_came_late_are_counted():
+    seconds = np.array([0.001] * 90 + [0.004] * 5 + [0.011] * 4 + [0.5])
+    timing = StreamTiming(seconds, n_trials=7, bin_size_s=0.01)
+    told = timing.event()
+    assert (told.n_bins, told.n_trials, told.bin_ms) == (100, 7, 10.0)
+    assert (told.median_ms, told.max_ms) == (1.0, 500.0)
+    assert told.p99_ms == pytest.approx(np.percentile(seconds, 99) * 1e3, abs=1e-3)
+    assert told.n_late == timing.n_late == 5
+
+
 def test_trials_are_chosen_by_number_and_split_and_training_trials_are_said(catalog, session):
     ids = session.trials["trial"].values
     test = ids[session.split == "test"]
@@ -112,6 +122,8 @@ def test_trials_are_chosen_by_number_and_split_and_training_trials_are_said(cata
 
 def test_only_what_is_asked_for_is_given(catalog):
     _, events = replayed(catalog, settings=StreamSettings(velocity=False), split="test")
+    begun = next(e for e in events if isinstance(e, StreamEvent))
+    assert (begun.axes, begun.lag_ms, begun.decoder, begun.bin_ms) == ((), None, None, 20.0)
     assert all(one.velocity is None and one.rates is not None for one in bins_of(events))
     _, events = replayed(catalog, settings=StreamSettings(rates=False), split="test")
     assert all(one.velocity is not None and one.rates is None for one in bins_of(events))
