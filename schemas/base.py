@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -21,8 +21,10 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 
 from nwb_latents.schemas.digest import (
     FORMER_NAMES,
@@ -44,6 +46,20 @@ class Frozen(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse yes and no where a number is meant: pydantic takes them for 1 and 0."""
+        if not _holds_truth(value):
+            return value
+        field = cls.model_fields.get(info.field_name or "")
+        annotation: Any = None if field is None else field.annotation
+        if field is not None and not _takes_truth(annotation):
+            verb = "is" if isinstance(value, bool) else "holds"
+            msg = f"{str(value).lower()} {verb} a truth value; expected a number or text"
+            raise ValueError(msg)
+        return value
 
     def digest(self, *, bin_size_s: float | None = None) -> str:
         """Return the SHA-256 of the canonical JSON form, as 64 hexadecimal digits.
@@ -177,6 +193,20 @@ class Frozen(BaseModel):
             for each in old:
                 del renamed[each]
         return renamed
+
+
+def _holds_truth(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return any(_holds_truth(each) for each in value)
+    return isinstance(value, bool)
+
+
+@cache
+def _takes_truth(annotation: object) -> bool:
+    """Whether a truth value is among what an annotation allows."""
+    if annotation is bool or annotation is Any or annotation is object or isinstance(annotation, bool):
+        return True
+    return any(_takes_truth(each) for each in get_args(annotation) if not isinstance(each, FieldInfo))
 
 
 @dataclass(frozen=True)

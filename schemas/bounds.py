@@ -30,6 +30,9 @@ MOST_ITEMS = 1_000_000
 MOST_LAG_MS = 500.0
 """Between activity of the motor cortex and movement of the hand pass 50 to 200 ms."""
 
+MOST_LAGS = 10_001
+"""Lags compared with each other: each narrowest bin of the range."""
+
 NARROWEST_BIN_S = 0.0001
 """Three samples of a recording at 30 kHz."""
 

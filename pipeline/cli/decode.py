@@ -28,6 +28,7 @@ from nwb_latents.pipeline.cli.options import (
     listed,
 )
 from nwb_latents.pipeline.errors import PartialFailure, SettingsError
+from nwb_latents.schemas.bounds import MOST_LAGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +124,7 @@ def lags_of(text: str) -> list[float]:
     Raises
     ------
     SettingsError
-        If it is neither.
+        If it is neither, or more lags than can be compared.
 
     Examples
     --------
@@ -142,6 +143,11 @@ def lags_of(text: str) -> list[float]:
         raise wrong from error
     if not (step > 0 and number > 0):
         raise wrong
+    if number >= MOST_LAGS:
+        raise SettingsError(
+            f"--lag-scan {text}: these are {number + 1:,} lags, and at most {MOST_LAGS:,} can be compared. "
+            "Choose a larger STEP, or a smaller range; all three are in ms."
+        )
     return [round(first + step * index, 9) for index in range(number + 1)]
 
 

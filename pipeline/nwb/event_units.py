@@ -62,9 +62,23 @@ def what_would_fit(
     return "Name another column, or mend the file."
 
 
+def correlation(one: FloatArray, other: FloatArray) -> float:
+    """Return the correlation of times; NaN where all of one are the same, or too large to be multiplied.
+
+    Examples
+    --------
+    >>> correlation(np.array([0.0, 1.0, 2.0]), np.array([5.0, 7.0, 9.0]))
+    1.0
+    >>> correlation(np.full(3, 1e300), np.arange(3.0))
+    nan
+    """
+    with np.errstate(all="ignore"):
+        return float(np.corrcoef(one, other)[0, 1])
+
+
 def _own_rate(times: FloatArray, start: FloatArray) -> list[tuple[float, str]]:
     """Return the factor and unit of times that run with the starts of trials, faster by a round rate."""
-    if len(times) < FEWEST or np.ptp(start) <= 0 or np.corrcoef(times, start)[0, 1] < 0.999:
+    if len(times) < FEWEST or not correlation(times, start) >= 0.999:
         return []
     rate = float(f"{np.ptp(times) / np.ptp(start):.2g}")
     return [(1.0 / rate, f"samples of {rate:g} Hz")] if rate > 0 else []

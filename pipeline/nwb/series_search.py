@@ -68,6 +68,9 @@ def find_series(file: NwbFile) -> tuple[SeriesPath | None, SeriesPath | None]:
         velocities = [v for v in velocities if _first(v).rpartition("/")[0] == folder] or velocities
     velocity = min(velocities, key=_rank, default=None)
     _say(file, position, velocity, chosen)
+    for is_velocity, found_one in ((False, position), (True, velocity)):
+        if found_one is None and (position or velocity) is not None:
+            _say_none(file, single[is_velocity] if chosen is several else [], is_velocity=is_velocity)
     for broken in [link for root in ROOTS for link in file.tree.broken_links(root)]:
         file.say(f"{broken}, and there is nothing; it is passed over")
     if position is not None or velocity is not None:
@@ -232,6 +235,24 @@ def _say(
                 f"{what} is read from {_text(path)}, though {', '.join(_text(o) for o in alike[:4])} look"
                 f"{'s' * (len(alike) == 1)} as much like a hand's; {take} takes the other"
             )
+
+
+def _say_none(file: NwbFile, single: list[SeriesPath], *, is_velocity: bool) -> None:
+    """Say which series look by their names like what was not found, and why they are not taken."""
+    what = "velocity" if is_velocity else "position"
+    reasons = [f"{_text(path)} has one column" for path in single if isinstance(path, str)]
+    for path, kind in file.objects(*ROOTS):
+        is_named = "vel" in path.lower() if is_velocity else _may_be_position(path, kind)
+        if is_named and ("vel" in path.lower()) == is_velocity and kind.endswith("Series"):
+            shape = file.shape(f"{path}/data")
+            no_data = "has a group in place of its data" if file.has(f"{path}/data") else "has no data"
+            why = no_data if shape is None else _why_no_columns(shape)
+            name = path.lower()
+            unlike = any(w in name for w in _NEVER_ANYWHERE) or any(w in _last(path) for w in _NEVER)
+            if why and not unlike and kind not in _NEVER_TYPES:
+                reasons.append(f"/{path} {why}")
+    if reasons:
+        file.say(f"no {what} is read: {'; '.join(reasons[:4])}. Name another with --set {what}_series=PATH")
 
 
 def _text(path: SeriesPath) -> str:

@@ -154,6 +154,13 @@ class Table:
         """Names that are listed, but not there."""
         return tuple(name for name in self.listed if name not in self.names and name != "id")
 
+    def say_absent(self) -> None:
+        """Say which columns the table lists and does not hold: they are missed by nobody else."""
+        if self.absent:
+            self.file.say(
+                f"/{self.path} lists columns that are not there: {', '.join(self.absent)}; they are not used"
+            )
+
     @cached_property
     def n_rows(self) -> int:
         """Number of rows: as many as ids, or where there are none, as values of the first plain column.

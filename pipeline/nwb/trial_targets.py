@@ -348,6 +348,8 @@ def _from_positions(
                 table.file.say(f"/{column.path} (target_pos) {fault}; no directions are read from it")
             continue
         known = np.isfinite(place).all(axis=1)
+        if n_endless := int(np.isinf(place).any(axis=1).sum()):
+            table.file.say(f"/{column.path}: inf in {n_endless} trials is no place; they have no direction")
         different = np.unique(place[known].round(3), axis=0)
         away = place - (different.min(axis=0) + different.max(axis=0)) / 2
         direction = np.where(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.event_units import FEWEST, what_would_fit, within
+from nwb_latents.pipeline.nwb.event_units import FEWEST, correlation, what_would_fit, within
 from nwb_latents.pipeline.nwb.spike_clock import UNITS
 
 if TYPE_CHECKING:
@@ -205,8 +205,9 @@ def _slope(start: FloatArray, stop: FloatArray) -> float | None:
     """Return how much faster than starts stops run, where that cannot be; None where they share a unit."""
     if len(start) < FEWEST or np.ptp(start) <= 0 or np.ptp(stop) <= 0:
         return None
-    ratio = float(np.ptp(stop) / np.ptp(start))
-    alike = np.corrcoef(start, stop)[0, 1]
+    with np.errstate(over="ignore"):
+        ratio = float(np.ptp(stop) / np.ptp(start))
+    alike = correlation(start, stop)
     return ratio if alike > 0.99 and not 0.2 < ratio < 5 else None
 
 

@@ -60,6 +60,10 @@ def electrode_areas(file: NwbFile, units: Table, *, names: Mapping[str, str]) ->
         file.say(f"areas of units are not known: {why}")
         return area
     if not places:
+        file.say(
+            f"areas of units are not known: /{ELECTRODES}, to which the units refer, has neither "
+            "group_name nor location as an array"
+        )
         return area
     n_rows = len(places[0])
     has_one = first != NO_ROW

@@ -112,7 +112,9 @@ def units_table(file: NwbFile) -> Table:
     """Return the units table: ``/units``, or the only table of that type elsewhere, and that is said."""
     if file.has("units") or file.tree.broken_link("units") is not None:
         file.require_link("units")
-        return Table(file, "units")
+        table = Table(file, "units")
+        table.say_absent()
+        return table
     elsewhere = [
         path
         for root in ("processing", "acquisition", "analysis", "scratch")

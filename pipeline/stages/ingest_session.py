@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+from nwb_latents.pipeline.stages.ingest_memory import require_memory
 from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path, stem_of_path
 from nwb_latents.pipeline.stages.recording_identity import (
     is_same_recording,
@@ -192,6 +193,7 @@ def _failed(name: str, error: PipelineError) -> SessionOutcome:
 def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named) -> SessionOutcome:
     from nwb_latents.pipeline.nwb.file import label  # noqa: PLC0415
     from nwb_latents.pipeline.nwb.read import read_facts, read_recording  # noqa: PLC0415
+    from nwb_latents.pipeline.nwb.recording_size import size_of, stated_size  # noqa: PLC0415
     from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
@@ -199,7 +201,7 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
     if asset.digest is not None and not job.force and job.session_id is None:
         # What the archive states is what was verified when the store was made: nothing needs to be fetched.
         there = read_attributes(job.store(by_name))
-        if there is not None and _is_current(job, there, asset.digest):
+        if there is not None and _is_current(job, there, asset.digest) and not _damage(job.store(by_name)):
             return _up_to_date(job, there)
     with ExitStack() as writing:
         with job.source.open(asset, mode=job.mode, recipe=job.recipe, progress=_progress(asset, report)) as (
@@ -216,17 +218,24 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
             there = read_attributes(store)
             said = ""
             if there is not None:
-                if _is_current(job, there, digest) and not job.force:
+                damage = ""
+                if _is_current(job, there, digest) and not job.force and not (damage := _damage(store)):
                     return _up_to_date(job, there)
-                said = _giving_way(
-                    job, there.provenance, asset, digest=digest, facts=replace(facts, session=session)
+                said = (
+                    f"made again: {damage}"
+                    if damage
+                    else _giving_way(
+                        job, there.provenance, asset, digest=digest, facts=replace(facts, session=session)
+                    )
                 )
             _phase(report, asset, session, "reading")
+            require_memory(job, asset, stated_size(content, name=asset.path))
             recording = read_recording(content, job.recipe, name=asset.path)
         # A stream that failed says so at the end of its block at the latest: nothing is written before.
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
         recording = replace(recording, session=session)
+        require_memory(job, asset, size_of(recording))
         # Only now is it known what a stream was held against; a file was read whole for its digest.
         verification: Verification = getattr(content, "verification", "digest")
         attributes = _make_store(
@@ -245,6 +254,19 @@ def _is_current(job: IngestJob, there: StoreAttributes, digest: str) -> bool:
     verifies = job.mode == "download" or getattr(job.source, "verifies_streams", False)
     is_as_good = there.provenance.verification != "none" or not verifies
     return is_as_good and there.store_key == store_key(digest, job.recipe)
+
+
+def _damage(store: StoreLocation) -> str:
+    """Say what of a store's files is not there, or not as long as it was written; nothing: all is."""
+    from nwb_latents.pipeline.stores.manifest import file_faults, read_manifest  # noqa: PLC0415
+
+    try:
+        manifest = read_manifest(store, remedy="")
+    except DataError as error:
+        return str(error).strip()
+    if manifest is None:
+        return ""
+    return next((fault.text for fault in file_faults(store, manifest, sizes_only=True)), "")
 
 
 def _giving_way(

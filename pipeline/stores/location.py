@@ -5,6 +5,7 @@ In the catalog a store is a path relative to the catalog's folder, an absolute p
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -178,10 +179,15 @@ class StoreLocation:
                 prefix, folder = todo.pop()
                 with os.scandir(folder) as inside:
                     for one in inside:
-                        if one.is_dir():
-                            todo.append((f"{prefix}{one.name}/", one.path))
-                        elif one.is_file():
-                            found[prefix + one.name] = one.stat().st_size
+                        try:
+                            if one.is_dir():
+                                todo.append((f"{prefix}{one.name}/", one.path))
+                            elif one.is_file():
+                                found[prefix + one.name] = one.stat().st_size
+                        except OSError as error:
+                            # A link to itself is no file, and the store lacks what should be there.
+                            if error.errno != errno.ELOOP:
+                                raise
         except (FileNotFoundError, NotADirectoryError):
             return found
         except OSError as error:

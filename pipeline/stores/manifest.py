@@ -156,6 +156,20 @@ def wrong_size(name: str, *, expected: int, found: int) -> str:
     return f"{name} has {found:,} bytes, expected {expected:,}: {why}"
 
 
+def wrong_content(name: str, *, expected: str, found: str) -> str:
+    """Return the clause that says a file holds other bytes than were written, by their SHA-256.
+
+    Examples
+    --------
+    >>> wrong_content("trials/zarr.json", expected="ab" * 32, found="cd" * 32)
+    'trials/zarr.json has another content than was written (SHA-256 cdcdcdcdcdcd…, expected ...
+    """
+    return (
+        f"{name} has another content than was written (SHA-256 {found[:12]}…, expected {expected[:12]}…): "
+        "bits have flipped, or something else wrote to it"
+    )
+
+
 def file_faults(
     where: StoreLocation | Path | str,
     manifest: Manifest,
@@ -194,11 +208,7 @@ def file_faults(
         elif found != expected.size:
             yield FileFault(name, "size", wrong_size(name, expected=expected.size, found=found))
         elif not sizes_only and (digest := _digest(location, name)) != expected.sha256:
-            text = (
-                f"{name} has another content than was written (SHA-256 {digest[:12]}…, expected "
-                f"{expected.sha256[:12]}…): bits have flipped, or something else wrote to it"
-            )
-            yield FileFault(name, "content", text)
+            yield FileFault(name, "content", wrong_content(name, expected=expected.sha256, found=digest))
 
 
 def require_whole(folder: Path, names: Iterable[str], *, remedy: str) -> None:

@@ -1,11 +1,12 @@
 """YAML as people type it, read strictly: no key is there twice, and nothing grows beyond measure.
 
 YAML itself lets the last of two equal keys win, so that a second ``sessions:`` would drop all sessions in
-silence, and lets a few lines of references stand for billions of values.
+silence, lets a few lines of references stand for billions of values, and reads 010 as 8 and 1:30 as 90.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -20,6 +21,8 @@ MOST_REPEATED = 10_000
 
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TEXT = "tag:yaml.org,2002:str"
+_NUMBERS = frozenset({"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"})
+_OLD_NUMBER = re.compile(r"[-+]?0[0-7_]*[1-7][0-7_]*|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
 _MERGE = "tag:yaml.org,2002:merge"
 
 
@@ -64,6 +67,7 @@ class _StrictLoader(_BASE):  # type: ignore[misc] # what it is, depends on how y
         try:
             if isinstance(node, MappingNode):
                 self._refuse_twice(node)
+            _refuse_old_numbers(node)
             return super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
             # A number of thousands of digits, the 31st of February.
@@ -87,6 +91,19 @@ class _StrictLoader(_BASE):  # type: ignore[misc] # what it is, depends on how y
                     f"the key {key.value!r} is there twice: first in line {said.start_mark.line + 1}",
                     key.start_mark,
                 )
+
+
+def _refuse_old_numbers(node: Node) -> None:
+    """Refuse numbers that YAML 1.1 reads in base 8 or 60, and nobody else does: 010 is 8, 1:30 is 90."""
+    if not (isinstance(node, ScalarNode) and node.tag in _NUMBERS and _OLD_NUMBER.fullmatch(node.value)):
+        return
+    base, plain = ("60", "in base 10") if ":" in node.value else ("8", "without zeros at its beginning")
+    raise ConstructorError(
+        None,
+        None,
+        f"{node.value} is a number in base {base} to YAML: write it {plain}, or in quotes if it is text",
+        node.start_mark,
+    )
 
 
 def _refuse_bombs(root: Node) -> None:

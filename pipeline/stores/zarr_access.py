@@ -2,29 +2,38 @@
 
 A dataset reads its values when they are used, long after it was opened: the store may be gone by then. To
 zarr a chunk that is missing is one of fill values, and a file of no bytes, which a power cut leaves, is one
-of zeros; here every chunk was written, so both are faults. A file is held against the size the manifest says
-when it is first opened: one call for each file that is read, and none for those that are not.
+of zeros; here every chunk was written, so both are faults. A file in a folder is held against size and
+SHA-256 of the manifest when it is first read, and not looked at before; of objects the size is, and the
+SHA-256 of those that are read whole, such as metadata.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from zarr.storage import LocalStore, ObjectStore
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stores.manifest import wrong_size
+from nwb_latents.pipeline.stores.manifest import file_digest, wrong_content, wrong_size
 from nwb_latents.pipeline.stores.object_storage import storage_errors
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.object_storage import ObjectFolder
-    from nwb_latents.schemas.manifest import Manifest
+    from nwb_latents.schemas.manifest import FileDigest, Manifest
 
 _REMEDY = (
     "the store is damaged, or was removed or written again while it was read. Run the same command again; if "
     "that does not help, run ingest again with --force."
 )
+
+_WHOLE: set[tuple[str, str, int, int, int]] = set()
+"""Files that this process has found whole: path, SHA-256, size, time of the last change, number.
+
+A store is opened many times, by each stage and for each group; its bytes are summed up once.
+"""
 
 
 class WholeFolder(LocalStore):  # type: ignore[misc] # zarr is not typed for us
@@ -49,7 +58,7 @@ class WholeFolder(LocalStore):  # type: ignore[misc] # zarr is not typed for us
         Raises
         ------
         DataError
-            If values are not there, or a file is not as long as it was written.
+            If values are not there, or a file is not what was written.
         """
         self._check(key)
         return _there(await super().get(key, *args, **kwargs), key, str(self.root))
@@ -64,11 +73,20 @@ class WholeFolder(LocalStore):  # type: ignore[misc] # zarr is not typed for us
     def _check(self, key: str) -> None:
         if key in self._seen:
             return
+        path = Path(self.root, key)
         try:
-            size = Path(self.root, key).stat().st_size
+            found = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return
-        _require_size(size, key, str(self.root), self._manifest)
+        if not S_ISREG(found.st_mode):
+            raise DataError(f"{self.root}: {key} is no file: {_REMEDY}")
+        _require_size(found.st_size, key, str(self.root), self._manifest)
+        listed = self._manifest.files.get(key) if self._manifest else None
+        if listed is not None:
+            mark = (str(path), listed.sha256, found.st_size, found.st_mtime_ns, found.st_ino)
+            if mark not in _WHOLE:
+                _require_content(file_digest(path).sha256, key, str(self.root), listed)
+                _WHOLE.add(mark)
         self._seen.add(key)
 
 
@@ -96,19 +114,22 @@ class WholeObjects(ObjectStore):  # type: ignore[misc] # zarr is not typed for u
         self._manifest = manifest
         self._sizes = folder.sizes()
 
-    async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
+    async def get(self, key: str, prototype: Any = None, byte_range: Any = None) -> Any:
         """Return an object or a part of it; None if it is metadata that are not there.
 
         Raises
         ------
         DataError
-            If values are not there, or an object is not as long as it was written.
+            If values are not there, or an object is not what was written.
         MachineError
             If the storage cannot be reached or refuses.
         """
         self._check(key)
         with storage_errors(self._url, doing="read"):
-            found = await super().get(key, *args, **kwargs)
+            found = await super().get(key, prototype, byte_range)
+        listed = self._manifest.files.get(key) if self._manifest else None
+        if found is not None and listed is not None and byte_range is None:
+            _require_content(hashlib.sha256(found.to_bytes()).hexdigest(), key, self._url, listed)
         return _there(found, key, self._url)
 
     async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
@@ -138,6 +159,11 @@ def _require_size(size: int, key: str, where: str, manifest: Manifest | None) ->
             f"{where}: {key} has 0 bytes, expected values: it was cut short, as by a power cut or a full "
             f"disk: {_REMEDY}"
         )
+
+
+def _require_content(digest: str, key: str, where: str, listed: FileDigest) -> None:
+    if digest != listed.sha256:
+        raise DataError(f"{where}: {wrong_content(key, expected=listed.sha256, found=digest)}: {_REMEDY}")
 
 
 def _holds_values(key: str) -> bool:

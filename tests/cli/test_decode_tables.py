@@ -97,6 +97,11 @@ def test_lags_that_are_no_list_are_refused(text):
         lags_of(text)
 
 
+def test_more_lags_than_can_be_compared_are_refused_before_they_are_listed():
+    with pytest.raises(SettingsError, match=r"1,000,000,001 lags.*at most 10,001.*larger STEP"):
+        lags_of("0:1e9:1")
+
+
 def test_the_last_lag_is_included():
     assert lags_of("0:200:20")[-1] == 200.0
     assert lags_of("0:1:0.1") == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]

@@ -355,3 +355,31 @@ def test_thresholds_in_cm_are_not_applied_to_degrees(tmp_path):
     assert any("kinematics are in degrees: quality.max_acceleration" in note for note in trials.notes)
     _, trials = read(path, "quality.max_position_cm=40")
     assert trials.continuous["outlier"].any()
+
+
+def a_group_for_data(h5):
+    del h5[f"{POSITION}/data"]
+    h5.create_group(f"{POSITION}/data")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (of(POSITION, np.ravel), "/processing/behavior/hand_pos has one column"),
+        (a_group_for_data, "has a group in place"),
+        (of(POSITION, lambda _: h5py.Empty("f8")), "hand_pos holds no samples"),
+        (of(POSITION, lambda v: v[:0]), "hand_pos holds no samples"),
+    ],
+    ids=["flat", "a group", "no space", "no samples"],
+)  # fmt: skip
+def test_a_position_that_cannot_be_used_beside_a_velocity_is_said(tmp_path, change, says):
+    recording, _ = read(changed(tmp_path, change))
+    found = [said for said in recording.warnings if said.startswith("no position is read")]
+    assert len(found) == 1, recording.warnings
+    assert says in found[0]
+    assert "position_series=PATH" in found[0]
+
+
+def test_a_file_with_a_velocity_alone_has_nothing_to_say_of_a_position(tmp_path):
+    recording, _ = read(changed(tmp_path, lambda h5: h5.__delitem__(POSITION)))
+    assert not [said for said in recording.warnings if "no position" in said]

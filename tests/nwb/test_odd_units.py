@@ -282,6 +282,22 @@ def test_an_electrode_a_unit_needs_no_index(tmp_path):
     assert recording.units.area.tolist() == ["M1", "PMd"] * 3
 
 
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        ("units/electrodes", "lists columns that are not there: electrodes"),
+        (f"{ELECTRODES}/location", "neither group_name nor location"),
+    ],
+)
+def test_areas_that_are_lost_are_said(tmp_path, column, says):
+    linked = electrodes(np.arange(N_UNITS), id=np.arange(N_UNITS), location=["M1"] * N_UNITS)
+    recording, _ = read(changed(tmp_path, linked))
+    assert set(recording.units.area) == {"M1"}
+    recording, _ = read(changed(tmp_path, lambda h5: (linked(h5), h5.move(column, f"{column}2"))))
+    assert set(recording.units.area) == {""}
+    assert any(says in said for said in recording.warnings), recording.warnings
+
+
 def test_times_of_a_lab_clock_have_no_coarse_grid():
     times = np.sort(RNG.uniform(0, 3600, 5000))
     assert resolution_s(np.round(times * 30000) / 30000) < 1e-3

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from nwb_latents.pipeline.cluster.ledger import append_attempts, read_ledger
 from nwb_latents.pipeline.errors import CatalogWarning, DataError, NewerFileError, SettingsError
@@ -262,3 +263,13 @@ def test_the_command_line_says_it_in_one_line(tmp_path, pipeline_command):
     assert shown.stderr.startswith("warning: ")
     assert "node" in shown.stderr
     assert ".py" not in shown.stderr
+
+
+@pytest.mark.parametrize("typed", [{"seed": True}, {"lag_ms": False}, {"alphas": [1.0, True]}])
+def test_yes_and_no_are_no_numbers(typed):
+    with pytest.raises(ValidationError, match="truth value; expected a number"):
+        DecodeSettings(**typed)
+
+
+def test_yes_and_no_are_taken_where_they_are_meant():
+    assert DecodeSettings(transfer=True).transfer

@@ -56,6 +56,23 @@ def test_running_again_does_nothing_and_force_does_it_again(folder, tmp_path):
     assert {e.status for e in events} == {"done"}
 
 
+@pytest.mark.parametrize("damage", ["a file is cut", "a file is gone", "the manifest is damaged"])
+def test_a_damaged_store_is_not_up_to_date_and_is_made_again(folder, tmp_path, damage):
+    entries, _ = run(folder, tmp_path)
+    store = tmp_path / "work" / entries[0].store
+    name = "manifest.json" if "manifest" in damage else "trials/rates/c/0/0/0"
+    was = (store / name).read_bytes()
+    if "gone" in damage:
+        (store / name).unlink()
+    else:
+        (store / name).write_bytes(was[:10])
+    _, events = run(folder, tmp_path)
+    assert [e.status for e in events] == ["done", "skipped", "skipped"]
+    assert events[0].reason.startswith("made again: ")
+    assert name in events[0].reason
+    assert (store / "trials/rates/c/0/0/0").stat().st_size > 10
+
+
 def test_a_changed_file_is_ingested_again_and_only_it(folder, tmp_path):
     run(folder, tmp_path)
     with h5py.File(folder / "sub-A_ses-CO-0.nwb", "r+") as h5:

@@ -201,3 +201,30 @@ def test_a_store_that_was_removed_lists_all_its_files_as_missing(store):
     shutil.rmtree(store)
     assert {fault.kind for fault in file_faults(store, manifest)} == {"missing"}
     assert len(list(file_faults(store, manifest))) == len(manifest.files)
+
+
+@pytest.mark.parametrize("name", ["trials/zarr.json", "trials/unit/c/0", "trials/rates/c/0/0/0"])
+def test_a_file_of_another_content_is_refused_when_it_is_read(store, name):
+    path = store / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=rf"{name} has another content.*ingest again"):
+        read_trials(store).load()
+
+
+def test_files_exchanged_are_refused_though_each_is_whole(store):
+    one, other = store / "trials/position/c/0/0/0", store / "trials/velocity/c/0/0/0"
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    with pytest.raises(DataError, match=r"trials/(position|velocity)/c/0/0/0 has"):
+        read_trials(store).load()
+
+
+def test_a_link_to_itself_is_a_file_that_is_missing(store):
+    path = store / "trials/rates/c/0/0/0"
+    path.unlink()
+    path.symlink_to(path.name)
+    faults = list(file_faults(store, read_manifest(store, remedy="")))
+    assert [(fault.name, fault.kind) for fault in faults] == [("trials/rates/c/0/0/0", "missing")]

@@ -27,6 +27,9 @@ REFUSED = {
     "a reference to itself": ("a: &a\n  b: *a\n", "reference to itself", 1),
     "too many digits": (f"a: 1\nseed: {'9' * 5000}\n", "cannot be read", 2),
     "no such day": ("a: 1\nb: 2001-02-31\n", "cannot be read", 2),
+    "a number in base 8": ("a: 1\nseed: 010\n", "010 is a number in base 8", 2),
+    "a number in base 60": ("lag_ms: 1:30\n", "1:30 is a number in base 60", 1),
+    "a dandiset without quotes": ("dandisets:\n  000070: {}\n", "in quotes if it is text", 2),
     "too deep": ("a: " + "[" * 5000, "nesting", 1),
 }  # fmt: skip
 

@@ -73,8 +73,7 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
     table = Table(file, file.trials_path)
     if not table.exists or not table.n_rows:
         return None
-    if table.absent:
-        file.say(f"/{table.path} lists columns that are not there: {', '.join(table.absent)}")
+    table.say_absent()
     wanted = file.wanted
     start, stop = _edges(table, events)
     found = {"start": start, "stop": stop}
