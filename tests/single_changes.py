@@ -57,7 +57,8 @@ BESIDE: dict[str, dict[str, dict[str, Any]]] = {
     "LFADSSettings": {"student_t_posterior": {"input_prior": "student_t"}},
     "MDSSMSettings": {"rate_link": {"likelihood": "poisson"}},
     "SimulateSettings": {
-        name: {"system": "hopf"} for name in ("system", "noise_scaling", "parameter_range", "trial_bins")
+        **{name: {"system": "hopf"} for name in ("system", "noise_scaling", "parameter_range", "trial_bins")},
+        "preset": {"preset": "classic"},
     },
     "TrainSettings": {
         "co_smoothing": {"model": {"name": "lfads"}},
