@@ -101,7 +101,8 @@ def _mean_rate(data: LfadsDataset, recipe: IngestRecipe) -> NDArray[np.float64]:
     """Return spikes per second of each unit over what is known of it, Hz."""
     is_bin = np.arange(data.counts.shape[1]) < data.n_known_bins[:, None]
     known = is_bin[:, :, None] & (data.is_known[:, None] | ~_heldout(data))[:, None]
-    return data.counts.mean(axis=(0, 1), where=known) / recipe.bin_size_s
+    per_bin: NDArray[np.float64] = data.counts.mean(axis=(0, 1), where=known)
+    return per_bin / recipe.bin_size_s
 
 
 def _heldout(data: LfadsDataset) -> NDArray[np.bool_]:
