@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.signals.units import coincidence, duplicates, presence_ratio, refractory_violations
-from nwb_latents.schemas.recipe import IngestRecipe, UnitSelection
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import UnitSelection
 
 
 def with_unit(recording, spikes, unit_id=999):
