@@ -19,6 +19,8 @@ from pathlib import Path
 from plan import peak_bytes
 from recordings import Shape, write_recording
 
+from nwb_latents.pipeline.cluster.estimate import estimate_memory
+from nwb_latents.pipeline.nwb.recording_size import stated_size
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -41,7 +43,7 @@ def main() -> None:
     if asked.one:
         one(Path(asked.one[0]), float(asked.one[1]))
         return
-    print("units  minutes  Hz  bin ms   file MB   peak MB   bytes per unit and bin   seconds", flush=True)
+    print("units  minutes  Hz  bin ms   file MB   peak MB   estimate   bytes per unit and bin   seconds")
     for units in UNITS:
         for minutes in MINUTES:
             for rate_hz in RATES_HZ:
@@ -61,9 +63,12 @@ def measure(shape: Shape, rate_hz: float, *, most_bytes: float) -> None:
                 continue
             words = [sys.executable, __file__, "--one", str(path), str(bin_s)]
             found = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+            size = stated_size(path)
+            estimate = 0 if size is None else estimate_memory(size, bin_size_s=bin_s)
             per_cell = (found["peak"] - found["before"]) / cells
             print(
-                f"{name}  {path.stat().st_size / 1e6:8.1f}  {found['peak'] / 1e6:8.0f}  {per_cell:23.1f}  "
+                f"{name}  {path.stat().st_size / 1e6:8.1f}  {found['peak'] / 1e6:8.0f}  "
+                f"{estimate / 1e6:9.0f}  {per_cell:23.1f}  "
                 f"{found['seconds']:8.1f}",
                 flush=True,
             )

@@ -1,16 +1,27 @@
-"""What a session will cost, from the size of its file alone: no file is opened to plan.
+"""What a session will cost: from what its recording holds, where that is known, or the size of its file.
 
-The constants are those of simulated sessions whose files hold nothing but spikes and kinematics, the worst
-case for their size, each ingested in a process started from a shell: peak of the resident memory (``VmHWM``;
-``getrusage`` tells the peak of the parent where that was larger). Files with waveforms or broadband
-recordings need less than they are estimated to.
+Memory follows units × bins, and spikes: a small file of many units that are rarely active needs more than a
+large one of few. That is known once a file is open (`pipeline.nwb.recording_size`). Before, as of a listing
+of an archive, there is the size of the file alone; those constants are of simulated sessions whose files hold
+nothing but spikes and kinematics, the worst case for their size. Files with waveforms or broadband recordings
+need less.
+
+Measured is the peak of the resident memory (``VmHWM``; ``getrusage`` tells the peak of the parent where that
+was larger) of a process started from a shell (``benchmarks/memory.py``, ``benchmarks/plan.py``; tables in
+``benchmarks/RESULTS.md``).
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.machine import memory_bytes
+
+if TYPE_CHECKING:
+    from nwb_latents.pipeline.nwb.recording_size import RecordingSize
 
 GIB = 1 << 30
 
@@ -22,6 +33,17 @@ BYTES_PER_BYTE = 7.0
 
 Measured for one session in a process: 4.2 at 30 MB, 5.1 at 115 MB, 5.0 at 322 MB. A worker that goes from
 session to session and keeps its memory takes 6.9 at 115 MB.
+"""
+
+BYTES_PER_UNIT_BIN = 9.5
+BYTES_PER_SPIKE = 40.0
+BYTES_PER_BIN = 200.0
+BYTES_PER_UNIT = 60_000.0
+MORE_BASE_BYTES = 40 << 20
+"""Memory of recordings of 50 to 1,000 units, 10 minutes to 2 hours, 2 and 10 spikes per second each.
+
+With bins of 20 and 5 ms, measured peaks are 0.7 to 1.0 of what these give. Counts, rates and their smoothing
+take 7 to 8 bytes per unit and bin, spikes 24 bytes each while they are read and binned.
 """
 
 MOST_BYTES = 4 * GIB
@@ -57,7 +79,11 @@ class Estimate:
 
 
 def estimate_session(
-    size_bytes: int, *, bin_size_s: float = MEASURED_BIN_S, is_remote: bool = False
+    size_bytes: int,
+    *,
+    bin_size_s: float = MEASURED_BIN_S,
+    is_remote: bool = False,
+    recording: RecordingSize | None = None,
 ) -> Estimate:
     """Return what one session costs.
 
@@ -69,6 +95,8 @@ def estimate_session(
         Width of a bin, s; memory is for the most part binned arrays.
     is_remote
         Whether the file has to be fetched first.
+    recording
+        What the file holds; None: not known, and memory follows the size of the file.
 
     Examples
     --------
@@ -79,6 +107,8 @@ def estimate_session(
     """
     finer = max(1.0, MEASURED_BIN_S / bin_size_s)
     memory = BASE_BYTES + int(min(BYTES_PER_BYTE * size_bytes, MOST_BYTES) * finer)
+    if recording is not None:
+        memory = estimate_memory(recording, bin_size_s=bin_size_s)
     seconds = BASE_SECONDS + min(size_bytes, MOST_READ_BYTES) * SECONDS_PER_BYTE * finer
     seconds += size_bytes / DIGEST_BYTES_PER_SECOND
     if is_remote:
@@ -86,9 +116,84 @@ def estimate_session(
     return Estimate(memory, seconds)
 
 
-def memory_share() -> int:
-    """Return how much of this machine's memory sessions may use together, bytes.
+def estimate_memory(size: RecordingSize, *, bin_size_s: float) -> int:
+    """Return the peak memory of the process that ingests a recording, bytes.
 
-    The limit of a container or batch job counts, where there is one.
+    Parameters
+    ----------
+    size
+        What the recording holds.
+    bin_size_s
+        Width of a bin, s.
+
+    Examples
+    --------
+    >>> from nwb_latents.pipeline.nwb.recording_size import RecordingSize
+    >>> two_hours = RecordingSize(n_units=1000, n_spikes=14_400_000, duration_s=7200.0)
+    >>> [round(estimate_memory(two_hours, bin_size_s=width) / 1e9, 1) for width in (0.02, 0.005)]
+    [4.4, 14.9]
     """
-    return int(memory_bytes() * USABLE_SHARE)
+    bins = size.duration_s / bin_size_s
+    memory = BYTES_PER_UNIT_BIN * size.n_units * bins + BYTES_PER_SPIKE * size.n_spikes
+    memory += BYTES_PER_BIN * bins + BYTES_PER_UNIT * size.n_units
+    return BASE_BYTES + MORE_BASE_BYTES + int(memory)
+
+
+def memory_share() -> int:
+    """Return how much memory sessions may use together here, bytes.
+
+    The limit of a container, batch job or dask worker counts, where there is one.
+    """
+    return int(min(memory_bytes(), _of_worker()) * USABLE_SHARE)
+
+
+def _of_worker() -> int:
+    """Return the memory at which dask ends this worker, bytes; the machine's where it is none."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return memory_bytes()
+    try:
+        limit = distributed.get_worker().memory_manager.memory_limit
+    except (ValueError, AttributeError):
+        return memory_bytes()
+    return int(limit) if limit else memory_bytes()
+
+
+def memory_refusal(name: str, size: RecordingSize, *, bin_size_s: float, most: int) -> MachineError | None:
+    """Return the refusal of a recording that does not fit the memory; None if it does.
+
+    Parameters
+    ----------
+    name
+        Name of the file.
+    size
+        What it holds.
+    bin_size_s
+        Width of a bin, s.
+    most
+        Memory it may use, bytes.
+
+    Examples
+    --------
+    >>> from nwb_latents.pipeline.nwb.recording_size import RecordingSize
+    >>> large = RecordingSize(n_units=1000, n_spikes=14_400_000, duration_s=7200.0)
+    >>> print(memory_refusal("a.nwb", large, bin_size_s=0.005, most=8 * GIB))
+    a.nwb: estimated to need 14.9 GB of memory; 8.6 GB may be used here (1000 units, 14,400,000 spikes,
+    120 minutes, bins of 5 ms). Use wider bins (--set bin_size_s=0.02 needs 4.4 GB), a larger machine
+    (--cluster), leave this session out (--exclude), or --force to try all the same.
+    """
+    needed = estimate_memory(size, bin_size_s=bin_size_s)
+    if needed <= most:
+        return None
+    wider = estimate_memory(size, bin_size_s=MEASURED_BIN_S)
+    remedy = (
+        f"Use wider bins (--set bin_size_s={MEASURED_BIN_S:g} needs {wider / 1e9:,.1f} GB), a"
+        if bin_size_s < MEASURED_BIN_S
+        else "Use a"
+    )
+    return MachineError(
+        f"{name}: estimated to need {needed / 1e9:,.1f} GB of memory; {most / 1e9:,.1f} GB may be used here "
+        f"({size.words}, bins of {bin_size_s * 1e3:g} ms). {remedy} larger machine (--cluster), leave this "
+        "session "
+        "out (--exclude), or --force to try all the same."
+    )

@@ -113,6 +113,13 @@ class Hdf5Tree:
         named = np.array([by_code.get(code, str(code)) for code in values.ravel().tolist()], dtype=object)
         return named.reshape(values.shape)
 
+    def ends(self, path: str) -> tuple[float, float] | None:
+        """Return the first and the last number of a list; None where it is none, or empty."""
+        found = self._array(path)
+        if found is None or found.dtype.kind not in "iuf" or found.ndim != 1 or not found.size:
+            return None
+        return float(found[0]), float(found[-1])
+
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or array; None where there is none, or it is of an unknown type."""
         if (path, name) not in self._attributes:

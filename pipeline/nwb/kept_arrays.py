@@ -52,6 +52,10 @@ class KeptArrays:
             self._kept[path] = self._tree.read(path)
         return self._kept[path].copy()
 
+    def ends(self, path: str) -> tuple[float, float] | None:
+        """Return first and last number of a list, reading no others; None where it is none, or empty."""
+        return self._tree.ends(path)
+
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute."""
         return self._tree.attribute(path, name)

@@ -38,6 +38,10 @@ class Tree(Protocol):
         """Return an array whole; text as str objects. The array must be there."""
         ...
 
+    def ends(self, path: str) -> tuple[float, float] | None:
+        """Return first and last number of a list, reading no others; None where it is none, or empty."""
+        ...
+
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or array (``""``: of the file); None where there is none."""
         ...

@@ -104,6 +104,14 @@ class ZarrTree:
             values = decoded(values)
         return values.reshape(self.shape(path) or ()) if values.size == 1 else values
 
+    def ends(self, path: str) -> tuple[float, float] | None:
+        """Return the first and the last number of a list; None where it is none, or empty."""
+        folder, shape = self._array_folder(path), self.shape(path)
+        if folder is None or shape is None or len(shape) != 1 or not shape[0]:
+            return None
+        found = self._open(folder, path)
+        return (float(found[0]), float(found[-1])) if found.dtype.kind in "iuf" else None
+
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or array; None where there is none."""
         folder = self._find(path)

@@ -96,6 +96,16 @@ class FolderSource:
             progress(asset.size, asset.size)
         return path
 
+    def local_path(self, asset: Asset) -> Path:
+        """Return where a file lies that need not be fetched.
+
+        Raises
+        ------
+        DataError
+            If it is gone since it was listed.
+        """
+        return self.fetch(asset)
+
     @contextmanager
     def open(
         self,

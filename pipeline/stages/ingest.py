@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
-from nwb_latents.pipeline.cluster.estimate import memory_share
 from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, append_attempts, last_attempts, read_ledger
 from nwb_latents.pipeline.cluster.runner import run_tasks
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
@@ -19,7 +18,14 @@ from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure,
 from nwb_latents.pipeline.nwb.recognition import require_layouts
 from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
 from nwb_latents.pipeline.stages.ingest_drops import summed_drops
-from nwb_latents.pipeline.stages.ingest_plan import Selection, estimate_asset, plan_assets, planned_events
+from nwb_latents.pipeline.stages.ingest_memory import require_plan_fits
+from nwb_latents.pipeline.stages.ingest_plan import (
+    Selection,
+    estimate_asset,
+    plan_assets,
+    planned_events,
+    stated_sizes,
+)
 from nwb_latents.pipeline.stages.ingest_session import (
     IngestJob,
     SessionOutcome,
@@ -127,7 +133,8 @@ def ingest(
     place = StoreLocation.parse(stores or "stores", base=catalog_path.parent.resolve()) / recipe.recipe_id
     ledger = _Ledger(ledger_path(catalog_path, recipe), recipe.recipe_id, report)
     assets = plan_assets(source, selection, only=ledger.failed if retry_failed else None)
-    costs = [estimate_asset(asset, recipe) for asset in assets]
+    sizes = stated_sizes(source, [one for one in assets if one.path not in _known(catalog, recipe)])
+    costs = [estimate_asset(asset, recipe, sizes.get(asset.path)) for asset in assets]
     taken: VersionTaken | None = getattr(source, "taken", None)
     report(_plan_event(assets, costs, recipe, place.in_catalog(catalog_path), taken=taken))
     for note in (*getattr(source, "notes", ()), *_version_notes(source, taken, catalog, recipe)):
@@ -144,7 +151,8 @@ def ingest(
     _require_writable(ledger.path.parent)
     if not force and parse_cluster(cluster).name in {"serial", "local"}:
         known = _known(catalog, recipe)
-        _require_memory([(a, c) for a, c in zip(assets, costs, strict=True) if a.path not in known])
+        new = [(a, c) for a, c in zip(assets, costs, strict=True) if a.path not in known]
+        require_plan_fits(new, sizes, recipe)
     job = IngestJob(source, recipe, selection, catalog_path.absolute(), place, mode, force, session_id)
     attempts = run_tasks(
         Work(ingest_session, job, lost_session, is_transient),
@@ -305,21 +313,6 @@ def _require_writable(folder: Path) -> None:
         raise MachineError(
             f"{folder}: less than 1 MiB is free. Free some space and run the same command again."
         )
-
-
-def _require_memory(planned: Sequence[tuple[Asset, Estimate]]) -> None:
-    """Refuse sessions that are larger than this machine, before hours are spent on them."""
-    most = memory_share()
-    large = [(asset, cost) for asset, cost in planned if cost.memory_bytes > most]
-    if not large:
-        return
-    asset, cost = max(large, key=lambda pair: pair[1].memory_bytes)
-    raise MachineError(
-        f"{asset.path}: estimated to need {cost.memory_bytes / 1e9:,.1f} GB of memory; {most / 1e9:,.1f} GB "
-        f"may be used here ({len(large)} of {len(planned)} sessions need more). Use wider bins "
-        "(--set bin_size_s=0.02), a larger machine (--cluster), leave these sessions out (--exclude), or "
-        "--force to try all the same."
-    )
 
 
 def _failure(failed: list[SessionOutcome], entries: list[SessionEntry], *, n_tasks: int) -> PipelineError:

@@ -1,4 +1,4 @@
-"""What an ingest is going to do: which files, in which order, at what cost. No file is opened."""
+"""What an ingest is going to do: which files, in which order, at what cost. No data are read."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.estimate import Estimate, estimate_session
 from nwb_latents.pipeline.cluster.shard import Shard
-from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError, PipelineError
 from nwb_latents.pipeline.nwb.session_ids import label, session_id
 from nwb_latents.schemas.events import PlannedEvent
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from nwb_latents.pipeline.nwb.recording_size import RecordingSize
     from nwb_latents.pipeline.sources.asset import Asset, Source
     from nwb_latents.schemas.recipe import IngestRecipe
 
 
 ALL = Shard()
+
+MOST_OPENED = 200
+"""Files that are opened to plan; a file takes some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,32 @@ def plan_assets(source: Source, selection: Selection, *, only: Collection[str] |
     return [a for a in assets[: selection.limit] if selection.shard.holds(a.path)]
 
 
-def estimate_asset(asset: Asset, recipe: IngestRecipe) -> Estimate:
-    """Return what ingesting one file costs, as far as its size tells."""
-    return estimate_session(asset.size, bin_size_s=recipe.bin_size_s, is_remote=asset.dandiset is not None)
+def stated_sizes(source: Source, assets: Sequence[Asset]) -> dict[str, RecordingSize]:
+    """Return what files hold that lie here, by their path: the largest `MOST_OPENED` of them are opened.
+
+    Files of an archive are not opened to plan, and say it when they are ingested; so do those that are left.
+    """
+    local_path = getattr(source, "local_path", None)
+    if local_path is None:
+        return {}
+    from nwb_latents.pipeline.nwb.recording_size import stated_size  # noqa: PLC0415
+
+    found = {}
+    for asset in sorted(assets, key=lambda one: one.size, reverse=True)[:MOST_OPENED]:
+        try:
+            size = stated_size(local_path(asset), name=asset.path)
+        except PipelineError:
+            continue
+        if size is not None:
+            found[asset.path] = size
+    return found
+
+
+def estimate_asset(asset: Asset, recipe: IngestRecipe, size: RecordingSize | None = None) -> Estimate:
+    """Return what ingesting one file costs, as far as what it holds, or its size alone, tells."""
+    return estimate_session(
+        asset.size, bin_size_s=recipe.bin_size_s, is_remote=asset.dandiset is not None, recording=size
+    )
 
 
 def planned_events(

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+from nwb_latents.pipeline.stages.ingest_memory import require_memory
 from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path, stem_of_path
 from nwb_latents.pipeline.stages.recording_identity import (
     is_same_recording,
@@ -192,6 +193,7 @@ def _failed(name: str, error: PipelineError) -> SessionOutcome:
 def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named) -> SessionOutcome:
     from nwb_latents.pipeline.nwb.file import label  # noqa: PLC0415
     from nwb_latents.pipeline.nwb.read import read_facts, read_recording  # noqa: PLC0415
+    from nwb_latents.pipeline.nwb.recording_size import size_of, stated_size  # noqa: PLC0415
     from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
@@ -227,11 +229,13 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
                     )
                 )
             _phase(report, asset, session, "reading")
+            require_memory(job, asset, stated_size(content, name=asset.path))
             recording = read_recording(content, job.recipe, name=asset.path)
         # A stream that failed says so at the end of its block at the latest: nothing is written before.
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
         recording = replace(recording, session=session)
+        require_memory(job, asset, size_of(recording))
         # Only now is it known what a stream was held against; a file was read whole for its digest.
         verification: Verification = getattr(content, "verification", "digest")
         attributes = _make_store(

@@ -1,11 +1,21 @@
 """How many sessions run at once."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
-from nwb_latents.pipeline.cluster import dask_client
+from nwb_latents.pipeline.cluster import dask_client, estimate
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
-from nwb_latents.pipeline.cluster.estimate import BASE_BYTES, GIB, MOST_BYTES, estimate_session
+from nwb_latents.pipeline.cluster.estimate import (
+    BASE_BYTES,
+    GIB,
+    MOST_BYTES,
+    estimate_memory,
+    estimate_session,
+)
 from nwb_latents.pipeline.errors import UsageError
+from nwb_latents.pipeline.nwb.recording_size import RecordingSize
 
 
 @pytest.mark.parametrize(
@@ -45,3 +55,40 @@ def test_no_more_sessions_run_at_once_than_fit_into_memory(monkeypatch):
 def test_an_unknown_cluster_is_a_usage_error(word):
     with pytest.raises(UsageError, match="expected serial, local"):
         parse_cluster(word)
+
+
+MEASURED = (
+    # units, minutes, spikes per second of each, bin in s, measured peak in MB (benchmarks/memory.py)
+    (50, 10, 2, 0.02, 262), (50, 10, 2, 0.005, 304), (50, 60, 10, 0.005, 719), (50, 120, 10, 0.02, 536),
+    (200, 10, 10, 0.005, 564), (200, 60, 2, 0.005, 1420), (200, 120, 10, 0.02, 1133),
+    (200, 120, 10, 0.005, 3650),
+    (1000, 10, 2, 0.02, 573), (1000, 10, 10, 0.005, 1634), (1000, 60, 2, 0.02, 1640),
+    (1000, 120, 2, 0.02, 2985),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("units", "minutes", "rate_hz", "bin_size_s", "measured_mb"), MEASURED)
+def test_memory_follows_units_bins_and_spikes_as_measured(units, minutes, rate_hz, bin_size_s, measured_mb):
+    size = RecordingSize(units, int(units * minutes * 60 * rate_hz), minutes * 60.0)
+    estimated = estimate_memory(size, bin_size_s=bin_size_s) / 1e6
+    assert 0.99 * measured_mb <= estimated <= 1.5 * measured_mb
+
+
+def test_what_a_recording_holds_counts_and_not_the_size_of_its_file():
+    silent = RecordingSize(n_units=1000, n_spikes=10_000, duration_s=7200.0)
+    by_size = estimate_session(10**6, bin_size_s=0.005)
+    known = estimate_session(10**6, bin_size_s=0.005, recording=silent)
+    assert known.memory_bytes > 10 * by_size.memory_bytes
+    assert known.seconds == by_size.seconds
+
+
+def test_the_memory_of_a_dask_worker_counts(monkeypatch):
+    limit = SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=GIB))
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(get_worker=lambda: limit))
+    assert estimate.memory_share() == int(0.8 * GIB)
+
+    def nowhere():
+        raise ValueError("No worker found")
+
+    monkeypatch.setitem(sys.modules, "distributed", SimpleNamespace(get_worker=nowhere))
+    assert estimate.memory_share() == int(0.8 * estimate.memory_bytes())

@@ -5,7 +5,7 @@ import pytest
 
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.sources.folder import FolderSource
-from nwb_latents.pipeline.stages import ingest as ingest_stage
+from nwb_latents.pipeline.stages import ingest_memory
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.train import train
@@ -19,7 +19,7 @@ TINY = {
 
 
 def test_a_plan_larger_than_the_memory_is_refused_unless_forced(small_nwb, tmp_path, monkeypatch):
-    monkeypatch.setattr(ingest_stage, "memory_share", lambda: 1 << 20)
+    monkeypatch.setattr(ingest_memory, "memory_share", lambda: 1 << 20)
     catalog, source = tmp_path / "catalog.yaml", FolderSource([small_nwb])
     with pytest.raises(MachineError, match=r"estimated to need .* GB of memory; .*--force"):
         ingest(catalog, source)
