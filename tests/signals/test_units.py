@@ -17,7 +17,8 @@ from nwb_latents.pipeline.signals.units import (
     refractory_violations,
     unit_reasons,
 )
-from nwb_latents.schemas.recipe import IngestRecipe, UnitSelection
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import UnitSelection
 
 
 def with_unit(recording, spikes, unit_id=999):
