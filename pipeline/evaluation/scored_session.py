@@ -54,6 +54,8 @@ class Measured:
         What else is to be said about the number; None without one.
     reason
         Why there is none; empty where there is one.
+    told
+        What the source is told of the trials it predicts, beside the spikes it may see; empty: nothing.
     """
 
     metric: Metric
@@ -61,6 +63,7 @@ class Measured:
     interval: Interval | None = None
     found: Found | None = None
     reason: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -265,7 +268,7 @@ class ScoredSession:
             seed=chosen.seed,
             value=found.value,
         )
-        return Measured(metric, part, interval=interval, found=found)
+        return Measured(metric, part, interval=interval, found=found, told=made.told.get(part, ""))
 
     def lacks(self, need: Need, made: SourceOutput) -> str:
         """Say why a need of a metric is not met here; empty where it is."""
