@@ -22,6 +22,7 @@ LEADERBOARD = "pipeline/evaluation/leaderboard.py"
 SCORED = "pipeline/evaluation/scored_session.py"
 SCORES = "pipeline/evaluation/nlb/scores.py"
 EMBEDDING = "pipeline/evaluation/embedding.py"
+CELLS = "pipeline/evaluation/leaderboard_cells.py"
 
 FAULTS = (
     (R2, "return float(np.mean(_per_output(truth, guess, kept)))", "return float(np.max(_per_output(truth, guess, kept)))",
@@ -168,4 +169,12 @@ FAULTS = (
      "a flow field shows where states go, not how they change"),
     ("pipeline/signals/psth.py", ".mean(axis=0) * bin_size_s for name in names]", ".mean(axis=0) for name in names]",
      "PSTHs are in Hz, not per bin", ("tests/stores/export", "tests/evaluation/metrics",)),
+    (CELLS, ".std(ddof=1)) if has_spread", ".std()) if has_spread",
+     "the spread over seeds is of the whole population"),
+    (CELLS, "mean - below, mean + above", "mean - above, mean + below",
+     "the ends of a cell are exchanged"),
+    (CELLS, "/ n) for width in widths", "/ np.sqrt(n)) for width in widths",
+     "intervals of several sessions are too wide"),
+    (SCAN, "self.lags_ms[int(np.argmax(self.cv_r2))]", "self.lags_ms[-1 - int(np.argmax(self.cv_r2))]",
+     "the best lag is counted from the end"),
 )  # fmt: skip

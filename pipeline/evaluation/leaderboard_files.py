@@ -152,15 +152,22 @@ def protocol(board: Board) -> list[str]:
 def legend(board: Board, *, is_short: bool = False) -> list[str]:
     """Return what the numbers of a board are, a sentence each."""
     lines = [f"{head(column)}: {column.metric.meaning}" for column in board.columns]
-    interval = f"{board.level:.0%} interval over trials"
-    spread = f"± half of the {interval}" if is_short else f"[{interval}] ± deviation over seeds"
+    spread = ", measured without intervals"
+    if np.isfinite(board.level):
+        interval = f"{board.level:.0%} interval over trials"
+        spread = f" ± half of the {interval}" if is_short else f" [{interval}] ± deviation over seeds"
     order = [column.title for column in board.columns if column.key == board.ranked_by]
     less = [column.title for column in board.columns if column.metric.better == "less"]
     words = [
+<<<<<<< HEAD
         f"Means over sessions {spread}",
         f"{BASELINE} baseline",
         *([f"{ONLY_FORECASTS} only forecasts"] if any(row.only_forecasts for row in board.rows) else []),
         *(["no interval: no draw of trials changes it"] if _any_without_interval(board) else []),
+=======
+        f"Means over sessions{spread}",
+        "* baseline",
+>>>>>>> ce0c5f856ea16a2b11f0ea6f820647088208a8d0
         *(["bold: the best run"] if not is_short else []),
         *(f"ordered by {title}" for title in order),
         f"less is better in {', '.join(less)}, more in all others" if less else "more is better",

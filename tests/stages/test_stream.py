@@ -204,6 +204,10 @@ def test_every_line_is_answered_before_the_next_one_is_sent(catalog, session):
         ("[1, [2], 3, 4, 5, 6]", r"line 2: count \[2\] of unit 1"),
         ("[1, 2", "line 2: cannot be read as a JSON array"),
         ("one two three four five six", "line 2: count one of unit 0"),
+        ('{"counts": [1, 2, 3, 4, 5, 6]}', "line 2: .* is no JSON array of counts"),
+        ("[" * 5000, "line 2: cannot be read as a JSON array"),
+        ("[1, 2, 3, 4, 5, 1e308]", "line 2: count 1e.308 of unit 5 .* 0 to 16777216"),
+        ("1 2 3 4 5 1_0", "line 2: count 1_0 of unit 5"),
     ],
 )
 def test_a_line_that_is_no_bin_of_counts_is_refused_after_those_before_were_answered(catalog, line, says):
@@ -247,6 +251,28 @@ def test_who_cannot_be_streamed_is_refused_with_who_can(catalog):
         stream(catalog, "causal", session="*")
     with pytest.raises(UsageError, match="choose trials to replay"):
         replayed(catalog, lines=[], trials=[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bins", "is_said"),
+    [
+        ("[0, 0, 1, 0, 2, 0]\n[0, 0, 1, 0, 2, 0]\n", 2, False),
+        ("[0, 0, 1, 0, 2, 0]\n[0, 0, 1, 0, 2, 0]", 2, False),
+        ("0 0 1 0 2 0\n0 0 1 0 2 0\n", 2, False),
+        ("0 0 1 0 2 0\n0 0 1 0 2 0", 2, True),
+        ("\ufeff0 0 1 0 2 0\r\n\r\n0 0 1 0 2 0\r\n", 2, False),
+    ],
+)
+def test_a_last_line_without_an_end_is_taken_and_said_where_it_may_be_torn(
+    catalog, tmp_path, pipeline_command, text, n_bins, is_said
+):
+    counts = tmp_path / "counts.txt"
+    counts.write_bytes(text.encode())
+    words = ("run", "stream", "causal", "--session", SESSION, "--catalog", catalog, "--no-velocity")
+    shown = pipeline_command(*words, "--from", counts)
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stdout.splitlines()) == n_bins
+    assert ("line 2, the last, does not end with a line break" in shown.stderr) == is_said
 
 
 def test_the_command_prints_bins_alone_on_standard_output(catalog, session, pipeline_command):
