@@ -159,15 +159,10 @@ def legend(board: Board, *, is_short: bool = False) -> list[str]:
     order = [column.title for column in board.columns if column.key == board.ranked_by]
     less = [column.title for column in board.columns if column.metric.better == "less"]
     words = [
-<<<<<<< HEAD
-        f"Means over sessions {spread}",
+        f"Means over sessions{spread}",
         f"{BASELINE} baseline",
         *([f"{ONLY_FORECASTS} only forecasts"] if any(row.only_forecasts for row in board.rows) else []),
         *(["no interval: no draw of trials changes it"] if _any_without_interval(board) else []),
-=======
-        f"Means over sessions{spread}",
-        "* baseline",
->>>>>>> ce0c5f856ea16a2b11f0ea6f820647088208a8d0
         *(["bold: the best run"] if not is_short else []),
         *(f"ordered by {title}" for title in order),
         f"less is better in {', '.join(less)}, more in all others" if less else "more is better",
@@ -176,6 +171,9 @@ def legend(board: Board, *, is_short: bool = False) -> list[str]:
 
 
 def _any_without_interval(board: Board) -> bool:
+    """Whether intervals were taken, and one of them has no width."""
+    if not np.isfinite(board.level):
+        return False
     return any(not cell.has_interval for row in board.rows for cell in row.cells.values())
 
 
