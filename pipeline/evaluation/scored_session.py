@@ -21,6 +21,7 @@ from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varyin
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
+from nwb_latents.pipeline.machine import one_blas_thread
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.registry import METRICS
 
@@ -248,7 +249,8 @@ class ScoredSession:
         if reason:
             return Measured(metric, part, reason=reason)
         try:
-            told = metric.compute[part](self, made)
+            with one_blas_thread():
+                told = metric.compute[part](self, made)
         except CannotBeHadError as why:
             return Measured(metric, part, reason=str(why))
         found = told if isinstance(told, Found) else Found(statistic=told)
