@@ -11,6 +11,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
+from nwb_latents.pipeline.machine import one_blas_thread
 from nwb_latents.schemas.baselines import BaselineSettings
 
 if TYPE_CHECKING:
@@ -96,13 +97,12 @@ class Baseline:
             If there are fewer training trials than folds, or no unit to predict from another.
         """
         rates = ahead = velocity = None
-        if "reconstruction" in parts:
-            rates = session.true_rates if self.is_truth else self.rates and self.rates(session.task, settings)
-            if self.of_store is not None:
-                rates = self.of_store(session)
-        if "forecast" in parts and self.forecast is not None and session.forecast is not None:
-            made = self.forecast(session.forecast.problem, settings)
-            ahead, velocity = made.rates, made.velocity
+        with one_blas_thread():
+            if "reconstruction" in parts:
+                rates = self._rates(session, settings)
+            if "forecast" in parts and self.forecast is not None and session.forecast is not None:
+                made = self.forecast(session.forecast.problem, settings)
+                ahead, velocity = made.rates, made.velocity
         return SourceOutput(
             rates=rates,
             rates_hz=None if rates is None else session.in_hz(rates.eval),
@@ -112,6 +112,13 @@ class Baseline:
             withheld=self._withheld(session),
             told=dict.fromkeys(parts, self.told) if self.told else {},
         )
+
+    def _rates(self, session: ScoredSession, settings: BaselineSettings) -> RatePrediction | None:
+        if self.is_truth:
+            return session.true_rates
+        if self.of_store is not None:
+            return self.of_store(session)
+        return None if self.rates is None else self.rates(session.task, settings)
 
     def _withheld(self, session: ScoredSession) -> dict[Need, str]:
         """Return what rates of a store cannot be scored on: units the store does not mark as held out."""

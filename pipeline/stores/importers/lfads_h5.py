@@ -25,7 +25,8 @@ from nwb_latents.pipeline.stores.importers.trial_arrays import (
     trial_order,
     true_rates,
 )
-from nwb_latents.schemas.recipe import CutEvent, IngestRecipe, SplitSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import CutEvent, SplitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
