@@ -64,7 +64,7 @@ def train(
         Name of a run to go on with, on the sessions it was begun on, up to ``settings.max_steps``. The
         settings are to be its own (`settings_to_resume`).
     force
-        Throw away what is in the run directory and train anew.
+        Throw away what is in the run directory and train anew, whatever the size of the model.
     report
         Called with progress and, at the end, the run.
 
@@ -123,7 +123,7 @@ def train(
             add_run(catalog_path, done)
             report(run_event(done, "skipped"))
             return done
-        entry = _train(catalog_path, runs / name, settings, entries, key=key, report=report)
+        entry = _train(catalog_path, runs / name, settings, entries, key=key, force=force, report=report)
         add_run(catalog_path, entry)
     report(run_event(entry, "done"))
     return entry
@@ -284,6 +284,7 @@ def _train(
     entries: Sequence[SessionEntry],
     *,
     key: str,
+    force: bool,
     report: Report,
 ) -> RunEntry:
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
@@ -294,7 +295,7 @@ def _train(
     root = catalog_path.parent
     sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
     write_trials(run_dir, sessions)
-    model, feeds = begin(sessions, settings)
+    model, feeds = begin(sessions, settings, whatever_the_size=force)
     for session, feed in feeds.items():
         n_trials, _, n_units = feed.train.y.shape
         if 1 in {n_trials, n_units}:
