@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
@@ -295,6 +296,8 @@ def _train(
     root = catalog_path.parent
     sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
     write_trials(run_dir, sessions)
+    for one in sessions:
+        say_what_cannot_be_scored(one, report, stage="train", run=run_dir.name)
     model, feeds = begin(sessions, settings, whatever_the_size=force)
     for session, feed in feeds.items():
         n_trials, _, n_units = feed.train.y.shape
