@@ -50,7 +50,12 @@ SETTINGS = EvaluateSettings(metrics=("nlb_velocity_r2", "co_bps"), baselines=())
 def prepare(folder: Path, n_sessions: int) -> Path:
     """Make the catalog: sessions and runs."""
     simulated = SimulateSettings(
-        n_subjects=4, n_sessions=math.ceil(n_sessions / 4), n_units=(60, 190), n_trials=200, waveforms=False
+        preset="classic",
+        n_subjects=4,
+        n_sessions=math.ceil(n_sessions / 4),
+        n_units=(60, 190),
+        n_trials=200,
+        waveforms=False,
     )
     files = simulate_dandiset(folder / "nwb", simulated)
     for extra in files[n_sessions:]:

@@ -51,7 +51,13 @@ def main() -> None:
         folder = given.keep or Path(temporary)
         catalog = folder / "catalog.yaml"
         simulated = SimulateSettings(
-            n_subjects=1, n_sessions=1, n_units=(24, 24), n_trials=given.trials, waveforms=False, seed=5
+            preset="classic",
+            n_subjects=1,
+            n_sessions=1,
+            n_units=(24, 24),
+            n_trials=given.trials,
+            waveforms=False,
+            seed=5,
         )
         simulate(folder / "nwb", simulated)
         ingest(catalog, FolderSource([folder / "nwb"]))

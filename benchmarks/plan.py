@@ -103,7 +103,12 @@ def measure() -> None:
     for units, trials, waveforms in SHAPES:
         with tempfile.TemporaryDirectory() as place:
             settings = SimulateSettings(
-                n_subjects=1, n_sessions=1, n_units=(units, units), n_trials=trials, waveforms=waveforms
+                preset="classic",
+                n_subjects=1,
+                n_sessions=1,
+                n_units=(units, units),
+                n_trials=trials,
+                waveforms=waveforms,
             )
             path = simulate_dandiset(Path(place), settings)[0]
             words = [sys.executable, __file__, "--one", str(path)]

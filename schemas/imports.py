@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import WIDEST_KERNEL_S
+from nwb_latents.schemas.digest import AddedLater
 
 IMPORT_VERSION = 1
 """Raised when the same file and settings give another store or run than before."""
@@ -51,14 +52,20 @@ class LfadsH5Import(Frozen):
 class LfadsCheckpointImport(Frozen):
     """What a checkpoint of lfads-torch does not say of itself."""
 
-    likelihood: Literal["poisson", "mse", "gamma"] = Field(
+    likelihood: Literal["poisson", "mse", "gaussian", "gamma"] = Field(
         "poisson",
-        description="Reconstruction the model was trained with: poisson (also for PoissonBPS), mse or gamma; "
-        "the others of lfads-torch have parameters that the model here does not.",
+        description="Reconstruction the model was trained with, which the file does not hold: poisson (also "
+        "for PoissonBPS), mse, gaussian or gamma; the zero-inflated gamma of lfads-torch is not there here.",
     )
     input_prior_df: float | None = Field(
         None,
         gt=0,
         description="Degrees of freedom of a Student-t prior of the inferred inputs, which the file often "
         "does not hold.",
+    )
+    ic_prior_df: Annotated[float | None, AddedLater(None)] = Field(
+        None,
+        gt=0,
+        description="Degrees of freedom of a Student-t prior of the initial condition, which the file does "
+        "not hold.",
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings
+from nwb_latents.schemas.models import ModelSettings, RateLink
 
 
 class LFADSReadInSettings(ReadInSettings):
@@ -28,7 +28,7 @@ class LFADSReadInSettings(ReadInSettings):
     )
 
 
-LFADSLikelihood = Literal["poisson", "gaussian", "mse", "gamma", "zero_inflated_gamma"]
+LFADSLikelihood = Literal["poisson", "gaussian", "gaussian_per_bin", "mse", "gamma", "zero_inflated_gamma"]
 
 
 def _drawn(low: float, high: float, explore: float, **more: Any) -> dict[str, Any]:
@@ -126,13 +126,21 @@ class LFADSSettings(ModelSettings):
     likelihood: LFADSLikelihood = Field(
         "poisson",
         description="Poisson for spike counts, gamma for rectified EMG, zero-inflated gamma for deconvolved "
-        "calcium events, Gaussian or squared error for smoothed rates.",
+        "calcium events, Gaussian or squared error for smoothed rates; gaussian_per_bin infers the variance "
+        "of each bin, as in lfads-torch.",
     )
-    ic_prior: Literal["normal", "none"] = Field(
+    rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
+    ic_prior: Literal["normal", "student_t", "none"] = Field(
         "normal",
-        description="Prior of the initial condition: normal with learned mean, or none: a plain autoencoder.",
+        description="Prior of the initial condition: normal with learned mean, Student-t with learned "
+        "location and scale, or none: a plain autoencoder.",
     )
-    ic_prior_variance: float = Field(0.1, gt=0, description="Variance of that prior, which is not learned.")
+    ic_prior_variance: float = Field(
+        0.1, gt=0, description="Variance of a normal prior, which is not learned; squared scale of another."
+    )
+    ic_prior_df: Annotated[float, AddedLater(5.0)] = Field(
+        5.0, gt=0, description="Degrees of freedom of a Student-t prior of the initial condition."
+    )
     ic_min_variance: float = Field(1e-4, gt=0, description="Least variance of the posterior of g_0.")
     input_prior: Literal["ar1", "normal", "student_t", "none"] = Field(
         "ar1",
@@ -143,6 +151,16 @@ class LFADSSettings(ModelSettings):
         0.1, gt=0, description="Variance a prior of inputs starts with; of an AR(1) that of its innovations."
     )
     input_prior_df: float = Field(5.0, gt=0, description="Degrees of freedom of the Student-t prior.")
+    input_prior_fixed: Annotated[bool, AddedLater(False)] = Field(
+        default=False,
+        description="The variance of the prior of inputs stays where it starts, as that of a normal one does "
+        "in lfads-torch.",
+    )
+    student_t_posterior: Annotated[bool, AddedLater(False)] = Field(
+        default=False,
+        description="What has a Student-t prior has a Student-t posterior of the same degrees of freedom, as "
+        "in lfads-torch, instead of a normal one.",
+    )
     kl_initial_weight: float = Field(
         1.0,
         ge=0,
@@ -168,6 +186,31 @@ class LFADSSettings(ModelSettings):
         le=MOST_STEPS,
         description="Steps over which the L2 weights rise from 0; 2000 in the original code.",
     )
+
+    @model_validator(mode="after")
+    def _priors_are_there(self) -> Self:
+        drawn = [self.ic_prior, self.input_prior if self.n_inferred else "none"]
+        if self.student_t_posterior and "student_t" not in drawn:
+            raise ValueError(
+                "student_t_posterior is for what has a Student-t prior, and nothing has. Set input_prior or "
+                "ic_prior to student_t, or leave student_t_posterior out."
+            )
+        if self.input_prior_fixed and drawn[1] == "none":
+            raise ValueError(
+                "input_prior_fixed fixes the variance of a prior of inputs, and there is none. Leave it out, "
+                "or set input_prior."
+            )
+        return self
+
+    @property
+    def initial_noise_df(self) -> float | None:
+        """Degrees of freedom of what the initial condition is drawn from; None: it is normal."""
+        return self.ic_prior_df if self.student_t_posterior and self.ic_prior == "student_t" else None
+
+    @property
+    def input_noise_df(self) -> float | None:
+        """Degrees of freedom of what the inputs are drawn from; None: it is normal."""
+        return self.input_prior_df if self.student_t_posterior and self.input_prior == "student_t" else None
 
     @property
     def n_inferred(self) -> int:

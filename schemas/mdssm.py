@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
-from nwb_latents.schemas.models import ModelSettings
+from nwb_latents.schemas.models import ModelSettings, RateLink
 
 
 class ReadInSettings(Frozen):
@@ -60,6 +60,7 @@ class MDSSMSettings(ModelSettings):
     likelihood: Literal["gaussian", "poisson"] = Field(
         "gaussian", description="Gaussian for smoothed rates (the paper), Poisson for spike counts."
     )
+    rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
     per_session_noise: bool = Field(
         default=True, description="One process noise Q per session instead of one for all."
     )

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, cast
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, SchemaValidator, ValidationError, core_schema
 
 from nwb_latents.schemas.base import Frozen, Reading
@@ -22,9 +22,18 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
     from pydantic.json_schema import JsonSchemaValue
 
-SCALED_LIKELIHOODS = frozenset({"gaussian", "mse"})
+SCALED_LIKELIHOODS = frozenset({"gaussian", "gaussian_per_bin", "mse"})
 """Likelihoods that score standardised values, where a training standardises; the others score what was
 recorded."""
+
+
+RateLink = Annotated[
+    Literal["exp", "softplus"],
+    Field(
+        description="What makes expected counts of the read-out under a Poisson likelihood: 'exp', or "
+        "'softplus' as in the code of MDSSM's authors."
+    ),
+]
 
 
 class ModelSettings(Frozen):
@@ -69,6 +78,16 @@ class ModelSettings(Frozen):
     def scales_target(self) -> bool:
         """Whether the likelihood scores standardised values where a training standardises."""
         return getattr(self, "likelihood", None) in SCALED_LIKELIHOODS
+
+    @model_validator(mode="after")
+    def _links_make_counts(self) -> Self:
+        link, likelihood = getattr(self, "rate_link", "exp"), getattr(self, "likelihood", None)
+        if link != "exp" and likelihood != "poisson":
+            raise ValueError(
+                f"rate_link: {link!r} makes expected counts for a Poisson likelihood, and the likelihood is "
+                f"{likelihood}. Use likelihood poisson, or leave rate_link out."
+            )
+        return self
 
     def aligned(self, *, mask_probability: float) -> Self:
         """Return the settings of few-shot alignment, for which some models have others.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings
+from nwb_latents.schemas.models import ModelSettings, RateLink
 
 
 class NDTReadInSettings(ReadInSettings):
@@ -97,6 +98,7 @@ class NDTSettings(ModelSettings):
     read_in: NDTReadInSettings = Field(default_factory=NDTReadInSettings, description="Read-in.")
     mask: NDTMaskSettings = Field(default_factory=NDTMaskSettings, description="What a training step hides.")
     likelihood: Literal["poisson"] = Field("poisson", description="Poisson, for spike counts.")
+    rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings
+from nwb_latents.schemas.models import ModelSettings, RateLink
 
 
 class NODESAEReadInSettings(ReadInSettings):
@@ -52,6 +53,7 @@ class NODESAESettings(ModelSettings):
     likelihood: Literal["poisson", "gaussian", "mse"] = Field(
         "poisson", description="Poisson for spike counts, Gaussian or squared error for smoothed rates."
     )
+    rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
     horizon_block: int = Field(
         5, ge=1, le=MOST_BINS, description="Bins by which the part of the trial that is run and scored grows."
     )

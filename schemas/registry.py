@@ -96,6 +96,11 @@ class Registry(Generic[Part]):
             return name
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
+        if not any(map(self.is_own, known)):
+            raise UnknownPartError(
+                f"no {self.kind} is called {name!r}, nor is any of nwb-latents itself entered: it was "
+                "installed before its files had them. Install it again (`pip install -e .` in a checkout)."
+            )
         raise UnknownPartError(
             f"no {self.kind} is called {name!r}{hint} There are: {', '.join(known) or 'none'}. One of "
             "another distribution is there once that is installed."
@@ -123,7 +128,7 @@ class Registry(Generic[Part]):
             except (Exception, SystemExit) as error:
                 raise BrokenPartError(
                     f"the {self.kind} {name!r} of {owner_of(point)} ({point.value}) cannot be "
-                    f"loaded: {type(error).__name__}: {error}. {remedy_of(point)}"
+                    f"loaded: {type(error).__name__}: {' '.join(str(error).split())}. {remedy_of(point)}"
                 ) from error
         return self._loaded[name]
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Frozen, Reading
 from nwb_latents.schemas.bounds import MOST_SEED
 from nwb_latents.schemas.digest import AddedLater
 
 SimulatedLayout = Literal["000688", "000070", "nlb", "generic", "foreign"]
 SimulatedTask = Literal["CO", "RT"]
+SimulatedPreset = Literal["lifelike", "classic"]
 ReachProfile = Literal["minimum_jerk", "lognormal", "late", "two_peaked"]
 SimulatedSystem = Literal["reaching", "limit_cycle", "hopf", "hopf_normal", "duffing"]
 
-_OF_REACHING = ("task", "n_targets", "failure_rate", "reach_profile")
 FOREIGN_TARGETS = 2
 """An elbow bends or stretches."""
+_CLASSIC: dict[str, Any] = {"preset": "classic", "reach_profile": "minimum_jerk"}
+"""What preset 'classic' has, and what is counted as said where there is nothing to choose from."""
+_OF_REACHING: dict[str, Any] = {"task": "CO", "n_targets": 8, "failure_rate": 0.12, **_CLASSIC}
+"""Settings that systems do not have, and the values they are given there."""
 _OF_SYSTEMS = ("noise_scaling", "parameter_range", "trial_bins")
+_OF_LIFELIKE = ("dynamics_spread", "drift")
 
 
 class SimulateSettings(Frozen):
@@ -37,6 +42,13 @@ class SimulateSettings(Frozen):
         "own: elbow angle in degrees, trial columns of other names, invalid times). Systems: always "
         "'generic', with a trial table.",
     )
+    preset: Annotated[SimulatedPreset, AddedLater("classic")] = Field(
+        "lifelike",
+        description="How reaches and neurons are: 'lifelike' (several distances and speeds, skewed and "
+        "two-peaked courses, curved paths, tuning that bends, dynamics of each subject and task, drift), or "
+        "'classic' (8 cm, alike, log-linear tuning, dynamics nearly shared, no drift): what was simulated "
+        "before there were presets, to the last digit. Systems have none.",
+    )
     task: SimulatedTask = Field(
         "CO",
         description="'CO' centre-out with an instructed delay; 'RT' four random targets per trial (layouts "
@@ -50,12 +62,28 @@ class SimulateSettings(Frozen):
         8,
         ge=1,
         le=1000,
-        description="Targets around the centre (task 'CO'); of the layout 'foreign' 2, one a side.",
+        description="Directions around the centre (task 'CO'), each with one target, or one a distance "
+        "(preset 'lifelike'); of the layout 'foreign' 2, one a side.",
     )
-    reach_profile: Annotated[ReachProfile, AddedLater("minimum_jerk")] = Field(
-        "minimum_jerk",
-        description="Course of a reach's speed: 'minimum_jerk', 'lognormal' (steep rise, long tail), 'late' "
-        "(peak at two thirds), 'two_peaked' (a second movement corrects the first).",
+    reach_profile: Annotated[Literal["mixed", ReachProfile], AddedLater("minimum_jerk")] = Field(
+        "mixed",
+        description="Course of a reach's speed: 'mixed' (each reach has its own; preset 'lifelike'), "
+        "'minimum_jerk' (what preset 'classic' has), 'lognormal' (steep rise, long tail), 'late' (peak at "
+        "two thirds), 'two_peaked' (a second movement corrects the first).",
+    )
+    dynamics_spread: Annotated[float, AddedLater(0.3, beside="preset")] = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Preset 'lifelike': how far frequencies and time constants of the dynamics differ: "
+        "standard deviation of their logarithm over subjects; tasks are about as far apart; 0: all alike.",
+    )
+    drift: Annotated[float, AddedLater(1.0, beside="preset")] = Field(
+        1.0,
+        ge=0,
+        le=5,
+        description="Preset 'lifelike': how much rates and tuning of units drift, from day to day and within "
+        "a session, as a multiple of the usual; 0: units stay as they are and are all there every day.",
     )
     kinematics_rate_hz: float = Field(
         100.0,
@@ -82,14 +110,23 @@ class SimulateSettings(Frozen):
     )
     seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed: same seed, same data.")
 
+    @property
+    def shared_profile(self) -> ReachProfile:
+        """Course of every movement that has none of its own."""
+        return "minimum_jerk" if self.reach_profile == "mixed" else self.reach_profile
+
     @model_validator(mode="before")
     @classmethod
-    def _what_layouts_have(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("system", "reaching") != "reaching":
-            return {"layout": "generic", **given}
-        if isinstance(given, dict) and given.get("layout") == "foreign":
-            return {"n_targets": FOREIGN_TARGETS, **given}
-        return given
+    def _what_is_not_said(cls, given: Any, info: ValidationInfo) -> Any:
+        if not isinstance(given, dict):
+            return given
+        if given.get("system", "reaching") != "reaching":
+            return {"layout": "generic", **_CLASSIC, **given}
+        if given.get("layout") == "foreign":
+            given = {"n_targets": FOREIGN_TARGETS, **given}
+        # A file that was written without a preset is of a time when there was one kind of reaches.
+        unsaid = "classic" if isinstance(info.context, Reading) else "lifelike"
+        return {**_CLASSIC, **given} if given.get("preset", unsaid) == "classic" else given
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -108,6 +145,11 @@ class SimulateSettings(Frozen):
         if self.task == "RT" and self.layout not in {"000688", "generic"}:
             message = f"layout {self.layout!r} has no task RT: use task CO, or layout '000688' or 'generic'"
             raise ValueError(message)
+        if self.preset == "classic" and self.reach_profile == "mixed":
+            message = (
+                "preset 'classic' has reaches all of one course: name another reach_profile than 'mixed'"
+            )
+            raise ValueError(message)
         if self.layout == "foreign" and self.n_targets != FOREIGN_TARGETS:
             message = (
                 f"n_targets is {self.n_targets}, but in the layout 'foreign' an elbow bends or stretches: "
@@ -124,11 +166,16 @@ class SimulateSettings(Frozen):
                 f"layout {self.layout!r} holds reaches: a session of {self.system!r} has layout 'generic'"
             )
             raise ValueError(message)
-        for name in _OF_REACHING if is_system else _OF_SYSTEMS:
-            if getattr(self, name) != type(self).model_fields[name].default:
+        usual = {name: field.default for name, field in type(self).model_fields.items()}
+        for name, value in _OF_REACHING.items() if is_system else ((n, usual[n]) for n in _OF_SYSTEMS):
+            if getattr(self, name) != value:
                 remedy = "leave it out" if is_system else "choose a system with system=NAME, or leave it out"
                 message = f"{name} has no meaning for system {self.system!r}: {remedy}"
                 raise ValueError(message)
+        for name in _OF_LIFELIKE if self.preset == "classic" else ():
+            if getattr(self, name) != usual[name]:
+                kind = f"system {self.system!r}" if is_system else "preset 'classic'"
+                raise ValueError(f"{name} has no meaning for {kind}: leave it out")
         if self.parameter_range is None:
             return self
         if self.system == "duffing":

@@ -54,8 +54,11 @@ BESIDE: dict[str, dict[str, dict[str, Any]]] = {
         "split": {"split": {"train": 0.6, "val": 0.2, "test": 0.2}},
         "window_s": {"window_s": [-0.2, 0.4]},
     },
+    "LFADSSettings": {"student_t_posterior": {"input_prior": "student_t"}},
+    "MDSSMSettings": {"rate_link": {"likelihood": "poisson"}},
     "SimulateSettings": {
-        name: {"system": "hopf"} for name in ("system", "noise_scaling", "parameter_range", "trial_bins")
+        **{name: {"system": "hopf"} for name in ("system", "noise_scaling", "parameter_range", "trial_bins")},
+        "preset": {"preset": "classic"},
     },
     "TrainSettings": {
         "co_smoothing": {"model": {"name": "lfads"}},

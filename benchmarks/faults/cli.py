@@ -10,6 +10,8 @@ EMBED = "pipeline/cli/embed.py"
 ALIGN = "pipeline/cli/align.py"
 STREAM = "pipeline/cli/stream.py"
 SCORES = "pipeline/cli/catalog_scores.py"
+SESSIONTABLES = "pipeline/cli/session_tables.py"
+SWEEP = "pipeline/cli/sweep.py"
 
 FAULTS = (
     (MAIN, "signal.signal(signal.SIGTERM, _interrupt)", "pass", "SIGTERM is not heeded: what SLURM sends",
@@ -101,4 +103,14 @@ FAULTS = (
      "--shard is not heeded"),
     (INGEST, "        subject,\n        task,", "        task,\n        subject,",
      "--subject and --task are exchanged"),
+    (SESSIONTABLES, "entry.bin_size_s * 1000:g} ms", "entry.bin_size_s:g} ms",
+     "catalog show tells s as ms"),
+    (SESSIONTABLES, "[\"position from\", origin.position_series or \"none\"]", "[\"position from\", origin.velocity_series or \"none\"]",
+     "catalog show names the velocity as the position"),
+    ("pipeline/cli/recut.py", "[e.session, e.task, str(e.n_trials), str(e.n_units)", "[e.session, e.task, str(e.n_units), str(e.n_trials)",
+     "the table of recut shows units as trials", ("tests/stages/test_recut.py",)),
+    (SWEEP, "\"--seed\": (\"train.seed\", seed)", "\"--seed\": (\"train.max_steps\", seed)",
+     "the seed of a sweep is its steps"),
+    (SWEEP, "\"--population\": (\"population\", population),\n            \"--generations\": (\"generations\", generations)", "\"--population\": (\"population\", generations),\n            \"--generations\": (\"generations\", population)",
+     "members and generations of a sweep are exchanged"),
 )  # fmt: skip

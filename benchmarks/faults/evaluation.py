@@ -9,6 +9,7 @@ SAMPLES = "pipeline/evaluation/decoding/ridge_samples.py"
 HISTORY = "pipeline/evaluation/decoding/history.py"
 SCAN = "pipeline/evaluation/decoding/lag_scan.py"
 KSTEP = "pipeline/evaluation/metrics/kstep.py"
+NO_MODEL = "pipeline/evaluation/baselines/forecasts.py"
 AHEAD = "pipeline/evaluation/forecasting/session_forecast.py"
 CURVES = "pipeline/evaluation/forecasting/curves.py"
 SIMPLE = "pipeline/evaluation/forecasting/simple_forecasts.py"
@@ -21,6 +22,7 @@ LEADERBOARD = "pipeline/evaluation/leaderboard.py"
 SCORED = "pipeline/evaluation/scored_session.py"
 SCORES = "pipeline/evaluation/nlb/scores.py"
 EMBEDDING = "pipeline/evaluation/embedding.py"
+CELLS = "pipeline/evaluation/leaderboard_cells.py"
 
 FAULTS = (
     (R2, "return float(np.mean(_per_output(truth, guess, kept)))", "return float(np.max(_per_output(truth, guess, kept)))",
@@ -77,17 +79,17 @@ FAULTS = (
      "forecasts are held against the mean of all trials"),
     (KSTEP, "steps = slice(None) if step is None else slice(step - 1, step)",
      "steps = slice(None) if step is None else slice(step, step + 1)", "a step of a forecast is the one after it"),
-    (AHEAD, "shown, self.velocity[:, :seen], self", "shown, self.velocity[:, 1 : seen + 1], self",
+    (AHEAD, "velocity_seen=velocity[test, :seen]", "velocity_seen=velocity[test, 1 : seen + 1]",
      "the last velocity that is held is one bin ahead of what is seen"),
-    (AHEAD, "self.decoder.predict(self.rates[:, window])", "self.decoder.predict(self.rates[:, :n_bins])",
+    (AHEAD, "self.decoder.predict(self.rates[:, self.settings.ahead])", "self.decoder.predict(self.rates[:, : self.settings.bins])",
      "recorded rates of the first bins stand for those ahead"),
-    (AHEAD, "fitted.condition_mean.predict(conditions)[:, window]", "fitted.condition_mean.predict(conditions)[:, :n_bins]",
+    (NO_MODEL, "            :, problem.settings.ahead\n", "            :, : problem.settings.bins\n",
      "condition means are of the first bins"),
     (AHEAD, "train, test = session.rows(\"train\"), session.rows(\"test\")", "train, test = session.rows((\"train\", \"val\")), session.rows(\"test\")",
      "what needs no model is fitted on validation trials too"),
-    (AHEAD, "of_train = [condition[row] for row in train]", "of_train = [condition[row] for row in test][: len(train)] + [condition[0]] * max(len(train) - len(test), 0)",
+    (AHEAD, "train_condition=tuple(condition[row] for row in train)", "train_condition=tuple(condition[: len(train)])",
      "conditions of test trials stand for those of training trials"),
-    (AHEAD, "seed=settings.seed,", "seed=0,",
+    (NO_MODEL, "seed=chosen.seed,", "seed=0,",
      "the folds of the linear forecast are not of the seed"),
     (AHEAD, "\"lag_ms\": self.settings.lag_ms} if is_velocity else {}", "\"lag_ms\": 0.0} if is_velocity else {}",
      "forecasts of velocity say another lag"),
@@ -95,7 +97,7 @@ FAULTS = (
      "numbers of baselines are told as those of a run"),
     (CURVES, "*enumerate(self.per_step, start=1)]", "*enumerate(self.per_step, start=2)]",
      "steps are numbered from 2"),
-    (CURVES, "\"is_baseline\": self.source in BASELINES", "\"is_baseline\": self.source != MODEL",
+    (CURVES, "return self.source not in {MODEL, RECORDED}", "return self.source != MODEL",
      "the decoder on recorded rates is called a baseline"),
     (CURVES, "\"velocity\": \"r2_uniform\", \"rates\": \"r2_trialmean\"", "\"velocity\": \"r2_trialmean\", \"rates\": \"r2_uniform\"",
      "the definitions of the two quantities are exchanged"),
@@ -105,7 +107,7 @@ FAULTS = (
      "the first value is held, not the last"),
     (SIMPLE, "weights=system.weights(best)", "weights=system.weights(float(penalties[0]))",
      "the penalty that is told is not the one that is used"),
-    (SIMPLE, "_left_out_error(features, targets, fold_of == fold, penalties)", "_left_out_error(features, targets, fold_of != fold, penalties)",
+    (SIMPLE, "_left_out_error(features, targets, fold_of == fold, alphas", "_left_out_error(features, targets, fold_of != fold, alphas",
      "penalties are chosen on what was fitted"),
     (SIMPLE, "_known_mean(trials[names == name], otherwise=overall)", "_known_mean(trials[names == name], otherwise=0 * overall)",
      "bins a condition does not know are zero"),
@@ -167,4 +169,12 @@ FAULTS = (
      "a flow field shows where states go, not how they change"),
     ("pipeline/signals/psth.py", ".mean(axis=0) * bin_size_s for name in names]", ".mean(axis=0) for name in names]",
      "PSTHs are in Hz, not per bin", ("tests/stores/export", "tests/evaluation/metrics",)),
+    (CELLS, ".std(ddof=1)) if has_spread", ".std()) if has_spread",
+     "the spread over seeds is of the whole population"),
+    (CELLS, "mean - below, mean + above", "mean - above, mean + below",
+     "the ends of a cell are exchanged"),
+    (CELLS, "/ n) for width in widths", "/ np.sqrt(n)) for width in widths",
+     "intervals of several sessions are too wide"),
+    (SCAN, "self.lags_ms[int(np.argmax(self.cv_r2))]", "self.lags_ms[-1 - int(np.argmax(self.cv_r2))]",
+     "the best lag is counted from the end"),
 )  # fmt: skip

@@ -8,6 +8,8 @@ SAMPLE = "pipeline/signals/resample.py"
 TRIALS = "pipeline/signals/trials.py"
 CANDIDATES = "pipeline/signals/candidates.py"
 TASK = "pipeline/signals/task.py"
+QUALITY = "pipeline/signals/quality.py"
+OUTLIERS = "pipeline/signals/outliers.py"
 
 FAULTS = (
     (BINNED, "resample(series, grid.centre_s, bin_size_s=grid.bin_size_s)",
@@ -81,4 +83,26 @@ FAULTS = (
     ("pipeline/signals/folds.py", "np.random.default_rng(seed).permutation(len(names))",
      "np.random.default_rng(0).permutation(len(names))", "the seed of the folds is not heeded",
      ("tests/evaluation/decoding/test_ridge.py",)),
+    (QUALITY, "targets = session.velocity[bins + lag]", "targets = session.velocity[bins - lag]",
+     "decodability reads the velocity before the activity", ("tests/signals/test_quality.py",)),
+    (QUALITY, "[5, 25, 50, 75, 95]", "[95, 75, 50, 25, 5]",
+     "percentiles run backwards", ("tests/signals/test_quality.py",)),
+    (QUALITY, "drift is not None and abs(drift) > settings", "drift is not None and drift > settings",
+     "rates that fall off are not flagged", ("tests/signals/test_quality.py",)),
+    (QUALITY, "\"many_dropped\": n_dropped > settings.max_dropped_share * (n_dropped + quality.n_trials)", "\"many_dropped\": n_dropped > settings.max_dropped_share * quality.n_trials",
+     "the share of dropped trials is of those kept", ("tests/signals/test_quality.py",)),
+    (QUALITY, "reaction_time_s=percentiles(_floats(trials[\"reaction_time\"]))", "reaction_time_s=percentiles(_floats(trials[\"peak_speed\"]))",
+     "peak speeds are told as reaction times", ("tests/signals/test_quality.py",)),
+    (QUALITY, "[trials[\"split\"] == \"train\"]", "[trials[\"split\"] != \"train\"]",
+     "decodability is of test trials", ("tests/signals/test_quality.py",)),
+    (CANDIDATES, "free_from = int(stop[i]) + guard_bins", "free_from = int(stop[i])",
+     "the guard between windows is not heeded", ("tests/signals/test_window_reasons.py",)),
+    (CANDIDATES, "(start < 0) | (stop > n_bins)", "(start < 0) | (stop >= n_bins)",
+     "a window that ends with the session is dropped", ("tests/signals/test_window_reasons.py",)),
+    (CANDIDATES, "for i in np.argsort(start, kind=\"stable\"):", "for i in range(len(start)):",
+     "of two windows the one listed first is kept", ("tests/signals/test_window_reasons.py",)),
+    (OUTLIERS, "sigma = settings.acceleration_smooth_s / velocity.interval_s", "sigma = settings.acceleration_smooth_s / 0.01",
+     "accelerations are smoothed as if sampled at 100 Hz"),
+    (OUTLIERS, "wide[:, 0] + erode_s, wide[:, 1] - erode_s", "wide[:, 0] + erode_s, wide[:, 1]",
+     "outliers are eroded on one side"),
 )  # fmt: skip

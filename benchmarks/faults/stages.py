@@ -12,6 +12,7 @@ EMBED = "pipeline/stages/embed.py"
 WHOLE = "pipeline/stages/ingest.py"
 PLAN = "pipeline/stages/ingest_plan.py"
 RECUT = "pipeline/stages/recut.py"
+WORDS = "pipeline/stages/event_text.py"
 
 FAULTS = (
     (INGEST, "*(versions or (STORE_SCHEMA_VERSION, TRANSFORM_VERSION))]", "*(versions or (STORE_SCHEMA_VERSION, 3))]",
@@ -26,7 +27,7 @@ FAULTS = (
     (INGEST, "velocity_series=recording.velocity_series,", "velocity_series=recording.position_series,",
      "a store names the wrong series"),
     (INGEST, "session_start=recording.start,", "session_start=\"\",", "a store does not keep when its session began"),
-    (INGEST, "if there is not None and _is_current(job, there, asset.digest):", "if there is not None:",
+    (INGEST, "if there is not None and _is_current(job, there, asset.digest) and not", "if there is not None and not",
      "a file that changed in the archive is not fetched again",
      ("tests/stages/test_ingest_dandi.py",)),
     (IDENTITY, "if there.session_start and facts.start and there.session_start != facts.start:", "if False:",
@@ -108,7 +109,7 @@ FAULTS = (
      "files of another recipe are told as ingested"),
     (WHOLE, "return sorted(entries, key=lambda e: e.session)", "return entries",
      "sessions are in the order in which they were done"),
-    (WHOLE, "large = [(asset, cost) for asset, cost in planned if cost.memory_bytes > most]", "large = []",
+    ("pipeline/stages/ingest_memory.py", "large = [(asset, cost) for asset, cost in planned if cost.memory_bytes > most]", "large = []",
      "what does not fit into memory is begun"),
     (PLAN, "for a in assets[: selection.limit] if selection.shard", "for a in assets if selection.shard",
      "the limit of a plan is not heeded"),
@@ -126,4 +127,18 @@ FAULTS = (
      "an export tells trials as units"),
     ("pipeline/stages/decode_transfer.py", "subject=entry.subject,", "subject=entry.session,",
      "subjects of a transfer are its sessions"),
+    (WORDS, "words.append(f\"{event.bytes / 1e6:.1f} MB\")", "words.append(f\"{event.bytes / 1e9:.1f} MB\")",
+     "a plan tells GB as MB", ("tests/stages/test_event_text.py",)),
+    (WORDS, "made = f\"{event.n_trials} trials, {event.n_units} units\"", "made = f\"{event.n_units} trials, {event.n_trials} units\"",
+     "people read units as trials", ("tests/stages/test_event_text.py",)),
+    (WORDS, "f\"{event.p99_ms:.3g} ms, longest {event.max_ms:.3g} ms", "f\"{event.max_ms:.3g} ms, longest {event.p99_ms:.3g} ms",
+     "the longest bin and the 99th percentile are exchanged", ("tests/stages/test_event_text.py",)),
+    (WORDS, "_counted(event.n_trials, \"trials\", event.trials)", "_counted(event.n_trials, \"trials\", event.units)",
+     "units that were dropped are told as trials", ("tests/stages/test_event_text.py",)),
+    (WORDS, "({event.decoder})\" if event.lag_ms", "({event.run})\" if event.lag_ms",
+     "the run is told as the decoder of a stream", ("tests/stages/test_event_text.py",)),
+    (INGEST, "sex=facts.sex,\n        age=facts.age", "sex=facts.age,\n        age=facts.sex",
+     "sex and age of a subject are exchanged", ("tests/stages/test_ingest_stage.py", "tests/stages/test_ingest_says.py",)),
+    (INGEST, "subject=attributes.subject,\n        task=attributes.task", "subject=attributes.task,\n        task=attributes.subject",
+     "subject and task of an entry are exchanged"),
 )  # fmt: skip

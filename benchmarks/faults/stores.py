@@ -111,4 +111,8 @@ FAULTS = (
      "the oldest number is told for the latest"),
     ("pipeline/stores/measurement_lines.py", "if torn:\n                lines.pop()", "if False:\n                lines.pop()",
      "a torn line is read as if it were whole"),
+    (NWB, "mean_rate=float(rate), heldout=bool(is_out)", "mean_rate=float(rate), heldout=not is_out",
+     "held-out units of an export are those held in"),
+    (LFADS, "[:, None] + np.arange(recon.shape[1])", "[:, None] + 1 + np.arange(recon.shape[1])",
+     "truth and inputs of an export come a bin early"),
 )  # fmt: skip

@@ -108,4 +108,10 @@ FAULTS = (
      "a log that is gone on with loses a line", ("tests/training/test_loop.py", "tests/stages/test_kill.py",)),
     ("pipeline/training/spike_rates.py", "[..., answers.order] * session.bin_size_s", "[..., answers.order]",
      "rates in Hz are scored as spikes per bin"),
+    (LOOP, "\"val_held_loss\": held[\"loss\"]}", "\"val_held_loss\": held[\"nll\"]}",
+     "the loss of held-back samples is their likelihood alone", ("tests/training/test_lfads_training.py",)),
+    (LOOP, "return metrics | {\"lr\": training.lr(state.step - 1)}", "return metrics | {\"lr\": training.lr(0)}",
+     "the learning rate that is told is the first"),
+    (ONLINE, "train.velocity(settings.lag_ms).velocity[:, cut:]", "train.velocity(0.0).velocity[:, cut:]",
+     "the decoder of a stream is fitted without a lag", ("tests/stages/test_stream.py",)),
 )  # fmt: skip

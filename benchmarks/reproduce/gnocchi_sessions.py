@@ -171,7 +171,7 @@ def record(seed: int, n_trials: int, n_targets: int, left_out: int) -> Recorded:
     made = Recorded(tempfile.TemporaryDirectory())
     nwb = made.catalog.parent / "nwb"
     settings = SimulateSettings(
-        n_sessions=1, n_trials=n_trials, n_targets=n_targets, waveforms=False, seed=seed
+        preset="classic", n_sessions=1, n_trials=n_trials, n_targets=n_targets, waveforms=False, seed=seed
     )
     truths = {truth.session: truth for truth in map(read_truth, simulate(nwb, settings))}
     ingest(made.catalog, FolderSource([nwb]))

@@ -87,11 +87,7 @@ class LFADS(StitchedModel):
         self.ic_log_variance = (
             None if settings.ic_prior == "none" else lfads_linear(self.ic_encoder.width, settings.ic_dim)
         )
-        self.ic_prior: Prior = (
-            Null()
-            if settings.ic_prior == "none"
-            else Learned(settings.ic_dim, variance=settings.ic_prior_variance, fixed_variance=True)
-        )
+        self.ic_prior = _ic_prior(settings)
         self.controller_encoder: GRUEncoder | None = None
         self.input_prior: SequencePrior | None = None
         if settings.n_inferred:
@@ -100,7 +96,7 @@ class LFADS(StitchedModel):
             self.input_prior = _input_prior(settings)
         n_seen = self.controller_encoder.width if self.controller_encoder else 0
         self.decoder = ControlledGenerator(settings, n_seen=n_seen)
-        self.likelihood = likelihood_of(settings.likelihood, n_units)
+        self.likelihood = likelihood_of(settings.likelihood, n_units, rate_link=settings.rate_link)
         self.read_out = ReadOut(n_units, n_factors=settings.factor_dim, n_params=self.likelihood.n_params)
 
     @property
@@ -380,12 +376,27 @@ def _encoder(settings: LFADSSettings, n_hidden: int, *, bidirectional: bool = Tr
     return encoder
 
 
+def _ic_prior(settings: LFADSSettings) -> Prior:
+    dim, variance = settings.ic_dim, settings.ic_prior_variance
+    if settings.ic_prior == "normal":
+        return Learned(dim, variance=variance, fixed_variance=True)
+    if settings.ic_prior == "student_t":
+        posterior = settings.student_t_posterior
+        return StudentT(dim, df=settings.ic_prior_df, scale=variance**0.5, posterior=posterior)
+    return Null()
+
+
 def _input_prior(settings: LFADSSettings) -> SequencePrior:
-    C, variance = settings.n_inferred, settings.input_prior_variance
+    C, variance, fixed = settings.n_inferred, settings.input_prior_variance, settings.input_prior_fixed
     if settings.input_prior == "ar1":
-        return AR1(C, tau=settings.input_prior_tau, variance=variance)
+        ar1 = AR1(C, tau=settings.input_prior_tau, variance=variance)
+        ar1.log_variance.requires_grad_(not fixed)
+        return ar1
     if settings.input_prior == "normal":
-        return EachBin(Learned(C, variance=variance))
+        return EachBin(Learned(C, variance=variance, fixed_variance=fixed))
     if settings.input_prior == "student_t":
-        return EachBin(StudentT(C, df=settings.input_prior_df, scale=variance**0.5))
+        posterior, df = settings.student_t_posterior, settings.input_prior_df
+        sparse = StudentT(C, df=df, scale=variance**0.5, posterior=posterior)
+        sparse.log_scale.requires_grad_(not fixed)
+        return EachBin(sparse)
     return EachBin(Null())

@@ -97,7 +97,7 @@ class MDSSM(StartedSessions):
         rows = len(n_units) if settings.per_session_noise else 1
         self.state_noise = PerSession(torch.full((rows, D), inverse_positive(INITIAL_STATE_NOISE)))
         self.likelihood: Gaussian | Poisson = (
-            Gaussian(n_units) if settings.likelihood == "gaussian" else Poisson()
+            Gaussian(n_units) if settings.likelihood == "gaussian" else Poisson(settings.rate_link)
         )
         self.read_out = ReadOut(n_units, n_factors=D, n_params=self.likelihood.n_params)
 

@@ -78,7 +78,7 @@ class NDT(StitchedModel):
             input_dropout=settings.input_dropout,
             layer_dropout=settings.dropout,
         )
-        self.likelihood = Poisson()
+        self.likelihood = Poisson(settings.rate_link)
         self.read_out = ReadOut(n_units, n_factors=width)
         mask = settings.mask
         self.ramp = linear_ramp(mask.span_ramp_start, mask.span_ramp_steps)

@@ -59,6 +59,7 @@ class SessionRates(nn.Module):
             self.register_buffer("read_bias", model.read_in.bias(sessions)[0].clone())
             self.register_buffer("rate_weight", model.read_out.weight(sessions, n_units)[0, :, 0].clone())
             self.register_buffer("rate_bias", model.read_out.bias(sessions, n_units)[0, :, 0].clone())
+        self.likelihood = copy.deepcopy(model.likelihood)
         self.activation = model.read_in.settings.activation
         self.head = copy.deepcopy(model.read_in.head)
         self.norm = copy.deepcopy(model.read_in.norm)
@@ -79,7 +80,7 @@ class SessionRates(nn.Module):
 
     def rates(self, seq: Tensor) -> Tensor:
         """Return expected counts, of what the encoder gives."""
-        return linear(seq, self.rate_weight, self.rate_bias).exp()
+        return self.likelihood.mean(linear(seq, self.rate_weight, self.rate_bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the expected counts of whole trials.

@@ -67,7 +67,7 @@ class NODESAE(StitchedModel):
         self.encoder = GRUEncoder(settings.read_in.width, settings.encoder_dim)
         self.start = nn.Linear(self.encoder.width, settings.latent_dim)
         self.dynamics = _dynamics(settings)
-        self.likelihood = likelihood_of(settings.likelihood, n_units)
+        self.likelihood = likelihood_of(settings.likelihood, n_units, rate_link=settings.rate_link)
         self.read_out = ReadOut(n_units, n_factors=settings.latent_dim)
 
     def forward(

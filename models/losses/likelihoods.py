@@ -6,18 +6,21 @@ Parameters of ``N`` units lie side by side on the last axis, ``n_params`` for ea
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
-from nwb_latents.models.parts.distributions import inverse_positive, positive
+from nwb_latents.models.parts.distributions import MIN_VARIANCE, inverse_positive, positive
 from nwb_latents.models.parts.per_session import PerSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from nwb_latents.schemas.models import RateLink
 
 MIN_MEAN = 1e-3
 """Least expected value a read-out starts with, for units that are silent in the training trials."""
@@ -70,33 +73,75 @@ class Likelihood(Protocol):
 
 
 class Poisson(nn.Module):
-    """Counts, from the logarithm of the expected count per bin; the constant ``log n!`` is left out.
+    """Counts; the constant ``log n!`` is left out.
+
+    Parameters
+    ----------
+    link
+        From what the read-out gives, ρ, to the expected count per bin: ``"exp"``, or ``"softplus"``, which is
+        linear for large ρ and at least 1e-6 (`RATE_LINKS`).
 
     Examples
     --------
     >>> one = torch.zeros(1, 1, 1, 1)
     >>> float(Poisson().nll(one, 2 + one, torch.tensor([0])))
     1.0
+    >>> round(float(Poisson("softplus").mean(one)), 4)
+    0.6931
     """
 
     n_params = 1
 
+    def __init__(self, link: RateLink = "exp") -> None:
+        super().__init__()
+        self.rate_link: RateLink = link
+
     def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
-        """Return ``exp(ρ) − n ρ``."""
+        """Return ``r − n log r`` of the expected count ``r``."""
         del sessions
-        return params.exp() - target * params
+        link = RATE_LINKS[self.rate_link]
+        return link.mean(params) - target * link.log_mean(params)
 
     def mean(self, params: Tensor) -> Tensor:
-        """Return ``exp(ρ)``, expected spikes per bin."""
-        return params.exp()
+        """Return the expected spikes per bin."""
+        return RATE_LINKS[self.rate_link].mean(params)
 
     def bias(self, mean: Tensor) -> Tensor:
-        """Return ``log(mean)``, of at least `MIN_MEAN`."""
-        return mean.clamp_min(MIN_MEAN).log()[:, None]
+        """Return what gives `mean`, of at least `MIN_MEAN`."""
+        return RATE_LINKS[self.rate_link].inverse(mean.clamp_min(MIN_MEAN))[:, None]
 
     def add_sessions(self, n_units: Sequence[int]) -> None:
         """Do nothing: there are no parameters per session."""
         del n_units
+
+
+@dataclass(frozen=True)
+class Link:
+    """How a number without bounds stands for an expected count.
+
+    Attributes
+    ----------
+    mean, log_mean
+        From the number to the expected count, and to its logarithm.
+    inverse
+        From expected counts above 1e-6 back.
+    """
+
+    mean: Callable[[Tensor], Tensor]
+    log_mean: Callable[[Tensor], Tensor]
+    inverse: Callable[[Tensor], Tensor]
+
+
+RATE_LINKS: Mapping[RateLink, Link] = {
+    "exp": Link(torch.exp, lambda log_rate: log_rate, torch.log),
+    "softplus": Link(
+        positive,
+        lambda raw: positive(raw).log(),
+        # log(exp(y) − 1), without overflow where y is large.
+        lambda rate: (rate - MIN_VARIANCE) + torch.log(-torch.expm1(MIN_VARIANCE - rate)),
+    ),
+}
+"""By the name among the settings."""
 
 
 class Gaussian(nn.Module):
@@ -140,6 +185,44 @@ class Gaussian(nn.Module):
     def add_sessions(self, n_units: Sequence[int]) -> None:
         """Add variances for further sessions, at their starting value."""
         self.raw_variance.add(torch.full((len(n_units), max(n_units)), self.start))
+
+
+class GaussianPerBin(nn.Module):
+    """Real values with a variance that is inferred for every bin, from mean and log variance of each unit.
+
+    The variance counts as at least `MIN_VARIANCE`, as in lfads-torch.
+
+    References
+    ----------
+    Sedler and Pandarinath 2023 (lfads-torch), where it is the Gaussian reconstruction.
+
+    Examples
+    --------
+    >>> params = torch.zeros(1, 1, 1, 2)
+    >>> round(float(GaussianPerBin().nll(params, torch.ones(1, 1, 1, 1), torch.tensor([0]))), 3)
+    1.419
+    """
+
+    n_params = 2
+
+    def nll(self, params: Tensor, target: Tensor, sessions: Tensor) -> Tensor:
+        """Return ``½ [log 2πv + (y − μ)²/v]``."""
+        del sessions
+        mean, log_variance = _by_unit(params, 2)
+        variance = log_variance.exp().clamp_min(MIN_VARIANCE)
+        return 0.5 * (variance.log() + (target - mean).square() / variance + math.log(2 * math.pi))
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Return the means."""
+        return _by_unit(params, 2)[0]
+
+    def bias(self, mean: Tensor) -> Tensor:
+        """Return the means, and variance 1."""
+        return torch.stack([mean, torch.zeros_like(mean)], -1)
+
+    def add_sessions(self, n_units: Sequence[int]) -> None:
+        """Do nothing: there are no parameters per session."""
+        del n_units
 
 
 class MSE(nn.Module):
@@ -276,15 +359,18 @@ def _gamma_mean(log_shape: Tensor, log_rate: Tensor) -> Tensor:
     return (log_shape.exp() + MIN_POSITIVE) / (log_rate.exp() + MIN_POSITIVE)
 
 
-def likelihood_of(name: str, n_units: Sequence[int]) -> Likelihood:
+def likelihood_of(name: str, n_units: Sequence[int], *, rate_link: RateLink = "exp") -> Likelihood:
     """Return a likelihood by its name among the settings.
 
     Parameters
     ----------
     name
-        One of ``"gaussian"``, ``"poisson"``, ``"mse"``, ``"gamma"``, ``"zero_inflated_gamma"``.
+        One of ``"gaussian"``, ``"gaussian_per_bin"``, ``"poisson"``, ``"mse"``, ``"gamma"``,
+        ``"zero_inflated_gamma"``.
     n_units
         Units of each session, whose variances a Gaussian learns.
+    rate_link
+        What makes expected counts of the read-out of a Poisson likelihood.
 
     Raises
     ------
@@ -299,7 +385,8 @@ def likelihood_of(name: str, n_units: Sequence[int]) -> Likelihood:
     if name == "gaussian":
         return Gaussian(n_units)
     plain: dict[str, Callable[[], Likelihood]] = {
-        "poisson": Poisson,
+        "poisson": partial(Poisson, rate_link),
+        "gaussian_per_bin": GaussianPerBin,
         "mse": MSE,
         "gamma": Gamma,
         "zero_inflated_gamma": ZeroInflatedGamma,

@@ -15,7 +15,7 @@ from torch.nn.functional import linear
 
 from nwb_latents.models.kernels.controlled_loop import Cell, Feedback, Posterior, run_controlled
 from nwb_latents.models.kernels.switch import is_fast
-from nwb_latents.models.parts.distributions import DiagGaussian, full_precision
+from nwb_latents.models.parts.distributions import DiagGaussian, draw_noise, full_precision
 from nwb_latents.models.parts.dynamics import GRUCell
 from nwb_latents.models.parts.recurrent import GRUParameters, gru_step
 from nwb_latents.models.parts.rollout import rollout
@@ -31,9 +31,9 @@ class Noise(NamedTuple):
     Attributes
     ----------
     initial
-        Standard normal. Shape ``(session, trial, Dic)``.
+        Standard normal, or Student-t where the posterior is. Shape ``(session, trial, Dic)``.
     inputs
-        Standard normal. Shape ``(session, trial, time, C)``.
+        The same. Shape ``(session, trial, time, C)``.
     keep_state, keep_controller
         Dropout, ``0`` or ``1 / (1 − p)``, of the states that factors read, the one before the first bin
         included, and of the controller's input. Shapes ``(session, trial, time + 1, G)`` and
@@ -279,9 +279,10 @@ class ControlledGenerator(nn.Module):
         settings, C = self.settings, self.n_inputs
         noise = Noise()
         if settings.ic_prior != "none":
-            noise = noise._replace(initial=torch.randn(initial.shape, **options))
+            noise = noise._replace(initial=draw_noise(initial.shape, settings.initial_noise_df, **options))
         if C and self.input_log_variance is not None:
-            noise = noise._replace(inputs=torch.randn(*lead, n_bins, C, **options))
+            inputs = draw_noise((*lead, n_bins, C), settings.input_noise_df, **options)
+            noise = noise._replace(inputs=inputs)
         p = settings.dropout if dropout else 0.0
         if p:
             keep = torch.rand(*lead, n_bins + 1, settings.generator_dim, **options) >= p

@@ -9,7 +9,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from nwb_latents.models.parts.distributions import DiagGaussian, inverse_positive, positive
+from nwb_latents.models.parts.distributions import (
+    DiagGaussian,
+    inverse_positive,
+    positive,
+    student_t_log_prob,
+)
 
 
 @dataclass(frozen=True)
@@ -256,6 +261,9 @@ class StudentT(nn.Module):
         Degrees of freedom.
     scale
         Scale at the start.
+    posterior
+        Whether posteriors are Student-t of the same degrees of freedom, their variance standing for the
+        squared scale (lfads-torch); otherwise they are normal.
 
     Examples
     --------
@@ -264,23 +272,21 @@ class StudentT(nn.Module):
     (3,)
     """
 
-    def __init__(self, dim: int, *, df: float = 5.0, scale: float = 1.0) -> None:
+    def __init__(self, dim: int, *, df: float = 5.0, scale: float = 1.0, posterior: bool = False) -> None:
         super().__init__()
         self.mean = nn.Parameter(torch.zeros(dim))
         self.log_scale = nn.Parameter(torch.full((dim,), math.log(scale)))
-        self.df = df
-        half = 0.5 * df
-        self.log_norm = math.lgamma(half + 0.5) - math.lgamma(half) - 0.5 * math.log(math.pi * df)
+        self.df, self.posterior = df, posterior
 
     def log_prob(self, sample: Tensor) -> Tensor:
         """Return the log density in nats, summed over the last axis."""
-        z = (sample - self.mean) / self.log_scale.exp()
-        kernel = -0.5 * (self.df + 1) * torch.log1p(z.square() / self.df)
-        return (kernel + self.log_norm - self.log_scale).sum(-1)
+        return student_t_log_prob(sample, self.mean, self.log_scale.exp(), self.df)
 
     def penalty(self, q: DiagGaussian, sample: Tensor, ctx: PriorContext) -> Tensor:
         """Return ``log q(u) − log p(u)``, a one-sample estimate of the KL."""
         del ctx
+        if self.posterior:
+            return student_t_log_prob(sample, q.mean, q.var.sqrt(), self.df) - self.log_prob(sample)
         return q.log_prob(sample) - self.log_prob(sample)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,8 +47,45 @@ def names_of(words: Names) -> tuple[str, ...]:
     --------
     >>> names_of("sub-C_*"), names_of(["a", "b"])
     (('sub-C_*',), ('a', 'b'))
+    >>> names_of(5)
+    Traceback (most recent call last):
+        ...
+    nwb_latents.pipeline.errors.SettingsError: expected a name or a shell pattern, or several, found 5. ...
     """
-    return (words,) if isinstance(words, str) else tuple(words)
+    if isinstance(words, str):
+        return (words,)
+    several = tuple(words) if isinstance(words, Iterable) else (words,)
+    for one in several:
+        if not isinstance(one, str):
+            raise SettingsError(
+                f"expected a name or a shell pattern, or several, found {_short(one)}. Leave the argument "
+                "out for all there are."
+            )
+    return several
+
+
+def one_of(value: object, known: Sequence[str], *, argument: str, function: str) -> None:
+    """Raise where an argument is none of the words it may be.
+
+    Raises
+    ------
+    SettingsError
+        With the nearest of them.
+
+    Examples
+    --------
+    >>> one_of("strem", ["download", "stream", "auto"], argument="mode", function="ingest")
+    Traceback (most recent call last):
+        ...
+    nwb_latents.pipeline.errors.SettingsError: ingest(mode='strem'): expected download, stream or auto; did
+    you mean stream?
+    """
+    if value in known:
+        return
+    *most, last = known
+    near = difflib.get_close_matches(str(value), known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
+    raise SettingsError(f"{function}({argument}={_short(value)}): expected {', '.join(most)} or {last}{hint}")
 
 
 def settings_of(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from nwb_latents.pipeline.api.named_arguments import named_arguments
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -20,6 +22,7 @@ _CURRENCY = ("is_current", "why_stale")
 """Columns that no file has: what the catalog says today."""
 
 
+@named_arguments
 def scores(
     catalog: Place,
     *,
@@ -40,7 +43,8 @@ def scores(
     catalog
         Catalog file.
     names
-        Names of metrics or shell patterns, such as ``"velocity_r2"`` or ``"*_bps"``; default: all.
+        Names of metrics or shell patterns, such as ``"velocity_r2"`` or ``"*_bps"``; default: all. One that
+        nothing has is said (`CatalogWarning`) where that leaves no number.
     sessions, runs, stages, splits, sources
         The same for these columns.
     recipe_id
@@ -76,26 +80,38 @@ def scores(
     from nwb_latents.pipeline.api.arguments import names_of, path_of  # noqa: PLC0415
     from nwb_latents.pipeline.errors import DataError  # noqa: PLC0415
     from nwb_latents.pipeline.stores.catalog import read_catalog  # noqa: PLC0415
+    from nwb_latents.pipeline.stores.measurement_frame import say_without_match  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurement_lines import measurement_folder  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurements import are_current, read_measurements, why_stale  # noqa: PLC0415
 
     path = path_of(catalog)
     if not path.exists() and not measurement_folder(path).exists():
         raise DataError(f"{path}: no such catalog. Check the path; the first ingest makes a catalog.")
+    patterns = {
+        "name": names_of(names),
+        "session": names_of(sessions),
+        "run": names_of(runs),
+        "stage": names_of(stages),
+        "split": names_of(splits),
+        "source": names_of(sources),
+        "recipe_id": (f"{recipe_id}*",) if recipe_id else (),
+    }
     wanted = names_of(columns)
     mine = [name for name in wanted if name not in _CURRENCY]
     table = read_measurements(
         path,
-        names=names_of(names),
-        sessions=names_of(sessions),
-        runs=names_of(runs),
+        names=patterns["name"],
+        sessions=patterns["session"],
+        runs=patterns["run"],
         recipe_id=recipe_id,
-        stages=names_of(stages),
-        splits=names_of(splits),
-        sources=names_of(sources),
+        stages=patterns["stage"],
+        splits=patterns["split"],
+        sources=patterns["source"],
         columns=() if len(mine) < len(wanted) else mine,
         latest=latest,
     )
+    if table.empty:
+        say_without_match(read_measurements(path, columns=list(patterns)), patterns)
     if wanted and len(mine) == len(wanted):
         return table
     catalog_now = read_catalog(path)
@@ -362,6 +378,7 @@ def forecast(
     return measurements_as_table(made)
 
 
+@named_arguments
 def leaderboard(
     catalog: Place,
     *,
@@ -412,10 +429,12 @@ def leaderboard(
         ...
     nwb_latents.pipeline.errors.DataError: Nothing was evaluated yet. Run `pipeline run evaluate` first.
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import names_of, one_of, path_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.leaderboard_table import board_table  # noqa: PLC0415
     from nwb_latents.pipeline.stages.leaderboard import leaderboard as stage  # noqa: PLC0415
 
+    if phase is not None:
+        one_of(phase, ("test", "val"), argument="phase", function="leaderboard")
     made = stage(
         path_of(catalog),
         sessions=names_of(sessions),

@@ -6,6 +6,8 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.api.named_arguments import named_arguments
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
@@ -93,6 +95,7 @@ class OpenCatalog:
         return [(name, table[[column for column in SHOWN if column in table]]) for name, table in found]
 
 
+@named_arguments
 def open_catalog(catalog: Place) -> OpenCatalog:
     """Open a catalog: its sessions and runs as tables.
 
@@ -131,6 +134,7 @@ def open_catalog(catalog: Place) -> OpenCatalog:
     return opened
 
 
+@named_arguments
 def open_session(catalog: Place, session: str, *, recipe_id: str | None = None) -> Session:
     """Open the trial store of a session of the catalog.
 

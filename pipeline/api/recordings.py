@@ -173,7 +173,7 @@ def ingest(
     ...         print(entry.session, entry.n_units, entry.n_bins)
     sub-SimA_ses-CO-20200106 6 14
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import names_of, one_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.ingest import Selection  # noqa: PLC0415
     from nwb_latents.pipeline.stages.ingest import ingest as stage  # noqa: PLC0415
@@ -181,6 +181,7 @@ def ingest(
     from nwb_latents.schemas.cluster import ClusterSettings  # noqa: PLC0415
     from nwb_latents.schemas.recipe import IngestRecipe  # noqa: PLC0415
 
+    one_of(mode, ("download", "stream", "auto"), argument="mode", function="ingest")
     base = recipe_of_benchmark(recipe) if isinstance(recipe, str) else None
     chosen = settings_of(IngestRecipe, recipe if base is None else None, values, function=ingest, base=base)
     return stage(

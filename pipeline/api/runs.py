@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.api.named_arguments import named_arguments
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -190,6 +192,7 @@ def align(
     )
 
 
+@named_arguments
 def load_run(catalog: Place, run: str, *, device: Device = "auto") -> TrainedRun:
     """Load a run with its best weights: reconstruct, forecast, embed, roll out.
 

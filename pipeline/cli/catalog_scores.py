@@ -91,7 +91,7 @@ def _columns(*, history: bool) -> tuple[str, ...]:
 
 def _said(of: MeasurementEvent, column: str) -> str:
     """Return what a table says of a measurement in one of its columns."""
-    unit = "" if of.unit == "1" else f" {of.unit}"
+    unit = "" if of.unit in {"", "1"} else f" {of.unit}"
     lag = "" if of.lag_ms is None else f"{of.lag_ms:g} ms"
     steps = (
         f"bins {of.bins} after {of.seen_bins}" if of.step is None else f"step {of.step} after {of.seen_bins}"

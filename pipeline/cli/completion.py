@@ -66,6 +66,15 @@ def schemas(incomplete: str) -> Iterator[str]:
     return _beginning(schema_names(), incomplete)
 
 
+def settings(ctx: typer.Context, incomplete: str) -> Iterator[str]:
+    """Offer the settings of the command, with those of the model that is named."""
+    keys = getattr(ctx.command, "setting_keys", None)
+    try:
+        return _beginning(keys(ctx) if keys is not None else (), incomplete)
+    except Exception:
+        return iter(())
+
+
 def _beginning(names: Iterable[str], incomplete: str) -> Iterator[str]:
     return (name for name in dict.fromkeys(names) if name.startswith(incomplete))
 

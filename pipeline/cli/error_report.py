@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 from nwb_latents import __version__
+from nwb_latents.pipeline.cli.in_place_of import in_place_of_packages
 from nwb_latents.pipeline.errors import DataError, MachineError
 
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
@@ -51,6 +52,11 @@ def unexpected(error: Exception, words: list[str]) -> tuple[str, int]:
             f"settings or a machine with more.{where}."
         )
         return text, MachineError.exit_code
+    if isinstance(error, ImportError | AttributeError) and (other := in_place_of_packages()):
+        return (
+            f"{other} What came of it: {type(error).__name__}: {said[:200]}.{where}.",
+            MachineError.exit_code,
+        )
     kind = type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""

@@ -103,9 +103,12 @@ def _run() -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has gone; flushing at exit would complain about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _reader_gone()
+    except SystemExit as error:
+        # What parses the command line takes the error for its own.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _reader_gone()
+        raise
     except Exception as error:
         if "--verbose" in sys.argv or "-v" in sys.argv:
             traceback.print_exc()
@@ -116,6 +119,19 @@ def _run() -> int:
         command = shlex.join(["pipeline", *sys.argv[1:]])
         sys.stderr.write(f"interrupted: what is done is kept. Resume with the same command:\n  {command}\n")
     return code if isinstance(code, int) else 0
+
+
+def _reader_gone() -> int:
+    """Return the exit code where the reader of our output has gone.
+
+    It has what it wanted, as ``head`` has; but a stage that told it of each step has stopped before its end.
+    """
+    # Flushing at exit would complain about it.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    if sys.argv[1:2] != ["run"] or "--json" not in sys.argv:
+        return 0
+    sys.stderr.write("error: whoever read the output has gone, and the work with it: what is done is kept\n")
+    return INTERRUPTED
 
 
 def _say_warning(

@@ -25,7 +25,12 @@ CatalogOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting, key.path=value; repeatable.", metavar="KEY=VALUE"),
+    typer.Option(
+        "--set",
+        help="A setting, key.path=value; repeatable.",
+        metavar="KEY=VALUE",
+        autocompletion=completion.settings,
+    ),
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", help="YAML file of settings.", metavar="FILE")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line on standard output.")]
@@ -163,5 +168,6 @@ def device_of(word: str) -> Device:
     from nwb_latents.schemas.training import Device
 
     if word not in get_args(Device):
-        raise SettingsError(f"--device {word}: expected auto, cpu or cuda.")
+        hint = "; a GPU is cuda" if word.lower() in {"gpu", "mps"} else ""
+        raise SettingsError(f"--device {word}: expected auto, cpu or cuda{hint}.")
     return cast("Device", word)

@@ -15,6 +15,7 @@ Row = tuple[str, str, str]
 """Key, default and description of a setting."""
 
 _TYPED = "nwb_latents.typed"
+_DEFAULT_MODEL = "mdssm"
 
 
 def settings_command(
@@ -46,7 +47,40 @@ def settings_command(
             model = model_in(ctx.meta.get(_TYPED, ()))
             return "\n\n".join([*parts, settings_text(schema, takes=takes, model=model)])
 
+        def setting_keys(self, ctx: Any) -> list[str]:
+            """Return the keys that ``--set`` takes, those of the model that is named among them."""
+            return setting_keys(schema, takes=takes, model=model_in(ctx.meta.get(_TYPED, ())))
+
     return SettingsCommand
+
+
+def setting_keys(
+    schema: str, *, takes: Callable[[str], bool] | None = None, model: str | None = None
+) -> list[str]:
+    """Return the keys of the settings of `schema`, or of those that are taken.
+
+    Parameters
+    ----------
+    schema
+        Name of the schema.
+    takes
+        Whether a setting is taken, by its key; default: all are.
+    model
+        Model whose settings are among them, where the schema has a place for one; None: the default.
+
+    Examples
+    --------
+    >>> [key for key in setting_keys("train", model="lfads") if "generator" in key]
+    ['model.generator_dim', 'model.l2_generator']
+    """
+    from nwb_latents.schemas import schema_class
+    from nwb_latents.schemas.models import model_settings
+
+    settings = schema_class(schema)
+    rows = _rows(settings)
+    for place in _places_of_a_model(settings):
+        rows += _rows(model_settings(model or _DEFAULT_MODEL), place)
+    return [key for key, _, _ in rows if takes is None or takes(key)]
 
 
 def model_in(words: Sequence[str]) -> str | None:

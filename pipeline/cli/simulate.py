@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nwb_latents.pipeline.cli import completion
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import ConfigOption, JsonOption, QuietOption, SetOption, given
 
@@ -18,6 +19,15 @@ def simulate(
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Seed; same seed, same data; default: 0.", metavar="N")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset",
+            help="How reaches and neurons are; default: lifelike.",
+            metavar="lifelike|classic",
+            autocompletion=completion.words("lifelike", "classic"),
+        ),
+    ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     json_lines: JsonOption = False,
@@ -28,7 +38,7 @@ def simulate(
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.simulation import SimulateSettings
 
-    options = given({"--seed": ("seed", seed)})
+    options = given({"--seed": ("seed", seed), "--preset": ("preset", preset)})
     chosen = settings_from(SimulateSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet) as out:
         files = stage(directory, chosen, report=out)

@@ -4,20 +4,39 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERRUPTED = 130
+ENVIRONMENT = 5
 
 
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        from nwb_latents.pipeline.cli.main import main as run
-
+        run = _command()
         run()
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
+
+
+def _command() -> Callable[[], None]:
+    """Return the command line; leave with a sentence where files of the user stand in its way."""
+    try:
+        from nwb_latents.pipeline.cli.main import main as run
+    except (ImportError, AttributeError):
+        from nwb_latents.pipeline.cli.in_place_of import in_place_of_packages
+
+        said = in_place_of_packages()
+        if not said:
+            raise
+        sys.stderr.write(f"error: {said}\n")
+        sys.exit(ENVIRONMENT)
+    return run
 
 
 def _interrupt(number: int, frame: object) -> None:

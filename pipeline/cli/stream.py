@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,6 +24,9 @@ from nwb_latents.pipeline.cli.options import (
     given,
 )
 from nwb_latents.pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from nwb_latents.schemas.events import Event
 
 RunArgument = Annotated[
     str,
@@ -113,7 +116,7 @@ def stream(
     """
     from nwb_latents.pipeline.stages.stream import stream as stage
     from nwb_latents.pipeline.stores.settings import settings_from
-    from nwb_latents.schemas.events import BinEvent, Event
+    from nwb_latents.schemas.events import BinEvent
     from nwb_latents.schemas.online_decoding import StreamSettings
 
     options = given(
@@ -135,10 +138,25 @@ def stream(
             else:
                 out(event)
 
+        counts = None if lines is None else _checked(lines, tell)
         stage(
-            catalog, run, session=session, settings=chosen, trials=trial or (), split=split, lines=lines,
+            catalog, run, session=session, settings=chosen, trials=trial or (), split=split, lines=counts,
             unseen_trials=unseen_trials, report=tell,
         )  # fmt: skip
+
+
+def _checked(lines: Iterator[str], tell: Callable[[Event], None]) -> Iterator[str]:
+    """Yield lines without the mark some programs begin a file with; a word is said on one without an end."""
+    from nwb_latents.schemas.events import NoteEvent
+
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n") and not line.rstrip().endswith("]"):
+            text = (
+                f"line {number}, the last, does not end with a line break: it is taken as whole, though what "
+                "wrote it may have stopped in the middle of a count"
+            )
+            tell(NoteEvent(text=text))
+        yield line.removeprefix("\ufeff") if number == 1 else line
 
 
 @contextlib.contextmanager

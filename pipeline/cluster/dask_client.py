@@ -15,6 +15,7 @@ from nwb_latents.pipeline import machine
 from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
 from nwb_latents.pipeline.cluster.held_interruptions import held_interruptions
+from nwb_latents.pipeline.cluster.safe_path import SAFE_PATH, start_tracker
 from nwb_latents.pipeline.errors import MachineError, SettingsError, UsageError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.schemas.events import NoteEvent
@@ -35,9 +36,6 @@ _IGNORE_INTERRUPTS = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN
 
 # What they would say of a lost connection or a cancelled task, with tracebacks, is said by our own errors.
 _CHATTY = ("distributed", "distributed.client", "distributed.nanny", "tornado.application", "asyncio")
-
-SAFE_PATH = "PYTHONSAFEPATH"
-"""Variable that keeps a Python process from taking a file of the folder it starts in for a module."""
 
 # Giving freed memory back after every array cost a session of large arrays a third of its time. These are
 # what the allocator finds by itself in a plain process.
@@ -222,6 +220,7 @@ def _local(
             f"{largest:.1f} GiB each and {memory_share() / GIB:.1f} GiB may be used"
         )
         report(NoteEvent(text=text))
+    start_tracker()
     with dask.config.set(
         {
             **{

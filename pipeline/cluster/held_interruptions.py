@@ -9,8 +9,9 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.cluster.safe_path import start_tracker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +51,7 @@ def held_interruptions(*, hold: bool = True) -> Iterator[Callable[[], None]]:
         signal.signal(number, lambda number, _: came.append(number))
     # A blocked signal stays blocked in processes that are started; one that is handled does not stay so. The
     # first of them has a tracker started, which unblocks signals: it is there before.
-    resource_tracker.ensure_running()
+    start_tracker()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT} & held.keys())
     holding = True
 

@@ -132,12 +132,14 @@ def protocol(board: Board) -> list[str]:
 def legend(board: Board, *, is_short: bool = False) -> list[str]:
     """Return what the numbers of a board are, a sentence each."""
     lines = [f"{head(column)}: {column.metric.meaning}" for column in board.columns]
-    interval = f"{board.level:.0%} interval over trials"
-    spread = f"± half of the {interval}" if is_short else f"[{interval}] ± deviation over seeds"
+    spread = ", measured without intervals"
+    if np.isfinite(board.level):
+        interval = f"{board.level:.0%} interval over trials"
+        spread = f" ± half of the {interval}" if is_short else f" [{interval}] ± deviation over seeds"
     order = [column.title for column in board.columns if column.key == board.ranked_by]
     less = [column.title for column in board.columns if column.metric.better == "less"]
     words = [
-        f"Means over sessions {spread}",
+        f"Means over sessions{spread}",
         "* baseline",
         *(["bold: the best run"] if not is_short else []),
         *(f"ordered by {title}" for title in order),

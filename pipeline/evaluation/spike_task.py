@@ -113,11 +113,15 @@ class RatePrediction:
     eval_forward
         Bins after the windows, None where they are not predicted.
         Shape ``(eval trial, forward bin, n_in + n_out)``, float64.
+    latents
+        Latent variables of the same trials, from the same spikes; None where there are none. Shapes
+        ``(trial, time, latent)`` and ``(eval trial, time, latent)``, float64.
     """
 
     train: FloatArray
     eval: FloatArray
     eval_forward: FloatArray | None = None
+    latents: tuple[FloatArray, FloatArray] | None = None
 
 
 def spike_task(

@@ -64,9 +64,11 @@ def _part(series: Series, edges: FloatArray) -> Series:
     every = max(1, int(_FINEST_S / series.interval_s)) if series.interval_s > 0 else 1
     if len(edges) == 1 and every == 1:
         return series
-    ends = np.searchsorted(series.time, edges)
-    kept = np.concatenate([np.arange(a, b, every) for a, b in ends])
-    return Series(series.time[kept], series.values[kept])
+    kept = [slice(a, b, every) for a, b in np.searchsorted(series.time, edges).tolist()]
+    return Series(
+        np.concatenate([series.time[part] for part in kept]),
+        np.concatenate([series.values[part] for part in kept]),
+    )
 
 
 def displacements(position: Series, velocity: Series) -> Displacements | None:

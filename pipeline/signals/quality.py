@@ -167,22 +167,31 @@ def cross_validated_r2(
     >>> round(cross_validated_r2(x, 3 * x, np.arange(20) % 4, alpha=1e-6), 3)
     1.0
     """
-    mean = features.mean(axis=0)
-    scale = features.std(axis=0)
-    x = np.hstack([(features - mean) / np.where(scale > 0, scale, 1.0), np.ones((len(features), 1))])
+    x = np.ones((len(features), features.shape[1] + 1))
+    scaled = np.subtract(features, features.mean(axis=0), out=x[:, :-1])
+    scale = np.sqrt(np.square(scaled).mean(axis=0))
+    scaled /= np.where(scale > 0, scale, 1.0)
     y = targets - targets.mean(axis=0)
     penalty = alpha * np.eye(x.shape[1])
     penalty[-1, -1] = 1e-9  # the intercept is free, up to what keeps the matrix regular
-    parts = [np.flatnonzero(fold == one) for one in np.unique(fold)]
-    grams = [(x[part].T @ x[part], x[part].T @ y[part]) for part in parts]
+    parts = [_rows(fold == one) for one in np.unique(fold)]
+    own = [(x[part], y[part]) for part in parts]
+    grams = [(x_part.T @ x_part, x_part.T @ y_part) for x_part, y_part in own]
     gram, cross = (sum(both[i] for both in grams) for i in (0, 1))
     error = np.zeros(y.shape[1])
-    for part, (mine, crossed) in zip(parts, grams, strict=True):
-        weights = np.linalg.solve(gram - mine + penalty, cross - crossed)
-        error += np.square(y[part] - x[part] @ weights).sum(axis=0)
+    for (mine, truth), (of_mine, crossed) in zip(own, grams, strict=True):
+        weights = np.linalg.solve(gram - of_mine + penalty, cross - crossed)
+        error += np.square(truth - mine @ weights).sum(axis=0)
     total = np.square(y).sum(axis=0)
     varies = total > 1e-12 * max(1.0, float(np.square(targets).sum()))
     return float((1 - error[varies] / total[varies]).mean()) if varies.any() else None
+
+
+def _rows(is_mine: NDArray[np.bool_]) -> slice | IntArray:
+    """Return which rows are one fold's: neighbours as a rule, which need no copy."""
+    rows: IntArray = np.flatnonzero(is_mine)
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
 
 def flags_of(quality: SessionQuality, settings: QualitySettings) -> tuple[Flag, ...]:

@@ -165,6 +165,7 @@ def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> 
     wanted = [plan.lacking(source, entry) for source in sources]
     made: list[list[Measurement]] = [[] for _ in sources]
     if any(wanted):
+        work.check_keeping()
         session = _prepared(work, plan, entry, [one for each in wanted for one in each])
         say_few(session, work.report, metrics=[metric for each in wanted for metric, _ in each])
         made = [

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
@@ -93,7 +93,8 @@ def import_checkpoint(
     """
     from nwb_latents.pipeline.sources.checksums import digest_file  # noqa: PLC0415
     from nwb_latents.pipeline.training.lfads_torch_file import read_lfads_torch  # noqa: PLC0415
-    from nwb_latents.pipeline.training.lfads_torch_weights import import_weights, lfads_settings  # noqa: PLC0415
+    from nwb_latents.pipeline.training.lfads_torch_settings import lfads_settings  # noqa: PLC0415
+    from nwb_latents.pipeline.training.lfads_torch_weights import import_weights  # noqa: PLC0415
 
     check_run_name(run_name)
     file = read_lfads_torch(path)
@@ -103,10 +104,16 @@ def import_checkpoint(
     units = [_units(session) for session in found]
     described = lfads_settings(file, settings, units)
     _check_bins(file, entries)
+    if "likelihood" not in settings.model_fields_set:
+        noted(report)(
+            f"{path}: does not say which reconstruction it was trained with; Poisson is taken, whose rates "
+            "are exponentials of what is read out. If it was another, say so: --set likelihood=mse."
+        )
     # Whatever does not fit shows here, before anything is written.
     model = import_weights(file, described, units)
     made = TrainSettings(
         model=described,
+        forward_ms=_forward_ms(file, entries),
         signal="counts",
         standardise=False,
         co_smoothing=any(each.n_encoded < len(each.column) for each in units),
@@ -170,6 +177,17 @@ def _check_bins(file: LfadsTorchFile, entries: Sequence[SessionEntry]) -> None:
                 f"{entry.n_bins}. Name the session imported from the dataset it was trained on (`pipeline "
                 "import lfads-h5`), and its recipe with --recipe-id."
             )
+
+
+def _forward_ms(file: LfadsTorchFile, entries: Sequence[SessionEntry]) -> float:
+    """Return how far beyond the bins it is shown the model was trained to go."""
+    n_encoded, n_bins = (int(file.number(name)) for name in ("encod_seq_len", "recon_seq_len"))
+    if n_bins < n_encoded:
+        raise DataError(
+            f"{file.path}: reconstructs {n_bins} bins (recon_seq_len) of the {n_encoded} it is shown "
+            "(encod_seq_len); expected at least as many. Give the checkpoint as lfads-torch wrote it."
+        )
+    return round((n_bins - n_encoded) * entries[0].bin_size_s * 1e3, 6)
 
 
 def checkpoint_key(digest: str, settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:

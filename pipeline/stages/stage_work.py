@@ -10,6 +10,7 @@ from nwb_latents.pipeline.stages.run_facts import facts_of_baseline, facts_of_ru
 from nwb_latents.pipeline.stages.trained_runs import Failures
 from nwb_latents.pipeline.stages.unseen import known_by, of_unseen
 from nwb_latents.pipeline.stores.location import path_name, store_path
+from nwb_latents.pipeline.stores.measurement_lines import check_appendable, measurement_folder
 from nwb_latents.pipeline.stores.measurements import add_measurements
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.base import Frozen
@@ -110,6 +111,10 @@ class StageWork(Generic[Settings, Result]):
     def folder(self, stage: str) -> Path:
         """Return where a stage puts what belongs to no single run."""
         return self.catalog_path.parent / "results" / stage / path_name(self.recipe_id)
+
+    def check_keeping(self) -> None:
+        """Raise `MachineError`, before anything is computed, where measurements could not be kept."""
+        check_appendable(measurement_folder(self.catalog_path))
 
     def keep(self: StageWork[Settings, Measurement], found: Iterable[Measurement]) -> None:
         """Add measurements to the catalog and to the results, and report them."""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 NOT_RECORDED = "null"
 
+MOST = 2**24
+"""More than that single precision does not tell apart."""
+
 
 def parse_counts(line: str, *, n_units: int, where: str) -> NDArray[np.float32] | None:
     """Return the counts of a line.
@@ -53,7 +56,8 @@ def parse_counts(line: str, *, n_units: int, where: str) -> NDArray[np.float32] 
     text = line.strip()
     if not text:
         return None
-    words = _json_words(text, where=where) if text.startswith("[") else re.split(r"\s*,\s*|\s+", text)
+    is_json = text[0] in '[{"'
+    words = _json_words(text, where=where) if is_json else re.split(r"\s*,\s*|\s+", text)
     if len(words) != n_units:
         raise DataError(
             f"{where}: {len(words)} counts; the session has {n_units} units. Give one count for each, in the "
@@ -65,11 +69,15 @@ def parse_counts(line: str, *, n_units: int, where: str) -> NDArray[np.float32] 
 def _json_words(text: str, *, where: str) -> list[object]:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{where}: cannot be read as a JSON array: {error}. Write one bin as [0, 2, 1]."
         ) from error
-    assert isinstance(found, list)
+    if not isinstance(found, list):
+        raise DataError(
+            f"{where}: {text[:40]} is no JSON array of counts. Write one bin as [0, 2, 1], in the order "
+            "of the store."
+        )
     return found
 
 
@@ -80,10 +88,10 @@ def _count(word: object, unit: int, *, where: str) -> float:
         value = float(word) if isinstance(word, str | int | float) and not isinstance(word, bool) else -1.0
     except ValueError:
         value = -1.0
-    if not (value >= 0 and value.is_integer()):
+    if not (0 <= value <= MOST and value.is_integer()) or (isinstance(word, str) and "_" in word):
         shown = word if isinstance(word, str) else json.dumps(word)
         raise DataError(
             f"{where}: count {shown[:40]} of unit {unit} (from 0) is no number of spikes. Give a whole "
-            f"number, 0 or more; {NOT_RECORDED} for a unit that was not recorded."
+            f"number, 0 to {MOST}; {NOT_RECORDED} for a unit that was not recorded."
         )
     return value

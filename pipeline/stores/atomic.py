@@ -9,6 +9,7 @@ import errno
 import glob
 import os
 import platform
+import re
 import shutil
 import time
 import uuid
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 ABANDONED_AFTER_S = 86_400.0
 """A temporary file of another machine is taken for abandoned after this long."""
+
+_OF_HDF5 = re.compile(r"errno = (\d+), error message = '([^']*)'")
 
 _ASIDE = ".aside.tmp"
 """End of the name of a directory that made room for its successor."""
@@ -47,6 +50,7 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
     >>> print(machine_error(OSError(28, "No space left on device"), Path("a.zarr"), doing="write the store"))
     a.zarr: cannot write the store: No space left on device. Free some space and run the same command again.
     """
+    number, said = _told(error)
     remedies = {
         errno.ENOSPC: "Free some space and run the same command again.",
         errno.EDQUOT: "Free some of your quota and run the same command again.",
@@ -55,8 +59,15 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
         errno.EROFS: "Choose a folder on a writable disk.",
         errno.ENOTDIR: "A part of this path is a file; choose another folder.",
     }
-    remedy = remedies.get(error.errno or 0, "Check the disk and run the same command again.")
-    return MachineError(f"{path}: cannot {doing}: {error.strerror or error}. {remedy}")
+    remedy = remedies.get(number, "Check the disk and run the same command again.")
+    return MachineError(f"{path}: cannot {doing}: {said}. {remedy}")
+
+
+def _told(error: OSError) -> tuple[int, str]:
+    """Return number and words of an error; HDF5 wraps those of the system in a paragraph of its own."""
+    text = " ".join((error.strerror or str(error)).split())
+    inner = _OF_HDF5.search(text)
+    return (int(inner[1]), inner[2]) if inner else (error.errno or 0, text)
 
 
 def temporary_name(path: Path) -> Path:

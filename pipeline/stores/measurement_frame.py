@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import json
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,30 @@ def say_misfits(table: pa.Table, folder: Path) -> None:
                 f"{folder / row[FILE]}: line {row[LINE] + 1}: {found}: not of the kind known here, and "
                 f"counted as missing. {remedy}."
             )
+
+
+def say_without_match(table: pd.DataFrame, wanted: Mapping[str, Sequence[str]]) -> None:
+    """Say which shell pattern for which column fits no row of a table (`CatalogWarning`).
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as said:
+    ...     warnings.simplefilter("always")
+    ...     say_without_match(pd.DataFrame({"name": ["co_bps", "fp_bps"]}), {"name": ["fp_bp"]})
+    >>> str(said[0].message)
+    "no measurement has the name 'fp_bp'; did you mean fp_bps?"
+    """
+    for column, patterns in wanted.items():
+        known = [str(one) for one in table[column].dropna().unique()]
+        for pattern in patterns:
+            if any(fnmatch.fnmatchcase(one, pattern) for one in known):
+                continue
+            near = difflib.get_close_matches(pattern, known, n=1)
+            hint = (
+                f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known)[:8]) or 'none'}."
+            )
+            say(f"no measurement has the {column} {pattern!r}; {hint}")
 
 
 def as_frame(table: pa.Table, columns: Sequence[str], *, others: bool) -> pd.DataFrame:

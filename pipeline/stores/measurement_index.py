@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
 from nwb_latents.pipeline.stores.lenient import say
-from nwb_latents.pipeline.stores.measurement_lines import SUFFIX, read_lines
+from nwb_latents.pipeline.stores.measurement_lines import SUFFIX, read_lines, say_spoilt
 from nwb_latents.pipeline.stores.measurement_table import (
     FILE,
     column_types,
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 Where = Mapping[str, Sequence[str]]
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 """Raised when the copy is laid out otherwise."""
 
 LEAST_BYTES = 1_000_000
@@ -72,12 +72,15 @@ class Part:
         When the file was last changed then, ns; 0: while it was read.
     check
         Checksum of the last of these bytes.
+    spoilt
+        Lines among them that are no measurements, counted from 1.
     """
 
     n_bytes: int
     n_lines: int
     time: int
     check: int
+    spoilt: tuple[int, ...] = ()
 
 
 NOTHING = Part(0, 0, 0, 0)
@@ -126,6 +129,8 @@ def _read(folder: Path, columns: list[str], where: Where) -> pa.Table:
         chosen: tuple[list[str], Where] = (list(column_types()), {}) if renew else (columns, where)
         known = _indexed(copy, *chosen, files=[name for name, part in held.items() if part.n_bytes])
     fresh = _beside(folder, files, held)
+    for name, part in sorted({**held, **{name: part for name, (part, _) in fresh.items()}}.items()):
+        say_spoilt(folder / name, part.spoilt)
     if not renew:
         return join_tables([known, *(_chosen(table, *chosen) for _, table in fresh.values())])
     everything = join_tables([known, *(table for _, table in fresh.values())])
@@ -164,7 +169,7 @@ def _parts(copy: BinaryIO | None) -> dict[str, Part]:
         return {}
     try:
         said = json.loads(pq.read_schema(copy).metadata[_PARTS])
-        return {name: Part(**part) for name, part in said.items()}
+        return {name: Part(**{**part, "spoilt": tuple(part["spoilt"])}) for name, part in said.items()}
     except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
         logger.debug("the copy is made anew: %s", error)
         return {}
@@ -221,13 +226,15 @@ def _beside(
         part, path = held[name], folder / name
         if there.st_size == part.n_bytes:
             continue
-        tables, n_bytes, n_lines = [empty_table()], part.n_bytes, part.n_lines
+        tables, n_bytes, n_lines, spoilt = [empty_table()], part.n_bytes, part.n_lines, list(part.spoilt)
         for lines in read_lines(path, n_bytes=n_bytes, n_lines=n_lines):
             tables.append(make_table(lines.records, file=name, lines=lines.numbers))
             n_bytes, n_lines = lines.n_bytes, lines.n_lines
+            spoilt += lines.spoilt
         now = path.stat()
         changed = now.st_mtime_ns if now.st_size == n_bytes else 0
-        found[name] = Part(n_bytes, n_lines, changed, _check(path, n_bytes)), join_tables(tables)
+        part = Part(n_bytes, n_lines, changed, _check(path, n_bytes), tuple(spoilt))
+        found[name] = part, join_tables(tables)
     return found
 
 

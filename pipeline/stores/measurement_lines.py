@@ -25,12 +25,15 @@ from nwb_latents.pipeline.stores.atomic import machine_error, machine_name
 from nwb_latents.schemas.measurement import MEASUREMENT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from nwb_latents.schemas.measurement import Measurement
 
 SUFFIX = ".jsonl"
+BOM = b"\xef\xbb\xbf"
+"""What some editors put before everything else."""
+
 BLOCK = 5_000
 """Lines read at once. The more, the more memory, and the longer Python looks for what may be freed."""
 
@@ -68,6 +71,30 @@ def as_line(measurement: Measurement) -> bytes:
         **measurement.model_dump(mode="json", exclude_defaults=True),
     }
     return json.dumps(said, separators=(",", ":")).encode() + b"\n"
+
+
+def check_appendable(folder: Path) -> None:
+    """Raise before hours of work where what is measured could not be written down after them.
+
+    Raises
+    ------
+    MachineError
+        If the folder, or where there is none yet the one it will be in, cannot be written to.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as catalogs:
+    ...     check_appendable(Path(catalogs, "catalog.measurements"))
+    """
+    there = folder if folder.is_dir() else next(one for one in folder.absolute().parents if one.is_dir())
+    trial = there / f".{folder.name}.{machine_name()}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        os.close(os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        trial.unlink()
+    except OSError as error:
+        raise machine_error(error, folder, doing="write the measurements") from error
 
 
 def append_lines(folder: Path, lines: Iterable[bytes]) -> None:
@@ -170,6 +197,8 @@ class Lines:
         The records, as JSON objects.
     numbers
         Line of each, counted from 0 at the beginning of the file.
+    spoilt
+        Lines that are neither records nor empty, counted from 1.
     n_bytes
         Bytes up to the end of the block, from the beginning of the file.
     n_lines
@@ -178,6 +207,7 @@ class Lines:
 
     records: list[dict[str, object]]
     numbers: list[int]
+    spoilt: list[int]
     n_bytes: int
     n_lines: int
 
@@ -185,8 +215,9 @@ class Lines:
 def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = BLOCK) -> Iterator[Lines]:
     """Read the records of one file, block by block.
 
-    What is no record is passed over, which is said (`CatalogWarning`): a line torn when its writer was
-    killed, or one that a disk has spoilt. Empty lines are nothing.
+    What is no record is passed over: a line that a disk has spoilt (`Lines.spoilt`), or the last one, torn
+    when its writer was killed, which is said (`CatalogWarning`). A last line that lacks its end alone counts,
+    for a record whose brackets close is whole. Empty lines are nothing.
 
     Parameters
     ----------
@@ -202,37 +233,50 @@ def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = B
     OSError
         If it cannot be read.
     """
-    spoilt: list[int] = []
     with path.open("rb") as file:
+        file.seek(max(0, n_bytes - 1))
+        if n_bytes and file.read(1) != b"\n" and file.read(1) == b"\n":
+            # The line read last then lacked its end, which has come since.
+            n_bytes += 1
         file.seek(n_bytes)
         while lines := list(itertools.islice(file, block)):
-            torn = not lines[-1].endswith(b"\n")
+            torn = not lines[-1].endswith(b"\n") and _record(lines[-1]) is None
             if torn:
                 lines.pop()
             found = list(map(_record, lines))
             records = [record for record in found if record is not None]
             numbers = [number for number, record in enumerate(found, start=n_lines) if record is not None]
-            spoilt += [
+            spoilt = [
                 number
                 for number, (record, line) in enumerate(zip(found, lines, strict=True), start=n_lines + 1)
                 if record is None and line.strip()
             ]
             n_bytes += sum(map(len, lines))
             n_lines += len(lines)
-            yield Lines(records, numbers, n_bytes, n_lines)
+            yield Lines(records, numbers, spoilt, n_bytes, n_lines)
             if torn:
                 _say_torn(path)
                 break
-    if spoilt:
-        named = ", ".join(str(number) for number in spoilt[:5]) + (" …" if len(spoilt) > 5 else "")
-        _say(f"{path}: {len(spoilt)} of its lines are no measurements and were passed over: {named}.")
+
+
+def say_spoilt(path: Path, spoilt: Sequence[int]) -> None:
+    """Say which lines of a file were passed over, counted from 1 (`CatalogWarning`); none: nothing."""
+    if not spoilt:
+        return
+    named = ", ".join(map(str, spoilt[:5])) + (" …" if len(spoilt) > 5 else "")
+    what = (
+        "one of its lines is no measurement and was"
+        if len(spoilt) == 1
+        else (f"{len(spoilt)} of its lines are no measurements and were")
+    )
+    _say(f"{path}: {what} passed over: {named}. Mend or delete {'it' if len(spoilt) == 1 else 'them'}.")
 
 
 def _record(line: bytes) -> dict[str, object] | None:
     """Return the record of a line, None where it is none."""
     try:
         # Several times quicker than `json`, which makes every text anew.
-        found = from_json(line, cache_strings="all")
+        found = from_json(line.removeprefix(BOM), cache_strings="all")
     except ValueError:
         return None
     if not isinstance(found, dict):

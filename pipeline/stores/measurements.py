@@ -7,15 +7,16 @@ of the same measurement (`Measurement.key`) the later counts; the earlier stays 
 
 from __future__ import annotations
 
+import difflib
 import json
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
 from nwb_latents.pipeline.stores.current_keys import CurrentKeys
+from nwb_latents.pipeline.stores.measurement_clock import time_of_now
 from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
 from nwb_latents.schemas.measurement import IDENTITY, Measurement
 
@@ -40,7 +41,8 @@ def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) ->
     catalog_path
         Catalog file; it is not read, and need not exist.
     measurements
-        What was measured. Where `time` and `program` are empty, they are filled in.
+        What was measured. Where `time` and `program` are empty, they are filled in; a clock that was set back
+        does not have them count as older than what is there (`measurement_clock`).
 
     Returns
     -------
@@ -64,12 +66,13 @@ def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) ->
     ...     read_measurements(Path(folder, "catalog.yaml"))["value"].tolist()
     [0.8]
     """
-    now = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "program": _program()}
+    folder = measurement_folder(catalog_path)
+    now = {"time": time_of_now(folder), "program": _program()}
     added = [
         each.model_copy(update={name: said for name, said in now.items() if not getattr(each, name)})
         for each in measurements
     ]
-    append_lines(measurement_folder(catalog_path), map(as_line, added))
+    append_lines(folder, map(as_line, added))
     return added
 
 
@@ -113,6 +116,8 @@ def read_measurements(
     ------
     KeyError
         If a column is no field.
+    SettingsError
+        If the catalog is a folder.
     MachineError
         If the files cannot be read.
 
@@ -142,7 +147,14 @@ def read_measurements(
     wanted = list(columns or known)
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise KeyError(f"measurements have no field {unknown[0]!r}; they have {', '.join(known)}")
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise KeyError(f"measurements have no field {unknown[0]!r}; {hint}they have {', '.join(known)}")
+    if catalog_path.is_dir():
+        raise SettingsError(
+            f"{catalog_path}: is a folder; expected the catalog file, such as "
+            f"{catalog_path / 'catalog.yaml'}."
+        )
     patterns = {
         "name": names, "session": sessions, "run": runs, "stage": stages, "split": splits, "source": sources,
         "recipe_id": [f"{recipe_id}*"] if recipe_id else (),

@@ -23,6 +23,8 @@ def resolve_device(device: Device) -> torch.device:
 
     Raises
     ------
+    SettingsError
+        If it is another word.
     MachineError
         If a GPU was asked for and there is none.
 
@@ -31,6 +33,9 @@ def resolve_device(device: Device) -> torch.device:
     >>> resolve_device("cpu").type
     'cpu'
     """
+    if device not in {"auto", "cpu", "cuda"}:
+        hint = "; a GPU is cuda" if str(device).lower() in {"gpu", "mps", "cuda:0"} else ""
+        raise SettingsError(f"device {device!r}: expected auto, cpu or cuda{hint}.")
     if device == "cpu" or (device == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():

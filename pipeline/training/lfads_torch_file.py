@@ -62,7 +62,8 @@ class LfadsTorchFile:
     numbers
         Hyper-parameters that are numbers.
     prior_df
-        Degrees of freedom of the prior of inferred inputs, where the file holds a Student-t prior.
+        Degrees of freedom of the priors that are Student-t and that the file holds, by ``co_prior`` (inferred
+        inputs) and ``ic_prior`` (initial condition).
     steps
         Training steps taken.
     """
@@ -70,7 +71,7 @@ class LfadsTorchFile:
     path: Path
     weights: Mapping[str, Tensor]
     numbers: Mapping[str, float]
-    prior_df: float | None
+    prior_df: Mapping[str, float]
     steps: int
 
     def fault(self, text: str) -> DataError:
@@ -135,16 +136,22 @@ def read_lfads_torch(path: Path) -> LfadsTorchFile:
             raise DataError(f"{path}: {name}: expected numbers, found {type(value).__name__}. {REMEDY}")
         if not value.isfinite().all():
             raise DataError(f"{path}: {name}: holds NaN or infinity. Import an earlier checkpoint.")
-    prior = hyper.get("co_prior")
-    state = prior.state if isinstance(prior, Unread) and isinstance(prior.state, dict) else {}
     steps = content.get("global_step", 0)
     return LfadsTorchFile(
         path=path,
         weights={str(name): value.detach().float() for name, value in weights.items()},
         numbers={str(k): float(v) for k, v in hyper.items() if isinstance(v, bool | int | float)},
-        prior_df=float(state["df"]) if isinstance(state.get("df"), int | float) else None,
+        prior_df={
+            name: float(df)
+            for name in ("co_prior", "ic_prior")
+            if isinstance(df := _state(hyper.get(name)).get("df"), int | float)
+        },
         steps=steps if isinstance(steps, int) else 0,
     )
+
+
+def _state(prior: object) -> Mapping[str, object]:
+    return prior.state if isinstance(prior, Unread) and isinstance(prior.state, dict) else {}
 
 
 def _load(path: Path) -> Any:

@@ -15,21 +15,19 @@ from torch.nn.functional import pad
 
 from nwb_latents.models.parts.distributions import MIN_VARIANCE
 from nwb_latents.models.registry import build_model
-from nwb_latents.schemas.lfads import LFADSReadInSettings, LFADSSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Literal
 
     import numpy as np
     from numpy.typing import NDArray
 
     from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.training.lfads_torch_file import LfadsTorchFile
-    from nwb_latents.schemas.imports import LfadsCheckpointImport
+    from nwb_latents.schemas.lfads import LFADSSettings
 
 CELL = "decoder.rnn.cell"
-N_PARAMS = {"poisson": 1, "mse": 1, "gamma": 2}
+N_PARAMS = {"poisson": 1, "mse": 1, "gaussian_per_bin": 2, "gamma": 2}
 TRAIN_ANEW = (
     "Train it here instead: `pipeline import lfads-h5` with its dataset, then `pipeline run train` with the "
     "model lfads."
@@ -72,60 +70,6 @@ class SessionUnits:
     session: str
     column: NDArray[np.int64]
     n_encoded: int
-
-
-def lfads_settings(
-    file: LfadsTorchFile, asked: LfadsCheckpointImport, sessions: Sequence[SessionUnits]
-) -> LFADSSettings:
-    """Return the settings of the model a checkpoint holds, read from shapes and hyper-parameters.
-
-    Weights of divergences and of L2 are those of a loss that is summed over bins and units.
-
-    Raises
-    ------
-    DataError
-        If the model has a part that there is not here, or does not fit the sessions.
-    """
-    if file.number("ic_enc_seq_len"):
-        raise file.fault(
-            f"its first {file.number('ic_enc_seq_len'):g} bins (ic_enc_seq_len) are shown to the encoder of "
-            f"the initial condition alone; LFADS here shows all bins to both encoders. {TRAIN_ANEW}"
-        )
-    _check_read_outs(file, asked, sessions)
-    has_controller = any(name.startswith(f"{CELL}.con_cell.") for name in file.weights)
-    n_inferred = file.shape(f"{CELL}.co_linear.weight")[0] // 2 if has_controller else 0
-    width = file.shape("encoder.ic_enc.fwd_gru.cell.weight_ih")[1]
-    encoder_dim = file.shape("encoder.ic_enc.fwd_gru.cell.weight_hh")[1]
-    view_dim = file.shape("encoder.ci_enc.fwd_gru.cell.weight_hh")[1] if has_controller else encoder_dim
-    prior = _input_prior(file) if has_controller else "ar1"
-    df = file.prior_df or asked.input_prior_df
-    if prior == "student_t" and df is None:
-        raise file.fault(
-            "its inferred inputs have a Student-t prior, whose degrees of freedom are not in the file. Give "
-            "them, e.g. --set input_prior_df=5."
-        )
-    generator_dim = file.shape(f"{CELL}.gen_cell.weight_hh")[1]
-    return LFADSSettings(
-        generator_dim=generator_dim,
-        ic_dim=file.shape("decoder.ic_to_g0.weight")[1],
-        factor_dim=file.shape(f"{CELL}.fac_linear.weight")[0],
-        encoder_dim=encoder_dim,
-        controller_encoder_dim=view_dim if view_dim != encoder_dim else None,
-        controller_dim=file.shape(f"{CELL}.con_cell.weight_hh")[1] if has_controller else 0,
-        input_dim=n_inferred,
-        input_bias=has_controller,
-        external_inputs=file.shape(f"{CELL}.gen_cell.weight_ih")[1] - n_inferred,
-        controller_lag=int(file.number("ci_lag")) if has_controller else 1,
-        clip=file.number("cell_clip"),
-        dropout=file.number("dropout_rate"),
-        read_in=LFADSReadInSettings(hidden=width, width=width, learned="readin.0.weight" in file.weights),
-        likelihood=asked.likelihood,
-        ic_prior="normal" if "ic_prior.mean" in file.weights else "none",
-        ic_min_variance=file.number("ic_post_var_min"),
-        input_prior=prior,
-        input_prior_df=df or 5.0,
-        **_penalties(file, sessions, has_controller=has_controller),
-    )
 
 
 def import_weights(file: LfadsTorchFile, settings: LFADSSettings, sessions: Sequence[SessionUnits]) -> Model:
@@ -191,6 +135,7 @@ def table(settings: LFADSSettings, sessions: Sequence[SessionUnits], *, has_read
 
     Examples
     --------
+    >>> from nwb_latents.schemas.lfads import LFADSSettings
     >>> names = [row.ours for row in table(LFADSSettings(), [], has_read_in=False)]
     >>> len(names) == len(set(names))
     True
@@ -225,9 +170,9 @@ def table(settings: LFADSSettings, sessions: Sequence[SessionUnits], *, has_read
         Row("read_out.weight.blocks.0", tuple(f"{r}.weight" for r in read_outs), read_out),
         Row("read_out.bias.blocks.0", tuple(f"{r}.bias" for r in read_outs), read_out),
     ]  # fmt: skip
-    if settings.ic_prior == "normal":
+    if settings.ic_prior != "none":
         rows += _half_rows("ic_log_variance", "encoder.ic_linear", slice(ic, None))
-        rows += _normal_rows("ic_prior", "ic_prior")
+        rows += _PRIOR_ROWS[settings.ic_prior]("ic_prior", "ic_prior")
     if settings.n_inferred:
         rows += _controller_rows(settings)
     return rows
@@ -248,13 +193,8 @@ def _controller_rows(settings: LFADSSettings) -> list[Row]:
             Row("input_prior.log_tau", ("co_prior.logtaus",), _same),
             Row("input_prior.log_variance", ("co_prior.lognvars",), _same),
         ]
-    elif settings.input_prior == "normal":
-        rows += _normal_rows("input_prior.prior", "co_prior")
-    elif settings.input_prior == "student_t":
-        rows += [
-            Row("input_prior.prior.mean", ("co_prior.loc",), _same),
-            Row("input_prior.prior.log_scale", ("co_prior.logscale",), _same),
-        ]
+    elif settings.input_prior != "none":
+        rows += _PRIOR_ROWS[settings.input_prior]("input_prior.prior", "co_prior")
     return rows
 
 
@@ -279,6 +219,16 @@ def _normal_rows(ours: str, theirs: str) -> list[Row]:
         Row(f"{ours}.mean", (f"{theirs}.mean",), _same),
         Row(f"{ours}.raw_variance", (f"{theirs}.logvar",), _raw_variance),
     ]
+
+
+def _student_t_rows(ours: str, theirs: str) -> list[Row]:
+    return [
+        Row(f"{ours}.mean", (f"{theirs}.loc",), _same),
+        Row(f"{ours}.log_scale", (f"{theirs}.logscale",), _same),
+    ]
+
+
+_PRIOR_ROWS = {"normal": _normal_rows, "student_t": _student_t_rows}
 
 
 def _same(value: Tensor) -> Tensor:
@@ -316,64 +266,3 @@ def _has_no_effect(name: str, settings: LFADSSettings) -> bool:
 def _misfit(file: LfadsTorchFile, row: Row, own: Tensor, found: Mapping[str, tuple[int, ...]]) -> Exception:
     held = "; ".join(f"{name} of shape {shape}" for name, shape in found.items())
     return file.fault(f"{held}: does not fit {row.ours} of shape {tuple(own.shape)}. {TRAIN_ANEW}")
-
-
-def _input_prior(file: LfadsTorchFile) -> Literal["ar1", "normal", "student_t", "none"]:
-    if "co_prior.logtaus" in file.weights:
-        return "ar1"
-    if "co_prior.mean" in file.weights:
-        return "normal"
-    return "student_t" if "co_prior.loc" in file.weights else "none"
-
-
-def _check_read_outs(
-    file: LfadsTorchFile, asked: LfadsCheckpointImport, sessions: Sequence[SessionUnits]
-) -> None:
-    n_held = sum(name.startswith("readout.") and name.endswith(".weight") for name in file.weights)
-    if n_held != len(sessions):
-        raise file.fault(
-            f"holds {n_held} sessions (readout.0 …), {len(sessions)} were named. Name them in the order of "
-            "the data files it was trained on, --session once for each."
-        )
-    if "recon.0.scale" in file.weights:
-        raise file.fault(
-            "was trained with the zero-inflated gamma likelihood of lfads-torch, whose shapes and rates are "
-            f"a learned scale times a sigmoid; here they are exponentials. {TRAIN_ANEW}"
-        )
-    n_params = N_PARAMS[asked.likelihood]
-    for number, each in enumerate(sessions):
-        n_out = file.shape(f"readout.{number}.weight")[0]
-        n_in = file.shape(f"readin.{number}.weight" if "readin.0.weight" in file.weights else _FIRST)[1]
-        if (n_in, n_out) == (each.n_encoded, n_params * len(each.column)):
-            continue
-        needed = n_params * len(each.column)
-        raise file.fault(
-            f"session {number} encodes {n_in} units and has {n_out} outputs; {each.session} has "
-            f"{each.n_encoded} held-in of {len(each.column)} units, which needs {needed} outputs with the "
-            f"likelihood {asked.likelihood}. Name the session imported from the dataset it was trained on "
-            "(`pipeline import lfads-h5`), or the likelihood with --set likelihood=…. A Gaussian one, whose "
-            "variance lfads-torch infers bin by bin, there is not here."
-        )
-
-
-_FIRST = "encoder.ic_enc.fwd_gru.cell.weight_ih"
-
-
-def _penalties(
-    file: LfadsTorchFile, sessions: Sequence[SessionUnits], *, has_controller: bool
-) -> dict[str, float]:
-    """Weights of the loss, for an alignment of the run; lfads-torch takes means where there are sums here."""
-    told = file.numbers
-    n_units = sum(len(each.column) for each in sessions) / len(sessions)
-    per = told.get("recon_seq_len", 1.0) * n_units if told.get("recon_reduce_mean", 1.0) else 1.0
-    cells = {"gen": f"{CELL}.gen_cell"} | ({"con": f"{CELL}.con_cell"} if has_controller else {})
-    sizes = {k: file.weights[f"{cell}.weight_hh"].numel() for k, cell in cells.items()}
-    scales = {k: told.get(f"l2_{k}_scale", 0.0) for k in cells}
-    whole = sum(sizes[k] for k in cells if scales[k]) or 1
-    l2 = {k: per * scales[k] * sizes[k] / whole for k in cells}
-    return {
-        "kl_initial_weight": per * told.get("kl_ic_scale", 0.0),
-        "kl_input_weight": per * told.get("kl_co_scale", 0.0),
-        "l2_generator": l2["gen"],
-        "l2_controller": l2.get("con", 0.0),
-    }

@@ -8,7 +8,16 @@ stages made. They are imported when they are first used, so that ``import nwb_la
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+if os.path.isfile(os.path.join(__path__[0], "pipeline")):  # noqa: PTH113, PTH118 - pathlib takes longer
+    raise ImportError(
+        f"{__path__[0]}: pipeline, models and schemas are text files; expected links to the folders of "
+        "the same name. This checkout was made without symbolic links. Make it again with "
+        "`git clone -c core.symlinks=true`, or restore them with `git config core.symlinks true` and "
+        "`git checkout -- src`; or take the .tar.gz archive in place of the .zip."
+    )
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.api.numbers import decode, evaluate, forecast, leaderboard, scores

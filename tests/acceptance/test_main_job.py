@@ -17,7 +17,14 @@ SMALL = {
 @pytest.mark.slow
 def test_the_models_reconstruction_is_decoded_at_least_as_well_as_smoothed_rates(pipeline_command, tmp_path):
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(SMALL))
-    sizes = ("n_subjects=1", "n_sessions=2", "n_trials=160", "n_units=[50,60]", "waveforms=false")
+    sizes = (
+        "preset=classic",
+        "n_subjects=1",
+        "n_sessions=2",
+        "n_trials=160",
+        "n_units=[50,60]",
+        "waveforms=false",
+    )
     simulate = [word for size in sizes for word in ("--set", size)]
     for words in (
         ("simulate", "nwb", *simulate),

@@ -15,7 +15,9 @@ from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 
-SMALL = SimulateSettings(n_subjects=1, n_sessions=1, n_trials=120, n_units=(60, 60), waveforms=False)
+SMALL = SimulateSettings(
+    preset="classic", n_subjects=1, n_sessions=1, n_trials=120, n_units=(60, 60), waveforms=False
+)
 
 
 @pytest.fixture(scope="module")

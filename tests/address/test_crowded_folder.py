@@ -57,6 +57,33 @@ def test_the_command_of_an_installed_wheel(installed: Installed, crowded: Path, 
     assert done_sessions(done.stdout) == ["sub-T_ses-CO-1"]
 
 
+def test_the_command_as_a_module(installed: Installed, crowded: Path) -> None:
+    for name in ("torch", "yaml", "typer"):
+        (crowded / f"{name}.py").write_text('raise RuntimeError("this is the file of the user")\n')
+    listed = run(installed.python, "-m", "nwb_latents", "models", "--json", cwd=crowded)
+    assert listed.returncode == 0, listed.stderr
+    assert "mdssm" in listed.stdout
+
+
+@pytest.mark.parametrize(
+    "python_path", [".", "", os.pathsep + "elsewhere"], ids=["named", "unset", "empty entry"]
+)
+@pytest.mark.parametrize("name", ["yaml", "typer"])
+def test_files_in_place_of_packages_are_named(
+    installed: Installed, tmp_path: Path, name: str, python_path: str
+) -> None:
+    (tmp_path / f"{name}.py").write_text("VALUE = 1\n")
+    (tmp_path / "catalog.yaml").write_text("sessions: {}\n")
+    done = run(installed.pipeline, "catalog", "list", cwd=tmp_path, PYTHONPATH=python_path)
+    if not python_path:
+        assert done.returncode == 0, done.stderr
+        return
+    assert done.returncode == 5
+    assert "Traceback" not in done.stderr
+    assert f"imported in place of installed packages: {name} (" in done.stderr
+    assert "PYTHONPATH" in done.stderr
+
+
 @pytest.mark.cluster
 def test_processes_of_this_machine(installed: Installed, crowded: Path, small_nwb: Path) -> None:
     # A process that started in this folder would take this file for the module of the same name.
@@ -74,6 +101,7 @@ def test_processes_of_this_machine(installed: Installed, crowded: Path, small_nw
     )
     assert done.returncode == 0, done.stderr
     assert done_sessions(done.stdout) == ["sub-T_ses-CO-1"]
+    assert "Traceback" not in done.stderr, "a process of Python's own took the file"
 
 
 @pytest.mark.cluster

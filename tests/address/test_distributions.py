@@ -23,6 +23,7 @@ def test_a_wheel_holds_the_program_under_one_name(wheel: Path) -> None:
     assert {name.parts[0].partition("-")[0] for name in names} == {"nwb_latents"}
     assert {str(name) for name in names if name.parts[0] == "nwb_latents" and len(name.parts) == 2} == {
         "nwb_latents/__init__.py",
+        "nwb_latents/__main__.py",
         "nwb_latents/known_dandisets.yaml",
         "nwb_latents/py.typed",
     }
@@ -83,6 +84,9 @@ def test_a_checkout_without_links_is_refused_with_what_to_do(root: Path, tmp_pat
         done = run(sys.executable, "-c", f"import hatchling.build as b; b.build_{what}('.')", cwd=tmp_path)
         assert done.returncode != 0
         assert "git config core.symlinks true" in done.stderr
+    for what in ("import nwb_latents as nl", "from nwb_latents.schemas import recipe"):
+        done = run(sys.executable, "-c", what, cwd=tmp_path, PYTHONPATH=str(tmp_path / "src"))
+        assert "made without symbolic links" in done.stderr.splitlines()[-1]
 
 
 def test_a_checkout_keeps_its_links(root: Path) -> None:

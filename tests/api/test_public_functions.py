@@ -15,8 +15,10 @@ import pytest
 
 import nwb_latents as nl
 from nwb_latents.pipeline.api.arguments import settings_of
-from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
+from nwb_latents.pipeline.errors import CatalogWarning, DataError, SettingsError, UsageError
+from nwb_latents.pipeline.stores.measurements import add_measurements
 from nwb_latents.schemas.lfads import LFADSSettings
+from nwb_latents.schemas.measurement import Measurement
 from nwb_latents.schemas.training import TrainSettings
 
 HEAVY = {"torch", "zarr", "xarray", "numpy", "pandas", "scipy", "pydantic", "yaml", "distributed"}
@@ -207,3 +209,52 @@ def test_a_catalog_that_is_not_there_has_no_scores_and_that_is_said(tmp_path):
 def test_one_name_where_several_are_expected_is_told_how_to_write_it(tmp_path):
     with pytest.raises(SettingsError, match=r"sources='rates'.*: expected several, .*: \[rates\]"):
         nl.decode(tmp_path / "catalog.yaml", sources="rates")
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda catalog: nl.scores(catalog, session="a"), r"scores\(\): no argument 'session'; .* sessions"),
+        (lambda catalog: nl.scores(catalog, metric="a"), r"no argument 'metric'; it takes catalog, names"),
+        (lambda catalog: nl.leaderboard(catalog, session="a"), "did you mean sessions"),
+        (lambda catalog: nl.open_session(catalog, "a", recipe="r"), "did you mean recipe_id"),
+        (lambda catalog: nl.load_run(catalog, "a", devices=1), "did you mean device"),
+        (lambda catalog: nl.leaderboard(catalog, phase="train"), r"phase='train'\): expected test or val"),
+        (
+            lambda catalog: nl.ingest(catalog, ".", mode="strem"),
+            r"ingest\(mode='strem'\): .* did you mean stream",
+        ),
+        (lambda catalog: nl.scores(catalog, sessions=5), "expected a name or .* several, found 5"),
+        (lambda catalog: nl.scores(catalog, runs=None), "found None. Leave the argument out"),
+        (lambda catalog: nl.scores(catalog.parent), "is a folder; expected the catalog file"),
+        (lambda catalog: nl.leaderboard("."), "is a folder; expected the catalog file"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_told_with_what_can(tmp_path, call, says):
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text("sessions: {}\n")
+    with pytest.raises(SettingsError, match=says):
+        call(catalog)
+
+
+def test_a_name_that_no_number_has_is_said_with_the_nearest(tmp_path):
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text("schema_version: 2\n")
+    add_measurements(
+        catalog,
+        [
+            Measurement(
+                name="co_bps",
+                value=0.1,
+                session="sub-A",
+                recipe_id="r",
+                split="test",
+                n_trials=1,
+                source="pca",
+            )
+        ],
+    )
+    with pytest.warns(CatalogWarning, match="no measurement has the name 'co_bp'; did you mean co_bps"):
+        assert nl.scores(catalog, names="co_bp").empty
+    with pytest.raises(KeyError, match="did you mean value"):
+        nl.scores(catalog, columns="valeu")

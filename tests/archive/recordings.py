@@ -21,7 +21,12 @@ _LFP_CHUNK = (5000, 100)
 def with_waveforms(folder: Path, *, n_units: int = 30, n_trials: int = 60) -> Path:
     """Write a session like those of 000688: 86 % of its bytes are waveforms, which hardly compress."""
     settings = SimulateSettings(
-        n_subjects=1, n_sessions=1, n_units=(n_units, n_units), n_trials=n_trials, mean_rate_hz=30
+        preset="classic",
+        n_subjects=1,
+        n_sessions=1,
+        n_units=(n_units, n_units),
+        n_trials=n_trials,
+        mean_rate_hz=30,
     )
     path = simulate_dandiset(folder, settings)[0]
     with h5py.File(path, "r+") as h5:
@@ -37,6 +42,7 @@ def with_field_potentials(
 ) -> Path:
     """Write a session like those of 000070: most of its bytes are field potentials, in chunks."""
     settings = SimulateSettings(
+        preset="classic",
         layout="000070",
         n_subjects=1,
         n_sessions=1,

@@ -3,7 +3,10 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.stores.measurements import add_measurements
 from nwb_latents.schemas.measurement import Measurement
 
@@ -66,3 +69,61 @@ def test_long_tables_are_written_without_a_frame(pipeline_command, tmp_path):
     lines = pipeline_command("catalog", "scores").stdout.splitlines()
     assert len(lines) == 602
     assert lines[-1].split()[:4] == ["sub-0599", "gpfa", "co_bps", "599"]
+
+
+@pytest.fixture
+def tables(monkeypatch):
+    """Return the tables that are shown, in place of their frames."""
+    shown = []
+    monkeypatch.setattr(Output, "table", lambda _, *parts: shown.append(parts))
+    return shown
+
+
+def test_every_cell_says_its_own_field(tmp_path, tables):
+    full = Measurement(
+        name="transfer_velocity_r2", session="sub-A", recipe_id="r", source="forecast", run="m", split="val",
+        value=0.123456, low=-0.25, high=0.75, p_value=0.0123, decoder="wiener", lag_ms=60.0, seen_bins=13,
+        bins=20, fitted_sessions=("sub-B", "sub-C"), fitted_on="latents", n_trials=7, n_units=5, n_samples=99,
+    )  # fmt: skip
+    bits = full.model_copy(
+        update={
+            "name": "co_bps", "unit": "bits/spike", "source": "gpfa", "run": None, "value": None,
+            "bins": None, "seen_bins": None, "reason": "no unit is held out", "p_value": None, "low": None,
+            "high": None, "decoder": None, "lag_ms": None, "fitted_sessions": (), "fitted_on": "",
+        }
+    )  # fmt: skip
+    catalog = tmp_path / "catalog.yaml"
+    add_measurements(catalog, [full, bits])
+    done = CliRunner().invoke(app, ["catalog", "scores", "--catalog", str(catalog)])
+    assert done.exit_code == 0, done.output
+    ((title, columns, rows),) = tables
+    assert "transfer_velocity_r2: decoder fitted on latents" in title
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    for row in found:
+        # The stores of these numbers were never there.
+        assert row.pop("stale", "") or "stale" not in columns
+    assert found == [
+        {
+            "session": "sub-A", "run": "m", "source": "forecast", "metric": "transfer_velocity_r2",
+            "value": "0.1235", "interval": "-0.25 to 0.75", "decoder": "wiener, 60 ms",
+            "fitted sessions": "sub-B, sub-C", "ahead": "bins 20 after 13", "trials": "7 val", "p": "0.0123",
+            "why not": "",
+        },
+        {
+            "session": "sub-A", "run": "", "source": "gpfa", "metric": "co_bps", "value": "", "interval": "",
+            "decoder": "", "fitted sessions": "", "ahead": "", "trials": "7 val", "p": "",
+            "why not": "no unit is held out",
+        },
+    ]  # fmt: skip
+
+
+def test_only_the_latest_is_shown_unless_the_history_is_asked_for(tmp_path, tables):
+    catalog = tmp_path / "catalog.yaml"
+    about = {"name": "velocity_r2", "session": "s", "recipe_id": "r", "split": "test", "source": "rates"}
+    for value in (0.25, 0.5):
+        add_measurements(catalog, [Measurement(**about, n_trials=9, value=value)])
+    for words, expected in (([], ["0.5"]), (["--history"], ["0.25", "0.5"])):
+        done = CliRunner().invoke(app, ["catalog", "scores", "--catalog", str(catalog), *words])
+        assert done.exit_code == 0, done.output
+        _, columns, rows = tables.pop()
+        assert [row[columns.index("value")] for row in rows] == expected

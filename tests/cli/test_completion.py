@@ -53,6 +53,15 @@ def test_commands_options_and_parts_are_offered(offered):
     assert offered("pipeline schema eve") == ["events"]
 
 
+def test_settings_are_offered_with_those_of_the_model_that_is_named(offered):
+    assert offered("pipeline run train --model lfads --set model.gen") == ["model.generator_dim"]
+    assert offered("pipeline run train --model=lfads --set model.gen") == ["model.generator_dim"]
+    assert offered("pipeline run train --set model.gen") == []
+    assert offered("pipeline run train --model nosuch --set max_st") == []
+    assert "bin_size_s" in offered("pipeline run ingest --set bin_")
+    assert "lag_ms" in offered("pipeline run evaluate --set la")
+
+
 def test_names_come_from_the_catalog(offered, catalog):
     assert offered("pipeline run decode --run ") == ["lfads-1", "mdssm-1"]
     assert offered("pipeline run train --session sub-") == ["sub-A_ses-1", "sub-B_ses-1"]

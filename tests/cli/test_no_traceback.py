@@ -228,3 +228,21 @@ def test_no_module_prints_names_as_markup():
     loose = [line for line in lines if "markup=False" not in line]
     assert lines
     assert not loose
+
+
+@pytest.mark.parametrize(("words", "code"), [(["models", "--json"], 0), (["run", "--json"], 130)])
+def test_a_reader_that_leaves_early_ends_what_is_read_and_stops_what_works(words, code, monkeypatch, capsys):
+    from nwb_latents.pipeline.cli import main  # the command line takes a while
+
+    def gone(*_, **__):
+        # As the parser of the command line ends where writing fails.
+        try:
+            raise BrokenPipeError(32, "Broken pipe")
+        except OSError:
+            sys.exit(1)
+
+    monkeypatch.setattr(main, "app", gone)
+    monkeypatch.setattr(main.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["pipeline", *words])
+    assert main._run() == code
+    assert ("what is done is kept" in capsys.readouterr().err) == (code != 0)

@@ -73,3 +73,22 @@ def test_the_quality_of_a_session_is_shown_with_meaning_and_unit(shown_session):
     assert "rates drift 0.125" in text
     assert "Flags: rate_drift." in text
     assert "Flags: none." in shown_session(quality=quality.model_copy(update={"flags": ()}))
+
+
+def test_every_row_of_a_session_says_its_own_number(shown_session, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Output, "table", lambda _, *parts: shown.append(parts))
+    stated = Provenance(
+        source="a.nwb", asset_digest="sha256:0", layout="perich_miller", position_series="hand_pos",
+        velocity_series="hand_vel",
+    )  # fmt: skip
+    shown_session(provenance=stated, kinematics_unit="degrees")
+    found = {what: value for _, _, rows in shown[:1] for what, value in rows}
+    assert (found["subject, task"], found["store"]) == ("T, CO", "s.zarr")
+    assert (found["trials"], found["units"]) == ("20 of 36 bins of 20 ms", "7")
+    assert (found["layout"], found["kinematics in"]) == ("perich_miller", "degrees, degrees/s")
+    assert (found["position from"], found["velocity from"]) == ("hand_pos", "hand_vel")
+    shown.clear()
+    shown_session()
+    found = {what: value for _, _, rows in shown[:1] for what, value in rows}
+    assert (found["position from"], found["velocity from"]) == ("none", "the position")

@@ -228,6 +228,14 @@ def test_a_metric_that_is_not_installed_is_shown_by_its_name_and_said_to_be_unkn
     assert any("not installed" in line for line in legend(board))
 
 
+def test_numbers_without_intervals_are_not_given_one(measured: Records) -> None:
+    (board,) = compared(
+        [one.model_copy(update={"level": None, "low": None, "high": None}) for one in measured]
+    )
+    assert legend(board)[0].startswith("Means over sessions, measured without intervals; ")
+    assert "nan" not in " ".join(legend(board, is_short=True))
+
+
 def test_later_settings_and_runs_trained_anew_replace_what_was_measured_before(measured: Records) -> None:
     anew = [
         record.model_copy(update={"run_key": "trained anew", "value": 0.1, "low": 0.0, "high": 0.2})

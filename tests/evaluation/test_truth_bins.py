@@ -9,7 +9,14 @@ from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
 from nwb_latents.pipeline.sources.simulator import simulate_session
 from nwb_latents.schemas.simulation import SimulateSettings
 
-FEW = {"n_subjects": 1, "n_sessions": 1, "n_units": (4, 4), "silent_units": 1, "n_trials": 3}
+FEW = {
+    "preset": "classic",
+    "n_subjects": 1,
+    "n_sessions": 1,
+    "n_units": (4, 4),
+    "silent_units": 1,
+    "n_trials": 3,
+}
 VALUES = np.array([[1.0], [3.0], [5.0], [7.0], [9.0]])
 
 

@@ -31,7 +31,14 @@ TRIALS = "intervals/trials"
 
 def simulated(folder: Path, **settings: object) -> Path:
     """Write one small session."""
-    sizes = {"n_subjects": 1, "n_sessions": 1, "n_units": (5, 5), "n_trials": 40, "failure_rate": 0.3}
+    sizes = {
+        "preset": "classic",
+        "n_subjects": 1,
+        "n_sessions": 1,
+        "n_units": (5, 5),
+        "n_trials": 40,
+        "failure_rate": 0.3,
+    }
     (path,) = simulate_dandiset(folder, SimulateSettings.model_validate({**sizes, **settings, "seed": 2}))
     return path
 

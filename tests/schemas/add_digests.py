@@ -12,11 +12,20 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from single_changes import SETTINGS, settings_class, single_changes  # noqa: E402
-from test_digests import TRANSFORM_OF_THE_TABLE, ways_of  # noqa: E402
+from test_digests import TRANSFORM_OF_THE_TABLE, as_read, ways_of  # noqa: E402
 
 from nwb_latents.pipeline.stages import import_lfads, ingest_session  # noqa: E402
 
 FILE = HERE / "data/digests.json"
+
+
+def as_stored(kind, content):
+    """Return what a file has to hold for settings of today: what it leaves out is read as it was before."""
+    plain, unsaid = (
+        each.model_dump(mode="json") for each in (kind.model_validate(content), as_read(kind, {}))
+    )
+    told = {name: value for name, value in plain.items() if name not in content and value != unsaid[name]}
+    return json.loads(json.dumps(told | content))
 
 
 def main() -> None:
@@ -30,7 +39,7 @@ def main() -> None:
         known = {row[1] for row in table["rows"]}
         for _, _, content in [("", {}, {}), *single_changes(kind)]:
             settings = kind.model_validate(content)
-            row = [json.loads(json.dumps(content)), *(way(settings)[:16] for way in ways.values())]
+            row = [as_stored(kind, content), *(way(settings)[:16] for way in ways.values())]
             if row[1] not in known:
                 known.add(row[1])
                 table["rows"].append(row)

@@ -36,6 +36,22 @@ def test_a_part_that_cannot_be_imported_is_named_whatever_stops_it(plug, source)
     assert DECODERS.load("ridge")
 
 
+def test_an_installation_older_than_its_files_is_told_as_such(plug):
+    plug("lab_part", "Mine = 1", novelties={"mine": "lab_part:Mine"})
+    novelties = registry.Registry("noveltie")
+    assert novelties.load("mine") == 1
+    with pytest.raises(
+        registry.UnknownPartError, match=r"no noveltie is called 'ours', nor .* Install it again"
+    ):
+        novelties.check("ours")
+
+
+def test_what_is_said_of_a_part_is_one_paragraph(plug):
+    plug("lab_part", "raise RuntimeError('no\\n\\nlicence')", decoders={"mine": "lab_part:Mine"})
+    with pytest.raises(BrokenPartError, match=r"RuntimeError: no licence\. Mend"):
+        DECODERS.load("mine")
+
+
 def test_what_is_printed_on_import_does_not_get_among_results(plug, capsys):
     plug("lab_part", "print('welcome')\nMine = 1", decoders={"mine": "lab_part:Mine"})
     DECODERS.load("mine")

@@ -27,7 +27,10 @@ def glitch(rate_hz, jump_cm_s=80.0):
 @pytest.mark.parametrize("rate_hz", [100, 250, 1000])
 def test_a_glitch_is_found_at_every_sampling_rate_and_only_around_it(rate_hz):
     outlier, (n_fast, n_far) = kinematic_outliers(None, glitch(rate_hz), GRID, ONLY_ACCELERATION)
-    assert n_fast > 0
+    # A step of h cm/s smoothed by s is steeper than a for s·√(2·log(h / (√(2π)·s·a))) to both sides.
+    sigma, limit = ONLY_ACCELERATION.acceleration_smooth_s, ONLY_ACCELERATION.max_acceleration_cm_s2
+    steep = 2 * sigma * np.sqrt(2 * np.log(80 / (np.sqrt(2 * np.pi) * sigma * limit)))
+    assert n_fast / rate_hz == pytest.approx(2 * steep, abs=4 / rate_hz)
     assert n_far == 0
     bins = np.flatnonzero(outlier)
     assert bins.min() >= (5.0 - 0.1) / 0.02

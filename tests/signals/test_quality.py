@@ -14,7 +14,7 @@ from nwb_latents.pipeline.signals.quality import (
 )
 from nwb_latents.pipeline.signals.recording import Series
 from nwb_latents.pipeline.signals.trials import make_trials
-from nwb_latents.schemas.quality import QualityFilter, QualitySettings
+from nwb_latents.schemas.quality import QualityFilter, QualitySettings, SessionQuality
 from nwb_latents.schemas.recipe import IngestRecipe
 
 
@@ -149,3 +149,71 @@ def test_objections_say_what_was_asked_and_found(recording):
     assert "more than 0" in objections(quality, QualityFilter(max_flags=0))[0]
     (phrase,) = objections(quality, QualityFilter(min_decodability=0.99))
     assert phrase.endswith("less than 0.99")
+
+
+def test_percentiles_are_those_of_their_names():
+    found = percentiles(np.random.default_rng(0).permutation(np.arange(101.0)))
+    assert (found.n, found.p5, found.p25, found.p50, found.p75, found.p95) == (101, 5, 25, 50, 75, 95)
+
+
+@pytest.mark.parametrize(
+    ("bin_size_s", "lag_s", "lag_bins"), [(0.02, 0.1, 5), (0.05, 0.1, 2), (0.02, 0.0, 0)]
+)
+def test_decodability_is_a_ridge_regression_of_training_trials_onto_the_velocity_after_them(
+    make_reaches, as_recording, bin_size_s, lag_s, lag_bins
+):
+    recipe = IngestRecipe(
+        bin_size_s=bin_size_s,
+        window_s=(-0.2, 0.4),
+        quality=QualitySettings(lag_s=lag_s, folds=4, ridge_alpha=3.0, max_position_cm=None),
+    )
+    made = make_trials(as_recording(make_reaches(n_trials=40, n_units=20)), recipe)
+    start = made.trials["start_bin"][made.trials["split"] == "train"]
+    features, targets, fold = [], [], []
+    for place, first in enumerate(start):
+        for one in range(first, first + recipe.n_bins):
+            velocity = made.continuous["velocity"][one + lag_bins]
+            if np.isfinite(velocity).all():
+                features.append(made.continuous["rates"][one])
+                targets.append(velocity)
+                fold.append(place * 4 // len(start))
+    x, y = np.array(features, dtype=np.float64), np.array(targets, dtype=np.float64)
+    expected = cross_validated_r2(x, y, np.array(fold), alpha=3.0)
+    assert made.quality.decodability == pytest.approx(expected, abs=1e-5)
+
+
+BEYOND = {
+    "few_trials": ({"n_trials": 29}, {"n_trials": 30}, {"min_trials": 30}),
+    "few_units": ({"n_units": 6}, {"n_units": 7}, {"min_units": 7}),
+    "low_decodability": ({"decodability": 0.49}, {"decodability": 0.5}, {"min_decodability": 0.5}),
+    "no_decodability": ({"decodability": None}, {"decodability": -1.0}, {"min_decodability": -1.0}),
+    "rate_drift": ({"rates": {"drift": -0.31}}, {"rates": {"drift": -0.3}}, {"max_drift": 0.3}),
+    "variable_rates": ({"rates": {"cv": 0.31}}, {"rates": {"cv": 0.3}}, {"max_cv": 0.3}),
+    "many_outliers": (
+        {"outliers": {"share": 0.11}}, {"outliers": {"share": 0.1}}, {"max_outlier_share": 0.1},
+    ),
+    "doubtful_onsets": (
+        {"onset_quality": {"ok": 10, "column": 5, "chop": 4, "slow_rise": 11}},
+        {"onset_quality": {"ok": 10, "column": 5, "chop": 5, "slow_rise": 10}},
+        {"max_doubtful_onsets": 0.25},
+    ),
+    "many_dropped": (
+        {"dropped_trials": {"too_long": 8, "unobserved": 3}},
+        {"dropped_trials": {"too_long": 7, "unobserved": 3}},
+        {"max_dropped_share": 0.2},
+    ),
+}  # fmt: skip
+"""Flag → what is beyond its threshold, what lies on it, and the threshold."""
+
+
+@pytest.mark.parametrize("flag", BEYOND)
+def test_what_lies_on_a_threshold_is_good_enough_and_what_lies_beyond_it_is_flagged(flag):
+    beyond, on_it, threshold = BEYOND[flag]
+    nothing = percentiles(np.zeros(0))
+    good = {
+        "n_trials": 40, "n_units": 20, "reaction_time_s": nothing, "peak_speed_cm_s": nothing, "rates": {},
+        "outliers": {}, "decodability": 0.9,
+    }  # fmt: skip
+    settings = QualitySettings(**threshold)
+    assert flags_of(SessionQuality.model_validate(good | on_it), settings) == ()
+    assert flags_of(SessionQuality.model_validate(good | beyond), settings) == (flag,)

@@ -69,8 +69,11 @@ def test_tables_and_pictures_are_written(catalog):
         assert dict(field.sizes)["point"] == 3
         assert field["vector"].shape == (3, 5, 5, 2)
     told = {e.session: e for e in events if e.event == "embedding"}
-    assert list(told[B].mean) == made.table["mean"].values[1].tolist()
-    assert told[A].n_trials == int(made.table["n_trials"][0])
+    for row, (name, subject) in enumerate(((A, "A"), (B, "B"))):
+        assert list(told[name].mean) == made.table["mean"].values[row].tolist()
+        assert list(told[name].variance) == made.table["variance"].values[row].tolist()
+        assert told[name].n_trials == int(made.table["n_trials"][row])
+        assert (told[name].run, told[name].subject, told[name].task) == ("tiny", subject, "CO")
 
 
 def test_the_middle_of_the_grid_is_the_sessions_own_rollout(catalog):

@@ -256,7 +256,13 @@ def test_a_folder_without_truth_is_refused(catalog, tmp_path):
 
 def test_simulated_sessions_are_measured_against_the_truth(tmp_path):
     few = SimulateSettings(
-        layout="nlb", n_subjects=1, n_sessions=2, n_units=(20, 20), n_trials=60, waveforms=False
+        preset="classic",
+        layout="nlb",
+        n_subjects=1,
+        n_sessions=2,
+        n_units=(20, 20),
+        n_trials=60,
+        waveforms=False,
     )
     simulate_dandiset(tmp_path / "nwb", few)
     catalog = tmp_path / "catalog.yaml"

@@ -14,152 +14,44 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from published.lfads_torch import IC, F, Reference, T
+from scipy import stats
 from torch import nn
-from torch.nn import functional
 
+from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.views import observe
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.export import export
 from nwb_latents.pipeline.stages.import_checkpoint import import_checkpoint
 from nwb_latents.pipeline.stages.import_lfads import import_lfads
+from nwb_latents.pipeline.stages.report import ignore
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.session import session_in_memory
+from nwb_latents.pipeline.stores.session import open_session, session_in_memory
 from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training.feed import with_forward_bins
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.align import AlignSettings
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from nwb_latents.schemas.training import TrainSettings
 
-T, LAG, CLIP, BIN_S = 7, 2, 0.4, 0.02
-G, IC, F, H_IC, H_CI, K = 6, 3, 4, 5, 3, 5
-
-
-class Reference:
-    """The forward pass of lfads-torch along posterior means, written down anew from its equations."""
-
-    def __init__(self, *, n_in=(5,), n_out=(5,), width=None, n_inferred=2, n_external=0, n_params=1):
-        self.n_in, self.n_out, self.n_params = n_in, n_out, n_params
-        self.C, self.U = n_inferred, n_external
-        P = width or n_in[0]
-        make = torch.Generator().manual_seed(1)
-        self.w: dict[str, torch.Tensor] = {}
-
-        def add(name, *shape):
-            self.w[name] = 0.6 * torch.randn(shape, generator=make)
-
-        def linear(name, n_from, n_to):
-            add(f"{name}.weight", n_to, n_from)
-            add(f"{name}.bias", n_to)
-
-        def cell(name, n_from, n_to):
-            add(f"{name}.weight_ih", 3 * n_to, n_from)
-            add(f"{name}.weight_hh", 3 * n_to, n_to)
-            add(f"{name}.bias_ih", 3 * n_to)
-            add(f"{name}.bias_hh", 3 * n_to)
-
-        for s, (n, m) in enumerate(zip(n_in, n_out, strict=True)):
-            if width:
-                linear(f"readin.{s}", n, width)
-            linear(f"readout.{s}", F, m * n_params)
-        encoders = {"ic": H_IC, "ci": H_CI} if n_inferred else {"ic": H_IC}
-        for name, n in encoders.items():
-            add(f"encoder.{name}_enc_h0", 2, 1, n)
-            for direction in ("fwd", "bwd"):
-                cell(f"encoder.{name}_enc.{direction}_gru.cell", P, n)
-        linear("encoder.ic_linear", 2 * H_IC, 2 * IC)
-        linear("decoder.ic_to_g0", IC, G)
-        add("decoder.con_h0", 1, K)
-        cell("decoder.rnn.cell.gen_cell", n_inferred + n_external, G)
-        add("decoder.rnn.cell.fac_linear.weight", F, G)
-        if n_inferred:
-            cell("decoder.rnn.cell.con_cell", 2 * H_CI + F, K)
-            linear("decoder.rnn.cell.co_linear", K, 2 * n_inferred)
-            add("co_prior.logtaus", n_inferred)
-            add("co_prior.lognvars", n_inferred)
-        add("ic_prior.mean", IC)
-        self.w["ic_prior.logvar"] = torch.full((IC,), 0.1).log()
-
-    def linear(self, name, x):
-        return x @ self.w[f"{name}.weight"].T + self.w[f"{name}.bias"]
-
-    def step(self, name, x, h):
-        of_x = x @ self.w[f"{name}.weight_ih"].T + self.w[f"{name}.bias_ih"]
-        n = h.shape[1]
-        w, b = self.w[f"{name}.weight_hh"], self.w[f"{name}.bias_hh"]
-        of_h = h @ w[: 2 * n].T + b[: 2 * n]
-        update = torch.sigmoid(of_x[:, :n] + of_h[:, :n])
-        reset = torch.sigmoid(of_x[:, n : 2 * n] + of_h[:, n:])
-        candidate = torch.tanh(of_x[:, 2 * n :] + (reset * h) @ w[2 * n :].T + b[2 * n :])
-        return (update * h + (1 - update) * candidate).clamp(-CLIP, CLIP)
-
-    def both_ways(self, name, x):
-        states = []
-        for number, direction in enumerate(("fwd", "bwd")):
-            read = x if number == 0 else x.flip(1)
-            h, out = self.w[f"{name}_h0"][number].expand(len(x), -1), []
-            for t in range(x.shape[1]):
-                h = self.step(f"{name}.{direction}_gru.cell", read[:, t], h)
-                out.append(h)
-            states.append(torch.stack(out, 1))
-        return states[0], states[1].flip(1)
-
-    def params(self, y, session=0, external=None):
-        """Return parameters of all units. Shape ``(trial, time, n_params, unit)``."""
-        x = y[..., : self.n_in[session]]
-        if f"readin.{session}.weight" in self.w:
-            x = self.linear(f"readin.{session}", x)
-        forward, backward = self.both_ways("encoder.ic_enc", x)
-        mean = self.linear("encoder.ic_linear", torch.cat([forward[:, -1], backward[:, 0]], 1))[:, :IC]
-        h = self.linear("decoder.ic_to_g0", mean)
-        to_factors = functional.normalize(self.w["decoder.rnn.cell.fac_linear.weight"], dim=1)
-        factors, k = h @ to_factors.T, self.w["decoder.con_h0"].expand(len(y), -1)
-        if self.C:
-            forward, backward = self.both_ways("encoder.ci_enc", x)
-            zeros = torch.zeros(len(y), LAG, H_CI)
-            seen = torch.cat(
-                [torch.cat([zeros, forward[:, :-LAG]], 1), torch.cat([backward[:, LAG:], zeros], 1)], 2
-            )
-        out = []
-        for t in range(y.shape[1]):
-            drive = [] if external is None else [external[:, t]]
-            if self.C:
-                k = self.step("decoder.rnn.cell.con_cell", torch.cat([seen[:, t], factors], 1), k)
-                drive.insert(0, self.linear("decoder.rnn.cell.co_linear", k)[:, : self.C])
-            h = self.step("decoder.rnn.cell.gen_cell", torch.cat(drive, 1) if drive else h[:, :0], h)
-            factors = h @ to_factors.T
-            out.append(self.linear(f"readout.{session}", factors))
-        return torch.stack(out, 1).unflatten(2, (self.n_params, -1))
-
-    def hyper(self, **changes):
-        return {
-            "encod_seq_len": T, "recon_seq_len": T, "ic_enc_seq_len": 0, "ci_lag": LAG, "cell_clip": CLIP,
-            "ic_post_var_min": 1e-4, "dropout_rate": 0.1, "kl_ic_scale": 1e-3, "kl_co_scale": 2e-3,
-            "recon_reduce_mean": True, "variational": True, "lr_init": 4e-3,
-        } | changes  # fmt: skip
-
-    def save(self, path, *, weights=None, **hyper):
-        content = {
-            "state_dict": weights or self.w, "hyper_parameters": self.hyper(**hyper), "global_step": 70,
-            "epoch": 3, "optimizer_states": [], "pytorch-lightning_version": "1.5.0",
-        }  # fmt: skip
-        torch.save(content, path)
-        return path
+BIN_S, AHEAD = 0.02, 3
 
 
 class Place:
     """A catalog with stores that fit a reference."""
 
-    def __init__(self, folder, reference, *, n_trials=9):
+    def __init__(self, folder, reference, *, n_trials=9, n_ahead=0):
         self.folder, self.catalog, self.reference = folder, folder / "catalog.yaml", reference
         rng = np.random.default_rng(3)
         self.names = []
         for number, (n_in, n_out) in enumerate(zip(reference.n_in, reference.n_out, strict=True)):
             with h5py.File(folder / f"data{number}.h5", "w") as h5:
                 for part in ("train", "valid"):
-                    counts = rng.poisson(1.5, (n_trials, T, n_out))
-                    h5[f"{part}_recon_data"], h5[f"{part}_encod_data"] = counts, counts[..., :n_in]
+                    counts = rng.poisson(1.5, (n_trials, T + n_ahead, n_out))
+                    h5[f"{part}_recon_data"], h5[f"{part}_encod_data"] = counts, counts[:, :T, :n_in]
                     if reference.U:
                         h5[f"{part}_ext_input"] = rng.normal(size=(n_trials, T, reference.U))
             (entry,) = import_lfads(
@@ -167,18 +59,22 @@ class Place:
             )
             self.names.append(entry.session)
 
-    def trials(self, session):
+    def store(self, session):
         entries = read_catalog(self.catalog).sessions.values()
         (entry,) = [e for e in entries if e.session == session]
-        return read_trials(store_path(self.catalog, entry.store)).load()
+        return store_path(self.catalog, entry.store)
 
-    def bring(self, path, *, sessions=None, run_name=None, **settings):
+    def trials(self, session):
+        return read_trials(self.store(session)).load()
+
+    def bring(self, path, *, sessions=None, run_name=None, report=ignore, **settings):
         return import_checkpoint(
             self.catalog,
             path,
             LfadsCheckpointImport(**settings),
             sessions=self.names if sessions is None else sessions,
             run_name=run_name,
+            report=report,
         )
 
 
@@ -210,6 +106,35 @@ def test_rates_are_those_of_lfads_torch(tmp_path, variant):
         assert run.reconstruct(session_in_memory(trials), n_samples=0) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
+def test_bins_after_the_window_are_those_of_lfads_torch(tmp_path, variant):
+    """The model goes on as it was trained to (recon_seq_len above encod_seq_len), it does not forecast."""
+    reference = Reference(**variant)
+    place = Place(tmp_path, reference, n_ahead=AHEAD)
+    entry = place.bring(reference.save(tmp_path / "best.ckpt", recon_seq_len=T + AHEAD))
+    run = load_run(tmp_path / entry.path, device="cpu")
+    assert run.settings.forward_ms == AHEAD * 20.0
+    for number, name in enumerate(place.names):
+        session = open_session(place.store(name))
+        ready = with_forward_bins(session, AHEAD)
+        external = torch.tensor(session.trials["external"].values) if reference.U else None
+        y = torch.from_numpy(session.trials["counts"].values.astype(np.float32))
+        found = reference.params(y, number, external, AHEAD).exp()[..., 0, :].numpy() / BIN_S
+        ahead = run.forward(ready, n_bins=AHEAD, n_samples=0)
+        assert ahead == pytest.approx(found[:, T:], rel=1e-5)
+        assert run.reconstruct(session, n_samples=0) == pytest.approx(found[:, :T], rel=1e-5)
+        forecast = run.forecast(ready, seen_bins=T, n_bins=AHEAD)
+        if reference.C:
+            assert np.abs(forecast / ahead - 1).max() > 1e-3
+
+
+def test_fewer_bins_out_than_in_are_refused(tmp_path):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    with pytest.raises(DataError, match=r"reconstructs 5 bins \(recon_seq_len\) of the 7 it is shown"):
+        place.bring(reference.save(tmp_path / "best.ckpt", recon_seq_len=5))
+
+
 def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
     tmp_path, recording, enter_recording
 ):
@@ -226,7 +151,8 @@ def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
         row = trials["trial"].values.tolist().index(h5["train_trial"][0])
     assert column != sorted(column)
     reference = Reference(n_in=(n_in,), n_out=(len(column),), width=4)
-    path = reference.save(tmp_path / "best.ckpt", encod_seq_len=entry.n_bins)
+    bins = {"encod_seq_len": entry.n_bins, "recon_seq_len": entry.n_bins}
+    path = reference.save(tmp_path / "best.ckpt", **bins)
     made = import_checkpoint(catalog, path, LfadsCheckpointImport(), sessions=[entry.session])
     rates = load_run(tmp_path / made.path, device="cpu").reconstruct(session_in_memory(trials), n_samples=0)
     expected = reference.params(first[:1]).exp()[0, :, 0] / BIN_S
@@ -235,7 +161,11 @@ def test_the_columns_of_an_export_find_their_units_in_the_store_it_was_made_of(
 
 @pytest.mark.parametrize(
     ("likelihood", "n_params", "mean"),
-    [("mse", 1, lambda p: p[..., 0, :]), ("gamma", 2, lambda p: (p[..., 0, :] - p[..., 1, :]).exp())],
+    [
+        ("mse", 1, lambda p: p[..., 0, :]),
+        ("gaussian", 2, lambda p: p[..., 0, :]),
+        ("gamma", 2, lambda p: (p[..., 0, :] - p[..., 1, :]).exp()),
+    ],
 )
 def test_other_likelihoods(tmp_path, likelihood, n_params, mean):
     reference = Reference(n_params=n_params)
@@ -244,7 +174,7 @@ def test_other_likelihoods(tmp_path, likelihood, n_params, mean):
     run, trials = load_run(tmp_path / entry.path, device="cpu"), place.trials(place.names[0])
     expected = mean(reference.params(torch.from_numpy(trials["counts"].values.astype(np.float32))))
     # Shapes and rates of a gamma distribution here are at least 1e-5.
-    tolerance = 1e-5 if likelihood == "mse" else 1e-3
+    tolerance = 1e-3 if likelihood == "gamma" else 1e-5
     rates = run.reconstruct(session_in_memory(trials), n_samples=0)
     assert rates == pytest.approx(expected / BIN_S, rel=tolerance, abs=1e-4)
 
@@ -272,6 +202,72 @@ def test_the_prior_of_the_inputs_is_told_by_its_weights(tmp_path, prior):
         assert torch.allclose(model.input_prior.prior.mean, two)
     if prior == "normal":
         assert torch.allclose(model.input_prior.prior.distribution().var, two.exp())
+
+
+@pytest.mark.parametrize("which", ["co_prior", "ic_prior"])
+def test_what_has_a_student_t_prior_has_a_student_t_posterior(tmp_path, which):
+    """Penalty and draws of the posterior are those of torch's distribution, as lfads-torch has them."""
+    reference, df = Reference(), 4.0
+    place = Place(tmp_path, reference)
+    dim = reference.C if which == "co_prior" else IC
+    loc, log_scale = torch.linspace(-0.3, 0.2, dim), torch.linspace(-0.5, 0.1, dim)
+    weights = {name: value for name, value in reference.w.items() if not name.startswith(which)}
+    weights |= {f"{which}.loc": loc, f"{which}.logscale": log_scale}
+    path = reference.save(tmp_path / "best.ckpt", weights=weights)
+    asked = {"co_prior": "input_prior_df", "ic_prior": "ic_prior_df"}[which]
+    with pytest.raises(DataError, match=rf"Student-t prior, .* not in the file. .*--set {asked}=5"):
+        place.bring(path)
+    run = load_run(tmp_path / place.bring(path, **{asked: df}).path, device="cpu")
+    model, trials = run.model.double(), place.trials(place.names[0])
+    batch = pack([TrialTensors(place.names[0], torch.from_numpy(trials["counts"].values.astype(float)))])
+    drawn = torch.Generator().manual_seed(0)
+    noise = model.decoder.draw(torch.zeros(1, 40_000, IC, dtype=torch.float64), 1, drawn)
+    sampled = (noise.inputs if which == "co_prior" else noise.initial).flatten()
+    other = (noise.initial if which == "co_prior" else noise.inputs).flatten()
+    assert stats.kstest(sampled.numpy(), stats.t(df).cdf).pvalue > 1e-3
+    assert stats.kstest(other.numpy(), stats.norm.cdf).pvalue > 1e-3
+
+    output = model.eval()(batch, observe(batch), 0, torch.Generator().manual_seed(1))
+    terms = {term.name: float(term.value.detach()) for term in output.terms}
+    noise = model.decoder.draw(output.aux["ic_mean"], T, torch.Generator().manual_seed(1))
+    of, seen = model._encode(batch.y, torch.tensor([0]))
+    sample = of.mean + of.var.sqrt() * noise.initial
+    if which == "co_prior":
+        made = model.decoder(sample, T, seen=seen, noise=noise)
+        of, sample = made.posterior, made.inputs
+    posterior = torch.distributions.StudentT(df, of.mean, of.var.sqrt())
+    prior = torch.distributions.StudentT(df, loc.double(), log_scale.double().exp())
+    kl = posterior.log_prob(sample) - prior.log_prob(sample)
+    name = {"co_prior": "kl_input", "ic_prior": "kl_initial"}[which]
+    assert terms[name] == pytest.approx(float(kl.detach().sum() / len(trials["trial"])), rel=1e-6)
+
+
+def test_a_variance_that_is_fixed_there_is_fixed_here(tmp_path):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    weights = {name: value for name, value in reference.w.items() if not name.startswith("co_prior")}
+    weights |= {"co_prior.mean": torch.zeros(2), "co_prior.logvar": torch.full((2,), -2.0)}
+    fixed = place.bring(reference.save(tmp_path / "a.ckpt", weights=weights))
+    prior = load_run(tmp_path / fixed.path, device="cpu").model.input_prior.prior
+    assert prior.mean.requires_grad
+    assert not prior.raw_variance.requires_grad
+    learned = place.bring(reference.save(tmp_path / "b.ckpt"))
+    assert load_run(tmp_path / learned.path, device="cpu").model.input_prior.log_variance.requires_grad
+
+
+def test_what_the_file_does_not_say_is_said(tmp_path):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    path, said = reference.save(tmp_path / "best.ckpt"), []
+    place.bring(path, report=said.append)
+    assert any("Poisson is taken" in getattr(event, "text", "") for event in said)
+    said.clear()
+    place.bring(path, report=said.append, likelihood="poisson")
+    assert not any("Poisson is taken" in getattr(event, "text", "") for event in said)
+    with pytest.raises(
+        DataError, match="ic_prior_df=3 was given, and its initial condition has no Student-t"
+    ):
+        place.bring(path, ic_prior_df=3.0)
 
 
 def test_priors_and_penalties_are_carried_over(tmp_path):
@@ -342,7 +338,7 @@ BAD = {
     ),
     "two parameters": (
         lambda w: w | {"readout.0.weight": torch.zeros(10, F), "readout.0.bias": torch.zeros(10)}, {},
-        "has 10 outputs; .* 5 held-in of 5 units, which needs 5 outputs with the likelihood poisson",
+        r"has 10 outputs; .* which needs 5 outputs with the likelihood poisson\. .* gaussian or gamma: ",
     ),
 }  # fmt: skip
 

@@ -44,7 +44,9 @@ SMALL = {
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the catalog of two sessions, with a run that hid held-out units and one that did not."""
     folder = tmp_path_factory.mktemp("nlb")
-    sizes = SimulateSettings(layout="nlb", n_units=(182, 182), n_subjects=1, n_sessions=2, n_trials=40)
+    sizes = SimulateSettings(
+        preset="classic", layout="nlb", n_units=(182, 182), n_subjects=1, n_sessions=2, n_trials=40
+    )
     simulate_dandiset(folder / "nwb", sizes)
     path = folder / "catalog.yaml"
     ingest(path, FolderSource([folder / "nwb"]), nlb_recipe("mc_maze", bin_size_ms=20))

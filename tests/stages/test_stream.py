@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, UsageError
-from nwb_latents.pipeline.stages.stream import stream
+from nwb_latents.pipeline.stages.stream import StreamTiming, stream
 from nwb_latents.pipeline.stages.stream_counts import parse_counts
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
@@ -92,6 +92,16 @@ def test_what_the_numbers_are_is_said_first_and_how_fast_it_was_last(catalog, se
     assert last.n_late == int((timing.seconds > 0.02).sum())
 
 
+def test_times_are_told_in_milliseconds_and_bins_that_came_late_are_counted():
+    seconds = np.array([0.001] * 90 + [0.004] * 5 + [0.011] * 4 + [0.5])
+    timing = StreamTiming(seconds, n_trials=7, bin_size_s=0.01)
+    told = timing.event()
+    assert (told.n_bins, told.n_trials, told.bin_ms) == (100, 7, 10.0)
+    assert (told.median_ms, told.max_ms) == (1.0, 500.0)
+    assert told.p99_ms == pytest.approx(np.percentile(seconds, 99) * 1e3, abs=1e-3)
+    assert told.n_late == timing.n_late == 5
+
+
 def test_trials_are_chosen_by_number_and_split_and_training_trials_are_said(catalog, session):
     ids = session.trials["trial"].values
     test = ids[session.split == "test"]
@@ -112,6 +122,8 @@ def test_trials_are_chosen_by_number_and_split_and_training_trials_are_said(cata
 
 def test_only_what_is_asked_for_is_given(catalog):
     _, events = replayed(catalog, settings=StreamSettings(velocity=False), split="test")
+    begun = next(e for e in events if isinstance(e, StreamEvent))
+    assert (begun.axes, begun.lag_ms, begun.decoder, begun.bin_ms) == ((), None, None, 20.0)
     assert all(one.velocity is None and one.rates is not None for one in bins_of(events))
     _, events = replayed(catalog, settings=StreamSettings(rates=False), split="test")
     assert all(one.velocity is not None and one.rates is None for one in bins_of(events))
@@ -192,6 +204,10 @@ def test_every_line_is_answered_before_the_next_one_is_sent(catalog, session):
         ("[1, [2], 3, 4, 5, 6]", r"line 2: count \[2\] of unit 1"),
         ("[1, 2", "line 2: cannot be read as a JSON array"),
         ("one two three four five six", "line 2: count one of unit 0"),
+        ('{"counts": [1, 2, 3, 4, 5, 6]}', "line 2: .* is no JSON array of counts"),
+        ("[" * 5000, "line 2: cannot be read as a JSON array"),
+        ("[1, 2, 3, 4, 5, 1e308]", "line 2: count 1e.308 of unit 5 .* 0 to 16777216"),
+        ("1 2 3 4 5 1_0", "line 2: count 1_0 of unit 5"),
     ],
 )
 def test_a_line_that_is_no_bin_of_counts_is_refused_after_those_before_were_answered(catalog, line, says):
@@ -235,6 +251,28 @@ def test_who_cannot_be_streamed_is_refused_with_who_can(catalog):
         stream(catalog, "causal", session="*")
     with pytest.raises(UsageError, match="choose trials to replay"):
         replayed(catalog, lines=[], trials=[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bins", "is_said"),
+    [
+        ("[0, 0, 1, 0, 2, 0]\n[0, 0, 1, 0, 2, 0]\n", 2, False),
+        ("[0, 0, 1, 0, 2, 0]\n[0, 0, 1, 0, 2, 0]", 2, False),
+        ("0 0 1 0 2 0\n0 0 1 0 2 0\n", 2, False),
+        ("0 0 1 0 2 0\n0 0 1 0 2 0", 2, True),
+        ("\ufeff0 0 1 0 2 0\r\n\r\n0 0 1 0 2 0\r\n", 2, False),
+    ],
+)
+def test_a_last_line_without_an_end_is_taken_and_said_where_it_may_be_torn(
+    catalog, tmp_path, pipeline_command, text, n_bins, is_said
+):
+    counts = tmp_path / "counts.txt"
+    counts.write_bytes(text.encode())
+    words = ("run", "stream", "causal", "--session", SESSION, "--catalog", catalog, "--no-velocity")
+    shown = pipeline_command(*words, "--from", counts)
+    assert shown.returncode == 0, shown.stderr
+    assert len(shown.stdout.splitlines()) == n_bins
+    assert ("line 2, the last, does not end with a line break" in shown.stderr) == is_said
 
 
 def test_the_command_prints_bins_alone_on_standard_output(catalog, session, pipeline_command):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import zarr
 from safetensors.numpy import load_file, save_file
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages import verify as verify_module
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.manifest import MANIFEST
@@ -331,3 +333,50 @@ def test_what_is_not_foreseen_ends_one_entry_only(catalog: Path, monkeypatch: py
     assert isinstance(said["VerifyEvent"][0], VerifyEvent)
     assert isinstance(said["SessionEvent"][0], SessionEvent)
     assert isinstance(said["RunEvent"][0], RunEvent)
+
+
+def test_places_and_faults_are_counted_apart_and_each_has_the_remedy_of_its_kind(catalog: Path) -> None:
+    store = store_of(catalog)
+    for name in (SHARD, "continuous/counts/c/0/0", "events/zarr.json"):
+        (store / name).write_bytes(b"")
+    (catalog.parent / "runs/r/best.safetensors").unlink()
+    (store_of(catalog, "B") / MANIFEST).unlink()
+    said = looked(catalog, quick=True)
+    (whole,) = said["VerifyEvent"]
+    of_store = [fault for fault in said["FaultEvent"] if fault.session == "sub-A_ses-CO-1"]
+    of_run = [fault for fault in said["FaultEvent"] if fault.run == "r"]
+    assert {fault.where for fault in of_store} == {SHARD, "continuous/counts/c/0/0", "events/zarr.json"}
+    assert (whole.n_damaged, whole.n_faults) == (2, len(of_store) + len(of_run))
+    assert whole.n_without_manifest == 1
+    assert {fault.remedy.partition(":")[0] for fault in of_store} == {"Make the store again"}
+    assert {fault.remedy.partition(":")[0] for fault in of_run} == {"Make the run again"}
+    assert all("`pipeline run train`" in fault.remedy for fault in of_run)
+    assert "2 of its entries missing or damaged: sub-A_ses-CO-1, r." in str(said["error"][0])
+
+
+@pytest.mark.parametrize("section", ["sessions", "runs"])
+def test_an_entry_under_the_name_of_another_is_told(catalog: Path, section: str) -> None:
+    content = yaml.safe_load(catalog.read_text())
+    name, entry = content[section].popitem()
+    content[section][f"other-{name}"] = entry
+    catalog.write_text(yaml.safe_dump(content, sort_keys=False))
+    (fault,) = faults(catalog)
+    assert (fault.kind, fault.where) == ("catalog", f"other-{name}")
+    assert fault.remedy == "Mend the entry, or make it again."
+
+
+def test_a_run_whose_settings_were_changed_does_not_keep_its_key(catalog: Path) -> None:
+    config = catalog.parent / "runs/r/config.yaml"
+    (config.parent / MANIFEST).unlink()
+    content = yaml.safe_load(config.read_text())
+    content["settings"]["seed"] = 17
+    config.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert [(fault.run, fault.kind) for fault in faults(catalog)] == [("r", "key")]
+
+
+def test_what_it_costs_is_told_per_gigabyte(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([100.0, 102.5])
+    monkeypatch.setattr(verify_module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    (whole,) = looked(catalog, quick=True)["VerifyEvent"]
+    assert whole.seconds == 2.5
+    assert whole.seconds_per_gb == pytest.approx(2.5e9 / whole.bytes, rel=1e-6)

@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from nwb_latents.pipeline.errors import CatalogWarning, MachineError
-from nwb_latents.pipeline.stores import lenient, measurement_index, measurement_lines
+from nwb_latents.pipeline.stores import lenient, measurement_clock, measurement_index, measurement_lines
 from nwb_latents.pipeline.stores.measurements import (
     add_measurements,
     are_current,
@@ -90,6 +91,54 @@ def test_later_is_told_by_the_time_said_not_by_the_file(catalog):
     assert read_measurements(catalog)["value"].tolist() == [0.2]
 
 
+@pytest.fixture
+def clock(monkeypatch):
+    """Return a function that sets the clock, for a process that has not measured yet or for the same."""
+
+    class Set(datetime):
+        at = ""
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.fromisoformat(cls.at)
+
+    monkeypatch.setattr(measurement_clock, "datetime", Set)
+
+    def set_to(time: str, *, process: str) -> None:
+        Set.at = f"2026-03-01T{time}+00:00"
+        if process == "another":
+            monkeypatch.setattr(measurement_clock, "_latest", {})
+            monkeypatch.setattr(measurement_lines, "_writers", {})
+
+    set_to("12:00:00", process="another")
+    return set_to
+
+
+@pytest.mark.parametrize("process", ["the same", "another"])
+@pytest.mark.parametrize("back_to", ["11:59:59.999", "11:59:58", "11:30:00", "00:00:00"])
+def test_a_clock_that_is_set_back_does_not_turn_the_order_round(catalog, clock, process, back_to, recwarn):
+    add_measurements(catalog, [measured(0.1)])
+    clock(back_to, process=process)
+    add_measurements(catalog, [measured(0.2), measured(0.3)])
+    clock("12:30:00", process=process)
+    [last] = add_measurements(catalog, [measured(0.4, "sub-B")])
+    assert read_measurements(catalog)["value"].tolist() == [0.3, 0.4]
+    assert last.time == "2026-03-01T12:30:00.000+00:00"
+    said = [str(one.message) for one in recwarn if issubclass(one.category, CatalogWarning)]
+    tells = process == "another" and back_to in {"11:30:00", "00:00:00"}
+    assert any("s behind the newest measurement" in text for text in said) == tells
+
+
+def test_a_time_that_was_never_true_is_said_and_not_followed(catalog, clock):
+    future = measured(0.1, time="2031-01-01T00:00:00+00:00")
+    path = write_by_another(
+        catalog, measurement_lines.as_line(future), name="20310101T000000Z-other-1-0.jsonl"
+    )
+    with pytest.warns(CatalogWarning, match=rf"{path.name}: .* says 2031.* still counts as the later"):
+        [added] = add_measurements(catalog, [measured(0.2)])
+    assert added.time == "2026-03-01T12:00:00.000+00:00"
+
+
 @pytest.mark.parametrize(
     "protocol",
     [{"decoder": "wiener"}, {"source": "forecast", "seen_bins": 13, "bins": 20}, {"fitted_sessions": ("b",)},
@@ -149,6 +198,45 @@ def test_spoilt_lines_are_passed_over_and_named(catalog):
     write_by_another(catalog, b"\0" * 30 + b"\n", line, b'["no record"]\n', b'{"value": 3}\n')
     with pytest.warns(CatalogWarning, match="3 of its lines are no measurements .*: 1, 3, 4"):
         assert read_measurements(catalog)["value"].tolist() == [0.4]
+
+
+def test_spoilt_lines_are_named_each_time_they_are_read(catalog, monkeypatch):
+    monkeypatch.setattr(measurement_index, "LEAST_BYTES", 0)
+    path = write_by_another(catalog, b"no record\n", measurement_lines.as_line(measured(0.4)))
+    for _ in range(2):
+        with pytest.warns(CatalogWarning, match="one of its lines is no measurement .*: 1"):
+            assert read_measurements(catalog)["value"].tolist() == [0.4]
+    with path.open("ab") as file:
+        file.write(b"nor this\n")
+    with pytest.warns(CatalogWarning, match="2 of its lines are no measurements .*: 1, 3"):
+        assert read_measurements(catalog)["value"].tolist() == [0.4]
+
+
+def test_what_an_editor_does_to_a_file_loses_no_measurement(catalog, monkeypatch):
+    monkeypatch.setattr(measurement_index, "LEAST_BYTES", 0)
+    first, second = (
+        measurement_lines.as_line(measured(value, name)) for value, name in ((0.4, "sub-A"), (0.5, "sub-B"))
+    )
+    path = write_by_another(catalog, b"\xef\xbb\xbf" + first, second.removesuffix(b"\n"))
+    for _ in range(2):
+        assert read_measurements(catalog)["value"].tolist() == [0.4, 0.5]
+    with path.open("ab") as file:
+        file.write(b"\n" + measurement_lines.as_line(measured(0.6, "sub-C")))
+    assert read_measurements(catalog, latest=False)["value"].tolist() == [0.4, 0.5, 0.6]
+
+
+def test_a_folder_that_takes_nothing_is_found_before_the_work(catalog, monkeypatch):
+    measurement_lines.check_appendable(catalog.with_name(FOLDER))
+    add_measurements(catalog, [measured(0.1)])
+    measurement_lines.check_appendable(catalog.with_name(FOLDER))
+    assert len(list(catalog.with_name(FOLDER).iterdir())) == 1
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(measurement_lines.os, "open", refuse)
+    with pytest.raises(MachineError, match=r"catalog\.measurements: cannot write .*Permission denied"):
+        measurement_lines.check_appendable(catalog.with_name(FOLDER))
 
 
 def test_empty_lines_are_nothing(catalog):

@@ -200,3 +200,16 @@ def test_a_system_that_cannot_flush_folders_is_no_fault_and_a_broken_disk_is(tmp
                 disk_names.flush_folder(tmp_path)
         else:
             disk_names.flush_folder(tmp_path)
+
+
+def test_a_full_disk_under_hdf5_is_told_in_one_sentence(tmp_path):
+    said = (
+        "Can't synchronously write data (file write failed: time = Sat Nov 28\n, filename = 'a.h5', "
+        "file descriptor = 6, errno = 28, error message = 'No space left on device', buf = 0x5, total = 96)"
+    )
+    for error in (OSError(said), OSError(28, said)):
+        told = str(atomic.machine_error(error, tmp_path / "a.h5", doing="write this file"))
+        assert told.endswith(
+            "a.h5: cannot write this file: No space left on device. Free some space and run the same command "
+            "again."
+        )

@@ -88,10 +88,13 @@ def test_chunks_change_nothing(
 ) -> None:
     session = session_in_memory(datasets[A])
     whole = trained.reconstruct(session), trained.forecast(session, seen_bins=6, n_bins=3)
+    embedding = trained.embedding(session)
     monkeypatch.setattr(inference, "CHUNK_TRIALS", 7)
     np.testing.assert_allclose(trained.reconstruct(session), whole[0], rtol=1e-4, atol=1e-3)
     parts = trained.forecast(session, seen_bins=6, n_bins=3)
     np.testing.assert_allclose(parts, whole[1], rtol=1e-4, atol=1e-3)
+    for part, of_all in zip(trained.embedding(session), embedding, strict=True):
+        np.testing.assert_allclose(part, of_all, rtol=1e-4)
 
 
 def test_the_embedding_has_one_value_per_dimension(
@@ -114,6 +117,9 @@ def test_unknown_sessions_and_changed_stores_are_refused(
         del dataset.attrs["store_key"]
     with pytest.raises(DataError, match="units with other ids"):
         trained.reconstruct(session_in_memory(datasets["sub-B_ses-1"].assign_attrs(session=A)))
+    renumbered = datasets[A].assign_coords(unit=datasets[A]["unit"].values[::-1])
+    with pytest.raises(DataError, match="trained on 6 units, the store holds 6 units with other ids"):
+        trained.reconstruct(session_in_memory(renumbered))
     with pytest.raises(DataError, match=r"bins of 0\.02 s, the store holds bins of 0\.05"):
         trained.reconstruct(session_in_memory(datasets[A].assign_attrs(bin_size_s=0.05)))
     with pytest.raises(DataError, match="no trials"):

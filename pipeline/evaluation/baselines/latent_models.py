@@ -102,7 +102,10 @@ def rates_of_latents(
     """
     fit = fit_rates(train, task.train, penalty=penalty)
     return RatePrediction(
-        predict_rates(fit, train), predict_rates(fit, new), forward_rates(train, new, task, settings)
+        predict_rates(fit, train),
+        predict_rates(fit, new),
+        forward_rates(train, new, task, settings),
+        latents=(train, new),
     )
 
 

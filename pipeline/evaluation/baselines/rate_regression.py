@@ -88,7 +88,7 @@ def choose(
     DataError
         If there is no unit to predict from another, or there are fewer trials than folds.
     """
-    shown, wanted = _roles(task, settings)
+    shown, wanted = shown_and_wanted(task, settings)
     rows = draw_trials(len(shown), settings.choice_trials, seed=settings.seed)
     shown, wanted = shown[rows], wanted[rows]
     fold_of = group_folds(np.arange(len(rows)), folds=settings.folds, seed=settings.seed)
@@ -249,8 +249,21 @@ def draw_trials(n_trials: int, most: int, *, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).permutation(n_trials)[:most])
 
 
-def _roles(task: SpikeTask, settings: BaselineSettings) -> tuple[FloatArray, FloatArray]:
-    """Return training counts of units that are shown, and of units to predict."""
+def shown_and_wanted(task: SpikeTask, settings: BaselineSettings) -> tuple[FloatArray, FloatArray]:
+    """Return training counts of units that are shown, and of units to predict.
+
+    Parameters
+    ----------
+    task
+        Its held-in and held-out units; without held-out units, half of the held-in ones play that part.
+    settings
+        Seed of their draw.
+
+    Raises
+    ------
+    DataError
+        If there is but one unit.
+    """
     if task.train_heldout.shape[2]:
         return task.train_heldin, task.train_heldout
     n_units = task.train_heldin.shape[2]

@@ -101,8 +101,21 @@ def _is_complete(path: Path, settings: SimulateSettings) -> bool:
             f"{path}: a file of other origin is in the way: expected one simulated from these settings "
             f"(digest {expected}), found {found}. Choose another folder, or remove the file and its truth."
         )
-        raise SettingsError(message)
+        raise SettingsError(message + _of_the_other_preset(found, settings))
     return True
+
+
+def _of_the_other_preset(found: str, settings: SimulateSettings) -> str:
+    """Say that a file was simulated from these settings but for their preset, if it was."""
+    if settings.preset == "classic":
+        return ""
+    classic = settings.model_copy(update={"preset": "classic", "reach_profile": "minimum_jerk"})
+    if found != f"digest {session_digest(classic)}":
+        return ""
+    return (
+        " It was simulated with preset 'classic', all there was before there were presets: to keep "
+        "it, say --preset classic."
+    )
 
 
 def _write_session(path: Path, settings: SimulateSettings, *, subject: int, session: int) -> None:

@@ -17,6 +17,7 @@ from pynwb.epoch import TimeIntervals
 from pynwb.misc import Units
 
 from nwb_latents.pipeline.sources.simulator.hand_kinematics import sample_at
+from nwb_latents.pipeline.sources.simulator.kinematics_clock import regular_times
 from nwb_latents.pipeline.sources.simulator.neurons import CLOCK_HZ
 from nwb_latents.pipeline.sources.simulator.nwb_tables import add_trials, inside, ragged
 
@@ -159,7 +160,7 @@ def _add_units(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
 
 def _add_elbow(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
     rate = simulated.settings.kinematics_rate_hz
-    time = np.arange(int(simulated.kinematics.duration_s * rate) + 1) / rate
+    time = regular_times(simulated)
     behavior = nwbfile.create_processing_module(name="behavior", description="Elbow joint")
     angle = REST_DEG + DEG_PER_CM * sample_at(simulated.kinematics.position[:, :1], time)
     behavior.add(

@@ -99,7 +99,7 @@ def movement_velocity(movement: Movement, profile: ReachProfile = "minimum_jerk"
     movement
         The movement; its duration is a whole number of milliseconds.
     profile
-        Course of its speed, but for a fidget.
+        Course of its speed, but for a fidget and for a movement that has a course of its own.
 
     Returns
     -------
@@ -115,6 +115,8 @@ def movement_velocity(movement: Movement, profile: ReachProfile = "minimum_jerk"
     ((501, 2), 30.0)
     """
     n_steps = round(movement.duration_s * FINE_RATE_HZ)
+    if movement.course is not None:
+        return movement.course.velocity(movement.displacement_cm, n_ms=n_steps, bow_cm=movement.bow_cm)
     s = np.arange(n_steps + 1) / n_steps
     along = speed_profile(profile, n_steps) / movement.duration_s
     excursion = 192 * (s * (1 - s)) ** 2 * (1 - 2 * s) / movement.duration_s

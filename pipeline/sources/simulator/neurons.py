@@ -159,15 +159,43 @@ def firing_rates(neurons: Neurons, latents: FloatArray) -> NDArray[np.float32]:
     >>> bool(np.allclose(rates.mean(axis=0), units.mean_hz, rtol=1e-3))
     True
     """
-    shape = np.exp((latents @ neurons.loadings.T).astype(np.float32))
-    gain = neurons.mean_hz / shape.mean(axis=0, dtype=np.float64)
+    return scale_rates(np.exp((latents @ neurons.loadings.T).astype(np.float32)), neurons.mean_hz)[0]
+
+
+def scale_rates(shape: NDArray[np.float32], mean_hz: FloatArray) -> tuple[NDArray[np.float32], FloatArray]:
+    """Bring rates to their means, softly capped.
+
+    Parameters
+    ----------
+    shape
+        Rates but for a factor of each unit. Shape ``(n_times, n_units)``, positive.
+    mean_hz
+        Mean over time. Shape ``(n_units,)``.
+
+    Returns
+    -------
+    rates
+        Hz. Shape ``(n_times, n_units)``, float32.
+    gain
+        Factor of each unit before the cap: with ``x = shape * gain`` rates are ``x / (1 + x / 150 Hz)``.
+        Shape ``(n_units,)``.
+
+    Examples
+    --------
+    >>> rates, gain = scale_rates(np.array([[1.0], [3.0]], np.float32), np.array([20.0]))
+    >>> [round(float(rate), 1) for rate in rates[:, 0]], round(float(gain[0]), 1)
+    ([11.1, 28.9], 11.9)
+    """
+    gain = mean_hz / shape.mean(axis=0, dtype=np.float64)
+    used = gain
     # The cap lowers the mean of bursty units; the gain that restores it has no closed form.
     for _ in range(6):
+        used = gain
         rates = shape * gain.astype(np.float32)
         rates /= 1 + rates / RATE_CAP_HZ
-        gain = gain * neurons.mean_hz / rates.mean(axis=0, dtype=np.float64)
+        gain = gain * mean_hz / rates.mean(axis=0, dtype=np.float64)
     result: NDArray[np.float32] = rates
-    return result
+    return result, used
 
 
 def fire_spikes(rates: NDArray[np.float32], rng: np.random.Generator) -> tuple[FloatArray, IntArray]:

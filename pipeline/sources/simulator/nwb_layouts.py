@@ -12,6 +12,7 @@ from pynwb.behavior import BehavioralTimeSeries, Position, SpatialSeries
 
 from nwb_latents.pipeline.sources.simulator.foreign_lab import fill_foreign
 from nwb_latents.pipeline.sources.simulator.hand_kinematics import FINE_RATE_HZ, sample_at
+from nwb_latents.pipeline.sources.simulator.kinematics_clock import regular_times
 from nwb_latents.pipeline.sources.simulator.nwb_tables import (
     ArrayNames,
     add_electrodes,
@@ -81,7 +82,7 @@ def _fill_000688(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
     add_electrodes(nwbfile, UTAH)
     add_units(nwbfile, simulated, arrays=UTAH, waveforms=simulated.settings.waveforms)
     behavior = _behavior_module(nwbfile, "Processed Behavioral data")
-    time = _regular_times(simulated)
+    time = regular_times(simulated)
     hand = simulated.kinematics
     position = Position(
         spatial_series=SpatialSeries(
@@ -123,7 +124,8 @@ def _fill_000070(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
     add_electrodes(nwbfile, MAZE)
     observed = np.array([(trial.start_s, trial.stop_s) for trial in trials])
     add_units(nwbfile, simulated, arrays=MAZE, observed=observed, group_column=True)
-    rows = _samples_in_trials(trials)
+    with_stop = not simulated.ends_a_sample_early
+    rows = _samples_in_trials(trials, with_stop=with_stop)
     hand = MM_PER_CM * simulated.kinematics.position[rows]
     series = {"Eye": _eye_position(simulated, rows), "Hand": hand, "Cursor": hand}
     # The real files declare the default unit and a conversion of NaN: nothing in them says millimetres.
@@ -156,16 +158,18 @@ def _fill_000070(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
                 rows=[np.array([-120, 120, -120, 120, 4], dtype=np.int16)[:, None, None]] * len(trials),
             ),
             *ragged("barrier_info", "(x,y,halfwidth,halfheight)", rows=[BARRIERS_MM] * len(trials)),
-            *_series_of_trials(list(position.spatial_series.values()), trials),
+            *_series_of_trials(list(position.spatial_series.values()), trials, with_stop=with_stop),
         ],
     )
 
 
-def _series_of_trials(series: Sequence[SpatialSeries], trials: Sequence[Trial]) -> list[Any]:
+def _series_of_trials(
+    series: Sequence[SpatialSeries], trials: Sequence[Trial], *, with_stop: bool
+) -> list[Any]:
     """Column ``timeseries``: the samples of each series that belong to each trial."""
     references, first = [], 0
     for trial in trials:
-        n_samples = len(_samples_in_trials([trial]))
+        n_samples = len(_samples_in_trials([trial], with_stop=with_stop))
         references += [TimeSeriesReference(first, n_samples, entry) for entry in series]
         first += n_samples
     column = TimeSeriesReferenceVectorData(
@@ -221,7 +225,7 @@ def _fill_nlb(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
 def _fill_generic(nwbfile: NWBFile, simulated: SimulatedSession) -> None:
     add_electrodes(nwbfile, UTAH)
     add_units(nwbfile, simulated, arrays=UTAH)
-    time = _regular_times(simulated)
+    time = regular_times(simulated)
     rate = simulated.settings.kinematics_rate_hz
     behavior = _behavior_module(nwbfile, "hand movement")
     hand = SpatialSeries(
@@ -251,16 +255,11 @@ def _behavior_module(nwbfile: NWBFile, description: str) -> ProcessingModule:
     return nwbfile.create_processing_module(name="behavior", description=description)
 
 
-def _regular_times(simulated: SimulatedSession) -> FloatArray:
-    rate = simulated.settings.kinematics_rate_hz
-    return np.arange(int(simulated.kinematics.duration_s * rate) + 1) / rate
-
-
 def _listed(simulated: SimulatedSession) -> list[Trial]:
     return [simulated.script.trials[number] for number in simulated.listed]
 
 
-def _samples_in_trials(trials: Sequence[Trial], *, with_stop: bool = True) -> IntArray:
+def _samples_in_trials(trials: Sequence[Trial], *, with_stop: bool) -> IntArray:
     """Rows of the 1 kHz kinematics in trials, with or without that of the stop. Shape ``(n_samples,)``."""
     edges = [(round(trial.start_s * FINE_RATE_HZ), round(trial.stop_s * FINE_RATE_HZ)) for trial in trials]
     return np.concatenate([np.arange(first, last + with_stop) for first, last in edges])

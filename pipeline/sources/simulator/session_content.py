@@ -30,6 +30,8 @@ class SessionContent:
         Seconds, grouped by unit, ascending within each. Shape ``(n_spikes,)``.
     spike_index
         One past the last spike of each unit. Shape ``(n_units,)``.
+    ends_a_sample_early
+        Whether kinematics end a sample before the session and its trials do, as in recorded files.
     known
         Fields of `Truth`, but the session's id and digest.
     """
@@ -41,4 +43,5 @@ class SessionContent:
     heldout: BoolArray
     spike_times: FloatArray
     spike_index: IntArray
+    ends_a_sample_early: bool
     known: Mapping[str, Any]

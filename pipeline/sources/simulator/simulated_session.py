@@ -11,18 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from string import ascii_uppercase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.sources.simulator.hand_kinematics import (
-    FINE_RATE_HZ,
-    Kinematics,
-    move_hand,
-    sample_at,
-)
+from nwb_latents.pipeline.sources.simulator.hand_kinematics import move_hand, sample_at
+from nwb_latents.pipeline.sources.simulator.lifelike.session import lifelike_session
 from nwb_latents.pipeline.sources.simulator.neurons import (
-    Neurons,
     draw_neurons,
     fire_spikes,
     firing_rates,
@@ -33,18 +28,24 @@ from nwb_latents.pipeline.sources.simulator.reach_dynamics import (
     run_dynamics,
     vary_dynamics,
 )
+from nwb_latents.pipeline.sources.simulator.reach_record import (
+    choose_heldout,
+    listed_trials,
+    reach_columns,
+    unit_ids,
+)
 from nwb_latents.pipeline.sources.simulator.session_content import SessionContent
 from nwb_latents.pipeline.sources.simulator.system_session import run_session
-from nwb_latents.pipeline.sources.simulator.trial_script import Pace, Script, write_script
+from nwb_latents.pipeline.sources.simulator.trial_script import Pace, write_script
 from nwb_latents.pipeline.sources.simulator.truth import Truth
 
 if TYPE_CHECKING:
-    from nwb_latents.pipeline.signals.recording import IntArray
+    from collections.abc import Callable, Mapping
+
     from nwb_latents.schemas.simulation import SimulateSettings
 
 SIMULATOR_VERSION = 1
 FIRST_DAY = datetime(2020, 1, 6, 10, tzinfo=UTC)
-HELDOUT_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     Returns
     -------
     simulated
-        The session; the dynamics of reaching are those of all sessions of the seed, a few per cent varied by
-        subject, those of a system have a parameter of their own.
+        The session. Dynamics of reaching are those of the subject and task (of preset 'classic' shared, but
+        for a few per cent); those of a system have a parameter of their own.
 
     Raises
     ------
@@ -148,7 +149,7 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     >>> simulated.session, simulated.truth.rates_hz.shape[1]
     ('sub-SimA_ses-CO-20200106', 5)
     """
-    act = _reach_session if settings.system == "reaching" else run_session
+    act = _REACHES[settings.preset] if settings.system == "reaching" else run_session
     content = act(settings, subject=subject, session=session)
     session_id, subject_id, start = name_session(settings, subject=subject, session=session)
     return SimulatedSession(
@@ -161,8 +162,8 @@ def simulate_session(settings: SimulateSettings, *, subject: int = 0, session: i
     )
 
 
-def _reach_session(settings: SimulateSettings, *, subject: int, session: int) -> SessionContent:
-    """Simulate the content of one session of reaching."""
+def _classic_session(settings: SimulateSettings, *, subject: int, session: int) -> SessionContent:
+    """Simulate the content of one session of reaching, of preset 'classic'."""
     subject_rng = np.random.default_rng([settings.seed, 1, subject])
     dynamics = vary_dynamics(draw_dynamics(np.random.default_rng([settings.seed, 0])), subject_rng)
     reaction, reach = np.exp(0.06 * np.clip(subject_rng.standard_normal(2), -2, 2))
@@ -172,76 +173,36 @@ def _reach_session(settings: SimulateSettings, *, subject: int, session: int) ->
     )
 
     script = write_script(settings, acts, pace=pace)
-    kinematics = move_hand(script, tremor, profile=settings.reach_profile)
+    kinematics = move_hand(script, tremor, profile=settings.shared_profile)
     latents = run_dynamics(dynamics, script, kinematics=kinematics)
     neurons = draw_neurons(settings, units)
     rates = firing_rates(neurons, latents)
     spike_times, spike_index = fire_spikes(rates, spikes)
 
-    heldout = np.zeros(len(neurons), dtype=np.bool_)
-    heldout[choices.permutation(len(neurons))[: int(HELDOUT_SHARE * len(neurons))]] = True
-    listed = _listed_trials(settings, script)
+    listed = listed_trials(settings, script)
     time = latent_times(script.duration_s)
     return SessionContent(
         script=script,
         kinematics=kinematics,
         neurons=neurons,
         listed=listed,
-        heldout=heldout,
+        heldout=choose_heldout(len(neurons), choices),
         spike_times=spike_times,
         spike_index=spike_index,
+        ends_a_sample_early=False,
         known={
-            **_reach_columns(script, kinematics, listed=listed),
+            **reach_columns(script, kinematics, listed=listed),
             "latent_time_s": time,
             "latents": latents,
             "rates_hz": rates,
-            "unit_ids": _unit_ids(settings, neurons),
+            "unit_ids": unit_ids(settings, neurons),
             "velocity": sample_at(kinematics.velocity, time),
             "position": sample_at(kinematics.position, time),
         },
     )
 
 
-def _listed_trials(settings: SimulateSettings, script: Script) -> IntArray:
-    """Trials of the file's table: the benchmark's files list successful ones only, a generic file none."""
-    if settings.layout == "generic":
-        return np.empty(0, dtype=np.int64)
-    is_listed = [settings.layout != "nlb" or trial.result == "R" for trial in script.trials]
-    return np.flatnonzero(is_listed).astype(np.int64)
-
-
-def _unit_ids(settings: SimulateSettings, neurons: Neurons) -> IntArray:
-    """Ids as the layout has them: in the benchmark's files 1xxx is PMd and 2xxx is M1."""
-    ids = np.arange(len(neurons), dtype=np.int64)
-    if settings.layout != "nlb":
-        return ids
-    return np.where(neurons.area == "PMd", 1001, 2001) + ids
-
-
-def _reach_columns(script: Script, kinematics: Kinematics, *, listed: IntArray) -> dict[str, Any]:
-    """Columns of the truth with one entry per target, or per trial that showed none."""
-    row = np.full(len(script.trials), -1, dtype=np.int64)
-    row[listed] = np.arange(len(listed))
-    speed = kinematics.speed()
-    rows: list[tuple[float, ...]] = []
-    for number, trial in enumerate(script.trials):
-        for reach in range(max(len(trial.target_id), 1)):
-            events: tuple[float, ...] = (np.nan,) * 5
-            peak = np.nan
-            if trial.target_id:
-                series = (
-                    trial.target_on_s,
-                    trial.go_cue_s,
-                    trial.onset_s,
-                    trial.move_end_s,
-                    trial.target_dir,
-                )
-                events = tuple(values[reach] for values in series)
-            if np.isfinite(events[2]):
-                first, last = (round(moment * FINE_RATE_HZ) for moment in events[2:4])
-                peak = float(speed[first : last + 1].max())
-            rows.append((number, row[number], reach, trial.result == "R", *events, peak))
-    table = np.array(rows, dtype=np.float64)
-    whole = dict(zip(("trial", "trial_row", "reach"), table[:, :3].T.astype(np.int64), strict=True))
-    names = ("target_on_s", "go_cue_s", "onset_s", "move_end_s", "target_dir_rad", "peak_speed_cm_s")
-    return {**whole, "success": table[:, 3].astype(np.bool_), **dict(zip(names, table[:, 4:].T, strict=True))}
+_REACHES: Mapping[str, Callable[..., SessionContent]] = {
+    "classic": _classic_session,
+    "lifelike": lifelike_session,
+}

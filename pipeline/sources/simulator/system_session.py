@@ -74,6 +74,7 @@ def run_session(settings: SimulateSettings, *, subject: int, session: int) -> Se
         heldout=np.zeros(len(neurons), dtype=np.bool_),
         spike_times=spike_times,
         spike_index=spike_index,
+        ends_a_sample_early=False,
         known={
             **_trial_columns(script, kinematics),
             "latent_time_s": time,

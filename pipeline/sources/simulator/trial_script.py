@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.sources.simulator.reach_course import Course
     from nwb_latents.schemas.simulation import SimulateSettings
 
 TARGET_DISTANCE_CM = 8.0
@@ -55,6 +56,8 @@ class Movement:
         Sideways excursion half way, cm, positive to the left of the displacement.
     fidget
         Whether it comes back to where it began.
+    course
+        When on its way it is fast; None: as all movements of the session.
     """
 
     plan_s: float
@@ -63,6 +66,7 @@ class Movement:
     displacement_cm: FloatArray
     bow_cm: float = 0.0
     fidget: bool = False
+    course: Course | None = None
 
     @property
     def vigour(self) -> float:
@@ -132,8 +136,28 @@ class Script:
     duration_s: float
 
 
-class _Writer:
-    """Clock, hand and random generator of a session that is being written."""
+class ScriptWriter:
+    """Clock, hand and random generator of a session that is being written.
+
+    What it decides by itself is the manner of reaching: where targets are, how long a delay lasts, and how
+    the hand gets there. Whoever reaches in another manner decides these in another way.
+
+    Parameters
+    ----------
+    rng
+        Source of all randomness.
+    pace
+        How quickly the subject reacts and moves.
+    """
+
+    distances_cm: tuple[float, ...] = (TARGET_DISTANCE_CM,)
+    """How far targets are from the centre, centre-out."""
+
+    random_distances_cm: tuple[float, float] = (4.0, 11.0)
+    """How near and far a random target may be to the hand."""
+
+    random_hold_s: tuple[float, float] = (0.10, 0.20)
+    """How long a random target is held before the next one appears."""
 
     def __init__(self, rng: np.random.Generator, pace: Pace) -> None:
         self.rng = rng
@@ -143,13 +167,20 @@ class _Writer:
         self.movements: list[Movement] = []
 
     def wait(self, low_s: float, high_s: float) -> float:
+        """Let time pass; return what time it is."""
         self.now = round(self.now + self.rng.uniform(low_s, high_s), 3)
         return self.now
 
     def reaction(self) -> float:
+        """Draw a reaction time, s."""
         return float(np.clip(self.pace.reaction_s * self.rng.lognormal(0.0, 0.18), 0.18, 0.60))
 
+    def delay(self) -> float:
+        """Wait from the target to the go cue of a centre-out trial."""
+        return self.wait(0.5, 1.0)
+
     def move(self, end_cm: FloatArray, duration_s: float, *, plan_s: float) -> tuple[float, float]:
+        """Move to `end_cm`; return when the movement begins and ends."""
         onset, duration = self.now, round(duration_s, 3)
         displacement = end_cm - self.hand
         bow = float(np.hypot(*displacement)) * self.rng.normal(0.0, 0.04)
@@ -169,6 +200,7 @@ class _Writer:
         trial.onset_s[-1], trial.move_end_s[-1] = self.move(aimed, duration, plan_s=plan)
 
     def fidget(self, low_cm: float, high_cm: float) -> None:
+        """Move a little way out and back, in any direction."""
         angle, size = self.rng.uniform(-np.pi, np.pi), self.rng.uniform(low_cm, high_cm)
         peak = size * np.array([np.cos(angle), np.sin(angle)])
         duration = round(self.rng.uniform(0.4, 0.7), 3)
@@ -176,7 +208,13 @@ class _Writer:
         self.now = round(self.now + duration, 3)
 
 
-def write_script(settings: SimulateSettings, rng: np.random.Generator, *, pace: Pace) -> Script:
+def write_script(
+    settings: SimulateSettings,
+    rng: np.random.Generator,
+    *,
+    pace: Pace,
+    writer: type[ScriptWriter] = ScriptWriter,
+) -> Script:
     """Write the script of one session.
 
     Parameters
@@ -187,6 +225,8 @@ def write_script(settings: SimulateSettings, rng: np.random.Generator, *, pace: 
         Source of all randomness.
     pace
         How quickly the subject reacts and moves.
+    writer
+        In which manner it reaches.
 
     Returns
     -------
@@ -200,14 +240,16 @@ def write_script(settings: SimulateSettings, rng: np.random.Generator, *, pace: 
     >>> len(script.trials), script.trials[0].start_s
     (5, 2.0)
     """
-    writer = _Writer(rng, pace)
+    session = writer(rng, pace)
     failed = rng.random(settings.n_trials) < settings.failure_rate
     if failed.all():
         failed[0] = False
     kinds = np.where(failed, rng.choice(["A", "F", "I"], settings.n_trials, p=[0.4, 0.35, 0.25]), "R")
-    run_trial = _random_target_trial if settings.task == "RT" else _centre_out_trials(settings, rng)
-    trials = tuple(run_trial(writer, str(kind)) for kind in kinds)
-    return Script(trials, tuple(writer.movements), duration_s=round(writer.wait(1.0, 1.001), 2))
+    run_trial: Callable[[ScriptWriter, str], Trial] = _random_target_trial
+    if settings.task == "CO":
+        run_trial = _centre_out_trials(settings, rng, distances_cm=writer.distances_cm)
+    trials = tuple(run_trial(session, str(kind)) for kind in kinds)
+    return Script(trials, tuple(session.movements), duration_s=round(session.wait(1.0, 1.001), 2))
 
 
 def _target_order(n_targets: int, n_trials: int, rng: np.random.Generator) -> IntArray:
@@ -217,18 +259,19 @@ def _target_order(n_targets: int, n_trials: int, rng: np.random.Generator) -> In
 
 
 def _centre_out_trials(
-    settings: SimulateSettings, rng: np.random.Generator
-) -> Callable[[_Writer, str], Trial]:
-    n_targets = settings.n_targets
-    order = iter(_target_order(n_targets, settings.n_trials, rng))
-    angles = 2 * np.pi * np.arange(n_targets) / n_targets
-    places = TARGET_DISTANCE_CM * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    settings: SimulateSettings, rng: np.random.Generator, *, distances_cm: tuple[float, ...]
+) -> Callable[[ScriptWriter, str], Trial]:
+    angles = 2 * np.pi * np.arange(settings.n_targets) / settings.n_targets
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    places = np.concatenate([distance * around for distance in distances_cm])
+    order = iter(_target_order(len(places), settings.n_trials, rng))
 
-    def run(writer: _Writer, kind: str) -> Trial:
+    def run(writer: ScriptWriter, kind: str) -> Trial:
         target = int(next(order))
-        other = -places[0]
-        if n_targets > 1:
-            other = places[(target + 1 + int(writer.rng.integers(n_targets - 1))) % n_targets]
+        other = -places[target]
+        if len(angles) > 1:
+            turned = target + 1 + int(writer.rng.integers(len(angles) - 1))
+            other = places[target - target % len(angles) + turned % len(angles)]
         trial = _centre_out_trial(writer, kind, target_id=target, target_cm=places[target], other_cm=other)
         _back_to_centre(writer)
         return trial
@@ -237,7 +280,7 @@ def _centre_out_trials(
 
 
 def _centre_out_trial(
-    writer: _Writer, kind: str, *, target_id: int, target_cm: FloatArray, other_cm: FloatArray
+    writer: ScriptWriter, kind: str, *, target_id: int, target_cm: FloatArray, other_cm: FloatArray
 ) -> Trial:
     trial = Trial(start_s=writer.now, result=kind)
     if kind == "A" and writer.rng.random() < 0.3:
@@ -250,7 +293,7 @@ def _centre_out_trial(
         writer.fidget(2.0, 3.0)
         trial.stop_s = writer.now
         return trial
-    trial.go_cue_s[-1] = writer.wait(0.5, 1.0)
+    trial.go_cue_s[-1] = writer.delay()
     if kind == "I":
         trial.stop_s = writer.wait(1.0, 1.2)
         return trial
@@ -259,7 +302,7 @@ def _centre_out_trial(
     return trial
 
 
-def _back_to_centre(writer: _Writer) -> None:
+def _back_to_centre(writer: ScriptWriter) -> None:
     writer.wait(0.15, 0.40)
     if np.hypot(*writer.hand) > 2.0:
         plan = round(writer.now, 3)
@@ -271,14 +314,14 @@ def _back_to_centre(writer: _Writer) -> None:
         writer.wait(0.2, 0.4)
 
 
-def _random_target_trial(writer: _Writer, kind: str) -> Trial:
+def _random_target_trial(writer: ScriptWriter, kind: str) -> Trial:
     trial = Trial(start_s=writer.now, result=kind)
     writer.wait(0.3, 0.5)
     n_reached = RT_TARGETS if kind == "R" else int(writer.rng.integers(RT_TARGETS))
     for _ in range(n_reached):
         _show_random_target(writer, trial)
         writer.reach(trial, trial.target_cm[-1])
-        writer.wait(0.10, 0.20)
+        writer.wait(*writer.random_hold_s)
     if kind != "R":
         _show_random_target(writer, trial)
         if kind == "A":
@@ -293,10 +336,11 @@ def _random_target_trial(writer: _Writer, kind: str) -> Trial:
     return trial
 
 
-def _show_random_target(writer: _Writer, trial: Trial) -> None:
+def _show_random_target(writer: ScriptWriter, trial: Trial) -> None:
+    nearest, farthest = writer.random_distances_cm
     while True:
         place = writer.rng.uniform(-RT_WORKSPACE_CM, RT_WORKSPACE_CM, 2)
-        if 4.0 <= np.hypot(*(place - writer.hand)) <= 11.0:
+        if nearest <= np.hypot(*(place - writer.hand)) <= farthest:
             break
     column, row = np.floor((place + RT_WORKSPACE_CM) / (RT_WORKSPACE_CM / 2)).astype(int)
     trial.show(int(4 * row + column), place, hand_cm=writer.hand, at_s=writer.now)

@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.sources.simulator.lifelike.truth import ReachingTruth
 from nwb_latents.pipeline.sources.simulator.system_truth import SystemTruth
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class Truth:
         Every 10 ms of the session; of a dynamical system the left edges of its bins, every 20 ms. Shape
         ``(n_times,)``.
     latents
-        Latent state at those times, or in those bins. Shape ``(n_times, 8)``, of a system ``(n_times, 2)``,
-        float64.
+        Latent state at those times, or in those bins. Shape ``(n_times, 10)``, of preset 'classic'
+        ``(n_times, 8)``, of a system ``(n_times, 2)``, float64.
     rates_hz
         Rate at which each unit fires at those times, dead time included, or in those bins. Shape
         ``(n_times, n_units)``, float32.
@@ -72,6 +73,8 @@ class Truth:
         Hand velocity in cm/s and position in cm at those times. Shape ``(n_times, 2)``.
     system
         Equations and read-outs of a session of a dynamical system; None for reaches.
+    reaching
+        Dynamics, tuning, drift and movements of a session of preset 'lifelike'; None for others.
     """
 
     session: str
@@ -93,9 +96,11 @@ class Truth:
     velocity: FloatArray
     position: FloatArray
     system: SystemTruth | None = None
+    reaching: ReachingTruth | None = None
 
 
-_NAMES = tuple(entry.name for entry in fields(Truth) if entry.name != "system")
+_PARTS = ("system", "reaching")
+_NAMES = tuple(entry.name for entry in fields(Truth) if entry.name not in _PARTS)
 
 
 def truth_path(nwb_path: Path) -> Path:
@@ -144,8 +149,8 @@ def write_truth(truth: Truth, path: Path) -> None:
     True
     """
     arrays = {name: getattr(truth, name) for name in _NAMES}
-    if truth.system is not None:
-        arrays |= truth.system.to_arrays()
+    for part in (truth.system, truth.reaching):
+        arrays |= part.to_arrays() if part else {}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
@@ -174,9 +179,9 @@ def read_truth(path: Path) -> Truth:
     ...     (file,) = simulate_dandiset(Path(folder), small)
     ...     truth = read_truth(file)
     >>> truth.session, truth.latents.shape[1]
-    ('sub-SimA_ses-CO-20200106', 8)
+    ('sub-SimA_ses-CO-20200106', 10)
     """
-    arrays = _load(path, _NAMES, with_system=True)
+    arrays = _load(path, _NAMES, with_parts=True)
     for name in ("session", "settings_digest"):
         arrays[name] = str(arrays[name])
     return Truth(**arrays)
@@ -206,14 +211,16 @@ def read_digest(path: Path) -> str:
     return str(_load(path, ["settings_digest"])["settings_digest"])
 
 
-def _load(path: Path, names: Sequence[str], *, with_system: bool = False) -> dict[str, Any]:
+def _load(path: Path, names: Sequence[str], *, with_parts: bool = False) -> dict[str, Any]:
     if path.suffix == ".nwb":
         path = truth_path(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays: dict[str, Any] = {name: stored[name] for name in names}
-            if with_system and "system_name" in stored:
+            if with_parts and "system_name" in stored:
                 arrays["system"] = SystemTruth.from_arrays(stored)
+            if with_parts and "reaching_dynamics_names" in stored:
+                arrays["reaching"] = ReachingTruth.from_arrays(stored)
             return arrays
     except FileNotFoundError as error:
         message = f"{path}: no such file. The truth of a simulated session lies beside its NWB file."

@@ -30,7 +30,12 @@ def simulated(tmp_path_factory):
 
     def simulate(recipe, **changes):
         settings = SimulateSettings(
-            n_subjects=1, n_sessions=1, n_units=(40, 40), waveforms=False, **{"n_trials": 80, **changes}
+            preset="classic",
+            n_subjects=1,
+            n_sessions=1,
+            n_units=(40, 40),
+            waveforms=False,
+            **{"n_trials": 80, **changes},
         )
         path = simulate_dandiset(tmp_path_factory.mktemp("nwb"), settings)[0]
         made = make_trials(read_recording(path, recipe), recipe)

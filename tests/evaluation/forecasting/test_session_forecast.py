@@ -199,62 +199,88 @@ def test_wrong_uses_are_refused(session):
         task.model(np.full((len(task.test), 20, 20), np.nan))
 
 
+def of_baseline(task, name):
+    (found,) = (each for each in BASELINES if each.name == name)
+    return found.forecast(task.problem, BaselineSettings())
+
+
 @pytest.mark.parametrize("seed", [0, 5])
 def test_the_linear_forecast_is_fitted_with_the_settings_asked_for(make_session, seed):
     alphas = tuple(np.geomspace(1e-3, 1e5, 160).round(6))
     settings = ForecastSettings(seen_bins=10, bins=5, folds=3, seed=seed, linear_alphas=alphas, lag_ms=60.0)
     own = session_in_memory(*make_session(n_trials=60, noise_hz=25.0))
     task = prepare_forecast(own, settings)
+    made = of_baseline(task, "linear_forecast")
     train = own.rows("train")
-    rates = own.trials["rates"].values[train].astype(float)
-    velocity = own.velocity(60.0).velocity[train]
+    ahead = {"rates": own.trials["rates"].values[train].astype(float)}
+    ahead["velocity"] = own.velocity(60.0).velocity[train]
     drawn: set[float] = set()
-    for fitted, ahead in ((task.of_rates, rates), (task.of_velocity, velocity)):
+    for quantity, values in ahead.items():
         expected = {
-            of: fit_linear_forecast(rates[:, :10], ahead[:, 10:15], alphas=alphas, folds=3, seed=of)
+            of: fit_linear_forecast(
+                task.problem.train_shown, values[:, 10:15], alphas=alphas, folds=3, seed=of, min_deviation=1.0
+            )
             for of in range(8)
         }
-        assert fitted.linear.alpha == expected[seed].alpha
-        assert fitted.linear.weights == pytest.approx(expected[seed].weights)
+        assert made.details[quantity] == {"alpha": expected[seed].alpha}
+        guess = expected[seed].predict(task.problem.shown)
+        assert getattr(made, quantity) == pytest.approx(guess)
         drawn |= {each.alpha for each in expected.values()}
     assert len(drawn) > 2, "the folds decide the penalty, so that another seed would be noticed"
-    said = {one.source: one for one in task.measurements(task.baselines()) if one.name == "velocity_r2"}
-    assert said["linear_forecast"].details == {"alpha": task.of_velocity.linear.alpha}
+    records = task.measurements([*without_models(task), *task.recorded()])
+    said = {one.source: one for one in records if one.name == "velocity_r2"}
+    assert said["linear_forecast"].details["alpha"] == made.details["velocity"]["alpha"]
     assert {one.lag_ms for one in said.values()} == {60.0}
     assert said["rates"].is_baseline is False
 
 
 def test_recorded_rates_are_decoded_where_the_forecast_is(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
-    guesses = task.guesses()["velocity"]
-    assert np.array_equal(guesses["rates"], task.decoder.predict(task.rates[:, 10:15]))
-    assert np.array_equal(guesses["hold_last"], np.repeat(task.velocity[:, 9:10], 5, axis=1))
-    mean = task.of_velocity.condition_mean
-    assert np.array_equal(guesses["condition_mean"], mean.predict(task.condition)[:, 10:15])
+    (curve,) = task.recorded()
+    expected = velocity_kstep_r2(task.velocity[:, 10:15], task.decoder.predict(task.rates[:, 10:15]))
+    assert (curve.quantity, curve.source) == ("velocity", "rates")
+    assert (curve.per_step, curve.pooled) == (tuple(expected.per_step), expected.pooled)
+
+
+def test_the_mean_of_the_condition_is_that_of_the_bins_ahead(session):
+    own = session_in_memory(*session)
+    task = prepare_forecast(own, ForecastSettings(seen_bins=10, bins=5))
+    made = of_baseline(task, "condition_mean").velocity
+    train, condition = own.rows("train"), own.condition.astype(str)
+    velocity = own.velocity(100.0).velocity
+    for row, trial in enumerate(task.test):
+        mine = train[condition[train] == condition[trial]]
+        assert made[row] == pytest.approx(velocity[mine, 10:15].mean(axis=0))
 
 
 def test_a_trial_without_a_known_velocity_holds_the_mean_of_the_training_trials(session):
     trials, continuous = (dataset.copy(deep=True) for dataset in session)
     start = int(trials["start_bin"].values[trials["split"].values == "test"][0])
     continuous["velocity"].values[start : start + 5 + 10] = np.nan
-    task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings(seen_bins=10, bins=5))
-    held = task.guesses()["velocity"]["hold_last"][0]
-    assert held == pytest.approx(np.tile(task.of_velocity.condition_mean.overall[:10].mean(axis=0), (5, 1)))
+    own = session_in_memory(trials, continuous)
+    task = prepare_forecast(own, ForecastSettings(seen_bins=10, bins=5))
+    held = of_baseline(task, "hold_last").velocity
+    mean = own.velocity(100.0).velocity[own.rows("train"), :10].mean(axis=(0, 1))
+    assert held[0] == pytest.approx(np.tile(mean, (5, 1)))
+    assert held[1] == pytest.approx(np.tile(task.velocity[1, 9], (5, 1)))
 
 
 def test_curves_are_put_together_as_they_were_taken_apart(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
-    curves = [*task.model(task.rates[:, 9:14]), *task.baselines()]
+    curves = [*task.model(task.rates[:, 9:14]), *without_models(task), *task.recorded()]
     records = task.measurements(curves, run="m")
     for quantity in ("velocity", "rates"):
         found = curves_of(records, quantity)
-        assert found == {(task.session, one.source): one for one in curves if one.quantity == quantity}
+        expected = {one.source: (one.per_step, one.pooled) for one in curves if one.quantity == quantity}
+        assert {key: (one.per_step, one.pooled) for key, one in found.items()} == {
+            (task.session, source): values for source, values in expected.items()
+        }
         # Two sessions, of which the second is scored by 1 more everywhere: the mean lies half way.
         other = [
             one.model_copy(update={"session": "other", "value": None if one.value is None else one.value + 1})
             for one in records
         ]
         means = mean_curves([*records, *other], quantity)
-        assert means.keys() == {source for _, source in found}
-        for (_, source), curve in found.items():
-            assert means[source] == pytest.approx([value + 0.5 for value in (*curve.per_step, curve.pooled)])
+        assert means.keys() == expected.keys()
+        for source, (per_step, pooled) in expected.items():
+            assert means[source] == pytest.approx([value + 0.5 for value in (*per_step, pooled)])

@@ -10,6 +10,7 @@ from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import (
     fit_linear_forecast,
     hold_last,
 )
+from nwb_latents.pipeline.signals.folds import group_folds
 
 
 def test_the_last_known_value_is_held():
@@ -56,6 +57,31 @@ def test_the_penalty_is_small_for_a_linear_truth_and_large_for_noise():
     truth = seen @ rng.normal(size=(5, 3))
     assert fit_linear_forecast(seen, truth, alphas=(1e-4, 1e4)).alpha == 1e-4
     assert fit_linear_forecast(seen, rng.normal(size=truth.shape), alphas=(1e-4, 1e4)).alpha == 1e4
+
+
+def test_the_penalty_is_that_of_a_plain_loop_over_folds_and_is_the_one_that_is_used():
+    rng = np.random.default_rng(4)
+    seen, new = rng.normal(size=(40, 3, 6)), rng.normal(size=(5, 3, 6))
+    ahead = seen[:, :2, :2] + 3 * rng.normal(size=(40, 2, 2))
+    x, y, alphas = seen.reshape(40, -1), ahead.reshape(40, -1), tuple(np.geomspace(0.1, 1e4, 40))
+    for seed in (0, 1):
+        fold = group_folds(np.arange(40), folds=4, seed=seed)
+        errors = [
+            sum(
+                np.square(
+                    y[fold == one]
+                    - fit_ridge(x[fold != one], y[fold != one], alpha=a).predict(x[fold == one])
+                ).sum()
+                for one in range(4)
+            )
+            for a in alphas
+        ]
+        best = alphas[int(np.argmin(errors))]
+        assert alphas[0] < best < alphas[-1]
+        fit = fit_linear_forecast(seen, ahead, alphas=alphas, folds=4, seed=seed)
+        assert fit.alpha == pytest.approx(best)
+        expected = fit_ridge(x, y, alpha=best).predict(new.reshape(5, -1)).reshape(5, 2, 2)
+        np.testing.assert_allclose(fit.predict(new), expected, atol=1e-10)
 
 
 def test_units_that_are_silent_in_training_change_nothing():

@@ -102,6 +102,37 @@ def test_the_table_has_every_signal_over_time_and_by_condition(make_session, tmp
     assert "its trials and bins" in table.attrs["definition"]
 
 
+def test_the_table_counts_the_trials_that_were_scored(make_session):
+    trials, continuous = (dataset.copy(deep=True) for dataset in make_session())
+    test = np.flatnonzero(trials["split"].values == "test")
+    start = trials["start_bin"].values[test]
+    # The lag is of 5 bins: one trial without any velocity, one without that of its bins 10 to 12.
+    continuous["velocity"].values[start[0] + 5 : start[0] + 41] = np.nan
+    continuous["velocity"].values[start[1] + 15 : start[1] + 18, 0] = np.nan
+    session = session_in_memory(trials, continuous)
+    ahead = trials["rates"].values[test][:, 13:33]
+    decoded = decode_session(session, DecodeSettings(), forecast=ahead, run="m")
+    table = parts_table([decoded])
+    condition = trials["condition"].values[test].astype(str)
+    expected = {name: int((condition[1:] == name).sum()) for name in set(condition)}
+    for row in range(2):
+        found = dict(
+            zip(table["condition"].values, table["n_trials_of_conditions"].values[row].tolist(), strict=True)
+        )
+        assert found == {name: expected[name] for name in found}
+        assert sum(found.values()) == len(test) - 1
+    counts = np.full(36, len(test) - 1)
+    counts[10:13] -= 1
+    assert table["n_trials_over_time"].values[0].tolist() == counts.tolist()
+    counts[:13], counts[33:] = 0, 0
+    assert table["n_trials_over_time"].values[1].tolist() == counts.tolist()
+    decoder, signal = decoded.decoder, decoded.signals[1]
+    known = np.isfinite(decoder.velocity[:, 13:33]).all(axis=-1)
+    ahead_r2 = r2_over_time(decoder.velocity[:, 13:33], signal.velocity, mask=known)
+    assert table["r2_over_time_per_axis"].values[1, 13:33] == pytest.approx(ahead_r2.per_output, nan_ok=True)
+    assert table["r2_over_time"].values[1, 13:33] == pytest.approx(ahead_r2.pooled, nan_ok=True)
+
+
 def test_no_signal_has_no_table():
     with pytest.raises(DataError, match="no signal"):
         parts_table([])

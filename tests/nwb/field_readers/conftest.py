@@ -73,7 +73,14 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return the function that simulates one small session and says where it lies."""
 
     def simulate(**settings: object) -> Path:
-        sizes = {"n_subjects": 1, "n_sessions": 1, "n_units": (8, 8), "n_trials": 40, "failure_rate": 0.3}
+        sizes = {
+            "preset": "classic",
+            "n_subjects": 1,
+            "n_sessions": 1,
+            "n_units": (8, 8),
+            "n_trials": 40,
+            "failure_rate": 0.3,
+        }
         chosen = SimulateSettings.model_validate({**sizes, "waveforms": False, "seed": 2, **settings})
         (path,) = simulate_dandiset(tmp_path_factory.mktemp("simulated"), chosen)
         return path

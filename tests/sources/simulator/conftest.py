@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def centre_out() -> SimulatedSession:
     """Eighty centre-out trials of sixty units, a third of them failed."""
-    return simulate_session(SimulateSettings(n_units=(60, 60), n_trials=80, failure_rate=0.3, seed=3))
+    return simulate_session(
+        SimulateSettings(preset="classic", n_units=(60, 60), n_trials=80, failure_rate=0.3, seed=3)
+    )
 
 
 @pytest.fixture(scope="session")
 def random_target() -> SimulatedSession:
     """Forty random-target trials, a third of them failed."""
-    settings = SimulateSettings(task="RT", n_units=(10, 10), n_trials=40, failure_rate=0.3, seed=4)
+    settings = SimulateSettings(
+        preset="classic", task="RT", n_units=(10, 10), n_trials=40, failure_rate=0.3, seed=4
+    )
     return simulate_session(settings)
 
 
@@ -33,7 +37,14 @@ def nwb_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     written: dict[str, Path] = {}
 
     def write(**changes: object) -> Path:
-        sizes = {"n_subjects": 1, "n_sessions": 1, "n_units": (9, 9), "n_trials": 12, "failure_rate": 0.3}
+        sizes = {
+            "preset": "classic",
+            "n_subjects": 1,
+            "n_sessions": 1,
+            "n_units": (9, 9),
+            "n_trials": 12,
+            "failure_rate": 0.3,
+        }
         settings = SimulateSettings.model_validate({**sizes, "seed": 1, **changes})
         if settings.digest() not in written:
             (path,) = simulate_dandiset(tmp_path_factory.mktemp("dandiset"), settings)

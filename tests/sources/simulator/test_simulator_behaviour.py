@@ -80,7 +80,9 @@ def test_failed_trials_fail_in_the_way_their_result_says(centre_out: SimulatedSe
 
 def test_every_block_shows_every_target_once() -> None:
     simulated = simulate_session(
-        SimulateSettings(n_trials=12, n_targets=3, failure_rate=0, n_units=(2, 2), silent_units=0)
+        SimulateSettings(
+            preset="classic", n_trials=12, n_targets=3, failure_rate=0, n_units=(2, 2), silent_units=0
+        )
     )
     targets = [trial.target_id[0] for trial in simulated.script.trials]
     assert all(set(targets[first : first + 3]) == {0, 1, 2} for first in range(0, 12, 3))
@@ -90,13 +92,15 @@ def test_every_block_shows_every_target_once() -> None:
 
 @pytest.mark.parametrize("n_targets", [1, 2])
 def test_few_targets_still_have_wrong_ones(n_targets: int) -> None:
-    settings = SimulateSettings(n_trials=30, n_targets=n_targets, failure_rate=0.6, n_units=(3, 3))
+    settings = SimulateSettings(
+        preset="classic", n_trials=30, n_targets=n_targets, failure_rate=0.6, n_units=(3, 3)
+    )
     results = {trial.result for trial in simulate_session(settings).script.trials}
     assert "F" in results
 
 
 def test_some_trial_succeeds_however_often_they_fail() -> None:
-    settings = SimulateSettings(n_trials=1, failure_rate=0.99, n_units=(3, 3))
+    settings = SimulateSettings(preset="classic", n_trials=1, failure_rate=0.99, n_units=(3, 3))
     assert simulate_session(settings).truth.success.any()
 
 

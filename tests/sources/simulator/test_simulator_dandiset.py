@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -14,9 +14,11 @@ from nwb_latents.pipeline.stages.simulate import simulate
 from nwb_latents.schemas.simulation import SimulateSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-SMALL = SimulateSettings(n_subjects=2, n_sessions=1, n_units=(4, 6), n_trials=3, waveforms=False)
+SIZES = {"n_subjects": 2, "n_sessions": 1, "n_units": (4, 6), "n_trials": 3, "waveforms": False}
+SMALL = SimulateSettings.model_validate(SIZES)
 
 
 def test_files_are_named_like_those_of_a_dandiset(tmp_path: Path) -> None:
@@ -91,6 +93,14 @@ def test_files_of_other_settings_are_never_replaced(tmp_path: Path) -> None:
     assert path.read_bytes() == content
 
 
+def test_a_folder_of_the_other_preset_is_told_by_its_name(tmp_path: Path) -> None:
+    classic = SimulateSettings.model_validate({**SIZES, "preset": "classic"})
+    simulate_dandiset(tmp_path, classic)
+    with pytest.raises(SettingsError, match=r"simulated with preset 'classic'.*--preset classic"):
+        simulate_dandiset(tmp_path, SMALL)
+    assert len(simulate_dandiset(tmp_path, classic)) == 2
+
+
 def test_a_file_without_truth_is_never_replaced(tmp_path: Path) -> None:
     (path, _) = simulate_dandiset(tmp_path, SMALL)
     truth_path(path).unlink()
@@ -105,12 +115,21 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_machine(tmp_path: Pa
         simulate_dandiset(blocked, SMALL)
 
 
+def _flat(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        yield from _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(prefix + name, value)]
+
+
 def test_truth_survives_the_round_trip(tmp_path: Path) -> None:
     (path, _) = simulate_dandiset(tmp_path, SMALL)
     expected, found = simulate_session(SMALL).truth, read_truth(truth_path(path))
-    for entry in fields(expected):
-        one, two = getattr(expected, entry.name), getattr(found, entry.name)
-        np.testing.assert_array_equal(one, two)
+    assert expected.reaching is not None
+    flat = [dict(_flat(asdict(truth))) for truth in (expected, found)]
+    assert flat[0].keys() == flat[1].keys()
+    assert "reaching.tuning.drift_rad" in flat[0]
+    for name, one in flat[0].items():
+        two = flat[1][name]
+        np.testing.assert_array_equal(one, two, err_msg=name)
         assert type(one) is type(two)
         if isinstance(one, np.ndarray):
             assert one.dtype == two.dtype

@@ -262,11 +262,12 @@ def test_a_reach_of_any_profile_begins_and_ends_at_rest_where_it_is_aimed(profil
 
 
 def test_the_profile_of_reaches_is_no_part_of_the_digest_where_it_is_minimum_jerk() -> None:
-    plain, named = SimulateSettings(), SimulateSettings(reach_profile="minimum_jerk")
-    assert plain.digest() == named.digest() != SimulateSettings(reach_profile="late").digest()
+    small = {"preset": "classic", "n_units": (3, 3), "n_trials": 2}
+    plain, named, late = (
+        SimulateSettings.model_validate(small | more)
+        for more in ({}, {"reach_profile": "minimum_jerk"}, {"reach_profile": "late"})
+    )
+    assert plain.digest() == named.digest() != late.digest()
     assert not np.array_equal(
-        simulate_session(SimulateSettings(n_units=(3, 3), n_trials=2)).kinematics.velocity,
-        simulate_session(
-            SimulateSettings(n_units=(3, 3), n_trials=2, reach_profile="late")
-        ).kinematics.velocity,
+        simulate_session(plain).kinematics.velocity, simulate_session(late).kinematics.velocity
     )

@@ -70,7 +70,9 @@ def test_counts_follow_the_effective_rates(centre_out: SimulatedSession) -> None
 
 
 def test_effective_rates_hold_for_fast_units_too() -> None:
-    settings = SimulateSettings(n_units=(5, 5), silent_units=0, mean_rate_hz=60, n_trials=60, seed=9)
+    settings = SimulateSettings(
+        preset="classic", n_units=(5, 5), silent_units=0, mean_rate_hz=60, n_trials=60, seed=9
+    )
     fast = simulate_session(settings)
     expected = fast.truth.rates_hz.astype(np.float64).mean(axis=0) * fast.truth.latent_time_s[-1]
     counts = np.diff(fast.spike_index, prepend=0)
@@ -118,7 +120,7 @@ def _rotation_pole(session: SimulatedSession) -> complex:
 
 
 def test_sessions_share_dynamics_but_not_neurons() -> None:
-    settings = SimulateSettings(n_units=(20, 20), n_trials=16, seed=7)
+    settings = SimulateSettings(preset="classic", n_units=(20, 20), n_trials=16, seed=7)
     first, second = (simulate_session(settings, session=number) for number in range(2))
     other_subject = simulate_session(settings, subject=1)
     other_seed = simulate_session(settings.model_copy(update={"seed": 8}))
@@ -140,7 +142,7 @@ def test_preparatory_state_foretells_the_direction(centre_out: SimulatedSession)
 
 
 def test_seed_decides_everything_and_the_size_of_the_dandiset_nothing() -> None:
-    settings = SimulateSettings(n_units=(6, 9), n_trials=6, seed=11)
+    settings = SimulateSettings(preset="classic", n_units=(6, 9), n_trials=6, seed=11)
     again = simulate_session(settings.model_copy(update={"n_sessions": 7}), subject=1)
     once = simulate_session(settings, subject=1)
     other = simulate_session(settings.model_copy(update={"seed": 12}), subject=1)
@@ -151,6 +153,6 @@ def test_seed_decides_everything_and_the_size_of_the_dandiset_nothing() -> None:
 
 
 def test_layout_and_sampling_rate_do_not_change_the_neurons() -> None:
-    settings = SimulateSettings(n_units=(5, 5), n_trials=4)
+    settings = SimulateSettings(preset="classic", n_units=(5, 5), n_trials=4)
     other = settings.model_copy(update={"layout": "nlb", "kinematics_rate_hz": 1000.0})
     np.testing.assert_array_equal(simulate_session(settings).spike_times, simulate_session(other).spike_times)

@@ -95,3 +95,25 @@ def test_an_external_input_that_is_not_known_everywhere_is_refused(store, tmp_pa
     broken = dataclasses.replace(store, continuous=continuous)
     with pytest.raises(DataError, match=r"the velocity of 1 of \d+ trials is not known"):
         export(broken, tmp_path, ext_input="velocity")
+
+
+@pytest.mark.parametrize(("bin_size_s", "per_second"), [(0.01, 100.0), (0.05, 20.0)])
+def test_the_conversion_factor_is_of_the_bins(store_of, recording, tmp_path, bin_size_s, per_second):
+    store = store_of(recording, bin_size_s=bin_size_s, window_s=(-0.25, 0.45))
+    found = export(store, tmp_path, truth="rates")
+    assert found["conversion_factor"] == pytest.approx(per_second)
+    assert found["time"] == pytest.approx(store.trials["time"].values)
+
+
+def test_each_part_holds_the_trials_of_its_split_and_units_in_the_order_it_says(store, tmp_path):
+    found = export(store, tmp_path, heldout_fraction=0.25, truth="rates", forward_ms=200)
+    order = found["recon_unit"]
+    assert order.tolist() != sorted(order), "held-out units stand last, so that the order is not that of ids"
+    for part, split in (("train", "train"), ("valid", "val"), ("test", "test")):
+        mine = store.trials["trial"].values[store.rows(split)]
+        assert set(found[f"{part}_trial"]) <= set(mine)
+        bins = found[f"{part}_start_bin"][:, None] + np.arange(46)
+        truth = store.continuous["rates"].sel(unit=order).values[bins]
+        assert np.array_equal(found[f"{part}_truth"], truth.astype(np.float32))
+        same = store.trials.sel(trial=found[f"{part}_trial"])
+        assert np.array_equal(found[f"{part}_start_bin"], same["start_bin"].values)

@@ -191,3 +191,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(store, tmp_path
         export(store, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["session.h5"]
     assert (tmp_path / "session.h5").read_bytes() == before
+
+
+def test_the_lag_of_the_behaviour_is_that_of_the_settings(store, tmp_path):
+    velocity = store.continuous["velocity"].values
+    for lag_ms, bins in ((0, 0), (140, 7)):
+        _, found, _ = export(store, tmp_path, lag_ms=lag_ms)
+        for part in ("train", "eval"):
+            read = found[f"{part}_start_bin"][:, None] + np.arange(36) + bins
+            assert np.array_equal(found[f"{part}_behavior"], velocity[read])
+
+
+def test_the_test_phase_trains_on_training_and_validation_trials(store, tmp_path):
+    _, found, _ = export(store, tmp_path)
+    ids = store.trials["trial"].values
+    assert found["train_trial"].tolist() == ids[store.rows("train", "val")].tolist()
+    assert found["eval_trial"].tolist() == ids[store.rows("test")].tolist()
+    assert found["time"] == pytest.approx(store.trials["time"].values)

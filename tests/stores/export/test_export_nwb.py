@@ -157,3 +157,49 @@ def test_nwbinspector_finds_nothing_critical(store, tmp_path, species, worst):
     assert found, "the inspector always has suggestions for so small a file"
     severe = [m for m in found if m.importance.value >= Importance[worst].value]
     assert not severe, [m.message for m in severe]
+
+
+@pytest.mark.parametrize("bin_size_s", [0.01, 0.05])
+def test_series_and_trials_stand_at_the_times_of_bins_of_any_width(store_of, recording, tmp_path, bin_size_s):
+    from pynwb import NWBHDF5IO
+
+    store = store_of(recording, bin_size_s=bin_size_s, window_s=(-0.25, 0.45))
+    left = store.continuous["time"].values
+    write(store, tmp_path / "session.nwb")
+    with NWBHDF5IO(str(tmp_path / "session.nwb"), "r") as io:
+        nwb = io.read()
+        activity, behaviour = nwb.processing["ecephys"], nwb.processing["behavior"]
+        hand = behaviour["Position"]["hand_pos"], behaviour["Velocity"]["hand_vel"]
+        of_bins = activity["smoothed_rates"], activity["spike_counts"]
+        for series, shift in [*((one, 0.0) for one in of_bins), *((one, bin_size_s / 2) for one in hand)]:
+            assert series.rate == pytest.approx(1 / bin_size_s)
+            assert series.starting_time == pytest.approx(left[0] + shift)
+            assert len(series.data) == len(left)
+        for series, name, unit in zip(hand, ("position", "velocity"), ("meters", "m/s"), strict=True):
+            assert series.unit == unit
+            assert series.data[:] * series.conversion * 100 == pytest.approx(
+                store.continuous[name].values, nan_ok=True
+            )
+        table = nwb.trials.to_dataframe()
+    assert table["start_time"].values == pytest.approx(left[table["start_bin"]])
+    assert (table["stop_time"] - table["start_time"]).values == pytest.approx(0.7)
+
+
+def test_every_column_of_trials_and_units_is_that_of_the_store(store, tmp_path):
+    from pynwb import NWBHDF5IO
+
+    heldout = np.arange(12) % 4 == 1
+    marked = replace(store, trials=store.trials.assign_coords(heldout=("unit", heldout)))
+    write(marked, tmp_path / "session.nwb")
+    with NWBHDF5IO(str(tmp_path / "session.nwb"), "r") as io:
+        nwb = io.read()
+        table = nwb.trials.to_dataframe()
+        units = nwb.processing["ecephys"]["unit_table"]
+        assert units["mean_rate"][:] == pytest.approx(store.trials["mean_rate"].values)
+        assert units["heldout"][:].tolist() == heldout.tolist()
+    same = store.trials.sel(trial=table["trial"].values)
+    numbers = "event_time go_cue target_on move_onset peak_time peak_speed reaction_time target_dir start_bin"
+    for name in numbers.split():
+        assert table[name].values == pytest.approx(same[name].values, nan_ok=True), name
+    for name in ("onset_quality", "condition", "split"):
+        assert table[name].tolist() == same[name].values.tolist(), name

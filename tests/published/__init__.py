@@ -1,0 +1,1 @@
+"""Models as they were published, written again from their equations, without anything of the package."""
