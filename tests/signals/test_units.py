@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.signals.units import coincidence, duplicates, presence_ratio, refractory_violations
-from nwb_latents.schemas.recipe import IngestRecipe, UnitSelection
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import UnitSelection
 
 
 def with_unit(recording, spikes, unit_id=999):
@@ -100,3 +101,27 @@ def test_presence_does_not_count_unobserved_time():
     observed = np.array([True, False, False, True])
     assert presence_ratio(counts, observed, stretch_bins=1).tolist() == [1.0]
     assert presence_ratio(counts, np.zeros(4, bool), stretch_bins=1).tolist() == [0.0]
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.randoms(use_true_random=False))
+def test_presence_is_that_of_a_loop_over_stretches(n_bins, stretch_bins, random):
+    counts = np.array([[random.random() < 0.1 for _ in range(n_bins)] for _ in range(3)], np.uint8)
+    # Whole stretches, and what is left: a stretch of its own from half of one on, else part of the last.
+    edges = list(range(0, n_bins, stretch_bins))
+    if len(edges) > 1 and n_bins - edges[-1] < stretch_bins / 2:
+        edges.pop()
+    parts = [counts[:, a:b] for a, b in zip(edges, [*edges[1:], n_bins], strict=True)]
+    expected = np.mean([part.any(axis=1) for part in parts], axis=0)
+    found = presence_ratio(counts, np.ones(n_bins, bool), stretch_bins=stretch_bins)
+    assert found == pytest.approx(expected)
+
+
+@given(st.lists(st.lists(st.integers(0, 60), max_size=12), min_size=1, max_size=4))
+def test_refractory_violations_are_those_of_a_loop(units):
+    units = [sorted(ms) for ms in units]
+    times = np.array([ms / 1e3 for unit in units for ms in unit])
+    found = refractory_violations(times, np.cumsum([len(unit) for unit in units]), refractory_s=0.003)
+    for share, unit in zip(found, units, strict=True):
+        steps = np.diff(unit)
+        # An interval of just the refractory period is none too short.
+        assert share == pytest.approx((steps < 3).mean() if len(steps) else 0.0)
