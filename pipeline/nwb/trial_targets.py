@@ -34,6 +34,8 @@ FEWEST_PLACES = 3
 SEVERAL = "holds several places a trial"
 """Why a ragged column tells no directions."""
 
+MOSTLY = 0.5
+
 FEWEST_TRIALS = 20
 ALL_DIFFERENT = 0.9
 """Values are of no conditions where so many trials, at least, nearly all have one of their own."""
@@ -344,7 +346,9 @@ def _from_positions(
             )
         if fault:
             table.file.withdraw("target_pos")
-            if not (is_named_otherwise and fault == SEVERAL):
+            # Where nearly every trial has one place, another number of them is no task of several targets.
+            is_task = column.ends is not None and float(np.mean(column.counts == 1)) < MOSTLY
+            if not (is_named_otherwise and fault == SEVERAL and is_task):
                 table.file.say(f"/{column.path} (target_pos) {fault}; no directions are read from it")
             continue
         known = np.isfinite(place).all(axis=1)

@@ -49,6 +49,8 @@ logger = logging.getLogger(__name__)
 _BLOCK_BYTES = BLOCK_BYTES
 _EXPIRED = frozenset({400, 401, 403})
 _TRIES_FROM_SCRATCH = 2
+LARGEST_BYTES = 5 << 40
+"""S3 holds no larger object."""
 
 
 class _WrongContentError(Exception):
@@ -102,7 +104,8 @@ def download(
     Raises
     ------
     DataError
-        If the content is wrong twice when asked for from the first byte. Nothing is kept.
+        If the content is wrong twice when asked for from the first byte, or the size is none a file can have.
+        Nothing is kept.
     MachineError
         If the connection keeps failing or the disk is full. The part is kept, and the next call goes on
         from it.
@@ -124,6 +127,12 @@ def download(
     nwb_latents.pipeline.errors.MachineError: a.nwb: download broke off at byte 0 of 3: ...
     """
     part, name = part_path(path), name or path.name
+    if expected.size > LARGEST_BYTES:
+        raise DataError(
+            f"{name}: a size of {expected.size:,} bytes is stated, and no storage of an archive holds a file "
+            f"of more than {LARGEST_BYTES:,}: the archive's answer is wrong. Tell the archive, or leave the "
+            "file out with --exclude."
+        )
     from_scratch = 0
     if part.is_dir():
         forget_file(part)

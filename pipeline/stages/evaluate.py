@@ -211,7 +211,8 @@ def _measure(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
-            made = source.deliver(session, {part for _, part in wanted})
+            parts = {part for _, part in wanted} | {part for metric, _ in wanted for part in metric.reads}
+            made = source.deliver(session, parts)
         except MachineError:
             raise
         except FAILURES as error:

@@ -114,6 +114,7 @@ def _done(
 ) -> RunEntry | None:
     """Return the complete run, or make it one that is not complete: `run.json` goes before anything else."""
     from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
+        CONFIG,
         ENTRY,
         LAST,
         TRAIN_AGAIN,
@@ -129,7 +130,7 @@ def _done(
             for other in other_faults(run_dir):
                 _note(report, run_dir, f"{other}. Its weights are whole, and it is left as it is.")
             return entry
-        require_whole(run_dir, [LAST], remedy=TRAIN_AGAIN)
+        require_whole(run_dir, [CONFIG, LAST], remedy=TRAIN_AGAIN)
     if fault and resume:
         raise DataError(
             f"Run {run_dir.name} cannot go on: {run_dir}: {fault}. Run the command that trained it again, "

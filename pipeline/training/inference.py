@@ -16,11 +16,12 @@ from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.models.randomness import derived_generator
 from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stores.manifest import require_whole
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.device import resolve_device
 from nwb_latents.pipeline.training.feed import FORWARD, Scaling, session_tensors
 from nwb_latents.pipeline.training.model_building import built_model
-from nwb_latents.pipeline.training.run_files import BEST, CONFIG, read_config, read_entry
+from nwb_latents.pipeline.training.run_files import BEST, CONFIG, ENTRY, TRAIN_AGAIN, read_config, read_entry
 from nwb_latents.pipeline.training.run_stores import require_store
 from nwb_latents.pipeline.training.trial_record import read_run_trials
 from nwb_latents.pipeline.training.unseen_trials import unseen_trials
@@ -464,6 +465,8 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
         raise DataError(
             f"{run_dir}: this run is not complete. Go on with `pipeline run train --resume {run_dir.name}`."
         )
+    # A setting of another value would make another model of the same weights.
+    require_whole(run_dir, [CONFIG, ENTRY], remedy=TRAIN_AGAIN)
     units = {session: source.n_units for session, source in config.sessions.items()}
     model = built_model(config.settings.model, units, seed=config.settings.seed)
     _, scalings = load_checkpoint(run_dir / BEST, model)

@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from nwb_latents.pipeline.cli import run
 from nwb_latents.pipeline.cli.main import app
 
 STAGES = "nwb_latents.pipeline.stages"
@@ -35,14 +36,15 @@ def recorder(function):
     return call
 
 
-def reached(monkeypatch, module, name, words):
+def reached(monkeypatch, module, name, words, *, names_catalog=True):
     """Return what a stage is given by a command."""
     found = importlib.import_module(module)
     monkeypatch.setattr(found, name, recorder(getattr(found, name)))
-    done = CliRunner().invoke(app, [*words, "--catalog", CATALOG])
+    done = CliRunner().invoke(app, [*words, *(["--catalog", CATALOG] if names_catalog else [])])
     assert isinstance(done.exception, ReachedError), (words, done.output, done.exception)
     given = dict(done.exception.given)
-    assert str(given.pop("catalog_path")) == CATALOG
+    if names_catalog:
+        assert str(given.pop("catalog_path")) == CATALOG
     given.pop("report", None)
     return given
 
@@ -222,3 +224,89 @@ def test_the_history_of_scores_is_asked_for(monkeypatch):
     module = "nwb_latents.pipeline.stores.measurements"
     given = reached(monkeypatch, module, "read_measurements", ["catalog", "scores", "--history"])
     assert given["latest"] is False
+
+
+ARCHIVE = ["--instance", "https://a", "--token-env", "KEY"]
+OF_ARCHIVE = {"dandiset": "000070@0.1", "instance": "https://a", "token_env": "KEY"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "ingest", "--dandiset", "000070@0.1", *ARCHIVE, "--download-dir", "D", "--verify"],
+         OF_ARCHIVE | {"download_dir": Path("D"), "verify": True}),
+        (["run", "--dandiset", "000070@0.1", *ARCHIVE],
+         OF_ARCHIVE | {"download_dir": None, "verify": False}),
+        (["inspect", "--dandiset", "000070@0.1", "--asset", "x*", *ARCHIVE], OF_ARCHIVE),
+    ],
+    ids=lambda words: " ".join(words[:2]) if isinstance(words, list) else "",
+)  # fmt: skip
+def test_an_archive_is_opened_as_the_options_say(monkeypatch, words, expected):
+    assert reached(monkeypatch, f"{STAGES}.ingest_words", "archive_source", words) == expected
+
+
+def test_what_is_looked_into_is_what_is_named(monkeypatch):
+    words = ["inspect", "a.nwb", "b", "--asset", "x*", "--set", "min_rate_hz=0.5"]
+    given = reached(monkeypatch, f"{STAGES}.ingest_words", "folder_source", words, names_catalog=False)
+    assert given == {"paths": [Path("a.nwb"), Path("b")]}
+    monkeypatch.undo()
+    given = reached(monkeypatch, f"{STAGES}.inspection", "inspect", words, names_catalog=False)
+    assert given["asset"] == "x*"
+    assert given["recipe"].min_rate_hz == 0.5
+
+
+def test_all_stages_in_a_row_are_given_what_is_theirs(monkeypatch):
+    given = {}
+    for name in ("ingest", "train", "decode", "evaluate"):
+        monkeypatch.setattr(run, name, lambda _name=name, **words: given.setdefault(_name, words))
+    words = ["run", "--path", "X", "--path", "Y", "--model", "ndt", "--quiet", "--catalog", CATALOG]
+    own = {"ingest": "bin_size_s=0.05", "train": "max_steps=9", "decode": "lag_ms=60", "evaluate": "seed=3"}
+    for stage, setting in own.items():
+        words += ["--set", f"{stage}.{setting}"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert list(given) == ["ingest", "train", "decode", "evaluate"]
+    for stage, setting in own.items():
+        assert given[stage].pop("settings") == [setting]
+        assert given[stage].pop("catalog") == Path(CATALOG)
+        assert (given[stage].pop("quiet"), given[stage].pop("json_lines")) == (True, False)
+    assert given["train"]["model"] == "ndt"
+    assert given["ingest"]["path"] == [Path("X"), Path("Y")]
+
+
+OTHERS = {
+    "import lfads-h5 a.h5 b.h5 --bin-ms 5 --force": (
+        "import_lfads", "import_lfads", {"files": [Path("a.h5"), Path("b.h5")], "force": True},
+        {"bin_ms": 5.0},
+    ),
+    "import lfads-checkpoint a.ckpt --session s --session t --recipe-id 20ms-x --run-name r --force": (
+        "import_checkpoint", "import_checkpoint",
+        {"sessions": ["s", "t"], "recipe_id": "20ms-x", "run_name": "r", "force": True}, {},
+    ),
+    "export nlb-submission --run m --phase val --session s --out E --device cpu --unseen-trials --force": (
+        "nlb_submission", "submit",
+        {"run": "m", "sessions": ("s",), "out": Path("E"), "device": "cpu", "unseen_trials": True,
+         "force": True},
+        {"phase": "val"},
+    ),
+    "catalog verify --quick": ("verify", "verify", {"quick": True}, {}),
+    "catalog pin 000070@0.1 --instance https://a --token-env KEY": (
+        "pin_dandiset", "pin_dandiset",
+        {"dandiset": "000070@0.1", "instance": "https://a", "token_env": "KEY"}, {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", OTHERS)
+def test_options_of_other_commands_reach_what_they_are_about(monkeypatch, words):
+    module, function, expected, settings = OTHERS[words]
+    given = reached(monkeypatch, f"{STAGES}.{module}", function, words.split())
+    if settings:
+        assert flat(given["settings"], settings) == settings
+    assert {name: given.get(name) for name in expected} == expected
+
+
+def test_the_seed_of_a_simulation_is_heeded(monkeypatch):
+    words = ["simulate", "D", "--seed", "7"]
+    given = reached(monkeypatch, f"{STAGES}.simulate", "simulate", words, names_catalog=False)
+    assert (given["directory"], given["settings"].seed) == (Path("D"), 7)

@@ -60,6 +60,23 @@ def ragged_places(h5):
     h5[f"{TRIALS}/target_position_index"] = 2 * np.arange(1, N_TRIALS + 1)
 
 
+def places_one_off(h5):
+    """Give each trial a condition by name and one place, but one trial the place of the next, too."""
+    del h5[f"{TRIALS}/target_dir"]
+    h5.create_dataset(
+        f"{TRIALS}/condition_id", data=[f"to {angle:.2f}" for angle in SESSION.angle], dtype=TEXT
+    )
+    h5[f"{TRIALS}/target_position"] = 8 * np.stack([np.cos(SESSION.angle), np.sin(SESSION.angle)], axis=1)
+    h5[f"{TRIALS}/target_position_index"] = np.arange(1, N_TRIALS + 1) + (np.arange(N_TRIALS) == 5)
+
+
+def a_place_without_end(h5):
+    del h5[f"{TRIALS}/target_dir"]
+    places = 8 * np.stack([np.cos(SESSION.angle), np.sin(SESSION.angle)], axis=1)
+    places[3, 0] = np.inf
+    h5[f"{TRIALS}/target_position"] = places
+
+
 def late_stamps(h5):
     # 1.6 of the usual step at most, as of a clock that other programs disturb
     stamps = SESSION.time + RNG.uniform(-0.003, 0.003, len(SESSION.time))
@@ -119,6 +136,8 @@ SAID = {
     "directions of the trial before": (
         column("target_dir", lambda v: np.roll(v, 1)), "do not agree.*they lie more than 90° apart",
     ),
+    "places of which one trial has two": (places_one_off, "target_position .* no directions are read"),
+    "a place without end": (a_place_without_end, "inf in 1 trials is no place"),
     "mm stated as cm": (of_series(lambda v: v * 10), "peaks at .* cm/s in the median of 40 trials, faster"),
     "a table of intervals without cues": (
         only_rests, "not read as trials.*--set trials.table=intervals/rests",

@@ -116,6 +116,9 @@ def _content(h5: h5py.File) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
+        if name.startswith(("acquisition", "stimulus", "scratch")):
+            # Nothing there is read.
+            return
         found[f"{name}@"] = repr(sorted((k, str(v)) for k, v in item.attrs.items()))
         if isinstance(item, h5py.Dataset):
             found[name] = item[()]

@@ -23,7 +23,6 @@ COMMANDS = {
     "list": 2,
     "evaluate": 2,
     "decode rates": 1,
-    "report": 1,
     "verify": 1,
 }
 NAMES = ("measurement", ".jsonl", "line")

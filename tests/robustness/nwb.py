@@ -49,6 +49,10 @@ WORDS: dict[str, tuple[str, ...]] = {
 """Beginning of a path → words, one of which has to be in what is said of a change there."""
 
 
+LABELS = frozenset({"target_id", "trial_type", "trial_version", "maze_condition", "novel_maze"})
+OTHER_LENGTHS = frozenset({"doubled", "one_more", "one_less", "halved", "none_left"})
+
+
 def names_of(path: str) -> tuple[str, ...]:
     """Return the words for a change at a path."""
     own = tuple(part for part in path.split("/") if part not in {"data", "processing", "general"})[-2:]
@@ -104,15 +108,17 @@ def harmless(kind: str, at: str) -> str:
     leaf = at.rsplit("/", 1)[-1]
     if at.startswith(("acquisition", "stimulus", "scratch")):
         return "it is not read"
-    if leaf == "target_id" and kind in hdf5_values.NUMBERS:
-        return "names of targets may be any numbers"
+    if leaf in LABELS and kind in {*hdf5_values.NUMBERS, *hdf5_values.ROWS} - OTHER_LENGTHS:
+        return "labels of trials may be any"
+    if kind == "moved_by_one" and leaf == "data":
+        return "a delay of one sample is less than what filters make"
     if kind in {"late", "early"} and leaf == "data" and "pos" in at.lower():
         return "positions may be counted from anywhere"
     if kind == "last_for_first" and leaf == "data":
         return "one sample of many, in the range of the others, is another sample"
     if kind in {"nan_one", "nan_some"} and leaf.startswith("target"):
         return "a target that the file does not know is not known in the store"
-    if leaf == "id" and kind not in {"one_more", "one_less", "halved", "doubled", "none_left"}:
+    if leaf == "id" and kind not in OTHER_LENGTHS:
         return "names of rows may be any"
     return ""
 

@@ -178,7 +178,7 @@ def texts_of(ended: Ended) -> set[str]:
                 for what, reasons in event["dropped"].items():
                     found.update(f"dropped {what}: {reason} {n}" for reason, n in reasons.items())
             case "dropped":
-                found.update(event.get("unusual", ()))
+                found.update(str(each) for each in event.get("unusual", ()))
             case "note" | "warning":
                 found.add(str(event.get("text", "")))
             case "fault":

@@ -43,9 +43,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "evaluate": ("run", "evaluate", "--run", RUN, "--json"),
     "export": ("export", "lfads", "--json"),
     "recut": ("run", "recut", "--set", "window_s=[-0.2, 0.4]", "--json"),
-    "stream": ("run", "stream", RUN, "--session", "sub-T_ses-1", "--json"),
     "embed": ("run", "embed", "--run", RUN, "--json"),
-    "report": ("run", "report", "--json"),
 }
 CODES = frozenset({DONE, SOME_FAILED, BAD_DATA})
 Outcome = tuple[dict[str, str], set[str], set[str]]

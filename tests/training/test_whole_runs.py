@@ -100,6 +100,17 @@ def test_damaged_weights_are_not_loaded(run: Path, damage: str, with_manifest: b
         load_run(run)
 
 
+def test_settings_edited_by_hand_are_not_those_of_the_weights(catalog: Path, run: Path) -> None:
+    """Other settings may fit the same weights and give other numbers."""
+    path = run / "config.yaml"
+    path.write_text(path.read_text().replace("  seed: 0", "  seed: 1"))
+    with pytest.raises(DataError, match=r"config\.yaml has another content.*--force"):
+        load_run(run)
+    longer = settings_from(TrainSettings, base=settings_to_resume(catalog, "r"), values={"max_steps": 8})
+    with pytest.raises(DataError, match=r"config\.yaml has another content"):
+        train(catalog, longer, resume="r")
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_run_with_damaged_weights_is_made_again_and_ends_in_the_same(
     catalog: Path, run: Path, make_settings: Make, damage: str

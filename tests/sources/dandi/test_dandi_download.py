@@ -322,6 +322,16 @@ def test_progress_ends_at_the_size(archive, open_source):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+def test_a_size_no_file_can_have_is_told_and_nothing_is_fetched(archive, open_source, final, monkeypatch):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 60))
+    asset = archive.asset(DANDISET, VERSION, PATH)
+    asset.size = 10**15
+    with pytest.raises(DataError, match=r"size of 1,000,000,000,000,000 bytes is stated.*answer is wrong"):
+        fetch(open_source(archive))
+    assert archive.requested(BLOB) == []
+    assert not final.exists()
+
+
 def test_full_disk_is_told_before_anything_is_written(archive, open_source, final, part, monkeypatch):
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(MachineError, match="2097152 bytes more are needed, 1000 are free"):

@@ -220,3 +220,23 @@ def test_names_and_settings_are_checked(catalog):
         export(catalog, "lfad")
     with pytest.raises(SettingsError, match="takes settings of NlbExport, found Frozen"):
         export(catalog, "nlb", settings=Frozen())
+
+
+@pytest.mark.parametrize("name", list(EXPORTERS))
+def test_store_settings_and_version_are_in_the_key_of_an_export(name, monkeypatch):
+    exporter = exporter_named(name)
+    settings = exporter.settings_type()
+    key = exporter.key(settings, "k1")
+    assert key == exporter.key(exporter.settings_type(), "k1")
+    assert key != exporter.key(settings, "k2")
+    monkeypatch.setattr(type(exporter), "version", exporter.version + 1)
+    assert key != exporter.key(settings, "k1")
+
+
+def test_exports_of_one_store_in_two_formats_have_keys_of_their_own():
+    keys = {name: exporter_named(name).key(exporter_named(name).settings_type(), "k") for name in EXPORTERS}
+    assert len(set(keys.values())) == len(keys) > 2
+    lags = {
+        exporter_named("nlb").key(exporter_named("nlb").settings_type(lag_ms=ms), "k") for ms in (0, 100, 140)
+    }
+    assert len(lags) == 3
