@@ -10,6 +10,7 @@ from nwb_latents.pipeline.cli.session_tables import show_run
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.stores.catalog import add_session
 from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+from nwb_latents.schemas.events import KeptMeasurement
 from nwb_latents.schemas.measurement import Measurement
 
 
@@ -98,7 +99,7 @@ def test_transfer_is_summed_up_by_subject(catalog, capsys):
         run="m", model="mdssm", path="runs/m", run_key="k", recipe_id="r", sessions=("sub-A_1",), steps=1,
         created="x",
     )  # fmt: skip
-    show_run(Output(), run, scores)
+    show_run(Output(), run, [KeptMeasurement.model_validate(one.model_dump()) for one in scores])
     shown = capsys.readouterr().out
     for text in ("fitted_sessions", "sub-A_2", "2 sessions", "latents"):
         assert text in shown
