@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from nwb_latents.pipeline.signals.onset import find_onset, profile_onsets, speed_of
 from nwb_latents.pipeline.signals.recording import Series
-from nwb_latents.schemas.recipe import OnsetSettings
+from nwb_latents.schemas.recipe_parts import OnsetSettings
 
 N_TRIALS = 60
 RULES = ("profile", "peak_fraction", "accel_half_peak", "threshold")

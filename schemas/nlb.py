@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
-from nwb_latents.schemas.recipe import CutEvent
+from nwb_latents.schemas.recipe_parts import CutEvent
 
 NlbPhase = Literal["test", "val"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
     from nwb_latents.pipeline.nwb.tables import Column, Table
     from nwb_latents.pipeline.signals.recording import BoolArray
-    from nwb_latents.schemas.recipe import UnitSelection
+    from nwb_latents.schemas.recipe_parts import UnitSelection
 
 NAMES = (
     "quality", "unitquality", "sortingquality", "clusterquality", "manualquality", "qualitylabel",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series, TrialTable
     from nwb_latents.schemas.columns import ColumnSettings
-    from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings
+    from nwb_latents.schemas.recipe import IngestRecipe
+    from nwb_latents.schemas.recipe_parts import OnsetSettings
 
 
 def find_candidates(recording: Recording, recipe: IngestRecipe, *, velocity: Series | None) -> Candidates:

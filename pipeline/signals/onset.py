@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nwb_latents.pipeline.signals.recording import FloatArray, Series
-    from nwb_latents.schemas.recipe import OnsetSettings
+    from nwb_latents.schemas.recipe_parts import OnsetSettings
 
 SLOW_RISE_S = 1.0
 """An onset further than this before its peak is flagged."""

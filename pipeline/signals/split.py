@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nwb_latents.schemas.recipe import SplitSettings
+    from nwb_latents.schemas.recipe_parts import SplitSettings
 
 
 def stratified_split(

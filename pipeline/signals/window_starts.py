@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.signals.candidates import Candidates
     from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
     from nwb_latents.pipeline.signals.timebase import Grid
-    from nwb_latents.schemas.recipe import IngestRecipe, JitterSettings
+    from nwb_latents.schemas.recipe import IngestRecipe
+    from nwb_latents.schemas.recipe_parts import JitterSettings
 
 
 def first_bins(event: FloatArray, grid: Grid, recipe: IngestRecipe) -> IntArray:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.schemas.nlb import NLB_BIN_MS, NLB_DATASETS
-from nwb_latents.schemas.recipe import (
-    IngestRecipe,
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import (
     JitterSettings,
     OnsetSettings,
     SplitSettings,

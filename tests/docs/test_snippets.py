@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import textwrap
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+TOML_BLOCK = re.compile(r"^ *```toml\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 SHELL_BLOCK = re.compile(r"^```shell\n(.*?)^```", re.DOTALL | re.MULTILINE)
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 
@@ -119,6 +122,24 @@ def test_the_parts_contributing_shows_are_those_that_are_installed_beside_the_pr
     file = ROOT / "tests" / "plugins" / "toylab" / "src" / "toylab" / f"{part}.py"
     shown = PYTHON_BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert file.read_text(encoding="utf-8") in shown
+
+
+def test_the_distribution_contributing_describes_enters_what_it_shows() -> None:
+    page = textwrap.dedent((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    parts = [textwrap.dedent(block) for block in TOML_BLOCK.findall(page)]
+    described = tomllib.loads("\n".join(parts))
+    groups = described["project"]["entry-points"]
+    assert {group.removeprefix("nwb_latents.") for group in groups} >= {
+        "layouts", "dandisets", "models", "metrics", "decoders", "exporters",
+    }  # fmt: skip
+    shown = PYTHON_BLOCK.findall(page)
+    tree = page[page.index("our-lab-parts/\n") : page.index("```toml")]
+    for point in (point for points in groups.values() for point in points.values()):
+        module, _, name = point.partition(":")
+        assert module.partition(".")[0] == described["project"]["name"].replace("-", "_")
+        assert (module.partition(".")[2] or "__init__") + ".py" in tree
+        assert any(re.search(rf"^(class )?{name}\b", block, re.MULTILINE) for block in shown), point
+    assert described["build-system"]["build-backend"] == "hatchling.build"
 
 
 def test_the_readme_shows_python() -> None:

@@ -19,7 +19,8 @@ from nwb_latents.pipeline.stores.settings import settings_from, validate
 from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
 from nwb_latents.schemas.export import LfadsExport, NlbExport, NwbExport
 from nwb_latents.schemas.measurement import Measurement
-from nwb_latents.schemas.recipe import IngestRecipe, OnsetSettings, SplitSettings, TrialSelection
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import OnsetSettings, SplitSettings, TrialSelection
 
 # Words that YAML takes for something other than text, beside any text at all.
 words = st.one_of(

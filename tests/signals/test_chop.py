@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.chop import chop
 from nwb_latents.pipeline.signals.trials import make_trials
-from nwb_latents.schemas.recipe import ChopSettings, IngestRecipe, SplitSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import ChopSettings, SplitSettings
 
 
 def recipe(**changes):

@@ -5,7 +5,7 @@ import pytest
 
 from nwb_latents.pipeline.signals.onset import find_onset, speed_of
 from nwb_latents.pipeline.signals.recording import Series
-from nwb_latents.schemas.recipe import OnsetSettings
+from nwb_latents.schemas.recipe_parts import OnsetSettings
 
 TRUE_ONSET = 1.0
 

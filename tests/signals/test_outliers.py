@@ -10,7 +10,8 @@ from nwb_latents.pipeline.signals.recording import Series
 from nwb_latents.pipeline.signals.timebase import Grid
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.schemas.quality import QualitySettings
-from nwb_latents.schemas.recipe import IngestRecipe, TrialSelection
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import TrialSelection
 
 GRID = Grid(0, 500, 20_000_000)
 ONLY_ACCELERATION = QualitySettings(max_position_cm=None)

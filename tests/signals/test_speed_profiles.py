@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter1d
 from nwb_latents.pipeline.signals.onset import profile_onsets
 from nwb_latents.pipeline.signals.recording import Series
 from nwb_latents.pipeline.signals.rises import measure_rises
-from nwb_latents.schemas.recipe import OnsetSettings
+from nwb_latents.schemas.recipe_parts import OnsetSettings
 
 
 def power(a, b):

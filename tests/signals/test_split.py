@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from nwb_latents.pipeline.signals.split import stratified_split
 from nwb_latents.pipeline.signals.trials import make_trials
-from nwb_latents.schemas.recipe import IngestRecipe, SplitSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import SplitSettings
 
 conditions = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=300)
 

@@ -8,7 +8,8 @@ import pytest
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.recording import Series
 from nwb_latents.pipeline.signals.trials import make_trials
-from nwb_latents.schemas.recipe import IngestRecipe, TrialSelection
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import TrialSelection
 
 
 def recipe(**changes) -> IngestRecipe:

@@ -20,7 +20,8 @@ from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.loop import DivergedError
 from nwb_latents.pipeline.training.run_files import read_config
-from nwb_latents.schemas.recipe import IngestRecipe, SplitSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import SplitSettings
 from nwb_latents.schemas.sweep import SweepSettings, SweepState
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.exporters.lfads import PARTS
 from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
-from nwb_latents.schemas.recipe import CutEvent, IngestRecipe, SplitSettings
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.recipe_parts import CutEvent, SplitSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
