@@ -1,6 +1,7 @@
 """Faults of settings, their defaults and their digests."""
 
 RECIPE = "schemas/recipe.py"
+PARTS = "schemas/recipe_parts.py"
 BASE = "schemas/base.py"
 TRAIN = "schemas/training.py"
 
@@ -11,14 +12,14 @@ FAULTS = (
      "rates are smoothed twice as wide by default"),
     (RECIPE, "(-0.26, 0.46)", "(-0.2, 0.46)", "the default window is shorter"),
     (RECIPE, "align_to: CutEvent = Field(\"move_onset\"", "align_to: CutEvent = Field(\"go_cue\"", "trials are cut at the go cue"),
-    (RECIPE, "seed: int = Field(42, ge=0", "seed: int = Field(0, ge=0", "the default split is another draw"),
-    (RECIPE, "if not math.isclose(total, 1.0, abs_tol=1e-9):", "if False:", "shares of splits need not be 1",
+    (PARTS, "seed: int = Field(42, ge=0", "seed: int = Field(0, ge=0", "the default split is another draw"),
+    (PARTS, "if not math.isclose(total, 1.0, abs_tol=1e-9):", "if False:", "shares of splits need not be 1",
      ("tests/signals/test_split.py", "tests/stores/test_settings.py")),
     (RECIPE, "if any(edge % bin_ns for edge in exact):", "if False:", "windows of no whole bins are taken",
      ("tests/stores/test_settings.py", "tests/signals/test_trials.py", "tests/cli/test_cli.py")),
     (RECIPE, "if self.chop.guard_s < least - 1e-9:", "if False:", "chopped windows of two splits may share spikes",
      ("tests/signals/test_chop.py",)),
-    (RECIPE, "success_only: bool = Field(True", "success_only: bool = Field(False", "failed trials are kept by default"),
+    (PARTS, "success_only: bool = Field(True", "success_only: bool = Field(False", "failed trials are kept by default"),
     (TRAIN, "weight_decay: float = Field(1e-3", "weight_decay: float = Field(1e-2", "weights decay ten times as fast"),
     (TRAIN, "patience: int = Field(\n        20", "patience: int = Field(\n        10", "trainings stop earlier by default"),
     (TRAIN, "standardise: bool = Field(\n        default=True", "standardise: bool = Field(\n        default=False",

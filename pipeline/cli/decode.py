@@ -173,19 +173,15 @@ def _scores_table(out: Output, scores: Sequence[Measurement]) -> None:
         return
     from nwb_latents.pipeline.evaluation.decoding.decoder import described
 
-    decoders = list(dict.fromkeys(score.decoder or "" for score in scores))
-    kinds = [
-        (source, decoder)
-        for source in SOURCES
-        for decoder in decoders
-        if any((score.source, score.decoder) == (source, decoder) for score in scores)
-    ]
+    place = {source: number for number, source in enumerate(SOURCES)}
+    # Stable: decoders stay in the order they were asked for.
+    kinds = sorted(dict.fromkeys(map(_kind, scores)), key=lambda kind: place.get(kind[0], len(place)))
     first = scores[0]
     by_row: dict[tuple[str, str], dict[Any, Measurement]] = {}
     runs = list(dict.fromkeys(score.run for score in scores if score.run is not None))
     for score in scores:
         for name in [score.run] if score.run else (runs or ["-"]):
-            by_row.setdefault((score.session, str(name)), {})[score.source, score.decoder] = score
+            by_row.setdefault((score.session, str(name)), {})[_kind(score)] = score
     rows = []
     for (session, run), found in sorted(by_row.items()):
         cells = [_r2(found.get(kind)) for kind in kinds]
@@ -195,8 +191,28 @@ def _scores_table(out: Output, scores: Sequence[Measurement]) -> None:
         f"Velocity R² on test trials ({first.definition}, lag {first.lag_ms or 0.0:g} ms{_chance(scores)})\n"
         f"{_fitted(scores)}"
     )
-    heads = [f"{source}{described(decoder).tag}" for source, decoder in kinds]
+    plain = [f"{source}{described(decoder).tag}" for source, decoder, *_ in kinds]
+    heads = [
+        head if plain.count(head) == 1 else f"{head}: {_apart(kind)}"
+        for head, kind in zip(plain, kinds, strict=True)
+    ]
     out.table(title, ["session", "run", *heads, "test trials"], rows)
+
+
+def _kind(score: Measurement) -> tuple[str, str, str, float | None, int | None, int | None]:
+    """Return what a column is of: two protocols never stand under one head."""
+    return (
+        score.source, score.decoder or "", score.fitted_on, score.lag_ms, score.seen_bins, score.bins
+    )  # fmt: skip
+
+
+def _apart(kind: tuple[str, str, str, float | None, int | None, int | None]) -> str:
+    """Return the protocol of a column, where another one has its source and decoder."""
+    _, _, fitted_on, lag_ms, seen_bins, bins = kind
+    words = [f"fitted on {fitted_on}", *([f"lag {lag_ms:g} ms"] if lag_ms is not None else [])]
+    if bins is not None:
+        words.append(f"{bins} bins after {seen_bins} seen")
+    return ", ".join(words)
 
 
 def _fitted(scores: Sequence[Measurement]) -> str:

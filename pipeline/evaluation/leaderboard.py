@@ -77,6 +77,10 @@ class Row:
         Sessions it was evaluated on.
     cells
         By key of the column; without those it has for no session.
+    told
+        What it is told of the trials it predicts, beside the spikes it may see; empty: nothing.
+    only_forecasts
+        Whether it has numbers of forecasts alone.
     """
 
     label: str
@@ -84,6 +88,8 @@ class Row:
     sources: tuple[str, ...]
     n_sessions: int
     cells: Mapping[str, Cell]
+    told: tuple[str, ...] = ()
+    only_forecasts: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,8 @@ class Board:
     columns
         Those at least one row has, in the order of tables.
     rows
-        Best first, by `ranked_by`; rows without it last, rows of fewer sessions after those of all.
+        Best first, by `ranked_by`; rows without it last, by the columns after it; rows of fewer sessions
+        after those of all.
     ranked_by
         Key of the column of the order; empty: there is no column.
     level
@@ -206,17 +213,19 @@ def _board(
     key: tuple[Hashable, ...], mine: pd.DataFrame, columns: Sequence[Column], ranked_by: str | None
 ) -> Board:
     sessions = tuple(sorted(set(mine["session"])))
-    said = mine.loc[mine["value"].notna(), [*_COLUMN, *_PROTOCOL]].drop_duplicates()
-    rows = _rows(mine, columns)
+    rows, group_of = _rows(mine, columns)
+    labelled = mine.assign(row=[rows[number].label for number in group_of])
+    said = labelled.loc[mine["value"].notna(), [*_COLUMN, *_PROTOCOL, "row"]].drop_duplicates()
     present = [column for column in columns if any(column.key in row.cells for row in rows)]
     of_runs = [c for c in present if any(c.key in row.cells for row in rows if not row.is_baseline)]
     first = next((column.key for column in of_runs or present), "")
     order = first if ranked_by is None else ranked_by
-    sign = next((column.metric.sign for column in present if column.key == order), 1)
+    by = sorted(present, key=lambda column: column.key != order)
 
-    def rank(row: Row) -> tuple[bool, bool, float]:
-        cell = row.cells.get(order)
-        return (cell is None, row.n_sessions < len(sessions), -sign * cell.value if cell else 0.0)
+    def rank(row: Row) -> list[tuple[bool, bool, float]]:
+        cells = [(column.metric.sign, row.cells.get(column.key)) for column in by]
+        fewer = row.n_sessions < len(sessions)
+        return [(cell is None, fewer, -sign * cell.value if cell else 0.0) for sign, cell in cells]
 
     dandiset, recipe_id, phase, settings_digest = (str(part) for part in key)
     return Board(
@@ -269,14 +278,18 @@ def _not_here(*_: object) -> Any:
 def _with_protocol(column: Column, said: pd.DataFrame) -> Column:
     rows = said[(said["name"] == column.metric.name) & (said["part"] == column.part)]
     words = []
-    fits = rows[["decoder", "fitted_on"]].drop_duplicates()
-    decoders = [
-        f"{decoder} fitted on {fitted_on}" if _text(fitted_on) else decoder
-        for decoder, fitted_on in zip(fits["decoder"], fits["fitted_on"], strict=True)
-        if _text(decoder)
-    ]
-    if decoders:
-        words.append("decoder " + ", or ".join(decoders))
+    fits: dict[str, list[str]] = {}
+    for decoder, fitted_on, row in zip(rows["decoder"], rows["fitted_on"], rows["row"], strict=True):
+        of = f" fitted on {fitted_on}" if _text(decoder) and _text(fitted_on) else ""
+        fits.setdefault(f"decoder {decoder}{of}" if _text(decoder) else "", []).append(row)
+    if len(fits) == 1:
+        words += [fit for fit in fits if fit]
+    else:
+        # Two protocols never stand under one head without a word on which rows have which.
+        words += [
+            f"{fit or 'not decoded but given by the row itself'} ({', '.join(dict.fromkeys(of))})"
+            for fit, of in fits.items()
+        ]
     words += [f"{lag:g} ms after the activity" for lag in sorted(rows["lag_ms"].dropna().unique())]
     seen = rows[["seen_bins", "bins"]].dropna().drop_duplicates()
     words += [
@@ -286,23 +299,45 @@ def _with_protocol(column: Column, said: pd.DataFrame) -> Column:
     return Column(column.key, column.metric, column.part, column.is_known, "; ".join(words))
 
 
-def _rows(mine: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
-    """Return a row for each group of runs, and for each baseline, in the order in which they come."""
+def _rows(mine: pd.DataFrame, columns: Sequence[Column]) -> tuple[list[Row], np.ndarray]:
+    """Return a row for each group of runs and each baseline, as they come; and the row of each record."""
     group_of = mine.groupby(["is_baseline", "group"], observed=True, sort=False).ngroup().to_numpy()
     first = mine[~pd.Series(group_of).duplicated().to_numpy()]
     owners, sessions = (_distinct(group_of, mine[name]) for name in ("owner", "session"))
     cells = _cells(mine, group_of, columns)
     labels = _labels([str(label) for label in first["label"]], owners)
-    return [
+    told = _told(mine, group_of)
+    ahead = {column.key for column in columns if column.part == "forecast"}
+    rows = [
         Row(
             label=label,
             is_baseline=bool(is_baseline),
             sources=owners[number],
             n_sessions=len(sessions[number]),
             cells=cells.get(number, {}),
+            told=told.get(number, ()),
+            only_forecasts=bool(cells.get(number)) and ahead.issuperset(cells[number]),
         )
         for number, (label, is_baseline) in enumerate(zip(labels, first["is_baseline"], strict=True))
     ]
+    return rows, group_of
+
+
+def _told(mine: pd.DataFrame, group_of: np.ndarray) -> dict[int, tuple[str, ...]]:
+    """Return what each row is told, where it is told something; of forecasts alone, that is said too."""
+    found: dict[int, dict[tuple[str, bool], None]] = {}
+    has_value = mine["value"].notna()
+    for details, part, value, number in zip(mine["details"], mine["part"], has_value, group_of, strict=True):
+        told = _text(details.get("told")) if isinstance(details, dict) else ""
+        if told and value:
+            found.setdefault(int(number), {})[told, part == "forecast"] = None
+    return {
+        number: tuple(
+            f"{told} (forecasts)" if (told, False) not in said else told
+            for told in dict.fromkeys(told for told, _ in said)
+        )
+        for number, said in found.items()
+    }
 
 
 def _distinct(group_of: np.ndarray, names: pd.Series) -> list[tuple[str, ...]]:

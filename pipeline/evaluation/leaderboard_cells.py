@@ -38,6 +38,21 @@ class Cell:
     seed_sd: float
     n_sessions: int
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether an interval is to be shown: one of no width is of what no draw of trials changes.
+
+        Examples
+        --------
+        >>> Cell(0.5, 0.4, 0.6, 0.0, 1).has_interval, Cell(0.5, 0.5, 0.5, 0.0, 1).has_interval
+        (True, False)
+        """
+        return bool(self.high - self.low > _NO_WIDTH)
+
+
+_NO_WIDTH = 1e-9
+"""Intervals that are not wider are rounding."""
+
 
 def cells_of(found: pd.DataFrame, cell_of: NDArray[np.integer]) -> list[Cell]:
     """Return the cells that measurements make.

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from nwb_latents.pipeline.evaluation.leaderboard import Board, Column
+    from nwb_latents.pipeline.evaluation.leaderboard import Board, Column, Row
     from nwb_latents.pipeline.evaluation.leaderboard_cells import Cell
 
 NONE = "–"
+BASELINE, ONLY_FORECASTS, TOLD = "*", "†", "‡"
+"""Marks behind the label of a row."""
 
 _COLUMNS = (
     "dandiset", "session", "recipe_id", "store_key", "split", "source", "run", "run_key", "label", "group",
@@ -53,7 +55,7 @@ def cell_text(cell: Cell | None, *, n_sessions: int) -> str:
     if cell is None:
         return NONE
     text = number(cell.value)
-    if np.isfinite(cell.low) and np.isfinite(cell.high):
+    if cell.has_interval:
         text += f" [{number(cell.low)}, {number(cell.high)}]"
     if np.isfinite(cell.seed_sd):
         text += f" ±{number(cell.seed_sd)}"
@@ -72,7 +74,7 @@ def short_text(cell: Cell | None, *, n_sessions: int) -> str:
     if cell is None:
         return NONE
     half = (cell.high - cell.low) / 2
-    text = f"{number(cell.value)} ±{number(half)}" if np.isfinite(half) else number(cell.value)
+    text = f"{number(cell.value)} ±{number(half)}" if cell.has_interval else number(cell.value)
     return text if cell.n_sessions == n_sessions else f"{text} ({cell.n_sessions})"
 
 
@@ -84,7 +86,7 @@ def head(column: Column) -> str:
     >>> from nwb_latents.pipeline.evaluation.leaderboard import Column
     >>> from nwb_latents.pipeline.evaluation.metrics.known import metric_called
     >>> head(Column("co_bps", metric_called("co_bps"), "reconstruction"))
-    'co-smoothing (bits/spike)'
+    'co-smoothing, own read-out (bits/spike)'
     """
     unit = column.metric.shown_unit
     return f"{column.title} ({unit})" if unit else column.title
@@ -104,13 +106,27 @@ def table(board: Board, *, is_short: bool = False) -> tuple[list[str], list[list
     text = short_text if is_short else cell_text
     rows = [
         [
-            f"{row.label} *" if row.is_baseline else row.label,
+            marked(row),
             NONE if row.is_baseline else str(len(row.sources)),
             *(text(row.cells.get(each.key), n_sessions=len(board.sessions)) for each in board.columns),
         ]
         for row in board.rows
     ]
     return heads, rows
+
+
+def marked(row: Row) -> str:
+    """Return the label of a row with its marks: baseline, only forecasts, told something."""
+    marks = [
+        mark
+        for mark, has in (
+            (BASELINE, row.is_baseline),
+            (ONLY_FORECASTS, row.only_forecasts),
+            (TOLD, bool(row.told)),
+        )
+        if has
+    ]
+    return f"{row.label} {''.join(marks)}" if marks else row.label
 
 
 def title(board: Board) -> str:
@@ -126,7 +142,11 @@ def protocol(board: Board) -> list[str]:
 
     It stands under the title of every board.
     """
-    return [f"{column.title}: {column.protocol}" for column in board.columns if column.protocol]
+    told = [f"{row.label}: {', '.join(row.told)}" for row in board.rows if row.told]
+    return [
+        *(f"{column.title}: {column.protocol}" for column in board.columns if column.protocol),
+        *([f"{TOLD} is told more than spikes it may see: {'; '.join(told)}"] if told else []),
+    ]
 
 
 def legend(board: Board, *, is_short: bool = False) -> list[str]:
@@ -140,12 +160,21 @@ def legend(board: Board, *, is_short: bool = False) -> list[str]:
     less = [column.title for column in board.columns if column.metric.better == "less"]
     words = [
         f"Means over sessions{spread}",
-        "* baseline",
+        f"{BASELINE} baseline",
+        *([f"{ONLY_FORECASTS} only forecasts"] if any(row.only_forecasts for row in board.rows) else []),
+        *(["no interval: no draw of trials changes it"] if _any_without_interval(board) else []),
         *(["bold: the best run"] if not is_short else []),
         *(f"ordered by {title}" for title in order),
         f"less is better in {', '.join(less)}, more in all others" if less else "more is better",
     ]
     return ["; ".join(words) + ".", *lines]
+
+
+def _any_without_interval(board: Board) -> bool:
+    """Whether intervals were taken, and one of them has no width."""
+    if not np.isfinite(board.level):
+        return False
+    return any(not cell.has_interval for row in board.rows for cell in row.cells.values())
 
 
 def as_csv(measured: pd.DataFrame, *, dandisets: Mapping[tuple[str, str], str]) -> str:

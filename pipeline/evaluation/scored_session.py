@@ -21,6 +21,7 @@ from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varyin
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
+from nwb_latents.pipeline.machine import one_blas_thread
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.registry import METRICS
 
@@ -54,6 +55,8 @@ class Measured:
         What else is to be said about the number; None without one.
     reason
         Why there is none; empty where there is one.
+    told
+        What the source is told of the trials it predicts, beside the spikes it may see; empty: nothing.
     """
 
     metric: Metric
@@ -61,6 +64,7 @@ class Measured:
     interval: Interval | None = None
     found: Found | None = None
     reason: str = ""
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,8 @@ class ScoredSession:
         if reason:
             return Measured(metric, part, reason=reason)
         try:
-            told = metric.compute[part](self, made)
+            with one_blas_thread():
+                told = metric.compute[part](self, made)
         except CannotBeHadError as why:
             return Measured(metric, part, reason=str(why))
         found = told if isinstance(told, Found) else Found(statistic=told)
@@ -265,7 +270,7 @@ class ScoredSession:
             seed=chosen.seed,
             value=found.value,
         )
-        return Measured(metric, part, interval=interval, found=found)
+        return Measured(metric, part, interval=interval, found=found, told=made.told.get(part, ""))
 
     def lacks(self, need: Need, made: SourceOutput) -> str:
         """Say why a need of a metric is not met here; empty where it is."""

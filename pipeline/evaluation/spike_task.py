@@ -6,14 +6,15 @@ fitted: a `SpikeTask` does not hold them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from typing import Literal
 
     from numpy.typing import ArrayLike, NDArray
@@ -52,6 +53,8 @@ class SpikeTask:
     train_forward
         Bins after the windows, held-in units first; None where none are asked for.
         Shape ``(trial, forward bin, n_in + n_out)``, float64.
+    remembered
+        What was worked out from this task alone and is asked for more than once, by a key of whoever did.
     """
 
     session: str
@@ -62,6 +65,7 @@ class SpikeTask:
     eval_condition: NDArray[np.object_]
     bin_size_s: float
     train_forward: FloatArray | None = None
+    remembered: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def train(self) -> FloatArray:

@@ -95,6 +95,8 @@ def as_measurement(
     decoder = metric.decoder if found is None or found.decoder is None else found.decoder or None
     fitted_on = metric.fitted_on if found is None or found.fitted_on is None else found.fitted_on
     details = dict(found.details) if found is not None else {}
+    if measured.told:
+        details["told"] = measured.told
     if source.is_baseline:
         details["baseline_digest"] = source.baseline_digest
     is_ahead = part == "forecast"

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     Deliver = Callable[[ScoredSession, Collection[Part]], SourceOutput]
 
 
+SPIKES_AHEAD = "spikes after the bins seen, which its smoothed rates hold"
+"""What a run on recorded smoothed rates is told when it forecasts."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A run or a baseline.
@@ -122,6 +126,7 @@ def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part
         forecast_hz=ahead,
         states=states,
         withheld=withheld,
+        told={"forecast": SPIKES_AHEAD} if run.settings.signal == "rates" else {},
     )
 
 

@@ -10,6 +10,7 @@ from nwb_latents.pipeline.cli.session_tables import show_run
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.stores.catalog import add_session
 from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+from nwb_latents.schemas.events import KeptMeasurement
 from nwb_latents.schemas.measurement import Measurement
 
 
@@ -57,6 +58,21 @@ def test_each_decoder_has_columns_of_its_own(catalog, capsys):
     assert "each session's decoder is fitted on the recorded rates of its training trials" in told
 
 
+def test_two_protocols_are_two_columns(catalog, capsys):
+    """A number of another lag, window or fit never takes the place of one under the same word."""
+    scores = [
+        score(run="m", source="forecast", seen_bins=13, bins=20, value=0.3),
+        score(run="m", source="forecast", seen_bins=13, bins=10, value=0.4),
+        score(run="m", source="reconstruction", value=0.6),
+        score(run="m", source="reconstruction", fitted_on="own rates", value=0.7),
+    ]
+    lines, rows = printed(scores, catalog, capsys)
+    assert rows == [["sub-A_1", "m", "0.600", "0.700", "0.300", "0.400", "30"]]
+    heads = " ".join(" ".join(lines).replace("┃", " ").split())
+    for word in ("own", "rates,", "20", "10"):
+        assert word in heads
+
+
 def test_the_best_lag_is_that_of_the_training_trials(catalog, capsys):
     curve = {60.0: (0.7, 0.4), 100.0: (0.8, 0.5), 140.0: (0.6, 0.9)}
     scores = []
@@ -83,7 +99,7 @@ def test_transfer_is_summed_up_by_subject(catalog, capsys):
         run="m", model="mdssm", path="runs/m", run_key="k", recipe_id="r", sessions=("sub-A_1",), steps=1,
         created="x",
     )  # fmt: skip
-    show_run(Output(), run, scores)
+    show_run(Output(), run, [KeptMeasurement.model_validate(one.model_dump()) for one in scores])
     shown = capsys.readouterr().out
     for text in ("fitted_sessions", "sub-A_2", "2 sessions", "latents"):
         assert text in shown

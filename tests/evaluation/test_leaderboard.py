@@ -204,6 +204,72 @@ def test_forecasts_are_a_column_of_their_own_and_say_what_was_fitted_on_what(mea
     assert compared([*measured, *ahead], ranked_by="velocity_r2:forecast")[0].rows[0].sources == ("a", "b")
 
 
+def test_two_protocols_in_a_column_say_which_rows_have_which(measured: Records) -> None:
+    ahead = forecasts(evaluated("a", "s1", seed=0, velocity_r2=0.2))
+    direct = [
+        record.model_copy(update={"decoder": None, "fitted_on": ""})
+        for record in forecasts(evaluated("linear", "s1", velocity_r2=0.3))
+    ]
+    (board,) = compared([*ahead, *direct])
+    (line,) = protocol(board)
+    assert line == (
+        "velocity, forecast: decoder ridge fitted on recorded rates (lfads); not decoded but given by the "
+        "row itself (linear); 100 ms after the activity; 13 bins seen, 20 forecast"
+    )
+
+
+def test_rows_say_what_they_were_told_and_whether_they_only_forecast(measured: Records) -> None:
+    def told(records: Records, what: str) -> Records:
+        return [record.model_copy(update={"details": {"told": what}}) for record in records]
+
+    of_condition = [
+        *told(evaluated("mean", "s1", velocity_r2=0.9), "the target"),
+        *told(forecasts(evaluated("mean", "s1", velocity_r2=0.9)), "the target"),
+    ]
+    leaking = told(forecasts(evaluated("a", "s1", seed=0, velocity_r2=0.2)), "spikes ahead")
+    only = forecasts(evaluated("linear", "s1", velocity_r2=0.3))
+    (board,) = compared([*measured, *of_condition, *leaking, *only])
+    rows = {row.label: row for row in board.rows}
+    assert rows["mean"].told == ("the target",)
+    assert rows["lfads (a)"].told == ("spikes ahead (forecasts)",)
+    assert [label for label, row in rows.items() if row.only_forecasts] == ["linear"]
+    names = {row[0] for row in table(board)[1]}
+    assert {"mean *‡", "lfads (a) ‡", "linear *†", "null *"} <= names
+    said = "‡ is told more than spikes it may see: "
+    line = next(line for line in protocol(board) if line.startswith(said))
+    assert set(line.removeprefix(said).split("; ")) == {
+        "mean: the target", "lfads (a): spikes ahead (forecasts)"
+    }  # fmt: skip
+    assert "† only forecasts" in legend(board)[0]
+    assert "‡" in as_markdown([board])
+    assert "‡" in as_html([board])
+    assert "†" not in legend(compared(measured)[0])[0]
+
+
+def test_rows_without_the_metric_of_the_order_are_ordered_by_the_next(measured: Records) -> None:
+    more = [
+        *forecasts(evaluated("low", "s1", velocity_r2=0.1)),
+        *forecasts(evaluated("high", "s1", velocity_r2=0.8)),
+        *forecasts(evaluated("middle", "s1", velocity_r2=0.4)),
+    ]
+    (board,) = compared([*measured, *more])
+    assert [row.label for row in board.rows][-3:] == ["high", "middle", "low"]
+
+
+def test_an_interval_of_no_width_is_not_shown(measured: Records) -> None:
+    fixed = [
+        record.model_copy(update={"low": 0.5, "high": 0.5})
+        for session in ("s1", "s2")
+        for record in evaluated("constant", session, psth_r2=0.5)
+    ]
+    (board,) = compared([*measured, *fixed])
+    for is_short in (False, True):
+        row = next(row for row in table(board, is_short=is_short)[1] if row[0] == "constant *")
+        assert row[-1] == "0.500"
+        assert "no interval: no draw of trials changes it" in legend(board, is_short=is_short)[0]
+    assert "no interval" not in legend(compared(measured)[0])[0]
+
+
 def test_the_best_run_is_bold_among_those_of_all_sessions(measured: Records) -> None:
     better = [
         record

@@ -1,6 +1,7 @@
 """Unit selection: each rule drops what it names, counts it, and is off by default."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ from hypothesis import strategies as st
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.trials import make_trials
-from nwb_latents.pipeline.signals.units import coincidence, duplicates, presence_ratio, refractory_violations
+from nwb_latents.pipeline.signals.units import (
+    coincidence,
+    duplicates,
+    presence_ratio,
+    refractory_violations,
+    unit_reasons,
+)
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.recipe_parts import UnitSelection
 
@@ -125,3 +132,47 @@ def test_refractory_violations_are_those_of_a_loop(units):
         steps = np.diff(unit)
         # An interval of just the refractory period is none too short.
         assert share == pytest.approx((steps < 3).mean() if len(steps) else 0.0)
+
+
+def test_a_unit_on_a_threshold_is_kept_and_one_beyond_it_dropped():
+    """Four units of 20 s: one spike in every 5 s, in three of four, pairs, and a copy of the first."""
+    steady, absent = [2.0, 7.0, 12.0, 17.0], [2.1, 7.1, 7.6, 12.1]
+    pairs = [1.0, 1.001, 6.0, 11.0, 16.0]
+    copy = [2.0002, 7.0002, 12.5, 17.5]
+    units = [steady, absent, pairs, copy]
+    recording = SimpleNamespace(
+        spike_times=np.concatenate(units), spike_index=np.cumsum([len(unit) for unit in units])
+    )
+    counts = np.stack([np.histogram(unit, bins=np.arange(0, 20.1, 0.5))[0] for unit in units]).astype(
+        np.uint8
+    )
+    rates = counts.sum(axis=1) / 20
+
+    def reasons(min_rate_hz=0.0, **rules):
+        recipe = IngestRecipe(
+            bin_size_s=0.5, window_s=(-0.5, 0.5), min_rate_hz=min_rate_hz, units=UnitSelection(**rules)
+        )
+        return unit_reasons(
+            recording, recipe, counts=counts, observed=np.ones(40, bool), mean_rate=rates
+        ).tolist()
+
+    nothing = [""] * 4
+    assert reasons() == nothing
+    assert reasons(min_rate_hz=0.2) == nothing
+    assert reasons(min_rate_hz=0.21) == ["below_min_rate", "below_min_rate", "", "below_min_rate"]
+    assert reasons(min_presence=0.75, presence_s=5.0) == nothing
+    assert reasons(min_presence=0.76, presence_s=5.0) == ["", "low_presence", "", ""]
+    assert reasons(max_refractory_violations=0.25, refractory_s=0.002) == nothing
+    assert reasons(max_refractory_violations=0.24, refractory_s=0.002) == [
+        "",
+        "",
+        "refractory_violations",
+        "",
+    ]
+    # Half of the spikes of the copy stand beside one of the first.
+    assert reasons(max_coincidence=0.5, coincidence_s=0.0005) == nothing
+    assert reasons(max_coincidence=0.49, coincidence_s=0.0005) == ["", "", "", "duplicate"]
+    # The first reason is told, and a unit that is left out is no unit another repeats.
+    assert reasons(min_rate_hz=0.21, min_presence=1.0, presence_s=5.0, max_coincidence=0.1) == [
+        "below_min_rate", "below_min_rate", "", "below_min_rate",
+    ]  # fmt: skip

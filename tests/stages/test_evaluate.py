@@ -79,7 +79,17 @@ def told(events, status=None):
     return found if status is None else [event for event in found if event.status == status]
 
 
-ON_RATES = {"co_bps", "fp_bps", "velocity_r2", "nlb_velocity_r2", "psth_r2"}
+ON_RATES = {
+    "co_bps",
+    "common_co_bps",
+    "few_shot_co_bps",
+    "fp_bps",
+    "velocity_r2",
+    "nlb_velocity_r2",
+    "velocity_correlation",
+    "position_correlation",
+    "psth_r2",
+}
 ON_FORECASTS = {"velocity_r2:forecast", "forecast_rates_r2:forecast"}
 
 

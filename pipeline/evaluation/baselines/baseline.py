@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
+from nwb_latents.pipeline.machine import one_blas_thread
 from nwb_latents.schemas.baselines import BaselineSettings
 
 if TYPE_CHECKING:
@@ -91,11 +92,14 @@ class Baseline:
             If there are fewer training trials than folds, or no unit to predict from another.
         """
         rates = ahead = velocity = None
-        if "reconstruction" in parts:
-            rates = session.true_rates if self.is_truth else self.rates and self.rates(session.task, settings)
-        if "forecast" in parts and self.forecast is not None and session.forecast is not None:
-            made = self.forecast(session.forecast.problem, settings)
-            ahead, velocity = made.rates, made.velocity
+        with one_blas_thread():
+            if "reconstruction" in parts:
+                rates = (
+                    session.true_rates if self.is_truth else self.rates and self.rates(session.task, settings)
+                )
+            if "forecast" in parts and self.forecast is not None and session.forecast is not None:
+                made = self.forecast(session.forecast.problem, settings)
+                ahead, velocity = made.rates, made.velocity
         return SourceOutput(
             rates=rates,
             rates_hz=None if rates is None else session.in_hz(rates.eval),

@@ -1,10 +1,10 @@
 """Rates by Gaussian-process factor analysis, as elephant has it.
 
-Elephant is given spike trains, not counts, so every spike is put at the centre of its bin; it takes the
-square root of the counts itself. Parameters are learnt from a draw of the training trials. With them, the
-latent variables of all trials are inferred, divided by their standard deviations, and mapped to the rates of
-all units by Poisson regression. Number of latent dimensions and penalty are those that factor analysis is
-best with, since learning the parameters anew for every setting takes too long.
+Elephant is given square roots of counts, as it makes them of spike trains. Parameters are learnt from a draw
+of the training trials. With them, the latent variables of all trials are inferred, divided by their standard
+deviations, and mapped to the rates of all units by Poisson regression. Number of latent dimensions and
+penalty are those that factor analysis is best with, since learning the parameters anew for every setting
+takes too long.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ _KNOWN_WARNINGS = (
     "trial corresponding to index",  # trials shorter than a segment of 20 bins are learnt from whole
     "No segments extracted",
     "Private variance floor",
-    "The 'copy' argument in Quantity",
 )
 
 
@@ -82,58 +81,53 @@ def gpfa(task: SpikeTask, settings: BaselineSettings) -> RatePrediction:
 
 def _infer(task: SpikeTask, settings: BaselineSettings, *, latents: int) -> tuple[FloatArray, FloatArray]:
     """Return latent variables of the training trials and of those to predict."""
-    from quantities import ms  # noqa: PLC0415 (the packages of the extra)
-
-    bin_ms = task.bin_size_s * 1e3
+    core = import_module("elephant.gpfa.gpfa_core")
     rows = draw_trials(len(task.train_heldin), settings.gpfa_trials, seed=settings.seed)
-    model = import_module("elephant.gpfa").GPFA(
-        bin_size=bin_ms * ms, x_dim=latents, em_tol=_GAIN, em_max_iters=settings.gpfa_iterations
-    )
-    trains = _spike_trains(task.train_heldin, bin_ms)
+    fires = task.train_heldin[rows].any(axis=(0, 1))
+    shown = task.train_heldin[rows][..., fires]
     with _quiet(settings.seed):
-        try:
-            model.fit([trains[row] for row in rows])
-        except ValueError as error:
+        flat = np.sqrt(shown).reshape(-1, shown.shape[2])
+        if np.linalg.matrix_rank(np.cov(flat.T)) < flat.shape[1]:
             raise DataError(
-                f"{task.session}: GPFA of {len(rows)} trials and {task.train_heldin.shape[2]} units failed "
-                f"({' '.join(str(error).split())}). Leave out the baseline gpfa, or units that repeat others."
-            ) from error
-    if len(model.fit_info["log_likelihoods"]) >= settings.gpfa_iterations:
+                f"{task.session}: GPFA of {len(rows)} trials and {task.train_heldin.shape[2]} units failed: "
+                "the covariance of the counts is rank deficient, because units repeat one another or there "
+                "are too few bins. Leave out the baseline gpfa, or units that repeat others."
+            )
+        parameters, info = core.fit(
+            _sequences(shown),
+            x_dim=latents,
+            bin_width=task.bin_size_s * 1e3,
+            em_tol=_GAIN,
+            em_max_iters=settings.gpfa_iterations,
+        )
+    if len(info["log_likelihoods"]) >= settings.gpfa_iterations:
         warnings.warn(
             f"{task.session}: GPFA has not converged within {settings.gpfa_iterations} iterations; allow "
             "more with gpfa_iterations",
             stacklevel=3,
         )
 
-    def infer(trials: list[list[Any]]) -> FloatArray:
+    def infer(counts: FloatArray) -> FloatArray:
         with _quiet(settings.seed):
-            return np.stack([np.asarray(found.T, dtype=np.float64) for found in model.transform(trials)])
+            found, _ = core.exact_inference_with_ll(_sequences(counts[..., fires]), parameters, get_ll=False)
+            _, found = core.orthonormalize(parameters, found)
+        return np.stack([np.asarray(each.T, dtype=np.float64) for each in found["latent_variable_orth"]])
 
     # Apart, so that no rounding of one part depends on the other.
-    train, new = infer(trains), infer(_spike_trains(task.eval_heldin, bin_ms))
+    train, new = infer(task.train_heldin), infer(task.eval_heldin)
     scale = feature_scale(train)
     return train / scale, new / scale
 
 
-def _spike_trains(counts: FloatArray, bin_ms: float) -> list[list[Any]]:
-    """Put every spike at the centre of its bin; trial by trial, unit by unit, as elephant wants them."""
-    from neo.core.spiketrainlist import SpikeTrainList  # noqa: PLC0415
-    from quantities import ms  # noqa: PLC0415
+def _sequences(counts: FloatArray) -> Any:
+    """Return trials as elephant works on them: square roots of counts, ``(unit, time)`` each.
 
-    trials = []
-    for trial in counts.astype(np.int64):
-        at, unit = np.nonzero(trial)
-        number = trial[at, unit]
-        trains = SpikeTrainList.from_spike_time_array(
-            np.repeat((at + 0.5) * bin_ms, number),
-            np.repeat(unit, number),
-            np.arange(trial.shape[1]),
-            units="ms",
-            t_start=0.0 * ms,
-            t_stop=len(trial) * bin_ms * ms,
-        )
-        trials.append(list(trains))
-    return trials
+    Its own way there, from a spike train object for each unit and trial, takes longer than the model.
+    """
+    made = np.empty(len(counts), dtype=[("T", int), ("y", object)])
+    for number, trial in enumerate(np.sqrt(counts)):
+        made[number] = (len(trial), np.ascontiguousarray(trial.T))
+    return made
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
+from nwb_latents.pipeline.evaluation.baselines.factors import fit_factors
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import (
     choose,
     feature_scale,
@@ -36,14 +37,11 @@ if TYPE_CHECKING:
 
 _UNSMOOTHED_MS = 1e-3
 """Tried beside the widths of the settings: units can share what lasts no longer than a bin."""
-_GAIN = 1e-5
-"""Log-likelihood per bin an iteration of factor analysis has to gain to be followed by another."""
 
 
 class _Model(Protocol):
-    """What is used of a decomposition of scikit-learn."""
+    """What is used of a decomposition."""
 
-    def fit(self, rows: FloatArray) -> object: ...
     def transform(self, rows: FloatArray) -> FloatArray: ...
 
 
@@ -80,8 +78,15 @@ def pca(task: SpikeTask, settings: BaselineSettings) -> RatePrediction:
 
 
 def choose_factors(task: SpikeTask, settings: BaselineSettings, *, latents: tuple[int, ...]) -> Choice:
-    """Return the settings factor analysis predicts held-out units of training trials left out best with."""
-    return _choose(fit_factors, task, settings, latents=latents)
+    """Return the settings factor analysis predicts held-out units of training trials left out best with.
+
+    They are remembered: of one task, several baselines ask for them.
+    """
+    key = ("factors", settings, latents)
+    if key not in task.remembered:
+        task.remembered[key] = _choose(fit_factors, task, settings, latents=latents)
+    found: Choice = task.remembered[key]
+    return found
 
 
 def rates_of_latents(
@@ -107,41 +112,6 @@ def rates_of_latents(
         forward_rates(train, new, task, settings),
         latents=(train, new),
     )
-
-
-def fit_factors(rows: FloatArray, latents: int) -> _Model:
-    """Fit factor analysis to rows of a mean of 0.
-
-    Its likelihood depends on the rows by their covariance alone, which a few rows have as well: those of the
-    triangle of their QR decomposition, up and down, so that their mean is 0.
-
-    Parameters
-    ----------
-    rows
-        Shape ``(n_rows, unit)``, of mean 0.
-    latents
-        Number of factors.
-
-    Returns
-    -------
-    model
-        A `sklearn.decomposition.FactorAnalysis`.
-
-    Examples
-    --------
-    >>> rows = np.random.default_rng(0).normal(size=(400, 5)) @ np.triu(np.ones((5, 5)))
-    >>> rows -= rows.mean(axis=0)
-    >>> from sklearn.decomposition import FactorAnalysis
-    >>> plain = FactorAnalysis(2, tol=400e-5, svd_method="lapack").fit(rows)
-    >>> bool(np.allclose(fit_factors(rows, 2).noise_variance_, plain.noise_variance_, rtol=1e-6))
-    True
-    """
-    triangle: FloatArray = np.asarray(np.linalg.qr(rows, mode="r"))
-    few = np.concatenate([triangle, -triangle]) * np.sqrt(len(triangle) / len(rows))
-    from sklearn.decomposition import FactorAnalysis  # noqa: PLC0415 - takes seconds to import
-
-    model: _Model = FactorAnalysis(latents, tol=_GAIN * len(few), svd_method="lapack").fit(few)
-    return model
 
 
 def _fit_components(rows: FloatArray, latents: int) -> _Model:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.baselines.latent_models import fit_factors
+from nwb_latents.pipeline.evaluation.baselines.factors import fit_factors
 from nwb_latents.pipeline.evaluation.baselines.poisson_regression import fit_poisson
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR, feature_scale
 from nwb_latents.pipeline.signals.smoothing import smooth_trials

@@ -52,7 +52,7 @@ def _draw_column(panel: Any, board: Board, column: Column) -> None:
         if cell.value < least:
             panel.plot(least, height, "<", color=colour, markersize=4, clip_on=False)
             continue
-        if np.isfinite(cell.low) and np.isfinite(cell.high):
+        if cell.has_interval:
             panel.hlines(height, max(cell.low, least), cell.high, color=colour, linewidth=1.2)
         panel.plot(cell.value, height, "o", color=colour, markersize=3.5)
     panel.axvline(0.0, color="0.6", linewidth=0.6, zorder=0)

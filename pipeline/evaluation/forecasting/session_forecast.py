@@ -17,6 +17,7 @@ from nwb_latents.pipeline.evaluation.forecasting.curves import MODEL, RECORDED, 
 from nwb_latents.pipeline.evaluation.forecasting.forecast_problem import ForecastProblem
 from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, kstep_sums
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.pipeline.machine import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,7 +103,8 @@ class ForecastTask:
         """
         if baseline.forecast is None:
             return []
-        made = baseline.forecast(self.problem, settings)
+        with one_blas_thread():
+            made = baseline.forecast(self.problem, settings)
         told = {"told": baseline.told} if baseline.told else {}
         rates = self._checked(made.rates, who=baseline.name)
         curve = self._rates_curve(baseline.name, rates)

@@ -20,10 +20,10 @@ def _heldout_spikes(session: ScoredSession, made: SourceOutput) -> SpikeSums:
 
 METRIC = Metric(
     name="co_bps",
-    title="co-smoothing",
+    title="co-smoothing, own read-out",
     unit="bits/spike",
     meaning="Likelihood of the spikes of held-out units under rates inferred from the other units, above "
-    "that of their mean rate.",
+    "that of their mean rate; every source reads them out in its own way.",
     source="Pei et al. 2021, Neural Latents Benchmark '21",
     needs=("heldout",),
     units="heldout",

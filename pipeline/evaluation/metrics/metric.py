@@ -116,6 +116,8 @@ class Metric:
         One of ``"more"``, ``"less"``: which values are better.
     order
         Place in tables, from left to right; equal ones by name. Those of this project have 10 to 99.
+    reads
+        Parts of the source it needs beside the one it scores, where the source has them.
     units
         Units of the session that are scored: ``"all"`` or ``"heldout"``.
     decoder
@@ -152,6 +154,7 @@ class Metric:
     source: str = ""
     better: Direction = "more"
     order: float = 100.0
+    reads: tuple[Part, ...] = ()
     units: str = "all"
     decoder: str | None = None
     fitted_on: str = ""
@@ -161,7 +164,11 @@ class Metric:
         faults = [
             *([f"name {self.name!r} is not lower case with underscores"] if not _is_name(self.name) else []),
             *(f"{what} is empty" for what in ("title", "meaning", "compute") if not getattr(self, what)),
-            *(f"there is no part {part!r}" for part in self.compute if part not in get_args(Part)),
+            *(
+                f"there is no part {part!r}"
+                for part in (*self.compute, *self.reads)
+                if part not in get_args(Part)
+            ),
             *(f"there is no need {need!r}" for need in self.needs if need not in get_args(Need)),
             *([f"better is {self.better!r}"] if self.better not in get_args(Direction) else []),
         ]

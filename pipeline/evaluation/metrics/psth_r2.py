@@ -23,7 +23,8 @@ METRIC = Metric(
     name="psth_r2",
     title="PSTH",
     definition="r2_uniform",
-    meaning="Rates averaged by condition against smoothed spikes averaged by condition.",
+    meaning="Rates averaged by condition against smoothed spikes averaged by condition; these are not drawn "
+    "anew with the trials, so intervals are of the rates alone.",
     source="Pei et al. 2021, Neural Latents Benchmark '21",
     needs=("conditions",),
     order=50,
