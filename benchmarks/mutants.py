@@ -2,11 +2,12 @@
 
 ``python benchmarks/mutants.py [--room ROOM …] [--only TEXT] [--seed N] [--record FILE] [--check]`` copies
 the project into a scratch folder, puts one fault of `benchmarks/faults` in, runs the test files that cover
-the module (`TESTS`), takes it out again, and prints a table of what was caught, by room, and every fault
-that lives. ``--check`` only looks whether each fault still fits the code it is about. ``--seed`` draws the
-order within each room, so that a run that is stopped is a fair sample of all. ``--record`` keeps what
-became of each fault, one JSON line each; what it holds as caught is not tried again, and counts. ``--every
-3 --from 1`` is one of three parts that run side by side.
+the module (`faults.covering`), takes it out again, and prints a table of what was caught, by room, and
+every fault that lives. ``--check`` only looks whether each fault still fits the code it is about.
+``--seed`` draws the order within each room, so that a run that is stopped is a fair sample of all.
+``--record`` keeps what became of each fault, one JSON line each; what it holds as caught is not tried
+again, and counts; ``--again`` tries what it holds as not caught. ``--every 3 --from 1`` is one of three
+parts that run side by side.
 
 A fault is caught when a test fails that passes without it, which is tried. Tests that are not through in
 `LIMIT_S` decide nothing.
@@ -58,91 +59,6 @@ COPIED = (
     "README.md",
 )
 
-STORE = ("tests/ruler/test_store.py",)
-EVENTS = ("tests/ruler/test_event_values.py",)
-TESTS: dict[str, tuple[str, ...]] = {
-    "pipeline/nwb": (*STORE, "tests/nwb/test_read.py", "tests/nwb/test_layouts.py",
-                     "tests/nwb/test_quirks.py",
-                     "tests/nwb/test_odd_units.py", "tests/nwb/test_odd_kinematics.py",
-                     "tests/nwb/test_odd_trial_tables.py", "tests/nwb/test_odd_files.py"),
-    "pipeline/nwb/velocity_agreement": ("tests/nwb/test_velocity_agreement.py",),
-    "pipeline/nwb/clock": ("tests/nwb/test_clock_resets.py", "tests/nwb/test_quirks.py",
-                           "tests/nwb/test_layouts.py"),
-    "pipeline/signals": (*STORE, "tests/signals", "tests/properties"),
-    "pipeline/stores": ("tests/stores/test_session.py", "tests/stores/test_manifest.py",
-                        "tests/stores/test_trial_store.py", "tests/stores/test_catalog.py",
-                        "tests/stores/test_settings.py", "tests/stores/test_yaml_text.py",
-                        "tests/stores/test_measurements.py", "tests/stores/test_whole_or_not_at_all.py",
-                        "tests/stores/test_one_writer.py", "tests/stages/test_verify.py"),
-    "pipeline/stores/exporters": ("tests/stores/export",),
-    "pipeline/training": ("tests/training/test_wiring.py", "tests/ruler/test_model_rates.py",
-                          "tests/training/test_feed.py", "tests/training/test_inference.py",
-                          "tests/training/test_co_smoothing.py", "tests/training/test_loop.py",
-                          "tests/training/test_spike_rates.py", "tests/training/test_train_stage.py",
-                          "tests/training/test_whole_runs.py"),
-    "pipeline/evaluation/decoding": ("tests/evaluation/decoding",),
-    "pipeline/evaluation/nlb": ("tests/evaluation/nlb",),
-    "pipeline/evaluation/scored_session": ("tests/stages/test_no_leakage.py", "tests/evaluation/metrics",
-                                           "tests/stages/test_evaluate.py"),
-    "pipeline/evaluation/metrics": ("tests/evaluation/metrics", "tests/properties/test_metrics.py"),
-    "pipeline/evaluation/forecasting": ("tests/evaluation/forecasting",),
-    "pipeline/evaluation/baselines": ("tests/evaluation/baselines",),
-    "pipeline/evaluation/baselines/forecasts": ("tests/evaluation/forecasting",),
-    "pipeline/evaluation": ("tests/evaluation/test_leaderboard.py", "tests/evaluation/test_truth_bins.py",
-                            "tests/evaluation/test_embedding.py", "tests/evaluation/test_flow.py"),
-    "models": ("tests/models/test_interface.py", "tests/ruler/test_model_rates.py",
-               "tests/training/test_wiring.py"),
-    "models/batching": ("tests/models/batching", "tests/training/test_wiring.py"),
-    "models/losses": ("tests/models/losses", "tests/ruler/test_model_rates.py"),
-    "models/parts": ("tests/models/parts",),
-    "models/parts/distributions": ("tests/models/parts/test_distributions.py",),
-    "models/families": ("tests/models/test_interface.py", "tests/models/test_plain_reference.py"),
-    "pipeline/sources": ("tests/sources/test_checksums.py", "tests/sources/test_folder_source.py",
-                         "tests/sources/test_archive_diff.py", "tests/sources/dandi",
-                         "tests/sources/reading_remotely"),
-    "pipeline/sources/simulator": ("tests/sources/simulator",),
-    "schemas": ("tests/schemas",),
-    "pipeline/stages": ("tests/stages/test_keys_follow_versions.py", *EVENTS,
-                        "tests/stages/test_ingest_stage.py",
-                        "tests/stages/test_recording_identity.py", "tests/stages/test_ingest_plan.py",
-                        "tests/stages/test_ingest_says.py", "tests/stages/test_run_of_another_store.py",
-                        "tests/stages/test_verify.py", "tests/stages/test_decode_stage.py",
-                        "tests/stages/test_embed_stage.py", "tests/stages/test_export_stage.py"),
-    "pipeline/stages/ingest_session": (*STORE, "tests/stages/test_keys_follow_versions.py", *EVENTS,
-                                       "tests/stages/test_recording_identity.py",
-                                       "tests/stages/test_ingest_stage.py",
-                                       "tests/stages/test_ingest_says.py"),
-    "pipeline/stages/align": ("tests/stages/test_align.py",),
-    "pipeline/stages/embed": ("tests/stages/test_embed_stage.py",),
-    "pipeline/stages/evaluate": ("tests/stages/test_evaluate.py",),
-    "pipeline/stages/forecast": ("tests/stages/test_forecast_stage.py",),
-    "pipeline/stages/recut": ("tests/stages/test_recut.py",),
-    "pipeline/stages/stream": ("tests/stages/test_stream.py", *EVENTS),
-    "pipeline/stages/sweep": ("tests/stages/test_sweep.py",),
-    "pipeline/stages/verify": ("tests/stages/test_verify.py",),
-    "pipeline/cli/align": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_align_command.py"),
-    "pipeline/cli/stream": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_stream.py", *EVENTS),
-    "pipeline/cli": (*EVENTS, "tests/cli/test_cli.py", "tests/cli/test_session_tables.py",
-                     "tests/cli/test_decode_tables.py", "tests/cli/test_events.py",
-                     "tests/cli/test_catalog_scores.py",
-                     "tests/cli/test_models.py", "tests/cli/test_dandisets.py",
-                     "tests/cli/test_options_reach_stages.py"),
-    "pipeline/cli/catalog_scores": ("tests/cli/test_options_reach_stages.py",
-                                    "tests/cli/test_catalog_scores.py"),
-    "pipeline/cli/session_tables": ("tests/cli/test_session_tables.py", "tests/cli/test_decode_tables.py"),
-    "pipeline/cli/decode": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_decode_tables.py",
-                            *EVENTS),
-    "pipeline/cli/train": ("tests/cli/test_options_reach_stages.py", *EVENTS),
-    "pipeline/cli/embed": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_embed_stage.py"),
-    "pipeline/cli/evaluate": ("tests/cli/test_options_reach_stages.py", *EVENTS),
-    "pipeline/cli/forecast": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_cli.py"),
-}  # fmt: skip
-"""Beginning of a module's path → test files that cover it; the longest beginning that fits decides.
-
-Test files that cover one fault in particular are named with it and come first; the doctests of the module
-itself come second.
-"""
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -169,7 +85,6 @@ class Fault:
 
 def faults_of(room: str) -> list[Fault]:
     """Return the faults of a room."""
-    sys.path.insert(0, str(Path(__file__).parent))
     return [Fault(*each) for each in importlib.import_module(f"faults.{room}").FAULTS]
 
 
@@ -184,8 +99,9 @@ def misfit(fault: Fault) -> str:
 
 def tests_of(fault: Fault) -> list[str]:
     """Return what is run against a fault, in this order."""
-    fitting = [begin for begin in TESTS if fault.path.startswith(begin)]
-    covering = TESTS[max(fitting, key=len)] if fitting else ()
+    known = importlib.import_module("faults.covering").TESTS
+    fitting = [begin for begin in known if fault.path.startswith(begin)]
+    covering = known[max(fitting, key=len)] if fitting else ()
     module = f"src/nwb_latents/{fault.path}"
     found = dict.fromkeys([*fault.also, *covering[:1], module, *covering[1:]])
     return [each for each in found if (ROOT / each).exists()]
@@ -308,6 +224,7 @@ def asked_for() -> argparse.Namespace:
     words.add_argument("--every", type=int, default=1, help="Only each so-manieth fault.")
     words.add_argument("--from", dest="begin", type=int, default=0, help="The first of those.")
     words.add_argument("--record", type=Path, help="File that keeps what was tried; what it caught stays.")
+    words.add_argument("--again", action="store_true", help="Only those of the record that were not caught.")
     words.add_argument("--limit", type=float, default=LIMIT_S, help="Time for one fault, s.")
     return words.parse_args()
 
@@ -321,6 +238,13 @@ def chosen_faults(asked: argparse.Namespace) -> list[tuple[str, Fault]]:
             random.Random(f"{asked.seed}/{room}").shuffle(found)
         of_rooms.append([(room, fault) for fault in found[: asked.take]])
     in_turn = [each for turn in zip_longest(*of_rooms) for each in turn if each is not None]
+    if asked.again:
+        tried = recorded(asked.record)
+        in_turn = [
+            (room, fault)
+            for room, fault in in_turn
+            if not tried.get((room, fault.path, fault.why), CAUGHT).startswith(CAUGHT)
+        ]
     return in_turn[asked.begin :: asked.every]
 
 

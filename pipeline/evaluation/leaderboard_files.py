@@ -211,7 +211,7 @@ def as_markdown(made: Sequence[Board], *, stale: str = "") -> str:
         lines = [[for_markdown(text) for text in heads], ["---"] * len(heads), *shown]
         grid = "\n".join("| " + " | ".join(line) + " |" for line in lines)
         under = "".join(f"{for_markdown(line)}  \n" for line in protocol(board))
-        notes = "\n".join(f"- {line}" for line in legend(board))
+        notes = "\n".join(f"- {for_markdown(line)}" for line in legend(board))
         parts.append(f"## {for_markdown(title(board))}\n\n{under}\n{grid}\n\n{notes}\n")
     return "\n".join([*parts, *([f"{for_markdown(stale)}.\n"] if stale else [])])
 

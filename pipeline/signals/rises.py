@@ -1,8 +1,8 @@
 """How movements rise and fall: when the speed of each crosses shares of its peak.
 
 Slow drift of the hand or of its tracking is the median velocity of the hold before the go cue, taken off
-first. What all movements of a session share (finite samples, gaps, bounds of windows, holds of one length) is
-looked at once for all of them.
+first. Movements are looked at together, their windows one after the other in flat arrays: to call the
+interpreter for each step of each of them would hold up everything else that is done with a session.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from nwb_latents.pipeline.signals.crossings import (
+    DOWN,
+    OUT_OF_NOISE,
+    SURE,
+    UP,
+    crossings_down,
+    crossings_up,
+)
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Series
-
-UP = np.array([0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
-"""Shares of the peak whose crossings are timed on the way up."""
-
-SURE = 2
-"""The first of them that every movement has to cross; lower ones count where they stand out of the noise."""
-
-OUT_OF_NOISE = 5.0
-"""Shares below so many standard deviations of the hold are not timed."""
-
-DOWN = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3])
-"""Likewise on the way down."""
 
 MAJOR_PEAK = 0.5
 """The first peak of this share of the highest one is the reach; later ones correct or return."""
@@ -42,11 +39,11 @@ STILL = 0.15
 FALL_S = 1.0
 """The way down is followed this long after the peak."""
 
-RISES_AGAIN = 0.05
-"""The way down ends where the speed has risen again by this share of the peak, or out of the noise."""
-
 _FEWEST = 3
 """Samples a hold, or a window, has to have."""
+
+_TOGETHER = 1 << 15
+"""Samples of movements that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +74,6 @@ class Rise:
     fault: str = ""
 
 
-class _Window(NamedTuple):
-    """Where a movement's window lies in the series: one sample past the end of each part.
-
-    Attributes
-    ----------
-    first, begin
-        The hold lies between: from `HOLD_S` before the go cue to it.
-    search, end
-        The peak is looked for between.
-    last
-        The fall is followed up to here.
-    """
-
-    first: int
-    begin: int
-    search: int
-    end: int
-    last: int
-
-
 class _Samples(NamedTuple):
     """The velocity of a session, and what is asked of it in every window.
 
@@ -107,19 +84,42 @@ class _Samples(NamedTuple):
     lost, gaps
         Before each sample, how many have NaN on some axis, and how many steps are gaps. Shape
         ``(n_samples + 1,)`` and ``(n_samples,)``.
-    squared
-        Squared speed. Shape ``(n_samples,)``.
     """
 
     time: FloatArray
     values: FloatArray
     lost: IntArray
     gaps: IntArray
-    squared: FloatArray
 
-    def is_whole(self, start: int, stop: int) -> bool:
-        """Whether no sample between has NaN."""
-        return bool(self.lost[start] == self.lost[stop])
+    def n_lost(self, start: IntArray, stop: IntArray) -> IntArray:
+        """Return how many samples between have NaN."""
+        return np.asarray(self.lost[stop] - self.lost[start])
+
+    def is_broken(self, start: IntArray, stop: IntArray) -> BoolArray:
+        """Return whether samples are lost, or there is a gap, from one sample on up to another."""
+        return np.asarray((self.n_lost(start, stop + 1) > 0) | (self.gaps[stop] > self.gaps[start]))
+
+
+class _Found(NamedTuple):
+    """Movements that have a peak, in flat arrays of one window after the other; ``(n_movements,)`` each.
+
+    Attributes
+    ----------
+    number
+        Of its window.
+    peak
+        Where its first major peak lies.
+    start, stop
+        Where its samples begin, hold included, and one past the last of them.
+    shift
+        What is added to come to its samples in the series.
+    """
+
+    number: IntArray
+    peak: IntArray
+    start: IntArray
+    stop: IntArray
+    shift: IntArray
 
 
 def smoothed(velocity: Series, smooth_s: float) -> Series:
@@ -191,13 +191,17 @@ def measure_rises(
         return []
     from_s, start_s, stop_s = np.array(windows, dtype=np.float64).T
     edges = np.stack([from_s - HOLD_S, from_s, start_s, stop_s + 1e-9, stop_s + FALL_S], axis=1)
-    bounds = [_Window(*each) for each in np.searchsorted(velocity.time, edges).tolist()]
     samples = _samples(velocity)
-    drifts = _drifts(samples, bounds)
-    return [
-        _measured(samples, window, drift, min_peak_cm_s=min_peak_cm_s)
-        for window, drift in zip(bounds, drifts, strict=True)
-    ]
+    bounds = np.searchsorted(velocity.time, edges)
+    first, _, search, end, last = bounds.T
+    is_seen = (end - search >= _FEWEST) & (samples.n_lost(search, end) < end - search)
+    rises = [_none("unobserved")] * len(bounds)
+    seen = np.flatnonzero(is_seen)
+    block = np.cumsum((last - first)[seen]) // _TOGETHER
+    for some in np.split(seen, np.flatnonzero(np.diff(block)) + 1):
+        for number, rise in zip(some.tolist(), _measured(samples, bounds[some], min_peak_cm_s), strict=True):
+            rises[number] = rise
+    return rises
 
 
 def _samples(velocity: Series) -> _Samples:
@@ -209,7 +213,6 @@ def _samples(velocity: Series) -> _Samples:
         velocity.values,
         lost=np.append(0, np.cumsum(~is_whole)),
         gaps=np.append(0, np.cumsum(is_gap)),
-        squared=_squared(velocity.values),
     )
 
 
@@ -222,151 +225,147 @@ def _squared(values: FloatArray) -> FloatArray:
     return np.asarray(np.square(values).sum(axis=1))
 
 
-def _drifts(samples: _Samples, windows: Sequence[_Window]) -> list[FloatArray | float]:
-    """Return the velocity of each hold, cm/s, or 0 where it was none: faster or less even than `STILL`."""
-    drifts: list[FloatArray | float] = [0.0] * len(windows)
-    alike: dict[int, list[int]] = {}
-    for number, (first, _, search, end, _) in enumerate(windows):
-        if end - search < _FEWEST or search - first < _FEWEST:
-            continue
-        if samples.is_whole(first, search):
-            alike.setdefault(search - first, []).append(number)
-            continue
-        known = samples.values[first:search]
-        known = known[np.isfinite(known).all(axis=1)]
-        if len(known) >= _FEWEST:
-            drifts[number] = _drift(known[None], [_fastest(samples, search, end)])[0]
-    for length, numbers in alike.items():
-        # Few at a time, so that they stay in the cache.
-        block = max(1, (1 << 15) // length)
-        for lo in range(0, len(numbers), block):
-            some = numbers[lo : lo + block]
-            rows = np.array([windows[number].first for number in some])[:, None] + np.arange(length)
-            fastest = [_fastest(samples, windows[number].search, windows[number].end) for number in some]
-            for number, drift in zip(some, _drift(samples.values[rows], fastest), strict=True):
-                drifts[number] = drift
-    return drifts
-
-
-def _fastest(samples: _Samples, search: int, end: int) -> float:
-    return float(float(np.fmax.reduce(samples.squared[search:end])) ** 0.5)
-
-
-def _drift(known: FloatArray, fastest: Sequence[float]) -> FloatArray:
-    """Return the drift of holds of one length, each of shape ``(n_samples, n_axes)``."""
-    drift = np.median(known, axis=1)
-    spread = np.sqrt(np.square(known - drift[:, None]).sum(axis=2).mean(axis=1))
-    size = np.sqrt(np.square(drift).sum(axis=1))
-    is_none = np.maximum(size, spread) > STILL * np.array(fastest)
-    drift[is_none] = 0.0
-    return np.asarray(drift)
-
-
-def _measured(samples: _Samples, window: _Window, drift: FloatArray | float, *, min_peak_cm_s: float) -> Rise:
-    first, begin, search, end, last = window
-    if end - search < _FEWEST or samples.lost[end] - samples.lost[search] == end - search:
-        return _none("unobserved")
-    is_whole = samples.is_whole(first, last) and samples.gaps[last - 1] == samples.gaps[first]
-    moved = samples.values[first:last] - drift
-    speed = np.sqrt(_squared(moved))
-    searched = speed[search - first : end - first]
-    highest = float(np.fmax.reduce(searched))
-    peaks = _peaks(searched, least=max(MAJOR_PEAK * highest, min_peak_cm_s), is_whole=is_whole)
-    if highest < min_peak_cm_s or not len(peaks):
-        return _none("no_movement", peak_speed=highest)
-    at = search - first + int(peaks[0])
-    along = moved @ (moved[at] / speed[at])
-    top = float(speed[at])
-    hold = along[: search - first]
-    hold = hold if is_whole else hold[np.isfinite(hold)]
-    clock = samples.time[first:last]
-    gaps = None if is_whole else samples.gaps[first:last]
-    noise = _deviation(hold) / top if len(hold) >= _FEWEST else np.nan
-    up = _crossings_up(clock, along, at, max(begin - first, 0), gaps=gaps)
-    fault = up if isinstance(up, str) else ""
-    if not isinstance(up, str):
-        up[:SURE][~(UP[:SURE] >= OUT_OF_NOISE * noise)] = np.nan
-    return Rise(
-        up=np.full(len(UP), np.nan) if isinstance(up, str) else up,
-        down=_crossings_down(clock, along, at, noise=noise, gaps=gaps),
-        peak=float(clock[at]),
-        peak_speed=top,
-        noise=noise,
-        has_later_peak=len(peaks) > 1 and bool((searched[peaks[1:]] > 0.8 * top).any()),
-        fault=fault,
-    )
-
-
 def _none(fault: str, *, peak_speed: float = np.nan) -> Rise:
     nothing = np.full(len(UP), np.nan), np.full(len(DOWN), np.nan)
     return Rise(*nothing, np.nan, peak_speed, np.nan, has_later_peak=False, fault=fault)
 
 
-def _peaks(speed: FloatArray, *, least: float, is_whole: bool) -> IntArray:
-    """Return the local maxima of at least some height; missing samples count as standing still."""
-    speed = speed if is_whole else np.nan_to_num(speed, nan=0.0)
-    is_high, rises, falls = speed[1:-1] >= least, speed[1:] > speed[:-1], speed[1:] < speed[:-1]
-    if (is_high & ~(rises[1:] | falls[1:])).any():
-        # A plateau: rare this high.
-        peaks = local_maxima(speed)
-        return peaks[speed[peaks] >= least]
-    return np.flatnonzero(is_high & rises[:-1] & falls[1:]) + 1
+def _measured(samples: _Samples, bounds: IntArray, min_peak_cm_s: float) -> list[Rise]:
+    """Time some movements, by first and last sample of their holds and windows (see `measure_rises`)."""
+    if not len(bounds):
+        return []
+    first, begin, search, end, last = bounds.T
+    starts = np.concatenate([[0], np.cumsum(last - first)])
+    shift = first - starts[:-1]
+    parts = [slice(*each) for each in bounds[:, [0, 4]].tolist()]
+    moved = np.concatenate([samples.values[part] for part in parts])
+    is_searched = np.zeros(len(moved), dtype=bool)
+    for start, stop in zip((search - shift).tolist(), (end - shift).tolist(), strict=True):
+        is_searched[start:stop] = True
+
+    def highest(speed: FloatArray) -> FloatArray:
+        return np.asarray(np.fmax.reduceat(np.where(is_searched, speed, -1.0), starts[:-1]))
+
+    fastest = np.sqrt(highest(_squared(moved)))
+    moved -= np.repeat(_drifts(samples, first, search, still=STILL * fastest), last - first, axis=0)
+    speed = np.sqrt(_squared(moved))
+    most = highest(speed)
+    least = np.maximum(MAJOR_PEAK * most, min_peak_cm_s)
+    peaks, of_peak = _peaks(speed, search - shift, end - shift, least)
+    moves, first_of = np.unique(of_peak, return_index=True)
+    found = _Found(moves, peaks[first_of], starts[moves], starts[moves + 1], shift[moves])
+    is_later = speed[peaks] > 0.8 * np.repeat(speed[found.peak], np.diff(np.append(first_of, len(peaks))))
+    is_later[first_of] = False
+    has_later = np.isin(moves, of_peak[is_later])
+    along = _along(samples, moved, speed, found)
+    hold = zip(found.start.tolist(), (search - shift)[moves].tolist(), strict=True)
+    noise = np.array([_deviation(along[start:stop]) for start, stop in hold]) / speed[found.peak]
+    clock = np.concatenate([samples.time[part] for part in parts])
+    up, fault = _ways_up(samples, clock, along, found, begin=np.maximum(begin - shift, starts[:-1])[moves])
+    up[:, :SURE][~(UP[:SURE] >= OUT_OF_NOISE * noise[:, None])] = np.nan
+    down = crossings_down(clock, along, found.peak, _whole_until(samples, found), noise=noise)
+    rises = [_none("no_movement", peak_speed=peak_speed) for peak_speed in most.tolist()]
+    tops = zip(clock[found.peak].tolist(), speed[found.peak].tolist(), noise.tolist(), strict=True)
+    for row, (number, top) in enumerate(zip(moves.tolist(), tops, strict=True)):
+        rises[number] = Rise(up[row], down[row], *top, has_later_peak=bool(has_later[row]), fault=fault[row])
+    return rises
+
+
+def _along(samples: _Samples, moved: FloatArray, speed: FloatArray, found: _Found) -> FloatArray:
+    """Return the velocity towards the peak of each movement, cm/s."""
+    towards = moved[found.peak] / speed[found.peak][:, None]
+    if samples.values.strides[0] < samples.values.strides[-1]:
+        # Products with columns that lie side by side are rounded otherwise.
+        moved = np.asfortranarray(moved)
+    along = np.empty(len(moved))
+    for start, stop, each in zip(found.start.tolist(), found.stop.tolist(), towards, strict=True):
+        np.matmul(moved[start:stop], each, out=along[start:stop])
+    return along
+
+
+def _drifts(samples: _Samples, first: IntArray, search: IntArray, *, still: FloatArray) -> FloatArray:
+    """Return the velocity of each hold, cm/s, or 0 where it was none: faster or less even than `still`."""
+    drifts = np.zeros((len(first), samples.values.shape[1]))
+    for some, known in _holds(samples, first, search):
+        drift = np.median(known, axis=1)
+        spread = np.sqrt(np.square(known - drift[:, None]).sum(axis=2).mean(axis=1))
+        size = np.sqrt(np.square(drift).sum(axis=1))
+        drifts[some] = np.where((np.maximum(size, spread) > still[some])[:, None], 0.0, drift)
+    return drifts
+
+
+def _holds(samples: _Samples, first: IntArray, search: IntArray) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Yield the finite samples of holds, those of one length together: which, and their values."""
+    is_whole = samples.n_lost(first, search) == 0
+    length = search - first
+    for n in np.unique(length[is_whole & (length >= _FEWEST)]).tolist():
+        some = np.flatnonzero(is_whole & (length == n))
+        yield some, samples.values[first[some][:, None] + np.arange(n)]
+    for number in np.flatnonzero(~is_whole).tolist():
+        known = samples.values[first[number] : search[number]]
+        known = known[np.isfinite(known).all(axis=1)]
+        if len(known) >= _FEWEST:
+            yield np.array([number]), known[None]
+
+
+def _peaks(
+    speed: FloatArray, search: IntArray, end: IntArray, least: FloatArray
+) -> tuple[IntArray, IntArray]:
+    """Return the local maxima of at least some height in each window, and in which each lies."""
+    speed = np.where(np.isnan(speed), 0.0, speed)
+    lowest = np.full(len(speed), np.inf)
+    for start, stop, height in zip(search.tolist(), end.tolist(), least.tolist(), strict=True):
+        lowest[start + 1 : stop - 1] = height
+    is_high = (speed >= lowest)[1:-1]
+    rises, falls = speed[1:] > speed[:-1], speed[1:] < speed[:-1]
+    peaks: IntArray = np.flatnonzero(is_high & rises[:-1] & falls[1:]) + 1
+    plateaus = np.flatnonzero(is_high & ~(rises[1:] | falls[1:])) + 1
+    owner = np.searchsorted(search, peaks, side="right") - 1
+    if not len(plateaus):
+        return peaks, owner
+    has_plateau = np.unique(np.searchsorted(search, plateaus, side="right") - 1)
+    found = [peaks[~np.isin(owner, has_plateau)]]
+    for number in has_plateau.tolist():
+        own = search[number] + local_maxima(speed[search[number] : end[number]])
+        found.append(own[speed[own] >= least[number]])
+    peaks = np.sort(np.concatenate(found))
+    return peaks, np.searchsorted(search, peaks, side="right") - 1
 
 
 def _deviation(values: FloatArray) -> float:
-    """Return the standard deviation: `numpy.std`, which takes five times as long for so few."""
-    off = values - np.add.reduce(values) / len(values)
-    return float(np.sqrt(np.add.reduce(off * off) / len(off)))
+    """Return the standard deviation of finite values, NaN of few: as `numpy.std`, in a fifth of its time."""
+    total = np.add.reduce(values)
+    if not np.isfinite(total):
+        values = values[np.isfinite(values)]
+        total = np.add.reduce(values)
+    n = len(values)
+    if n < _FEWEST:
+        return float("nan")
+    off = values - total / n
+    return float(np.sqrt(np.add.reduce(off * off) / n))
 
 
-def _crossings_up(
-    time: FloatArray, along: FloatArray, peak: int, begin: int, *, gaps: IntArray | None
-) -> FloatArray | str:
-    """Return the last crossing of each share before the peak, or why the lowest has none.
-
-    `gaps` counts the gaps before each sample; None: no sample is missing and there is no gap.
-    """
-    if peak <= begin:
-        return "unobserved"
-    before, levels = along[begin:peak], UP * along[peak]
-    back, is_below = _first_below(before[::-1], levels)
-    if not is_below[SURE]:
-        return "no_crossing" if np.isfinite(before).all() else "unobserved"
-    at = begin + len(before) - 1 - np.where(is_below, back, 0)
-    sure = int(at[SURE])
-    if gaps is not None and (gaps[peak] > gaps[sure] or not np.isfinite(along[sure : peak + 1]).all()):
-        return "unobserved"
-    low, high = along[at], along[at + 1]
-    found: FloatArray = time[at] + (levels - low) / (high - low) * (time[at + 1] - time[at])
-    found[~is_below] = np.nan
-    return found
+def _ways_up(
+    samples: _Samples, clock: FloatArray, along: FloatArray, found: _Found, *, begin: IntArray
+) -> tuple[FloatArray, list[str]]:
+    """Return the crossings on the way up, and why a movement has none; empty: it has."""
+    peak, shift = found.peak, found.shift
+    up, sure, is_crossed = crossings_up(clock, along, begin, peak)
+    is_lost = samples.is_broken(np.where(is_crossed, sure, peak) + shift, peak + shift)
+    stands = (peak > begin) & (samples.n_lost(np.minimum(begin, peak) + shift, peak + shift) == 0)
+    fault = np.where(
+        is_crossed, np.where(is_lost, "unobserved", ""), np.where(stands, "no_crossing", "unobserved")
+    )
+    up[fault != ""] = np.nan
+    return up, fault.tolist()
 
 
-def _crossings_down(
-    time: FloatArray, along: FloatArray, peak: int, *, noise: float, gaps: IntArray | None
-) -> FloatArray:
-    """Return the first crossing of each share after the peak, up to where the speed rises again."""
-    falling = along[peak:]
-    if gaps is not None:
-        broken = ~np.isfinite(falling) | (gaps[peak:] > gaps[peak])
-        falling = falling[: int(np.argmax(broken))] if broken.any() else falling
-    again = max(RISES_AGAIN, OUT_OF_NOISE * noise if np.isfinite(noise) else 0.0) * along[peak]
-    risen = falling - np.minimum.accumulate(falling) > again
-    end = int(np.argmax(risen))
-    if risen[end]:
-        falling = falling[: int(np.argmin(falling[:end])) + 1]
-    levels = DOWN * along[peak]
-    at, is_there = _first_below(falling, levels)
-    found = np.full(len(DOWN), np.nan)
-    is_there &= at > 0
-    at = at[is_there] + peak
-    high, low = along[at - 1], along[at]
-    found[is_there] = time[at - 1] + (high - levels[is_there]) / (high - low) * (time[at] - time[at - 1])
-    return found
-
-
-def _first_below(values: FloatArray, levels: FloatArray) -> tuple[IntArray, BoolArray]:
-    """Return the first of some values below each level, and whether there is one; NaN is below none."""
-    lowest = np.minimum.accumulate(np.where(np.isnan(values), np.inf, values))
-    at = np.searchsorted(-lowest, -levels, side="right")
-    return at, at < len(values)
+def _whole_until(samples: _Samples, found: _Found) -> IntArray:
+    """Return up to where no sample after the peak is lost, and there is no gap."""
+    first, stop = found.peak + found.shift, found.stop.copy()
+    for row in np.flatnonzero(samples.is_broken(first, stop - 1 + found.shift)).tolist():
+        after = np.arange(first[row], stop[row] + found.shift[row])
+        is_lost = samples.lost[after + 1] > samples.lost[first[row]]
+        is_lost |= samples.gaps[after] > samples.gaps[first[row]]
+        stop[row] = found.peak[row] + int(np.argmax(is_lost))
+    return stop

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.pipeline.signals.rises import DOWN, UP
+from nwb_latents.pipeline.signals.crossings import DOWN, UP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

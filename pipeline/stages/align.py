@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
+from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_work import StageWork
@@ -238,6 +239,7 @@ def _training_sessions(work: Work, parent: _Parent, most: int) -> dict[str, Sess
     for entry in work.sessions:
         store = store_path(work.catalog_path, entry.store)
         session = training_session(store, parent.config.settings.forward_ms)
+        say_what_cannot_be_scored(session, work.report, stage="align")
         n_train = len(session.rows("train"))
         if n_train < most:
             short.append(f"{entry.session} has {n_train}")

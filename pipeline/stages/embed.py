@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
@@ -176,6 +177,7 @@ def _plan(
                 f"start_bin {settings.start_bin}: trials of {one.session} have {one.n_bins} bins; use one "
                 f"below {one.n_bins - 1}."
             )
+    say_negative([settings.lag_ms], report)
     return Work(catalog_path, settings, mine, [entry], report)
 
 

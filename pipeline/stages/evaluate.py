@@ -20,6 +20,7 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     known_records,
 )
 from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source
+from nwb_latents.pipeline.stages.few_trials import say_few
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
@@ -166,6 +167,7 @@ def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> 
     if any(wanted):
         work.check_keeping()
         session = _prepared(work, plan, entry, [one for each in wanted for one in each])
+        say_few(session, work.report, metrics=[metric for each in wanted for metric, _ in each])
         made = [
             _measure(work, source, entry, session, lacking) if lacking else []
             for source, lacking in zip(sources, wanted, strict=True)

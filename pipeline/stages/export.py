@@ -17,6 +17,7 @@ from nwb_latents.pipeline.errors import (
     PipelineError,
     SettingsError,
 )
+from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
@@ -115,6 +116,9 @@ def export(
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     exporter, chosen = _exporter(name, settings)
+    lag_ms = getattr(chosen, "lag_ms", None)
+    if lag_ms is not None:
+        say_negative([lag_ms], report)
     entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
     folder = out or catalog_path.parent / "exports" / name / entries[0].recipe_id
     done: list[Exported] = []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
+from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
@@ -187,6 +188,7 @@ def _plan(
             f"split {settings.split}: run {run} was fitted to the recipe's own split and may have seen what "
             "another one scores. Leave the split out."
         )
+    say_negative([settings.lag_ms], report)
     return Work(catalog_path, settings, known, [chosen], report)
 
 

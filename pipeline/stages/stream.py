@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, UsageError
+from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stream_counts import parse_counts
 from nwb_latents.pipeline.stages.trained_runs import choose
@@ -152,6 +153,8 @@ def stream(
     if unseen_trials and not is_known and lines is None:
         split = "test"
     bins = _read(lines, opened.n_units) if lines is not None else _replayed(opened, trials, split, report)
+    if settings.velocity:
+        say_negative([settings.lag_ms], report)
     report(_opening(run, opened, settings=settings))
     # What torch sets up at its first bin of all is not counted to that of the first trial.
     decoder.step(np.zeros(opened.n_units))

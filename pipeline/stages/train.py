@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
@@ -64,7 +65,7 @@ def train(
         Name of a run to go on with, on the sessions it was begun on, up to ``settings.max_steps``. The
         settings are to be its own (`settings_to_resume`).
     force
-        Throw away what is in the run directory and train anew.
+        Throw away what is in the run directory and train anew, whatever the size of the model.
     report
         Called with progress and, at the end, the run.
 
@@ -123,7 +124,7 @@ def train(
             add_run(catalog_path, done)
             report(run_event(done, "skipped"))
             return done
-        entry = _train(catalog_path, runs / name, settings, entries, key=key, report=report)
+        entry = _train(catalog_path, runs / name, settings, entries, key=key, force=force, report=report)
         add_run(catalog_path, entry)
     report(run_event(entry, "done"))
     return entry
@@ -284,6 +285,7 @@ def _train(
     entries: Sequence[SessionEntry],
     *,
     key: str,
+    force: bool,
     report: Report,
 ) -> RunEntry:
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
@@ -294,7 +296,9 @@ def _train(
     root = catalog_path.parent
     sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
     write_trials(run_dir, sessions)
-    model, feeds = begin(sessions, settings)
+    for one in sessions:
+        say_what_cannot_be_scored(one, report, stage="train", run=run_dir.name)
+    model, feeds = begin(sessions, settings, whatever_the_size=force)
     for session, feed in feeds.items():
         n_trials, _, n_units = feed.train.y.shape
         if 1 in {n_trials, n_units}:

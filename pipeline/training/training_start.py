@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nwb_latents.models.batching.drawn_masks import training_masker
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.feed import feed_sessions, hidden_units, with_forward_bins
 from nwb_latents.pipeline.training.model_building import built_model
+from nwb_latents.pipeline.training.model_size import require_model_fits, require_step_fits
 from nwb_latents.pipeline.training.read_in_start import start_in_frames
 from nwb_latents.pipeline.training.regression_start import start_by_regression
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.training import TrainSettings
 
 
-def begin(sessions: Sequence[Session], settings: TrainSettings) -> tuple[Model, dict[str, SessionFeed]]:
+def begin(
+    sessions: Sequence[Session], settings: TrainSettings, *, whatever_the_size: bool = False
+) -> tuple[Model, dict[str, SessionFeed]]:
     """Return a freshly built model and its feeds, both functions of the settings and the sessions.
 
     Parameters
@@ -30,9 +34,13 @@ def begin(sessions: Sequence[Session], settings: TrainSettings) -> tuple[Model, 
         The sessions.
     settings
         Model, signal, masks, seed.
+    whatever_the_size
+        Build the model though it, or a step of its training, is larger than the memory.
 
     Raises
     ------
+    SettingsError
+        If model or batches are larger than the memory.
     DataError
         If a session has no training trials, or the settings ask for what the sessions do not have.
     """
@@ -44,7 +52,11 @@ def begin(sessions: Sequence[Session], settings: TrainSettings) -> tuple[Model, 
         )
     feeds = feed_sessions(sessions, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
+    if not whatever_the_size:
+        require_model_fits(settings, units)
     model = built_model(settings.model, units, seed=settings.seed)
+    if not whatever_the_size:
+        require_step_fits(model, feeds, settings, training_masker(settings.masks))
     start_by_regression(model, feeds, sessions)
     start_in_frames(model, feeds)
     return model, feeds

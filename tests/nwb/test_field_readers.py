@@ -195,6 +195,11 @@ def test_a_unit_with_falling_times_is_left_out_and_the_session_is_read(draft, nw
     # churchland_shenoy_neural_2012/pipeline.py:492-499 skips a unit that falls more often than the clock.
     assert recording.units.ids.tolist() == [0, 2, 3]
     assert any("spike times fall" in text for text in recording.warnings)
+    areas = read_recording(draft("000070").write(nwb_path.with_name("whole.nwb")), RECIPE).units.area
+    assert recording.units.area.tolist() == areas[[0, 2, 3]].tolist()
+    own = np.split(recording.spike_times, recording.spike_index[:-1])
+    for mine, theirs in zip(own, [d.spikes[0], d.spikes[2], d.spikes[3]], strict=True):
+        np.testing.assert_allclose(mine, theirs)
 
 
 def test_wall_clock_stamps_that_overlap_by_milliseconds_are_read(draft, nwb_path):

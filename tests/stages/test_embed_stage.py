@@ -10,10 +10,11 @@ import pytest
 import xarray as xr
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.evaluation.decoding.ridge_decoder import RidgeRegression
 from nwb_latents.pipeline.stages.embed import embed
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.session import session_in_memory
+from nwb_latents.pipeline.stores.session import open_session, session_in_memory
 from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.schemas.embedding import EmbedSettings
@@ -136,3 +137,30 @@ def test_a_store_that_is_gone_does_not_stop_the_others(catalog):
     shutil.rmtree(catalog.parent / entry.store)
     with pytest.raises(PartialFailure, match="1 sessions failed, 6 files were written"):
         embed(catalog, SETTINGS, run="tiny", device="cpu")
+
+
+def test_reaches_are_decoded_by_a_decoder_of_recorded_rates_of_training_trials(catalog, monkeypatch):
+    given = []
+
+    def watched(decoder, rates, velocity):
+        given.append((rates, velocity))
+        raise DataError("seen enough")
+
+    monkeypatch.setattr(RidgeRegression, "fit", watched)
+    events = []
+    chosen = SETTINGS.model_copy(update={"lag_ms": 60.0})
+    made = embed(catalog, chosen, run="tiny", sessions=(A,), device="cpu", report=events.append)
+    spread = made.table["mean"].values.std(axis=0).max()
+    width = np.sqrt(made.table["variance"].values.mean())
+    of_table, of_reaches = (e.text for e in events if e.event == "note")
+    assert of_table.endswith(
+        f"they spread by {spread:.3g}, the posterior has a standard deviation of {width:.3g}"
+    )
+    assert of_reaches == f"{A}: no reaches are decoded: seen enough"
+    ((rates, velocity),) = given
+    entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == A)
+    session = open_session(catalog.parent / entry.store).loaded()
+    train = session.rows("train")
+    assert 0 < len(train) < session.n_trials
+    np.testing.assert_array_equal(rates, session.trials["rates"].values[train])
+    np.testing.assert_array_equal(velocity, session.velocity(60.0).velocity[train])

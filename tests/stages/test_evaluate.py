@@ -86,6 +86,8 @@ ON_RATES = {
     "fp_bps",
     "velocity_r2",
     "nlb_velocity_r2",
+    "velocity_correlation",
+    "position_correlation",
     "psth_r2",
 }
 ON_FORECASTS = {"velocity_r2:forecast", "forecast_rates_r2:forecast"}

@@ -139,6 +139,8 @@ def test_every_bin_of_every_trial_keeps_the_same_number_of_units() -> None:
     assert few.y.isfinite().sum(2).unique().tolist() == [10]
     assert torch.equal(few.y.isfinite(), few.target.isfinite())
     assert len({tuple(row) for row in few.y.isfinite().reshape(-1, 29).tolist()}) > 40
+    least = mask_once(one, MaskSettings(observed_share=0.01), seed=0, part="train")
+    assert least.y.isfinite().sum(2).unique().tolist() == [1]
     again = mask_once(one, MaskSettings(observed_share=10 / 29), seed=0, part="train")
     assert torch.equal(again.y.isnan(), few.y.isnan())
 
