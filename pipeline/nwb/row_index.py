@@ -96,6 +96,8 @@ def _read(file: NwbFile, path: str) -> IntArray:
             f"{file.name}: /{path} is no index: it holds {array_words(raw)}, {shape_words(raw.shape)}; "
             f"expected one whole number a row. {_MEND}"
         )
+    if index.dtype.kind == "f":
+        index = index.astype(np.float64)
     whole = np.isfinite(index) if index.dtype.kind == "f" else np.ones(len(index), dtype=bool)
     whole[whole] = (index[whole] == np.floor(index[whole])) & (index[whole] < 2**62)
     if not whole.all():

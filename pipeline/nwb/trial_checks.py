@@ -47,6 +47,9 @@ that is as fast at its onset began before."""
 FITS_DEG, OPPOSES_DEG = 30.0, 90.0
 """Directions of targets and movements this close are the same; further apart, they oppose each other."""
 
+ONE_WAY = 0.5
+"""Length of the mean of unit vectors: of movements in one direction it is nearly 1, in all nearly 0."""
+
 FEW_OPPOSE = 0.25
 """Of directions that have nothing to do with the movements half oppose them; of others only a few."""
 
@@ -363,7 +366,15 @@ def _say_of_directions(file: NwbFile, trials: TrialTable, found: _Movements) -> 
         turned: FloatArray = np.angle(np.exp(1j * (angle - movement)))
         return np.abs(np.rad2deg(turned))
 
-    if np.median(apart(target)) <= FITS_DEG or len(np.unique(target.round(2))) < 2:
+    if np.median(apart(target)) <= FITS_DEG:
+        return
+    path = next((choice.value for choice in file.choices if choice.what == "target_dir"), "target directions")
+    if len(np.unique(target.round(2))) < 2:
+        if np.abs(np.exp(1j * movement).mean()) < ONE_WAY:
+            file.say(
+                f"{path}: all {n} trials have a target in the same direction, and their movements go in all: "
+                "conditions do not tell these apart. Name another column with --set columns.target_dir=NAME"
+            )
         return
     fits = [
         words
@@ -380,7 +391,6 @@ def _say_of_directions(file: NwbFile, trials: TrialTable, found: _Movements) -> 
     opposing = int((apart(target) > OPPOSES_DEG).sum())
     if not fits and opposing <= FEW_OPPOSE * n:
         return
-    path = next((choice.value for choice in file.choices if choice.what == "target_dir"), "target directions")
     what = f"they fit {fits[0]}" if fits else f"in {opposing} of {n} they lie more than 90° apart"
     file.say(
         f"{path}: directions of targets and of movements do not agree (by {np.median(apart(target)):.0f}° in "

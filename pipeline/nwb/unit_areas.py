@@ -67,6 +67,11 @@ def electrode_areas(file: NwbFile, units: Table, *, names: Mapping[str, str]) ->
         return area
     n_rows = len(places[0])
     has_one = first != NO_ROW
+    if 0 < (n_none := int((~has_one).sum())) < len(first):
+        file.say(
+            f"/{units.path}/electrodes: {n_none} of {len(first)} units have no electrode; their area is not "
+            "known"
+        )
     linked = has_one & (first >= 0) & (first < n_rows)
     if (n_lost := int((has_one & ~linked).sum())) > 0:
         lost = first[has_one & ~linked]

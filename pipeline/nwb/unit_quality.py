@@ -46,7 +46,7 @@ def quality_columns(names: Iterable[str], rules: UnitSelection) -> list[str]:
 
     Examples
     --------
-    >>> from nwb_latents.schemas.recipe import UnitSelection
+    >>> from nwb_latents.schemas.recipe_parts import UnitSelection
     >>> quality_columns(["spike_times", "KSLabel", "quality", "depth"], UnitSelection())
     ['quality', 'KSLabel']
     """

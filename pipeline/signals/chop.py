@@ -52,7 +52,8 @@ def chop(
 
     Examples
     --------
-    >>> from nwb_latents.schemas.recipe import ChopSettings, IngestRecipe
+    >>> from nwb_latents.schemas.recipe import IngestRecipe
+    >>> from nwb_latents.schemas.recipe_parts import ChopSettings
     >>> recipe = IngestRecipe(chop=ChopSettings(enabled=True))
     >>> start, split = chop(np.ones(5000, bool), recipe, session="s")
     >>> start[:3].tolist(), sorted(set(split))

@@ -127,7 +127,7 @@ def profile_onsets(
     Examples
     --------
     >>> from nwb_latents.pipeline.signals.recording import Series
-    >>> from nwb_latents.schemas.recipe import OnsetSettings
+    >>> from nwb_latents.schemas.recipe_parts import OnsetSettings
     >>> t = np.arange(0, 2, 0.001)
     >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)
     >>> reach = Series(t, np.outer(600 * tau**2 * (1 - tau) ** 2, [0.6, 0.8]))
@@ -182,7 +182,7 @@ def find_onset(
     Examples
     --------
     >>> from nwb_latents.pipeline.signals.recording import Series
-    >>> from nwb_latents.schemas.recipe import OnsetSettings
+    >>> from nwb_latents.schemas.recipe_parts import OnsetSettings
     >>> t = np.arange(0, 2, 0.001)
     >>> tau = np.clip((t - 0.5) / 0.4, 0, 1)
     >>> reach = Series(t, (8 / 0.4 * 30 * tau**2 * (1 - tau) ** 2)[:, None])

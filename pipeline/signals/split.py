@@ -48,7 +48,7 @@ def stratified_split(
 
     Examples
     --------
-    >>> from nwb_latents.schemas.recipe import SplitSettings
+    >>> from nwb_latents.schemas.recipe_parts import SplitSettings
     >>> split = stratified_split(np.array(["a", "b"] * 50, object), SplitSettings(), session="s")
     >>> [int((split == name).sum()) for name in ("train", "val", "test")]
     [70, 10, 20]

@@ -320,8 +320,8 @@ def _failure(failed: list[SessionOutcome], entries: list[SessionEntry], *, n_tas
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     error = PartialFailure(
         f"{len(failed)} of {n_tasks} sessions failed: {', '.join(names[:8])}{more}. The reasons stand above "
-        "and in the ledger; the other sessions are done. Run the same command again after mending them, or "
-        "with --retry-failed to do only these.",
+        f"and in the ledger{'; the other sessions are done' if entries else ''}. Run the same command again "
+        "after mending them, or with --retry-failed to do only these.",
         results=entries,
         failures=[(f.name, f.reason) for f in failed],
     )

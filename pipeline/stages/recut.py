@@ -124,7 +124,7 @@ def recut(
     if failed:
         failure = PartialFailure(
             f"{len(failed)} of {len(old_entries)} sessions failed: {', '.join(name for name, _ in failed)}. "
-            "The reasons stand above; the other sessions are done.",
+            f"The reasons stand above{'; the other sessions are done' if entries else ''}.",
             results=entries,
             failures=failed,
         )

@@ -141,7 +141,9 @@ def load_checkpoint(
                 "under another name."
             )
     model.load_state_dict(weights)
-    if optimiser is not None:
+    # Before its first step an optimiser has nothing to keep, and a training may be ended there.
+    has_kept = any(name.startswith("optimiser.") for name in tensors) or header["state"]["step"] > 0
+    if optimiser is not None and has_kept:
         _load_optimiser(path, tensors, model, optimiser)
     scalings = {
         session: Scaling(

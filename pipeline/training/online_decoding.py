@@ -82,7 +82,8 @@ class StreamingDecoder:
         if not isinstance(model, Streams):
             raise DataError(
                 f"Run {run.name}: the model {run.settings.model.name} cannot give the rates of a bin before "
-                f"it has seen those after it. Choose a run of {' or '.join(models_that(Streams))}."
+                f"it has seen those after it. Choose a run of {' or '.join(models_that(Streams))} "
+                "that looks at no bin ahead."
             )
         if run.settings.signal != "counts":
             raise DataError(

@@ -279,6 +279,11 @@ READ = {
         N_TRIALS,
         "counted clockwise from north",
     ),
+    "one direction for movements in all": (
+        column("target_dir", lambda v: v * 0),
+        N_TRIALS,
+        "all 40 trials have a target in the same direction, and their movements go in all",
+    ),
     "directions that oppose the movements": (
         column("target_dir", lambda v: np.mod(v + np.pi, 2 * np.pi)),
         N_TRIALS,

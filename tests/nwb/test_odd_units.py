@@ -298,6 +298,28 @@ def test_areas_that_are_lost_are_said(tmp_path, column, says):
     assert any(says in said for said in recording.warnings), recording.warnings
 
 
+def test_units_without_an_electrode_among_others_are_said(tmp_path):
+    one_off = np.arange(1, N_UNITS + 1) - (np.arange(N_UNITS) == 2)
+
+    def change(h5):
+        electrodes(np.arange(N_UNITS), id=np.arange(N_UNITS), location=["M1"] * N_UNITS)(h5)
+        h5["units/electrodes_index"] = one_off
+
+    recording, _ = read(changed(tmp_path, change))
+    assert list(recording.units.area) == ["M1", "M1", "", *["M1"] * (N_UNITS - 3)]
+    assert "/units/electrodes: 1 of 6 units have no electrode; their area is not known" in recording.warnings
+
+
+def test_an_index_of_half_precision_is_refused_and_no_warning_of_numpy(tmp_path):
+    def change(h5):
+        put(h5, "units/spike_times_index", h5["units/spike_times_index"][()].astype(np.float16))
+
+    path = changed(tmp_path, change)
+    warnings.simplefilter("error")
+    with pytest.raises(DataError, match=r"spike times of \d of 6 units do not ascend"):
+        read(path)
+
+
 def test_times_of_a_lab_clock_have_no_coarse_grid():
     times = np.sort(RNG.uniform(0, 3600, 5000))
     assert resolution_s(np.round(times * 30000) / 30000) < 1e-3

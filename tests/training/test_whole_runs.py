@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from nwb_latents.pipeline.errors import CatalogWarning, DataError, SettingsError
 from nwb_latents.pipeline.stages.train import settings_to_resume, train
@@ -15,6 +16,7 @@ from nwb_latents.pipeline.stores.manifest import MANIFEST, manifest_of
 from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.training import training_start as begin
+from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.run_files import METRICS, read_metrics
 from nwb_latents.schemas.catalog import SessionEntry
@@ -219,3 +221,17 @@ def test_settings_that_differ_are_refused_with_both_values(
     other = settings_from(TrainSettings, base=settings_to_resume(catalog, "r"), words=[word])
     with pytest.raises(SettingsError, match=said):
         train(catalog, other, resume="r")
+
+
+@pytest.mark.parametrize("step", [0, 3])
+def test_a_training_ended_before_its_first_step_goes_on(tmp_path: Path, step: int) -> None:
+    """Its optimiser has kept nothing yet; after a step that would be a loss."""
+    model = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.AdamW(model.parameters())
+    path = tmp_path / "last.safetensors"
+    save_checkpoint(path, model, TrainState(step=step), scalings={}, optimiser=optimiser)
+    if step:
+        with pytest.raises(DataError, match="holds no optimiser"):
+            load_checkpoint(path, model, optimiser=optimiser)
+    else:
+        assert load_checkpoint(path, model, optimiser=optimiser)[0].step == 0
