@@ -78,6 +78,10 @@ class SessionEntry(Record):
     n_units: int = Field(ge=0, description="Number of units kept.")
     n_bins: int = Field(ge=1, description="Bins per trial.")
     bin_size_s: float = Field(gt=0, description="Width of a bin, s.")
+    imported_rates: bool = Field(
+        default=False,
+        description="Whether rates that a model of another program made of its trials came with it.",
+    )
     created: str = Field(description="When the store was written, ISO 8601, UTC.")
 
 

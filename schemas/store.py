@@ -26,6 +26,9 @@ TRANSFORM_VERSION = 3
 
 Split = Literal["train", "val", "test"]
 
+NO_SPLIT = "none"
+"""What a trial says that is neither fitted nor scored."""
+
 Verification = Literal["digest", "connection", "none"]
 """What the bytes a store was made of were held against.
 
@@ -118,7 +121,11 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
         dims=("trial",), kinds="f", units="rad", nullable=True, description="Direction of the target or reach"
     ),
     "condition": ArraySpec(dims=("trial",), kinds="OT", description="Condition the split is stratified by"),
-    "split": ArraySpec(dims=("trial",), kinds="OT", description="train, val or test"),
+    "split": ArraySpec(
+        dims=("trial",),
+        kinds="OT",
+        description="train, val or test; none where a trial is neither fitted nor scored",
+    ),
     "area": ArraySpec(dims=("unit",), kinds="OT", description="Brain area or electrode group of the unit"),
     "mean_rate": ArraySpec(
         dims=("unit",), kinds="f", units="Hz", description="Mean firing rate over the observed time"
@@ -141,7 +148,15 @@ TRIALS_ARRAYS: dict[str, ArraySpec] = {
         kinds="f",
         units="Hz",
         optional=True,
+        nullable=True,
         description="Rates the spikes were simulated from, as imported; only where they are known",
+    ),
+    "imported_rates": ArraySpec(
+        dims=("trial", "time", "unit"),
+        kinds="f",
+        units="Hz",
+        optional=True,
+        description="Rates a model of another program made of the trials; only where some were imported",
     ),
 }
 """Arrays of the ``trials`` group; those that are not optional are always there.
@@ -163,6 +178,9 @@ CONTINUOUS_ARRAYS: dict[str, ArraySpec] = {
     "velocity": TRIALS_ARRAYS["velocity"].model_copy(update={"dims": ("time", "axis")}),
     "external": TRIALS_ARRAYS["external"].model_copy(update={"dims": ("time", "input"), "nullable": True}),
     "true_rates": TRIALS_ARRAYS["true_rates"].model_copy(update={"dims": ("time", "unit"), "nullable": True}),
+    "imported_rates": TRIALS_ARRAYS["imported_rates"].model_copy(
+        update={"dims": ("time", "unit"), "nullable": True}
+    ),
     "psth_counts": ArraySpec(
         dims=("time", "unit"),
         kinds="f",

@@ -79,6 +79,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "pipeline/cli/decode": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_decode_tables.py",
                             *EVENTS),
     "pipeline/cli/train": ("tests/cli/test_options_reach_stages.py", *EVENTS),
+    "pipeline/cli/console": ("tests/cli/test_who_reads_what.py", "tests/cli/test_events.py"),
     "pipeline/cli/embed": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_embed_stage.py"),
     "pipeline/cli/evaluate": ("tests/cli/test_options_reach_stages.py", *EVENTS),
     "pipeline/cli/forecast": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_cli.py"),

@@ -145,6 +145,7 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
     if position_paths:
         position, unit, said = read_series(file, position_paths, layout=layout)
         notes += said
+    position, velocity = _on_one_clock(position, velocity)
     position, velocity = _that_move(
         file, recipe, position, velocity, paths=(position_paths, velocity_paths), unit=unit
     )
@@ -167,16 +168,22 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
         notes.append(f"position and velocity have different numbers of axes; the first {n} are used")
         position = Series(position.time, position.values[:, :n])
         velocity = Series(velocity.time, velocity.values[:, :n])
-    if position and velocity and np.array_equal(position.time, velocity.time):
-        velocity = position.with_values(velocity.values)
     return Kinematics(
-        position,
-        velocity,
+        *_on_one_clock(position, velocity),
         unit,
         tuple(notes),
         position_series=position_paths if position else (),
         velocity_series=velocity_paths if velocity else (),
     )
+
+
+def _on_one_clock(position: Series | None, velocity: Series | None) -> tuple[Series | None, Series | None]:
+    """Return both with the same time stamps, if they are the same: what is known of them is found once."""
+    if position is None or velocity is None or position.time is velocity.time:
+        return position, velocity
+    if np.array_equal(position.time, velocity.time):
+        velocity = position.with_values(velocity.values)
+    return position, velocity
 
 
 def _is_vouched(layout: Layout, recipe: IngestRecipe) -> bool:

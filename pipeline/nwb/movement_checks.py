@@ -8,6 +8,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.kinematic_units import span_of
+from nwb_latents.pipeline.signals.outliers import extremes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,9 @@ LONGEST_GLITCH_S = 0.05
 
 LEAST_MOVED_CM = 1e-3
 """A series of a smaller extent is of no movement."""
+
+_BLOCK = 1 << 14
+"""Samples looked at together."""
 
 MOST_MOVING = 1e-3
 """A series that differs from its usual value in a smaller share of its samples stands still."""
@@ -160,8 +164,7 @@ def without_impossible(file: NwbFile, path: str, series: Series, *, unit: str, i
     bad: BoolArray = np.zeros(len(values), dtype=bool)
     most = FASTEST_CM_S if is_velocity else FARTHEST_CM
     # Over a short last axis, `any` costs ten times what the columns one by one do.
-    for column in values.T:
-        low, high = float(np.fmin.reduce(column)), float(np.fmax.reduce(column))
+    for column, low, high in zip(values.T, *extremes(values), strict=True):
         extent = max(-low, high) if is_velocity else high - low
         if np.isfinite([low, high]).all() and (unit != "cm" or extent <= most):
             continue
@@ -200,20 +203,17 @@ def _masked(
 def _without_glitches(file: NwbFile, path: str, series: Series, *, unit: str, is_velocity: bool) -> Series:
     """Mask samples between a jump away and the jump back; jumps without a way back are said alone."""
     is_whole = np.logical_and.reduce([np.isfinite(column) for column in series.values.T])
-    kept = np.flatnonzero(is_whole)
-    if len(kept) < 10:
+    kept = slice(None) if is_whole.all() else np.flatnonzero(is_whole)
+    time, values = series.time[kept], series.values[kept]
+    if len(time) < 10:
         return series
-    time, values = (
-        (series.time, series.values) if is_whole.all() else (series.time[kept], series.values[kept])
-    )
-    size = _jumps(time, values, unit=unit, is_velocity=is_velocity)
-    jumps = np.flatnonzero(size)
-    if not len(jumps):
+    jumps = _jumps(time, values, unit=unit, is_velocity=is_velocity)
+    if not jumps:
         return series
-    bad, left = _away(time, values, size, interval_s=series.interval_s)
+    bad, left = _away(time, values, jumps, interval_s=series.interval_s)
     what = f"{unit}/s" if is_velocity else unit
     if left:
-        n, most = len(left), float(size[left].max())
+        n, most = len(left), max(jumps[each] for each in left)
         file.say(
             f"/{path}: jumps {n} time{'s' * (n != 1)} by up to {most:.3g} {what} from one sample to the "
             f"next, as no hand does (the first at {time[left[0] + 1]:.6g} s); the samples are kept"
@@ -223,41 +223,52 @@ def _without_glitches(file: NwbFile, path: str, series: Series, *, unit: str, is
     n = int(bad.sum())
     file.say(
         f"/{path}: {n} sample{'s lie' if n != 1 else ' lies'} between a jump away, by up to "
-        f"{size[jumps].max():.3g} {what}, and the jump back, as no hand moves (the first at "
+        f"{max(jumps.values()):.3g} {what}, and the jump back, as no hand moves (the first at "
         f"{time[np.argmax(bad)]:.6g} s), and count{'s' * (n == 1)} as missing"
     )
     out = series.values.copy()
-    out[kept[bad]] = np.nan
+    out[np.flatnonzero(is_whole)[bad]] = np.nan
     return series.with_values(out)
 
 
-def _jumps(time: FloatArray, values: FloatArray, *, unit: str, is_velocity: bool) -> FloatArray:
-    """Return the size of each step that no hand makes; 0 for all others. Shape ``(n_samples - 1,)``."""
-    moved = values[1:] - values[:-1]
-    np.abs(moved, out=moved)
-    size = moved[:, 0].copy()
-    for column in moved.T[1:]:
-        np.maximum(size, column, out=size)
+def _jumps(time: FloatArray, values: FloatArray, *, unit: str, is_velocity: bool) -> dict[int, float]:
+    """Return the sample before each step that no hand makes, ascending, and how large the step is."""
     # What most steps do is no jump, however fast the series is sampled or how noisy it is.
-    usual = float(np.quantile(size[:: max(1, len(size) // 200_000)], 0.99))
+    every = max(1, (len(values) - 1) // 200_000)
+    usual = float(np.quantile(_steps(values[:-1:every], values[1::every]), 0.99))
     if unit == "cm":
         fastest, least = (FASTEST_CM_S2, 100.0) if is_velocity else (FASTEST_CM_S, 2.0)
         least = max(5 * usual, least)
-        if float(size.max()) <= least:
-            return np.zeros(len(size))
-        steps = time[1:] - time[:-1]
-        limit = np.maximum(steps * fastest, least)
     else:
-        steps = time[1:] - time[:-1]
-        limit = np.full(len(steps), max(10 * usual, span_of(values)))
-    return np.where((size > limit) & (steps <= LONGEST_GLITCH_S), size, 0.0)
+        fastest, least = 0.0, max(10 * usual, span_of(values))
+    found: dict[int, float] = {}
+    for start in range(0, len(values) - 1, _BLOCK):
+        # In blocks that stay in the cache.
+        part = values[start : start + _BLOCK + 1]
+        moved = np.abs(part[1:] - part[:-1])
+        if not moved.max() > least:
+            continue
+        size = _steps(part[:-1], part[1:])
+        after = time[start + 1 : start + 1 + len(size)] - time[start : start + len(size)]
+        is_jump = (size > np.maximum(after * fastest, least)) & (after <= LONGEST_GLITCH_S)
+        found |= {start + int(k): float(size[k]) for k in np.flatnonzero(is_jump)}
+    return found
+
+
+def _steps(before: FloatArray, after: FloatArray) -> FloatArray:
+    """Return the largest change along any axis. Shape ``(n_samples,)``."""
+    moved = np.abs(after - before)
+    size: FloatArray = moved[:, 0].copy()
+    for column in moved.T[1:]:
+        np.maximum(size, column, out=size)
+    return size
 
 
 def _away(
-    time: FloatArray, values: FloatArray, size: FloatArray, *, interval_s: float
+    time: FloatArray, values: FloatArray, size: dict[int, float], *, interval_s: float
 ) -> tuple[BoolArray, list[int]]:
     """Return which samples lie between a jump away and the jump back, and the jumps without a way back."""
-    jumps = np.flatnonzero(size).tolist()
+    jumps = list(size)
     longest_s = LONGEST_GLITCH_S + 2 * interval_s
     bad, left = np.zeros(len(values), dtype=bool), []
     at = 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_seconds, without_strays
+from nwb_latents.pipeline.nwb.spike_clock import extent_of, first_and_last, require_seconds, without_strays
 from nwb_latents.pipeline.nwb.spike_repeats import require_resolution, say_twins, without_repeats
 from nwb_latents.pipeline.nwb.unit_clocks import require_session_clock, units_on_clock
 from nwb_latents.pipeline.nwb.units import falling, in_order
@@ -62,9 +62,9 @@ def in_session(
     trial_extent = None if parts.trials is None else _edges(parts.trials)
     if moving is None:
         # Trials may be a small part of a recording.
-        require_seconds(file, times, extent_of(trial_extent), what="trials")
+        require_seconds(file, times, index, extent_of(trial_extent), what="trials")
     else:
-        require_seconds(file, times, moving, what="kinematics")
+        require_seconds(file, times, index, moving, what="kinematics")
     times, index = without_strays(file, times, index, extent_of(*spans(parts), trial_extent))
     step = require_resolution(file, times, bin_size_s=recipe.bin_size_s)
     times, index = without_repeats(file, times, index, on_repeated=recipe.on_repeated_spikes, resolution=step)
@@ -127,12 +127,8 @@ def _edges(trials: TrialTable) -> FloatArray:
 
 def span_of(parts: Parts) -> FloatArray | None:
     """Return first and last spike, s, of units whose spikes ascend; None where there are none."""
-    spikes, index = parts.spike_times, parts.spike_index
-    starts = np.concatenate([[0], index[:-1]])
-    fires = index > starts
-    if not fires.any():
-        return None
-    return np.array([spikes[starts[fires]].min(), spikes[index[fires] - 1].max()])
+    span = first_and_last(parts.spike_times, parts.spike_index)
+    return None if span is None else np.array(span)
 
 
 def extent_of_all(parts: Parts) -> tuple[float, float] | None:

@@ -43,7 +43,7 @@ def extent_of(*intervals: FloatArray | None) -> tuple[float, float] | None:
 
 
 def require_seconds(
-    file: NwbFile, spikes: FloatArray, extent: tuple[float, float] | None, *, what: str
+    file: NwbFile, spikes: FloatArray, index: IntArray, extent: tuple[float, float] | None, *, what: str
 ) -> None:
     """Refuse spike times that are not seconds on the clock of everything else.
 
@@ -51,8 +51,8 @@ def require_seconds(
     ----------
     file
         The open file, for messages.
-    spikes
-        Spike times. Shape ``(n_spikes,)``.
+    spikes, index
+        Spike times, ascending within each unit, and one past the last of each.
     extent
         From when to when there is something else, s; None: nothing tells.
     what
@@ -63,11 +63,13 @@ def require_seconds(
     DataError
         If none lie in it, or most lie outside and would fit times a factor; the message names that.
     """
-    if extent is None or not len(spikes):
+    own = first_and_last(spikes, index)
+    if extent is None or own is None:
         return
-    low, high = float(spikes.min()), float(spikes.max())
+    low, high = own
     span = extent[1] - extent[0]
-    if share_inside(spikes, extent) >= 0.5 and not 0 < high - low < SHORTEST * span:
+    is_inside = lie_inside(own, extent) or share_inside(spikes, extent) >= 0.5
+    if is_inside and not 0 < high - low < SHORTEST * span:
         return
     fitting = [
         (abs(np.log((high - low) * factor / span)), factor, unit)
@@ -85,7 +87,7 @@ def require_seconds(
             f"{where}, {rest}: they are no seconds, but fit as {unit}. Write them in "
             f"seconds: times {factor:.9g}."
         )
-    if share_inside(spikes, extent) >= 0.5:
+    if is_inside:
         file.say(f"spikes end after {high - low:.3g} s of {span:.3g} s of the {what}")
         return
     if low > extent[1] or high < extent[0]:
@@ -96,12 +98,34 @@ def require_seconds(
     file.say(f"{1 - share_inside(spikes, extent):.0%} of the spikes lie outside the time of {rest}")
 
 
+def first_and_last(spikes: FloatArray, index: IntArray) -> tuple[float, float] | None:
+    """Return the earliest and the latest spike of units whose spikes ascend; None where there are none.
+
+    Parameters
+    ----------
+    spikes, index
+        Times, s, and one past the last spike of each unit.
+
+    Examples
+    --------
+    >>> first_and_last(np.array([2.0, 5.0, 1.0]), np.array([2, 2, 3]))
+    (1.0, 5.0)
+    """
+    starts = np.concatenate([[0], index[:-1]])
+    fires = index > starts
+    if not fires.any():
+        return None
+    return float(spikes[starts[fires]].min()), float(spikes[index[fires] - 1].max())
+
+
+def lie_inside(span: tuple[float, float] | None, extent: tuple[float, float]) -> bool:
+    """Whether spikes that span so much lie in an extent, s, or at most `MARGIN_S` beside it."""
+    return span is not None and extent[0] - MARGIN_S <= span[0] <= span[1] <= extent[1] + MARGIN_S
+
+
 def share_inside(spikes: FloatArray, extent: tuple[float, float]) -> float:
     """Return the share of spikes that lie in an extent, s, or at most `MARGIN_S` beside it."""
-    low, high = extent[0] - MARGIN_S, extent[1] + MARGIN_S
-    if len(spikes) and low <= spikes.min() and spikes.max() <= high:
-        return 1.0
-    inside = (spikes >= low) & (spikes <= high)
+    inside = (spikes >= extent[0] - MARGIN_S) & (spikes <= extent[1] + MARGIN_S)
     return float(inside.mean())
 
 
@@ -231,7 +255,8 @@ def without_strays(
         return spikes, index
     low, high = _longest_stretch(spikes) if extent is None else extent
     margin = LONGEST_PAUSE_S if extent is None else MARGIN_S
-    if low - margin <= spikes.min() and spikes.max() <= high + margin:
+    span = first_and_last(spikes, index)
+    if span is not None and low - margin <= span[0] and span[1] <= high + margin:
         return spikes, index
     stray = (spikes < low - margin) | (spikes > high + margin)
     if not stray.any() or stray.mean() > MOST_STRAYS:

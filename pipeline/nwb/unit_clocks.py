@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.spike_clock import UNITS, extent_of, share_inside
+from nwb_latents.pipeline.nwb.spike_clock import UNITS, extent_of, first_and_last, lie_inside, share_inside
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -98,7 +98,7 @@ def units_on_clock(
         If more than half of the units are on other clocks.
     """
     fine = np.ones(len(index), dtype=bool)
-    if extent is None or share_inside(spikes, extent) == 1.0:
+    if extent is None or lie_inside(first_and_last(spikes, index), extent):
         return fine
     own = [spikes[start:stop] for start, stop in pairwise([0, *index.tolist()])]
     shares = np.array([share_inside(each, extent) if len(each) >= LEAST_SPIKES else np.nan for each in own])

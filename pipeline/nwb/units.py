@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
 
 
+_BLOCK = 1 << 16
+"""Spikes looked at together: so many that they stay in the cache."""
+
+
 def read_spikes(file: NwbFile, *, on_not_finite: str = "error") -> tuple[FloatArray, IntArray]:
     """Read all spike times, grouped by unit, in the order of the file.
 
@@ -63,7 +67,8 @@ def read_spikes(file: NwbFile, *, on_not_finite: str = "error") -> tuple[FloatAr
             f"{file.name}: the units table (/{table.path}) is empty. Sort the spikes first, or leave the "
             "session out."
         )
-    if not np.isfinite(times).all():
+    # In blocks, for the session may hold a hundred million spikes.
+    if not all(np.isfinite(times[a : a + _BLOCK]).all() for a in range(0, len(times), _BLOCK)):
         return _finite(file, table, (times, index), on_not_finite=on_not_finite)
     return times, index
 
@@ -145,10 +150,19 @@ def _of_one_unit(table: Table) -> Column:
 
 def falling(spikes: FloatArray, index: IntArray) -> BoolArray:
     """Return which units have spike times that fall. Shape ``(n_units,)``."""
-    falls = np.setdiff1d(np.flatnonzero(spikes[1:] < spikes[:-1]) + 1, index)
+    falls = np.setdiff1d(_falls(spikes), index)
     out = np.zeros(len(index), dtype=bool)
     out[np.unique(np.searchsorted(index, falls, side="right"))] = True
     return out
+
+
+def _falls(times: FloatArray) -> IntArray:
+    """Return where a time is earlier than the one before it."""
+    found = [np.zeros(0, dtype=np.int64)]
+    for a in range(0, len(times) - 1, _BLOCK):
+        part = times[a : a + _BLOCK + 1]
+        found.append(a + 1 + np.flatnonzero(part[1:] < part[:-1]))
+    return np.concatenate(found)
 
 
 def in_order(
@@ -178,8 +192,7 @@ def in_order(
         If times do not ascend and `on_unsorted` is ``error``; those of units to be dropped are gone before.
     """
     times, index = spikes
-    falls = np.flatnonzero(times[1:] < times[:-1]) + 1
-    falls = np.setdiff1d(falls, index)
+    falls = np.setdiff1d(_falls(times), index)
     if not len(falls):
         return times, index, ()
     rows = np.unique(np.searchsorted(index, falls, side="right"))

@@ -59,10 +59,12 @@ def crossings_up(
     ([0.11, 0.12, 0.28], [1])
     """
     levels = UP * along[peak][:, None]
-    opposite = _opposite(along)
+    is_whole = not np.isnan(along).any()
     back = np.empty(levels.shape, dtype=np.int64)
     for row, (start, stop) in enumerate(zip(begin.tolist(), peak.tolist(), strict=True)):
-        back[row] = _first_beyond(np.maximum.accumulate(opposite[start:stop][::-1]), -levels[row])
+        before = along[start:stop][::-1]
+        before = before if is_whole else np.where(np.isnan(before), np.inf, before)
+        back[row] = np.searchsorted(np.maximum.accumulate(-before), -levels[row], side="right")
     is_crossed = back < (peak - begin)[:, None]
     low = (peak - 1)[:, None] - np.where(is_crossed, back, 0)
     found = np.where(is_crossed, _between(time, along, levels, low), np.nan)
@@ -100,29 +102,21 @@ def crossings_down(
     """
     levels = DOWN * along[peak][:, None]
     again = np.maximum(RISES_AGAIN, np.where(np.isfinite(noise), OUT_OF_NOISE * noise, 0.0)) * along[peak]
-    opposite = _opposite(along)
     after = np.empty(levels.shape, dtype=np.int64)
     falls_for = np.empty(len(peak), dtype=np.int64)
     for row, (first, last) in enumerate(zip(peak.tolist(), stop.tolist(), strict=True)):
-        falling, lowest = along[first:last], np.maximum.accumulate(opposite[first:last])
+        falling = along[first:last]
+        # With its sign turned, the least so far ascends.
+        lowest = np.maximum.accumulate(-falling)
         risen = falling + lowest > again[row]
         end = int(np.argmax(risen))
         if risen[end]:
             lowest = lowest[: int(np.argmin(falling[:end])) + 1]
-        after[row] = _first_beyond(lowest, -levels[row])
+        after[row] = np.searchsorted(lowest, -levels[row], side="right")
         falls_for[row] = len(lowest)
     is_crossed = (after < falls_for[:, None]) & (after > 0)
     low = peak[:, None] + np.where(is_crossed, after, 0)
     return np.where(is_crossed, _between(time, along, levels, low, falls=True), np.nan)
-
-
-def _opposite(along: FloatArray) -> FloatArray:
-    """Return the speed with its sign turned, so that it ascends where the least so far is taken of it."""
-    return -np.where(np.isnan(along), np.inf, along)
-
-
-def _first_beyond(ascending: FloatArray, levels: FloatArray) -> IntArray:
-    return np.searchsorted(ascending, levels, side="right")
 
 
 def _between(

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 14
 """Samples looked at together."""
 
+_ABREAST = 512
+"""Rows whose extremes are looked for side by side."""
+
 
 def kinematic_outliers(
     position: Series | None, velocity: Series | None, grid: Grid, settings: QualitySettings
@@ -106,6 +109,31 @@ def thresholds_in(settings: QualitySettings, *, unit: str) -> tuple[QualitySetti
     return settings.model_copy(update=unset), (note,)
 
 
+def extremes(values: FloatArray) -> tuple[list[float], list[float]]:
+    """Return the least and the largest value of each column; NaN of one that holds nothing else.
+
+    Parameters
+    ----------
+    values
+        Shape ``(n, n_columns)``, ``n`` at least 1; NaN where missing.
+
+    Examples
+    --------
+    >>> extremes(np.array([[1.0, np.nan], [3.0, -2.0]]))
+    ([1.0, -2.0], [3.0, -2.0])
+    """
+    found = []
+    for extreme in (np.fmin, np.fmax):
+        rows = values
+        if values.flags.c_contiguous and len(values) > 2 * _ABREAST:
+            # Many rows abreast: over a short last axis it takes ten times as long.
+            n = len(values) // _ABREAST * _ABREAST
+            abreast = extreme.reduce(values[:n].reshape(n // _ABREAST, -1), axis=0)
+            rows = np.concatenate([abreast.reshape(_ABREAST, -1), values[n:]])
+        found.append([float(extreme.reduce(column)) for column in rows.T])
+    return found[0], found[1]
+
+
 def count_outliers(outlier: BoolArray, observed: BoolArray, n_samples: FloatArray) -> KinematicOutliers:
     """Return the record of a session's outliers; their share is that of the observed bins.
 
@@ -159,9 +187,9 @@ def _far(position: Series, settings: QualitySettings) -> FloatArray:
     if limit is None or not known.any():
         return np.empty(0)
     is_far = np.zeros(len(known), bool)
-    for column in position.values.T:
+    for column, low, high in zip(position.values.T, *extremes(position.values), strict=True):
         # Where the whole span is within the limit, so is every distance from the median.
-        if np.fmax.reduce(column) - np.fmin.reduce(column) > limit:
+        if high - low > limit:
             is_far |= np.abs(column - np.median(column[known], overwrite_input=True)) > limit
     far: FloatArray = position.time[is_far]
     return far

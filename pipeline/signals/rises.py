@@ -82,8 +82,7 @@ class _Samples(NamedTuple):
     time, values
         Of the series.
     lost, gaps
-        Before each sample, how many have NaN on some axis, and how many steps are gaps. Shape
-        ``(n_samples + 1,)`` and ``(n_samples,)``.
+        Which samples have NaN on some axis, and which come after a gap, ascending.
     """
 
     time: FloatArray
@@ -93,11 +92,12 @@ class _Samples(NamedTuple):
 
     def n_lost(self, start: IntArray, stop: IntArray) -> IntArray:
         """Return how many samples between have NaN."""
-        return np.asarray(self.lost[stop] - self.lost[start])
+        return np.searchsorted(self.lost, stop) - np.searchsorted(self.lost, start)
 
     def is_broken(self, start: IntArray, stop: IntArray) -> BoolArray:
         """Return whether samples are lost, or there is a gap, from one sample on up to another."""
-        return np.asarray((self.n_lost(start, stop + 1) > 0) | (self.gaps[stop] > self.gaps[start]))
+        n_gaps = np.searchsorted(self.gaps, stop, "right") - np.searchsorted(self.gaps, start, "right")
+        return np.asarray((self.n_lost(start, stop + 1) > 0) | (n_gaps > 0))
 
 
 class _Found(NamedTuple):
@@ -211,8 +211,8 @@ def _samples(velocity: Series) -> _Samples:
     return _Samples(
         velocity.time,
         velocity.values,
-        lost=np.append(0, np.cumsum(~is_whole)),
-        gaps=np.append(0, np.cumsum(is_gap)),
+        lost=np.flatnonzero(~is_whole),
+        gaps=np.flatnonzero(is_gap) + 1,
     )
 
 
@@ -312,7 +312,8 @@ def _peaks(
     speed: FloatArray, search: IntArray, end: IntArray, least: FloatArray
 ) -> tuple[IntArray, IntArray]:
     """Return the local maxima of at least some height in each window, and in which each lies."""
-    speed = np.where(np.isnan(speed), 0.0, speed)
+    if np.isnan(speed).any():
+        speed = np.where(np.isnan(speed), 0.0, speed)
     lowest = np.full(len(speed), np.inf)
     for start, stop, height in zip(search.tolist(), end.tolist(), least.tolist(), strict=True):
         lowest[start + 1 : stop - 1] = height
@@ -364,8 +365,6 @@ def _whole_until(samples: _Samples, found: _Found) -> IntArray:
     """Return up to where no sample after the peak is lost, and there is no gap."""
     first, stop = found.peak + found.shift, found.stop.copy()
     for row in np.flatnonzero(samples.is_broken(first, stop - 1 + found.shift)).tolist():
-        after = np.arange(first[row], stop[row] + found.shift[row])
-        is_lost = samples.lost[after + 1] > samples.lost[first[row]]
-        is_lost |= samples.gaps[after] > samples.gaps[first[row]]
-        stop[row] = found.peak[row] + int(np.argmax(is_lost))
+        broken = np.concatenate([samples.lost, samples.gaps])
+        stop[row] = broken[broken > first[row]].min() - found.shift[row]
     return stop

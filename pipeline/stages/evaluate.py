@@ -281,6 +281,14 @@ def _say_what_is_missing(work: Work, plan: EvaluationPlan) -> None:
         if baseline.is_truth and baseline.name in named and not plan.truth:
             reason = "the true rates are not known; name the folder of the simulated sessions with --truth"
             work.report(SourceEvent(source=baseline.name, status="skipped", reason=reason))
+        if baseline.of_store and baseline.name in named:
+            without = [entry.session for entry in work.sessions if not entry.imported_rates]
+            if without:
+                reason = (
+                    f"no rates of another program came with {', '.join(without)}; import the file posterior "
+                    "sampling wrote (pipeline import lfads-h5)"
+                )
+                work.report(SourceEvent(source=baseline.name, status="skipped", reason=reason))
     n_bins = min(entry.n_bins for entry in work.sessions)
     needed = work.settings.forecast.end
     if needed > n_bins and any("forecast" in metric.parts for metric in plan.metrics):

@@ -46,8 +46,13 @@ class EvaluationPlan:
     known: Mapping[Place, Known]
 
     def baselines_of(self, entry: SessionEntry) -> list[Baseline]:
-        """Return the baselines that a session has: without its truth, none that is made of it."""
-        return [each for each in self.baselines if entry.session in self.truth or not each.is_truth]
+        """Return the baselines that a session has: but those made of a truth or of rates it is without."""
+        return [
+            each
+            for each in self.baselines
+            if (entry.session in self.truth or not each.is_truth)
+            and (entry.imported_rates or each.of_store is None)
+        ]
 
     def asked(self, source: Source, entry: SessionEntry) -> list[Wanted]:
         """Return the metrics that can be had of a session, whatever the source."""

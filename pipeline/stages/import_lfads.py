@@ -123,8 +123,17 @@ def import_lfads(
     return entries
 
 
-def import_key(digest: str, settings: LfadsH5Import, recipe: IngestRecipe) -> str:
+def import_key(
+    digest: str, settings: LfadsH5Import, recipe: IngestRecipe, *, with_rates: bool = False
+) -> str:
     """Return the key of an imported store: equal keys mean equal numbers.
+
+    Parameters
+    ----------
+    digest, settings, recipe
+        Of the file, and how it is imported.
+    with_rates
+        Whether rates of a model came with the file; stores made before these were read have another key.
 
     Examples
     --------
@@ -141,6 +150,7 @@ def import_key(digest: str, settings: LfadsH5Import, recipe: IngestRecipe) -> st
         STORE_SCHEMA_VERSION,
         TRANSFORM_VERSION,
         IMPORT_VERSION,
+        *(["imported_rates"] if with_rates else []),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -199,7 +209,7 @@ def _attributes(
 
     key = settings.velocity_key
     return StoreAttributes(
-        store_key=import_key(digest, settings, recipe),
+        store_key=import_key(digest, settings, recipe, with_rates=data.model_rates is not None),
         session=session,
         subject=subject,
         task=data.task or "unknown",
@@ -236,7 +246,8 @@ def _write(
 def _entry(catalog_path: Path, store: StoreLocation, attributes: StoreAttributes) -> SessionEntry:
     from nwb_latents.pipeline.stores.trials import read_trials  # noqa: PLC0415
 
-    sizes, written = read_trials(store).sizes, store.modified()
+    trials, written = read_trials(store), store.modified()
+    sizes = trials.sizes
     return SessionEntry(
         session=attributes.session,
         subject=attributes.subject,
@@ -249,5 +260,6 @@ def _entry(catalog_path: Path, store: StoreLocation, attributes: StoreAttributes
         n_units=sizes["unit"],
         n_bins=sizes["time"],
         bin_size_s=attributes.bin_size_s,
+        imported_rates="imported_rates" in trials,
         created=written.isoformat(timespec="seconds") if written else "",
     )

@@ -29,6 +29,7 @@ SHAPES = {
 """Of the smallest model of lfads-torch, without a controller."""
 NUMBERS = {
     "encod_seq_len": 6,
+    "recon_seq_len": 6,
     "ic_enc_seq_len": 0,
     "cell_clip": 5.0,
     "ic_post_var_min": 1e-4,
@@ -56,7 +57,8 @@ def test_a_dataset_and_a_model_are_taken_over(tmp_path, pipeline_command):
     weights = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
     torch.save({"state_dict": weights, "hyper_parameters": NUMBERS, "global_step": 5}, tmp_path / "best.ckpt")
     made = pipeline_command("import", "lfads-checkpoint", "best.ckpt", "--session", session, "--json")
-    (event,) = map(json.loads, made.stdout.splitlines())
+    note, event = map(json.loads, made.stdout.splitlines())
+    assert "does not say which reconstruction it was trained with" in note["text"]
     assert (event["event"], event["model"], event["steps"], event["status"]) == ("run", "lfads", 5, "done")
     shown = pipeline_command("catalog", "show", event["run"])
     assert "lfads-torch, best.ckpt" in shown.stdout

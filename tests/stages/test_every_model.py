@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from nwb_latents.models.interface import StartsFromConditions
 from nwb_latents.models.registry import models_that
@@ -26,6 +27,8 @@ from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.registry import MODELS
+from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.sweep import SweepSettings
 from nwb_latents.schemas.training import TrainSettings
 
 KNOWN, NEW = ("sub-A_ses-CO-1", "sub-B_ses-CO-1"), "sub-C_ses-CO-1"
@@ -37,7 +40,8 @@ SMALL = {
     "ndt": {"layers": 2, "hidden": 8, "read_in": {"hidden": 8, "width": 8}, "mask": {"max_span": 3}},
     "gnocchi": {"code_dim": 3, "encoder_width": 6, "channels": 8, "blocks": 2, "sampling_steps": 4},
 }
-EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = sorted(path.relative_to(FOLDER) for path in FOLDER.rglob("*.yaml"))
 
 
 @pytest.fixture
@@ -112,8 +116,21 @@ def test_a_training_that_was_stopped_ends_where_one_that_was_not_does(name, cata
     assert again.metrics["val_nll"] == whole.metrics["val_nll"]
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_the_examples_name_settings_that_there_are(path):
-    if path.stem in {"autolfads", "demo_simulation"}:
-        pytest.skip("not settings of a training; tested where they belong")
-    assert settings_from(TrainSettings, file=path).model.name in MODELS
+@pytest.mark.parametrize("path", EXAMPLES, ids=str)
+def test_the_examples_that_are_shown_train_as_they_stand(
+    path, tmp_path, make_reaches, as_recording, enter_recording
+):
+    """Every file in docs/examples is read whole, and its model, of full size, takes two steps."""
+    if path.stem == "demo_simulation":
+        assert settings_from(SimulateSettings, file=FOLDER / path).n_sessions == 2
+        return
+    is_sweep = "strategy" in yaml.safe_load((FOLDER / path).read_text(encoding="utf-8"))
+    settings = settings_from(SweepSettings if is_sweep else TrainSettings, file=FOLDER / path)
+    settings, catalog = settings.train if is_sweep else settings, tmp_path / "catalog.yaml"
+    for subject, n_units in {"A": 24, "B": 22}.items():
+        recording = as_recording(make_reaches(n_trials=30, n_units=n_units, seed=n_units))
+        enter_recording(catalog, recording, subject=subject)
+    brief = {"max_steps": 2, "validate_every": 2, "device": "cpu"}
+    entry = train(catalog, settings.model_copy(update=brief), sessions=KNOWN, run_name="example")
+    assert (entry.steps, entry.model) == (2, settings.model.name)
+    assert all(map(math.isfinite, entry.metrics.values()))

@@ -10,6 +10,7 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure
 from nwb_latents.pipeline.stages.decode import decode
+from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.export import export
 from nwb_latents.pipeline.stages.import_lfads import import_lfads
 from nwb_latents.pipeline.stages.train import train
@@ -18,10 +19,12 @@ from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import read_attributes, read_continuous, read_trials
+from nwb_latents.pipeline.stores.value_checks import StoredArrays, disagreements
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.training_start import training_session
 from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.export import LfadsExport
 from nwb_latents.schemas.imports import LfadsH5Import
 from nwb_latents.schemas.lfads import LFADSSettings
@@ -292,22 +295,136 @@ def test_the_width_of_a_bin_has_to_be_said_once(tmp_path, file, recording, enter
         import_lfads(catalog, [exported.path], LfadsH5Import(bin_ms=10))
 
 
-def test_test_trials_that_are_not_whole_can_be_left_out(tmp_path, content):
-    content |= {
-        "test_encod_data": content["valid_encod_data"],
-        "test_recon_data": content["valid_recon_data"] * np.nan,
-    }
-    content = {name: v for name, v in content.items() if not name.endswith(("inds", "truth", "ext_input"))}
-    path = write(tmp_path / "a.h5", content)
-    catalog = tmp_path / "catalog.yaml"
+def with_test(content, **more):
+    """Return the content with test trials of which only what is encoded is there."""
+    rng = np.random.default_rng(5)
+    return {**content, "test_encod_data": rng.poisson(1.0, (4, N_BINS, N_IN)), **more}
+
+
+def test_bad_test_trials_can_be_left_out(tmp_path, content):
+    bad = with_test(content, test_recon_data=np.full((4, N_BINS + N_FORWARD, N_IN + N_OUT), np.nan))
+    bad = {name: v for name, v in bad.items() if not name.endswith("ext_input")}
+    path, catalog = write(tmp_path / "a.h5", bad), tmp_path / "catalog.yaml"
     with pytest.raises(DataError, match=r"test_recon_data: .*--set test=false"):
         import_lfads(catalog, [path], LfadsH5Import(bin_ms=20))
     (entry,) = import_lfads(catalog, [path], LfadsH5Import(bin_ms=20, test=False))
     assert entry.n_trials == 9
-    whole = write(tmp_path / "b.h5", content | {"test_recon_data": content["valid_recon_data"]})
-    (entry,) = import_lfads(catalog, [whole], LfadsH5Import(bin_ms=20))
+    rest = with_test(content)
+    with pytest.raises(DataError, match=r"test_ext_input: .* none; .*--set test=false"):
+        import_lfads(catalog, [write(tmp_path / "b.h5", rest)], LfadsH5Import(bin_ms=20))
+
+
+def test_whole_test_trials_are_test_trials(tmp_path, content):
+    whole = with_test(content, test_recon_data=content["valid_recon_data"])
+    whole["test_encod_data"] = content["valid_encod_data"]
+    whole = {name: v for name, v in whole.items() if not name.endswith(("inds", "truth", "ext_input"))}
+    path, catalog = write(tmp_path / "b.h5", whole), tmp_path / "catalog.yaml"
+    (entry,) = import_lfads(catalog, [path], LfadsH5Import(bin_ms=20))
     trials, _ = opened(catalog, entry)
     assert trials["split"].values.tolist() == ["train"] * 6 + ["val"] * 3 + ["test"] * 3
+
+
+def test_test_trials_need_no_more_than_what_is_encoded(tmp_path, content):
+    """The loader of lfads-torch asks for test_encod_data alone; nothing unknown is taken for silence."""
+    rest = {name: v for name, v in with_test(content).items() if not name.endswith("ext_input")}
+    for part in N_TRIALS:
+        rest[f"{part}_encod_data"] = rest[f"{part}_recon_data"][:, :N_BINS]
+    rest["test_encod_data"] = np.random.default_rng(5).poisson(1.0, (4, N_BINS, N_IN + N_OUT))
+    catalog = tmp_path / "catalog.yaml"
+    settings = LfadsH5Import(bin_ms=20, velocity_key="behavior")
+    (entry,) = import_lfads(catalog, [write(tmp_path / "a.h5", rest)], settings)
+    trials, continuous = opened(catalog, entry)
+    found = trials.isel(trial=trials["split"].values == "test")
+    assert found["trial"].values.tolist() == [9, 10, 11, 12]
+    assert np.array_equal(found["counts"], rest["test_encod_data"])
+    assert np.isnan(found["velocity"]).all()
+    assert np.isnan(found["true_rates"]).all()
+    start = found["start_bin"].values[:, None]
+    assert continuous["observed"].values[start + np.arange(N_BINS)].all()
+    assert not continuous["observed"].values[start + N_BINS + np.arange(N_FORWARD)].any()
+    said = " ".join(read_attributes(store_path(catalog, entry.store)).provenance.warnings)
+    assert "the 4 bins after the window of the 4 test trials count as not recorded" in said
+    assert "test_inds is not in the file; test trials are numbered from 9 on" in said
+
+
+def test_trials_whose_held_out_units_are_not_known_are_neither_fitted_nor_scored(tmp_path, content):
+    rest = {name: v for name, v in with_test(content).items() if not name.endswith("ext_input")}
+    catalog = tmp_path / "catalog.yaml"
+    (entry,) = import_lfads(catalog, [write(tmp_path / "a.h5", rest)], LfadsH5Import(bin_ms=20))
+    trials, _ = opened(catalog, entry)
+    assert trials["split"].values.tolist().count("none") == 4
+    found = trials.isel(trial=trials["split"].values == "none")
+    assert np.array_equal(found["counts"].values[..., :N_IN], rest["test_encod_data"])
+    known = np.concatenate([rest[f"{part}_recon_data"] for part in N_TRIALS])
+    assert trials["mean_rate"].values[N_IN:] == pytest.approx(50 * known[..., N_IN:].mean((0, 1)))
+    said = " ".join(read_attributes(store_path(catalog, entry.store)).provenance.warnings)
+    assert "spikes of the 2 held-out units of the 4 test trials are not known" in said
+    assert "valid_split=test" in said
+    assert not list(disagreements(stored_arrays(catalog, entry)))
+    settings = TrainSettings(
+        model=SMALL.model_copy(update={"external_inputs": 0}), max_steps=2, device="cpu", co_smoothing=True,
+        standardise=False, forward_ms=20.0 * N_FORWARD,
+    )  # fmt: skip
+    run = train(catalog, settings)
+    rates = load_run(tmp_path / run.path, device="cpu").reconstruct(session_in_memory(trials))
+    assert rates.shape == trials["counts"].shape
+
+
+def stored_arrays(catalog, entry):
+    store = store_path(catalog, entry.store)
+    trials, continuous = (
+        {k: v.values for k, v in group.variables.items()} for group in opened(catalog, entry)
+    )
+    return StoredArrays(trials, continuous, None, read_attributes(store))
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_rates_of_posterior_sampling_are_scored_as_a_source(tmp_path, content, marked):
+    """`run_posterior_sampling` copies the dataset and adds its outputs, expected spikes per bin."""
+    rng = np.random.default_rng(2)
+    for part, n in (("train", 40), ("valid", 20)):
+        truth = rng.gamma(2.0, 0.6, (n, N_BINS + N_FORWARD, N_IN + N_OUT))
+        counts = rng.poisson(truth)
+        content |= {
+            f"{part}_recon_data": counts,
+            f"{part}_encod_data": counts[:, :N_BINS, : N_IN if marked else None],
+            f"{part}_output_params": truth.astype(np.float32),
+            f"{part}_factors": rng.normal(size=(n, N_BINS + N_FORWARD, 3)),
+            f"{part}_ic_mean": rng.normal(size=(n, 4)),
+        }
+    kept = {name: v for name, v in content.items() if name.endswith(("data", "params", "factors", "mean"))}
+    catalog, said = tmp_path / "catalog.yaml", []
+    path = write(tmp_path / "a.h5", kept)
+    (entry,) = import_lfads(catalog, [path], LfadsH5Import(bin_ms=20, valid_split="test"))
+    assert read_catalog(catalog).sessions[f"{entry.session}@{entry.recipe_id}"].imported_rates
+    asked = EvaluateSettings(
+        metrics=["co_bps", "fp_bps"], baselines=["imported", "null"], heldout_fraction=0.4,
+        forward_ms=20.0 * N_FORWARD, n_resamples=2,
+    )  # fmt: skip
+    found = {(m.source, m.name): m for m in evaluate(catalog, asked, report=said.append)}
+    counts, rates = kept["valid_recon_data"], kept["valid_output_params"].astype(float)
+
+    def bps(units, bins):
+        n, r = counts[:, bins, units], rates[:, bins, units]
+        flat = np.broadcast_to(n.mean((0, 1)), n.shape)
+        gain = (n * np.log(r) - r).sum() - (n * np.log(flat) - flat).sum()
+        return gain / n.sum() / np.log(2)
+
+    window, ahead = slice(None, N_BINS), slice(N_BINS, None)
+    assert found["imported", "fp_bps"].value == pytest.approx(bps(slice(None), ahead), rel=1e-5)
+    co = found["imported", "co_bps"]
+    if marked:
+        assert co.value == pytest.approx(bps(slice(N_IN, None), window), rel=1e-5)
+    else:
+        assert co.value is None or np.isnan(co.value)
+
+
+def test_sessions_without_imported_rates_are_scored_without_them(tmp_path, file):
+    catalog, said = tmp_path / "catalog.yaml", []
+    import_lfads(catalog, [file], LfadsH5Import(bin_ms=20, valid_split="test"))
+    asked = EvaluateSettings(metrics=["fp_bps"], baselines=["null", "imported"], n_resamples=2, forward_ms=80)
+    assert {m.source for m in evaluate(catalog, asked, report=said.append)} == {"null"}
+    assert any("no rates of another program came with" in (getattr(e, "reason", "") or "") for e in said)
 
 
 def test_velocity_is_decoded_where_the_file_holds_it_and_trials_to_score(tmp_path, content):

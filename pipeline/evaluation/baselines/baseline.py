@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction, SpikeTask
@@ -14,7 +16,7 @@ from nwb_latents.schemas.baselines import BaselineSettings
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.forecasting.forecast_problem import ForecastOf
-    from nwb_latents.pipeline.evaluation.metrics.metric import Part
+    from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
 
 RatesOf = Callable[[SpikeTask, BaselineSettings], RatePrediction]
@@ -34,6 +36,8 @@ class Baseline:
         Rates of a session; None: it has none, or they are the truth.
     forecast
         Forecasts of rates, and of velocity itself; None: it does not forecast.
+    of_store
+        Rates that lie in the store of a session, where some came with it; None: they are made of spikes.
     told
         What it is told of the trials it predicts, beside spikes: ``"the target"``. Empty: nothing.
     is_truth
@@ -51,6 +55,7 @@ class Baseline:
     meaning: str
     rates: RatesOf | None = None
     forecast: ForecastOf | None = None
+    of_store: Callable[[ScoredSession], RatePrediction] | None = None
     told: str = ""
     is_truth: bool = False
     order: float = 100.0
@@ -65,7 +70,7 @@ class Baseline:
             *([] if self.meaning else ["meaning is empty"]),
             *(
                 []
-                if self.rates or self.forecast or self.is_truth
+                if self.rates or self.forecast or self.of_store or self.is_truth
                 else ["it makes neither rates nor forecasts"]
             ),
         ]
@@ -94,9 +99,7 @@ class Baseline:
         rates = ahead = velocity = None
         with one_blas_thread():
             if "reconstruction" in parts:
-                rates = (
-                    session.true_rates if self.is_truth else self.rates and self.rates(session.task, settings)
-                )
+                rates = self._rates(session, settings)
             if "forecast" in parts and self.forecast is not None and session.forecast is not None:
                 made = self.forecast(session.forecast.problem, settings)
                 ahead, velocity = made.rates, made.velocity
@@ -106,5 +109,23 @@ class Baseline:
             forecast_hz=ahead,
             forecast_velocity=velocity,
             forecasts_velocity=self.forecast is not None,
+            withheld=self._withheld(session),
             told=dict.fromkeys(parts, self.told) if self.told else {},
         )
+
+    def _rates(self, session: ScoredSession, settings: BaselineSettings) -> RatePrediction | None:
+        if self.is_truth:
+            return session.true_rates
+        if self.of_store is not None:
+            return self.of_store(session)
+        return None if self.rates is None else self.rates(session.task, settings)
+
+    def _withheld(self, session: ScoredSession) -> dict[Need, str]:
+        """Return what rates of a store cannot be scored on: units the store does not mark as held out."""
+        marked = session.session.trials["heldout"].values if self.of_store is not None else None
+        if marked is None or np.array_equal(marked, session.answers.heldout):
+            return {}
+        return {
+            "heldout": "its rates came with the file and were made of the units held out here: the file "
+            "holds out others, or none"
+        }

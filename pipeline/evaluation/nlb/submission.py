@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 HIGHEST_MEAN_HZ = 300.0
 """No population of neurons fires at this rate on average: such numbers are no spikes per bin."""
 
+MOST_OFF = 2.0
+"""Factor by which the mean of rates of a trained model may differ from that of the spikes."""
+
 _ROWS = 128
 
 
@@ -266,12 +269,15 @@ def _values(where: str, dataset: str, found: h5py.Dataset, sizes: GroupSizes) ->
 
 
 def _hertz(where: str, mean: float, spikes: float | None, sizes: GroupSizes) -> Iterable[Problem]:
-    """Rates whose mean is nearer to that of the spikes in Hz than to that of the spikes per bin."""
+    """Rates whose mean is that of the spikes in Hz, within a factor of two.
+
+    A model that is merely poor has rates per bin of another mean than the spikes, and is not told otherwise.
+    """
     group = where.partition("/")[0]
     width = sizes.bin_size_s or stated_ms(group) / 1e3
     remedy = f"they look like Hz, multiply them by {width:g} s"
     if spikes:
-        if mean > spikes * width**-0.5:
+        if 1 / MOST_OFF < mean * width / spikes < MOST_OFF:
             yield Problem(
                 "hertz",
                 where,

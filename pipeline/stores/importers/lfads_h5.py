@@ -16,11 +16,20 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.exporters.lfads import PARTS
 from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
+from nwb_latents.pipeline.stores.importers.encoded_only import filled
+from nwb_latents.pipeline.stores.importers.trial_arrays import (
+    fault,
+    model_rates,
+    names_of,
+    per_bin_reader,
+    trial_order,
+    true_rates,
+)
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.recipe_parts import CutEvent, SplitSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,9 +38,6 @@ if TYPE_CHECKING:
 
 LAYOUT = "lfads-h5"
 """What a store says of the layout it was made from."""
-
-ORDER_KEYS = ("trial", "inds")
-"""Datasets that number the trials of both splits through, after the prefix of the split."""
 
 AXES = ("x", "y", "z")
 WIDEST_COUNT = 1 << 32
@@ -48,7 +54,7 @@ class LfadsDataset:
     n_encoded_bins, n_encoded_units
         How many of the bins and units, the first of them, are encoded.
     split
-        ``train``, ``val`` or ``test``. Shape ``(trial,)``.
+        ``train``, ``val`` or ``test``; ``none`` where held-out units are not known. Shape ``(trial,)``.
     trial, unit
         Ids. Shapes ``(trial,)`` and ``(unit,)``, int64.
     velocity
@@ -57,6 +63,12 @@ class LfadsDataset:
         Known inputs, NaN in bins the file has none for. Shape ``(trial, time, input)``, float32; or None.
     true_rates
         Hz, NaN in bins the file has none for. Shape ``(trial, time, unit)``, float32; or None.
+    model_rates
+        What a model of lfads-torch made of the trials, Hz. Shape ``(trial, time, unit)``, float32; or None.
+    n_known_bins
+        Bins of each trial that are known, from the first on. Shape ``(trial,)``, int64.
+    is_known
+        Whether the spikes of all units are known; those of held-out units may not be. Shape ``(trial,)``.
     bin_size_s
         Width of a bin.
     first_bin
@@ -78,6 +90,9 @@ class LfadsDataset:
     velocity: NDArray[np.float32]
     external: NDArray[np.float32] | None
     true_rates: NDArray[np.float32] | None
+    model_rates: NDArray[np.float32] | None
+    n_known_bins: NDArray[np.int64]
+    is_known: NDArray[np.bool_]
     bin_size_s: float
     first_bin: int
     align_to: CutEvent
@@ -108,8 +123,8 @@ def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
     path
         HDF5 file with the datasets ``train_encod_data``, ``train_recon_data``, ``valid_encod_data`` and
         ``valid_recon_data``, shape ``(trial, time, unit)``, at its root. Read as well where they are there:
-        the same of ``test``, ``…_ext_input``, ``…_truth`` with ``conversion_factor``, ``…_inds`` or
-        ``…_trial``, ``recon_unit``.
+        the same of ``test``, whose ``recon_data`` may be missing, ``…_output_params``, ``…_ext_input``,
+        ``…_truth`` with ``conversion_factor``, ``…_inds`` or ``…_trial``, ``recon_unit``.
     settings
         What the file does not say.
 
@@ -123,13 +138,14 @@ def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
     parts = [part for part in PARTS if f"{part}_encod_data" in arrays]
     for part in ("train", "valid"):
         if part not in parts:
-            raise _fault(
+            raise fault(
                 path,
                 f"{part}_encod_data",
                 "a dataset (trial, time, unit)",
-                f"none; there are {_names(arrays)}",
+                f"none; there are {names_of(arrays)}",
             )
     _check_shapes(path, arrays, parts)
+    arrays, unknown = filled(arrays)
     counts = _joined(arrays, parts, "recon_data")
     n_bins, n_units = arrays["train_encod_data"].shape[1:]
     for part in parts:
@@ -137,29 +153,34 @@ def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
     shape = counts.shape[:2]
     bin_size_s = _bin_size(path, attributes, settings)
     first_bin, align_to = _window(path, arrays, attributes, bin_size_s=bin_size_s)
-    trial, order, notes = _trial_order(path, arrays, parts)
-    per_bin = _per_bin(path, arrays, parts, shape=shape)
-    velocity = per_bin(settings.velocity_key, width=range(1, len(AXES) + 1))
-    split_of = {**PARTS, "valid": settings.valid_split}
-    split = np.concatenate([np.full(len(arrays[f"{p}_encod_data"]), split_of[p], object) for p in parts])
+    trial, order, notes = trial_order(path, arrays, parts)
+    per_bin = per_bin_reader(path, arrays, parts, shape=shape)
+    velocity = per_bin(settings.velocity_key, width=range(1, len(AXES) + 1), untested=True)
+    split_of = {**PARTS, "valid": settings.valid_split, "test": unknown.split}
+    of_part = np.repeat(parts, [len(arrays[f"{p}_encod_data"]) for p in parts])
+    is_unknown = (of_part == "test") & (unknown.n_trials > 0)
+    made = model_rates(path, arrays, parts, bin_size_s=bin_size_s)
     kind = np.min_scalar_type(int(counts.max(initial=0)))
     return LfadsDataset(
         counts=counts[order].astype(kind),
         n_encoded_bins=n_bins,
         n_encoded_units=n_units,
-        split=split[order],
+        split=np.array([split_of[part] for part in of_part], object)[order],
         trial=trial[order],
         unit=_unit_ids(path, arrays, counts.shape[2]),
         velocity=np.full((*shape, 2), np.nan, np.float32) if velocity is None else velocity[order],
         external=_ordered(per_bin("ext_input", finite=True), order),
-        true_rates=_ordered(_true_rates(path, arrays, per_bin, counts.shape[2], bin_size_s), order),
+        true_rates=_ordered(true_rates(path, arrays, per_bin, counts.shape[2], bin_size_s), order),
+        model_rates=_ordered(made, order),
+        n_known_bins=np.where(is_unknown, n_bins, counts.shape[1])[order],
+        is_known=~(is_unknown & (unknown.n_units > 0))[order],
         bin_size_s=bin_size_s,
         first_bin=first_bin,
         align_to=align_to,
         subject=settings.subject or attributes.get("subject"),
         task=settings.task or attributes.get("task"),
         session=attributes.get("session"),
-        notes=notes,
+        notes=(*notes, *unknown.notes),
     )
 
 
@@ -185,34 +206,27 @@ def _load(path: Path, settings: LfadsH5Import) -> tuple[dict[str, NDArray[Any]],
     return arrays, attributes
 
 
-def _fault(path: Path, key: str, expected: str, found: str, remedy: str = "") -> DataError:
-    return DataError(f"{path}: {key}: expected {expected}, found {found}.{f' {remedy}' if remedy else ''}")
-
-
-def _names(arrays: Mapping[str, object], most: int = 12) -> str:
-    names = sorted(arrays)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return (", ".join(names[:most]) + more) or "no datasets at all"
-
-
 def _check_shapes(path: Path, arrays: Mapping[str, NDArray[Any]], parts: list[str]) -> None:
     for part in parts:
-        for key in (f"{part}_encod_data", f"{part}_recon_data"):
+        is_whole = part != "test" or "test_recon_data" in arrays
+        for key in (f"{part}_encod_data", *([f"{part}_recon_data"] if is_whole else [])):
             if key not in arrays:
                 drop = "Leave the test trials out with --set test=false." if part == "test" else ""
-                raise _fault(
-                    path, key, "a dataset (trial, time, unit)", f"none; there are {_names(arrays)}", drop
+                raise fault(
+                    path, key, "a dataset (trial, time, unit)", f"none; there are {names_of(arrays)}", drop
                 )
             if arrays[key].ndim != 3 or 0 in arrays[key].shape or arrays[key].dtype.kind not in "biuf":
                 found = f"shape {arrays[key].shape} of {arrays[key].dtype}"
-                raise _fault(path, key, "numbers of the shape (trial, time, unit), none of them 0", found)
+                raise fault(path, key, "numbers of the shape (trial, time, unit), none of them 0", found)
             same = f"train_{key.removeprefix(f'{part}_')}"
             if arrays[key].shape[1:] != arrays[same].shape[1:]:
                 expected = "{} bins and {} units as in {}".format(*arrays[same].shape[1:], same)
-                raise _fault(path, key, expected, "{} bins and {} units".format(*arrays[key].shape[1:]))
+                raise fault(path, key, expected, "{} bins and {} units".format(*arrays[key].shape[1:]))
+        if not is_whole:
+            continue
         encoded, whole = (arrays[f"{part}_{key}"].shape for key in ("encod_data", "recon_data"))
         if encoded[0] != whole[0] or encoded[1] > whole[1] or encoded[2] > whole[2]:
-            raise _fault(
+            raise fault(
                 path,
                 f"{part}_recon_data",
                 "{} trials of at least {} bins and {} units, those of {}_encod_data".format(*encoded, part),
@@ -236,12 +250,12 @@ def _check_counts(path: Path, arrays: Mapping[str, NDArray[Any]], part: str) -> 
                 where = ", ".join(str(int(i)) for i in np.argwhere(bad)[0])
                 drop = " Leave the test trials out with --set test=false." if part == "test" else ""
                 found = f"{what} in {n_bad} of {values.size} samples, the first at [{where}]"
-                raise _fault(path, key, "spikes per bin", found, f"{remedy}{drop}".strip())
+                raise fault(path, key, "spikes per bin", found, f"{remedy}{drop}".strip())
     encoded = arrays[f"{part}_encod_data"]
     other = encoded != arrays[f"{part}_recon_data"][:, : encoded.shape[1], : encoded.shape[2]]
     if other.any():
         units = np.flatnonzero(other.any(axis=(0, 1)))
-        raise _fault(
+        raise fault(
             path,
             f"{part}_recon_data",
             f"what {part}_encod_data holds in the first {encoded.shape[1]} bins and {encoded.shape[2]} units",
@@ -300,103 +314,12 @@ def _window(
         ) from error
 
 
-def _trial_order(
-    path: Path, arrays: Mapping[str, NDArray[Any]], parts: list[str]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], tuple[str, ...]]:
-    """Return trial ids, and the order that makes them ascend; the order of the file where it has no ids."""
-    n = sum(len(arrays[f"{part}_encod_data"]) for part in parts)
-    for key in ORDER_KEYS:
-        if not all(f"{part}_{key}" in arrays for part in parts):
-            continue
-        for part in parts:
-            found, expected = arrays[f"{part}_{key}"], len(arrays[f"{part}_encod_data"])
-            is_number = found.dtype.kind in "iuf"
-            if not is_number or found.shape != (expected,) or (found != np.floor(found)).any():
-                raise _fault(
-                    path,
-                    f"{part}_{key}",
-                    f"{expected} whole numbers",
-                    f"shape {found.shape} of {found.dtype}",
-                )
-        ids = _joined(arrays, parts, key).astype(np.int64)
-        if len(np.unique(ids)) == n:
-            return ids, np.argsort(ids), ()
-        note = (
-            f"{key} of the file is the same for several trials; trials are numbered as they lie in the file"
-        )
-        return np.arange(n), np.arange(n), (note,)
-    return np.arange(n), np.arange(n), ()
-
-
 def _unit_ids(path: Path, arrays: Mapping[str, NDArray[Any]], n_units: int) -> NDArray[np.int64]:
     if "recon_unit" not in arrays:
         return np.arange(n_units)
     found = arrays["recon_unit"]
     if found.shape != (n_units,) or found.dtype.kind not in "iu" or len(np.unique(found)) < n_units:
-        raise _fault(
+        raise fault(
             path, "recon_unit", f"{n_units} different whole numbers", f"shape {found.shape} of {found.dtype}"
         )
     return found.astype(np.int64)
-
-
-def _per_bin(
-    path: Path, arrays: Mapping[str, NDArray[Any]], parts: list[str], *, shape: tuple[int, ...]
-) -> Callable[..., NDArray[np.float32] | None]:
-    """Return a reader of further datasets of the shape ``(trial, time, …)``, over forward bins or not."""
-    n_encoded = arrays["train_encod_data"].shape[1]
-
-    def read(
-        key: str | None, *, finite: bool = False, width: range | None = None
-    ) -> NDArray[np.float32] | None:
-        present = [part for part in parts if f"{part}_{key}" in arrays]
-        if key is None or (not present and width is None):
-            return None
-        out: list[NDArray[np.float32]] = []
-        for part in parts:
-            name, n_trials = f"{part}_{key}", len(arrays[f"{part}_encod_data"])
-            expected = f"the shape ({n_trials}, {n_encoded} or {shape[1]}, …)"
-            if name not in arrays:
-                raise _fault(path, name, f"a dataset of {expected}", f"none; there are {_names(arrays)}")
-            values = arrays[name]
-            fits = (
-                values.ndim == 3 and values.shape[0] == n_trials and values.shape[1] in (n_encoded, shape[1])
-            )
-            if not fits or values.dtype.kind not in "biuf" or (width and values.shape[2] not in width):
-                more = f" with {width[0]} to {width[-1]} axes" if width else ""
-                raise _fault(path, name, f"{expected}{more}", f"{values.shape} of {values.dtype}")
-            if out and out[0].shape[2] != values.shape[2]:
-                raise _fault(
-                    path, name, f"{out[0].shape[2]} columns as in {parts[0]}_{key}", f"{values.shape[2]}"
-                )
-            if finite and not np.isfinite(values).all():
-                raise _fault(
-                    path, name, "finite numbers", f"{np.count_nonzero(~np.isfinite(values))} that are not"
-                )
-            whole = np.full((n_trials, shape[1], values.shape[2]), np.nan, np.float32)
-            whole[:, : values.shape[1]] = values
-            out.append(whole)
-        return np.concatenate(out) if out[0].shape[2] else None
-
-    return read
-
-
-def _true_rates(
-    path: Path,
-    arrays: Mapping[str, NDArray[Any]],
-    per_bin: Callable[..., NDArray[np.float32] | None],
-    n_units: int,
-    bin_size_s: float,
-) -> NDArray[np.float32] | None:
-    truth = per_bin("truth", finite=True)
-    if truth is None:
-        return None
-    if truth.shape[2] != n_units:
-        raise _fault(path, "train_truth", f"{n_units} units as in train_recon_data", str(truth.shape[2]))
-    factor = arrays.get("conversion_factor", np.zeros(0))
-    is_number = factor.size == 1 and factor.dtype.kind in "iuf"
-    if not is_number or not 0 < float(factor.reshape(())) < np.inf:
-        found = str(factor.tolist()) if factor.size else "none"
-        raise _fault(path, "conversion_factor", "a positive number, what train_truth is divided by", found)
-    scale = np.float32(1 / (float(factor.reshape(())) * bin_size_s))
-    hertz: NDArray[np.float32] = truth * scale
-    return hertz

@@ -60,7 +60,7 @@ def store_arrays(data: LfadsDataset, recipe: IngestRecipe) -> tuple[Arrays, Arra
         return out
 
     observed = np.zeros(length, bool)
-    observed[rows] = True
+    observed[(start[:, None] + np.arange(n_bins))[np.arange(n_bins) < data.n_known_bins[:, None]]] = True
     counts = laid_out(data.counts, 0)
     rates = smooth_counts(
         np.ascontiguousarray(counts.T),
@@ -80,6 +80,8 @@ def store_arrays(data: LfadsDataset, recipe: IngestRecipe) -> tuple[Arrays, Arra
         by_time["external"] = laid_out(data.external, np.nan)
     if data.true_rates is not None:
         by_time["true_rates"] = laid_out(data.true_rates, np.nan)
+    if data.model_rates is not None:
+        by_time["imported_rates"] = laid_out(data.model_rates, np.nan)
     axis = np.array(["x", "y", "z"][: velocity.shape[1]], dtype=object)
     shared: Arrays = {"unit": data.unit, "axis": axis}
     window = start[:, None] + np.arange(recipe.n_bins)
@@ -88,11 +90,23 @@ def store_arrays(data: LfadsDataset, recipe: IngestRecipe) -> tuple[Arrays, Arra
         **_coordinates(data, recipe, start),
         **shared,
         "area": np.full(n_units, "unknown", object),
-        "mean_rate": data.counts.mean(axis=(0, 1)) / recipe.bin_size_s,
-        "heldout": np.arange(n_units) >= data.n_encoded_units,
+        "mean_rate": _mean_rate(data, recipe),
+        "heldout": _heldout(data),
     }
     clock = np.arange(length) * recipe.bin_ns / 1e9
     return trials, {**by_time, "observed": observed, "time": clock, **shared}
+
+
+def _mean_rate(data: LfadsDataset, recipe: IngestRecipe) -> NDArray[np.float64]:
+    """Return spikes per second of each unit over what is known of it, Hz."""
+    is_bin = np.arange(data.counts.shape[1]) < data.n_known_bins[:, None]
+    known = is_bin[:, :, None] & (data.is_known[:, None] | ~_heldout(data))[:, None]
+    per_bin: NDArray[np.float64] = data.counts.mean(axis=(0, 1), where=known)
+    return per_bin / recipe.bin_size_s
+
+
+def _heldout(data: LfadsDataset) -> NDArray[np.bool_]:
+    return np.arange(data.counts.shape[2]) >= data.n_encoded_units
 
 
 def _coordinates(data: LfadsDataset, recipe: IngestRecipe, start: NDArray[np.int64]) -> Arrays:

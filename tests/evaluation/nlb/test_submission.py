@@ -193,6 +193,14 @@ def test_a_fault_is_the_one_problem_and_named(fault: str, write: Callable[..., P
     assert str(problem) == f"{problem.where}: {problem.text}"
 
 
+@pytest.mark.parametrize("factor", [0.2, 1.5, 8.0, 20.0, 400.0])
+def test_rates_per_bin_of_a_poor_model_are_not_said_to_be_hz(
+    write: Callable[..., Path], targets: Path, factor: float
+) -> None:
+    fault = replaced("eval_rates_heldout", lambda rates: rates * factor)
+    assert check_submission(write(fault), targets) == []
+
+
 def test_all_faults_are_named_at_once(write: Callable[..., Path], targets: Path) -> None:
     def change(arrays: Arrays) -> None:
         arrays.pop("train_rates_heldin")

@@ -5,6 +5,7 @@ import dataclasses
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
@@ -34,6 +35,80 @@ def test_the_loader_of_lfads_torch_finds_what_it_needs(store, tmp_path):
         for key in per_part:
             assert found[f"{part}_{key}"].shape[1:] == found[f"train_{key}"].shape[1:]
             assert len(found[f"{part}_{key}"]) == len(found[f"{part}_encod_data"])
+
+
+class DataModule:
+    """What the data module of lfads-torch does with the files of a pattern, told by its contract.
+
+    Every file is read whole, as arrays at its root. Of ``train`` and ``valid`` it needs what is encoded and
+    what is reconstructed, of ``test`` what is encoded; the rest it fills in. All tensors of a split have one
+    row for each trial. Reshuffled, every dataset of ``train`` is stacked on its twin of ``valid``.
+    """
+
+    def __init__(self, folder, *, ic_enc_seq_len=0, extra=(), reshuffle=False):
+        self.sessions = []
+        for path in sorted(folder.glob("*.h5")):
+            with h5py.File(path, "r") as h5:
+                arrays = {key: item[()] for key, item in h5.items()}
+            if reshuffle:
+                arrays |= self.reshuffled(arrays)
+            parts = [part for part in ("train", "valid", "test") if f"{part}_encod_data" in arrays]
+            self.sessions.append(
+                {
+                    part: self.batch(arrays, part, ic_enc_seq_len, () if part == "test" else extra)
+                    for part in parts
+                }
+            )
+
+    @staticmethod
+    def batch(arrays, part, n_ic, extra):
+        encoded = torch.tensor(arrays[f"{part}_encod_data"], dtype=torch.float)
+        n, n_bins, _ = encoded.shape
+        recon = arrays.get(f"{part}_recon_data", np.zeros((n, 0, 0)) if part == "test" else None)
+        external = torch.tensor(arrays.get(f"{part}_ext_input", np.zeros((n, n_bins, 0))), dtype=torch.float)
+        truth = torch.full((n, 0, 0), float("nan"))
+        if f"{part}_truth" in arrays:
+            scale = arrays["conversion_factor"]
+            truth = torch.tensor(arrays[f"{part}_truth"], dtype=torch.float) / scale
+        found = {
+            "encod": encoded, "recon": torch.tensor(recon, dtype=torch.float), "ext": external[:, n_ic:],
+            "truth": truth[:, n_ic:],
+            **{key: torch.tensor(arrays[f"{part}_{key}"], dtype=torch.float) for key in extra},
+        }  # fmt: skip
+        assert {len(tensor) for tensor in found.values()} == {n}
+        return found
+
+    @staticmethod
+    def reshuffled(arrays):
+        keys = [key.removeprefix("train_") for key in arrays if key.startswith("train_")]
+        n_train = len(arrays["train_encod_data"])
+        order, made = None, {}
+        for key in keys:
+            both = np.concatenate([arrays[f"train_{key}"], arrays[f"valid_{key}"]])
+            order = np.random.default_rng(0).permutation(len(both)) if order is None else order
+            made[f"train_{key}"], made[f"valid_{key}"] = both[order[:n_train]], both[order[n_train:]]
+        return made
+
+
+@pytest.mark.parametrize("reshuffle", [False, True])
+def test_a_data_module_as_that_of_lfads_torch_reads_it(store, tmp_path, reshuffle):
+    settings = {"forward_ms": 100, "heldout_fraction": 0.25, "ext_input": "velocity", "truth": "rates"}
+    export(store, tmp_path, **settings)
+    (session,) = DataModule(tmp_path, extra=("trial", "start_bin"), reshuffle=reshuffle).sessions
+    assert set(session) == {"train", "valid", "test"}
+    trials = []
+    for part in session.values():
+        assert part["encod"].shape[1:] == (36, 9)
+        assert part["recon"].shape[1:] == part["truth"].shape[1:] == (41, 12)
+        assert part["ext"].shape[1:] == (41, 2)
+        assert all(tensor.isfinite().all() for tensor in part.values())
+        assert torch.equal(part["encod"], part["recon"][:, :36, :9])
+        # Truth over the conversion factor is expected spikes per bin.
+        assert float(part["truth"].mean() / part["recon"].mean()) == pytest.approx(1, rel=0.1)
+        trials += part["trial"].tolist() if "trial" in part else []
+    assert len(set(trials)) == len(trials)
+    plain = DataModule(tmp_path).sessions[0]["train"]["encod"]
+    assert torch.equal(session["train"]["encod"], plain) != reshuffle
 
 
 def test_the_optional_arrays_are_left_out_unless_asked_for(store, tmp_path):
