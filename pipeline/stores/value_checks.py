@@ -175,6 +175,9 @@ def _trial_table(stored: StoredArrays) -> Iterator[ArrayFault]:
     """Compare trials with the rows of the table of events they were made of; chopped ones are of none."""
     if stored.events is None or stored.attributes.recipe.chop.enabled:
         return
+    before = int((stored.events["trial_stop"] < stored.events["trial_start"]).sum())
+    if before:
+        yield ArrayFault("events/trial_stop", f"events/trial_stop: {before} trials stop before they start")
     kept = np.flatnonzero(stored.events["reason"].astype(str) == "")
     n_trials = len(stored.trials["trial"])
     if len(kept) != n_trials:

@@ -210,7 +210,8 @@ def attempt(trial: str, mutator: str, rng: np.random.Generator, base: Base) -> V
 def _rule(command: str, mutation: Mutation) -> Mutation:
     if mutation.harmless:
         return mutation
-    if command in {"list", "scores", "leaderboard"} and "schema_version" not in mutation.names:
+    is_whole = mutation.text in TEXTS or mutation.text.endswith(" added")
+    if command in {"list", "scores", "leaderboard"} and not is_whole:
         return replace(
             mutation, harmless="lists show what stands in the catalog; verify holds it against the stores"
         )

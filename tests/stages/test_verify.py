@@ -212,6 +212,7 @@ VALUES: dict[str, tuple[dict[str, Callable[[Any], Any]], str]] = {
     "a clock that jumps": ({"continuous__time": lambda v: v * 2}, "continuous/time"),
     "other reaction times": ({"trials__reaction_time": lambda v: v + 0.1}, "trials/reaction_time"),
     "onsets of other trials": ({"trials__move_onset": rolled}, "trials/move_onset"),
+    "stops of other trials": ({"events__trial_stop": rolled}, "events/trial_stop"),
     "unknown split": ({"trials__split": lambda v: np.full_like(v, "trian")}, "trials/split"),
     "nothing observed": (
         {"continuous__observed": lambda v: v & (np.arange(len(v)) > len(v) // 2)},
