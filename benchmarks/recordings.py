@@ -111,6 +111,7 @@ def _add_reaches(nwb: NWBFile, shape: Shape, rng: np.random.Generator) -> None:
     go = start + 0.5
     onset = go + rng.uniform(0.2, 0.4, len(start))
     angle = rng.integers(0, 8, len(start)) * np.pi / 4
+    angle[1::2] = (angle[: len(angle) // 2 * 2 : 2] + np.pi) % (2 * np.pi)  # out to a target, and back
     time = np.arange(0, shape.duration_s, 1 / shape.kinematics_rate_hz)
     speed, heading = np.zeros_like(time), np.zeros_like(time)
     for begin, direction in zip(onset, angle, strict=True):
@@ -120,7 +121,6 @@ def _add_reaches(nwb: NWBFile, shape: Shape, rng: np.random.Generator) -> None:
         heading[first:last] = direction
     velocity = np.column_stack([speed * np.cos(heading), speed * np.sin(heading)])
     position = cumulative_trapezoid(velocity, time, axis=0, initial=0)
-    position -= 8 * np.round(position / 8)
     behavior = nwb.create_processing_module("behavior", "cursor")
     place = SpatialSeries(
         name="cursor_pos", data=position, timestamps=time, unit="cm", reference_frame="screen"
