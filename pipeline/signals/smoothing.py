@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 19
 """Bins times units smoothed together: so many that threads seldom wait for each other."""
 _MAX_THREADS = 4
 """Few, since other sessions may run beside this one."""
@@ -110,7 +110,9 @@ def smooth_counts(
             values = np.where(observed[around], values, 0)
         # The interpreter is free throughout: smoothing goes on beside whatever else the session needs.
         wide = correlate1d(values, kernel, axis=1, output=np.float64, mode="constant")
-        rates[lo:hi] = (wide[:, lo - first : hi - first] * scale[lo:hi]).T
+        inner = wide[:, lo - first : hi - first]
+        inner *= scale[lo:hi]
+        rates[lo:hi] = inner.T
 
     with ThreadPoolExecutor(min(_MAX_THREADS, available_cores())) as threads:
         list(threads.map(smooth, range(0, n_bins, block)))

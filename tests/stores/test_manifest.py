@@ -208,7 +208,7 @@ def test_a_file_of_another_content_is_refused_when_it_is_read(store, name):
     path = store / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    path.write_bytes(data if name != "trials/zarr.json" else path.read_bytes().replace(b"0.02", b"0.05"))
     with pytest.raises(DataError, match=rf"{name} has another content.*ingest again"):
         read_trials(store).load()
 
