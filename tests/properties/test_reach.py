@@ -13,7 +13,7 @@ import nwb_latents
 
 HOME = Path(nwb_latents.__file__).parent
 DOCS = Path(__file__).parents[2] / "docs"
-PARTS = ("layouts", "dandisets", "models", "metrics", "decoders", "exporters")
+PARTS = ("layouts", "dandisets", "models", "metrics", "decoders", "exporters", "baselines")
 NAMED = re.compile(r"(nwb_latents(?:\.\w+)+)(?::\w+)?")
 
 LIBRARY = {

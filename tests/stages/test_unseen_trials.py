@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from types import SimpleNamespace
 
 import h5py
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import nwb_latents as nl
-from nwb_latents.pipeline.errors import DataError, PipelineError, UsageError
+from nwb_latents.pipeline.errors import CatalogWarning, DataError, PipelineError, UsageError
 from nwb_latents.pipeline.stages.embed import embed
 from nwb_latents.pipeline.stages.nlb_scores import score
 from nwb_latents.pipeline.stages.nlb_submission import submit
@@ -93,7 +94,8 @@ def test_stages_score_these_alone_and_say_so(grown, stage):
     assert f"{n_unseen} of {session.n_trials} trials, in neither training nor validation" in notes[0]
     assert split in notes[0]
     # They stand beside no number of test trials.
-    assert nl.scores(grown.catalog, runs="small", splits="test").empty
+    with warnings.catch_warnings(action="ignore", category=CatalogWarning):
+        assert nl.scores(grown.catalog, runs="small", splits="test").empty
     assert nl.scores(grown.catalog, runs="small")["is_current"].all()
     if stage == "evaluate":
         assert set(nl.leaderboard(grown.catalog)["phase"]) == {split}
