@@ -35,7 +35,7 @@ from nwb_latents.pipeline.nwb.trial_table_search import trial_table
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.unit_quality import good_units, quality_columns
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table, units_table
-from nwb_latents.pipeline.signals.recording import FloatArray, Recording, RecordingFacts, Series
+from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
@@ -215,25 +215,6 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
         )
     file.say(f"/{TRIALS} {there}: reaches are found from the speed")
     return None
-
-
-def read_facts(source: NwbSource, *, name: str | None = None) -> RecordingFacts:
-    """Return which recording a file is of without reading its data.
-
-    Parameters
-    ----------
-    source
-        As for `read_recording`.
-    name
-        Name of the file where the source has none.
-
-    Raises
-    ------
-    DataError
-        If the file is not NWB.
-    """
-    with open_nwb(source, name=name) as file:
-        return RecordingFacts(file.session, file.subject, file.identifier, file.start)
 
 
 def bytes_needed(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> tuple[int, int]:

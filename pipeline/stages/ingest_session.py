@@ -191,9 +191,8 @@ def _failed(name: str, error: PipelineError) -> SessionOutcome:
 
 
 def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named) -> SessionOutcome:
+    from nwb_latents.pipeline.nwb.facts import read_facts  # noqa: PLC0415
     from nwb_latents.pipeline.nwb.file import label  # noqa: PLC0415
-    from nwb_latents.pipeline.nwb.read import read_facts, read_recording  # noqa: PLC0415
-    from nwb_latents.pipeline.nwb.recording_size import size_of, stated_size  # noqa: PLC0415
     from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
@@ -228,6 +227,10 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
                         job, there.provenance, asset, digest=digest, facts=replace(facts, session=session)
                     )
                 )
+            # Where nothing is to be done, nothing of this is loaded.
+            from nwb_latents.pipeline.nwb.read import read_recording  # noqa: PLC0415
+            from nwb_latents.pipeline.nwb.recording_size import size_of, stated_size  # noqa: PLC0415
+
             _phase(report, asset, session, "reading")
             require_memory(job, asset, stated_size(content, name=asset.path))
             recording = read_recording(content, job.recipe, name=asset.path)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.nwb.read import read_facts, read_recording
+from nwb_latents.pipeline.nwb.facts import read_facts
+from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.schemas.recipe import IngestRecipe
 

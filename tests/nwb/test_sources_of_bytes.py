@@ -2,6 +2,8 @@
 
 import io
 import shutil
+import subprocess
+import sys
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.nwb.facts import read_facts
 from nwb_latents.pipeline.nwb.file import NwbFile, open_nwb
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree
-from nwb_latents.pipeline.nwb.read import bytes_needed, needed_paths, read_facts, read_recording
+from nwb_latents.pipeline.nwb.read import bytes_needed, needed_paths, read_recording
 from nwb_latents.schemas.recipe import IngestRecipe
 
 RECIPE = IngestRecipe()
@@ -38,6 +41,18 @@ def test_a_stream_gives_what_the_file_gives(small_nwb):
     assert np.array_equal(from_stream.spike_times, from_path.spike_times)
     assert np.array_equal(from_stream.velocity.values, from_path.velocity.values)
     assert bytes_needed(stream, RECIPE) == bytes_needed(small_nwb, RECIPE)
+
+
+def test_which_recording_a_file_is_of_is_read_without_what_reads_its_data(small_nwb):
+    """So an ingest in which nothing is to be done loads no SciPy."""
+    code = (
+        "import sys; from pathlib import Path; from nwb_latents.pipeline.nwb.facts import read_facts; "
+        "print(read_facts(Path(sys.argv[1])).session, 'scipy' in sys.modules)"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code, str(small_nwb)], capture_output=True, text=True, check=True
+    )
+    assert made.stdout.split() == [read_facts(small_nwb).session, "False"]
 
 
 def test_the_name_of_a_stream_stands_in_for_metadata(small_nwb):
