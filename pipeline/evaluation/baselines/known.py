@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
-from nwb_latents.schemas.registry import BASELINES, BrokenPartError, UnknownPartError
+from nwb_latents.pipeline.evaluation.registered_parts import part_called, parts_called
+from nwb_latents.schemas.registry import BASELINES, UnknownPartError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,18 +32,9 @@ def baseline_called(name: str) -> Baseline:
     nwb_latents.pipeline.errors.SettingsError: no baseline is called 'nul'; did you mean null? ...
     """
     try:
-        found: object = BASELINES.load(name)
-    except (BrokenPartError, UnknownPartError) as error:
+        return part_called(BASELINES, name, Baseline)
+    except UnknownPartError as error:
         raise SettingsError(str(error)) from error
-    if not isinstance(found, Baseline) or found.name != name:
-        what = (
-            f"a baseline called {found.name}" if isinstance(found, Baseline) else f"a {type(found).__name__}"
-        )
-        raise SettingsError(
-            f"the baseline {name!r} of {BASELINES.owner(name)} is {what}; expected a `Baseline` of that "
-            f"name. {BASELINES.remedy(name)}"
-        )
-    return found
 
 
 def known_baselines(names: Iterable[str] | None = None) -> tuple[list[Baseline], dict[str, str]]:
@@ -68,15 +60,10 @@ def known_baselines(names: Iterable[str] | None = None) -> tuple[list[Baseline],
     >>> [baseline.name for baseline in known_baselines(["pca", "null"])[0]]
     ['null', 'pca']
     """
-    found, broken = [], {}
-    for name in BASELINES.names() if names is None else dict.fromkeys(names):
-        if name not in BASELINES:
-            baseline_called(name)
-        try:
-            found.append(baseline_called(name))
-        except SettingsError as error:
-            broken[name] = str(error)
-    return sorted(found, key=lambda baseline: (baseline.order, baseline.name)), broken
+    wanted = BASELINES.names() if names is None else tuple(dict.fromkeys(names))
+    for unknown in (name for name in wanted if name not in BASELINES):
+        baseline_called(unknown)
+    return parts_called(wanted, baseline_called)
 
 
 def baselines_by_name() -> Mapping[str, Baseline]:

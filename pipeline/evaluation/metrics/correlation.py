@@ -6,7 +6,7 @@ tell a decoder that shrinks from one that is wrong.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -138,17 +138,12 @@ VELOCITY = Metric(
     compute={"reconstruction": _of_velocity},
 )
 
-POSITION = Metric(
+POSITION = replace(
+    VELOCITY,
     name="position_correlation",
     title="position, correlation",
     meaning="Pearson's correlation of the way gone since the first bin of the trial, mean over the axes: "
     "decoded and recorded velocity, each summed up over time.",
-    source="Wu et al. 2006, 'Bayesian population decoding of motor cortical activity using a Kalman filter'",
-    definition="pearson",
-    needs=("velocity",),
-    decoder=DEFAULT_DECODER,
-    fitted_on=RECORDED_RATES,
-    has_lag=True,
     order=33,
     compute={"reconstruction": _of_position},
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.metrics.metric import Metric
-from nwb_latents.schemas.registry import METRICS, BrokenPartError
+from nwb_latents.pipeline.evaluation.registered_parts import part_called, parts_called
+from nwb_latents.schemas.registry import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,17 +27,7 @@ def metric_called(name: str) -> Metric:
     >>> metric_called("co_bps").unit
     'bits/spike'
     """
-    try:
-        found: object = METRICS.load(name)
-    except BrokenPartError as error:
-        raise SettingsError(str(error)) from error
-    if not isinstance(found, Metric) or found.name != name:
-        what = f"a metric called {found.name}" if isinstance(found, Metric) else f"a {type(found).__name__}"
-        raise SettingsError(
-            f"the metric {name!r} of {METRICS.owner(name)} is {what}; expected a `Metric` of that "
-            f"name. {METRICS.remedy(name)}"
-        )
-    return found
+    return part_called(METRICS, name, Metric)
 
 
 def known_metrics(names: Iterable[str] | None = None) -> tuple[list[Metric], dict[str, str]]:
@@ -58,13 +48,7 @@ def known_metrics(names: Iterable[str] | None = None) -> tuple[list[Metric], dic
     >>> [metric.name for metric in known_metrics(["psth_r2", "co_bps"])[0]]
     ['co_bps', 'psth_r2']
     """
-    found, broken = [], {}
-    for name in METRICS.names() if names is None else names:
-        try:
-            found.append(metric_called(name))
-        except SettingsError as error:
-            broken[name] = str(error)
-    return sorted(found, key=lambda metric: (metric.order, metric.name)), broken
+    return parts_called(METRICS.names() if names is None else names, metric_called)
 
 
 def metrics_by_name() -> Mapping[str, Metric]:
