@@ -154,7 +154,8 @@ class TrainedRun:
             embedding = self._embedding(tensors, n_bins=seen_bins)
             parts = []
             for part in _chunks(tensors):
-                batch = pack([part]).to(self.device)
+                # Nothing after the bins seen is even handed over, whatever a model does with it.
+                batch = pack([part]).first_bins(seen_bins).to(self.device)
                 output = self.model.forecast(batch, seen_bins, n_bins, embedding=embedding)
                 parts.append(output.mean[0].cpu().numpy())
         return self.scalings[session.name].to_hz(np.concatenate(parts))
@@ -417,8 +418,7 @@ class TrainedRun:
         """Aggregate over all trials, however many fit into memory at once."""
         means, variances = [], []
         for part in _chunks(tensors):
-            seen = TrialTensors(session=part.session, y=part.y[:, :n_bins], bin_s=part.bin_s)
-            q = self.model.embed(pack([seen]).to(self.device))
+            q = self.model.embed(pack([part]).first_bins(n_bins).to(self.device))
             if q is None:
                 return None
             means.append(q.mean * (part.n_trials / tensors.n_trials))
