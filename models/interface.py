@@ -63,6 +63,8 @@ class Output:
         Parts of the loss; empty outside training.
     aux
         Anything else worth looking at, by name.
+    velocity
+        Hand velocity by the model's own head, cm/s. Shape ``(session, trial, time, axis)``; None without one.
     """
 
     params: Tensor
@@ -71,6 +73,7 @@ class Output:
     latents: Tensor
     terms: tuple[Term, ...] = ()
     aux: Mapping[str, Tensor] = field(default_factory=dict)
+    velocity: Tensor | None = None
 
     def from_bin(self, t0: int) -> Output:
         """Return what was made of bin `t0` (negative: counted from the end) and later ones, without terms."""
@@ -80,6 +83,7 @@ class Output:
             factors=self.factors[:, :, t0:],
             latents=self.latents[:, :, t0:],
             aux=self.aux,
+            velocity=None if self.velocity is None else self.velocity[:, :, t0:],
         )
 
 
