@@ -159,7 +159,8 @@ class MDSSM(StartedSessions):
         -------
         output
             Terms ``nll``, ``kl_initial``, ``kl_transition``, ``kl_embedding`` and ``weight_change``, each
-            summed over sessions; the first three are means over the trials of a session.
+            summed over sessions; the first three are means over the trials of a session. ``kl_embedding`` is
+            logged in nats per session whatever its weight.
         """
         del step
         sessions = self.names.index(batch.sessions, batch.y.device)
@@ -185,13 +186,13 @@ class MDSSM(StartedSessions):
         kl_initial, kl_transition = self._state_kl(q_z, path, inferred, batch, sessions)
         trial = batch.trial_mask / batch.n_trials[:, None]
         share = 1 / batch.n_trials if self.settings.embedding_kl == "trial" else 1.0
-        ctx, steps = PriorContext(), self.settings.kl_warmup
+        kl_embedding, steps = self.embedding_prior.penalty(q_e, e, PriorContext()), self.settings.kl_warmup
         warmup = linear_ramp(0, steps) if steps else constant(1.0)
         terms = (
             Term("nll", (nll * trial).sum()),
             Term("kl_initial", (kl_initial * trial).sum(), warmup),
             Term("kl_transition", (kl_transition * trial).sum(), warmup),
-            Term("kl_embedding", (self.embedding_prior.penalty(q_e, e, ctx) * share).sum(), warmup),
+            Term("kl_embedding", (kl_embedding * share).sum(), warmup, logged=kl_embedding.sum()),
             Term(
                 "weight_change",
                 self.conditioner.penalty(weights, e).sum(),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 STAGE_BASE_BYTES = BASE_BYTES + (300 << 20)
 """A process with torch and the libraries of figures loaded."""
 
-TRIALS_COPIES = 6.0
-CONTINUOUS_COPIES = 2.5
+TRIALS_COPIES = 7.0
+CONTINUOUS_COPIES = 3.0
 """Memory for each byte of the arrays of the trials, and of the whole session, while it is worked on."""
 
 WEIGHTS_COPIES = 2

@@ -326,7 +326,22 @@ def _train(
         created=now(),
     )
     write_entry(run_dir, entry)
+    _say_unused_embedding(entry, report)
     return entry
+
+
+def _say_unused_embedding(entry: RunEntry, report: Report) -> None:
+    """Say it where the embeddings of the sessions differ by less than their posteriors are wide."""
+    from nwb_latents.pipeline.training.step_metrics import EMBEDDINGS_APART  # noqa: PLC0415
+
+    apart = entry.metrics.get(f"val_{EMBEDDINGS_APART}", entry.metrics.get(EMBEDDINGS_APART))
+    if apart is not None and apart < 1:
+        text = (
+            f"the embedding is not used: the sessions' differ by {apart:.2g} deviations of their posteriors, "
+            "so all sessions share one dynamics. That is as it should be where their dynamics are alike; "
+            "where they are not, train longer, or give the model a smaller latent_dim"
+        )
+        report(NoteEvent(text=text, stage="train", run=entry.run))
 
 
 def final_metrics(metrics: Mapping[str, float], best_step: int) -> dict[str, float]:
