@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from nwb_latents.models.batching.views import View, encoder_input, observe, weighted
+from nwb_latents.models.batching.views import View, encoder_input, weighted
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.kernels.products import linear
 from nwb_latents.models.losses.likelihoods import Gaussian, Poisson
@@ -164,9 +164,9 @@ class MDSSM(StartedSessions):
         """
         del step
         sessions = self.names.index(batch.sessions, batch.y.device)
-        n_bins = view.x.shape[2]
+        n_bins = view.samples.shape[2]
         n_seen = self._draw_seen(n_bins, generator)
-        shared = self.read_in(view.x[:, :, :n_seen], sessions)
+        shared = self.read_in(view.shown(n_seen), sessions)
         q_e = self.embedding(shared, batch.trial_mask, sessions)
         e = q_e.rsample(generator)
         weights = self.conditioner(e)
@@ -280,11 +280,8 @@ class MDSSM(StartedSessions):
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
         batch.check_forecast(t0, k)
-        seen = replace(
-            batch, y=batch.y[:, :, :t0], target=batch.y[:, :, :t0], time_mask=batch.time_mask[:, :, :t0]
-        )
         sessions = self.names.index(batch.sessions, batch.y.device)
-        shared = self.read_in(observe(seen).x, sessions)
+        shared = self.read_in(encoder_input(batch, t0), sessions)
         q_e = embedding or self.embedding(shared, batch.trial_mask, sessions)
         last = self._encode(shared, q_e.mean).mean[:, :, -1]
         path = rollout(self.dynamics, last, k + 1, weights=self.conditioner(q_e.mean))
