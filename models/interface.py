@@ -38,11 +38,14 @@ class Term:
         Scalar, summed over sessions.
     weight
         Factor as a function of the step.
+    logged
+        What is logged in place of the value, where the value has a share of the batch in it; None: the value.
     """
 
     name: str
     value: Tensor
     weight: Schedule = field(default_factory=lambda: constant(1.0))
+    logged: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Output:
         Parts of the loss; empty outside training.
     aux
         Anything else worth looking at, by name.
+    velocity
+        Hand velocity by the model's own head, cm/s. Shape ``(session, trial, time, axis)``; None without one.
     """
 
     params: Tensor
@@ -71,6 +76,7 @@ class Output:
     latents: Tensor
     terms: tuple[Term, ...] = ()
     aux: Mapping[str, Tensor] = field(default_factory=dict)
+    velocity: Tensor | None = None
 
     def from_bin(self, t0: int) -> Output:
         """Return what was made of bin `t0` (negative: counted from the end) and later ones, without terms."""
@@ -80,6 +86,7 @@ class Output:
             factors=self.factors[:, :, t0:],
             latents=self.latents[:, :, t0:],
             aux=self.aux,
+            velocity=None if self.velocity is None else self.velocity[:, :, t0:],
         )
 
 

@@ -16,6 +16,7 @@ from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.models.randomness import derived_generator
 from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
 from nwb_latents.pipeline.stores.manifest import require_whole
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.device import resolve_device
@@ -27,7 +28,7 @@ from nwb_latents.pipeline.training.trial_record import read_run_trials
 from nwb_latents.pipeline.training.unseen_trials import unseen_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
@@ -119,7 +120,17 @@ class TrainedRun:
         return self.scalings[session.name].to_hz(np.concatenate(parts))
 
     def forecast(self, session: Session, *, seen_bins: int, n_bins: int) -> NDArray[np.float32]:
-        """Return the rates the model expects after the bins it was shown.
+        """Return the rates the model expects after the bins it was shown: those of `foresee`.
+
+        Returns
+        -------
+        rates
+            Hz. Shape ``(trial, n_bins, unit)``, float32.
+        """
+        return self.foresee(session, seen_bins=seen_bins, n_bins=n_bins).rates
+
+    def foresee(self, session: Session, *, seen_bins: int, n_bins: int) -> Foreseen:
+        """Return what the model expects after the bins it was shown.
 
         Neither the states nor the embedding depend on anything after the first `seen_bins` bins of the
         signal the model is shown.
@@ -135,8 +146,8 @@ class TrainedRun:
 
         Returns
         -------
-        rates
-            Hz. Shape ``(trial, n_bins, unit)``, float32.
+        foreseen
+            Rates, states, and the velocity of the model's own head where it has one.
 
         Raises
         ------
@@ -152,12 +163,15 @@ class TrainedRun:
             )
         with torch.inference_mode():
             embedding = self._embedding(tensors, n_bins=seen_bins)
-            parts = []
-            for part in _chunks(tensors):
-                batch = pack([part]).to(self.device)
-                output = self.model.forecast(batch, seen_bins, n_bins, embedding=embedding)
-                parts.append(output.mean[0].cpu().numpy())
-        return self.scalings[session.name].to_hz(np.concatenate(parts))
+            # Nothing after the bins seen is even handed over, whatever a model does with it.
+            shown = (pack([part]).first_bins(seen_bins).to(self.device) for part in _chunks(tensors))
+            made = [self.model.forecast(each, seen_bins, n_bins, embedding=embedding) for each in shown]
+        velocity = [each.velocity for each in made]
+        return Foreseen(
+            rates=self.scalings[session.name].to_hz(_of_trials(each.mean for each in made)),
+            states=_of_trials(each.latents for each in made),
+            velocity=None if None in velocity else _of_trials(each for each in velocity if each is not None),
+        )
 
     def forward(
         self,
@@ -417,8 +431,7 @@ class TrainedRun:
         """Aggregate over all trials, however many fit into memory at once."""
         means, variances = [], []
         for part in _chunks(tensors):
-            seen = TrialTensors(session=part.session, y=part.y[:, :n_bins], bin_s=part.bin_s)
-            q = self.model.embed(pack([seen]).to(self.device))
+            q = self.model.embed(pack([part]).first_bins(n_bins).to(self.device))
             if q is None:
                 return None
             means.append(q.mean * (part.n_trials / tensors.n_trials))
@@ -481,6 +494,11 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
         sources=config.sessions,
         _remembered=cache(lambda: read_run_trials(run_dir)),
     )
+
+
+def _of_trials(parts: Iterable[torch.Tensor]) -> NDArray[np.float32]:
+    """Return chunks of trials of one session one after the other. Shape ``(trial, time, feature)``."""
+    return np.concatenate([part[0].cpu().numpy() for part in parts])
 
 
 def _chunks(tensors: TrialTensors) -> list[TrialTensors]:
