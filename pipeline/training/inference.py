@@ -30,13 +30,13 @@ from nwb_latents.pipeline.training.trial_record import read_run_trials, trained_
 from nwb_latents.pipeline.training.unseen_trials import unseen_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
-    from nwb_latents.models.interface import Model
+    from nwb_latents.models.interface import Model, Output
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.unseen_trials import Unseen
     from nwb_latents.schemas.training import Device, RunSource, TrainSettings
@@ -171,12 +171,41 @@ class TrainedRun:
             # Nothing after the bins seen is even handed over, whatever a model does with it.
             embedding, batches = self._laid_out(session, tensors, n_bins=seen_bins)
             made = [self.model.forecast(each, seen_bins, n_bins, embedding=embedding) for each in batches]
-        velocity = [each.velocity for each in made]
         return Foreseen(
             rates=self.scalings[session.name].to_hz(_of_trials(each.mean for each in made)),
             states=_of_trials(each.latents for each in made),
-            velocity=None if None in velocity else _of_trials(each for each in velocity if each is not None),
+            velocity=self._velocity(session, made),
         )
+
+    def velocity(self, session: Session) -> NDArray[np.float32] | None:
+        """Return the hand velocity the model's own head tells of whole trials.
+
+        Parameters
+        ----------
+        session
+            As in `reconstruct`.
+
+        Returns
+        -------
+        velocity
+            That ``behaviour_lag_ms`` after each bin, cm/s. Shape ``(trial, time, axis)``, float32. None
+            where the model has no head, or was trained without velocity of this session.
+
+        Raises
+        ------
+        DataError
+            As in `reconstruct`.
+        """
+        tensors = self._tensors(session)
+        with torch.inference_mode():
+            embedding, batches = self._laid_out(session, tensors)
+            made = [self.model.predict(each, embedding=embedding) for each in batches]
+        return self._velocity(session, made)
+
+    def _velocity(self, session: Session, made: Sequence[Output]) -> NDArray[np.float32] | None:
+        told = [each.velocity for each in made if each.velocity is not None]
+        scaling = self.scalings[session.name].velocity
+        return scaling.to_cm_s(_of_trials(told)) if told and scaling is not None else None
 
     def forward(
         self,
