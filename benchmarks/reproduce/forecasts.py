@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from nwb_latents.pipeline.evaluation.baselines.known import baselines_by_name
-from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import fit_linear_forecast
+from nwb_latents.pipeline.evaluation.forecasting.kstep_scores import velocity_slope
+from nwb_latents.pipeline.evaluation.forecasting.read_outs import fit_read_out
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.evaluation.scored_session import prepare_session
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
@@ -65,11 +66,11 @@ def scores(run: TrainedRun, session: Session, *, seen: int, ahead: int, lag_ms: 
     known = np.isfinite(velocity).all(axis=(1, 2))
     train, test = (rows[known[rows]] for rows in (session.rows("train"), session.rows("test")))
     made = [run.foresee(session.select(rows), seen_bins=seen, n_bins=ahead) for rows in (train, test)]
-    fitted = fit_linear_forecast(made[0].features, velocity[train], alphas=PENALTIES)
+    fitted = fit_read_out("all_states", made[0].features, velocity[train], alphas=PENALTIES)
     guess = fitted.predict(made[1].features)
     found = {
         "states": r2(velocity[test], guess, definition="r2_uniform"),
-        "slope": slope(velocity[test], guess),
+        "slope": velocity_slope(velocity[test], guess)[0],
     }
     if made[1].velocity is not None:
         found["head"] = r2(velocity[test], made[1].velocity, definition="r2_uniform")
@@ -77,12 +78,6 @@ def scores(run: TrainedRun, session: Session, *, seen: int, ahead: int, lag_ms: 
     if told is not None and np.isfinite(whole).all():
         found["head, whole trials"] = r2(whole, told, definition="r2_uniform")
     return found
-
-
-def slope(true: np.ndarray, guess: np.ndarray) -> float:
-    """Return the slope of the truth on a forecast, over both axes; 1 where its size is right."""
-    centred, own = (each - each.mean(axis=(0, 1)) for each in (true, guess))
-    return float((centred * own).sum() / np.square(own).sum())
 
 
 def of_baselines(session: Session, *, seen: int, ahead: int) -> dict[str, float]:
