@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 
@@ -35,14 +36,8 @@ class SourceOutput:
     rates_hz
         The same of the scored trials in Hz, neither raised to a least rate nor reordered. Shape
         ``(eval trial, time, unit)``, units as in the store.
-    forecast_hz
-        Rates of the bins ahead of those shown, Hz. Shape ``(eval trial, bin ahead, unit)``, units as in the
-        store.
-    forecast_velocity
-        Velocity of these bins where the source forecasts it itself, cm/s; None: it is decoded from
-        `forecast_hz`. Shape ``(eval trial, bin ahead, axis)``.
-    forecasts_velocity
-        Whether the source forecasts velocity itself, whether or not there is any in this session.
+    forecast
+        Forecast of the bins ahead, of velocity and rates; None where it does not forecast.
     states
         Latent states of training and scored trials. Shapes ``(trial, time, D')``, ``(eval trial, time, D')``.
     withheld
@@ -53,9 +48,7 @@ class SourceOutput:
 
     rates: RatePrediction | None = None
     rates_hz: FloatArray | None = None
-    forecast_hz: FloatArray | None = None
-    forecast_velocity: FloatArray | None = None
-    forecasts_velocity: bool = False
+    forecast: SourceForecast | None = None
     states: tuple[FloatArray, FloatArray] | None = None
     withheld: Mapping[Need, str] = field(default_factory=dict)
     told: Mapping[Part, str] = field(default_factory=dict)
@@ -70,7 +63,7 @@ class SourceOutput:
         """
         made = {
             "reconstruction": self.rates,
-            "forecast": self.forecast_hz,
+            "forecast": self.forecast,
             "latents": self.states,
         }
         return WITHOUT[part] if made[part] is None else ""

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan, session_forecasts
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
+from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
@@ -39,9 +41,10 @@ if TYPE_CHECKING:
         DecodedSignal,
         SessionDecoder,
     )
+    from nwb_latents.pipeline.stages.decode_forecasts import SessionForecasts
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
-    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
+    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource, SignalSource
     from nwb_latents.schemas.measurement import Measurement
     from nwb_latents.schemas.training import Device
 
@@ -51,7 +54,7 @@ class _Signal:
     """Rates of the test trials of one session, Hz, from bin `first_bin` of the window on."""
 
     rates: NDArray[np.float32]
-    source: DecodeSource
+    source: SignalSource
     run: str | None = None
     first_bin: int = 0
 
@@ -137,9 +140,13 @@ def decode(
     )
     work.check_keeping()
     work.unseen_trials = unseen_trials
+    plan = _forecast_plan(work, device=device)
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
-        work.sessions, lambda entry: _decode_session(work, entry), stage="decode", failures=work.failures
+        work.sessions,
+        lambda entry: _decode_session(work, plan, entry),
+        stage="decode",
+        failures=work.failures,
     )
     _summarise(work)
     if settings.transfer:
@@ -220,7 +227,24 @@ def _possible_sources(
     return tuple(possible)
 
 
-def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
+def _forecast_plan(work: Work, *, device: Device) -> ForecastPlan:
+    """Return what is forecast beside runs; nothing where no run forecasts."""
+    from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
+
+    if not work.runs or "forecast" not in work.settings.sources:
+        return ForecastPlan()
+    beside, lost = known_baselines(work.settings.beside)
+    for name, reason in lost.items():
+        event = SourceEvent(source=name, status="failed")
+        work.failures.add(DataError(reason), event=event, name=f"baseline {name}")
+    members = ensemble_members(
+        work.settings.forecast.ensemble, read_catalog(work.catalog_path), work.sessions
+    )
+    further = load_runs(work.catalog_path, members.runs, device=device, failures=work.failures)
+    return ForecastPlan(beside, members, further)
+
+
+def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> dict[str, object]:
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded  # noqa: PLC0415
 
     session = work.session(entry)
@@ -231,12 +255,18 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     if "rates" in work.settings.sources:
         scanned += [score for scan in scans for score in _recorded(session, scan.test).scanned(scan)]
     of_runs: dict[str, list[Decoded]] = {}
-    for run in work.runs:
-        if run.run not in work.trained or entry.session not in run.sessions or not _model_sources(work):
+    runs = [run for run in work.runs if run.run in work.trained and entry.session in run.sessions]
+    forecasts, beside = _forecasts(work, plan, session, wanted=bool(runs))
+    fresh += [signal.score for signal in beside]
+    for run in runs:
+        if not _model_sources(work):
             continue
         try:
             signals = _signals_of(work, test, run=run.run)
             made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
+            if forecasts is not None:
+                # Forecasts are read out in their own way, whichever decoders there are.
+                made[0] = (*made[0], *forecasts.of_run(work.trained[run.run]))
             at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
         except FAILURES as error:
             event = RunEvent(run=run.run, session=entry.session, status="failed")
@@ -296,6 +326,16 @@ def _recorded(session: Session, test: NDArray[np.int64]) -> _Signal:
     return _Signal(session.trials["rates"].values[test], "rates")
 
 
+def _forecasts(
+    work: Work, plan: ForecastPlan, session: Session, *, wanted: bool
+) -> tuple[SessionForecasts | None, list[DecodedSignal]]:
+    """Return the forecasts of a session, and those that stand beside the runs' own."""
+    if not wanted or "forecast" not in work.settings.sources:
+        return None, []
+    found = session_forecasts(session, work.settings, plan, failures=work.failures, report=work.report)
+    return found, found.of_baselines()
+
+
 def _model_sources(work: Work) -> bool:
     return bool(set(work.settings.sources) - {"rates"})
 
@@ -307,7 +347,7 @@ def _signals_of(work: Work, test: Session, *, run: str) -> list[_Signal]:
     if "forecast" in work.settings.sources:
         seen, ahead = settings.forecast.seen_bins, settings.forecast.bins
         foreseen = model.forecast(test, seen_bins=seen, n_bins=ahead)
-        signals.append(_Signal(foreseen, "forecast", run, seen))
+        signals.append(_Signal(foreseen, "forecast_decoded", run, seen))
     return signals
 
 
@@ -365,7 +405,7 @@ def _summarise(work: Work) -> None:
     )
     seen, ahead = work.settings.forecast.seen_bins, work.settings.forecast.bins
     same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
-    of_now = (known["source"] != "forecast") | same_window.fillna(value=False)
+    of_now = known["bins"].isna() | same_window.fillna(value=False)
     # What was measured of a store or run that is no more is past.
     current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
     scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])

@@ -19,8 +19,14 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     as_measurement,
     known_records,
 )
-from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source
+from nwb_latents.pipeline.stages.evaluate_sources import (
+    Source,
+    baseline_source,
+    ensemble_source,
+    run_source,
+)
 from nwb_latents.pipeline.stages.few_trials import say_few
+from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_work import StageWork
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.stages.evaluate_plan import Wanted
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -100,7 +107,7 @@ def evaluate(
     SettingsError
         If a time is not a whole number of bins, or there is no baseline of a name.
     UsageError
-        If unseen trials are asked for of another phase than test.
+        If unseen trials, or an ensemble, are asked for of another phase than test.
     MachineError
         If the device is not there or the disk refuses.
     PartialFailure
@@ -125,6 +132,11 @@ def evaluate(
             "others. "
             "Leave one of them out."
         )
+    if settings.forecast.ensemble and settings.phase != "test":
+        raise UsageError(
+            "--ensemble chooses its weights on validation trials, and --phase val scores these. Leave one of "
+            "them out."
+        )
     baselines, lost = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
@@ -142,7 +154,8 @@ def evaluate(
     work.unseen_trials = unseen_trials
     # Which trials these are is known once their sessions are read.
     known = {} if force or unseen_trials else _known(work)
-    plan = EvaluationPlan(settings, metrics, baselines, truths, known)
+    members = ensemble_members(settings.forecast.ensemble, read_catalog(catalog_path), entries)
+    plan = EvaluationPlan(settings, metrics, baselines, truths, known, members)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
@@ -239,28 +252,35 @@ def _measure(
 
 
 def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
-    """Return what can be measured on a session: runs, then baselines."""
+    """Return what can be measured on a session: runs, their ensembles, then baselines."""
+    made: dict[str, SourceForecast] = {}
+    runs = [run for run in work.runs if entry.session in run.sessions]
+    averaged = [run for run in runs if set(plan.members.names) - {run.run}]
     return [
-        *(_run_source(work, run) for run in work.runs if entry.session in run.sessions),
+        *(run_source(run, work.facts[run.run], work.trained, made) for run in runs),
+        *(
+            ensemble_source(
+                run, work.facts[run.run], plan.members, work.trained, made, settings=work.settings.baseline
+            )
+            for run in averaged
+        ),
         *(baseline_source(baseline, work.settings.baseline) for baseline in plan.baselines_of(entry)),
     ]
 
 
-def _run_source(work: Work, run: RunEntry) -> Source:
-    return run_source(run, work.facts[run.run], work.trained)
-
-
 def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
-    """Return the runs that have to be loaded."""
-    return [
-        run
-        for run in work.runs
-        if any(
-            plan.lacking(_run_source(work, run), entry)
-            for entry in work.sessions
-            if entry.session in run.sessions
-        )
-    ]
+    """Return the runs that have to be loaded, those that others are averaged with included."""
+    lacking = {
+        (source.name, source.is_ensemble)
+        for entry in work.sessions
+        for source in _sources(work, plan, entry)
+        if not source.is_baseline and plan.lacking(source, entry)
+    }
+    names = {name for name, _ in lacking}
+    if any(is_ensemble for _, is_ensemble in lacking):
+        names |= {run.run for run in plan.members.runs}
+    every = {run.run: run for run in (*work.runs, *plan.members.runs)}
+    return [run for name, run in every.items() if name in names]
 
 
 def _known(work: Work) -> dict[Place, Known]:

@@ -35,9 +35,27 @@ COLOURS: dict[str, str] = {
     "rates": "#0072b2",
     "reconstruction": "#d55e00",
     "forecast": "#009e73",
+    "ensemble": "#000000",
+    "forecast_decoded": "#56b4e9",
+    "linear_forecast": "#e69f00",
+    "condition_mean": "#7f7f7f",
     "latents": "#cc79a7",
 }
 """Colour-blind-safe, one for each source."""
+
+_OTHER_COLOUR = "#b2b2b2"
+
+
+def colour_of(source: str) -> str:
+    """Return the colour of a source.
+
+    Examples
+    --------
+    >>> colour_of("rates"), colour_of("a baseline of another distribution")
+    ('#0072b2', '#b2b2b2')
+    """
+    return COLOURS.get(source, _OTHER_COLOUR)
+
 
 LEAST_R2_SHOWN = -0.5
 MOST_CONDITIONS_NAMED = 12
@@ -176,7 +194,7 @@ def draw_summary(path: Path, scores: Sequence[Measurement]) -> None:
                 panel,
                 mine,
                 rows,
-                colour=COLOURS[source],
+                colour=colour_of(source),
                 marker=marker,
                 label=label,
                 filled=look.is_filled,
@@ -235,7 +253,9 @@ def _draw_traces(
             start + np.arange(n_bins), decoder.velocity[trial, :, column], color="black", linewidth=0.8
         )
         bins = start + np.arange(signal.first_bin, last_bin)
-        panel.plot(bins, signal.velocity[trial, :, column], color=COLOURS[signal.score.source], linewidth=1.2)
+        panel.plot(
+            bins, signal.velocity[trial, :, column], color=colour_of(signal.score.source), linewidth=1.2
+        )
         if 0 <= event < n_bins:
             panel.axvline(start + event, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
     panel.set_xticks([])
@@ -248,7 +268,7 @@ def _legend(figure: Any, decoded: Decoded) -> None:
 
     sources = [signal.score.source for signal in decoded.signals]
     handles = [Line2D([], [], color="black", label="recorded")]
-    handles += [Line2D([], [], color=COLOURS[source], label=f"decoded from {source}") for source in sources]
+    handles += [Line2D([], [], color=colour_of(source), label=f"decoded from {source}") for source in sources]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles))
 
 
@@ -353,7 +373,8 @@ def _series(score: Measurement) -> tuple[str, str, str]:
 
 
 def _series_order(series: tuple[str, str, str]) -> tuple[str, int, str]:
-    return series[0], list(COLOURS).index(series[1]), series[2]
+    names = list(COLOURS)
+    return series[0], names.index(series[1]) if series[1] in names else len(names), series[2]
 
 
 def _least(scores: Sequence[Measurement]) -> float:

@@ -1,24 +1,28 @@
-"""Hand velocity read out of what a source makes, by one decoder for all sources.
+"""Hand velocity read out of what a source makes, as in `pipeline run decode`.
 
-The decoder is that of `pipeline run decode`: fitted on the recorded smoothed rates of the training trials. It
+Reconstructions have one decoder for all sources, fitted on the recorded smoothed rates of training trials: it
 is not fitted to the source, so that a difference between two sources is a difference between two signals.
+Forecasts of runs have read-outs of their own, fitted on forecasts of training trials
+(`pipeline.evaluation.forecasting.read_outs`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import VelocityMap
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found, Metric
 from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums, r2, r2_per_output
 from nwb_latents.schemas.decoding import DEFAULT_DECODER
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 
@@ -34,26 +38,27 @@ def _of_reconstruction(session: ScoredSession, made: SourceOutput) -> Found:
     if made.rates_hz is None:
         raise CannotBeHadError(made.lacks("reconstruction"))
     described = session.describe_decoder(decoder)
-    return _found(session.velocity[1], decoder.predict(made.rates_hz), described)
+    read_by = VelocityMap(described.name, {**described.settings, **described.chosen}, RECORDED_RATES)
+    return _found(session.velocity[1], decoder.predict(made.rates_hz), read_by)
 
 
 def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
     task = session.forecast
-    if task is None or made.forecast_hz is None:
+    if task is None or made.forecast is None:
         raise CannotBeHadError(made.lacks("forecast"))
-    if task.velocity is None or task.decoder is None:
+    if task.true is None or made.forecast.velocity is None:
         raise CannotBeHadError(NO_VELOCITY)
-    first = task.settings.seen_bins
-    true = task.velocity[:, first : first + task.settings.bins]
-    if not made.forecasts_velocity:
-        described = session.describe_decoder(task.decoder)
-        return _found(true, task.decoder.predict(made.forecast_hz), described)
-    if made.forecast_velocity is None:
-        raise CannotBeHadError(NO_VELOCITY)
-    return _found(true, made.forecast_velocity, None)
+    details = {k: v for k, v in made.forecast.details.get("velocity", {}).items() if k != "told"}
+    return _found(task.true, made.forecast.velocity, made.forecast.read_by, details=details)
 
 
-def _found(true: FloatArray, predicted: FloatArray, decoder: DecoderDescription | None) -> Found:
+def _found(
+    true: FloatArray,
+    predicted: FloatArray,
+    read_by: VelocityMap | None,
+    *,
+    details: Mapping[str, Any] | None = None,
+) -> Found:
     known: NDArray[np.bool_] = np.all(np.isfinite(true), axis=-1)
     if not known.any():
         raise CannotBeHadError("no scored bin has a recorded hand velocity")
@@ -63,9 +68,10 @@ def _found(true: FloatArray, predicted: FloatArray, decoder: DecoderDescription 
         value=r2(true, predicted, definition="r2_uniform", mask=known),
         per_axis=tuple(None if np.isnan(value) else value for value in per_axis),
         n_samples=int(known.sum()),
-        decoder="" if decoder is None else decoder.name,
-        decoder_settings={} if decoder is None else {**decoder.settings, **decoder.chosen},
-        fitted_on="" if decoder is None else RECORDED_RATES,
+        decoder="" if read_by is None else read_by.name,
+        decoder_settings={} if read_by is None else dict(read_by.settings),
+        fitted_on="" if read_by is None else read_by.fitted_on,
+        details=details or {},
     )
 
 
@@ -73,9 +79,10 @@ METRIC = Metric(
     name="velocity_r2",
     title="velocity",
     definition="r2_uniform",
-    meaning="Hand velocity by the decoder fitted on recorded smoothed rates of train trials, given the rates "
-    "of the source. A baseline that forecasts velocity itself is not decoded.",
-    source="Vermani et al. 2025 (MDSSM): one decoder for recorded rates, reconstruction and forecast",
+    meaning="Hand velocity. Of a reconstruction: by the decoder fitted on recorded smoothed rates of train "
+    "trials, given the rates of the source. Of a run's forecast: by a read-out fitted on its forecasts of "
+    "train trials. A baseline that forecasts velocity itself is not decoded.",
+    source="Vermani et al. 2025 (MDSSM) for reconstructions; read-outs of forecasts are this project's",
     needs=("velocity",),
     decoder=DEFAULT_DECODER,
     fitted_on=RECORDED_RATES,
