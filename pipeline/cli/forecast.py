@@ -22,6 +22,7 @@ from nwb_latents.pipeline.cli.options import (
     SetOption,
     UnseenOption,
     VerboseOption,
+    WhateverSizeOption,
     device_of,
     given,
 )
@@ -64,6 +65,7 @@ def forecast(
     ] = False,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -102,6 +104,7 @@ def forecast(
                 recipe_id=recipe_id,
                 device=device_of(device),
                 unseen_trials=unseen_trials,
+                force=force,
                 report=out,
             )
         except PartialFailure as failure:

@@ -15,6 +15,7 @@ from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, tran
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
@@ -77,6 +78,7 @@ def decode(
     recipe_id: str | None = None,
     device: Device = "auto",
     unseen_trials: bool = False,
+    force: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
@@ -104,6 +106,8 @@ def decode(
         Where a session's store is another than a run was trained on: score only trials the run was neither
         trained nor validated on, if its record of them proves which these are, instead of refusing the
         session. Their split is ``unseen-…``.
+    force
+        Begin whatever the size of stores and weights.
     report
         Called with one event per session, measurement and failure.
 
@@ -121,7 +125,7 @@ def decode(
         If a lag is not a whole number of bins, the forecast was asked for and does not fit the window, or a
         decoder has no such setting or reads more bins than there are.
     MachineError
-        If the device is not there or the disk refuses.
+        If the device is not there, the disk refuses, or a session is larger than the memory.
     PartialFailure
         If some sessions or runs failed; it carries the measurements of the others, which are kept. If nothing
         was done, its exit code is that of the failures.
@@ -138,6 +142,7 @@ def decode(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    require_stores_fit(catalog_path, work.sessions, runs=work.runs, recordings=False, force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
     plan = _forecast_plan(work, device=device)

@@ -231,7 +231,7 @@ def _made_by_run(
         forecast=ahead,
         states=states,
         withheld=withheld,
-        told={"forecast": SPIKES_AHEAD} if run.settings.signal == "rates" else {},
+        told={"forecast": SPIKES_AHEAD} if run.settings.sees_ahead else {},
     )
 
 

@@ -26,8 +26,9 @@ def test_all_stages_run_in_order_and_nothing_twice(pipeline_command, small_nwb):
     assert list(dict.fromkeys(e["label"] for e in measured)) == ["mdssm", "null", "hold last"]
     assert {e["status"] for e in measured} == {"done"}
     assert {e["name"] for e in measured} == {
-        "co_bps", "common_co_bps", "few_shot_co_bps", "fp_bps", "velocity_r2", "nlb_velocity_r2",
-        "velocity_correlation", "position_correlation", "psth_r2", "forecast_rates_r2",
+        "co_bps", "common_co_bps", "few_shot_co_bps", "cycle_consistency", "calibration", "fp_bps",
+        "velocity_r2", "nlb_velocity_r2", "velocity_correlation", "position_correlation", "psth_r2",
+        "forecast_rates_r2", "forecast_calibration",
     }  # fmt: skip
 
     again = pipeline_command("run", "--path", small_nwb.parent, "--json", *words)

@@ -83,6 +83,8 @@ ON_RATES = {
     "co_bps",
     "common_co_bps",
     "few_shot_co_bps",
+    "cycle_consistency",
+    "calibration",
     "fp_bps",
     "velocity_r2",
     "nlb_velocity_r2",
@@ -90,7 +92,7 @@ ON_RATES = {
     "position_correlation",
     "psth_r2",
 }
-ON_FORECASTS = {"velocity_r2:forecast", "forecast_rates_r2:forecast"}
+ON_FORECASTS = {"velocity_r2:forecast", "forecast_rates_r2:forecast", "forecast_calibration:forecast"}
 
 
 def test_every_source_is_measured_on_every_session(catalog):
