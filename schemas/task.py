@@ -69,7 +69,7 @@ class ForecastWindow(Frozen):
 
     seen_bins: int = Field(int(SEEN_BINS.default), ge=1, le=MOST_BINS, description=SEEN_BINS.description)
     bins: int = Field(int(BINS.default), ge=1, le=MOST_BINS, description=BINS.description)
-    read_out: Annotated[ReadOutName, AddedLater("decoder of recorded rates")] = Field(
+    read_out: Annotated[ReadOutName, AddedLater("all_states")] = Field(
         "all_states",
         description="How hand velocity is read out of a run's forecast, by ridge regression fitted on "
         "forecasts of training trials: 'all_states', from the states of all bins to all bins; 'per_bin', "

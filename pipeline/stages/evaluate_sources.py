@@ -28,10 +28,6 @@ if TYPE_CHECKING:
     Deliver = Callable[[ScoredSession, Collection[Part]], SourceOutput]
 
 
-SPIKES_AHEAD = "spikes after the bins seen, which its smoothed rates hold"
-"""What a run on recorded smoothed rates is told when it forecasts."""
-
-
 @dataclass(frozen=True)
 class Source:
     """A run or a baseline.
@@ -231,7 +227,6 @@ def _made_by_run(
         forecast=ahead,
         states=states,
         withheld=withheld,
-        told={"forecast": SPIKES_AHEAD} if run.settings.sees_ahead else {},
     )
 
 

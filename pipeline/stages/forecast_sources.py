@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 
     Foresee = Callable[[NDArray[np.int64]], Foreseen]
 
-SHOWN = "the bins seen, smoothed from themselves alone"
-SHOWN_COUNTS = "the counts of the bins seen"
-SHOWN_RECORDED = "recorded rates, which hold spikes after the bins seen"
-
 
 @dataclass(frozen=True)
 class EnsembleMembers:

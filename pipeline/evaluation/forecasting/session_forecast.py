@@ -22,6 +22,8 @@ from nwb_latents.pipeline.evaluation.forecasting.source_forecast import (
     ENSEMBLE,
     LEAKY,
     MODEL,
+    SHOWN,
+    SHOWN_RECORDED,
     SourceForecast,
     VelocityMap,
 )
@@ -29,7 +31,6 @@ from nwb_latents.pipeline.machine import one_blas_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Any
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -38,10 +39,13 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.baselines import BaselineSettings
-    from nwb_latents.schemas.forecasting import ForecastSettings
+    from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings
 
     FloatArray = NDArray[np.float64]
     Rows = NDArray[np.int64]
+
+
+_BOTH: tuple[ForecastQuantity, ...] = ("velocity", "rates")
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,9 +142,7 @@ class ForecastTask:
             },
         )
 
-    def of_run(
-        self, foresee: Callable[[Rows], Foreseen], *, run: str, details: Mapping[str, Any] | None = None
-    ) -> SourceForecast:
+    def of_run(self, foresee: Callable[[Rows], Foreseen], *, run: str) -> SourceForecast:
         """Return the forecast of a run, velocity read out as the settings say.
 
         Parameters
@@ -149,8 +151,6 @@ class ForecastTask:
             Takes positions of trials to what the run foresees of them from the bins seen alone.
         run
             Its name.
-        details
-            What there is to say of the run's forecasts.
 
         Raises
         ------
@@ -159,12 +159,9 @@ class ForecastTask:
         """
         ahead = foresee(self.test)
         rates = self._checked(ahead.rates, len(self.test), who=run)
-        about = {
-            **(details or {}),
-            "read_from": "rates" if ahead.states is None else "states",
-            **({"behaviour_head": True} if ahead.velocity is not None else {}),
-        }
-        made = SourceForecast(MODEL, rates, run=run, details={"rates": details or {}, "velocity": about})
+        head = {"behaviour_head": True} if ahead.velocity is not None else {}
+        about = {"shown": SHOWN, "read_from": "rates" if ahead.states is None else "states", **head}
+        made = SourceForecast(MODEL, rates, run=run, details={"rates": {"shown": SHOWN}, "velocity": about})
         if self.everyone.train_velocity is None:
             return made
         chosen = self.settings
@@ -207,6 +204,7 @@ class ForecastTask:
             calibration=self.decoder.predict(made[1]) if len(made) > 1 else None,
             read_by=VelocityMap(described.name, {**described.settings, **described.chosen}, RECORDED_RATES),
             run=run,
+            details={each: {"shown": SHOWN_RECORDED if is_leaky else SHOWN} for each in _BOTH},
         )
 
     def ensemble(self, members: Sequence[SourceForecast]) -> SourceForecast:
@@ -241,7 +239,7 @@ class ForecastTask:
             if each.details.get("velocity", {}).get("told")
         )
         weights = {name: round(float(weight), 6) for name, weight in zip(said, fit.weights, strict=True)}
-        about = {"weights": weights, **({"told": "; ".join(told)} if told else {})}
+        about = {"shown": SHOWN, "weights": weights, **({"told": "; ".join(told)} if told else {})}
         return SourceForecast(
             source=ENSEMBLE,
             velocity=fit.mean([_there(each.velocity) for each in members]),

@@ -32,6 +32,11 @@ ENSEMBLE = "ensemble"
 RECORDED = "rates"
 """Source of no forecast at all: the decoder on the rates recorded there."""
 
+SHOWN = "spikes of the bins seen alone"
+"""What a forecast of a run is shown; forecasts that do not say so were measured as was done before."""
+
+SHOWN_RECORDED = "recorded rates, which hold spikes after the bins seen"
+
 OF_RUNS = (MODEL, DECODED, LEAKY, ENSEMBLE)
 """Sources that belong to a run."""
 
