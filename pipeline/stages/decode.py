@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan, session_forecasts
+from nwb_latents.pipeline.stages.decode_pictures import draw_scan, draw_scores, draw_session
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
@@ -23,11 +24,8 @@ from nwb_latents.pipeline.stages.trained_runs import (
     each_session,
     load_runs,
 )
-from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.pipeline.stores.measurements import are_current, measurement_records, read_measurements
-from nwb_latents.schemas.events import DecoderEvent, LagEvent, RunEvent, SourceEvent
+from nwb_latents.schemas.events import DecoderEvent, RunEvent, SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,7 +151,7 @@ def decode(
         stage="decode",
         failures=work.failures,
     )
-    _summarise(work)
+    draw_scores(work)
     if settings.transfer:
         for run in work.runs:
             _transfer(work, run)
@@ -246,6 +244,7 @@ def _forecast_plan(work: Work, *, device: Device) -> ForecastPlan:
         work.settings.forecast.ensemble, read_catalog(work.catalog_path), work.sessions
     )
     further = load_runs(work.catalog_path, members.runs, device=device, failures=work.failures)
+    beside.sort(key=lambda each: work.settings.beside.index(each.name))
     return ForecastPlan(beside, members, further)
 
 
@@ -271,7 +270,7 @@ def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> dict
             made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
             if forecasts is not None:
                 # Forecasts are read out in their own way, whichever decoders there are.
-                made[0] = (*made[0], *forecasts.of_run(work.trained[run.run]))
+                made[0] = (*made[0], *forecasts.of_run(run.run, work.trained[run.run]))
             at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
         except FAILURES as error:
             event = RunEvent(run=run.run, session=entry.session, status="failed")
@@ -288,9 +287,9 @@ def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> dict
         "": [Decoded(*pair) for pair in zip(decoders, ((one,) for one in rates), strict=True)]
     }
     for name, decoded in drawn.items():
-        _draw(work, decoded, run=name)
+        draw_session(work, decoded, run=name, beside=beside)
     if scans:
-        _draw_scan(work, scans, scanned)
+        draw_scan(work, scans, scanned)
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
 
 
@@ -356,33 +355,6 @@ def _signals_of(work: Work, test: Session, *, run: str) -> list[_Signal]:
     return signals
 
 
-def _draw(work: Work, decoded: list[Decoded], *, run: str) -> None:
-    from nwb_latents.pipeline.evaluation.decoding.parts import parts_table  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.figures.decoding import draw_parts  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.figures.velocity import draw_trajectories, draw_velocity  # noqa: PLC0415
-
-    folder = work.folder("decode")
-    stem = "_".join(path_name(part) for part in (decoded[0].decoder.session, run) if part)
-    for one in decoded:
-        suffix = one.decoder.decoder.suffix
-        name = f"{stem}{path_name(suffix)}" if suffix else stem
-        draw_velocity(folder / f"{name}_velocity.png", one)
-        draw_trajectories(folder / f"{name}_trajectories.png", one)
-    table = parts_table(decoded)
-    write_bytes(folder / f"{stem}_parts.nc", bytes(table.to_netcdf(engine="scipy")))
-    draw_parts(folder / f"{stem}_parts.png", table)
-
-
-def _draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> None:
-    from nwb_latents.pipeline.evaluation.figures.decoding import draw_lag_scan  # noqa: PLC0415
-
-    session = scans[0].session
-    for scan in scans:
-        best, name = max(scan.cv_r2), scan.decoder.name
-        work.report(LagEvent(session=session, decoder=name, lag_ms=scan.best_lag_ms, value=best))
-    draw_lag_scan(work.folder("decode") / f"{path_name(session)}_lags.png", scans, scores)
-
-
 def _transfer(work: Work, run: RunEntry) -> None:
     """Carry decoders between the sessions of a run; what fails is a failure of that run."""
     if run.run not in work.trained:
@@ -399,20 +371,3 @@ def _transfer(work: Work, run: RunEntry) -> None:
         work.keep(found)
     except FAILURES as error:
         work.failures.add(error, event=event, name=f"transfer of {run.run}")
-
-
-def _summarise(work: Work) -> None:
-    """Draw all scores of the recipe at this lag, those of earlier decodings included."""
-    from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary  # noqa: PLC0415
-
-    known = read_measurements(
-        work.catalog_path, names=["velocity_r2"], stages=["decode"], splits=["test"], recipe_id=work.recipe_id
-    )
-    seen, ahead = work.settings.forecast.seen_bins, work.settings.forecast.bins
-    same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
-    of_now = known["bins"].isna() | same_window.fillna(value=False)
-    # What was measured of a store or run that is no more is past.
-    current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
-    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
-    if scores:
-        draw_summary(work.folder("decode") / "r2_summary.png", scores)

@@ -83,20 +83,19 @@ class SessionForecasts:
         )
         return self._signals(self.made[each.name] for each in self.plan.beside if each.name in self.made)
 
-    def of_run(self, run: TrainedRun) -> list[DecodedSignal]:
+    def of_run(self, name: str, run: TrainedRun) -> list[DecodedSignal]:
         """Return the forecast of a run and, where it is asked for, its mean with others, scored."""
-        own = self._forecast_of(run)
-        for name in self.plan.members.names:
-            further = self.plan.further.get(name)
-            if further is not None and self.session.name in further.sessions:
-                self._forecast_of(further)
+        own = self._forecast_of(name, run)
+        for member in self.plan.members.runs:
+            if member.run in self.plan.further and self.session.name in member.sessions:
+                self._forecast_of(member.run, self.plan.further[member.run])
         mean = ensemble_of(self.task, own, self.plan.members, self.made, failures=self.failures)
         return self._signals([own, *([] if mean is None else [mean])])
 
-    def _forecast_of(self, run: TrainedRun) -> SourceForecast:
-        if run.name not in self.made:
-            self.made[run.name] = self.task.of_run(foresight(run, self.session, self.task), run=run.name)
-        return self.made[run.name]
+    def _forecast_of(self, name: str, run: TrainedRun) -> SourceForecast:
+        if name not in self.made:
+            self.made[name] = self.task.of_run(foresight(run, self.session, self.task), run=name)
+        return self.made[name]
 
     def _signals(self, made: Iterable[SourceForecast]) -> list[DecodedSignal]:
         from nwb_latents.pipeline.evaluation.decoding.forecast_signal import as_signal  # noqa: PLC0415

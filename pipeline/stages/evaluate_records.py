@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SHOWN
 from nwb_latents.pipeline.stages.evaluate_sources import ensemble_place
 from nwb_latents.schemas.measurement import Measurement
 
@@ -99,6 +100,8 @@ def as_measurement(
     decoder = metric.decoder if found is None or found.decoder is None else found.decoder or None
     fitted_on = metric.fitted_on if found is None or found.fitted_on is None else found.fitted_on
     details = dict(found.details) if found is not None else {}
+    if part == "forecast" and not source.is_baseline:
+        details["shown"] = SHOWN
     if measured.told:
         details["told"] = measured.told
     if source.baseline_digest:

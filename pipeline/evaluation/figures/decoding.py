@@ -15,10 +15,10 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.across_sessions import mean_by_relation
 from nwb_latents.pipeline.evaluation.decoding.decoder import described
 from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC
+from nwb_latents.pipeline.evaluation.figures.condition_colours import MOST_CONDITIONS_NAMED
 from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
 from nwb_latents.pipeline.evaluation.figures.velocity import (
     LEAST_R2_SHOWN,
-    MOST_CONDITIONS_NAMED,
     colour_of,
     signal_label,
 )

@@ -6,13 +6,13 @@ velocity has the colour of its source; every title says how many trials and whic
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.decoder import described
+from nwb_latents.pipeline.evaluation.figures.condition_colours import condition_colours, condition_legend
 from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -58,7 +58,6 @@ def colour_of(source: str) -> str:
 
 
 LEAST_R2_SHOWN = -0.5
-MOST_CONDITIONS_NAMED = 12
 MOST_SESSIONS_NAMED = 40
 TALLEST_INCHES = 11.0
 
@@ -135,7 +134,7 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
     import matplotlib as mpl  # noqa: PLC0415
 
     decoder, signals = decoded.decoder, _signals(decoded)
-    names, colours = _condition_colours(decoder)
+    names, colours = condition_colours(decoder)
     pairs = [(signal, recorded) for signal in signals for recorded in _panels_of(signals, signal)]
     with mpl.rc_context(STYLE):
         figure, grid = new_figure(rows=1, columns=len(pairs), size=(2.2 * len(pairs) + 1.4, 3.2), sharey=True)
@@ -148,7 +147,7 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
             panel.set_xlabel(
                 "time from first bin (s)" if len(decoder.axes) == 1 else f"{decoder.axes[0]} {unit}"
             )
-        _condition_legend(figure, names)
+        condition_legend(figure, names)
         figure.suptitle(_title(decoded), x=0.01, ha="left", fontsize=8)
         save_figure(figure, path)
 
@@ -310,48 +309,6 @@ def _draw_paths(
     if decoder.velocity.shape[2] > 1:
         panel.set_aspect("equal", adjustable="datalim")
     return len(whole)
-
-
-def _condition_colours(decoder: SessionDecoder) -> tuple[dict[str, Any], list[Any]]:
-    """Return condition → colour, and the colour of each test trial.
-
-    Directions go round a colour wheel; conditions without a direction are spread over a sequence.
-    """
-    from matplotlib import colormaps  # noqa: PLC0415
-
-    conditions = [str(name) for name in decoder.condition]
-    names = sorted(set(conditions))
-    angles = {name: _mean_direction(decoder.target_dir[[c == name for c in conditions]]) for name in names}
-    if all(math.isfinite(angle) for angle in angles.values()):
-        wheel = colormaps["hsv"]
-        names.sort(key=lambda name: angles[name])
-        palette = {name: _darker(wheel(angles[name] / (2 * math.pi))) for name in names}
-    else:
-        sequence = colormaps["viridis"]
-        palette = {name: sequence(0.9 * i / max(len(names) - 1, 1)) for i, name in enumerate(names)}
-    return palette, [palette[name] for name in conditions]
-
-
-def _mean_direction(angles: FloatArray) -> float:
-    """Circular mean in [0, 2π); NaN if an angle is."""
-    return float(np.angle(np.exp(1j * angles).sum())) % (2 * math.pi)
-
-
-def _darker(colour: tuple[float, float, float, float]) -> tuple[float, ...]:
-    return (*(0.8 * part for part in colour[:3]), 1.0)
-
-
-def _condition_legend(figure: Any, names: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D  # noqa: PLC0415
-
-    if set(names) == {""}:
-        return
-    if len(names) > MOST_CONDITIONS_NAMED:
-        nameless = Line2D([], [], color="none", label=f"{len(names)} conditions")
-        figure.legend(handles=[nameless], handlelength=0, loc="outside right upper")
-        return
-    handles = [Line2D([], [], color=colour, label=name or "none") for name, colour in names.items()]
-    figure.legend(handles=handles, loc="outside right upper", title="condition")
 
 
 def signal_label(source: str, run: str | None, decoder: DecoderDescription) -> str:

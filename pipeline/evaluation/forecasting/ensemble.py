@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+N_SHARES = 51
+"""Steps from equal weights to the best."""
+
 MOST_MEMBERS = 12
 """Members whose every subset can be looked at."""
 
@@ -43,7 +46,7 @@ class Ensemble:
 
 
 def fit_ensemble(forecasts: Sequence[ArrayLike], true: ArrayLike) -> Ensemble:
-    """Choose the weights under which the mean of forecasts is nearest to the truth.
+    """Choose weights under which the mean of forecasts is near to the truth (`cautious_weights`).
 
     Axes count alike: squared errors of each are divided by its variance.
 
@@ -86,12 +89,43 @@ def fit_ensemble(forecasts: Sequence[ArrayLike], true: ArrayLike) -> Ensemble:
     error = np.where(known[..., None], error, 0.0)
     # Sums over bins and axes of products of errors, trial by trial: all that the weights depend on.
     products = np.einsum("mtba,ntba->tmn", error, error)
-    whole = products.sum(axis=0)
+    without = [np.delete(products, trial, axis=0) for trial in range(len(products))]
     calibration = np.stack([
-        np.tensordot(simplex_weights(whole - left_out), members[:, trial], axes=1)
-        for trial, left_out in enumerate(products)
+        np.tensordot(cautious_weights(rest), members[:, trial], axes=1) for trial, rest in enumerate(without)
     ])  # fmt: skip
-    return Ensemble(weights=simplex_weights(whole), calibration=calibration)
+    return Ensemble(weights=cautious_weights(products), calibration=calibration)
+
+
+def cautious_weights(products: FloatArray) -> FloatArray:
+    """Return the weights nearest to equal ones that are not worse than the best by more than chance.
+
+    The best weights of a dozen trials are far from those of the next dozen. Of the weights between equal ones
+    and the best, those nearest to equal are taken whose error exceeds that of the best by no more than its
+    standard error over trials.
+
+    Parameters
+    ----------
+    products
+        Products of the members' errors, summed within each trial. Shape ``(trial, member, member)``.
+
+    References
+    ----------
+    Breiman, Friedman, Olshen and Stone 1984, "Classification and regression trees" (one-standard-error rule).
+
+    Examples
+    --------
+    >>> cautious_weights(np.array([np.diag([1.0, 1.1]), np.diag([1.1, 0.9])]))
+    array([0.5, 0.5])
+    """
+    best = simplex_weights(products.sum(axis=0))
+    equal = np.full(len(best), 1.0 / len(best))
+    least = np.einsum("m,tmn,n->t", best, products, best)
+    for share in np.linspace(0.0, 1.0, N_SHARES):
+        weights = (1.0 - share) * equal + share * best
+        more = np.einsum("m,tmn,n->t", weights, products, weights) - least
+        if more.mean() <= more.std(ddof=1 if len(more) > 1 else 0) / np.sqrt(len(more)):
+            return np.asarray(weights)
+    return best
 
 
 def simplex_weights(products: ArrayLike) -> FloatArray:

@@ -319,6 +319,7 @@ def prepare_forecast(
         counts=counts[scored, :seen],
         velocity_seen=velocity[scored, :seen] if has_velocity else None,
         condition=tuple(condition[row] for row in scored),
+        smooth_kernel=session.recipe.smooth_kernel,
     )
     return ForecastTask(
         session=session.name,
