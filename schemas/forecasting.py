@@ -30,8 +30,8 @@ class ForecastSettings(task.ForecastWindow):
     leaky: Annotated[bool, NeverCounts("which numbers are measured does not change them")] = Field(
         default=False,
         description="Also measure what the literature has: the run is shown recorded rates, which hold "
-        "spikes after the bins seen, the embedding is that of the test trials, and velocity is decoded by "
-        "the decoder of recorded rates (source: forecast_leaky).",
+        "spikes after the bins seen, and velocity is decoded by the decoder of recorded rates (source: "
+        "forecast_leaky).",
     )
     folds: task.Folds = task.N_FOLDS
     seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of the fold assignment.")

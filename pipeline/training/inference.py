@@ -138,8 +138,8 @@ class TrainedRun:
     def foresee(self, session: Session, *, seen_bins: int, n_bins: int, leaky: bool = False) -> Foreseen:
         """Return what the model expects after the bins it was shown.
 
-        Neither the states nor the embedding depend on any spike after the first `seen_bins` bins of a trial, or
-        on other trials given: a model of smoothed rates is shown these bins smoothed from themselves alone,
+        Neither the states nor the embedding depend on any spike after the first `seen_bins` bins of a trial,
+        or on other trials given: a model of smoothed rates is shown these bins smoothed from themselves,
         however it was trained.
 
         Parameters
