@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.evaluation.early_days import StatesOfDays
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 
@@ -45,6 +46,8 @@ class SourceOutput:
         Whether the source forecasts velocity itself, whether or not there is any in this session.
     states
         Latent states of training and scored trials. Shapes ``(trial, time, D')``, ``(eval trial, time, D')``.
+    early
+        Latent states of earlier days, where the session is a day held out; text: why there are none.
     withheld
         Needs of metrics it cannot meet, and why.
     told
@@ -57,6 +60,7 @@ class SourceOutput:
     forecast_velocity: FloatArray | None = None
     forecasts_velocity: bool = False
     states: tuple[FloatArray, FloatArray] | None = None
+    early: StatesOfDays | str | None = None
     withheld: Mapping[Need, str] = field(default_factory=dict)
     told: Mapping[Part, str] = field(default_factory=dict)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.signals.task import whole_bins
+from nwb_latents.pipeline.stages.evaluate_days import held_out_days, knows_days_before
 from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan
 from nwb_latents.pipeline.stages.evaluate_records import (
     STAGE,
@@ -19,7 +20,7 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     as_measurement,
     known_records,
 )
-from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source
+from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source, stranger_source
 from nwb_latents.pipeline.stages.few_trials import say_few
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
@@ -138,11 +139,15 @@ def evaluate(
             f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
+    early: dict[str, tuple[SessionEntry, ...]] = {}
+    if settings.held_out_days:
+        early = held_out_days(catalog_path, entries, settings.held_out_days, report=report or ignore)
+        entries = [entry for entry in entries if entry.session in early]
     work = Work(catalog_path, settings, entries, chosen, report or ignore)
     work.unseen_trials = unseen_trials
     # Which trials these are is known once their sessions are read.
     known = {} if force or unseen_trials else _known(work)
-    plan = EvaluationPlan(settings, metrics, baselines, truths, known)
+    plan = EvaluationPlan(settings, metrics, baselines, truths, known, early)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
@@ -191,12 +196,15 @@ def _prepared(
     work: Work, plan: EvaluationPlan, entry: SessionEntry, wanted: Sequence[Wanted]
 ) -> ScoredSession:
     """Read a session and lay ready what is wanted of it."""
+    from nwb_latents.pipeline.evaluation.early_days import EarlyDays  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.scored_session import prepare_session  # noqa: PLC0415
     from nwb_latents.pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
     truth = read_truth(plan.truth[entry.session]) if entry.session in plan.truth else None
     forward = any("forward" in metric.needs for metric, _ in wanted)
-    return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth)
+    days = tuple(work.session(each) for each in plan.early.get(entry.session, ()))
+    early = EarlyDays(days) if days else None
+    return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth, early=early)
 
 
 def _measure(
@@ -241,26 +249,36 @@ def _measure(
 def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
     """Return what can be measured on a session: runs, then baselines."""
     return [
-        *(_run_source(work, run) for run in work.runs if entry.session in run.sessions),
+        *_run_sources(work, plan, entry),
         *(baseline_source(baseline, work.settings.baseline) for baseline in plan.baselines_of(entry)),
     ]
 
 
-def _run_source(work: Work, run: RunEntry) -> Source:
-    return run_source(run, work.facts[run.run], work.trained)
+def _run_sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
+    """Return the runs that know a session; of a day held out, those that know the days before beside them."""
+    found = [
+        run_source(run, work.facts[run.run], work.trained)
+        for run in work.runs
+        if entry.session in run.sessions
+    ]
+    early = plan.early.get(entry.session, ())
+    strangers = [run for run in work.runs if knows_days_before(run, entry.session, early)]
+    return found + [stranger_source(run, work.facts[run.run], work.trained) for run in strangers]
 
 
 def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
-    """Return the runs that have to be loaded."""
-    return [
-        run
-        for run in work.runs
-        if any(
-            plan.lacking(_run_source(work, run), entry)
-            for entry in work.sessions
-            if entry.session in run.sessions
-        )
-    ]
+    """Return the runs that have to be loaded; where days are held out, those they were aligned from too."""
+    lacking = {
+        source.name
+        for entry in work.sessions
+        for source in _run_sources(work, plan, entry)
+        if plan.lacking(source, entry)
+    }
+    mine = [run for run in work.runs if run.run in lacking]
+    if not plan.early:
+        return mine
+    parents = {run.alignment.parent for run in mine if run.alignment is not None} - lacking
+    return mine + [run for name, run in read_catalog(work.catalog_path).runs.items() if name in parents]
 
 
 def _known(work: Work) -> dict[Place, Known]:

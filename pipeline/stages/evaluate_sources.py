@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages.evaluate_days import made_without_the_day, states_of_early_days
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Source:
         Digest of the settings of a baseline; empty: a run.
     deliver
         What it makes of a session, of the parts wanted.
+    only
+        Names of the metrics it can have of this session; None: all.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Source:
     facts: Facts
     deliver: Deliver
     baseline_digest: str = ""
+    only: frozenset[str] | None = None
 
 
 def run_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun]) -> Source:
@@ -68,13 +72,41 @@ def run_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun]) -
     def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
         if run.run not in trained:
             raise DataError(f"Run {run.run} could not be read.")
-        return _made_by_run(trained[run.run], session, parts)
+        made = _made_by_run(trained[run.run], session, parts)
+        if session.early is None or "latents" not in parts:
+            return made
+        return replace(made, early=states_of_early_days(run, trained, session))
 
     return Source(
         name=run.run,
         is_baseline=False,
         facts=facts,
         deliver=deliver,
+    )
+
+
+def stranger_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun]) -> Source:
+    """Return a run as a source on a day held out that it was never given.
+
+    Parameters
+    ----------
+    run, facts, trained
+        As for `run_source`.
+    """
+    from nwb_latents.pipeline.evaluation.metrics.held_out_days import LATENTS  # noqa: PLC0415
+
+    def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
+        del parts
+        if run.run not in trained:
+            raise DataError(f"Run {run.run} could not be read.")
+        return made_without_the_day(run, trained[run.run], session)
+
+    return Source(
+        name=run.run,
+        is_baseline=False,
+        facts=facts,
+        deliver=deliver,
+        only=frozenset({LATENTS.name}),
     )
 
 

@@ -34,7 +34,7 @@ def _of_reconstruction(session: ScoredSession, made: SourceOutput) -> Found:
     if made.rates_hz is None:
         raise CannotBeHadError(made.lacks("reconstruction"))
     described = session.describe_decoder(decoder)
-    return _found(session.velocity[1], decoder.predict(made.rates_hz), described)
+    return velocity_found(session.velocity[1], decoder.predict(made.rates_hz), described)
 
 
 def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
@@ -47,13 +47,37 @@ def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
     true = task.velocity[:, first : first + task.settings.bins]
     if not made.forecasts_velocity:
         described = session.describe_decoder(task.decoder)
-        return _found(true, task.decoder.predict(made.forecast_hz), described)
+        return velocity_found(true, task.decoder.predict(made.forecast_hz), described)
     if made.forecast_velocity is None:
         raise CannotBeHadError(NO_VELOCITY)
-    return _found(true, made.forecast_velocity, None)
+    return velocity_found(true, made.forecast_velocity, None)
 
 
-def _found(true: FloatArray, predicted: FloatArray, decoder: DecoderDescription | None) -> Found:
+def velocity_found(
+    true: FloatArray,
+    predicted: FloatArray,
+    decoder: DecoderDescription | None,
+    *,
+    fitted_on: str = RECORDED_RATES,
+) -> Found:
+    """Return the R² of velocity with what is to be said about it.
+
+    Parameters
+    ----------
+    true
+        Recorded velocity, NaN where not known. Shape ``(trial, time, axis)``.
+    predicted
+        Shape of `true`.
+    decoder
+        Decoder it was predicted by; None: the source gave it itself.
+    fitted_on
+        Signal the decoder was fitted on.
+
+    Raises
+    ------
+    CannotBeHadError
+        If no scored bin has a recorded velocity.
+    """
     known: NDArray[np.bool_] = np.all(np.isfinite(true), axis=-1)
     if not known.any():
         raise CannotBeHadError("no scored bin has a recorded hand velocity")
@@ -65,7 +89,7 @@ def _found(true: FloatArray, predicted: FloatArray, decoder: DecoderDescription 
         n_samples=int(known.sum()),
         decoder="" if decoder is None else decoder.name,
         decoder_settings={} if decoder is None else {**decoder.settings, **decoder.chosen},
-        fitted_on="" if decoder is None else RECORDED_RATES,
+        fitted_on="" if decoder is None else fitted_on,
     )
 
 
