@@ -56,7 +56,7 @@ def same(changes: dict[str, object]) -> None:
     model, batch = build(UNITS, **changes).eval(), packed(TRIALS, BINS, UNITS)
     plain = PlainNDT(model, UNITS).eval()
     shown, scored = plain.masked(batch.y[0])
-    view = View(x=shown[None], target=batch.target, weight=scored[None].float())
+    view = View(shown[None], target=batch.target, weight=scored[None].float())
     ours, theirs = total_loss(model(batch, view), 0), plain.loss(shown, batch.y[0], scored)
     ours.backward()
     theirs.backward()

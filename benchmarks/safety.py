@@ -20,7 +20,7 @@ from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.sources.simulator import simulate_dandiset
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.train import train
-from nwb_latents.schemas.manifest import Manifest
+from nwb_latents.schemas.manifest import FileDigest, Manifest
 from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.training import TrainSettings
 
@@ -39,7 +39,11 @@ def left_out() -> Iterator[None]:
     def nothing(*_: object, **__: object) -> Manifest:
         return Manifest(files={})
 
+    def no_digest(_: object) -> FileDigest:
+        return FileDigest(size=0, sha256="0" * 64)
+
     with patch.object(os, "fsync", lambda _: None), patch(f"{rooms[0]}.manifest_of", nothing), \
+            patch("nwb_latents.pipeline.stores.hashed_folder._digest", no_digest), \
             patch(f"{rooms[1]}.manifest_of", nothing):  # fmt: skip
         yield
 

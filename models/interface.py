@@ -38,11 +38,14 @@ class Term:
         Scalar, summed over sessions.
     weight
         Factor as a function of the step.
+    logged
+        What is logged in place of the value, where the value has a share of the batch in it; None: the value.
     """
 
     name: str
     value: Tensor
     weight: Schedule = field(default_factory=lambda: constant(1.0))
+    logged: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from nwb_latents.schemas import task
-from nwb_latents.schemas.base import Frozen, Record
+from nwb_latents.schemas.base import Frozen, Reading, Record
 from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS
 from nwb_latents.schemas.catalog import Alignment, Imported
 from nwb_latents.schemas.digest import AddedLater, DecidesNothing, FormerlyInBins
@@ -19,6 +19,7 @@ from nwb_latents.schemas.recipe import bin_size_in
 from nwb_latents.schemas.registry import MODELS
 
 Signal = Literal["rates", "counts"]
+InputSmoothing = Literal["shown", "recorded"]
 Device = Literal["auto", "cpu", "cuda"]
 
 
@@ -82,6 +83,15 @@ class TrainSettings(Frozen):
         description="Shown to the model and scored: smoothed rates or spike counts; by default counts "
         "for models of spikes with a Poisson likelihood (lfads, node_sae).",
     )
+    input_smoothing: Annotated[InputSmoothing, AddedLater("recorded")] = Field(
+        "shown",
+        description="What a model of smoothed rates is shown: 'shown': the counts of the bins it may see, "
+        "smoothed from these bins alone; 'recorded': the recorded rates, which hold spikes of bins after "
+        "those "
+        "shown, as published. What is scored are the recorded rates. With signal: counts nothing is "
+        "smoothed, and it "
+        "is 'recorded'.",
+    )
     standardise: bool = Field(
         default=True,
         description="Show each unit to the encoders scaled by its mean and deviation over training trials; a "
@@ -119,12 +129,24 @@ class TrainSettings(Frozen):
         "32-true", description="Arithmetic of the training step."
     )
 
+    @property
+    def sees_ahead(self) -> bool:
+        """Whether the last bins a model is shown hold spikes of bins after them.
+
+        Examples
+        --------
+        >>> TrainSettings().sees_ahead, TrainSettings(input_smoothing="recorded").sees_ahead
+        (False, True)
+        """
+        return self.signal == "rates" and self.input_smoothing == "recorded"
+
     @model_validator(mode="before")
     @classmethod
-    def _defaults_of_the_model(cls, content: Any) -> Any:
-        """Fill in the model's name, and the signal that suits it."""
+    def _defaults_of_the_model(cls, content: Any, info: ValidationInfo) -> Any:
+        """Fill in the model's name, the signal that suits it, and what is shown of that."""
         if not isinstance(content, dict):
             return content
+        reading = isinstance(info.context, Reading)
         model = content.get("model")
         if isinstance(model, dict):
             model = {"name": "mdssm", **model}
@@ -138,6 +160,9 @@ class TrainSettings(Frozen):
             )
             if kind.reads_counts and likelihood in {None, "poisson"}:
                 content = {"signal": "counts", **content}
+        # A file that does not say it was written when there was no other way.
+        if reading or content.get("signal") == "counts":
+            content = {"input_smoothing": "recorded", **content}
         return content
 
     @model_validator(mode="after")
@@ -145,6 +170,16 @@ class TrainSettings(Frozen):
         if self.masks.spike_jitter and (self.signal != "counts" or self.standardise):
             raise ValueError(
                 "masks.spike_jitter moves whole spikes; it needs signal: counts and standardise: false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _smooths_rates_alone(self) -> Self:
+        if self.signal == "counts" and self.input_smoothing == "shown":
+            raise ValueError(
+                "input_smoothing: shown smooths what a model of rates is shown, and signal is counts, "
+                "which are "
+                "shown as they are. Leave input_smoothing out, or use signal: rates"
             )
         return self
 

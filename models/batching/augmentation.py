@@ -6,15 +6,15 @@ cannot be learnt by heart (lfads-torch, Sedler and Pandarinath 2023).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from nwb_latents.models.batching.views import Change, View
-
 if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch
+    from nwb_latents.models.batching.views import Change, View
 
 
 def spike_jitter(width: int) -> Change:
@@ -39,11 +39,10 @@ def spike_jitter(width: int) -> Change:
         del batch, step
         if generator is None or width == 0:
             return view
-        return View(
-            x=_jittered(view.x, width, generator),
+        return replace(
+            view,
+            samples=_jittered(view.samples, width, generator),
             target=_jittered(view.target, width, generator),
-            weight=view.weight,
-            sg=view.sg,
         )
 
     return change
@@ -73,9 +72,11 @@ def temporal_shift(deviation: float, most: int) -> Change:
         del batch, step
         if generator is None or deviation == 0:
             return view
-        shown, scored = (_shifted(x, deviation, most, generator) for x in (view.x, view.target))
-        return View(
-            x=view.x.gather(2, shown),
+        shown, scored = (_shifted(x, deviation, most, generator) for x in (view.samples, view.target))
+        return replace(
+            view,
+            samples=view.samples.gather(2, shown),
+            known=None if view.known is None else view.known.gather(2, shown),
             target=view.target.gather(2, scored),
             weight=view.weight.gather(2, scored),
             sg=None if view.sg is None else view.sg.gather(2, scored),

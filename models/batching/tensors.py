@@ -6,7 +6,7 @@ as large as the largest, and boolean masks say what is real. Padding holds zeros
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,8 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from nwb_latents.models.batching.shown_input import ShownSmoothing
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class TrialTensors:
     session
         Session id.
     y
-        What an encoder may be shown. Shape ``(trial, time, unit)``, float, NaN where not recorded.
+        What an encoder may be shown, bin by bin. Shape ``(trial, time, unit)``, float, NaN where not
+        recorded.
     target
         What is scored; at least as many bins and units as `y`, whose bins and units come first.
         Shape ``(trial, time, unit)``; None stands for `y` itself.
@@ -37,6 +40,8 @@ class TrialTensors:
         Samples kept for sample validation. Shape of `y`, bool; None: none.
     bin_s
         Width of a bin, s.
+    smoothing
+        What the bins that are shown are smoothed with; None: they are shown as they are.
     """
 
     session: str
@@ -46,6 +51,7 @@ class TrialTensors:
     truth: Mapping[str, Tensor] = field(default_factory=dict)
     held_back: Tensor | None = None
     bin_s: float = 0.02
+    smoothing: ShownSmoothing | None = None
 
     @property
     def n_trials(self) -> int:
@@ -56,6 +62,15 @@ class TrialTensors:
     def scored(self) -> Tensor:
         """`target`, or `y` where there is no target of its own."""
         return self.y if self.target is None else self.target
+
+    def shown(self) -> Tensor:
+        """Return the encoder input of whole trials. Shape of `y`, NaN where not recorded."""
+        if self.smoothing is None:
+            return self.y
+        known = self.y.isfinite()
+        if known.all():
+            return self.smoothing(self.y)
+        return self.smoothing(self.y.nan_to_num(), known).masked_fill(~known, float("nan"))
 
     def select(self, trials: Tensor) -> TrialTensors:
         """Return the trials of the given indices.
@@ -70,14 +85,13 @@ class TrialTensors:
         >>> TrialTensors("a", torch.zeros(5, 3, 2)).select(torch.tensor([4, 0])).n_trials
         2
         """
-        return TrialTensors(
-            session=self.session,
+        return replace(
+            self,
             y=self.y[trials],
             target=None if self.target is None else self.target[trials],
             ext=None if self.ext is None else self.ext[trials],
             truth={name: values[trials] for name, values in self.truth.items()},
             held_back=None if self.held_back is None else self.held_back[trials],
-            bin_s=self.bin_s,
         )
 
 
@@ -90,7 +104,8 @@ class Batch:
     sessions
         Session ids, in the order of the first axis.
     y
-        Encoder input. Shape ``(session, trial, time, unit)``, NaN where not recorded, 0 in padding.
+        What encoders may be shown, bin by bin. Shape ``(session, trial, time, unit)``, NaN where not
+        recorded, 0 in padding.
     target
         What is scored. Shape ``(session, trial, target time, target unit)``, NaN and padding as in `y`.
     unit_mask
@@ -103,6 +118,10 @@ class Batch:
         External inputs. Shape ``(session, trial, target time, input)``.
     held_back
         Samples kept for sample validation. Shape of `y`, bool; None: none.
+    smoothing
+        What the bins that are shown are smoothed with (`views.encoder_input`); None: nothing.
+    gaps
+        Whether `y` may hold samples that were not recorded. Only looked at where there is smoothing.
     """
 
     sessions: tuple[str, ...]
@@ -113,6 +132,29 @@ class Batch:
     time_mask: Tensor
     ext: Tensor | None = None
     held_back: Tensor | None = None
+    smoothing: ShownSmoothing | None = None
+    gaps: bool = True
+
+    def first_bins(self, n_bins: int) -> Batch:
+        """Return the batch without anything recorded after the first `n_bins` bins of `y`.
+
+        External inputs stay: they are given, not recorded.
+
+        Examples
+        --------
+        >>> batch = pack([TrialTensors("a", torch.zeros(2, 6, 4), target=torch.zeros(2, 8, 5))])
+        >>> early = batch.first_bins(3)
+        >>> tuple(early.y.shape), tuple(early.target.shape)
+        ((1, 2, 3, 4), (1, 2, 3, 5))
+        """
+        y = self.y[:, :, :n_bins]
+        return replace(
+            self,
+            y=y,
+            target=y if self.target is self.y else self.target[:, :, :n_bins],
+            time_mask=self.time_mask[:, :, :n_bins],
+            held_back=None if self.held_back is None else self.held_back[:, :, :n_bins],
+        )
 
     def check_forecast(self, t0: int, k: int) -> None:
         """Raise if `k` bins cannot be forecast from the first `t0` bins.
@@ -142,8 +184,8 @@ class Batch:
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """Return the batch on another device, its values as `dtype`."""
         y = self.y.to(device, dtype)
-        return Batch(
-            sessions=self.sessions,
+        return replace(
+            self,
             y=y,
             target=y if self.target is self.y else self.target.to(device, dtype),
             unit_mask=self.unit_mask.to(device),
@@ -170,7 +212,7 @@ def pack(sessions: Sequence[TrialTensors]) -> Batch:
     Raises
     ------
     ValueError
-        If there is no session, or their numbers of bins or inputs differ.
+        If there is no session, or their numbers of bins or inputs, or what smooths them, differ.
 
     Examples
     --------
@@ -186,6 +228,10 @@ def pack(sessions: Sequence[TrialTensors]) -> Batch:
         raise ValueError(
             f"{names}: sessions of one batch need equal bins and inputs, found {sorted(map(str, bins))}"
         )
+    smoothing = sessions[0].smoothing
+    if any(s.smoothing != smoothing for s in sessions):
+        found = ", ".join(f"{s.session}: {s.smoothing}" for s in sessions)
+        raise ValueError(f"sessions of one batch are smoothed alike, found {found}")
     n_trials = max(s.n_trials for s in sessions)
     n_units = max(s.scored.shape[2] for s in sessions)
     first = sessions[0].y
@@ -221,4 +267,6 @@ def pack(sessions: Sequence[TrialTensors]) -> Batch:
         time_mask=trial_mask[:, :, None].expand(-1, -1, target.shape[2]),
         ext=ext,
         held_back=held_back,
+        smoothing=smoothing,
+        gaps=smoothing is None or not all(bool(s.y.isfinite().all()) for s in sessions),
     )

@@ -1,14 +1,17 @@
 """What an encoder sees and what the loss counts: one type for every kind of mask.
 
-A masker turns a batch into a `View`: a finite encoder input, a loss weight for every element, and
+A masker turns a batch into a `View`: finite samples that are shown, a loss weight for every element, and
 elements that count in the value but not in the gradient. Missing samples, held-out units, forward bins,
-coordinated dropout and masked modelling are all maskers, and everything downstream is blind to which.
+coordinated dropout and masked modelling are all maskers, and everything downstream is blind to which. They
+act on samples, bin by bin; only then are the bins that are shown smoothed, where the input is smoothed
+rates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -17,17 +20,18 @@ from torch import Tensor
 from nwb_latents.models.batching.tensors import Batch
 
 if TYPE_CHECKING:
+    from nwb_latents.models.batching.shown_input import ShownSmoothing
     from nwb_latents.models.losses.schedules import Schedule
 
 
 @dataclass(frozen=True)
 class View:
-    """Encoder input and loss weights of a batch.
+    """What encoders are shown of a batch, and its loss weights.
 
     Attributes
     ----------
-    x
-        Encoder input. Shape ``(session, trial, time, unit)``, finite.
+    samples
+        What is shown, bin by bin, before it is smoothed. Shape ``(session, trial, time, unit)``, finite.
     target
         What is scored. Shape ``(session, trial, target time, target unit)``, finite; 0 where `weight` and
         `sg` are 0.
@@ -35,17 +39,41 @@ class View:
         Weight of each scored element, 0 or more; 0 in padding. Shape of `target`.
     sg
         Weight with which an element counts in the value of the loss but not in its gradient.
+    known
+        Samples that were recorded. Shape of `samples`, bool; None: all.
+    smoothing
+        What the bins shown are smoothed with; None: they are shown as they are.
+
+    Examples
+    --------
+    >>> from nwb_latents.models.batching.shown_input import ShownSmoothing
+    >>> step = torch.tensor([0.0, 0.0, 4.0, 4.0]).reshape(1, 1, 4, 1)
+    >>> view = View(step, step, torch.ones_like(step), smoothing=ShownSmoothing(1.0))
+    >>> float(view.shown(2).sum()), bool(view.x[:, :, :2].sum() > 0)
+    (0.0, True)
     """
 
-    x: Tensor
+    samples: Tensor
     target: Tensor
     weight: Tensor
     sg: Tensor | None = None
+    known: Tensor | None = None
+    smoothing: ShownSmoothing | None = None
+
+    @cached_property
+    def x(self) -> Tensor:
+        """Encoder input where all bins are shown. Shape of `samples`."""
+        return self.shown(self.samples.shape[2])
+
+    def shown(self, n_bins: int) -> Tensor:
+        """Return the encoder input where the first `n_bins` bins are shown, and nothing of later ones."""
+        known = None if self.known is None else self.known[:, :, :n_bins]
+        return _smoothed(self.samples[:, :, :n_bins], known, self.smoothing)
 
     def first_bins(self, n_bins: int) -> View:
         """Return the same input with the first `n_bins` bins of what is scored."""
         sg = None if self.sg is None else self.sg[:, :, :n_bins]
-        return View(self.x, self.target[:, :, :n_bins], self.weight[:, :, :n_bins], sg)
+        return replace(self, target=self.target[:, :, :n_bins], weight=self.weight[:, :, :n_bins], sg=sg)
 
 
 Masker = Callable[[Batch, "torch.Generator | None", int], View]
@@ -70,15 +98,29 @@ def observe(batch: Batch, generator: torch.Generator | None = None, step: int = 
     del generator, step
     finite = batch.target.isfinite() & batch.real()
     target = torch.where(finite, batch.target, 0.0)
+    weight = finite.to(target.dtype)
     if batch.y is batch.target:
-        return View(x=target, target=target, weight=finite.to(target.dtype))
+        return View(target, target, weight, known=_known(batch.y, batch), smoothing=batch.smoothing)
     T, N = batch.y.shape[2:]
     shown = batch.y.isfinite() & batch.real()[:, :, :T, :N]
-    return View(x=torch.where(shown, batch.y, 0.0), target=target, weight=finite.to(target.dtype))
+    samples = torch.where(shown, batch.y, 0.0)
+    return View(samples, target, weight, known=_known(batch.y, batch), smoothing=batch.smoothing)
 
 
-def encoder_input(batch: Batch) -> Tensor:
-    """Return the encoder input of `observe` alone, where nothing is scored. Shape of ``batch.y``.
+def encoder_input(batch: Batch, n_bins: int | None = None) -> Tensor:
+    """Return the encoder input of `observe` alone, where nothing is scored.
+
+    Parameters
+    ----------
+    batch
+        The sessions.
+    n_bins
+        Show the first `n_bins` bins, and nothing that later ones hold; None: all.
+
+    Returns
+    -------
+    x
+        Shape ``(session, trial, n_bins, unit)``, finite.
 
     Examples
     --------
@@ -86,7 +128,18 @@ def encoder_input(batch: Batch) -> Tensor:
     >>> encoder_input(pack([TrialTensors("a", torch.tensor([[[1.0, float("nan")]]]))])).flatten().tolist()
     [1.0, 0.0]
     """
-    return torch.nan_to_num(batch.y, nan=0.0, posinf=0.0, neginf=0.0)
+    y = batch.y[:, :, :n_bins]
+    samples = torch.nan_to_num(y, nan=0.0, posinf=0.0, neginf=0.0)
+    return _smoothed(samples, _known(y, batch), batch.smoothing)
+
+
+def _known(y: Tensor, batch: Batch) -> Tensor | None:
+    """Return which samples were recorded, where smoothing has to know; padding counts as recorded."""
+    return y.isfinite() if batch.smoothing is not None and batch.gaps else None
+
+
+def _smoothed(samples: Tensor, known: Tensor | None, smoothing: ShownSmoothing | None) -> Tensor:
+    return samples if smoothing is None else smoothing(samples, known)
 
 
 def hold_out(n_units: int, n_bins: int) -> Change:
@@ -103,8 +156,13 @@ def hold_out(n_units: int, n_bins: int) -> Change:
 
     def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
         del batch, generator, step
-        x = torch.nn.functional.pad(view.x, (0, n_units, 0, n_bins))
-        return View(x=x, target=view.target, weight=view.weight, sg=view.sg)
+        known = view.known
+        if known is None and view.smoothing is not None:
+            known = torch.ones_like(view.samples, dtype=torch.bool)
+        wider = (0, n_units, 0, n_bins)
+        samples = torch.nn.functional.pad(view.samples, wider)
+        known = None if known is None else torch.nn.functional.pad(known, wider)
+        return replace(view, samples=samples, known=known)
 
     return change
 
@@ -140,7 +198,7 @@ def mask_bins(
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
     >>> masker = compose(observe, mask_bins(0.5))
     >>> view = masker(pack([TrialTensors("a", torch.ones(1, 6, 2))]), torch.Generator().manual_seed(0), 0)
-    >>> bool((view.x + view.weight == 1).all())
+    >>> bool((view.samples + view.weight == 1).all())
     True
     """
 
@@ -148,19 +206,20 @@ def mask_bins(
         if generator is None:
             return view
         span = _span(max_span, 1.0 if expand is None else expand(step), generator)
-        hidden = _hidden_bins(view.x.shape[:3], ratio, span, generator)
-        x = torch.where(hidden, 0.0, view.x)
+        shown = view.samples
+        hidden = _hidden_bins(shown.shape[:3], ratio, span, generator)
+        samples = torch.where(hidden, 0.0, shown)
         if zero < 1:
-            share = torch.rand(view.x.shape, generator=generator, device=view.x.device)
+            share = torch.rand(shown.shape, generator=generator, device=shown.device)
             kept = hidden & (share >= zero)
-            x = torch.where(kept, view.x, x)
+            samples = torch.where(kept, shown, samples)
             drawn = kept & (share < zero + random * (1 - zero))
-            x = torch.where(drawn, _random_values(view.x, generator), x)
+            samples = torch.where(drawn, _random_values(shown, generator), samples)
         T = batch.y.shape[2]
         scored = _on_target(hidden[:, :, :T] | ~batch.y.isfinite(), view, outside=True)
-        return View(
-            x=x,
-            target=view.target,
+        return replace(
+            view,
+            samples=samples,
             weight=view.weight * scored,
             sg=None if view.sg is None else view.sg * scored,
         )
@@ -207,7 +266,7 @@ def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
     >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
     >>> masker = compose(observe, coordinated_dropout(0.5))
     >>> view = masker(pack([TrialTensors("a", torch.ones(1, 4, 8))]), torch.Generator().manual_seed(0), 0)
-    >>> bool(((view.x > 0) == (view.sg > 0)).all()), bool((view.weight + view.sg == 1).all())
+    >>> bool(((view.samples > 0) == (view.sg > 0)).all()), bool((view.weight + view.sg == 1).all())
     (True, True)
     """
 
@@ -215,17 +274,16 @@ def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
         del step
         if generator is None or rate == 0:
             return view
-        draw = torch.rand(view.x.shape, generator=generator, device=view.x.device)
+        draw = torch.rand(view.samples.shape, generator=generator, device=view.samples.device)
         keep = draw >= rate
-        x = torch.where(keep, view.x / (1 - rate), 0.0)
         # What is never shown cannot be copied: it drives the gradient always.
         silent = keep & batch.y.isfinite()
         if pass_rate > 0:
             silent = silent & (torch.rand(keep.shape, generator=generator, device=keep.device) >= pass_rate)
         held = torch.where(_on_target(silent, view, outside=False), view.weight, 0.0)
-        return View(
-            x=x,
-            target=view.target,
+        return replace(
+            view,
+            samples=torch.where(keep, view.samples / (1 - rate), 0.0),
             weight=view.weight - held,
             sg=held + (view.sg if view.sg is not None else 0),
         )
@@ -240,8 +298,9 @@ def hide_held_back(view: View, batch: Batch, generator: torch.Generator | None, 
         return view
     kept = ~batch.held_back
     everywhere = _on_target(kept, view, outside=True)
-    return View(
-        x=torch.where(kept, view.x, 0.0),
+    return replace(
+        view,
+        samples=torch.where(kept, view.samples, 0.0),
         target=torch.where(everywhere, view.target, 0.0),
         weight=view.weight * everywhere,
         sg=None if view.sg is None else view.sg * everywhere,
@@ -263,7 +322,7 @@ def score_held_back(rate: float) -> Change:
             return view
         shown = hide_held_back(view, batch, generator, step)
         held = _on_target(batch.held_back, view, outside=False)
-        return View(x=shown.x / (1 - rate), target=view.target, weight=view.weight * held / rate)
+        return replace(view, samples=shown.samples / (1 - rate), weight=view.weight * held / rate, sg=None)
 
     return change
 
@@ -281,7 +340,7 @@ def scale_held_in(rate: float) -> Change:
             return view
         shown = _on_target(batch.y.isfinite(), view, outside=False)
         factor = torch.where(shown, 1 / (1 - rate), 1.0).to(view.weight.dtype)
-        return View(x=view.x / (1 - rate), target=view.target, weight=view.weight * factor, sg=view.sg)
+        return replace(view, samples=view.samples / (1 - rate), weight=view.weight * factor)
 
     return change
 
@@ -318,7 +377,7 @@ def session_means(nll: Tensor, view: View) -> Tensor:
     Examples
     --------
     >>> weight = torch.tensor([[[[1.0, 0.0]]], [[[1.0, 1.0]]]])
-    >>> view = View(x=weight, target=weight, weight=weight)
+    >>> view = View(weight, target=weight, weight=weight)
     >>> session_means(torch.tensor([[[[3.0, 9.0]]], [[[1.0, 2.0]]]]), view).tolist()
     [3.0, 1.5]
     """
@@ -342,7 +401,7 @@ def masked_mean(nll: Tensor, view: View, *, over: Literal["elements", "weights"]
     Examples
     --------
     >>> weight = torch.tensor([[[[1.0, 0.0]]]])
-    >>> view = View(x=weight, target=weight, weight=weight)
+    >>> view = View(weight, target=weight, weight=weight)
     >>> float(masked_mean(torch.tensor([[[[3.0, 9.0]]]]), view))
     3.0
     """

@@ -294,7 +294,7 @@ class GNOCCHI(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        x = encoder_input(batch)[:, :, :t0]
+        x = encoder_input(batch, t0)
         code = self._code(x, sessions)
         if self._is_made_at_once:
             like = x.new_zeros(*x.shape[:2], t0 + k, batch.target.shape[-1])

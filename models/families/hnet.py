@@ -7,6 +7,7 @@ that runs freely from its first state. What tells sessions apart is the embeddin
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -166,11 +167,11 @@ class HNET(Model):
         weights = self.hyper(e)
         noise = None
         if generator is not None and self.training and settings.process_noise:
-            shape = (*view.x.shape[:2], n_bins, self.size)
+            shape = (*view.samples.shape[:2], n_bins, self.size)
             noise = settings.process_noise * torch.randn(
-                shape, generator=generator, device=generator.device, dtype=view.x.dtype
-            ).to(view.x.device)
-        first = self._first(view.x[:, :, : settings.start_bins], sessions)
+                shape, generator=generator, device=generator.device, dtype=view.samples.dtype
+            ).to(view.samples.device)
+        first = self._first(view.shown(settings.start_bins), sessions)
         states = rollout(self.dynamics, first, n_bins, weights=weights, noise=noise).z
         params = self._read(states, sessions, view.target.shape[-1])
         scored = view.first_bins(n_bins)
@@ -212,7 +213,8 @@ class HNET(Model):
             No terms.
         """
         del n_samples, generator
-        return self._run(batch, encoder_input(batch), batch.target.shape[2], embedding)
+        shown = encoder_input(batch, self.settings.start_bins)
+        return self._run(batch, shown, batch.target.shape[2], embedding)
 
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
         """Forecast bins ``t0 … t0 + k − 1`` from the last ``start_bins`` bins before them.
@@ -239,15 +241,15 @@ class HNET(Model):
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
         batch.check_forecast(t0, k)
-        n_start = self.settings.start_bins
-        seen = encoder_input(batch)[:, :, max(0, t0 - n_start) : t0]
+        first = max(0, t0 - self.settings.start_bins)
+        seen = encoder_input(replace(batch, y=batch.y[:, :, first:t0]))
         output = self._run(batch, seen, seen.shape[2] + k, embedding)
         return output.from_bin(-k)
 
     def _run(self, batch: Batch, x: Tensor, n_bins: int, embedding: DiagGaussian | None) -> Output:
         sessions = self.names.index(batch.sessions, batch.y.device)
         e = self._embedding(sessions) if embedding is None else embedding.mean
-        first = self._first(x[:, :, : self.settings.start_bins], sessions)
+        first = self._first(x, sessions)
         states = rollout(self.dynamics, first, n_bins, weights=self.hyper(e)).z
         params = self._read(states, sessions, batch.target.shape[-1])
         return Output(params=params, mean=params, factors=states, latents=states)

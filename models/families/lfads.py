@@ -271,7 +271,7 @@ class LFADS(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        q, seen = self._encode(encoder_input(batch)[:, :, :t0], sessions)
+        q, seen = self._encode(encoder_input(batch, t0), sessions)
         made = self.decoder(
             q.mean, t0 + k, seen=seen, external=self._external(batch, t0 + k), prior=self.input_prior
         )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from nwb_latents.models.batching.views import View, encoder_input, observe, weighted
+from nwb_latents.models.batching.views import View, encoder_input, weighted
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.kernels.products import linear
 from nwb_latents.models.losses.likelihoods import Gaussian, Poisson
@@ -159,13 +159,14 @@ class MDSSM(StartedSessions):
         -------
         output
             Terms ``nll``, ``kl_initial``, ``kl_transition``, ``kl_embedding`` and ``weight_change``, each
-            summed over sessions; the first three are means over the trials of a session.
+            summed over sessions; the first three are means over the trials of a session. ``kl_embedding`` is
+            logged in nats per session whatever its weight.
         """
         del step
         sessions = self.names.index(batch.sessions, batch.y.device)
-        n_bins = view.x.shape[2]
+        n_bins = view.samples.shape[2]
         n_seen = self._draw_seen(n_bins, generator)
-        shared = self.read_in(view.x[:, :, :n_seen], sessions)
+        shared = self.read_in(view.shown(n_seen), sessions)
         q_e = self.embedding(shared, batch.trial_mask, sessions)
         e = q_e.rsample(generator)
         weights = self.conditioner(e)
@@ -185,13 +186,13 @@ class MDSSM(StartedSessions):
         kl_initial, kl_transition = self._state_kl(q_z, path, inferred, batch, sessions)
         trial = batch.trial_mask / batch.n_trials[:, None]
         share = 1 / batch.n_trials if self.settings.embedding_kl == "trial" else 1.0
-        ctx, steps = PriorContext(), self.settings.kl_warmup
+        kl_embedding, steps = self.embedding_prior.penalty(q_e, e, PriorContext()), self.settings.kl_warmup
         warmup = linear_ramp(0, steps) if steps else constant(1.0)
         terms = (
             Term("nll", (nll * trial).sum()),
             Term("kl_initial", (kl_initial * trial).sum(), warmup),
             Term("kl_transition", (kl_transition * trial).sum(), warmup),
-            Term("kl_embedding", (self.embedding_prior.penalty(q_e, e, ctx) * share).sum(), warmup),
+            Term("kl_embedding", (kl_embedding * share).sum(), warmup, logged=kl_embedding.sum()),
             Term(
                 "weight_change",
                 self.conditioner.penalty(weights, e).sum(),
@@ -279,11 +280,8 @@ class MDSSM(StartedSessions):
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
         batch.check_forecast(t0, k)
-        seen = replace(
-            batch, y=batch.y[:, :, :t0], target=batch.y[:, :, :t0], time_mask=batch.time_mask[:, :, :t0]
-        )
         sessions = self.names.index(batch.sessions, batch.y.device)
-        shared = self.read_in(observe(seen).x, sessions)
+        shared = self.read_in(encoder_input(batch, t0), sessions)
         q_e = embedding or self.embedding(shared, batch.trial_mask, sessions)
         last = self._encode(shared, q_e.mean).mean[:, :, -1]
         path = rollout(self.dynamics, last, k + 1, weights=self.conditioner(q_e.mean))

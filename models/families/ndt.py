@@ -188,7 +188,7 @@ class NDT(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        made = self._run(encoder_input(batch)[:, :, :t0], sessions, t0 + k, batch.target.shape[-1])
+        made = self._run(encoder_input(batch, t0), sessions, t0 + k, batch.target.shape[-1])
         return made.from_bin(t0)
 
     def stream(self, session: str) -> RateStream:

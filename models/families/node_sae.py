@@ -159,7 +159,7 @@ class NODESAE(StitchedModel):
         del embedding
         batch.check_forecast(t0, k)
         sessions = self.names.index(batch.sessions, batch.y.device)
-        first = self._first(encoder_input(batch)[:, :, :t0], sessions, None)
+        first = self._first(encoder_input(batch, t0), sessions, None)
         return self._run(first, t0 + k, sessions, batch.target.shape[-1], skip=t0)
 
     def step(self, z: Tensor) -> Tensor:

@@ -128,6 +128,7 @@ def decode(
     recipe_id: str | None = None,
     device: Device = "auto",
     unseen_trials: bool = False,
+    force: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -154,6 +155,8 @@ def decode(
         Where a session's store is another than a run was trained on: score only trials in neither its
         training nor its validation, if its record of them proves which these are; their split is
         ``unseen-…``. Default: such a session is refused.
+    force
+        Begin though it is estimated not to fit the memory.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -198,6 +201,7 @@ def decode(
         recipe_id=recipe_id,
         device=device,
         unseen_trials=unseen_trials,
+        force=force,
         report=reported_to(report),
     )
     return measurements_as_table(made)
@@ -237,7 +241,7 @@ def evaluate(
     truth
         Folder of simulated files, with the truth beside them: adds the oracle, rate R² and state R².
     force
-        Measure again what the catalog holds.
+        Measure again what the catalog holds, and begin though it is estimated not to fit the memory.
     device
         Where the models run; ``"auto"``: a GPU if there is one.
     unseen_trials
@@ -304,6 +308,7 @@ def forecast(
     recipe_id: str | None = None,
     device: Device = "auto",
     unseen_trials: bool = False,
+    force: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
@@ -330,6 +335,8 @@ def forecast(
         Where a session's store is another than a run was trained on: score only trials in neither its
         training nor its validation, if its record of them proves which these are; their split is
         ``unseen-…``. Default: such a session is refused.
+    force
+        Begin though it is estimated not to fit the memory.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -373,6 +380,7 @@ def forecast(
         recipe_id=recipe_id,
         device=device,
         unseen_trials=unseen_trials,
+        force=force,
         report=reported_to(report),
     )
     return measurements_as_table(made)

@@ -26,7 +26,7 @@ OF_SESSIONS = (
     "source", "created", "store", "store_key",
 )  # fmt: skip
 OF_RUNS = ("run", "model", "sessions", "steps", "metrics", "recipe_id", "created", "path", "run_key")
-SHOWN = ("session", "task", "n_trials", "n_units", "recipe_id", "run", "model", "steps")
+SHOWN = ("session", "task", "n_trials", "n_units", "recipe_id", "run", "model", "steps", "why_stale")
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,18 @@ class OpenCatalog:
 
     @property
     def runs(self) -> pd.DataFrame:
-        """One row for each trained run."""
-        return _table(list(self.content.runs.values()), OF_RUNS)
+        """One row for each trained run; the last two columns say whether its stores are as they were.
+
+        `is_current` is None, and `why_stale` empty, where that is not known.
+        """
+        from nwb_latents.pipeline.stages.stale_runs import why_runs_are_stale  # noqa: PLC0415
+
+        content = self.content
+        why = list(why_runs_are_stale(self.path, content).values())
+        return _table(list(content.runs.values()), OF_RUNS).assign(
+            is_current=[None if words is None else not words for words in why],
+            why_stale=[words or "" for words in why],
+        )
 
     def open_session(self, session: str, *, recipe_id: str | None = None) -> Session:
         """Open the store of a session, see `nwb_latents.open_session`."""

@@ -60,7 +60,7 @@ def train(
         Name of a run to go on with, up to `max_steps`, with its own settings; those that are given and
         differ are refused, but for the few that may change.
     force
-        Throw away what there is of the run and train anew.
+        Throw away what there is of the run and train anew, though it is estimated not to fit the memory.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -146,7 +146,7 @@ def align(
     from_scratch
         Also train each baseline: the run's settings and the same trials, nothing of what it learnt.
     force
-        Make runs again that are complete.
+        Make runs again that are complete, and begin though it is estimated not to fit the memory.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values

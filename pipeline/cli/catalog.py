@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nwb_latents.pipeline.cluster.ledger import Failure
+    from nwb_latents.schemas.catalog import RunEntry
     from nwb_latents.schemas.events import (
+        CatalogRunEvent,
         Event,
         FailureEvent,
         FaultEvent,
@@ -39,16 +41,20 @@ app.command()(scores)
 @app.command("list")
 def list_sessions(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
     """List sessions and runs."""
+    from nwb_latents.pipeline.stages.stale_runs import why_runs_are_stale
     from nwb_latents.pipeline.stores.catalog import read_catalog
-    from nwb_latents.schemas.events import CatalogRunEvent, CatalogSessionEvent
+    from nwb_latents.schemas.events import CatalogSessionEvent
 
     _require(catalog)
     content = read_catalog(catalog)
     with Output(json_lines=json_lines) as out:
         for entry in content.sessions.values():
             out.record(CatalogSessionEvent(**entry.model_dump(), status="known"))
-        for run in content.runs.values():
-            out.record(CatalogRunEvent(**run.model_dump()))
+        events = [
+            _run_event(content.runs[name], why) for name, why in why_runs_are_stale(catalog, content).items()
+        ]
+        for event in events:
+            out.record(event)
         rows = [
             [e.session, e.task, e.recipe_id, str(e.n_trials), str(e.n_units), e.dandiset or e.source]
             for e in content.sessions.values()
@@ -56,9 +62,17 @@ def list_sessions(catalog: CatalogOption = CATALOG, json_lines: JsonOption = Fal
         out.table("Sessions", ["session", "task", "recipe", "trials", "units", "from"], rows)
         if content.runs:
             runs = [
-                [r.run, r.model, str(len(r.sessions)), str(r.steps), r.path] for r in content.runs.values()
+                [r.run, r.model, str(len(r.sessions)), str(r.steps), r.path, _stale_words(r)] for r in events
             ]
-            out.table("Runs", ["run", "model", "sessions", "steps", "path"], runs)
+            heads = [
+                "run",
+                "model",
+                "sessions",
+                "steps",
+                "path",
+                *(["stale"] if any(r[-1] for r in runs) else []),
+            ]
+            out.table("Runs", heads, [row[: len(heads)] for row in runs])
 
 
 @app.command("show")
@@ -71,12 +85,13 @@ def show(
 ) -> None:
     """Show all that is known of one session or run: origin, what was left out, quality, scores."""
     from nwb_latents.pipeline.cli.session_tables import show_run, show_session
+    from nwb_latents.pipeline.stages.stale_runs import why_runs_are_stale
     from nwb_latents.pipeline.stores.catalog import read_catalog
     from nwb_latents.pipeline.stores.current_keys import CurrentKeys
     from nwb_latents.pipeline.stores.location import store_path
     from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
     from nwb_latents.pipeline.stores.trials import read_attributes
-    from nwb_latents.schemas.events import CatalogRunEvent, CatalogSessionEvent, KeptMeasurement
+    from nwb_latents.schemas.events import CatalogSessionEvent, KeptMeasurement
 
     _require(catalog)
     content = read_catalog(catalog)
@@ -107,8 +122,11 @@ def show(
             out.record(event)
             show_session(out, entry, attributes, scores)
         if run is not None:
-            out.record(CatalogRunEvent(**run.model_dump()))
-            show_run(out, run, kept(read_measurements(catalog, runs=[run.run])))
+            found = _run_event(run, why_runs_are_stale(catalog, content)[run.run])
+            out.record(found)
+            show_run(
+                out, run, stale=_stale_words(found), scores=kept(read_measurements(catalog, runs=[run.run]))
+            )
 
 
 @app.command("verify")
@@ -180,6 +198,19 @@ def failures(
             out.result(f"{n} failed; the same ingest with --retry-failed does only what failed.")
         else:
             out.result("None: no session failed in its last attempt.")
+
+
+def _run_event(run: RunEntry, why: str | None) -> CatalogRunEvent:
+    from nwb_latents.schemas.events import CatalogRunEvent
+
+    current = None if why is None else not why
+    return CatalogRunEvent(**run.model_dump(), is_current=current, why_stale=why or "")
+
+
+def _stale_words(run: CatalogRunEvent) -> str:
+    from nwb_latents.pipeline.stores.current_keys import stale_words
+
+    return stale_words(is_current=run.is_current, why_stale=run.why_stale)
 
 
 def _require(catalog: Path) -> None:

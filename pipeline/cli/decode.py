@@ -23,6 +23,7 @@ from nwb_latents.pipeline.cli.options import (
     SetOption,
     UnseenOption,
     VerboseOption,
+    WhateverSizeOption,
     device_of,
     given,
     listed,
@@ -73,6 +74,7 @@ def decode(
     ] = False,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -110,6 +112,7 @@ def decode(
                 recipe_id=recipe_id,
                 device=device_of(device),
                 unseen_trials=unseen_trials,
+                force=force,
                 report=out,
             )
         except PartialFailure as failure:

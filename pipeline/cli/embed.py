@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cli.options import (
     SetOption,
     UnseenOption,
     VerboseOption,
+    WhateverSizeOption,
     device_of,
     given,
     listed,
@@ -48,6 +49,7 @@ def embed(
     ] = None,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -74,6 +76,7 @@ def embed(
             towards=to,
             device=device_of(device),
             unseen_trials=unseen_trials,
+            force=force,
             report=out,
         )
         table = made.table

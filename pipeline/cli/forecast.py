@@ -21,6 +21,7 @@ from nwb_latents.pipeline.cli.options import (
     SetOption,
     UnseenOption,
     VerboseOption,
+    WhateverSizeOption,
     device_of,
     given,
 )
@@ -49,6 +50,7 @@ def forecast(
     lag_ms: LagOption = None,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     catalog: CatalogOption = CATALOG,
@@ -80,6 +82,7 @@ def forecast(
                 recipe_id=recipe_id,
                 device=device_of(device),
                 unseen_trials=unseen_trials,
+                force=force,
                 report=out,
             )
         except PartialFailure as failure:

@@ -54,7 +54,14 @@ RecipeIdOption = Annotated[
         autocompletion=completion.recipes,
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="Do again what is up to date.")]
+AgainOption = Annotated[bool, typer.Option("--force", help="Do again what is up to date.")]
+ForceOption = Annotated[
+    bool,
+    typer.Option("--force", help="Do again what is up to date, and begin though it may not fit the memory."),
+]
+WhateverSizeOption = Annotated[
+    bool, typer.Option("--force", help="Begin though it is estimated not to fit the memory.")
+]
 DeviceOption = Annotated[
     str,
     typer.Option(

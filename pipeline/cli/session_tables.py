@@ -71,9 +71,10 @@ def show_session(
     _show_scores(out, scores)
 
 
-def show_run(out: Output, run: RunEntry, scores: Sequence[KeptMeasurement]) -> None:
-    """Show one run."""
+def show_run(out: Output, run: RunEntry, *, stale: str, scores: Sequence[KeptMeasurement]) -> None:
+    """Show one run, and in what it is stale."""
     rows = [
+        *([["stale", stale.removeprefix("stale: ")]] if stale else []),
         ["model", run.model],
         ["path", run.path],
         ["steps", str(run.steps)],

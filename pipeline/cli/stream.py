@@ -21,6 +21,7 @@ from nwb_latents.pipeline.cli.options import (
     SetOption,
     UnseenOption,
     VerboseOption,
+    WhateverSizeOption,
     given,
 )
 from nwb_latents.pipeline.errors import DataError
@@ -97,6 +98,7 @@ def stream(
     trial: TrialOption = None,
     split: SplitOption = None,
     unseen_trials: UnseenOption = False,
+    force: WhateverSizeOption = False,
     source: FromOption = None,
     rates: RatesOption = None,
     velocity: VelocityOption = None,
@@ -141,7 +143,7 @@ def stream(
         counts = None if lines is None else _checked(lines, tell)
         stage(
             catalog, run, session=session, settings=chosen, trials=trial or (), split=split, lines=counts,
-            unseen_trials=unseen_trials, report=tell,
+            unseen_trials=unseen_trials, force=force, report=tell,
         )  # fmt: skip
 
 

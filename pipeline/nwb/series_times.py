@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,9 @@ MOST_FALLS = 0.1
 
 FASTEST_STEP_S = 1e-5
 """No tracker or handle is sampled faster than 100 kHz."""
+
+_BLOCK = 1 << 14
+"""Stamps looked at together."""
 
 
 def read_times(file: NwbFile, path: str, *, n_samples: int, layout: Layout) -> FloatArray:
@@ -64,36 +67,68 @@ def read_times(file: NwbFile, path: str, *, n_samples: int, layout: Layout) -> F
             f"{len(time)}. Write one for each sample, name another series with --set position_series=PATH "
             "or --set velocity_series=PATH, or leave the session out."
         )
-    if not np.isfinite(time).all():
+    steps = _steps_of(time)
+    if not steps.is_finite:
         first = int(np.flatnonzero(~np.isfinite(time))[0])
         raise DataError(
             f"{file.name}: /{path}/timestamps holds {int((~np.isfinite(time)).sum())} values that are not "
             f"finite, the first at sample {first} of {len(time)}. Mend the file or leave the session out."
         )
-    steps = np.diff(time)
     _require_steps(file, path, time, steps)
-    if (steps < 0).any() and not layout.has_clock_resets:
-        if -steps.min() <= OVERLAP_S:
+    if steps.n_falls and not layout.has_clock_resets:
+        if -steps.least <= OVERLAP_S:
             return _without_overlaps(file, path, time)
-        first = int(np.flatnonzero(steps < 0)[0])
+        first = int(np.flatnonzero(np.diff(time) < 0)[0])
         raise DataError(
             f"{file.name}: /{path}/timestamps run backwards at sample {first + 1} ({time[first]:.4f} s is "
             f"followed by {time[first + 1]:.4f} s): the clock was reset. Split the session there or leave it "
             "out."
         )
     _require_plausible(file, path, time, steps)
-    if layout.stamps == "sample" or not len(steps):
+    if layout.stamps == "sample" or len(time) < 2:
         return time
-    half = float(np.median(steps[steps > 0])) / 2
+    between = np.diff(time)
+    half = float(np.median(between[between > 0])) / 2
     return time + (half if layout.stamps == "bin_start" else -half)
 
 
-def _require_steps(file: NwbFile, path: str, time: FloatArray, steps: FloatArray) -> None:
+class _Steps(NamedTuple):
+    """Steps between time stamps: the least and the largest, s, and how many fall or are none.
+
+    Of fewer than two stamps, or ones that are not finite, the first two are infinite.
+    """
+
+    least: float
+    most: float
+    n_falls: int
+    n_stands: int
+    is_finite: bool
+
+
+def _steps_of(time: FloatArray) -> _Steps:
+    """Look at all steps once, in blocks that stay in the cache: a long session has ten million."""
+    least, most, n_falls, n_stands = np.inf, -np.inf, 0, 0
+    for lo in range(0, len(time), _BLOCK):
+        part = time[lo : lo + _BLOCK + 1]
+        if not np.isfinite(part).all():
+            return _Steps(np.inf, -np.inf, 0, 0, is_finite=False)
+        steps = part[1:] - part[:-1]
+        if not len(steps):
+            continue
+        lowest, highest = float(steps.min()), float(steps.max())
+        least, most = min(least, lowest), max(most, highest)
+        if lowest <= 0:
+            n_falls += int(np.count_nonzero(steps < 0))
+            n_stands += int(np.count_nonzero(steps == 0))
+    return _Steps(least, most, n_falls, n_stands, is_finite=True)
+
+
+def _require_steps(file: NwbFile, path: str, time: FloatArray, steps: _Steps) -> None:
     """Refuse time stamps that stand still, fall throughout, or are in no order."""
     if len(time) < 10:
         return
     where = f"{file.name}: /{path}/timestamps"
-    falls, stands = float((steps < 0).mean()), float((steps == 0).mean())
+    falls, stands = (n / (len(time) - 1) for n in (steps.n_falls, steps.n_stands))
     if stands == 1.0:
         raise DataError(
             f"{where}: all {len(time)} time stamps are {time[0]:g} s, so that the time of no sample is "
@@ -192,10 +227,11 @@ def _stamps(file: NwbFile, path: str) -> FloatArray:
     return np.asarray(even)
 
 
-def _require_plausible(file: NwbFile, path: str, time: FloatArray, steps: FloatArray) -> None:
-    if len(steps) and steps.min() >= FASTEST_STEP_S and steps.max() <= SLOWEST_STEP_S:
+def _require_plausible(file: NwbFile, path: str, time: FloatArray, steps: _Steps) -> None:
+    if FASTEST_STEP_S <= steps.least <= steps.most <= SLOWEST_STEP_S:
         return
-    ascending = steps[steps > 0]
+    ascending = np.diff(time)
+    ascending = ascending[ascending > 0]
     if not len(ascending):
         return
     step = float(np.median(ascending))

@@ -28,6 +28,8 @@ MOST_JITTER = 2.0
 """With time stamps that jitter, steps of up to this many sampling intervals are none."""
 
 _JITTER_SPREAD = 4.0
+_BLOCK = 1 << 14
+"""Samples looked at together."""
 
 
 class Segment(NamedTuple):
@@ -62,7 +64,7 @@ class Series:
     values: FloatArray
 
     def with_values(self, values: FloatArray) -> Series:
-        """Return other values on the same clock; its sampling interval is not looked for again.
+        """Return other values on the same clock; what is known of it is not looked for again.
 
         Parameters
         ----------
@@ -71,8 +73,9 @@ class Series:
         """
         other = Series(self.time, values)
         other.__dict__["interval_s"] = self.interval_s
-        if "longest_step_s" in self.__dict__:
-            other.__dict__["longest_step_s"] = self.longest_step_s
+        for known in ("longest_step_s", "gaps"):
+            if known in self.__dict__:
+                other.__dict__[known] = self.__dict__[known]
         return other
 
     @cached_property
@@ -107,9 +110,21 @@ class Series:
         if len(self.time) < 3:
             return GAP_FACTOR * self.interval_s
         # A hundred thousand steps tell how much stamps jitter; all of them would cost as much as the median.
-        steps = np.diff(self.time)
-        late = float(np.quantile(steps[:: max(1, len(steps) // 100_000)], 0.75)) / self.interval_s - 1.0
+        every = max(1, (len(self.time) - 1) // 100_000)
+        steps = self.time[1::every] - self.time[:-1:every]
+        late = float(np.quantile(steps, 0.75)) / self.interval_s - 1.0
         return min(MOST_JITTER, max(GAP_FACTOR, 1.0 + _JITTER_SPREAD * late)) * self.interval_s
+
+    @cached_property
+    def gaps(self) -> IntArray:
+        """Samples that come more than `longest_step_s` after the one before, ascending.
+
+        Examples
+        --------
+        >>> Series(np.array([0.0, 0.01, 0.02, 1.0, 1.01]), np.zeros((5, 2))).gaps
+        array([3])
+        """
+        return _long_steps(self.time, self.longest_step_s)
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -124,10 +139,9 @@ class Series:
         # Over a short last axis, `all` costs ten times what the columns one by one do.
         is_whole = np.logical_and.reduce([np.isfinite(column) for column in self.values.T])
         kept = None if is_whole.all() else np.flatnonzero(is_whole)
-        time = self.time if kept is None else self.time[kept]
-        cuts = np.flatnonzero(time[1:] - time[:-1] > self.longest_step_s) + 1
+        cuts = self.gaps if kept is None else _long_steps(self.time[kept], self.longest_step_s)
         found = []
-        for a, b in pairwise([0, *cuts.tolist(), len(time)]):
+        for a, b in pairwise([0, *cuts.tolist(), len(self.time) if kept is None else len(kept)]):
             if b - a < 2:
                 continue
             at: slice | IntArray = slice(a, b)
@@ -136,6 +150,15 @@ class Series:
                 at = slice(int(kept[a]), int(kept[b - 1]) + 1) if is_run else kept[a:b]
             found.append(Segment(at, self.time[at], self.values[at]))
         return tuple(found)
+
+
+def _long_steps(time: FloatArray, longest_s: float) -> IntArray:
+    """Return the samples after steps longer than that; in blocks that stay in the cache."""
+    found = [np.zeros(0, dtype=np.int64)]
+    for lo in range(0, len(time) - 1, _BLOCK):
+        part = time[lo : lo + _BLOCK + 1]
+        found.append(lo + 1 + np.flatnonzero(part[1:] - part[:-1] > longest_s))
+    return np.concatenate(found)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ ZERO_CROSSINGS = 4
 _BLOCK = 1 << 14
 """Samples looked at together."""
 
+_TOGETHER = 8192
+"""Bins evaluated together."""
+
 
 def differentiate(series: Series) -> Series:
     """Return the time derivative, second-order central differences within each contiguous segment.
@@ -143,9 +146,6 @@ def _windowed_sinc(segment: Segment, at: FloatArray, *, step: float, bin_size_s:
     cutoff_hz = CUTOFF / (2 * bin_size_s)
     half_s = ZERO_CROSSINGS / (2 * cutoff_hz)
     n_side = int(np.ceil(half_s / step))
-    padded = np.pad(values, ((n_side + 1, n_side + 1), (0, 0)), mode="reflect", reflect_type="odd")
-    windows = sliding_window_view(padded, 2 * n_side + 1, axis=0)
-
     position = (at - start) / step
     nearest = np.rint(position).astype(np.int64)
     # Bins and samples drift past each other slowly or not at all, so that few phases occur.
@@ -159,15 +159,35 @@ def _windowed_sinc(segment: Segment, at: FloatArray, *, step: float, bin_size_s:
     if len(phases) == 1:
         # Bins are whole multiples of the samples: one filter, evaluated every so many samples.
         stride = int(nearest[1] - nearest[0]) if len(nearest) > 1 else 1
-        first = int(nearest[0]) + 1
-        picked = windows[first : first + stride * (len(at) - 1) + 1 : stride]
-        for axis in range(values.shape[1]):
-            out[:, axis] = picked[:, axis] @ weights[0]
+        for lo in range(0, len(at), _TOGETHER):
+            own = nearest[lo : lo + _TOGETHER]
+            last = int(own[0]) + stride * (len(own) - 1)
+            picked = _windows(values, int(own[0]), last, n_side)[::stride]
+            for axis in range(values.shape[1]):
+                out[lo : lo + _TOGETHER, axis] = picked[:, axis] @ weights[0]
         return out
-    for lo in range(0, len(at), 8192):
-        rows: IntArray = nearest[lo : lo + 8192] + 1
-        out[lo : lo + 8192] = np.einsum("tak,tk->ta", windows[rows], weights[phase_of[lo : lo + 8192]])
+    for lo in range(0, len(at), _TOGETHER):
+        rows: IntArray = nearest[lo : lo + _TOGETHER]
+        picked = _windows(values, int(rows[0]), int(rows[-1]), n_side)[rows - rows[0]]
+        out[lo : lo + _TOGETHER] = np.einsum("tak,tk->ta", picked, weights[phase_of[lo : lo + _TOGETHER]])
     return out
+
+
+def _windows(values: FloatArray, first: int, last: int, n_side: int) -> FloatArray:
+    """Return the neighbourhood of each of the samples from one to another, ends extended by point reflection.
+
+    Only that much of a series is copied. Shape ``(last - first + 1, n_axes, 2 * n_side + 1)``.
+    """
+    lo, hi, pad = first - n_side, last + n_side + 1, n_side + 1
+    if lo >= 0 and hi <= len(values):
+        part = values[lo:hi]
+    else:
+        # A sample is reflected from as far inside as it lies outside.
+        begin = max(lo - pad, 0)
+        near = values[begin : hi + pad]
+        part = np.pad(near, ((pad, pad), (0, 0)), mode="reflect", reflect_type="odd")
+        part = part[lo - begin + pad : hi - begin + pad]
+    return sliding_window_view(part, 2 * n_side + 1, axis=0)
 
 
 def _drift(time: FloatArray, step: float) -> float:

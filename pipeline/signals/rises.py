@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from nwb_latents.pipeline.signals.crossings import (
     DOWN,
@@ -21,6 +20,7 @@ from nwb_latents.pipeline.signals.crossings import (
     crossings_down,
     crossings_up,
 )
+from nwb_latents.pipeline.signals.smoothing import smooth_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,11 +126,12 @@ def smoothed(velocity: Series, smooth_s: float) -> Series:
     """Return the velocity smoothed by a Gaussian within each contiguous segment; NaN where missing."""
     if smooth_s <= 0:
         return velocity
+    sigma, segments = smooth_s / velocity.interval_s, velocity.segments
+    if len(segments) == 1 and len(segments[0].time) == len(velocity.time):
+        return velocity.with_values(smooth_samples(segments[0].values, sigma))
     out = np.full_like(velocity.values, np.nan)
-    for segment in velocity.segments:
-        out[segment.at] = gaussian_filter1d(
-            segment.values, smooth_s / velocity.interval_s, axis=0, mode="nearest"
-        )
+    for segment in segments:
+        out[segment.at] = smooth_samples(segment.values, sigma)
     return velocity.with_values(out)
 
 
@@ -207,12 +208,11 @@ def measure_rises(
 def _samples(velocity: Series) -> _Samples:
     # Over a short last axis, `all` costs ten times what the columns one by one do.
     is_whole = np.logical_and.reduce([np.isfinite(column) for column in velocity.values.T])
-    is_gap = np.diff(velocity.time) > velocity.longest_step_s
     return _Samples(
         velocity.time,
         velocity.values,
         lost=np.flatnonzero(~is_whole),
-        gaps=np.flatnonzero(is_gap) + 1,
+        gaps=velocity.gaps,
     )
 
 

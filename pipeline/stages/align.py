@@ -17,6 +17,7 @@ from nwb_latents.pipeline.stages.align_sessions import new_sessions
 from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     final_metrics,
@@ -103,7 +104,7 @@ def align(
     from_scratch
         Also train each baseline: the run's settings and the same trials, nothing of what it learnt.
     force
-        Make runs again that are complete.
+        Make runs again that are complete, and begin whatever the size of stores and model.
     report
         Called with progress and with every run.
 
@@ -117,7 +118,9 @@ def align(
     DataError
         If there is no such run, no new session of its recipe matches, or a session has fewer training trials.
     SettingsError
-        If models of the run's kind cannot be aligned.
+        If models of the run's kind cannot be aligned, or model or batches are larger than the memory.
+    MachineError
+        If the sessions are larger than the memory.
     PartialFailure
         If some runs failed; it carries the entries of the others.
 
@@ -134,10 +137,10 @@ def align(
     if not trials or min(trials) < 1 or seeds < 1:
         raise SettingsError(f"trials {list(trials)}, seeds {seeds}: expected numbers above 0, at least one.")
     catalog = read_catalog(catalog_path)
-    parent = _parent(catalog_path, catalog, run, start=settings.start, report=report)
+    parent = _parent(catalog_path, catalog, run, start=settings.start, force=force, report=report)
     entries = new_sessions(catalog, parent.config, sessions, report)
     work = Work(catalog_path, settings, entries, [parent.entry], report)
-    of_session = _training_sessions(work, parent, max(trials))
+    of_session = _training_sessions(work, parent, max(trials), force=force)
     tasks = [
         _Task(entry, of_session[entry.session], n_trials, settings.seed + offset, scratch)
         for entry in entries
@@ -168,7 +171,9 @@ def _all(work: Work, parent: _Parent, tasks: Sequence[_Task], *, force: bool) ->
     return work.results
 
 
-def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, report: Report) -> _Parent:
+def _parent(
+    catalog_path: Path, catalog: Catalog, name: str, *, start: str, force: bool, report: Report
+) -> _Parent:
     if name not in catalog.runs:
         known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
         close = difflib.get_close_matches(name, catalog.runs, n=1)
@@ -182,6 +187,7 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, repo
 
     entry = catalog.runs[name]
     run_dir = catalog_path.parent / entry.path
+    require_stores_fit(catalog_path, [], runs=[entry], force=force)
     trained = load_run(run_dir, device="cpu")
     config = read_config(run_dir)
     if config is None or (config.alignment is not None and config.alignment.from_scratch):
@@ -198,12 +204,20 @@ def _parent(catalog_path: Path, catalog: Catalog, name: str, *, start: str, repo
     except ValueError as error:
         raise SettingsError(f"Run {name}: {error}. {able}") from error
     digest = hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
-    means = _condition_means(catalog_path, catalog, config, trained, report) if start == "conditions" else {}
+    means: dict[str, Tensor] = {}
+    if start == "conditions":
+        means = _condition_means(catalog_path, catalog, config, trained, force=force, report=report)
     return _Parent(entry, config, read_weights(run_dir / BEST), digest, means)
 
 
 def _condition_means(
-    catalog_path: Path, catalog: Catalog, config: RunConfig, trained: TrainedRun, report: Report
+    catalog_path: Path,
+    catalog: Catalog,
+    config: RunConfig,
+    trained: TrainedRun,
+    *,
+    force: bool,
+    report: Report,
 ) -> dict[str, Tensor]:
     """Return what the parent reads in under each condition.
 
@@ -221,20 +235,23 @@ def _condition_means(
         return at_random(f"the model {config.settings.model.name} has no start from known conditions")
     stores = {e.session: e for e in catalog.sessions.values() if e.recipe_id == config.recipe_id}
     same = {
-        session: stores[session].store
+        session: stores[session]
         for session, source in config.sessions.items()
         if session in stores and stores[session].store_key == source.store_key
     }
     if len(same) < len(config.sessions):
         return at_random(f"not all stores run {config.run} was trained on are here as they were")
-    sessions = [open_session(store_path(catalog_path, store)).loaded() for store in same.values()]
+    require_stores_fit(catalog_path, list(same.values()), together=True, recordings=False, force=force)
+    sessions = [open_session(store_path(catalog_path, entry.store)).loaded() for entry in same.values()]
     return condition_means(trained, sessions)
 
 
-def _training_sessions(work: Work, parent: _Parent, most: int) -> dict[str, Session]:
+def _training_sessions(work: Work, parent: _Parent, most: int, *, force: bool) -> dict[str, Session]:
     """Read the sessions; refuse more trials than there are before anything is trained."""
     from nwb_latents.pipeline.training.training_start import training_session  # noqa: PLC0415
 
+    forward = bool(parent.config.settings.forward_ms)
+    require_stores_fit(work.catalog_path, work.sessions, together=True, recordings=forward, force=force)
     found, short = {}, []
     for entry in work.sessions:
         store = store_path(work.catalog_path, entry.store)
@@ -287,20 +304,24 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
         done = prepare_run(run_dir, begun, resume=False, force=force, report=work.report)
         if done is None:
             write_trials(run_dir, [session])
-        entry_made = done or _train(work, parent, begun, run_dir, few=session.select(rows))
+        entry_made = done or _train(work, parent, begun, run_dir, few=session.select(rows), force=force)
         add_run(work.catalog_path, entry_made)
     work.report(_event(entry_made, "skipped" if done else "done"))
     return entry_made
 
 
-def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few: Session) -> RunEntry:
+def _train(
+    work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few: Session, force: bool
+) -> RunEntry:
     import numpy as np  # noqa: PLC0415
 
+    from nwb_latents.models.batching.drawn_masks import training_masker  # noqa: PLC0415
     from nwb_latents.pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
     from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
     from nwb_latents.pipeline.training.feed import feed_sessions  # noqa: PLC0415
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
     from nwb_latents.pipeline.training.model_building import built_model  # noqa: PLC0415
+    from nwb_latents.pipeline.training.model_size import require_model_fits, require_step_fits  # noqa: PLC0415
     from nwb_latents.pipeline.training.read_in_start import start_by_conditions, start_in_frames  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
 
@@ -311,6 +332,8 @@ def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few:
     units = {session: feeds[session].train.y.shape[2]}
     scratch = begun.alignment is not None and begun.alignment.from_scratch
     trainable: frozenset[str] = frozenset()
+    if not force:
+        require_model_fits(settings, units)
     if scratch:
         model = built_model(settings.model, units, seed=settings.seed)
         start_in_frames(model, feeds)
@@ -319,6 +342,9 @@ def _train(work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few:
         start_in_frames(model, feeds, pretrained)
         conditions = few.condition[few.rows("train")].astype(str).tolist()
         start_by_conditions(model, feeds[session], conditions, parent.means)
+
+    if not force:
+        require_step_fits(model, feeds, settings, training_masker(settings.masks))
 
     def progress(step: int, total: int, metrics: dict[str, float]) -> None:
         work.report(ProgressEvent(stage="align", run=run_dir.name, step=step, total=total, **metrics))

@@ -13,6 +13,7 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
@@ -74,6 +75,7 @@ def decode(
     recipe_id: str | None = None,
     device: Device = "auto",
     unseen_trials: bool = False,
+    force: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
@@ -101,6 +103,8 @@ def decode(
         Where a session's store is another than a run was trained on: score only trials the run was neither
         trained nor validated on, if its record of them proves which these are, instead of refusing the
         session. Their split is ``unseen-…``.
+    force
+        Begin whatever the size of stores and weights.
     report
         Called with one event per session, measurement and failure.
 
@@ -118,7 +122,7 @@ def decode(
         If a lag is not a whole number of bins, the forecast was asked for and does not fit the window, or a
         decoder has no such setting or reads more bins than there are.
     MachineError
-        If the device is not there or the disk refuses.
+        If the device is not there, the disk refuses, or a session is larger than the memory.
     PartialFailure
         If some sessions or runs failed; it carries the measurements of the others, which are kept. If nothing
         was done, its exit code is that of the failures.
@@ -135,6 +139,7 @@ def decode(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    require_stores_fit(catalog_path, work.sessions, runs=work.runs, recordings=False, force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
@@ -67,6 +68,7 @@ def embed(
     towards: str | None = None,
     device: Device = "auto",
     unseen_trials: bool = False,
+    force: bool = False,
     report: Report | None = None,
 ) -> Embeddings:
     """Write the embeddings of a run's sessions, rollouts around them, and flow fields, with pictures.
@@ -92,6 +94,8 @@ def embed(
         Where a session's store is another than the run was trained on: embed it by the trials the run was
         neither trained nor validated on alone, if its record of them proves which these are, instead of
         refusing the session.
+    force
+        Begin whatever the size of stores and weights.
     report
         Called with one event per embedding, session and failure.
 
@@ -107,7 +111,7 @@ def embed(
     SettingsError
         If a setting does not fit the sessions.
     MachineError
-        If the device is not there or the disk refuses.
+        If the device is not there, the disk refuses, or the sessions are larger than the memory.
     PartialFailure
         If some sessions failed; it carries the files of the others.
 
@@ -125,6 +129,9 @@ def embed(
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
+    require_stores_fit(
+        catalog_path, _entries_of_all(work), runs=[work.run], together=True, recordings=False, force=force
+    )
     trained = load_run(catalog_path.parent / work.run.path, device=device)
     needs_embedding(trained)
     work.trained[run], work.unseen_trials = trained, unseen_trials
@@ -181,13 +188,16 @@ def _plan(
     return Work(catalog_path, settings, mine, [entry], report)
 
 
+def _entries_of_all(work: Work) -> list[SessionEntry]:
+    """Return every session of the run."""
+    entries = select_sessions(read_catalog(work.catalog_path), ("*",), work.run.recipe_id)
+    return [entry for entry in entries if entry.session in work.run.sessions]
+
+
 def _sessions_of_all(work: Work, towards: str | None) -> list[Session]:
     """Return every session of the run; one that cannot be read is a failure of that session."""
-    entries = select_sessions(read_catalog(work.catalog_path), ("*",), work.run.recipe_id)
     found = []
-    for entry in entries:
-        if entry.session not in work.run.sessions:
-            continue
+    for entry in _entries_of_all(work):
         try:
             found.append(_chosen(work, entry))
         except MachineError:

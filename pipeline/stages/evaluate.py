@@ -24,6 +24,7 @@ from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source
 from nwb_latents.pipeline.stages.few_trials import say_few
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
 from nwb_latents.pipeline.stages.unseen import of_unseen
@@ -78,7 +79,7 @@ def evaluate(
         Folder of the simulated files, with the truth beside them; without it there is no oracle, no rate R²
         and no state R².
     force
-        Measure again what is up to date.
+        Measure again what is up to date, and begin whatever the size of stores and weights.
     device
         Where the models run; auto: a GPU if there is one.
     unseen_trials
@@ -103,7 +104,7 @@ def evaluate(
     UsageError
         If unseen trials are asked for of another phase than test.
     MachineError
-        If the device is not there or the disk refuses.
+        If the device is not there, the disk refuses, or a session is larger than the memory.
     PartialFailure
         If some sessions, sources or metrics failed; it carries the measurements of the others, which are
         kept.
@@ -155,7 +156,9 @@ def evaluate(
         failed = SourceEvent(source=name, status="failed")
         work.failures.add(DataError(reason), event=failed, name=f"baseline {name}")
     _say_what_is_missing(work, plan)
-    work.trained = load_runs(catalog_path, _outdated_runs(work, plan), device=device, failures=work.failures)
+    outdated = _outdated_runs(work, plan)
+    require_stores_fit(catalog_path, _outdated_sessions(work, plan), runs=outdated, force=force)
+    work.trained = load_runs(catalog_path, outdated, device=device, failures=work.failures)
     each_session(
         work.sessions, lambda entry: _evaluate_session(work, plan, entry), stage=STAGE, failures=work.failures
     )
@@ -279,6 +282,15 @@ def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
         return mine
     parents = {run.alignment.parent for run in mine if run.alignment is not None} - lacking
     return mine + [run for name, run in read_catalog(work.catalog_path).runs.items() if name in parents]
+
+
+def _outdated_sessions(work: Work, plan: EvaluationPlan) -> list[SessionEntry]:
+    """Return the sessions that have to be read."""
+    return [
+        entry
+        for entry in work.sessions
+        if any(plan.lacking(source, entry) for source in _sources(work, plan, entry))
+    ]
 
 
 def _known(work: Work) -> dict[Place, Known]:

@@ -158,7 +158,7 @@ def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part
         forecast_hz=ahead,
         states=states,
         withheld=withheld,
-        told={"forecast": SPIKES_AHEAD} if run.settings.signal == "rates" else {},
+        told={"forecast": SPIKES_AHEAD} if run.settings.sees_ahead else {},
     )
 
 

@@ -19,6 +19,7 @@ from nwb_latents.pipeline.errors import (
 )
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
 from nwb_latents.pipeline.stores.location import store_path
@@ -87,7 +88,7 @@ def export(
     out
         Folder of the files; default ``exports/<name>/<recipe id>/`` beside the catalog.
     force
-        Write files again that are up to date.
+        Write files again that are up to date, and begin whatever the size of stores.
     report
         Receives one event per session, and notes.
 
@@ -181,6 +182,7 @@ def _export_session(
     path = folder / f"{store.stem}{exporter.suffix}"
     if not force and exporter.is_current(path, exporter.key(settings, session.store_key)):
         return Exported(entry, path, "skipped"), ()
+    require_stores_fit(catalog_path, [entry], force=force)
     notes = write_export(exporter, session.loaded(), path, settings=settings)
     return Exported(entry, path, "done"), notes
 

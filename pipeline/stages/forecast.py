@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -39,6 +40,7 @@ def forecast(
     recipe_id: str | None = None,
     device: Device = "auto",
     unseen_trials: bool = False,
+    force: bool = False,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
@@ -65,6 +67,8 @@ def forecast(
         Where a session's store is another than a run was trained on: score only trials the run was neither
         trained nor validated on, if its record of them proves which these are, instead of refusing the
         session. Their split is ``unseen-…``.
+    force
+        Begin whatever the size of stores and weights.
     report
         Called with one event per measurement, session and failure.
 
@@ -81,7 +85,7 @@ def forecast(
     SettingsError
         If the bins do not fit into the trials, or the lag is not a whole number of bins.
     MachineError
-        If the device is not there or the disk refuses.
+        If the device is not there, the disk refuses, or a session is larger than the memory.
     PartialFailure
         If some sessions or runs failed; it carries the measurements of the others, which are kept.
 
@@ -97,6 +101,7 @@ def forecast(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    require_stores_fit(catalog_path, work.sessions, runs=work.runs, force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)

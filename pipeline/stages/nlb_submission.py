@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -99,7 +100,7 @@ def submit(
         neither trained nor validated on, if its record of them proves which these are, instead of refusing
         the session.
     force
-        Write files again that are up to date.
+        Write files again that are up to date, and begin whatever the size of stores and weights.
     report
         Receives one event per session, and notes.
 
@@ -117,7 +118,7 @@ def submit(
     SettingsError
         If one key is given to several sessions, or another split than the run's own is asked for.
     MachineError
-        If the device is not there or the disk refuses.
+        If the device is not there, the disk refuses, or a session is larger than the memory.
 
     Examples
     --------
@@ -147,6 +148,7 @@ def submit(
     trained = None
     if unseen_trials:
         # Which trials these are belongs to the identity of the files.
+        _require_fits(work, force=force)
         work.unseen_trials = True
         trained = work.trained[run] = load_run(catalog_path.parent / work.run.path, device=device)
         for entry in work.sessions:
@@ -154,6 +156,7 @@ def submit(
     attributes = _attributes(work)
     if not force and all(is_up_to_date(file, attributes["export_key"]) for file in (path, targets)):
         return Submitted(path, targets, run, done.sessions, "skipped")
+    _require_fits(work, force=force)
     trained = trained or load_run(catalog_path.parent / work.run.path, device=device)
     identity: dict[str, dict[str, str]] = {}
     write_groups(targets, _target_groups(work, trained, identity), attributes=attributes)
@@ -190,6 +193,11 @@ def _plan(
         )
     say_negative([settings.lag_ms], report)
     return Work(catalog_path, settings, known, [chosen], report)
+
+
+def _require_fits(work: Work, *, force: bool) -> None:
+    forward = bool(work.settings.forward_ms)
+    require_stores_fit(work.catalog_path, work.sessions, runs=work.runs, recordings=forward, force=force)
 
 
 def _attributes(work: Work) -> dict[str, str]:

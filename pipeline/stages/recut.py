@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.ingest_session import store_key
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stores.catalog import add_session, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.one_writer import one_writer
@@ -242,6 +243,7 @@ def _recut(catalog_path: Path, old: SessionEntry, changes: Sequence[str], *, for
         there = read_attributes(target)
         is_done = there is not None and there.store_key == key and not force
         if not is_done:
+            require_stores_fit(catalog_path, [old], force=force)
             _cut(source, attributes, target, recipe=recipe, key=key, confirm=confirm)
     return _Made(_entry(old, name, target, recipe=recipe, key=key), "skipped" if is_done else "done")
 

@@ -15,6 +15,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError, UsageError
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stream_counts import parse_counts
 from nwb_latents.pipeline.stages.trained_runs import choose
 from nwb_latents.pipeline.stages.unseen import known_by
@@ -89,6 +90,7 @@ def stream(
     split: str | None = None,
     lines: Iterable[str] | None = None,
     unseen_trials: bool = False,
+    force: bool = False,
     report: Report = ignore,
 ) -> StreamTiming | None:
     """Decode a session bin by bin.
@@ -114,6 +116,8 @@ def stream(
         Where the session's store is another than the run was trained on: replay only trials the run was
         neither trained nor validated on, if its record of them proves which these are, instead of refusing
         the session.
+    force
+        Begin whatever the size of store and weights.
     report
         Receives a `StreamEvent`, one `BinEvent` for each bin, a `StreamTimingEvent`, and notes.
 
@@ -127,6 +131,8 @@ def stream(
     DataError
         If the run or the session is not there, they do not belong together, the model cannot take one bin at
         a time, there is no such trial, or a line cannot be used. Bins before it have been answered.
+    MachineError
+        If the session is larger than the memory.
     UsageError
         If trials are chosen and lines are given.
 
@@ -148,7 +154,13 @@ def stream(
             f"--unseen-trials replays trials in neither training nor validation; leave --split {split} out."
         )
     opened, decoder, is_known = _begin(
-        catalog_path, run, session, settings=settings, unseen_trials=unseen_trials, report=report
+        catalog_path,
+        run,
+        session,
+        settings=settings,
+        unseen_trials=unseen_trials,
+        force=force,
+        report=report,
     )
     if unseen_trials and not is_known and lines is None:
         split = "test"
@@ -221,6 +233,7 @@ def _begin(
     *,
     settings: StreamSettings,
     unseen_trials: bool,
+    force: bool,
     report: Report,
 ) -> tuple[Session, StreamingDecoder, bool]:
     """Return the session, its decoder, and whether its store is the one the run was trained on."""
@@ -232,6 +245,7 @@ def _begin(
         names = ", ".join(entry.session for entry in entries[:_NAMED_IN_MESSAGE])
         more = "" if len(entries) <= _NAMED_IN_MESSAGE else f" and {len(entries) - _NAMED_IN_MESSAGE} more"
         raise UsageError(f"--session {session} matches {names}{more}; a stream is of one session.")
+    require_stores_fit(catalog_path, entries, runs=[chosen], recordings=False, force=force)
     trained = load_run(catalog_path.parent / chosen.path, device="cpu")
     opened = open_session(store_path(catalog_path, entries[0].store)).loaded()
     view = known_by([trained], opened, said={}, report=report) if unseen_trials else None

@@ -20,6 +20,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
@@ -84,7 +85,8 @@ def sweep(
     run_name
         Name of the run; default: model, strategy and the beginning of the sweep's key.
     force
-        Throw away what is in the run directory and search anew.
+        Throw away what is in the run directory and search anew, whatever the size of the models and the
+        stores.
     report
         Called with progress, every generation and, at the end, the run.
 
@@ -99,10 +101,10 @@ def sweep(
         If no session matches or none has validation trials, a store or checkpoint cannot be used, or every
         member diverged.
     SettingsError
-        If the name is taken by a run of other settings.
+        If the name is taken by a run of other settings, or model or batches are larger than the memory.
     MachineError
-        If Ray Tune is missing, a worker dies again and again, the disk refuses, or another process has this
-        run.
+        If Ray Tune is missing, a worker dies again and again, the disk refuses, another process has this run,
+        or the trials are larger than the memory.
 
     Examples
     --------
@@ -133,7 +135,11 @@ def sweep(
         )
         done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
         work = Work(catalog_path, settings, list(entries), [], report)
-        entry = done or _register(work, _search(work, _state(work, run_dir, key), run_dir), run_dir)
+        if done is None and not force:
+            _require_fits(work)
+        entry = done or _register(
+            work, _search(work, _state(work, run_dir, key), run_dir, force=force), run_dir
+        )
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
         add_run(catalog_path, entry)
     report(run_event(entry, "skipped" if done else "done", strategy=settings.strategy))
@@ -181,18 +187,38 @@ def _space_of(settings: SweepSettings, entries: Sequence[SessionEntry]) -> dict[
     return {name: wanted.times(elements) for name, wanted in settings.space.items()}
 
 
-def _search(work: Work, state: SweepState, run_dir: Path) -> SweepState:
+def _require_fits(work: Work) -> None:
+    """Refuse a search of which the models, or the trials they are fed, are larger than the memory."""
+    from nwb_latents.pipeline.training.model_size import require_model_fits  # noqa: PLC0415
+
+    train = work.settings.train
+    require_stores_fit(
+        work.catalog_path,
+        work.sessions,
+        together=True,
+        recordings=bool(train.forward_ms),
+        at_once=_workers(work.settings),
+    )
+    require_model_fits(train, {entry.session: entry.n_units for entry in work.sessions})
+
+
+def _workers(settings: SweepSettings) -> int:
+    return min(settings.workers or available_cores(), settings.population)
+
+
+def _search(work: Work, state: SweepState, run_dir: Path, *, force: bool) -> SweepState:
     if state.stopped is not None:
         return state
     from nwb_latents.pipeline.training.search_member import train_member  # noqa: PLC0415
 
     settings = work.settings
     wanted = settings.train.device
-    n = min(settings.workers or available_cores(), settings.population)
-    with ray_workers(n, gpus=wanted != "cpu", report=work.report) as workers:
+    with ray_workers(_workers(settings), gpus=wanted != "cpu", report=work.report) as workers:
         if wanted == "cuda" and not workers.gpu_share:
             raise MachineError("device cuda was asked for, but Ray finds no GPU. Use --device auto or cpu.")
-        search = _Generations(work, state, run_dir, device="cuda" if workers.gpu_share else "cpu")
+        search = _Generations(
+            work, state, run_dir, device="cuda" if workers.gpu_share else "cpu", force=force
+        )
         workers.run(train_member, search, folder=run_dir / MEMBERS / "tune")
         return search.state
 
@@ -200,11 +226,12 @@ def _search(work: Work, state: SweepState, run_dir: Path) -> SweepState:
 class _Generations:
     """Hands out the members of a generation; once the last is back, writes down what came of them."""
 
-    def __init__(self, work: Work, state: SweepState, run_dir: Path, *, device: Device) -> None:
+    def __init__(self, work: Work, state: SweepState, run_dir: Path, *, device: Device, force: bool) -> None:
         self.state = state
         self._work = work
         self._run_dir = run_dir
         self._device = device
+        self._force = force
         self._number = 0
         self._plans: dict[int, Plan] = {}
         self._waiting: list[MemberTask] = []
@@ -250,6 +277,7 @@ class _Generations:
             ),
             metric=self.state.metric,
             smoothing=work.settings.smoothing,
+            whatever_the_size=self._force,
         )
 
     def _end(self) -> None:

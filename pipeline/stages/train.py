@@ -16,6 +16,7 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
@@ -65,7 +66,7 @@ def train(
         Name of a run to go on with, on the sessions it was begun on, up to ``settings.max_steps``. The
         settings are to be its own (`settings_to_resume`).
     force
-        Throw away what is in the run directory and train anew, whatever the size of the model.
+        Throw away what is in the run directory and train anew, whatever the size of the model and the stores.
     report
         Called with progress and, at the end, the run.
 
@@ -83,7 +84,8 @@ def train(
         If the name is taken by a run of other settings, or a resumed run is given settings that may not
         change.
     MachineError
-        If the device or disk does not do its part, or another process trains this run.
+        If the device or disk does not do its part, another process trains this run, or its trials are larger
+        than the memory.
 
     Examples
     --------
@@ -294,6 +296,8 @@ def _train(
     from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
     root = catalog_path.parent
+    forward = bool(settings.forward_ms)
+    require_stores_fit(catalog_path, entries, together=True, recordings=forward, force=force)
     sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
     write_trials(run_dir, sessions)
     for one in sessions:
@@ -322,7 +326,22 @@ def _train(
         created=now(),
     )
     write_entry(run_dir, entry)
+    _say_unused_embedding(entry, report)
     return entry
+
+
+def _say_unused_embedding(entry: RunEntry, report: Report) -> None:
+    """Say it where the embeddings of the sessions differ by less than their posteriors are wide."""
+    from nwb_latents.pipeline.training.step_metrics import EMBEDDINGS_APART  # noqa: PLC0415
+
+    apart = entry.metrics.get(f"val_{EMBEDDINGS_APART}", entry.metrics.get(EMBEDDINGS_APART))
+    if apart is not None and apart < 1:
+        text = (
+            f"the embedding is not used: the sessions' differ by {apart:.2g} deviations of their posteriors, "
+            "so all sessions share one dynamics. That is as it should be where their dynamics are alike; "
+            "where they are not, train longer, or give the model a smaller latent_dim"
+        )
+        report(NoteEvent(text=text, stage="train", run=entry.run))
 
 
 def final_metrics(metrics: Mapping[str, float], best_step: int) -> dict[str, float]:

@@ -44,7 +44,9 @@ class FileFault:
     text: str
 
 
-def manifest_of(folder: Path, names: Iterable[str] | None = None) -> Manifest:
+def manifest_of(
+    folder: Path, names: Iterable[str] | None = None, *, known: Mapping[str, FileDigest] | None = None
+) -> Manifest:
     """Return the manifest of files that lie in a folder.
 
     Parameters
@@ -53,6 +55,8 @@ def manifest_of(folder: Path, names: Iterable[str] | None = None) -> Manifest:
         The folder.
     names
         Files, relative to it; None: all below it but a manifest.
+    known
+        Digests taken while files were written: those, of that size, are not read again.
 
     Raises
     ------
@@ -71,7 +75,12 @@ def manifest_of(folder: Path, names: Iterable[str] | None = None) -> Manifest:
     if names is None:
         found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         names = (name for name in found if name != MANIFEST)
-    return Manifest(files={name: file_digest(folder / name) for name in sorted(names)})
+    files = {}
+    for name in sorted(names):
+        digest = known.get(name) if known else None
+        has_its_size = digest is not None and digest.size == (folder / name).stat().st_size
+        files[name] = digest if digest is not None and has_its_size else file_digest(folder / name)
+    return Manifest(files=files)
 
 
 def manifest_of_contents(contents: Mapping[str, bytes]) -> Manifest:

@@ -124,9 +124,14 @@ def write_store(
     if location.is_remote:
         _upload(location, groups, confirm)
         return
+    from nwb_latents.pipeline.stores.hashed_folder import hashed_folder  # noqa: PLC0415 - imports zarr
+
     with whole_directory(location.path) as temporary:
-        _write_groups(temporary, groups, where=str(location))
-        write_manifest(temporary, manifest_of(temporary))
+        with hashed_folder(temporary) as store:
+            # The largest group first: what follows is written while its files are summed up.
+            _write_groups(store, dict(reversed(groups.items())), where=str(location))
+            written = store.digests()
+        write_manifest(temporary, manifest_of(temporary, known=written))
         if confirm is not None:
             confirm()
 

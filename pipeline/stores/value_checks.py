@@ -29,6 +29,9 @@ _TIME_S = 1e-6
 """Times that differ by less are the same."""
 
 _RATE_HZ = 1e-2
+_UNITS_AT_ONCE = 32
+"""Units that are smoothed anew together: all of a long session at once take several times its rates."""
+
 _SLOPE_BINS = 200
 """Bins with position and velocity from which on their agreement says something."""
 
@@ -153,18 +156,23 @@ def _rates(stored: StoredArrays) -> Iterator[ArrayFault]:
             yield ArrayFault(place, f"{place} is negative")
     if said.transform_version != TRANSFORM_VERSION:
         return
-    by_unit = np.ascontiguousarray(counts.T)
     recipe = said.recipe
-    smoothed = smooth_counts(
-        by_unit,
-        observed,
-        bin_size_s=said.bin_size_s,
-        sigma_s=recipe.smooth_sigma_s,
-        truncate=recipe.smooth_truncate,
-    )
-    if not np.allclose(smoothed, rates, rtol=1e-3, atol=_RATE_HZ, equal_nan=True):
+    agree, means = True, []
+    for begin in range(0, counts.shape[1], _UNITS_AT_ONCE):
+        these = slice(begin, begin + _UNITS_AT_ONCE)
+        by_unit = np.ascontiguousarray(counts[:, these].T)
+        smoothed = smooth_counts(
+            by_unit,
+            observed,
+            bin_size_s=said.bin_size_s,
+            sigma_s=recipe.smooth_sigma_s,
+            truncate=recipe.smooth_truncate,
+        )
+        agree &= np.allclose(smoothed, rates[:, these], rtol=1e-3, atol=_RATE_HZ, equal_nan=True)
+        means.append(mean_rates(by_unit, observed, said.bin_size_s))
+    if not agree:
         yield ArrayFault("continuous/rates", "continuous/rates is not continuous/counts smoothed")
-    mean = mean_rates(by_unit, observed, said.bin_size_s)
+    mean = np.concatenate([*means, np.zeros(0)])
     # In trials of no split the spikes of held-out units may not be known.
     known = ~stored.trials["heldout"] | (stored.trials["split"].astype(str) != NO_SPLIT).all()
     if not np.allclose(mean[known], stored.trials["mean_rate"][known], rtol=1e-3, atol=_RATE_HZ):

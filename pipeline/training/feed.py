@@ -3,6 +3,10 @@
 Inside a model one number is one bin: counts, or expected counts ``rate · bin width``. What is shown to the
 encoders is shifted and scaled per unit; what a Gaussian likelihood scores is too, what a Poisson or gamma
 likelihood scores is not. `Scaling` remembers how, so that what a model gives back is in hertz again.
+
+Of smoothed rates, encoders are shown the counts of the bins they may see, smoothed from these bins alone
+(`models.batching.shown_input`), shifted and scaled as the recorded rates are; what is scored are the recorded
+rates.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from nwb_latents.models.batching.shown_input import ShownSmoothing
 from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.scaling import MIN_DEVIATION_HZ
@@ -164,8 +169,12 @@ def session_tensors(session: Session, scaling: Scaling, settings: TrainSettings)
         If the model has external inputs and the store does not hold as many.
     """
     trials, per_bin = session.trials, read_signal(session, settings.signal)
-    y = scaling.to_model(per_bin)
-    target = y if scaling.scaled_target else per_bin
+    smoothing = shown_smoothing(session, settings)
+    y = scaled = scaling.to_model(per_bin)
+    if smoothing is not None:
+        counts = np.where(np.isfinite(per_bin), read_signal(session, "counts"), np.float32(np.nan))
+        y = scaling.to_model(counts)
+    target = scaled if scaling.scaled_target else per_bin
     if FORWARD in trials:
         ahead = trials[FORWARD].values
         target = np.concatenate([target, scaling.to_model(ahead) if scaling.scaled_target else ahead], axis=1)
@@ -177,7 +186,24 @@ def session_tensors(session: Session, scaling: Scaling, settings: TrainSettings)
         target=None if target is y else torch.from_numpy(target),
         ext=_external(session, getattr(settings.model, "external_inputs", 0)),
         bin_s=scaling.bin_size_s,
+        smoothing=smoothing,
     )
+
+
+def shown_smoothing(session: Session, settings: TrainSettings) -> ShownSmoothing | None:
+    """Return what a model's input is smoothed with; None where it is shown what the store holds, as it is.
+
+    Parameters
+    ----------
+    session
+        Its recipe says how wide the Gaussian is that its rates were smoothed with, and where it ends.
+    settings
+        Decide the signal, and what of it is shown.
+    """
+    recipe = session.recipe
+    if settings.signal != "rates" or settings.input_smoothing != "shown" or not recipe.smooth_sigma_s:
+        return None
+    return ShownSmoothing(recipe.smooth_sigma_s / session.bin_size_s, recipe.smooth_truncate)
 
 
 def with_forward_bins(session: Session, n_bins: int) -> Session:

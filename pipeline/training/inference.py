@@ -163,10 +163,9 @@ class TrainedRun:
             )
         with torch.inference_mode():
             embedding = self._embedding(tensors, n_bins=seen_bins)
-            made = [
-                self.model.forecast(pack([part]).to(self.device), seen_bins, n_bins, embedding=embedding)
-                for part in _chunks(tensors)
-            ]
+            # Nothing after the bins seen is even handed over, whatever a model does with it.
+            shown = (pack([part]).first_bins(seen_bins).to(self.device) for part in _chunks(tensors))
+            made = [self.model.forecast(each, seen_bins, n_bins, embedding=embedding) for each in shown]
         velocity = [each.velocity for each in made]
         return Foreseen(
             rates=self.scalings[session.name].to_hz(_of_trials(each.mean for each in made)),
@@ -432,8 +431,7 @@ class TrainedRun:
         """Aggregate over all trials, however many fit into memory at once."""
         means, variances = [], []
         for part in _chunks(tensors):
-            seen = TrialTensors(session=part.session, y=part.y[:, :n_bins], bin_s=part.bin_s)
-            q = self.model.embed(pack([seen]).to(self.device))
+            q = self.model.embed(pack([part]).first_bins(n_bins).to(self.device))
             if q is None:
                 return None
             means.append(q.mean * (part.n_trials / tensors.n_trials))

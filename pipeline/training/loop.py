@@ -30,6 +30,7 @@ from nwb_latents.pipeline.training.checkpoint import (
 )
 from nwb_latents.pipeline.training.device import open_fabric
 from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog
+from nwb_latents.pipeline.training.step_metrics import summary
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -317,7 +318,7 @@ def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
     if not overflown or settings.precision == "16-mixed":
         training.optimiser.step()
     state.step += 1
-    metrics = _summary(outputs, batches, state.step - 1)
+    metrics = summary(outputs, batches, state.step - 1)
     if not overflown:
         metrics["gradient_norm"] = float(norm)
     if training.left_out:
@@ -352,7 +353,7 @@ def _validate(training: _Training) -> dict[str, float]:
         with torch.no_grad():
             pairs = zip(batches, noise, strict=True)
             outputs = [_forward(training, batch, own, masker) for batch, own in pairs]
-        return _summary(outputs, batches, FINAL)
+        return summary(outputs, batches, FINAL)
 
     metrics = {f"val_{name}": value for name, value in scored(observe).items()}
     loss = metrics["val_loss"]
@@ -367,16 +368,6 @@ def _validate(training: _Training) -> dict[str, float]:
         _save_best(training)
     else:
         state.since_best += 1
-    return metrics
-
-
-def _summary(outputs: list[Output], batches: tuple[Batch, ...], step: int) -> dict[str, float]:
-    """Total and terms of the loss, averaged over sessions."""
-    n_sessions = sum(len(batch.sessions) for batch in batches)
-    metrics = {"loss": sum(float(total_loss(output, step).detach()) for output in outputs) / n_sessions}
-    for term in outputs[0].terms:
-        same = (t for output in outputs for t in output.terms if t.name == term.name)
-        metrics[term.name] = sum(float(t.value.detach()) for t in same) / n_sessions
     return metrics
 
 

@@ -87,8 +87,9 @@ class StreamingDecoder:
             )
         if run.settings.signal != "counts":
             raise DataError(
-                f"Run {run.name} was trained on smoothed rates, which are not known while a trial runs. "
-                "Train it with --set signal=counts."
+                f"Run {run.name} was trained on smoothed rates: those of a bin change with every bin "
+                f"after it, so "
+                "they are not known while a trial runs. Train it with --set signal=counts."
             )
         if session not in run.scalings:
             raise DataError(

@@ -61,7 +61,7 @@ def condition_means(run: TrainedRun, sessions: Iterable[Session]) -> dict[str, T
         train = session.select(session.rows("train"))
         tensors = session_tensors(train, run.scalings[session.name], run.settings)
         with torch.no_grad():
-            hidden = model.read_in_alone(session.name, tensors.y.nan_to_num())
+            hidden = model.read_in_alone(session.name, tensors.shown().nan_to_num())
         labels = train.condition.astype(str)
         for condition in np.unique(labels):
             found.setdefault(str(condition), []).append(hidden[torch.from_numpy(labels == condition)].mean(0))
@@ -90,7 +90,7 @@ def start_in_frames(
     dim = model.frame_dim() if isinstance(model, StartsInFrames) else None
     if not isinstance(model, StartsInFrames) or dim is None:
         return False
-    frames = {name: principal_frame(feed.train.y, dim) for name, feed in feeds.items()}
+    frames = {name: principal_frame(feed.train.shown(), dim) for name, feed in feeds.items()}
     model.start_in_frames(frames, pretrained=pretrained)
     return True
 
@@ -119,7 +119,7 @@ def start_by_conditions(
     known = [row for row, condition in enumerate(conditions) if condition in means]
     if not known or not isinstance(model, StartsFromConditions):
         return False
-    y = feed.train.y[known].nan_to_num()
+    y = feed.train.shown()[known].nan_to_num()
     x = y.reshape(-1, y.shape[2]).double()
     wanted = torch.stack([means[conditions[row]] for row in known]).reshape(len(x), -1).double()
     weight, bias = _ridge(x, wanted, RIDGE)

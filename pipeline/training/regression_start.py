@@ -67,7 +67,7 @@ def start_by_regression(model: Model, feeds: Mapping[str, SessionFeed], sessions
 def _condition_means(feed: SessionFeed, session: Session) -> dict[str, torch.Tensor]:
     """Smoothed mean over the training trials of each condition. Shapes ``(time, unit)``."""
     labels = session.condition[session.rows("train")].astype(str)
-    y = feed.train.y.numpy()
+    y = feed.train.shown().numpy()
     width = SMOOTHING_S / feed.scaling.bin_size_s
     out = {}
     for condition in np.unique(labels):

@@ -57,6 +57,8 @@ class MemberTask:
         Metric that is compared.
     smoothing
         Share of the earlier average in it.
+    whatever_the_size
+        Train though it is larger than the memory.
     """
 
     member: int
@@ -67,6 +69,7 @@ class MemberTask:
     stores: tuple[tuple[str, StoreLocation], ...]
     metric: str
     smoothing: float
+    whatever_the_size: bool = False
 
     def __str__(self) -> str:
         """Return the words it is named with to people."""
@@ -148,7 +151,8 @@ def read_outcome(folder: Path) -> MemberOutcome | None:
 
 
 def _train(task: MemberTask) -> MemberOutcome:
-    model, feeds = begin(_sessions(task.stores, task.settings.forward_ms), task.settings)
+    sessions = _sessions(task.stores, task.settings.forward_ms)
+    model, feeds = begin(sessions, task.settings, whatever_the_size=task.whatever_the_size)
     if task.parent is not None and not (task.folder / LAST).exists():
         _take_over_logs(task.parent, task.folder)
     try:

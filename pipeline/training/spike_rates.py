@@ -108,10 +108,11 @@ def reconstruct_parts(
 
 def why_no_forward(run: TrainedRun) -> str:
     """Say why a run cannot predict bins it has not seen; empty where it can."""
-    if run.settings.signal == "rates":
+    if run.settings.sees_ahead:
         return (
-            f"run {run.name} is shown smoothed rates, which hold spikes of the bins after the window; train "
-            "it with signal: counts to predict these"
+            f"run {run.name} is shown the recorded smoothed rates, which hold spikes of the bins after "
+            f"the window; "
+            "train it with input_smoothing: shown, or with signal: counts, to predict these"
         )
     return ""
 

@@ -30,6 +30,10 @@ class CatalogRunEvent(RunEntry, Event):
     model_config = ConfigDict(extra="allow", frozen=True, json_schema_extra=require_kind)
 
     event: Literal["run"] = "run"
+    is_current: bool | None = Field(
+        None, description="Whether its stores are those of the catalog; none: which they were is not known."
+    )
+    why_stale: str = Field("", description="What became of them since; empty: nothing, or not known.")
 
 
 class FailureEvent(Event):

@@ -175,7 +175,7 @@ class NODELike(Composition):
         z0 = self.head(self.encoder(self.read_in(view.x, sessions)).last)
         z = rollout(self.field, z0, T).z
         params = self.read_out(z, sessions, view.target.shape[-1])
-        near = View(x=view.x, target=view.target[:, :, :T], weight=view.weight[:, :, :T])
+        near = view.first_bins(T)
         nll = masked_mean(self.likelihood.nll(params, near.target, sessions), near)
         return Output(params, self.likelihood.mean(params), z, z, (Term("nll", nll),))
 

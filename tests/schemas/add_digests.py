@@ -25,7 +25,23 @@ def as_stored(kind, content):
         each.model_dump(mode="json") for each in (kind.model_validate(content), as_read(kind, {}))
     )
     told = {name: value for name, value in plain.items() if name not in content and value != unsaid[name]}
-    return json.loads(json.dumps(told | content))
+    stored = told | content
+    try:
+        read = as_read(kind, stored).model_dump(mode="json")
+    except ValueError:
+        return json.loads(json.dumps(stored))
+    return json.loads(json.dumps(_told_within(stored, plain, read)))
+
+
+def _told_within(content, plain, read):
+    """Return the content with what settings within it do not say, and is read in another way."""
+    told = {name: value for name, value in plain.items() if name not in content and value != read[name]}
+    inner = {
+        name: _told_within(each, plain[name], read[name])
+        for name, each in content.items()
+        if isinstance(each, dict) and isinstance(plain.get(name), dict)
+    }
+    return content | told | inner
 
 
 def main() -> None:

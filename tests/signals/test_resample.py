@@ -76,3 +76,42 @@ def test_derivative_of_a_parabola_is_exact():
     time = np.sort(np.random.default_rng(0).uniform(0, 0.008, 50) + np.arange(50) * 0.02)
     slope = differentiate(Series(time, (time**2)[:, None])).values[:, 0]
     assert slope == pytest.approx(2 * time, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "step_s"),
+    [(400_000, 0.001), (40_000, 0.0101), (60, 0.001), (25, 0.001), (11, 0.004), (6, 0.01), (100_000, 0.0033)],
+)
+def test_a_long_series_is_resampled_as_if_it_were_copied_whole(n_samples, step_s):
+    """Samples beyond the ends are reflected ones, to and fro where the series is shorter than the filter."""
+    values = np.random.default_rng(n_samples).normal(size=(n_samples, 2)).cumsum(axis=0)
+    series = Series(step_s * np.arange(n_samples), values)
+    at = 0.01 + 0.02 * np.arange(int(n_samples * step_s / 0.02))
+    at = at[at < series.time[-1]]
+    half_s = 4 / (2 * 0.8 / (2 * 0.02))
+    n_side = int(np.ceil(half_s / step_s))
+    padded = np.pad(values, ((n_side + 1, n_side + 1), (0, 0)), mode="reflect", reflect_type="odd")
+    found = resample(series, at, bin_size_s=0.02)
+    for row in {0, 1, len(at) // 2, 8191, 8192, len(at) - 2, len(at) - 1}:
+        if not 0 <= row < len(at):
+            continue
+        nearest = int(np.rint(at[row] / step_s))
+        taps = (np.arange(-n_side, n_side + 1) - np.round(at[row] / step_s - nearest, 4)) * step_s
+        weights = np.sinc(2 * 0.8 / 0.04 * taps) * np.where(
+            np.abs(taps) < half_s, np.cos(np.pi * taps / (2 * half_s)) ** 2, 0.0
+        )
+        around = padded[nearest + 1 : nearest + 2 + 2 * n_side]
+        assert found[row] == pytest.approx(weights / weights.sum() @ around, rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.parametrize("n_samples", [2, 3, 16_384, 16_385, 16_386, 40_000])
+def test_gaps_are_found_wherever_they_lie(n_samples):
+    """At the first and the last step, and where one block of samples ends and the next begins."""
+    steps = np.full(n_samples - 1, 0.01)
+    steps[[i for i in (0, 16_382, 16_383, 16_384, n_samples - 2) if i < n_samples - 1]] = 0.5
+    series = Series(np.concatenate([[0.0], np.cumsum(steps)]), np.zeros((n_samples, 2)))
+    long = np.flatnonzero(np.diff(series.time) > series.longest_step_s) + 1
+    assert series.gaps.tolist() == long.tolist()
+    assert len(long) or n_samples < 4
+    assert sum(len(segment.time) for segment in series.segments) <= n_samples
+    assert series.with_values(np.ones((n_samples, 2))).gaps is series.gaps

@@ -154,3 +154,67 @@ def test_numbers_without_keys_are_said_to_be_unknown(evaluated, tmp_path):
     assert "not known" in shown
     done = _cli("leaderboard", "--catalog", catalog)
     assert "do not say of which store and run they are" in " ".join(done.output.split())
+
+
+def _run_is_gone(content, folder):
+    del content
+    shutil.rmtree(folder / "runs" / "small")
+
+
+def _settings_are_gone(content, folder):
+    del content
+    (folder / "runs/small/config.yaml").unlink()
+
+
+def _settings_are_damaged(content, folder):
+    del content
+    (folder / "runs/small/config.yaml").write_text("[")
+
+
+@pytest.mark.parametrize(
+    ("change", "current", "why"),
+    [
+        (lambda *_: None, True, ""),
+        (lambda c, _: _other_store(c), False, f"{SESSION}: its store was made anew"),
+        (lambda c, _: _no_store(c), False, f"{SESSION}: its store is no more"),
+        (lambda c, _: _other_run(c), False, "its files are of another run"),
+        (_run_is_gone, False, "its files are gone"),
+        (_settings_are_gone, False, "its config.yaml is gone"),
+        (_settings_are_damaged, None, ""),
+    ],
+)
+def test_a_run_says_what_became_of_its_stores_wherever_runs_are_listed(
+    evaluated, tmp_path, change, current, why
+):
+    shutil.copytree(evaluated, tmp_path / "c")
+    catalog = tmp_path / "c" / "catalog.yaml"
+    content = yaml.safe_load(catalog.read_text())
+    change(content, catalog.parent)
+    catalog.write_text(yaml.safe_dump(content))
+
+    table = nl.open_catalog(catalog).runs
+    assert [(row.is_current, row.why_stale) for row in table.itertuples()] == [(current, why)]
+    assert why in repr(nl.open_catalog(catalog))
+    [event] = [line for line in _lines("catalog", "list", "--catalog", catalog) if line["event"] == "run"]
+    assert (event.get("is_current"), event.get("why_stale", "")) == (current, why)
+    words = {True: "", False: f"stale: {why}", None: "not known"}[current]
+    listed = _cli("catalog", "list", "--catalog", catalog).stdout
+    assert words in listed
+    assert ("stale" in listed) == (current is not True)
+    show = ("catalog", "show", "small", "--catalog", catalog)
+    [shown] = [line for line in _lines(*show) if line["event"] == "run"]
+    assert (shown.get("is_current"), shown.get("why_stale", "")) == (current, why)
+    assert (words.removeprefix("stale: ") or "model") in _cli(
+        "catalog", "show", "small", "--catalog", catalog
+    ).stdout
+
+
+def test_of_many_stores_that_changed_their_number_is_told(evaluated, tmp_path):
+    shutil.copytree(evaluated, tmp_path / "c")
+    catalog, config = tmp_path / "c" / "catalog.yaml", tmp_path / "c/runs/small/config.yaml"
+    written = yaml.safe_load(config.read_text())
+    [source] = written["sessions"].values()
+    written["sessions"] = {f"{SESSION}-{k}": source for k in range(3)}
+    config.write_text(yaml.safe_dump(written))
+    [why] = nl.open_catalog(catalog).runs["why_stale"]
+    assert why == "3 of its 3 stores are no more or were made anew"

@@ -11,7 +11,9 @@ import pytest
 
 import nwb_latents.pipeline.stages.sweep as stage
 import nwb_latents.pipeline.training.search_member as member_module
+from nwb_latents.pipeline import machine
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages import stage_memory
 from nwb_latents.pipeline.stages.sweep import sweep
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -134,6 +136,23 @@ def test_the_best_member_is_entered_with_its_weights_and_the_history(catalog: Pa
     assert told[-1].best_value == best.metric
     assert sum(event.copied for event in told) > 0
     assert sweep(catalog, tiny(workers=7)) == entry
+
+
+def test_a_search_that_does_not_fit_is_refused_before_it_begins_unless_forced(
+    catalog: Path, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = use(Serial(stop_after=1))
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 10_000)
+    with pytest.raises(SettingsError, match=r"the model lfads has .* --force to try all the same"):
+        sweep(catalog, tiny(), run_name="large")
+    monkeypatch.setattr(stage_memory, "memory_share", lambda: 10_000)
+    with pytest.raises(MachineError, match=r"4 processes hold them.* --force to try all the same"):
+        sweep(catalog, tiny(workers=8), run_name="large")
+    assert not workers.done
+    # What the members are refused for is lifted for them too.
+    with pytest.raises(KeyboardInterrupt):
+        sweep(catalog, tiny(), run_name="large", force=True)
+    assert workers.done
 
 
 @pytest.mark.slow

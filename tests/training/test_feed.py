@@ -23,12 +23,13 @@ def test_scaling_comes_from_training_trials_alone(
     datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings]
 ) -> None:
     feeds = feed_sessions(map(session_in_memory, datasets.values()), make_settings())
-    train = feeds["sub-A_ses-1"].train.y.numpy()
+    train = feeds["sub-A_ses-1"].train.scored.numpy()
     np.testing.assert_allclose(train.mean((0, 1)), 0, atol=1e-5)
     np.testing.assert_allclose(train.std((0, 1)), 1, rtol=1e-4)
     spoilt = {name: dataset.copy(deep=True) for name, dataset in datasets.items()}
     for dataset in spoilt.values():
-        dataset["rates"].values[dataset["split"].values != "train"] *= 100
+        for signal in ("rates", "counts"):
+            dataset[signal].values[dataset["split"].values != "train"] *= 100
     for name, feed in feed_sessions(map(session_in_memory, spoilt.values()), make_settings()).items():
         assert np.array_equal(feed.train.y.numpy(), feeds[name].train.y.numpy())
         assert np.array_equal(feed.scaling.scale, feeds[name].scaling.scale)
@@ -41,7 +42,7 @@ def test_splits_are_those_of_the_store(
         split = datasets[name]["split"].values
         assert feed.train.n_trials == (split == "train").sum()
         assert feed.val.n_trials == (split == "val").sum()
-        back = feed.scaling.to_hz(feed.val.y.numpy())
+        back = feed.scaling.to_hz(feed.val.scored.numpy())
         np.testing.assert_allclose(back, datasets[name]["rates"].values[split == "val"], rtol=1e-4)
 
 
@@ -65,8 +66,11 @@ def test_a_silent_unit_is_not_blown_up(
     dataset = datasets["sub-A_ses-1"]
     dataset["rates"].values[dataset["split"].values == "train", :, 2] = 0
     feed = feed_sessions(map(session_in_memory, datasets.values()), make_settings())["sub-A_ses-1"]
-    assert np.array_equal(feed.train.y.numpy()[..., 2], np.zeros_like(feed.train.y.numpy()[..., 2]))
-    np.testing.assert_allclose(feed.val.y.numpy()[..., 2], dataset["rates"].values[3::5][..., 2], rtol=1e-5)
+    silent = feed.train.scored.numpy()[..., 2]
+    assert np.array_equal(silent, np.zeros_like(silent))
+    np.testing.assert_allclose(
+        feed.val.scored.numpy()[..., 2], dataset["rates"].values[3::5][..., 2], rtol=1e-5
+    )
 
 
 def test_sessions_that_cannot_be_trained_are_refused(

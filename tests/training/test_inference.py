@@ -33,7 +33,11 @@ def trained(
     datasets: dict[str, xr.Dataset], make_settings: Callable[..., TrainSettings], tmp_path: Path
 ) -> TrainedRun:
     """A run trained long enough to know the oscillation."""
-    settings = make_settings(max_steps=150, optimiser={"lr": 2e-2}, validate_every=50, checkpoint_every=50)
+    settings = make_settings(
+        max_steps=150, optimiser={"lr": 2e-2}, validate_every=50, checkpoint_every=50,
+        # The rates of these stores are the true ones, not their counts smoothed.
+        input_smoothing="recorded",
+    )  # fmt: skip
     feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     units = {n: f.train.y.shape[2] for n, f in feeds.items()}
     sources = {n: RunSource(store_key=datasets[n].attrs["store_key"], n_units=u) for n, u in units.items()}

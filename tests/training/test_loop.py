@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,7 +62,7 @@ class _Overflowing:
     def __call__(self, batch: Any, generator: torch.Generator | None, step: int) -> View:
         view = observe(batch)
         scale = 1e30 if step in self.steps else 1.0
-        return View(x=view.x, target=view.target, weight=view.weight * scale)
+        return replace(view, weight=view.weight * scale)
 
 
 def test_steps_whose_gradient_overflows_are_left_out(
@@ -168,7 +169,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
         view = observe(batch, generator, step)
         if step < 7:
             return view
-        return View(x=view.x, target=view.target * float("inf"), weight=view.weight)
+        return replace(view, target=view.target * float("inf"))
 
     with pytest.raises(
         DataError, match=r"loss is (inf|nan) at step 7.*optimiser\.lr=.*last good checkpoint"

@@ -141,5 +141,7 @@ def test_a_run_that_was_shown_what_it_predicts_is_refused(store: tuple[xr.Datase
 
 
 def test_smoothed_rates_hold_spikes_of_the_bins_ahead(store: tuple[xr.Dataset, xr.Dataset]) -> None:
-    assert "smoothed rates" in why_no_forward(a_run(store, "mdssm", signal="rates"))
+    recorded = a_run(store, "mdssm", signal="rates", input_smoothing="recorded")
+    assert "recorded smoothed rates" in why_no_forward(recorded)
+    assert why_no_forward(a_run(store, "mdssm", signal="rates")) == ""
     assert why_no_forward(a_run(store, "mdssm")) == ""

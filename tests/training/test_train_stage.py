@@ -78,6 +78,28 @@ def test_a_run_is_entered_and_found_again(catalog: Path, make_settings: Make) ->
     assert (folder / "last.safetensors").stat().st_mtime_ns == written
 
 
+def test_an_embedding_that_tells_no_sessions_apart_is_said(catalog: Path, make_settings: Make) -> None:
+    events: list[Any] = []
+    entry = train(catalog, make_settings(max_steps=1), report=events.append)
+    apart = entry.metrics["val_embeddings_apart"]
+    assert apart < 1
+    (text,) = [e.text for e in events if e.event == "note" and "embedding" in e.text]
+    assert text.startswith(
+        f"the embedding is not used: the sessions' differ by {entry.metrics['val_embeddings_apart']:.2g} "
+    )
+
+
+def test_an_embedding_that_tells_sessions_apart_is_not_said(
+    catalog: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nwb_latents.pipeline.training.step_metrics._embeddings_apart", lambda outputs: 3.0)
+    events: list[Any] = []
+    assert (
+        train(catalog, make_settings(max_steps=1), report=events.append).metrics["val_embeddings_apart"] == 3
+    )
+    assert not [e for e in events if e.event == "note" and "embedding" in e.text]
+
+
 def test_other_settings_or_sessions_are_another_run(catalog: Path, make_settings: Make) -> None:
     names = {
         train(catalog, make_settings(max_steps=2)).run,

@@ -64,7 +64,7 @@ class Watching(Model):
                 is_training=self.training,
                 has_gradient=torch.is_grad_enabled(),
                 sessions=batch.sessions,
-                shown=float((view.x[known] != 0).double().mean()),
+                shown=float((view.samples[known] != 0).double().mean()),
                 scored=float((view.weight[known] > 0).double().mean()),
                 step=step,
                 noise=generator.initial_seed() if generator is not None else -1,

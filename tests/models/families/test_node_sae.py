@@ -158,7 +158,7 @@ def test_the_scored_part_of_the_trial_grows_and_the_encoder_sees_all_of_it() -> 
     for step, n_scored in ((0, 3), (9, 3), (10, 6), (25, 9), (10**9, 9)):
         x = observe(batch).x.clone().requires_grad_()
         target = batch.target.clone().requires_grad_()
-        view = replace(observe(batch), x=x, target=target)
+        view = replace(observe(batch), samples=x, target=target)
         total_loss(model(batch, view, step), step).backward()
         assert target.grad is not None
         assert x.grad is not None

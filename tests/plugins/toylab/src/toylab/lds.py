@@ -58,7 +58,7 @@ class ToyLDS(Model):
         """Let the state run on by itself after the first `t0` bins."""
         del embedding
         batch.check_forecast(t0, k)
-        return self._read(encoder_input(batch)[:, :, :t0], batch, k).from_bin(t0)
+        return self._read(encoder_input(batch, t0), batch, k).from_bin(t0)
 
     def start_from(self, means: Mapping[str, Tensor]) -> None:
         """Let every unit start at its mean."""
