@@ -194,8 +194,8 @@ class ScoredSession:
         if made is None:
             return None
         psth = np.asarray(made.psth, dtype=np.float64)
-        units = varying_units(psth)
         condition = condition_index(made.members["eval"], n_trials=self.n_trials)
+        units = varying_units(psth, condition)
         return Psth(psth[..., units], condition, units)
 
     @cached_property
