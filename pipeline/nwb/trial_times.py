@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from nwb_latents.pipeline.nwb.tables import Column, Table
-    from nwb_latents.pipeline.signals.recording import FloatArray
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
 
 COARSE_S = 0.03
 """Events told in steps of this or more are coarser than a bin, and that is said."""
@@ -325,6 +325,26 @@ def say_where_others_differ(
                 f"{int(both.sum())} trials (by {float(np.median(apart[apart > SAME_S])):.3g} s in the "
                 f"median); {name} is used. To take the other: --set columns.{role}={other}"
             )
+
+
+def say_where_absent(table: Table, go: FloatArray, *, used: BoolArray) -> None:
+    """Say how many of the trials that count lack the go cue the others have.
+
+    Parameters
+    ----------
+    table
+        The table.
+    go
+        Go cues, s. Shape ``(n_trials,)``.
+    used
+        Trials that count. Shape ``(n_trials,)``.
+    """
+    absent = used & ~np.isfinite(go)
+    if absent.any() and (used & ~absent).any():
+        table.file.say(
+            f"/{table.path}: {int(absent.sum())} of {int(used.sum())} trials have no time of the go cue: "
+            "their movement is looked for from their start on, and their reaction times are not known"
+        )
 
 
 def _one_number_each(table: Table, column: Column, *, role: str) -> FloatArray:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _LINKS = "zarr_link"
 _MAX_LINKS = 8
-_NEVER_FILL = frozenset({"spike_times", "timestamps", "start_time", "stop_time"})
+_NEVER_FILL = re.compile(r"(^|_)(times?|timestamps)$")
+"""Names of arrays that hold times."""
 
 
 def is_zarr(path: Path) -> bool:
@@ -63,13 +64,13 @@ class ZarrTree:
             if self._find(here) is not None:
                 continue
             parent = self._find("/".join(parts[: n - 1]))
-            links = {} if parent is None else {k["name"]: k for k in _attributes(parent).get(_LINKS, ())}
+            links = {} if parent is None else _links(parent)
             if parts[n - 1] not in links:
                 return None
             link = links[parts[n - 1]]
             where = link.get("source", ".")
             outside = "" if where in {".", ""} else f" in {where}"
-            return f"/{here} is a link to {link.get('path')}{outside}"
+            return f"/{here} is a link to {link['path']}{outside}"
         return None
 
     def broken_links(self, root: str) -> list[str]:
@@ -77,7 +78,7 @@ class ZarrTree:
         found = []
         for path in (root, *self.groups(root)):
             folder = self._find(path)
-            names = [] if folder is None else [link["name"] for link in _attributes(folder).get(_LINKS, ())]
+            names = [] if folder is None else list(_links(folder))
             said = (self.broken_link(f"{path}/{name}") for name in names)
             found += [text for text in said if text is not None]
         return found
@@ -89,8 +90,14 @@ class ZarrTree:
             return None
         if _attributes(folder).get("zarr_dtype") == "scalar":
             return ()
-        name = ".zarray" if (folder / ".zarray").is_file() else "zarr.json"
-        return tuple(_json(folder / name)["shape"])
+        described = folder / (".zarray" if (folder / ".zarray").is_file() else "zarr.json")
+        shape = _json(described).get("shape")
+        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+            raise DataError(
+                f"{self._root.name}: /{path}: {described.name} has the shape {shape!r:.60}, expected the "
+                "length of each axis. Fetch the directory again."
+            )
+        return tuple(shape)
 
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects."""
@@ -99,7 +106,13 @@ class ZarrTree:
             raise KeyError(path)
         if (cut := cut_chunk(folder)) is not None:
             raise OSError(cut)
-        values = np.asarray(self._open(folder, path)[...])
+        try:
+            values = np.asarray(self._open(folder, path)[...])
+        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, MemoryError) as error:
+            # What codecs raise of bytes that are not theirs is anything.
+            raise OSError(
+                f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
+            ) from error
         if values.dtype.kind in "TUSO":
             values = decoded(values)
         return values.reshape(self.shape(path) or ()) if values.size == 1 else values
@@ -124,7 +137,7 @@ class ZarrTree:
         run.
         """
         folder = self._array_folder(path)
-        if folder is None or path.rsplit("/", 1)[-1] not in _NEVER_FILL:
+        if folder is None or not _NEVER_FILL.search(path.rsplit("/", 1)[-1]):
             return None
         return lost_chunks(folder)
 
@@ -145,7 +158,7 @@ class ZarrTree:
         folder = self._find(root)
         if folder is None or _is_array(folder):
             return []
-        linked = [link["name"] for link in _attributes(folder).get(_LINKS, ())]
+        linked = list(_links(folder))
         names = [p.name for p in folder.iterdir() if p.is_dir()] + linked
         return sorted(name for name in names if self._array_folder(f"{root}/{name}") is not None)
 
@@ -177,7 +190,7 @@ class ZarrTree:
         folder = self._root
         parts = [part for part in path.split("/") if part]
         for i, part in enumerate(parts):
-            links = {link["name"]: link for link in _attributes(folder).get(_LINKS, ())}
+            links = _links(folder)
             if part in links and not (folder / part).is_dir():
                 link = links[part]
                 if link.get("source", ".") not in {".", ""} or depth == _MAX_LINKS:
@@ -217,15 +230,33 @@ def _attributes(folder: Path) -> dict[str, Any]:
     for name in (".zattrs", "zarr.json"):
         if (folder / name).is_file():
             content = _json(folder / name)
-            return dict(content.get("attributes", {}) if name == "zarr.json" else content)
+            found = content.get("attributes", {}) if name == "zarr.json" else content
+            if not isinstance(found, dict):
+                raise DataError(
+                    f"{folder / name}: attributes is {found!r:.60}, expected an object. Fetch the "
+                    "directory again."
+                )
+            return dict(found)
     return {}
+
+
+def _links(folder: Path) -> dict[str, dict[str, str]]:
+    """Return the links of a group by their names."""
+    found = _attributes(folder).get(_LINKS, [])
+    names = {"name", "path"}
+    if not isinstance(found, list) or not all(isinstance(k, dict) and names <= k.keys() for k in found):
+        raise DataError(
+            f"{folder}: {_LINKS} among the attributes is {found!r:.60}, expected a list of links, each with "
+            "name and path. Fetch the directory again."
+        )
+    return {str(link["name"]): {key: str(value) for key, value in link.items()} for link in found}
 
 
 def _json(path: Path) -> dict[str, Any]:
     # Python's reader takes NaN and Infinity, which such files hold as bare words.
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: {error}. Fetch the directory again.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: not metadata of zarr: expected an object. Fetch the directory again.")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.signals.rises import Rise
 
 EXPONENTS_UP = (1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
-EXPONENTS_DOWN = (1.2, 1.5, 2.0, 3.0, 4.0, 5.0)
+EXPONENTS_DOWN = (1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 LOGNORMAL_SIGMAS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 BLURS = np.array([0.0, 0.01, 0.02, 0.03, 0.045, 0.06, 0.09])
 """Widths of the smoothing, in durations of the movement, that profiles are tabulated for."""

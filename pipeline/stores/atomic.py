@@ -16,7 +16,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import MachineError, PipelineError
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stores.disk_names import exchange, flush_file, flush_folder, flush_tree, make_folder
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
         errno.EROFS: "Choose a folder on a writable disk.",
         errno.ENOTDIR: "A part of this path is a file; choose another folder.",
     }
+    if number == errno.ELOOP:
+        return DataError(
+            f"{path}: cannot {doing}: it is a link that leads back to itself. Put the file it stands "
+            "for in its place, or remove it."
+        )
     remedy = remedies.get(number, "Check the disk and run the same command again.")
     return MachineError(f"{path}: cannot {doing}: {said}. {remedy}")
 

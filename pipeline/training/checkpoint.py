@@ -16,10 +16,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
 from nwb_latents.pipeline.stores.manifest import require_whole
-from nwb_latents.pipeline.training.feed import Scaling
+from nwb_latents.pipeline.training.feed import Scaling, VelocityScaling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +60,7 @@ def save_checkpoint(
     *,
     scalings: Mapping[str, Scaling],
     optimiser: torch.optim.Optimizer | None = None,
+    embeddings: Mapping[str, DiagGaussian] | None = None,
 ) -> None:
     """Write a checkpoint whole or not at all.
 
@@ -74,6 +76,8 @@ def save_checkpoint(
         Session id → scaling of its units.
     optimiser
         Saved too, so that training can go on; None for a checkpoint to infer with.
+    embeddings
+        Session id → posterior of its embedding, shapes ``(1, E)``, inferred from its training trials.
 
     Raises
     ------
@@ -89,6 +93,12 @@ def save_checkpoint(
         tensors[f"session.{session}.offset"] = torch.from_numpy(scaling.offset)
         tensors[f"session.{session}.scale"] = torch.from_numpy(scaling.scale)
         tensors[f"session.{session}.units"] = torch.from_numpy(scaling.units)
+        if scaling.velocity is not None:
+            tensors[f"session.{session}.velocity_offset"] = torch.from_numpy(scaling.velocity.offset)
+            tensors[f"session.{session}.velocity_scale"] = torch.from_numpy(scaling.velocity.scale)
+    for session, embedding in (embeddings or {}).items():
+        tensors[f"session.{session}.embedding_mean"] = embedding.mean
+        tensors[f"session.{session}.embedding_var"] = embedding.var
     header = {
         "schema_version": CHECKPOINT_SCHEMA_VERSION,
         "state": asdict(state),
@@ -152,10 +162,16 @@ def load_checkpoint(
             units=tensors[f"session.{session}.units"].numpy(),
             bin_size_s=float(told["bin_size_s"]),
             scaled_target=bool(told["scaled_target"]),
+            velocity=_velocity_scaling(tensors, session),
         )
         for session, told in header["sessions"].items()
     }
     return TrainState(**header["state"]), scalings
+
+
+def _velocity_scaling(tensors: Mapping[str, Tensor], session: str) -> VelocityScaling | None:
+    offset, scale = (tensors.get(f"session.{session}.velocity_{part}") for part in ("offset", "scale"))
+    return None if offset is None or scale is None else VelocityScaling(offset.numpy(), scale.numpy())
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -168,6 +184,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     tensors, _ = _read(path)
     return {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+
+
+def read_embeddings(path: Path) -> dict[str, DiagGaussian]:
+    """Return the embeddings kept in a checkpoint, by session; none in one of an earlier version.
+
+    Raises
+    ------
+    DataError
+        As `read_weights`.
+    """
+    tensors, header = _read(path)
+    mean, var = (f"session.{{}}.embedding_{part}" for part in ("mean", "var"))
+    return {
+        session: DiagGaussian(tensors[mean.format(session)], tensors[var.format(session)])
+        for session in header["sessions"]
+        if mean.format(session) in tensors
+    }
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
-from nwb_latents.models.batching.tensors import TrialTensors, pack
+from nwb_latents.models.batching.tensors import pack
 from nwb_latents.models.interface import RunsFree
 from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.models.randomness import derived_generator
 from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
+from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.stores.manifest import require_whole
-from nwb_latents.pipeline.training.checkpoint import load_checkpoint
+from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.training.checkpoint import load_checkpoint, read_embeddings
 from nwb_latents.pipeline.training.device import resolve_device
 from nwb_latents.pipeline.training.feed import FORWARD, Scaling, session_tensors
 from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.pipeline.training.run_files import BEST, CONFIG, ENTRY, TRAIN_AGAIN, read_config, read_entry
 from nwb_latents.pipeline.training.run_stores import require_store
-from nwb_latents.pipeline.training.trial_record import read_run_trials
+from nwb_latents.pipeline.training.session_embedding import chunks, infer_embedding
+from nwb_latents.pipeline.training.trial_record import read_run_trials, trained_rows
 from nwb_latents.pipeline.training.unseen_trials import unseen_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
-    from nwb_latents.models.interface import Model
+    from nwb_latents.models.batching.tensors import Batch, TrialTensors
+    from nwb_latents.models.interface import Model, Output
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.unseen_trials import Unseen
     from nwb_latents.schemas.training import Device, RunSource, TrainSettings
     from nwb_latents.schemas.trial_record import RunTrials
 
-CHUNK_TRIALS = 512
-"""Trials a model is given at once; bounds the memory of long sessions."""
-
-_log = logging.getLogger(__name__)
+EmbeddingFrom = Literal["training", "trial"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class TrainedRun:
         Where it computes.
     sources
         Session id → the store it was trained on; trials of another store of that session are refused.
+    embeddings
+        Session id → posterior of its embedding given the trials the run was trained on. What is missing, of
+        a run of an earlier version, is inferred from these trials when it is asked for.
+    embedding_from
+        Whether what is made of a trial goes by that embedding, or by one of the trial's own, inferred from
+        the bins it is shown. Never does it hang on other trials that are looked at.
     """
 
     name: str
@@ -71,6 +77,9 @@ class TrainedRun:
     scalings: Mapping[str, Scaling]
     device: torch.device
     sources: Mapping[str, RunSource] = field(default_factory=dict)
+    embeddings: Mapping[str, DiagGaussian] = field(default_factory=dict)
+    embedding_from: EmbeddingFrom = "training"
+    _inferred: dict[str, DiagGaussian | None] = field(default_factory=dict, repr=False, compare=False)
     _remembered: Callable[[], RunTrials | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
@@ -81,9 +90,7 @@ class TrainedRun:
     def reconstruct(
         self, session: Session, *, n_samples: int | None = None, seed: int = 0
     ) -> NDArray[np.float32]:
-        """Return the rates the model infers from whole trials.
-
-        The embedding of the session is inferred from the trials given.
+        """Return the rates the model infers from whole trials, of each by itself (`embedding_from`).
 
         Parameters
         ----------
@@ -109,15 +116,14 @@ class TrainedRun:
         tensors = self._tensors(session)
         n_samples = self.model.rate_samples if n_samples is None else n_samples
         with torch.inference_mode():
-            embedding = self._embedding(tensors, n_bins=tensors.y.shape[1])
-            parts = []
-            for number, part in enumerate(_chunks(tensors)):
+            embedding, batches = self._laid_out(session, tensors)
+            made = []
+            for number, batch in enumerate(batches):
                 noise = derived_generator(seed, "reconstruct", session.name, number, device=self.device)
-                output = self.model.predict(
-                    pack([part]).to(self.device), n_samples=n_samples, generator=noise, embedding=embedding
+                made.append(
+                    self.model.predict(batch, n_samples=n_samples, generator=noise, embedding=embedding).mean
                 )
-                parts.append(output.mean[0].cpu().numpy())
-        return self.scalings[session.name].to_hz(np.concatenate(parts))
+        return self.scalings[session.name].to_hz(_of_trials(made))
 
     def forecast(self, session: Session, *, seen_bins: int, n_bins: int) -> NDArray[np.float32]:
         """Return the rates the model expects after the bins it was shown: those of `foresee`.
@@ -132,8 +138,8 @@ class TrainedRun:
     def foresee(self, session: Session, *, seen_bins: int, n_bins: int) -> Foreseen:
         """Return what the model expects after the bins it was shown.
 
-        Neither the states nor the embedding depend on anything after the first `seen_bins` bins of the
-        signal the model is shown.
+        Neither the states nor the embedding depend on anything after the first `seen_bins` bins of a trial,
+        or on other trials given.
 
         Parameters
         ----------
@@ -162,16 +168,44 @@ class TrainedRun:
                 f"{available} bins. See between 1 and {available} bins and forecast at least 1."
             )
         with torch.inference_mode():
-            embedding = self._embedding(tensors, n_bins=seen_bins)
             # Nothing after the bins seen is even handed over, whatever a model does with it.
-            shown = (pack([part]).first_bins(seen_bins).to(self.device) for part in _chunks(tensors))
-            made = [self.model.forecast(each, seen_bins, n_bins, embedding=embedding) for each in shown]
-        velocity = [each.velocity for each in made]
+            embedding, batches = self._laid_out(session, tensors, n_bins=seen_bins)
+            made = [self.model.forecast(each, seen_bins, n_bins, embedding=embedding) for each in batches]
         return Foreseen(
             rates=self.scalings[session.name].to_hz(_of_trials(each.mean for each in made)),
             states=_of_trials(each.latents for each in made),
-            velocity=None if None in velocity else _of_trials(each for each in velocity if each is not None),
+            velocity=self._velocity(session, made),
         )
+
+    def velocity(self, session: Session) -> NDArray[np.float32] | None:
+        """Return the hand velocity the model's own head tells of whole trials.
+
+        Parameters
+        ----------
+        session
+            As in `reconstruct`.
+
+        Returns
+        -------
+        velocity
+            That ``behaviour_lag_ms`` after each bin, cm/s. Shape ``(trial, time, axis)``, float32. None
+            where the model has no head, or was trained without velocity of this session.
+
+        Raises
+        ------
+        DataError
+            As in `reconstruct`.
+        """
+        tensors = self._tensors(session)
+        with torch.inference_mode():
+            embedding, batches = self._laid_out(session, tensors)
+            made = [self.model.predict(each, embedding=embedding) for each in batches]
+        return self._velocity(session, made)
+
+    def _velocity(self, session: Session, made: Sequence[Output]) -> NDArray[np.float32] | None:
+        told = [each.velocity for each in made if each.velocity is not None]
+        scaling = self.scalings[session.name].velocity
+        return scaling.to_cm_s(_of_trials(told)) if told and scaling is not None else None
 
     def forward(
         self,
@@ -258,7 +292,7 @@ class TrainedRun:
         )
 
     def embedding(self, session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and variance of the session's embedding, inferred from the trials given.
+        """Return mean and variance of the embedding that is inferred from the trials given.
 
         Returns
         -------
@@ -267,7 +301,7 @@ class TrainedRun:
         """
         tensors = self._tensors(session)
         with torch.inference_mode():
-            q = self._embedding(tensors, n_bins=tensors.y.shape[1])
+            q = infer_embedding(self.model, tensors)
         if q is None:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
         return q.mean[0].cpu().numpy(), q.var[0].cpu().numpy()
@@ -302,12 +336,9 @@ class TrainedRun:
         """
         tensors = self._tensors(session)
         with torch.inference_mode():
-            embedding = self._embedding(tensors, n_bins=tensors.y.shape[1])
-            parts = [
-                self.model.predict(pack([part]).to(self.device), embedding=embedding).latents[0].cpu().numpy()
-                for part in _chunks(tensors)
-            ]
-        return np.concatenate(parts)
+            embedding, batches = self._laid_out(session, tensors)
+            made = [self.model.predict(each, embedding=embedding).latents for each in batches]
+        return _of_trials(made)
 
     def roll_out(
         self, session: str, z0: ArrayLike, *, n_bins: int, embeddings: ArrayLike
@@ -427,23 +458,59 @@ class TrainedRun:
             )
         return session_tensors(session, scaling, self.settings)
 
-    def _embedding(self, tensors: TrialTensors, *, n_bins: int) -> DiagGaussian | None:
-        """Aggregate over all trials, however many fit into memory at once."""
-        means, variances = [], []
-        for part in _chunks(tensors):
-            q = self.model.embed(pack([part]).first_bins(n_bins).to(self.device))
-            if q is None:
-                return None
-            means.append(q.mean * (part.n_trials / tensors.n_trials))
-            variances.append(q.var * (part.n_trials / tensors.n_trials))
-        _log.info(
-            "%s: embedding of %s from %d trials of %d bins",
-            self.name,
-            tensors.session,
-            tensors.n_trials,
-            n_bins,
-        )
-        return DiagGaussian(torch.stack(means).sum(0), torch.stack(variances).sum(0))
+    def session_embedding(self, session: Session) -> DiagGaussian | None:
+        """Return the posterior of a session's embedding given the trials the run was trained on.
+
+        Parameters
+        ----------
+        session
+            As in `reconstruct`.
+
+        Returns
+        -------
+        embedding
+            Shapes ``(1, E)``; None where the model has none, or the run did not keep it and the trials it was
+            trained on are not at hand.
+        """
+        if session.name not in self._inferred:
+            known = self.embeddings.get(session.name)
+            self._inferred[session.name] = known or self._from_training_trials(session)
+        found = self._inferred[session.name]
+        return None if found is None else DiagGaussian(found.mean.to(self.device), found.var.to(self.device))
+
+    def _from_training_trials(self, session: Session) -> DiagGaussian | None:
+        """Infer what a run of an earlier version did not keep."""
+        whole = open_session(session.where) if session.where else session
+        view = self.unseen(whole)
+        whole = whole if view is None else view.session
+        train = trained_rows(whole, self.sources.get(session.name))
+        return infer_embedding(self.model, self._tensors(whole.select(train))) if len(train) else None
+
+    def _laid_out(
+        self, session: Session, tensors: TrialTensors, *, n_bins: int | None = None
+    ) -> tuple[DiagGaussian | None, Iterator[Batch]]:
+        """Return the embedding and the trials in batches; without one, every trial is a row of its own.
+
+        A model that infers the embedding itself infers that of a row from its trials.
+        """
+        has_one = infer_embedding(self.model, tensors.select(torch.arange(1))) is not None
+        embedding = self.session_embedding(session) if has_one and self.embedding_from == "training" else None
+        alone = has_one and embedding is None
+        if alone and self.embedding_from == "training":
+            say(
+                f"{session.name}: run {self.name} keeps no embedding of it, and the trials it was "
+                f"trained on are "
+                "not at hand: that of every trial is inferred from the trial itself. Train it again, or "
+                "give a session of a store."
+            )
+
+        def batches() -> Iterator[Batch]:
+            for part in chunks(tensors):
+                rows = torch.arange(part.n_trials)[:, None]
+                batch = pack([part.select(row) for row in rows] if alone else [part])
+                yield (batch if n_bins is None else batch.first_bins(n_bins)).to(self.device)
+
+        return embedding, batches()
 
 
 def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
@@ -492,16 +559,11 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
         scalings=scalings,
         device=target,
         sources=config.sessions,
+        embeddings=read_embeddings(run_dir / BEST),
         _remembered=cache(lambda: read_run_trials(run_dir)),
     )
 
 
 def _of_trials(parts: Iterable[torch.Tensor]) -> NDArray[np.float32]:
-    """Return chunks of trials of one session one after the other. Shape ``(trial, time, feature)``."""
-    return np.concatenate([part[0].cpu().numpy() for part in parts])
-
-
-def _chunks(tensors: TrialTensors) -> list[TrialTensors]:
-    starts = range(0, tensors.n_trials, CHUNK_TRIALS)
-    rows = torch.arange(tensors.n_trials)
-    return [tensors.select(rows[start : start + CHUNK_TRIALS]) for start in starts]
+    """Return the trials of batches of one session, one after the other. Shape ``(trial, time, feature)``."""
+    return np.concatenate([part.flatten(0, 1).cpu().numpy() for part in parts])

@@ -30,6 +30,7 @@ from nwb_latents.pipeline.training.checkpoint import (
 )
 from nwb_latents.pipeline.training.device import open_fabric
 from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog
+from nwb_latents.pipeline.training.session_embedding import keep_embeddings
 from nwb_latents.pipeline.training.step_metrics import summary
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def fit(
         _save_best(training)
     else:
         metrics["best_val_loss"] = state.best_loss
+    keep_embeddings(run_dir / BEST, model, {name: feed.train for name, feed in sessions.items()})
     stopped = "max_steps" if state.step >= settings.max_steps else "patience"
     if stopped == "patience" and state.step >= training.last_step:
         stopped = "stop_at"

@@ -11,7 +11,7 @@ from nwb_latents.models.interface import MakesTrialsOfCodes
 from nwb_latents.models.randomness import derived_generator
 from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.training.inference import CHUNK_TRIALS
+from nwb_latents.pipeline.training.session_embedding import CHUNK_TRIALS
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

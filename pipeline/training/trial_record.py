@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.schemas.training import RunSource
 
 
 def trials_of(session: Session) -> SessionTrials:
@@ -81,6 +82,21 @@ def read_run_trials(run_dir: Path) -> RunTrials | None:
         If the file is damaged.
     """
     return read_record(RunTrials, run_dir / TRIALS, remedy=TRAIN_AGAIN)
+
+
+def trained_rows(session: Session, source: RunSource | None) -> NDArray[np.int64]:
+    """Return the rows of the trials a run was trained on: those it was given, else the training split.
+
+    Parameters
+    ----------
+    session
+        Split as the run knows it.
+    source
+        What the run was trained on; None: not known.
+    """
+    if source is None or source.trials is None or "trial" not in session.trials.coords:
+        return np.flatnonzero(session.split == "train")
+    return np.flatnonzero(np.isin(session.trials["trial"].values, source.trials))
 
 
 def _starts(session: Session) -> NDArray[np.float64]:

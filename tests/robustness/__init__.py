@@ -8,5 +8,5 @@ unspoiled input::
     python benchmarks/robustness.py --only nwb.retype.17
 
 Each kind of input has its module: `nwb`, `stores`, `runs`, `catalogs`, `measured`, `typed`, `answers`,
-`kills`.
+`kills`, `workers`, `objects`, `nwb_zarr`.
 """

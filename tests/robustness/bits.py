@@ -84,6 +84,9 @@ def other(path: Path, rng: np.random.Generator) -> str:
     return f"replaced by {kind}"
 
 
+_MARGIN = 0.25
+"""Numbers so near to the range of the others, as a share of it, are as likely."""
+
 SPOILING: dict[str, Callable[[Path, np.random.Generator], str]] = {
     "flip": flip,
     "flip_head": flip_head,
@@ -105,7 +108,7 @@ def other_data(whole: str, path: str) -> str:
             old, new = _content(one), _content(two)
             if old.keys() != new.keys():
                 return ""
-            if all(_is_as_good(old[name], new[name]) for name in old):
+            if all(is_as_good(old[name], new[name]) for name in old):
                 return "HDF5 has no checksum of its numbers; those that changed are as likely as before"
     except Exception:
         return ""
@@ -127,7 +130,8 @@ def _content(h5: h5py.File) -> dict[str, Any]:
     return found
 
 
-def _is_as_good(old: Any, new: Any) -> bool:
+def is_as_good(old: Any, new: Any) -> bool:
+    """Whether values are as they were, or numbers in the range of those before."""
     if isinstance(old, str) or np.asarray(old).dtype.kind not in "fiu":
         return repr(old) == repr(new)
     a, b = np.asarray(old), np.asarray(new)
@@ -137,4 +141,6 @@ def _is_as_good(old: Any, new: Any) -> bool:
         return True
     changed = b[~((a == b) | ((a != a) & (b != b)))].astype(float)
     low, high = float(np.nanmin(a)), float(np.nanmax(a))
-    return bool(np.isfinite(changed).all() and (changed >= low).all() and (changed <= high).all())
+    margin = _MARGIN * (high - low)
+    is_near = (changed >= low - margin).all() and (changed <= high + margin).all()
+    return bool(np.isfinite(changed).all() and is_near)

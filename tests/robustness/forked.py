@@ -134,6 +134,7 @@ def run(
     kill: Kill | None = None,
     as_program: bool = False,
     environment: dict[str, str] | None = None,
+    beside: Callable[[int], object] | None = None,
 ) -> Ended:
     """Run ``pipeline WORDS`` in a folder.
 
@@ -151,6 +152,8 @@ def run(
         Start Python anew, as a shell would, instead of going on from what is imported.
     environment
         Variables to set.
+    beside
+        Called in another child while the command runs, with the id of its process.
     """
     logs = folder.parent / f"{folder.name}.log"
     logs.mkdir(exist_ok=True)
@@ -166,7 +169,11 @@ def run(
             said = [word if isinstance(word, bytes) else os.fsencode(word) for word in words]
             os.execv(str(Path(sys.executable).with_name("pipeline")), [b"pipeline", *said])
         _finish(lambda: _command(words))
+    other = 0 if beside is None else _beside(beside, child)
     is_late, status, usage = _wait(child, begin, kill)
+    if other:
+        os.kill(other, signal.SIGKILL)
+        os.waitpid(other, 0)
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
     out, err = (logs / "out").read_bytes(), (logs / "err").read_bytes()
@@ -182,6 +189,15 @@ def run(
         is_late=is_late or code == -signal.SIGXCPU,
         events=_events(text),
     )
+
+
+def _beside(function: Callable[[int], object], child: int) -> int:
+    other = os.fork()
+    if other == 0:
+        with suppress(BaseException):
+            function(child)
+        os._exit(0)
+    return other
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:

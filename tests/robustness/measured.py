@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from nwb_latents.schemas.measurement import Measurement
 from robustness import bits, edits
 from robustness.verdict import Mutation, Verdict
 from robustness.work import attempt_on_folder, weighted
@@ -90,27 +91,21 @@ def edited(folder: Path, rng: np.random.Generator) -> Mutation:
 def _same_kind(was: object, tree: object) -> str:
     if not isinstance(was, dict) or not isinstance(tree, dict):
         return ""
-    optional = {
-        "low",
-        "high",
-        "level",
-        "n_resamples",
-        "p_value",
-        "run",
-        "run_key",
-        "reason",
-        "label",
-        "details",
-    }
     gone = set(was) - set(tree)
     both = set(was) & set(tree)
     if gone and not set(tree) - set(was):
-        return "a field that is left out is at its default" if gone <= optional or gone else ""
-    if set(was) == set(tree) and all(type(was[k]) is type(tree[k]) for k in both):
+        return "a field that is left out is at its default"
+    if set(was) == set(tree) and all(_may_be(k, was[k], tree[k]) for k in both):
         return "a line has no checksum: another number or text in a field is another measurement"
     if set(tree) - set(was):
         return "fields that are not known are kept: a later version may have written them"
     return ""
+
+
+def _may_be(name: str, was: object, now: object) -> bool:
+    """Whether a value is of the kind of what stood there, or says that nothing is known."""
+    known = Measurement.model_fields.get(name)
+    return type(was) is type(now) or (now is None and known is not None and known.default is None)
 
 
 def odd_line(folder: Path, rng: np.random.Generator) -> Mutation:

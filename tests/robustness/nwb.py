@@ -118,6 +118,8 @@ def harmless(kind: str, at: str) -> str:
         return "one sample of many, in the range of the others, is another sample"
     if kind in {"nan_one", "nan_some"} and leaf.startswith("target"):
         return "a target that the file does not know is not known in the store"
+    if leaf == "electrodes" and kind in hdf5_values.ROWS and kind not in OTHER_LENGTHS:
+        return "a unit may have been recorded by any of the electrodes"
     if leaf == "id" and kind not in OTHER_LENGTHS:
         return "names of rows may be any"
     return ""

@@ -132,7 +132,7 @@ def weights(folder: Path, rng: np.random.Generator) -> Mutation:
     }
     kind = str(rng.choice([*changes, "gone", "renamed", "no metadata", "other metadata"]))
     if kind in changes:
-        tensors[name] = changes[kind]
+        tensors[name] = np.asarray(changes[kind])
     elif kind in {"gone", "renamed"}:
         del tensors[name]
         if kind == "renamed":

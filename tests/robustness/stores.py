@@ -161,6 +161,17 @@ def _rewritten(store: Path, rng: np.random.Generator) -> tuple[str, tuple[str, .
     return f"{at.relative_to(store)}: {'nothing' if is_same else kind}", (at.name, *NAMES)
 
 
+def without_manifest(folder: Path, rng: np.random.Generator) -> Mutation:
+    """Spoil a chunk of a store that has no manifest, as those of earlier versions: its checksum tells."""
+    store = store_of(folder)
+    (store / "manifest.json").unlink()
+    chunks = [path for path in _files(store) if "c" in path.relative_to(store).parts]
+    path = _one(chunks, rng)
+    kind = str(rng.choice(sorted(bits.SPOILING)))
+    text = bits.SPOILING[kind](path, rng)
+    return Mutation(f"without manifest.json, {path.relative_to(store)}: {text}", _named(path, store))
+
+
 def stray(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
     path = _one(_files(store), rng).with_name(
@@ -191,6 +202,7 @@ MUTATORS: dict[str, Spoil] = {
     "manifest": manifest,
     "values": values,
     "values_and_manifest": values_and_manifest,
+    "without_manifest": without_manifest,
     "stray": stray,
     "misplaced": misplaced,
 }
@@ -203,6 +215,8 @@ DRAWN = (
     "values",
     "chunks_exchanged",
     "manifest",
+    "without_manifest",
+    "without_manifest",
 )
 
 
@@ -211,10 +225,11 @@ def attempt(trial: str, mutator: str, rng: np.random.Generator, base: Base) -> V
     command = weighted(COMMANDS, rng)
     if mutator == "values_and_manifest":
         command = "verify"
-    return attempt_on_folder(trial, base, spoil=MUTATORS[mutator], command=command, rng=rng, rule=_rule)
+    return attempt_on_folder(trial, base, spoil=MUTATORS[mutator], command=command, rng=rng, rule=rule)
 
 
-def _rule(command: str, mutation: Mutation) -> Mutation:
+def rule(command: str, mutation: Mutation) -> Mutation:
+    """Return what was done as a command has to see it: `catalog verify` finds all that is no nothing."""
     # Stores of earlier versions have no manifest: that is said, and no fault.
     # What something else put beside them is told where zarr would read it.
     is_nothing = mutation.text.endswith(("nothing", "nothing, and the manifest with it", "was not there"))

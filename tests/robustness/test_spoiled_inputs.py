@@ -8,7 +8,8 @@ from robustness.verdict import CODE, HANG, MEMORY, SILENT, TRACEBACK, Mutation, 
 from robustness.worker import Worker
 
 COUNTS = {
-    "nwb": 4, "stores": 3, "runs": 2, "catalogs": 3, "measured": 1, "typed": 3, "answers": 2, "kills": 1,
+    "nwb": 4, "nwb_zarr": 3, "stores": 3, "objects": 1, "runs": 2, "catalogs": 3, "measured": 1, "typed": 3,
+    "answers": 2, "kills": 1, "workers": 1,
 }  # fmt: skip
 SEED = 16
 

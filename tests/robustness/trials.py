@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 SHARES = {
     "nwb": 30,
+    "nwb_zarr": 10,
     "stores": 14,
+    "objects": 5,
     "runs": 12,
     "catalogs": 12,
     "measured": 6,
     "typed": 14,
     "answers": 12,
     "kills": 10,
+    "workers": 2,
 }
 """Kind of input → share of all trials.
 

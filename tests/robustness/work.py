@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Spoil = Callable[[Path, np.random.Generator], Mutation]
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where parts of the folder of work are put before a command meets them.
+
+    Attributes
+    ----------
+    name
+        What what comes of commands on the whole is remembered by.
+    put
+        Puts them there, given the folder; done in a child.
+    environment
+        Variables the command needs.
+    """
+
+    name: str
+    put: Callable[[str], object]
+    environment: dict[str, str]
+
 
 QUICK = ("--set", "n_permutations=0")
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -71,6 +91,7 @@ def attempt_on_folder(
     command: str,
     rng: np.random.Generator,
     rule: Callable[[str, Mutation], Mutation] = lambda _, mutation: mutation,
+    elsewhere: Elsewhere | None = None,
 ) -> Verdict:
     """Spoil a copy of the folder of work, run a command there and hold what comes of it against the whole.
 
@@ -88,14 +109,27 @@ def attempt_on_folder(
         Where chance comes from.
     rule
         Given the command and the mutation, returns the mutation as this command has to see it.
+    elsewhere
+        Where parts of the folder are put once they are spoiled; None: they stay.
     """
-    numbers, was_said, was_written = base.known(f"work {command}", lambda: _whole(base, command))
+    place = "" if elsewhere is None else elsewhere.name
+    numbers, was_said, was_written = base.known(
+        f"work {place} {command}", lambda: _whole(base, command, elsewhere)
+    )
     folder = base.copied(trial)
     seed = int(rng.integers(2**32))
     said = forked.call(_spoiled, spoil, str(folder), seed)
+    if elsewhere is not None:
+        forked.call(elsewhere.put, str(folder))
     mutation = rule(command, Mutation(**{**said, "names": tuple(said["names"])}))
     is_program = bool(rng.random() < base.share_as_program)
-    ended = forked.run(COMMANDS[command], folder, prepare=no_pictures, as_program=is_program)
+    ended = forked.run(
+        COMMANDS[command],
+        folder,
+        prepare=no_pictures,
+        as_program=is_program,
+        environment=None if elsewhere is None else elsewhere.environment,
+    )
     found, says, written = _outcome(command, ended, folder)
     new = sorted(says - was_said) + sorted(written - was_written)
     return judge(
@@ -112,9 +146,13 @@ def _spoiled(spoil: Spoil, folder: str, seed: int) -> dict[str, Any]:
     return asdict(spoil(Path(folder), np.random.default_rng(seed)))
 
 
-def _whole(base: Base, command: str) -> Outcome:
+def _whole(base: Base, command: str, elsewhere: Elsewhere | None) -> Outcome:
     folder = base.copied(f"whole-{command.replace(' ', '-')}")
-    ended = forked.run(COMMANDS[command], folder, prepare=no_pictures)
+    environment = None
+    if elsewhere is not None:
+        forked.call(elsewhere.put, str(folder))
+        environment = elsewhere.environment
+    ended = forked.run(COMMANDS[command], folder, prepare=no_pictures, environment=environment)
     if ended.code != 0:
         raise RuntimeError(f"{command}: {ended.err}")
     return _outcome(command, ended, folder)

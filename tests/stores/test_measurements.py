@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nwb_latents.pipeline.errors import CatalogWarning, MachineError
+from nwb_latents.pipeline.errors import CatalogWarning, DataError, MachineError
 from nwb_latents.pipeline.stores import lenient, measurement_clock, measurement_index, measurement_lines
 from nwb_latents.pipeline.stores.measurements import (
     add_measurements,
@@ -294,6 +294,15 @@ def test_a_file_that_cannot_be_opened_is_named(catalog):
     add_measurements(catalog, [measured(0.1)])
     (catalog.with_name(FOLDER) / "away.jsonl").symlink_to(catalog / "nowhere")
     with pytest.raises(MachineError, match=r"away.jsonl: cannot read the measurements"):
+        read_measurements(catalog)
+
+
+def test_a_link_that_leads_back_to_itself_is_named_as_such(catalog):
+    add_measurements(catalog, [measured(0.1)])
+    [file] = catalog.with_name(FOLDER).glob("*.jsonl")
+    file.unlink()
+    file.symlink_to(file.name)
+    with pytest.raises(DataError, match=rf"{file.name}: .* it is a link that leads back to itself"):
         read_measurements(catalog)
 
 

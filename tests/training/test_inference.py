@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-import nwb_latents.pipeline.training.inference as inference
+import nwb_latents.pipeline.training.session_embedding as session_embedding
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.session import session_in_memory
@@ -93,7 +93,7 @@ def test_chunks_change_nothing(
     session = session_in_memory(datasets[A])
     whole = trained.reconstruct(session), trained.forecast(session, seen_bins=6, n_bins=3)
     embedding = trained.embedding(session)
-    monkeypatch.setattr(inference, "CHUNK_TRIALS", 7)
+    monkeypatch.setattr(session_embedding, "CHUNK_TRIALS", 7)
     np.testing.assert_allclose(trained.reconstruct(session), whole[0], rtol=1e-4, atol=1e-3)
     parts = trained.forecast(session, seen_bins=6, n_bins=3)
     np.testing.assert_allclose(parts, whole[1], rtol=1e-4, atol=1e-3)
@@ -149,7 +149,7 @@ def test_a_rollout_under_the_own_embedding_is_the_forecast(
 ) -> None:
     """From the last state seen, the dynamics of the session's embedding give what a forecast gives."""
     seen = datasets[A].isel(time=slice(0, 6))
-    mean, _ = trained.embedding(session_in_memory(seen))
+    mean = trained.embeddings[A].mean.numpy()[0]
     start = trained.states(session_in_memory(seen))[:, -1]
     _, rates = trained.roll_out(A, start, n_bins=5, embeddings=mean[None])
     ahead = trained.forecast(session_in_memory(datasets[A]), seen_bins=6, n_bins=4)

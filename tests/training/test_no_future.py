@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from nwb_latents.models.batching.tensors import pack
+from nwb_latents.models.batching.views import encoder_input, observe
 from nwb_latents.models.registry import build_model
+from nwb_latents.pipeline.stores.lenient import CatalogWarning
 from nwb_latents.pipeline.stores.session import session_in_memory
+from nwb_latents.pipeline.training.checkpoint import load_checkpoint, read_embeddings
 from nwb_latents.pipeline.training.feed import feed_sessions, session_tensors
 from nwb_latents.pipeline.training.inference import TrainedRun
+from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.run_files import BEST, LAST
+from nwb_latents.pipeline.training.session_embedding import infer_embedding
 from nwb_latents.schemas.registry import MODELS
 from nwb_latents.schemas.training import TrainSettings
 
@@ -37,7 +45,9 @@ def a_run(datasets, name, signal, **model):
         for each in model.parameters():  # so that nothing stands at a 0 it starts with
             each.add_(0.05 * torch.randn_like(each))
     scalings = {n: f.scaling for n, f in feeds.items()}
-    return TrainedRun("r", settings, model.eval(), scalings, torch.device("cpu"))
+    kept = {n: infer_embedding(model.eval(), f.train) for n, f in feeds.items()}
+    embeddings = {n: e for n, e in kept.items() if e is not None}
+    return TrainedRun("r", settings, model, scalings, torch.device("cpu"), embeddings=embeddings)
 
 
 def redrawn(dataset, bins):
@@ -94,8 +104,67 @@ def test_training_steps_that_are_cut_show_what_a_forecast_is_shown(datasets):
     later = redrawn(datasets[A], slice(SEEN, None))
     tensors = session_tensors(session_in_memory(later), feed.scaling, settings)
     rows = torch.from_numpy(np.flatnonzero(datasets[A]["split"].values == "train"))
-    from nwb_latents.models.batching.views import encoder_input, observe
-
     assert torch.equal(
         observe(pack([feed.train])).shown(SEEN), encoder_input(pack([tensors.select(rows)]), SEEN)
     )
+
+
+def others_redrawn(dataset, row):
+    """Return trials of which only one is as it was."""
+    other = redrawn(dataset, slice(None))
+    for signal in ("counts", "rates"):
+        other[signal].values[row] = dataset[signal].values[row]
+    return other
+
+
+@pytest.mark.parametrize("embedding_from", ["training", "trial"])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_what_is_made_of_a_trial_hangs_on_no_other_trial_given(datasets, name, embedding_from):
+    run = replace(a_run(datasets, name, "rates"), embedding_from=embedding_from)
+    session, changed = map(session_in_memory, (datasets[A], others_redrawn(datasets[A], 4)))
+    for made in (
+        lambda of: run.forecast(of, seen_bins=SEEN, n_bins=AHEAD),
+        lambda of: run.reconstruct(of, n_samples=0),
+        run.states,
+    ):
+        one, other = made(session), made(changed)
+        assert np.array_equal(one[4], other[4])
+        assert not np.array_equal(one[5], other[5])
+        np.testing.assert_allclose(made(session.select(np.array([4])))[0], one[4], rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_that_kept_no_embedding_infers_it_from_the_trials_it_was_trained_on(datasets):
+    run = a_run(datasets, "mdssm", "rates")
+    older, kept = replace(run, embeddings={}), run.embeddings[A]
+    found = older.session_embedding(session_in_memory(datasets[A]))
+    assert torch.equal(found.mean, kept.mean)
+    assert torch.equal(found.var, kept.var)
+
+
+def test_a_run_without_embedding_and_training_trials_takes_each_trial_by_itself_and_says_so(datasets):
+    run = replace(a_run(datasets, "mdssm", "rates"), embeddings={})
+    test = session_in_memory(datasets[A].isel(trial=np.flatnonzero(datasets[A]["split"].values == "test")))
+    with pytest.warns(CatalogWarning, match=r"keeps no embedding of it.*from the trial itself"):
+        ahead = run.forecast(test, seen_bins=SEEN, n_bins=AHEAD)
+    own = replace(run, embedding_from="trial").forecast(test, seen_bins=SEEN, n_bins=AHEAD)
+    assert np.array_equal(ahead, own)
+
+
+def test_a_training_keeps_the_embeddings_its_best_weights_infer_of_its_trials(datasets, tmp_path):
+    settings = TrainSettings.model_validate({
+        "model": SMALL["mdssm"], "device": "cpu", "max_steps": 6, "validate_every": 2,
+        "batch": {"trials_per_session": 4},
+    })  # fmt: skip
+    feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
+    units = {n: f.train.y.shape[2] for n, f in feeds.items()}
+    model = build_model(settings.model, units, seed=0)
+    fit(model, feeds, settings, tmp_path)
+    best = build_model(settings.model, units, seed=1)
+    load_checkpoint(tmp_path / BEST, best)
+    for name, kept in read_embeddings(tmp_path / BEST).items():
+        assert torch.equal(kept.mean, infer_embedding(best.eval(), feeds[name].train).mean)
+    # The model itself holds the last weights, as ever.
+    last = build_model(settings.model, units, seed=1)
+    load_checkpoint(tmp_path / LAST, last)
+    pairs = zip(model.parameters(), last.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)

@@ -14,7 +14,12 @@ from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.trial_columns import columns_of_role, find_column
 from nwb_latents.pipeline.nwb.trial_success import read_success
 from nwb_latents.pipeline.nwb.trial_targets import join_columns, read_targets, say_where_unknown
-from nwb_latents.pipeline.nwb.trial_times import event_times, read_edges, say_where_others_differ
+from nwb_latents.pipeline.nwb.trial_times import (
+    event_times,
+    read_edges,
+    say_where_absent,
+    say_where_others_differ,
+)
 from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, TrialTable
 
 if TYPE_CHECKING:
@@ -92,6 +97,8 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
     targets = read_targets(table, wanted, joint=CONDITION_COLUMNS)
     success = read_success(table, named=wanted.success, values=wanted.success_values, also=SUCCESS_COLUMNS)
     say_where_unknown(file, targets, used=success)
+    if "go_cue" in found:
+        say_where_absent(table, found["go_cue"], used=success & np.isfinite(start) & np.isfinite(stop))
     _say_of_ids(table)
     return TrialTable(
         row=np.arange(table.n_rows),
