@@ -77,6 +77,15 @@ def evaluate(
             metavar="DIR",
         ),
     ] = None,
+    held_out_days: Annotated[
+        int | None,
+        typer.Option(
+            "--held-out-days",
+            min=0,
+            help="Measure each subject's last N days alone, with decoders of the days before too.",
+            metavar="N",
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
     config: ConfigOption = None,
@@ -96,6 +105,7 @@ def evaluate(
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.evaluation import EvaluateSettings
 
+<<<<<<< HEAD
     options = given(
         {
             "--phase": ("phase", phase),
@@ -104,6 +114,14 @@ def evaluate(
             **_lists(metric, baseline),
         }
     )
+=======
+    options = given({
+        "--phase": ("phase", phase),
+        "--lag-ms": ("lag_ms", lag_ms),
+        "--held-out-days": ("held_out_days", held_out_days),
+        **_lists(metric, baseline),
+    })  # fmt: skip
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     chosen = settings_from(EvaluateSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:

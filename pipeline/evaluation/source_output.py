@@ -11,7 +11,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+<<<<<<< HEAD
     from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
+=======
+    from nwb_latents.pipeline.evaluation.early_days import StatesOfDays
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 
@@ -40,6 +44,8 @@ class SourceOutput:
         Forecast of the bins ahead, of velocity and rates; None where it does not forecast.
     states
         Latent states of training and scored trials. Shapes ``(trial, time, D')``, ``(eval trial, time, D')``.
+    early
+        Latent states of earlier days, where the session is a day held out; text: why there are none.
     withheld
         Needs of metrics it cannot meet, and why.
     told
@@ -50,6 +56,7 @@ class SourceOutput:
     rates_hz: FloatArray | None = None
     forecast: SourceForecast | None = None
     states: tuple[FloatArray, FloatArray] | None = None
+    early: StatesOfDays | str | None = None
     withheld: Mapping[Need, str] = field(default_factory=dict)
     told: Mapping[Part, str] = field(default_factory=dict)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.signals.task import whole_bins
+from nwb_latents.pipeline.stages.evaluate_days import held_out_days, knows_days_before
 from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan
 from nwb_latents.pipeline.stages.evaluate_records import (
     STAGE,
@@ -19,12 +20,16 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     as_measurement,
     known_records,
 )
+<<<<<<< HEAD
 from nwb_latents.pipeline.stages.evaluate_sources import (
     Source,
     baseline_source,
     ensemble_source,
     run_source,
 )
+=======
+from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source, stranger_source
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 from nwb_latents.pipeline.stages.few_trials import say_few
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
@@ -151,12 +156,20 @@ def evaluate(
             f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
+    early: dict[str, tuple[SessionEntry, ...]] = {}
+    if settings.held_out_days:
+        early = held_out_days(catalog_path, entries, settings.held_out_days, report=report or ignore)
+        entries = [entry for entry in entries if entry.session in early]
     work = Work(catalog_path, settings, entries, chosen, report or ignore)
     work.unseen_trials = unseen_trials
     # Which trials these are is known once their sessions are read.
     known = {} if force or unseen_trials else _known(work)
+<<<<<<< HEAD
     members = ensemble_members(settings.forecast.ensemble, read_catalog(catalog_path), entries)
     plan = EvaluationPlan(settings, metrics, baselines, truths, known, members)
+=======
+    plan = EvaluationPlan(settings, metrics, baselines, truths, known, early)
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
@@ -207,12 +220,15 @@ def _prepared(
     work: Work, plan: EvaluationPlan, entry: SessionEntry, wanted: Sequence[Wanted]
 ) -> ScoredSession:
     """Read a session and lay ready what is wanted of it."""
+    from nwb_latents.pipeline.evaluation.early_days import EarlyDays  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.scored_session import prepare_session  # noqa: PLC0415
     from nwb_latents.pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
     truth = read_truth(plan.truth[entry.session]) if entry.session in plan.truth else None
     forward = any("forward" in metric.needs for metric, _ in wanted)
-    return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth)
+    days = tuple(work.session(each) for each in plan.early.get(entry.session, ()))
+    early = EarlyDays(days) if days else None
+    return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth, early=early)
 
 
 def _measure(
@@ -260,6 +276,7 @@ def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Sour
     runs = [run for run in work.runs if entry.session in run.sessions]
     averaged = [run for run in runs if set(plan.members.names) - {run.run}]
     return [
+<<<<<<< HEAD
         *(run_source(run, work.facts[run.run], work.trained, made) for run in runs),
         *(
             ensemble_source(
@@ -267,10 +284,14 @@ def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Sour
             )
             for run in averaged
         ),
+=======
+        *_run_sources(work, plan, entry),
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
         *(baseline_source(baseline, work.settings.baseline) for baseline in plan.baselines_of(entry)),
     ]
 
 
+<<<<<<< HEAD
 def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
     """Return the runs that have to be loaded, those that others are averaged with included."""
     lacking = {
@@ -284,6 +305,33 @@ def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
         names |= {run.run for run in plan.members.runs}
     every = {run.run: run for run in (*work.runs, *plan.members.runs)}
     return [run for name, run in every.items() if name in names]
+=======
+def _run_sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
+    """Return the runs that know a session; of a day held out, those that know the days before beside them."""
+    found = [
+        run_source(run, work.facts[run.run], work.trained)
+        for run in work.runs
+        if entry.session in run.sessions
+    ]
+    early = plan.early.get(entry.session, ())
+    strangers = [run for run in work.runs if knows_days_before(run, entry.session, early)]
+    return found + [stranger_source(run, work.facts[run.run], work.trained) for run in strangers]
+
+
+def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
+    """Return the runs that have to be loaded; where days are held out, those they were aligned from too."""
+    lacking = {
+        source.name
+        for entry in work.sessions
+        for source in _run_sources(work, plan, entry)
+        if plan.lacking(source, entry)
+    }
+    mine = [run for run in work.runs if run.run in lacking]
+    if not plan.early:
+        return mine
+    parents = {run.alignment.parent for run in mine if run.alignment is not None} - lacking
+    return mine + [run for name, run in read_catalog(work.catalog_path).runs.items() if name in parents]
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
 
 def _outdated_sessions(work: Work, plan: EvaluationPlan) -> list[SessionEntry]:

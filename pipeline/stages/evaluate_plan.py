@@ -38,8 +38,13 @@ class EvaluationPlan:
         Session → file of its truth, where there is one.
     known
         What was measured before; nothing where all is to be measured again.
+<<<<<<< HEAD
     members
         What runs are averaged with.
+=======
+    early
+        Session held out → sessions of earlier days.
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     """
 
     settings: EvaluateSettings
@@ -47,7 +52,11 @@ class EvaluationPlan:
     baselines: Sequence[Baseline]
     truth: Mapping[str, Path]
     known: Mapping[Place, Known]
+<<<<<<< HEAD
     members: EnsembleMembers = field(default_factory=EnsembleMembers)
+=======
+    early: Mapping[str, tuple[SessionEntry, ...]] = field(default_factory=dict)
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
     def baselines_of(self, entry: SessionEntry) -> list[Baseline]:
         """Return the baselines that a session has: but those made of a truth or of rates it is without."""
@@ -65,7 +74,9 @@ class EvaluationPlan:
         return [
             (metric, part)
             for metric in self.metrics
-            if has_truth or not metric.needs_truth
+            if (has_truth or not metric.needs_truth)
+            and (entry.session in self.early or not metric.needs_early_days)
+            and (source.only is None or metric.name in source.only)
             for part in parts_of(metric, source)
             if fits or part != "forecast"
         ]
@@ -79,7 +90,14 @@ class EvaluationPlan:
             (metric, part): (metric.name, recorded_part(source, part))
             for metric, part in self.asked(source, entry)
         }
-        return {wanted: known.records[key] for wanted, key in keys.items() if key in known.records}
+        days = {each.session: each.store_key for each in self.early.get(entry.session, ())}
+        return {
+            wanted: known.records[key]
+            for wanted, key in keys.items()
+            if key in known.records
+            # A number of earlier days is of these stores of them.
+            and (not wanted[0].needs_early_days or known.records[key].details.get("early_days") == days)
+        }
 
     def lacking(self, source: Source, entry: SessionEntry) -> list[Wanted]:
         """Return what is asked for and has to be measured."""

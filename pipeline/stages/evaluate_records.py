@@ -100,8 +100,13 @@ def as_measurement(
     decoder = metric.decoder if found is None or found.decoder is None else found.decoder or None
     fitted_on = metric.fitted_on if found is None or found.fitted_on is None else found.fitted_on
     details = dict(found.details) if found is not None else {}
+<<<<<<< HEAD
     if part == "forecast" and not source.is_baseline:
         details["shown"] = SHOWN
+=======
+    if metric.needs_early_days and session.early is not None:
+        details["early_days"] = session.early.keys
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     if measured.told:
         details["told"] = measured.told
     if source.baseline_digest:
@@ -126,6 +131,7 @@ def as_measurement(
         stage=STAGE,
         decoder=decoder,
         fitted_on=fitted_on,
+        fitted_sessions=() if found is None else found.fitted_sessions,
         lag_ms=settings.lag_ms if metric.has_lag else None,
         seen_bins=settings.forecast.seen_bins if is_ahead else None,
         bins=settings.forecast.bins if is_ahead else None,

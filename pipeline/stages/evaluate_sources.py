@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 import hashlib
+=======
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+<<<<<<< HEAD
 from nwb_latents.pipeline.stages.forecast_sources import foresight
+=======
+from nwb_latents.pipeline.stages.evaluate_days import made_without_the_day, states_of_early_days
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 
 if TYPE_CHECKING:
@@ -42,10 +49,15 @@ class Source:
         What measurements say of it.
     deliver
         What it makes of a session, of the parts wanted.
+<<<<<<< HEAD
     baseline_digest
         Digest of the settings of a baseline, and of what a run is averaged with; empty: a run alone.
     is_ensemble
         Whether it is a run averaged with others, of whose forecast of velocity alone there are numbers.
+=======
+    only
+        Names of the metrics it can have of this session; None: all.
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     """
 
     name: str
@@ -53,12 +65,16 @@ class Source:
     facts: Facts
     deliver: Deliver
     baseline_digest: str = ""
+<<<<<<< HEAD
     is_ensemble: bool = False
 
     @property
     def place(self) -> str:
         """What tells it from every other source of a session."""
         return ensemble_place(self.name) if self.is_ensemble else self.name
+=======
+    only: frozenset[str] | None = None
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
 
 def ensemble_place(run: str) -> str:
@@ -92,13 +108,45 @@ def run_source(
     def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
         if run.run not in trained:
             raise DataError(f"Run {run.run} could not be read.")
+<<<<<<< HEAD
         return _made_by_run(trained[run.run], session, parts, made)
+=======
+        made = _made_by_run(trained[run.run], session, parts)
+        if session.early is None or "latents" not in parts:
+            return made
+        return replace(made, early=states_of_early_days(run, trained, session))
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
     return Source(
         name=run.run,
         is_baseline=False,
         facts=facts,
         deliver=deliver,
+    )
+
+
+def stranger_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun]) -> Source:
+    """Return a run as a source on a day held out that it was never given.
+
+    Parameters
+    ----------
+    run, facts, trained
+        As for `run_source`.
+    """
+    from nwb_latents.pipeline.evaluation.metrics.held_out_days import LATENTS  # noqa: PLC0415
+
+    def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
+        del parts
+        if run.run not in trained:
+            raise DataError(f"Run {run.run} could not be read.")
+        return made_without_the_day(run, trained[run.run], session)
+
+    return Source(
+        name=run.run,
+        is_baseline=False,
+        facts=facts,
+        deliver=deliver,
+        only=frozenset({LATENTS.name}),
     )
 
 

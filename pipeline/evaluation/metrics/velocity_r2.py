@@ -38,8 +38,12 @@ def _of_reconstruction(session: ScoredSession, made: SourceOutput) -> Found:
     if made.rates_hz is None:
         raise CannotBeHadError(made.lacks("reconstruction"))
     described = session.describe_decoder(decoder)
+<<<<<<< HEAD
     read_by = VelocityMap(described.name, {**described.settings, **described.chosen}, RECORDED_RATES)
     return _found(session.velocity[1], decoder.predict(made.rates_hz), read_by)
+=======
+    return velocity_found(session.velocity[1], decoder.predict(made.rates_hz), described)
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
 
 def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
@@ -48,6 +52,7 @@ def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
         raise CannotBeHadError(made.lacks("forecast"))
     if task.true is None or made.forecast.velocity is None:
         raise CannotBeHadError(NO_VELOCITY)
+<<<<<<< HEAD
     details = {k: v for k, v in made.forecast.details.get("velocity", {}).items() if k != "told"}
     return _found(task.true, made.forecast.velocity, made.forecast.read_by, details=details)
 
@@ -59,6 +64,43 @@ def _found(
     *,
     details: Mapping[str, Any] | None = None,
 ) -> Found:
+=======
+    first = task.settings.seen_bins
+    true = task.velocity[:, first : first + task.settings.bins]
+    if not made.forecasts_velocity:
+        described = session.describe_decoder(task.decoder)
+        return velocity_found(true, task.decoder.predict(made.forecast_hz), described)
+    if made.forecast_velocity is None:
+        raise CannotBeHadError(NO_VELOCITY)
+    return velocity_found(true, made.forecast_velocity, None)
+
+
+def velocity_found(
+    true: FloatArray,
+    predicted: FloatArray,
+    decoder: DecoderDescription | None,
+    *,
+    fitted_on: str = RECORDED_RATES,
+) -> Found:
+    """Return the R² of velocity with what is to be said about it.
+
+    Parameters
+    ----------
+    true
+        Recorded velocity, NaN where not known. Shape ``(trial, time, axis)``.
+    predicted
+        Shape of `true`.
+    decoder
+        Decoder it was predicted by; None: the source gave it itself.
+    fitted_on
+        Signal the decoder was fitted on.
+
+    Raises
+    ------
+    CannotBeHadError
+        If no scored bin has a recorded velocity.
+    """
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     known: NDArray[np.bool_] = np.all(np.isfinite(true), axis=-1)
     if not known.any():
         raise CannotBeHadError("no scored bin has a recorded hand velocity")
@@ -68,10 +110,16 @@ def _found(
         value=r2(true, predicted, definition="r2_uniform", mask=known),
         per_axis=tuple(None if np.isnan(value) else value for value in per_axis),
         n_samples=int(known.sum()),
+<<<<<<< HEAD
         decoder="" if read_by is None else read_by.name,
         decoder_settings={} if read_by is None else dict(read_by.settings),
         fitted_on="" if read_by is None else read_by.fitted_on,
         details=details or {},
+=======
+        decoder="" if decoder is None else decoder.name,
+        decoder_settings={} if decoder is None else {**decoder.settings, **decoder.chosen},
+        fitted_on="" if decoder is None else fitted_on,
+>>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     )
 
 
