@@ -105,23 +105,15 @@ def evaluate(
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.evaluation import EvaluateSettings
 
-<<<<<<< HEAD
     options = given(
         {
             "--phase": ("phase", phase),
             "--lag-ms": ("lag_ms", lag_ms),
             "--ensemble": ("forecast.ensemble", list(ENSEMBLE) if ensemble else None),
+            "--held-out-days": ("held_out_days", held_out_days),
             **_lists(metric, baseline),
         }
     )
-=======
-    options = given({
-        "--phase": ("phase", phase),
-        "--lag-ms": ("lag_ms", lag_ms),
-        "--held-out-days": ("held_out_days", held_out_days),
-        **_lists(metric, baseline),
-    })  # fmt: skip
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     chosen = settings_from(EvaluateSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:

@@ -11,11 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-<<<<<<< HEAD
-    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
-=======
     from nwb_latents.pipeline.evaluation.early_days import StatesOfDays
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 

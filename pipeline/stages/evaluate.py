@@ -20,16 +20,13 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     as_measurement,
     known_records,
 )
-<<<<<<< HEAD
 from nwb_latents.pipeline.stages.evaluate_sources import (
     Source,
     baseline_source,
     ensemble_source,
     run_source,
+    stranger_source,
 )
-=======
-from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source, stranger_source
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 from nwb_latents.pipeline.stages.few_trials import say_few
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
@@ -164,12 +161,8 @@ def evaluate(
     work.unseen_trials = unseen_trials
     # Which trials these are is known once their sessions are read.
     known = {} if force or unseen_trials else _known(work)
-<<<<<<< HEAD
     members = ensemble_members(settings.forecast.ensemble, read_catalog(catalog_path), entries)
-    plan = EvaluationPlan(settings, metrics, baselines, truths, known, members)
-=======
-    plan = EvaluationPlan(settings, metrics, baselines, truths, known, early)
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
+    plan = EvaluationPlan(settings, metrics, baselines, truths, known, members, early)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
@@ -276,40 +269,23 @@ def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Sour
     runs = [run for run in work.runs if entry.session in run.sessions]
     averaged = [run for run in runs if set(plan.members.names) - {run.run}]
     return [
-<<<<<<< HEAD
-        *(run_source(run, work.facts[run.run], work.trained, made) for run in runs),
+        *_run_sources(work, plan, entry, made),
         *(
             ensemble_source(
                 run, work.facts[run.run], plan.members, work.trained, made, settings=work.settings.baseline
             )
             for run in averaged
         ),
-=======
-        *_run_sources(work, plan, entry),
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
         *(baseline_source(baseline, work.settings.baseline) for baseline in plan.baselines_of(entry)),
     ]
 
 
-<<<<<<< HEAD
-def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
-    """Return the runs that have to be loaded, those that others are averaged with included."""
-    lacking = {
-        (source.name, source.is_ensemble)
-        for entry in work.sessions
-        for source in _sources(work, plan, entry)
-        if not source.is_baseline and plan.lacking(source, entry)
-    }
-    names = {name for name, _ in lacking}
-    if any(is_ensemble for _, is_ensemble in lacking):
-        names |= {run.run for run in plan.members.runs}
-    every = {run.run: run for run in (*work.runs, *plan.members.runs)}
-    return [run for name, run in every.items() if name in names]
-=======
-def _run_sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
+def _run_sources(
+    work: Work, plan: EvaluationPlan, entry: SessionEntry, made: dict[str, SourceForecast]
+) -> list[Source]:
     """Return the runs that know a session; of a day held out, those that know the days before beside them."""
     found = [
-        run_source(run, work.facts[run.run], work.trained)
+        run_source(run, work.facts[run.run], work.trained, made)
         for run in work.runs
         if entry.session in run.sessions
     ]
@@ -319,19 +295,26 @@ def _run_sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[
 
 
 def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
-    """Return the runs that have to be loaded; where days are held out, those they were aligned from too."""
+    """Return the runs that have to be loaded.
+
+    Those that others are averaged with are among them and, where days are held out, those they were aligned
+    from.
+    """
     lacking = {
-        source.name
+        (source.name, source.is_ensemble)
         for entry in work.sessions
-        for source in _run_sources(work, plan, entry)
-        if plan.lacking(source, entry)
+        for source in _sources(work, plan, entry)
+        if not source.is_baseline and plan.lacking(source, entry)
     }
-    mine = [run for run in work.runs if run.run in lacking]
-    if not plan.early:
-        return mine
-    parents = {run.alignment.parent for run in mine if run.alignment is not None} - lacking
-    return mine + [run for name, run in read_catalog(work.catalog_path).runs.items() if name in parents]
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
+    names = {name for name, _ in lacking}
+    if any(is_ensemble for _, is_ensemble in lacking):
+        names |= {run.run for run in plan.members.runs}
+    mine = [run for run in work.runs if run.run in names]
+    if plan.early:
+        names |= {run.alignment.parent for run in mine if run.alignment is not None}
+    every = {run.run: run for run in (*work.runs, *plan.members.runs)}
+    every |= {name: run for name, run in read_catalog(work.catalog_path).runs.items() if name in names}
+    return [run for name, run in every.items() if name in names]
 
 
 def _outdated_sessions(work: Work, plan: EvaluationPlan) -> list[SessionEntry]:

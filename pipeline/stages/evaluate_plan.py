@@ -38,13 +38,10 @@ class EvaluationPlan:
         Session → file of its truth, where there is one.
     known
         What was measured before; nothing where all is to be measured again.
-<<<<<<< HEAD
     members
         What runs are averaged with.
-=======
     early
         Session held out → sessions of earlier days.
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     """
 
     settings: EvaluateSettings
@@ -52,11 +49,8 @@ class EvaluationPlan:
     baselines: Sequence[Baseline]
     truth: Mapping[str, Path]
     known: Mapping[Place, Known]
-<<<<<<< HEAD
     members: EnsembleMembers = field(default_factory=EnsembleMembers)
-=======
     early: Mapping[str, tuple[SessionEntry, ...]] = field(default_factory=dict)
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
     def baselines_of(self, entry: SessionEntry) -> list[Baseline]:
         """Return the baselines that a session has: but those made of a truth or of rates it is without."""

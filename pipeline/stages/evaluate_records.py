@@ -100,13 +100,10 @@ def as_measurement(
     decoder = metric.decoder if found is None or found.decoder is None else found.decoder or None
     fitted_on = metric.fitted_on if found is None or found.fitted_on is None else found.fitted_on
     details = dict(found.details) if found is not None else {}
-<<<<<<< HEAD
     if part == "forecast" and not source.is_baseline:
         details["shown"] = SHOWN
-=======
     if metric.needs_early_days and session.early is not None:
         details["early_days"] = session.early.keys
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     if measured.told:
         details["told"] = measured.told
     if source.baseline_digest:

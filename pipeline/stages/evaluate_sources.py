@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 import hashlib
-=======
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
-<<<<<<< HEAD
-from nwb_latents.pipeline.stages.forecast_sources import foresight
-=======
 from nwb_latents.pipeline.stages.evaluate_days import made_without_the_day, states_of_early_days
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
+from nwb_latents.pipeline.stages.forecast_sources import foresight
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 
 if TYPE_CHECKING:
@@ -49,15 +43,12 @@ class Source:
         What measurements say of it.
     deliver
         What it makes of a session, of the parts wanted.
-<<<<<<< HEAD
     baseline_digest
         Digest of the settings of a baseline, and of what a run is averaged with; empty: a run alone.
     is_ensemble
         Whether it is a run averaged with others, of whose forecast of velocity alone there are numbers.
-=======
     only
         Names of the metrics it can have of this session; None: all.
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     """
 
     name: str
@@ -65,16 +56,13 @@ class Source:
     facts: Facts
     deliver: Deliver
     baseline_digest: str = ""
-<<<<<<< HEAD
     is_ensemble: bool = False
+    only: frozenset[str] | None = None
 
     @property
     def place(self) -> str:
         """What tells it from every other source of a session."""
         return ensemble_place(self.name) if self.is_ensemble else self.name
-=======
-    only: frozenset[str] | None = None
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
 
 def ensemble_place(run: str) -> str:
@@ -108,14 +96,10 @@ def run_source(
     def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
         if run.run not in trained:
             raise DataError(f"Run {run.run} could not be read.")
-<<<<<<< HEAD
-        return _made_by_run(trained[run.run], session, parts, made)
-=======
-        made = _made_by_run(trained[run.run], session, parts)
+        output = _made_by_run(trained[run.run], session, parts, made)
         if session.early is None or "latents" not in parts:
-            return made
-        return replace(made, early=states_of_early_days(run, trained, session))
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
+            return output
+        return replace(output, early=states_of_early_days(run, trained, session))
 
     return Source(
         name=run.run,

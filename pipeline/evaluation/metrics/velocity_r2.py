@@ -8,21 +8,20 @@ Forecasts of runs have read-outs of their own, fitted on forecasts of training t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES
-from nwb_latents.pipeline.evaluation.forecasting.source_forecast import VelocityMap
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found, Metric
 from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums, r2, r2_per_output
 from nwb_latents.schemas.decoding import DEFAULT_DECODER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 
@@ -38,12 +37,7 @@ def _of_reconstruction(session: ScoredSession, made: SourceOutput) -> Found:
     if made.rates_hz is None:
         raise CannotBeHadError(made.lacks("reconstruction"))
     described = session.describe_decoder(decoder)
-<<<<<<< HEAD
-    read_by = VelocityMap(described.name, {**described.settings, **described.chosen}, RECORDED_RATES)
-    return _found(session.velocity[1], decoder.predict(made.rates_hz), read_by)
-=======
     return velocity_found(session.velocity[1], decoder.predict(made.rates_hz), described)
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
 
 
 def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
@@ -52,27 +46,18 @@ def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
         raise CannotBeHadError(made.lacks("forecast"))
     if task.true is None or made.forecast.velocity is None:
         raise CannotBeHadError(NO_VELOCITY)
-<<<<<<< HEAD
+    found = velocity_found(task.true, made.forecast.velocity, None)
     details = {k: v for k, v in made.forecast.details.get("velocity", {}).items() if k != "told"}
-    return _found(task.true, made.forecast.velocity, made.forecast.read_by, details=details)
-
-
-def _found(
-    true: FloatArray,
-    predicted: FloatArray,
-    read_by: VelocityMap | None,
-    *,
-    details: Mapping[str, Any] | None = None,
-) -> Found:
-=======
-    first = task.settings.seen_bins
-    true = task.velocity[:, first : first + task.settings.bins]
-    if not made.forecasts_velocity:
-        described = session.describe_decoder(task.decoder)
-        return velocity_found(true, task.decoder.predict(made.forecast_hz), described)
-    if made.forecast_velocity is None:
-        raise CannotBeHadError(NO_VELOCITY)
-    return velocity_found(true, made.forecast_velocity, None)
+    read_by = made.forecast.read_by
+    if read_by is None:
+        return replace(found, details=details)
+    return replace(
+        found,
+        decoder=read_by.name,
+        decoder_settings=dict(read_by.settings),
+        fitted_on=read_by.fitted_on,
+        details=details,
+    )
 
 
 def velocity_found(
@@ -100,7 +85,6 @@ def velocity_found(
     CannotBeHadError
         If no scored bin has a recorded velocity.
     """
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     known: NDArray[np.bool_] = np.all(np.isfinite(true), axis=-1)
     if not known.any():
         raise CannotBeHadError("no scored bin has a recorded hand velocity")
@@ -110,16 +94,9 @@ def velocity_found(
         value=r2(true, predicted, definition="r2_uniform", mask=known),
         per_axis=tuple(None if np.isnan(value) else value for value in per_axis),
         n_samples=int(known.sum()),
-<<<<<<< HEAD
-        decoder="" if read_by is None else read_by.name,
-        decoder_settings={} if read_by is None else dict(read_by.settings),
-        fitted_on="" if read_by is None else read_by.fitted_on,
-        details=details or {},
-=======
         decoder="" if decoder is None else decoder.name,
         decoder_settings={} if decoder is None else {**decoder.settings, **decoder.chosen},
         fitted_on="" if decoder is None else fitted_on,
->>>>>>> 12c1aa7bff37a03758940600b375148ea2c502d9
     )
 
 
