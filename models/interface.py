@@ -67,7 +67,8 @@ class Output:
     aux
         Anything else worth looking at, by name.
     velocity
-        Hand velocity by the model's own head, cm/s. Shape ``(session, trial, time, axis)``; None without one.
+        Hand velocity by the model's own head, in deviations of the session. Shape ``(session, trial, time,
+        axis)``; None without one.
     """
 
     params: Tensor

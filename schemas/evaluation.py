@@ -9,8 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.baselines import BaselineSettings
-from nwb_latents.schemas.bounds import MOST_DRAWS, MOST_SEED
-from nwb_latents.schemas.digest import FormerlyApart, NeverCounts
+from nwb_latents.schemas.bounds import MOST_DRAWS, MOST_ITEMS, MOST_SEED
+from nwb_latents.schemas.digest import AddedLater, FormerlyApart, NeverCounts
 from nwb_latents.schemas.registry import METRICS
 
 _WHICH_NUMBERS = "which numbers are measured does not change them"
@@ -43,6 +43,13 @@ class EvaluateSettings(Frozen):
     psth_sigma_ms: task.PsthSigmaMs = task.PSTH_SIGMA_MS
     forecast: Annotated[task.ForecastWindow, FormerlyApart(task.FORMER_FORECAST)] = Field(
         default_factory=task.ForecastWindow, description="What a forecast is shown, and how far it goes."
+    )
+    held_out_days: Annotated[int, AddedLater(0)] = Field(
+        0,
+        ge=0,
+        le=MOST_ITEMS,
+        description="Days held out of each subject, its last ones: these sessions alone are measured, and "
+        "decoders of the days before are applied to them (held_out_day_r2); 0: none.",
     )
     n_resamples: int = Field(1000, ge=1, le=MOST_DRAWS, description="Bootstrap resamples of the trials.")
     level: float = Field(0.95, gt=0, lt=1, description="Share of resamples an interval holds.")

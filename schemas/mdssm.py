@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
-from nwb_latents.schemas.models import ModelSettings, RateLink
+from nwb_latents.schemas.models import BehaviourSettings, RateLink
 
 
 class ReadInSettings(Frozen):
@@ -23,7 +23,7 @@ class ReadInSettings(Frozen):
     layernorm: bool = Field(default=True, description="Normalise after the shared head.")
 
 
-class MDSSMSettings(ModelSettings):
+class MDSSMSettings(BehaviourSettings):
     """Meta-dynamical state-space model: an embedding per session changes shared dynamics at low rank."""
 
     implementation: ClassVar[str] = "nwb_latents.models.families.mdssm:MDSSM"

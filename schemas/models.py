@@ -16,7 +16,9 @@ from pydantic import Field, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError, SchemaValidator, ValidationError, core_schema
 
 from nwb_latents.schemas.base import Frozen, Reading
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.registry import MODELS, BrokenPartError, PartError, PartWarning
+from nwb_latents.schemas.task import LAG_MS, LagMs
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
@@ -75,6 +77,11 @@ class ModelSettings(Frozen):
         return 0
 
     @property
+    def trains_on_velocity(self) -> bool:
+        """Whether hand velocity is part of what is trained on."""
+        return False
+
+    @property
     def scales_target(self) -> bool:
         """Whether the likelihood scores standardised values where a training standardises."""
         return getattr(self, "likelihood", None) in SCALED_LIKELIHOODS
@@ -99,6 +106,30 @@ class ModelSettings(Frozen):
         """
         del mask_probability
         return self
+
+
+class BehaviourSettings(ModelSettings):
+    """Settings of a model that can be trained to tell hand velocity too, from its latent states."""
+
+    behaviour_weight: Annotated[float, AddedLater(0.0)] = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="Weight of the squared error of hand velocity, in deviations of its session, read "
+        "linearly from the latent states; 0: no velocity is looked at. Runs with it are marked on boards.",
+    )
+    behaviour_head: Annotated[Literal["shared", "session"], AddedLater("shared")] = Field(
+        "shared", description="One read-out of velocity for all sessions, or one for each."
+    )
+    behaviour_lag_ms: Annotated[LagMs, AddedLater(100.0)] = Field(
+        LAG_MS, description="Velocity comes this long after the activity it is read from, ms."
+    )
+    behaviour_axes: Annotated[int, AddedLater(2)] = Field(2, ge=1, le=3, description="Axes of the velocity.")
+
+    @property
+    def trains_on_velocity(self) -> bool:
+        """Whether hand velocity is part of what is trained on."""
+        return self.behaviour_weight > 0
 
 
 def model_settings(name: str) -> type[ModelSettings]:

@@ -42,6 +42,8 @@ class TrialTensors:
         Width of a bin, s.
     smoothing
         What the bins that are shown are smoothed with; None: they are shown as they are.
+    behaviour
+        Behaviour that goes with each bin, scaled. Shape ``(trial, time, axis)``, float, NaN where not known.
     """
 
     session: str
@@ -52,6 +54,7 @@ class TrialTensors:
     held_back: Tensor | None = None
     bin_s: float = 0.02
     smoothing: ShownSmoothing | None = None
+    behaviour: Tensor | None = None
 
     @property
     def n_trials(self) -> int:
@@ -92,6 +95,7 @@ class TrialTensors:
             ext=None if self.ext is None else self.ext[trials],
             truth={name: values[trials] for name, values in self.truth.items()},
             held_back=None if self.held_back is None else self.held_back[trials],
+            behaviour=None if self.behaviour is None else self.behaviour[trials],
         )
 
 
@@ -120,6 +124,9 @@ class Batch:
         Samples kept for sample validation. Shape of `y`, bool; None: none.
     smoothing
         What the bins that are shown are smoothed with (`views.encoder_input`); None: nothing.
+    behaviour
+        Behaviour that goes with each bin, scaled session by session, NaN where not known and in padding;
+        read in training alone. Shape ``(session, trial, time, axis)``; None: it is not looked at.
     gaps
         Whether `y` may hold samples that were not recorded. Only looked at where there is smoothing.
     """
@@ -133,10 +140,11 @@ class Batch:
     ext: Tensor | None = None
     held_back: Tensor | None = None
     smoothing: ShownSmoothing | None = None
+    behaviour: Tensor | None = None
     gaps: bool = True
 
     def first_bins(self, n_bins: int) -> Batch:
-        """Return the batch without anything recorded after the first `n_bins` bins of `y`.
+        """Return the batch without behaviour, and anything recorded after the first `n_bins` bins of `y`.
 
         External inputs stay: they are given, not recorded.
 
@@ -154,6 +162,7 @@ class Batch:
             target=y if self.target is self.y else self.target[:, :, :n_bins],
             time_mask=self.time_mask[:, :, :n_bins],
             held_back=None if self.held_back is None else self.held_back[:, :, :n_bins],
+            behaviour=None,
         )
 
     def check_forecast(self, t0: int, k: int) -> None:
@@ -193,6 +202,7 @@ class Batch:
             time_mask=self.time_mask.to(device),
             ext=None if self.ext is None else self.ext.to(device, dtype),
             held_back=None if self.held_back is None else self.held_back.to(device),
+            behaviour=None if self.behaviour is None else self.behaviour.to(device, dtype),
         )
 
 
@@ -246,12 +256,6 @@ def pack(sessions: Sequence[TrialTensors]) -> Batch:
             target[row, : session.n_trials, :, : session.scored.shape[2]] = session.scored
         unit_mask[row, : session.scored.shape[2]] = True
         trial_mask[row, : session.n_trials] = True
-    ext = None
-    if sessions[0].ext is not None:
-        ext = y.new_zeros(len(sessions), n_trials, *sessions[0].ext.shape[1:])
-        for row, session in enumerate(sessions):
-            if session.ext is not None:
-                ext[row, : session.n_trials] = session.ext
     held_back = None
     if any(session.held_back is not None for session in sessions):
         held_back = torch.zeros(y.shape, dtype=torch.bool, device=first.device)
@@ -265,8 +269,21 @@ def pack(sessions: Sequence[TrialTensors]) -> Batch:
         unit_mask=unit_mask,
         trial_mask=trial_mask,
         time_mask=trial_mask[:, :, None].expand(-1, -1, target.shape[2]),
-        ext=ext,
+        ext=_stacked([s.ext for s in sessions], y, fill=0.0),
         held_back=held_back,
         smoothing=smoothing,
+        behaviour=_stacked([s.behaviour for s in sessions], y, fill=float("nan")),
         gaps=smoothing is None or not all(bool(s.y.isfinite().all()) for s in sessions),
     )
+
+
+def _stacked(parts: Sequence[Tensor | None], y: Tensor, *, fill: float) -> Tensor | None:
+    """Return what sessions have besides `y`, padded with `fill`; None where none has any."""
+    given = [part for part in parts if part is not None]
+    if not given:
+        return None
+    stacked = y.new_full((*y.shape[:2], *given[0].shape[1:]), fill)
+    for row, part in enumerate(parts):
+        if part is not None:
+            stacked[row, : len(part)] = part
+    return stacked

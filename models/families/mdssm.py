@@ -18,6 +18,7 @@ from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.kernels.products import linear
 from nwb_latents.models.losses.likelihoods import Gaussian, Poisson
 from nwb_latents.models.losses.schedules import constant, linear_ramp
+from nwb_latents.models.parts.behaviour_head import BehaviourHead
 from nwb_latents.models.parts.conditioning import (
     ConcatInput,
     Conditioner,
@@ -100,6 +101,9 @@ class MDSSM(StartedSessions):
             Gaussian(n_units) if settings.likelihood == "gaussian" else Poisson(settings.rate_link)
         )
         self.read_out = ReadOut(n_units, n_factors=D, n_params=self.likelihood.n_params)
+        self.behaviour: BehaviourHead | None = None
+        if settings.trains_on_velocity:
+            self.behaviour = BehaviourHead(settings, n_sessions=len(n_units), width=D)
 
     def add_sessions(self, units: Mapping[str, int]) -> None:
         """Make room for further sessions; see `Model.add_sessions`."""
@@ -108,6 +112,8 @@ class MDSSM(StartedSessions):
         self.read_in.add_sessions(n_units)
         self.read_out.add_sessions(n_units)
         self.likelihood.add_sessions(n_units)
+        if self.behaviour is not None:
+            self.behaviour.add_sessions(len(n_units))
         if self.settings.per_session_noise:
             shared = self.state_noise.blocks[0].detach().mean(0, keepdim=True)
             self.state_noise.add(shared.expand(len(n_units), -1).clone())
@@ -158,9 +164,10 @@ class MDSSM(StartedSessions):
         Returns
         -------
         output
-            Terms ``nll``, ``kl_initial``, ``kl_transition``, ``kl_embedding`` and ``weight_change``, each
-            summed over sessions; the first three are means over the trials of a session. ``kl_embedding`` is
-            logged in nats per session whatever its weight.
+            Terms ``nll``, ``kl_initial``, ``kl_transition``, ``kl_embedding``, ``weight_change`` and, with
+            a behaviour head, ``velocity``, each summed over sessions; the first three and the last are
+            means over the trials of a session. ``kl_embedding`` is logged in nats per session whatever its
+            weight.
         """
         del step
         sessions = self.names.index(batch.sessions, batch.y.device)
@@ -181,14 +188,14 @@ class MDSSM(StartedSessions):
             teacher=pad(sample, (0, 0, 0, n_bins - n_seen)),
             use_teacher=inferred,
         )
-        params = self.read_out(path.z, sessions, view.target.shape[-1])
-        nll = weighted(self.likelihood.nll(params, view.target, sessions), view).sum((2, 3))
+        output = self._read(path.z, sessions, view.target.shape[-1])
+        nll = weighted(self.likelihood.nll(output.params, view.target, sessions), view).sum((2, 3))
         kl_initial, kl_transition = self._state_kl(q_z, path, inferred, batch, sessions)
         trial = batch.trial_mask / batch.n_trials[:, None]
         share = 1 / batch.n_trials if self.settings.embedding_kl == "trial" else 1.0
         kl_embedding, steps = self.embedding_prior.penalty(q_e, e, PriorContext()), self.settings.kl_warmup
         warmup = linear_ramp(0, steps) if steps else constant(1.0)
-        terms = (
+        terms = [
             Term("nll", (nll * trial).sum()),
             Term("kl_initial", (kl_initial * trial).sum(), warmup),
             Term("kl_transition", (kl_transition * trial).sum(), warmup),
@@ -198,15 +205,11 @@ class MDSSM(StartedSessions):
                 self.conditioner.penalty(weights, e).sum(),
                 constant(self.settings.weight_change_penalty),
             ),
-        )
-        return Output(
-            params=params,
-            mean=self.likelihood.mean(params),
-            factors=path.z,
-            latents=path.z,
-            terms=terms,
-            aux={"embedding_mean": q_e.mean, "embedding_var": q_e.var, "inferred": inferred},
-        )
+        ]
+        if self.behaviour is not None and output.velocity is not None:
+            terms.append(self.behaviour.term(output.velocity, batch))
+        aux = {"embedding_mean": q_e.mean, "embedding_var": q_e.var, "inferred": inferred}
+        return replace(output, terms=tuple(terms), aux=aux)
 
     def embed(self, batch: Batch) -> DiagGaussian | None:
         """Return the posterior of the embedding given all trials of the batch (eq. 17), if there is one."""
@@ -356,7 +359,10 @@ class MDSSM(StartedSessions):
 
     def _read(self, z: Tensor, sessions: Tensor, n_units: int) -> Output:
         params = self.read_out(z, sessions, n_units)
-        return Output(params=params, mean=self.likelihood.mean(params), factors=z, latents=z)
+        velocity = None if self.behaviour is None else self.behaviour(z, sessions)
+        return Output(
+            params=params, mean=self.likelihood.mean(params), factors=z, latents=z, velocity=velocity
+        )
 
 
 def _conditioner(settings: MDSSMSettings, dynamics: MLPMap) -> Conditioner:

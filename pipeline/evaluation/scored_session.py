@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.baselines.oracle import oracle_rates
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.early_days import decoder_of_days, rates_and_velocity
 from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found
 from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varying_units
@@ -28,7 +29,8 @@ from nwb_latents.schemas.registry import METRICS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
+    from nwb_latents.pipeline.evaluation.decoding.decoder import Decoder, DecoderDescription, FittedDecoder
+    from nwb_latents.pipeline.evaluation.early_days import EarlyDays
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import ForecastTask
     from nwb_latents.pipeline.evaluation.metrics.metric import Metric, Need, Part
     from nwb_latents.pipeline.evaluation.metrics.resampling import Interval
@@ -100,6 +102,8 @@ class ScoredSession:
         What a source of rates sees, and what it does not.
     truth
         What is known of a simulated session; None: nothing.
+    early
+        Earlier days of the subject; None: it is no day held out.
     """
 
     session: Session
@@ -107,6 +111,7 @@ class ScoredSession:
     task: SpikeTask
     answers: SpikeAnswers
     truth: Truth | None = None
+    early: EarlyDays | None = None
 
     @property
     def n_trials(self) -> int:
@@ -148,17 +153,36 @@ class ScoredSession:
 
         None where fewer trials than folds have a recorded velocity.
         """
-        rows, asked = self.session.rows("train"), _forecast_settings(self.settings)
+        rows, decoder = self.session.rows("train"), self.chosen_decoder
         velocity = self._paired_velocity[rows]
         known = np.isfinite(velocity).all(axis=2)
-        if np.count_nonzero(np.any(known, axis=1)) < asked.folds:
+        if np.count_nonzero(np.any(known, axis=1)) < decoder.folds:
             return None
         rates = np.asarray(self.session.trials["rates"].values[rows], dtype=np.float64)
-        return decoder_of(asked).fit(rates, velocity)
+        return decoder.fit(rates, velocity)
+
+    @property
+    def chosen_decoder(self) -> Decoder[Any]:
+        """The decoder between activity and velocity, not fitted."""
+        return decoder_of(_forecast_settings(self.settings))
+
+    @cached_property
+    def decoder_of_early_rates(self) -> FittedDecoder:
+        """The same decoder, fitted on recorded rates of train trials of the earlier days.
+
+        Raises
+        ------
+        CannotBeHadError
+            If there are no earlier days, or too few of their trials have a velocity.
+        """
+        if self.early is None:
+            raise CannotBeHadError("no day is held out")
+        parts = rates_and_velocity(self.early, lag_ms=self.settings.lag_ms)
+        return decoder_of_days(self.chosen_decoder, parts)
 
     def describe_decoder(self, fitted: FittedDecoder) -> DecoderDescription:
         """Return what there is to say of `velocity_decoder`."""
-        return decoder_of(_forecast_settings(self.settings)).describe(fitted)
+        return self.chosen_decoder.describe(fitted)
 
     @cached_property
     def psth(self) -> Psth | None:
@@ -170,21 +194,25 @@ class ScoredSession:
         if made is None:
             return None
         psth = np.asarray(made.psth, dtype=np.float64)
-        units = varying_units(psth)
         condition = condition_index(made.members["eval"], n_trials=self.n_trials)
+        units = varying_units(psth, condition)
         return Psth(psth[..., units], condition, units)
 
     @cached_property
     def forecast(self) -> ForecastTask | None:
         """Decoder and baselines of the forecasts; None where the bins do not fit into the trials.
 
-        As in `pipeline run forecast`, they are fitted on the trials of the split train, whatever the phase.
+        As in `pipeline run forecast`, they are fitted on the trials of the split train, whatever the phase;
+        validation trials calibrate them, unless it is they that are scored.
         """
         if self.n_ahead > self.session.n_bins:
             return None
         split = self.session.split.astype(str)
         _, scored = SPLITS[self.settings.phase]
-        named = np.select([split == "train", np.isin(split, scored)], ["train", "test"], "none")
+        calibrates = (split == "val") & ~np.isin(split, scored)
+        named = np.select(
+            [split == "train", np.isin(split, scored), calibrates], ["train", "test", "val"], "none"
+        )
         renamed = self.session.with_trials(self.session.trials.assign_coords(split=("trial", named)))
         return prepare_forecast(renamed, _forecast_settings(self.settings), decoder=self.velocity_decoder)
 
@@ -243,9 +271,10 @@ class ScoredSession:
         DataError
             If shapes do not fit, or values are not finite. A metric may raise anything else.
         """
-        reason = made.lacks(part)
+        withheld = (made.withheld.get(need, "") for need in metric.needs)
+        reason = next(filter(None, withheld), "") or made.lacks(part)
         for need in metric.needs:
-            reason = reason or made.withheld.get(need, "") or self.lacks(need, made)
+            reason = reason or self.lacks(need, made)
         if reason:
             return Measured(metric, part, reason=reason)
         try:
@@ -303,6 +332,11 @@ def _lacks_conditions(session: ScoredSession, made: SourceOutput) -> str:
     return "" if len(session.psth.units) else "no unit's PSTH varies"
 
 
+def _lacks_early_days(session: ScoredSession, made: SourceOutput) -> str:
+    del made
+    return "no day is held out" if session.early is None else ""
+
+
 def _lacks_true_rates(session: ScoredSession, made: SourceOutput) -> str:
     del made
     return "the true rates are not known" if session.true_rates is None else ""
@@ -318,6 +352,7 @@ _LACKS = {
     "forward": _lacks_forward,
     "velocity": _lacks_velocity,
     "conditions": _lacks_conditions,
+    "early_days": _lacks_early_days,
     "true_rates": _lacks_true_rates,
     "true_states": _lacks_true_states,
 }
@@ -329,6 +364,7 @@ def prepare_session(
     *,
     forward: bool = True,
     truth: Truth | None = None,
+    early: EarlyDays | None = None,
 ) -> ScoredSession:
     """Lay a session ready to be measured on.
 
@@ -342,6 +378,8 @@ def prepare_session(
         Whether sources are to predict the bins after the window, too.
     truth
         Truth of a simulated session.
+    early
+        Earlier days of the subject, where the session is held out.
 
     Raises
     ------
@@ -353,7 +391,7 @@ def prepare_session(
     heldout = session.heldout(fraction=settings.heldout_fraction)
     n_forward = session.forward_bins(settings.forward_ms) if forward else 0
     task, answers = spike_task(session, heldout=heldout, phase=settings.phase, forward_bins=n_forward)
-    return ScoredSession(session, settings, task, answers, truth)
+    return ScoredSession(session, settings, task, answers, truth, early)
 
 
 def _forecast_settings(settings: EvaluateSettings) -> ForecastSettings:

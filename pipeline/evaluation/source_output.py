@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.evaluation.early_days import StatesOfDays
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 
@@ -35,16 +37,12 @@ class SourceOutput:
     rates_hz
         The same of the scored trials in Hz, neither raised to a least rate nor reordered. Shape
         ``(eval trial, time, unit)``, units as in the store.
-    forecast_hz
-        Rates of the bins ahead of those shown, Hz. Shape ``(eval trial, bin ahead, unit)``, units as in the
-        store.
-    forecast_velocity
-        Velocity of these bins where the source forecasts it itself, cm/s; None: it is decoded from
-        `forecast_hz`. Shape ``(eval trial, bin ahead, axis)``.
-    forecasts_velocity
-        Whether the source forecasts velocity itself, whether or not there is any in this session.
+    forecast
+        Forecast of the bins ahead, of velocity and rates; None where it does not forecast.
     states
         Latent states of training and scored trials. Shapes ``(trial, time, D')``, ``(eval trial, time, D')``.
+    early
+        Latent states of earlier days, where the session is a day held out; text: why there are none.
     withheld
         Needs of metrics it cannot meet, and why.
     told
@@ -53,10 +51,9 @@ class SourceOutput:
 
     rates: RatePrediction | None = None
     rates_hz: FloatArray | None = None
-    forecast_hz: FloatArray | None = None
-    forecast_velocity: FloatArray | None = None
-    forecasts_velocity: bool = False
+    forecast: SourceForecast | None = None
     states: tuple[FloatArray, FloatArray] | None = None
+    early: StatesOfDays | str | None = None
     withheld: Mapping[Need, str] = field(default_factory=dict)
     told: Mapping[Part, str] = field(default_factory=dict)
 
@@ -70,7 +67,7 @@ class SourceOutput:
         """
         made = {
             "reconstruction": self.rates,
-            "forecast": self.forecast_hz,
+            "forecast": self.forecast,
             "latents": self.states,
         }
         return WITHOUT[part] if made[part] is None else ""

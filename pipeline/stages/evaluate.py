@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.signals.task import whole_bins
+from nwb_latents.pipeline.stages.evaluate_days import held_out_days, knows_days_before
 from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan
 from nwb_latents.pipeline.stages.evaluate_records import (
     STAGE,
@@ -19,8 +20,15 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     as_measurement,
     known_records,
 )
-from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source
+from nwb_latents.pipeline.stages.evaluate_sources import (
+    Source,
+    baseline_source,
+    ensemble_source,
+    run_source,
+    stranger_source,
+)
 from nwb_latents.pipeline.stages.few_trials import say_few
+from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -35,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.stages.evaluate_plan import Wanted
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -101,7 +110,7 @@ def evaluate(
     SettingsError
         If a time is not a whole number of bins, or there is no baseline of a name.
     UsageError
-        If unseen trials are asked for of another phase than test.
+        If unseen trials, or an ensemble, are asked for of another phase than test.
     MachineError
         If the device is not there, the disk refuses, or a session is larger than the memory.
     PartialFailure
@@ -126,6 +135,11 @@ def evaluate(
             "others. "
             "Leave one of them out."
         )
+    if settings.forecast.ensemble and settings.phase != "test":
+        raise UsageError(
+            "--ensemble chooses its weights on validation trials, and --phase val scores these. Leave one of "
+            "them out."
+        )
     baselines, lost = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
@@ -139,11 +153,16 @@ def evaluate(
             f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
             "folder `pipeline simulate` wrote. Name that, or leave --truth out."
         )
+    early: dict[str, tuple[SessionEntry, ...]] = {}
+    if settings.held_out_days:
+        early = held_out_days(catalog_path, entries, settings.held_out_days, report=report or ignore)
+        entries = [entry for entry in entries if entry.session in early]
     work = Work(catalog_path, settings, entries, chosen, report or ignore)
     work.unseen_trials = unseen_trials
     # Which trials these are is known once their sessions are read.
     known = {} if force or unseen_trials else _known(work)
-    plan = EvaluationPlan(settings, metrics, baselines, truths, known)
+    members = ensemble_members(settings.forecast.ensemble, read_catalog(catalog_path), entries)
+    plan = EvaluationPlan(settings, metrics, baselines, truths, known, members, early)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
@@ -194,12 +213,15 @@ def _prepared(
     work: Work, plan: EvaluationPlan, entry: SessionEntry, wanted: Sequence[Wanted]
 ) -> ScoredSession:
     """Read a session and lay ready what is wanted of it."""
+    from nwb_latents.pipeline.evaluation.early_days import EarlyDays  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.scored_session import prepare_session  # noqa: PLC0415
     from nwb_latents.pipeline.sources.simulator.truth import read_truth  # noqa: PLC0415
 
     truth = read_truth(plan.truth[entry.session]) if entry.session in plan.truth else None
     forward = any("forward" in metric.needs for metric, _ in wanted)
-    return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth)
+    days = tuple(work.session(each) for each in plan.early.get(entry.session, ()))
+    early = EarlyDays(days) if days else None
+    return prepare_session(work.session(entry), work.settings, forward=forward, truth=truth, early=early)
 
 
 def _measure(
@@ -242,28 +264,57 @@ def _measure(
 
 
 def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
-    """Return what can be measured on a session: runs, then baselines."""
+    """Return what can be measured on a session: runs, their ensembles, then baselines."""
+    made: dict[str, SourceForecast] = {}
+    runs = [run for run in work.runs if entry.session in run.sessions]
+    averaged = [run for run in runs if set(plan.members.names) - {run.run}]
     return [
-        *(_run_source(work, run) for run in work.runs if entry.session in run.sessions),
+        *_run_sources(work, plan, entry, made),
+        *(
+            ensemble_source(
+                run, work.facts[run.run], plan.members, work.trained, made, settings=work.settings.baseline
+            )
+            for run in averaged
+        ),
         *(baseline_source(baseline, work.settings.baseline) for baseline in plan.baselines_of(entry)),
     ]
 
 
-def _run_source(work: Work, run: RunEntry) -> Source:
-    return run_source(run, work.facts[run.run], work.trained)
+def _run_sources(
+    work: Work, plan: EvaluationPlan, entry: SessionEntry, made: dict[str, SourceForecast]
+) -> list[Source]:
+    """Return the runs that know a session; of a day held out, those that know the days before beside them."""
+    found = [
+        run_source(run, work.facts[run.run], work.trained, made)
+        for run in work.runs
+        if entry.session in run.sessions
+    ]
+    early = plan.early.get(entry.session, ())
+    strangers = [run for run in work.runs if knows_days_before(run, entry.session, early)]
+    return found + [stranger_source(run, work.facts[run.run], work.trained) for run in strangers]
 
 
 def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
-    """Return the runs that have to be loaded."""
-    return [
-        run
-        for run in work.runs
-        if any(
-            plan.lacking(_run_source(work, run), entry)
-            for entry in work.sessions
-            if entry.session in run.sessions
-        )
-    ]
+    """Return the runs that have to be loaded.
+
+    Those that others are averaged with are among them and, where days are held out, those they were aligned
+    from.
+    """
+    lacking = {
+        (source.name, source.is_ensemble)
+        for entry in work.sessions
+        for source in _sources(work, plan, entry)
+        if not source.is_baseline and plan.lacking(source, entry)
+    }
+    names = {name for name, _ in lacking}
+    if any(is_ensemble for _, is_ensemble in lacking):
+        names |= {run.run for run in plan.members.runs}
+    mine = [run for run in work.runs if run.run in names]
+    if plan.early:
+        names |= {run.alignment.parent for run in mine if run.alignment is not None}
+    every = {run.run: run for run in (*work.runs, *plan.members.runs)}
+    every |= {name: run for name, run in read_catalog(work.catalog_path).runs.items() if name in names}
+    return [run for name, run in every.items() if name in names]
 
 
 def _outdated_sessions(work: Work, plan: EvaluationPlan) -> list[SessionEntry]:

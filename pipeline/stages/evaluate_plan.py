@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.stages.evaluate_records import circumstances, parts_of, recorded_part
+from nwb_latents.pipeline.stages.forecast_sources import EnsembleMembers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,10 @@ class EvaluationPlan:
         Session → file of its truth, where there is one.
     known
         What was measured before; nothing where all is to be measured again.
+    members
+        What runs are averaged with.
+    early
+        Session held out → sessions of earlier days.
     """
 
     settings: EvaluateSettings
@@ -44,6 +49,8 @@ class EvaluationPlan:
     baselines: Sequence[Baseline]
     truth: Mapping[str, Path]
     known: Mapping[Place, Known]
+    members: EnsembleMembers = field(default_factory=EnsembleMembers)
+    early: Mapping[str, tuple[SessionEntry, ...]] = field(default_factory=dict)
 
     def baselines_of(self, entry: SessionEntry) -> list[Baseline]:
         """Return the baselines that a session has: but those made of a truth or of rates it is without."""
@@ -61,21 +68,30 @@ class EvaluationPlan:
         return [
             (metric, part)
             for metric in self.metrics
-            if has_truth or not metric.needs_truth
+            if (has_truth or not metric.needs_truth)
+            and (entry.session in self.early or not metric.needs_early_days)
+            and (source.only is None or metric.name in source.only)
             for part in parts_of(metric, source)
             if fits or part != "forecast"
         ]
 
     def up_to_date(self, source: Source, entry: SessionEntry) -> dict[Wanted, Measurement]:
         """Return what is asked for and was measured of the same run, store and settings."""
-        known = self.known.get((source.name, source.is_baseline, entry.session))
+        known = self.known.get((source.place, source.is_baseline, entry.session))
         if known is None or known.circumstances != circumstances(source, entry, self.settings):
             return {}
         keys = {
             (metric, part): (metric.name, recorded_part(source, part))
             for metric, part in self.asked(source, entry)
         }
-        return {wanted: known.records[key] for wanted, key in keys.items() if key in known.records}
+        days = {each.session: each.store_key for each in self.early.get(entry.session, ())}
+        return {
+            wanted: known.records[key]
+            for wanted, key in keys.items()
+            if key in known.records
+            # A number of earlier days is of these stores of them.
+            and (not wanted[0].needs_early_days or known.records[key].details.get("early_days") == days)
+        }
 
     def lacking(self, source: Source, entry: SessionEntry) -> list[Wanted]:
         """Return what is asked for and has to be measured."""

@@ -20,7 +20,7 @@ from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
 from nwb_latents.pipeline.stores.manifest import require_whole
-from nwb_latents.pipeline.training.feed import Scaling
+from nwb_latents.pipeline.training.feed import Scaling, VelocityScaling
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,6 +93,9 @@ def save_checkpoint(
         tensors[f"session.{session}.offset"] = torch.from_numpy(scaling.offset)
         tensors[f"session.{session}.scale"] = torch.from_numpy(scaling.scale)
         tensors[f"session.{session}.units"] = torch.from_numpy(scaling.units)
+        if scaling.velocity is not None:
+            tensors[f"session.{session}.velocity_offset"] = torch.from_numpy(scaling.velocity.offset)
+            tensors[f"session.{session}.velocity_scale"] = torch.from_numpy(scaling.velocity.scale)
     for session, embedding in (embeddings or {}).items():
         tensors[f"session.{session}.embedding_mean"] = embedding.mean
         tensors[f"session.{session}.embedding_var"] = embedding.var
@@ -159,10 +162,16 @@ def load_checkpoint(
             units=tensors[f"session.{session}.units"].numpy(),
             bin_size_s=float(told["bin_size_s"]),
             scaled_target=bool(told["scaled_target"]),
+            velocity=_velocity_scaling(tensors, session),
         )
         for session, told in header["sessions"].items()
     }
     return TrainState(**header["state"]), scalings
+
+
+def _velocity_scaling(tensors: Mapping[str, Tensor], session: str) -> VelocityScaling | None:
+    offset, scale = (tensors.get(f"session.{session}.velocity_{part}") for part in ("offset", "scale"))
+    return None if offset is None or scale is None else VelocityScaling(offset.numpy(), scale.numpy())
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -21,6 +21,8 @@ from nwb_latents.models.batching.shown_input import ShownSmoothing
 from nwb_latents.models.batching.tensors import TrialTensors
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.scaling import MIN_DEVIATION_HZ
+from nwb_latents.pipeline.stores.lenient import say
+from nwb_latents.schemas.models import BehaviourSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,8 +32,38 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.training import Signal, TrainSettings
 
+MIN_DEVIATION_CM_S = 0.01
+"""A hand that moves less does not move; its velocity is not blown up."""
+
 FORWARD, FORWARD_INPUTS = "forward_counts", "forward_external"
 """Arrays `with_forward_bins` adds to the trials of a store."""
+
+
+@dataclass(frozen=True)
+class VelocityScaling:
+    """How velocity becomes what a behaviour head tells, ``(velocity − offset) / scale``.
+
+    Attributes
+    ----------
+    offset
+        Mean over training trials, cm/s. Shape ``(axis,)``, float32.
+    scale
+        Deviation over training trials, one for all axes so that directions stay what they are, cm/s. Shape
+        ``(1,)``, float32, above 0.
+    """
+
+    offset: NDArray[np.float32]
+    scale: NDArray[np.float32]
+
+    def to_cm_s(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return velocity in cm/s. Shape ``(trial, time, axis)``.
+
+        Examples
+        --------
+        >>> one = np.ones(1, np.float32) >>> VelocityScaling(np.array([1.0, 2.0], np.float32), 3 *
+        one).to_cm_s(np.ones((1, 1, 2), np.float32)).tolist() [[[4.0, 5.0]]]
+        """
+        return values * self.scale + self.offset
 
 
 @dataclass(frozen=True)
@@ -48,6 +80,8 @@ class Scaling:
         Width of a bin, s.
     scaled_target
         Whether the model predicts scaled values too, or expected spikes per bin.
+    velocity
+        Of the hand velocity, where the model is trained on that too.
     """
 
     offset: NDArray[np.float32]
@@ -55,6 +89,7 @@ class Scaling:
     units: NDArray[np.int64]
     bin_size_s: float
     scaled_target: bool = True
+    velocity: VelocityScaling | None = None
 
     def to_model(self, per_bin: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return model values of expected spikes per bin. Shape ``(trial, time, unit)``."""
@@ -203,7 +238,11 @@ def shown_smoothing(session: Session, settings: TrainSettings) -> ShownSmoothing
     recipe = session.recipe
     if settings.signal != "rates" or settings.input_smoothing != "shown" or not recipe.smooth_sigma_s:
         return None
-    return ShownSmoothing(recipe.smooth_sigma_s / session.bin_size_s, recipe.smooth_truncate)
+    return ShownSmoothing(
+        recipe.smooth_sigma_s / session.bin_size_s,
+        recipe.smooth_truncate,
+        is_causal=recipe.smooth_kernel == "causal",
+    )
 
 
 def with_forward_bins(session: Session, n_bins: int) -> Session:
@@ -273,11 +312,66 @@ def _feed_session(session: Session, settings: TrainSettings) -> SessionFeed:
     per_bin = read_signal(session.select(rows["train"]), settings.signal)
     scaling = _scaling(per_bin, session, settings=settings)
     tensors = session_tensors(session, scaling, settings)
+    known = behaviour_of(session, settings)
+    if known is not None:
+        velocity = _velocity_scaling(known[rows["train"]])
+        scaling = replace(scaling, velocity=velocity)
+        scaled = (known - velocity.offset) / velocity.scale
+        tensors = replace(tensors, behaviour=torch.from_numpy(scaled.astype(np.float32)))
     return SessionFeed(
         train=tensors.select(torch.from_numpy(rows["train"])),
         val=tensors.select(torch.from_numpy(rows["val"])),
         scaling=scaling,
     )
+
+
+def behaviour_of(session: Session, settings: TrainSettings) -> NDArray[np.float32] | None:
+    """Return the hand velocity that goes with each bin, where a model is trained on it.
+
+    Parameters
+    ----------
+    session
+        All its trials.
+    settings
+        Whether the model has a behaviour head, and its lag.
+
+    Returns
+    -------
+    velocity
+        cm/s, NaN where not known. Shape ``(trial, time, axis)``. None without a head, and, which is said,
+        where no velocity of a training trial is known.
+
+    Raises
+    ------
+    DataError
+        If the velocity has other axes than the head.
+    """
+    model = settings.model
+    if not isinstance(model, BehaviourSettings) or not model.trains_on_velocity:
+        return None
+    there = "velocity" in session.continuous
+    velocity = session.velocity(model.behaviour_lag_ms).velocity.astype(np.float32) if there else None
+    if velocity is None or not np.isfinite(velocity[session.rows("train")]).all(axis=-1).any():
+        say(
+            f"{session.name}: no hand velocity of a training trial is known {model.behaviour_lag_ms:g} "
+            f"ms after the "
+            "activity; the session is trained without (model.behaviour_weight has no effect on it)."
+        )
+        return None
+    if velocity.shape[-1] != model.behaviour_axes:
+        raise DataError(
+            f"{session.name}: its velocity has {velocity.shape[-1]} axes, the model's head "
+            f"{model.behaviour_axes}. Set "
+            f"model.behaviour_axes={velocity.shape[-1]}, or model.behaviour_weight=0 to train without."
+        )
+    return velocity
+
+
+def _velocity_scaling(velocity: NDArray[np.float32]) -> VelocityScaling:
+    known = velocity[np.isfinite(velocity).all(axis=-1)].astype(np.float64)
+    offset = known.mean(axis=0)
+    scale = np.sqrt(np.square(known - offset).mean()).clip(MIN_DEVIATION_CM_S)
+    return VelocityScaling(offset.astype(np.float32), np.array([scale], np.float32))
 
 
 def unscaled(session: Session, settings: TrainSettings) -> Scaling:

@@ -30,16 +30,16 @@ from nwb_latents.pipeline.training.trial_record import read_run_trials, trained_
 from nwb_latents.pipeline.training.unseen_trials import unseen_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
-    from nwb_latents.models.interface import Model
+    from nwb_latents.models.interface import Model, Output
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.unseen_trials import Unseen
-    from nwb_latents.schemas.training import Device, RunSource, TrainSettings
+    from nwb_latents.schemas.training import Device, InputSmoothing, RunSource, TrainSettings
     from nwb_latents.schemas.trial_record import RunTrials
 
 EmbeddingFrom = Literal["training", "trial"]
@@ -135,11 +135,12 @@ class TrainedRun:
         """
         return self.foresee(session, seen_bins=seen_bins, n_bins=n_bins).rates
 
-    def foresee(self, session: Session, *, seen_bins: int, n_bins: int) -> Foreseen:
+    def foresee(self, session: Session, *, seen_bins: int, n_bins: int, leaky: bool = False) -> Foreseen:
         """Return what the model expects after the bins it was shown.
 
-        Neither the states nor the embedding depend on anything after the first `seen_bins` bins of a trial,
-        or on other trials given.
+        Neither the states nor the embedding depend on any spike after the first `seen_bins` bins of a trial,
+        or on other trials given: a model of smoothed rates is shown these bins smoothed from themselves,
+        however it was trained.
 
         Parameters
         ----------
@@ -149,6 +150,9 @@ class TrainedRun:
             Bins of each trial the model is shown.
         n_bins
             Bins it forecasts; may go beyond the end of the trials.
+        leaky
+            Show a model of smoothed rates the recorded ones, which hold spikes after the bins seen, as in
+            the literature.
 
         Returns
         -------
@@ -160,7 +164,7 @@ class TrainedRun:
         DataError
             As in `reconstruct`, or if `seen_bins` is not within the trials.
         """
-        tensors = self._tensors(session)
+        tensors = self._tensors(session, input_smoothing="recorded" if leaky else "shown")
         available = tensors.y.shape[1]
         if not 1 <= seen_bins <= available or n_bins < 1:
             raise DataError(
@@ -171,12 +175,41 @@ class TrainedRun:
             # Nothing after the bins seen is even handed over, whatever a model does with it.
             embedding, batches = self._laid_out(session, tensors, n_bins=seen_bins)
             made = [self.model.forecast(each, seen_bins, n_bins, embedding=embedding) for each in batches]
-        velocity = [each.velocity for each in made]
         return Foreseen(
             rates=self.scalings[session.name].to_hz(_of_trials(each.mean for each in made)),
             states=_of_trials(each.latents for each in made),
-            velocity=None if None in velocity else _of_trials(each for each in velocity if each is not None),
+            velocity=self._velocity(session, made),
         )
+
+    def velocity(self, session: Session) -> NDArray[np.float32] | None:
+        """Return the hand velocity the model's own head tells of whole trials.
+
+        Parameters
+        ----------
+        session
+            As in `reconstruct`.
+
+        Returns
+        -------
+        velocity
+            That ``behaviour_lag_ms`` after each bin, cm/s. Shape ``(trial, time, axis)``, float32. None
+            where the model has no head, or was trained without velocity of this session.
+
+        Raises
+        ------
+        DataError
+            As in `reconstruct`.
+        """
+        tensors = self._tensors(session)
+        with torch.inference_mode():
+            embedding, batches = self._laid_out(session, tensors)
+            made = [self.model.predict(each, embedding=embedding) for each in batches]
+        return self._velocity(session, made)
+
+    def _velocity(self, session: Session, made: Sequence[Output]) -> NDArray[np.float32] | None:
+        told = [each.velocity for each in made if each.velocity is not None]
+        scaling = self.scalings[session.name].velocity
+        return scaling.to_cm_s(_of_trials(told)) if told and scaling is not None else None
 
     def forward(
         self,
@@ -407,7 +440,7 @@ class TrainedRun:
                 "Choose one of these, or train a run on that session too."
             )
 
-    def _tensors(self, session: Session) -> TrialTensors:
+    def _tensors(self, session: Session, *, input_smoothing: InputSmoothing | None = None) -> TrialTensors:
         self._known(session.name)
         require_store(self.name, self.sources.get(session.name), session)
         scaling = self.scalings[session.name]
@@ -427,7 +460,8 @@ class TrainedRun:
             raise DataError(
                 f"{session.name}: no trials to run {self.name} on. Choose a split that has trials."
             )
-        return session_tensors(session, scaling, self.settings)
+        shown = {} if input_smoothing is None else {"input_smoothing": input_smoothing}
+        return session_tensors(session, scaling, self.settings.model_copy(update=shown))
 
     def session_embedding(self, session: Session) -> DiagGaussian | None:
         """Return the posterior of a session's embedding given the trials the run was trained on.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Part = Literal["reconstruction", "forecast", "latents"]
 """What of a source is scored: rates inferred from whole trials, rates of bins it was not shown, or states."""
 
-Need = Literal["heldout", "forward", "velocity", "conditions", "true_rates", "true_states"]
+Need = Literal["heldout", "forward", "velocity", "conditions", "early_days", "true_rates", "true_states"]
 """What a session and a source may have, or not: see `WHY_NEEDED`."""
 
 Direction = Literal["more", "less"]
@@ -35,6 +35,7 @@ WHY_NEEDED: dict[Need, str] = {
     "forward": "rates of the bins after the window",
     "velocity": "recorded hand velocity",
     "conditions": "at least two conditions, with units whose mean course differs",
+    "early_days": "earlier days of the subject, of which it is held out",
     "true_rates": "the true rates of a simulated session",
     "true_states": "the true states of a simulated session",
 }
@@ -74,6 +75,8 @@ class Found:
     decoder, decoder_settings, fitted_on
         Decoder between rates and velocity, what was chosen for it, and the signal it was fitted on. None:
         those of the metric.
+    fitted_sessions
+        Sessions the decoder was fitted on; none: the one scored.
     details
         What else there is to say.
     """
@@ -85,6 +88,7 @@ class Found:
     decoder: str | None = None
     decoder_settings: Mapping[str, Any] = field(default_factory=dict)
     fitted_on: str | None = None
+    fitted_sessions: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -189,6 +193,11 @@ class Metric:
     def needs_truth(self) -> bool:
         """Whether only simulated sessions can have it."""
         return bool(NEEDS_TRUTH & set(self.needs))
+
+    @property
+    def needs_early_days(self) -> bool:
+        """Whether only a day that is held out can have it."""
+        return "early_days" in self.needs
 
     @property
     def sign(self) -> int:

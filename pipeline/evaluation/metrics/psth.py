@@ -107,15 +107,28 @@ def condition_index(members: Iterable[Any], *, n_trials: int) -> IntArray:
     return index
 
 
-def varying_units(psth: ArrayLike) -> IntArray:
+def varying_units(psth: ArrayLike, condition: ArrayLike | None = None) -> IntArray:
     """Return the units whose PSTH varies: only of these there is an R². NaN is not looked at.
+
+    Parameters
+    ----------
+    psth
+        Shape ``(condition, time, unit)``.
+    condition
+        Row of `psth` of each trial scored, −1 where it has none; conditions without a trial are not scored.
+        Shape ``(trial,)``. None: all conditions are.
 
     Examples
     --------
     >>> varying_units([[[0.0, 1.0], [0.0, np.nan], [0.0, 2.0]]]).tolist()
     [1]
+    >>> varying_units([[[0.0, 1.0]], [[3.0, 1.0]], [[3.0, 2.0]]], [1, -1, 2]).tolist()
+    [1]
     """
     values = np.asarray(psth, dtype=np.float64)
+    if condition is not None:
+        rows = np.asarray(condition, dtype=np.int64)
+        values = values[np.unique(rows[rows >= 0])]
     highest, lowest = (
         reduce(values, axis=(0, 1), where=np.isfinite(values), initial=start)
         for reduce, start in ((np.max, -np.inf), (np.min, np.inf))

@@ -111,7 +111,7 @@ def score_rates(rates: RatePrediction, targets: Mapping[str, Array]) -> dict[str
     if "psth" in targets and "eval_cond_idx" in targets:
         condition = condition_index(targets["eval_cond_idx"], n_trials=len(rates.eval))
         psth = np.asarray(targets["psth"], dtype=np.float64)
-        units = varying_units(psth)
+        units = varying_units(psth, condition)
         if len(units):
             jitter = np.asarray(targets["eval_jitter"], dtype=np.int64) if "eval_jitter" in targets else None
             scores["psth_r2"] = psth_r2(rates.eval[..., units], condition, psth[..., units], jitter=jitter)

@@ -9,8 +9,10 @@ import pytest
 from sklearn.metrics import r2_score
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.metrics.psth import PsthSums, psth_r2
+from nwb_latents.pipeline.evaluation.metrics.psth import PsthSums, psth_r2, varying_units
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
+from nwb_latents.pipeline.evaluation.nlb.scores import score_rates
+from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 
 
 @pytest.fixture
@@ -156,3 +158,18 @@ def test_what_cannot_be_scored_is_refused(data):
     rates[np.flatnonzero(index == 2)[0], 3, 1] = np.nan
     with pytest.raises(DataError, match="not finite in 1 of 324 bins"):
         psth_r2(rates, index, psth)
+
+
+def test_a_unit_that_varies_in_no_scored_condition_is_left_out_not_the_metric():
+    """Few scored trials reach few conditions: a quiet unit may have one value in all of them."""
+    psth = np.array([[[0.1, 0.0], [0.4, 0.0]], [[0.2, 0.0], [0.9, 0.0]], [[0.3, 0.5], [0.3, 0.7]]])
+    assert varying_units(psth).tolist() == [0, 1]
+    assert varying_units(psth, [0, 1, -1, 1]).tolist() == [0]
+    rates = np.concatenate([np.ones((3, 2, 1)), psth[:3]], axis=2)
+    targets = {
+        "eval_spikes_heldout": np.ones((3, 2, 1)),
+        "psth": np.concatenate([np.zeros((3, 2, 1)), psth], axis=2),
+        "eval_cond_idx": [[0], [1, 2], []],
+    }
+    scores = score_rates(RatePrediction(train=rates, eval=np.maximum(rates, 0.01)), targets)
+    assert np.isfinite(scores["psth_r2"])

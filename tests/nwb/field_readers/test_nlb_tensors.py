@@ -10,7 +10,7 @@ import pytest
 from nwb.field_readers.benchmark_files import benchmark_file
 from nwb.field_readers.draft_files import write_with_pynwb
 
-from nwb_latents.pipeline.evaluation.metrics.psth import varying_units
+from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varying_units
 from nwb_latents.pipeline.evaluation.nlb.group_sizes import identity_of
 from nwb_latents.pipeline.evaluation.nlb.scores import score_submission
 from nwb_latents.pipeline.evaluation.nlb.submission import check_submission
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.field_readers
 
 WIDTHS = (5, 20)
+CASES = [*((key, "classic") for key in NLB_DATASETS), ("mc_maze", "lifelike")]
+"""Datasets, and the preset of the simulator for what it makes: mazes with and without delays and drift."""
 SCORES = {
     "co-bps": "co_bps",
     "fp-bps": "fp_bps",
@@ -47,18 +49,18 @@ ROUNDING = {"psth": 2e-7, "behavior": 2e-7}
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory, simulated: Callable[..., Path]) -> Callable[..., Path]:
     """Return the function from a dataset to its file; ``mc_maze`` is a session of the simulator."""
-    made: dict[tuple[str, bool], Path] = {}
+    made: dict[tuple[str, str, bool], Path] = {}
 
-    def file(key: str, *, is_test: bool = False) -> Path:
-        if (key, is_test) not in made:
+    def file(key: str, preset: str, *, is_test: bool = False) -> Path:
+        if (key, preset, is_test) not in made:
             folder = tmp_path_factory.mktemp("benchmark")
             path = folder / f"sub-T_ses-{key}.nwb"
-            made[key, is_test] = (
-                simulated(layout="nlb", n_units=(16, 16), n_trials=60)
+            made[key, preset, is_test] = (
+                simulated(layout="nlb", preset=preset, n_units=(16, 16), n_trials=60)
                 if key == "mc_maze" and not is_test
                 else write_with_pynwb(benchmark_file(key, is_test=is_test), path)
             )
-        return made[key, is_test]
+        return made[key, preset, is_test]
 
     return file
 
@@ -107,10 +109,12 @@ def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> N
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("key", NLB_DATASETS)
-def test_the_tensors_of_the_phase_val_and_all_scores_are_the_toolkits(files, take, tmp_path, key, width):
+@pytest.mark.parametrize(("key", "preset"), CASES)
+def test_the_tensors_of_the_phase_val_and_all_scores_are_the_toolkits(
+    files, take, tmp_path, key, preset, width
+):
     """Its phase *val* is our `test`: fitted on the file's train trials, scored on its val trials."""
-    path, theirs_h5, ours_h5 = files(key), tmp_path / "theirs.h5", tmp_path / "ours.h5"
+    path, theirs_h5, ours_h5 = files(key, preset), tmp_path / "theirs.h5", tmp_path / "ours.h5"
     theirs = take(
         "nlb_tensors", path, key=key, width_ms=width, train="train", scored="val", targets=str(theirs_h5)
     )
@@ -135,7 +139,11 @@ def test_the_tensors_of_the_phase_val_and_all_scores_are_the_toolkits(files, tak
 
 
 def share_of_varying_units(tensors: dict[str, np.ndarray]) -> float:
-    return len(varying_units(tensors["psth"])) / tensors["psth"].shape[2] if "psth" in tensors else 1.0
+    if "psth" not in tensors:
+        return 1.0
+    n_trials = len(tensors["eval_spikes_heldin"])
+    condition = condition_index(tensors["eval_cond_idx"], n_trials=n_trials)
+    return len(varying_units(tensors["psth"], condition)) / tensors["psth"].shape[2]
 
 
 def write_rates(path: Path, tensors: dict[str, np.ndarray], *, group: str) -> None:
@@ -155,18 +163,18 @@ def write_rates(path: Path, tensors: dict[str, np.ndarray], *, group: str) -> No
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("key", NLB_DATASETS)
-def test_the_tensors_of_the_phase_test_are_the_toolkits(files, take, tmp_path, key, width):
+@pytest.mark.parametrize(("key", "preset"), CASES)
+def test_the_tensors_of_the_phase_test_are_the_toolkits(files, take, tmp_path, key, preset, width):
     """Its phase *test* is our `challenge`: all trials of one file, and held-in spikes of another's."""
     recipe, settings = nlb_recipe(key, bin_size_ms=width), settings_of(key, "challenge")
     jitter = recipe.jitter.model_copy(update={"fitted": ("train", "val")})
     recipe = recipe.model_copy(update={"jitter": jitter})
-    theirs = take("nlb_tensors", files(key), key=key, width_ms=width, train=["train", "val"])
-    ours = exported(files(key), tmp_path / "train.h5", recipe, settings)
+    theirs = take("nlb_tensors", files(key, preset), key=key, width_ms=width, train=["train", "val"])
+    ours = exported(files(key, preset), tmp_path / "train.h5", recipe, settings)
     assert_same(ours, theirs)
     assert not any(name.startswith("eval") for name in ours)
 
-    path = files(key, is_test=True)
+    path = files(key, preset, is_test=True)
     theirs = take("nlb_tensors", path, key=key, width_ms=width, scored="test")
     ours = exported(path, tmp_path / "test.h5", recipe, settings)
     assert_same(ours, theirs)
