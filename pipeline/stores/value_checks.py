@@ -167,6 +167,7 @@ def _rates(stored: StoredArrays) -> Iterator[ArrayFault]:
             bin_size_s=said.bin_size_s,
             sigma_s=recipe.smooth_sigma_s,
             truncate=recipe.smooth_truncate,
+            kernel=recipe.smooth_kernel,
         )
         agree &= np.allclose(smoothed, rates[:, these], rtol=1e-3, atol=_RATE_HZ, equal_nan=True)
         means.append(mean_rates(by_unit, observed, said.bin_size_s))
