@@ -118,8 +118,8 @@ def shared_units(early: EarlyDays, session: Session) -> IntArray:
     if rows and len(lengths) > 1:
         raise CannotBeHadError(
             f"{session.name} has other units than earlier days: ids are numbered from 0 on in each, and "
-            f"there are {', '.join(map(str, lengths))} of them, so that none is known to be found again; align "
-            "a run to it"
+            f"there are {', '.join(map(str, lengths))} of them, so that none is known to be found again; "
+            "align a run to it"
         )
     shared = ids[0]
     for other in ids[1:]:
