@@ -85,8 +85,8 @@ COMMANDS = {
     "run decode": (
         "decode",
         (f"{RUNS} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 --transfer "
-         "--ensemble"),
-        OF_RUNS,
+         "--ensemble --force"),
+        {**OF_RUNS, "force": True},
         {"lag_ms": 60.0, "sources": ("rates", "forecast"), "decoders": ("wiener", "ridge"),
          "lag_scan_ms": (0.0, 20.0, 40.0, 60.0), "transfer": True,
          "forecast.ensemble": ("trial_factors",)},
@@ -99,10 +99,11 @@ COMMANDS = {
     ),
     "run evaluate": (
         "evaluate",
-        f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force --ensemble",
+        (f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force --ensemble "
+         "--held-out-days 2"),
         {**OF_RUNS, "truth": Path("T"), "force": True},
         {"metrics": ("co_bps",), "baselines": ("smoothing",), "phase": "val", "lag_ms": 60.0,
-         "forecast.ensemble": ("trial_factors",)},
+         "held_out_days": 2, "forecast.ensemble": ("trial_factors",)},
     ),
     "run embed": (
         "embed",
