@@ -9,10 +9,15 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_DRAWS, MOST_LAG_MS, MOST_SEED
-from nwb_latents.schemas.digest import AddedLater, FormerlyApart
+from nwb_latents.schemas.digest import AddedLater, FormerlyApart, NeverCounts
 from nwb_latents.schemas.registry import DECODERS
 
 DecodeSource = Literal["rates", "reconstruction", "forecast"]
+"""Signals that can be asked for."""
+
+SignalSource = Literal["rates", "reconstruction", "forecast_decoded"]
+"""Signals whose rates are given to decoders of recorded rates; a forecast is read out in its own way too."""
+
 DecoderName = Annotated[str, AfterValidator(DECODERS.check)]
 
 DEFAULT_DECODER = "ridge"
@@ -44,6 +49,12 @@ class DecodeSettings(Frozen):
     )
     alphas: task.Penalties = task.PENALTIES
     folds: task.Folds = task.N_FOLDS
+    beside: Annotated[tuple[str, ...], NeverCounts("which numbers are measured does not change them")] = (
+        Field(
+            ("linear_forecast", "condition_mean"),
+            description="Baselines whose forecasts of velocity stand beside those of runs.",
+        )
+    )
     forecast: Annotated[task.ForecastWindow, FormerlyApart(task.FORMER_FORECAST)] = Field(
         default_factory=task.ForecastWindow, description="What a forecast is shown, and how far it goes."
     )

@@ -27,5 +27,11 @@ class ForecastSettings(task.ForecastWindow):
     baseline: Annotated[BaselineSettings, NeverCounts("it is said with the numbers of baselines")] = Field(
         default_factory=BaselineSettings, description="What forecasts that need no model choose from."
     )
+    leaky: Annotated[bool, NeverCounts("which numbers are measured does not change them")] = Field(
+        default=False,
+        description="Also measure what the literature has: the run is shown recorded rates, which hold "
+        "spikes after the bins seen, and velocity is decoded by the decoder of recorded rates (source: "
+        "forecast_leaky).",
+    )
     folds: task.Folds = task.N_FOLDS
     seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of the fold assignment.")

@@ -28,6 +28,7 @@ from nwb_latents.schemas.recipe_parts import (
     JitterSettings,
     OnsetSettings,
     ReachSettings,
+    SmoothKernel,
     SplitSettings,
     TrialSelection,
     UnitSelection,
@@ -49,6 +50,11 @@ class IngestRecipe(Frozen):
     )
     smooth_truncate: float = Field(
         4.0, gt=0, le=10, description="Half width of the Gaussian, standard deviations."
+    )
+    smooth_kernel: Annotated[SmoothKernel, AddedLater("gaussian")] = Field(
+        "gaussian",
+        description="'gaussian': spikes on either side count; 'causal': its half that looks back, so that a "
+        "rate holds no spike after its bin.",
     )
     min_rate_hz: float = Field(
         0.1, ge=0, le=1000, description="Units that fire less over the observed time are dropped, Hz."

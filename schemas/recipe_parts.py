@@ -21,6 +21,7 @@ from nwb_latents.schemas.bounds import (
 from nwb_latents.schemas.columns import TrialSource, listed_text
 from nwb_latents.schemas.digest import AddedLater
 
+SmoothKernel = Literal["gaussian", "causal"]
 CutEvent = Literal["move_onset", "go_cue", "target_on", "peak_speed", "trial_start"]
 OnsetMethod = Literal["auto", "column", "profile", "peak_fraction", "accel_half_peak", "threshold"]
 

@@ -6,12 +6,13 @@ default, but for stages that ask for nothing of the kind unless they are told to
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import LONGEST_TRIAL_S, MOST_BINS, MOST_ITEMS, MOST_LAG_MS, WIDEST_KERNEL_S
+from nwb_latents.schemas.digest import AddedLater, NeverCounts
 from nwb_latents.schemas.task_words import BINS, FOLDS, FORWARD, HELDOUT, LAG, PSTH_SIGMA, SEEN_BINS
 
 LAG_MS = LAG.default
@@ -60,11 +61,27 @@ Penalties = Annotated[
 ]
 
 
+ReadOutName = Literal["all_states", "per_bin", "time_invariant"]
+
+
 class ForecastWindow(Frozen):
-    """Bins of a trial that a forecast is shown, and bins it makes after them."""
+    """Bins of a trial that a forecast is shown, bins it makes after them, and how velocity is read out."""
 
     seen_bins: int = Field(int(SEEN_BINS.default), ge=1, le=MOST_BINS, description=SEEN_BINS.description)
     bins: int = Field(int(BINS.default), ge=1, le=MOST_BINS, description=BINS.description)
+    read_out: Annotated[ReadOutName, AddedLater("all_states")] = Field(
+        "all_states",
+        description="How hand velocity is read out of a run's forecast, by ridge regression fitted on "
+        "forecasts of training trials: 'all_states', from the states of all bins to all bins; 'per_bin', "
+        "each bin from its own states; 'time_invariant', one regression for all bins.",
+    )
+    ensemble: Annotated[tuple[str, ...], NeverCounts("which numbers are measured does not change them")] = (
+        Field(
+            (),
+            description="Baselines and further runs whose forecasts of velocity are averaged with a run's, "
+            "with weights chosen on validation trials; none: no ensemble.",
+        )
+    )
 
     @property
     def end(self) -> int:

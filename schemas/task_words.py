@@ -73,3 +73,6 @@ PSTH_SIGMA = Word(
     "psth_sigma_ms", 70.0, "Standard deviation of the Gaussian laid over the spikes of PSTHs first, ms."
 )
 FOLDS = Word("folds", 5, "Folds of the cross-validation that chooses penalties; whole trials stay together.")
+
+ENSEMBLE = ("trial_factors",)
+"""Baselines a run is averaged with where an ensemble is asked for without saying of what."""

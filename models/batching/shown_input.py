@@ -31,6 +31,8 @@ class ShownSmoothing:
         Standard deviation, bins; above 0.
     truncate
         Half width in standard deviations.
+    is_causal
+        Whether bins after the one that is smoothed have no weight even where they are shown.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class ShownSmoothing:
 
     sigma_bins: float
     truncate: float = 4.0
+    is_causal: bool = False
 
     def __call__(self, samples: Tensor, known: Tensor | None = None) -> Tensor:
         """Return each bin as the weighted mean of the known bins around it.
@@ -61,7 +64,7 @@ class ShownSmoothing:
         smoothed
             Shape of `samples`; 0 where no bin within reach is known.
         """
-        weights = _weights(self.sigma_bins, self.truncate, samples.shape[-2], samples.device, samples.dtype)
+        weights = _weights(self, samples.shape[-2], samples.device, samples.dtype)
         if known is None:
             return weights @ samples
         share = weights @ known.to(samples.dtype)
@@ -69,13 +72,13 @@ class ShownSmoothing:
 
 
 @lru_cache(maxsize=256)
-def _weights(
-    sigma_bins: float, truncate: float, n_bins: int, device: torch.device, dtype: torch.dtype
-) -> Tensor:
+def _weights(smoothing: ShownSmoothing, n_bins: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the weight of each bin shown in each smoothed one; rows sum to one. Shape ``(time, time)``."""
     # What is kept here serves trainings too, whoever asked for it first.
     with torch.inference_mode(mode=False):
-        reach = math.ceil(truncate * sigma_bins - 1e-9)
+        reach = math.ceil(smoothing.truncate * smoothing.sigma_bins - 1e-9)
         apart = torch.arange(n_bins)[:, None] - torch.arange(n_bins)
-        weight = torch.exp(-0.5 * (apart / sigma_bins).double().square()) * (apart.abs() <= reach)
+        weight = torch.exp(-0.5 * (apart / smoothing.sigma_bins).double().square()) * (apart.abs() <= reach)
+        if smoothing.is_causal:
+            weight = weight.tril()
         return (weight / weight.sum(1, keepdim=True)).to(device, dtype)

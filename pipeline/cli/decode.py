@@ -14,6 +14,7 @@ from nwb_latents.pipeline.cli.options import (
     CatalogOption,
     ConfigOption,
     DeviceOption,
+    EnsembleOption,
     JsonOption,
     LagOption,
     QuietOption,
@@ -30,13 +31,18 @@ from nwb_latents.pipeline.cli.options import (
 )
 from nwb_latents.pipeline.errors import PartialFailure, SettingsError
 from nwb_latents.schemas.bounds import MOST_LAGS
+from nwb_latents.schemas.task_words import ENSEMBLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nwb_latents.schemas.measurement import Measurement
 
-SOURCES = ("rates", "reconstruction", "forecast")
+SOURCES = ("rates", "reconstruction", "forecast", "ensemble", "forecast_decoded")
+"""Order of columns; baselines come last."""
+
+DECODED = ("rates", "reconstruction", "forecast_decoded")
+"""Sources that are given to a decoder of recorded rates, at any lag."""
 
 
 def decode(
@@ -69,6 +75,7 @@ def decode(
             metavar="LAGS",
         ),
     ] = None,
+    ensemble: EnsembleOption = False,
     transfer: Annotated[
         bool, typer.Option("--transfer", help="Also carry decoders of latent states from session to session.")
     ] = False,
@@ -97,6 +104,7 @@ def decode(
             "--source": ("sources", listed(source)),
             "--decoder": ("decoders", listed(decoder)),
             "--lag-scan": ("lag_scan_ms", None if lag_scan is None else lags_of(lag_scan)),
+            "--ensemble": ("forecast.ensemble", list(ENSEMBLE) if ensemble else None),
             "--transfer": ("transfer", transfer or None),
         },
         typed={"--lag-scan": lag_scan or ""},
@@ -194,7 +202,10 @@ def _scores_table(out: Output, scores: Sequence[Measurement]) -> None:
         f"Velocity R² on test trials ({first.definition}, lag {first.lag_ms or 0.0:g} ms{_chance(scores)})\n"
         f"{_fitted(scores)}"
     )
-    plain = [f"{source}{described(decoder).tag}" for source, decoder, *_ in kinds]
+    plain = [
+        f"{source.replace('_', ' ')}{described(decoder).tag.replace('_', ' ')}"
+        for source, decoder, *_ in kinds
+    ]
     heads = [
         head if plain.count(head) == 1 else f"{head}: {_apart(kind)}"
         for head, kind in zip(plain, kinds, strict=True)
@@ -219,12 +230,22 @@ def _apart(kind: tuple[str, str, str, float | None, int | None, int | None]) -> 
 
 
 def _fitted(scores: Sequence[Measurement]) -> str:
-    """Return what the decoders were fitted on, and what was forecast."""
-    fitted = f"each session's decoder is fitted on the {scores[0].fitted_on} of its training trials"
+    """Return what decoders and read-outs were fitted on, and what was forecast."""
+    fits: dict[str, list[str]] = {}
+    for score in scores:
+        if score.fitted_on:
+            fits.setdefault(f"{score.decoder}, fitted on {score.fitted_on}", []).append(score.source)
+    said = [f"{', '.join(dict.fromkeys(of))}: {fit}" for fit, of in fits.items()]
+    if any(score.details.get("behaviour_head") for score in scores):
+        said.append("models with a velocity head: " + ", ".join(_with_head(scores)))
     ahead = next((score for score in scores if score.bins is not None), None)
-    if ahead is None:
-        return fitted
-    return f"{fitted}; forecast: {ahead.bins} bins after {ahead.seen_bins} seen"
+    if ahead is not None:
+        said.append(f"forecast: {ahead.bins} bins after {ahead.seen_bins} seen")
+    return "; ".join(said)
+
+
+def _with_head(scores: Sequence[Measurement]) -> list[str]:
+    return list(dict.fromkeys(str(each.run) for each in scores if each.details.get("behaviour_head")))
 
 
 def _chance(scores: Sequence[Measurement]) -> str:
@@ -245,12 +266,12 @@ def _lags_table(out: Output, training: Sequence[Measurement], test: Sequence[Mea
         about = [session, decoder, f"{best.lag_ms or 0.0:g}", _r2(best)]
         for run in list(dict.fromkeys(s.run for s in there if s.run)) or ["-"]:
             found = {s.source: s for s in there if s.run in {None, run}}
-            rows.append([*about, run, *(_r2(found.get(source)) for source in SOURCES)])
+            rows.append([*about, run, *(_r2(found.get(source)) for source in DECODED)])
     if rows:
         lags = sorted({score.lag_ms or 0.0 for score in training})
         span = f"{len(lags)} lags from {lags[0]:g} to {lags[-1]:g} ms"
         title = f"Best of {span}, and velocity R² on test trials there\n{_fitted([*training, *test])}"
-        columns = ["session", "decoder", "lag (ms)", "training, cross-validated", "run", *SOURCES]
+        columns = ["session", "decoder", "lag (ms)", "training, cross-validated", "run", *DECODED]
         out.table(title, columns, rows)
 
 

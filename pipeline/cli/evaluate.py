@@ -14,6 +14,7 @@ from nwb_latents.pipeline.cli.options import (
     CatalogOption,
     ConfigOption,
     DeviceOption,
+    EnsembleOption,
     ForceOption,
     JsonOption,
     LagOption,
@@ -29,6 +30,7 @@ from nwb_latents.pipeline.cli.options import (
 )
 from nwb_latents.pipeline.cli.settings_help import two_columns
 from nwb_latents.pipeline.errors import DataError, PartialFailure, UsageError
+from nwb_latents.schemas.task_words import ENSEMBLE
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.metrics.metric import Metric
@@ -66,6 +68,7 @@ def evaluate(
     baseline: BaselineOption = None,
     phase: PhaseOption = None,
     lag_ms: LagOption = None,
+    ensemble: EnsembleOption = False,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -102,12 +105,15 @@ def evaluate(
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.evaluation import EvaluateSettings
 
-    options = given({
-        "--phase": ("phase", phase),
-        "--lag-ms": ("lag_ms", lag_ms),
-        "--held-out-days": ("held_out_days", held_out_days),
-        **_lists(metric, baseline),
-    })  # fmt: skip
+    options = given(
+        {
+            "--phase": ("phase", phase),
+            "--lag-ms": ("lag_ms", lag_ms),
+            "--ensemble": ("forecast.ensemble", list(ENSEMBLE) if ensemble else None),
+            "--held-out-days": ("held_out_days", held_out_days),
+            **_lists(metric, baseline),
+        }
+    )
     chosen = settings_from(EvaluateSettings, file=config, **options, words=settings or ())
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:

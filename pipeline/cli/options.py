@@ -80,6 +80,14 @@ UnseenOption = Annotated[
         "validation, if its record of them proves which these are, and say so; default: refuse.",
     ),
 ]
+EnsembleOption = Annotated[
+    bool,
+    typer.Option(
+        "--ensemble",
+        help="Also average each run's forecast of velocity with that of trial_factors, with weights chosen "
+        "on validation trials; with other baselines or runs by --set (ensemble).",
+    ),
+]
 RunsOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import ENSEMBLE
 from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ def current_evaluations(table: pd.DataFrame) -> pd.DataFrame:
     is_baseline = mine["is_baseline"].astype(bool)
     mine["is_baseline"] = is_baseline
     mine["owner"] = mine["run"].where(mine["run"].notna(), mine["source"])
+    # The ensemble of a run is a source of its own, beside the run.
+    is_ensemble = (mine["source"] == ENSEMBLE) & mine["run"].notna()
+    mine["owner"] = mine["owner"].where(~is_ensemble, mine["owner"].astype(object) + ", ensemble")
     latents = (mine["source"] == "latents") & ~is_baseline
     mine["part"] = np.select([mine["bins"].notna(), latents], ["forecast", "latents"], "reconstruction")
     digests = [_digest_of(said) for said in mine["details"]]

@@ -202,13 +202,17 @@ class ScoredSession:
     def forecast(self) -> ForecastTask | None:
         """Decoder and baselines of the forecasts; None where the bins do not fit into the trials.
 
-        As in `pipeline run forecast`, they are fitted on the trials of the split train, whatever the phase.
+        As in `pipeline run forecast`, they are fitted on the trials of the split train, whatever the phase;
+        validation trials calibrate them, unless it is they that are scored.
         """
         if self.n_ahead > self.session.n_bins:
             return None
         split = self.session.split.astype(str)
         _, scored = SPLITS[self.settings.phase]
-        named = np.select([split == "train", np.isin(split, scored)], ["train", "test"], "none")
+        calibrates = (split == "val") & ~np.isin(split, scored)
+        named = np.select(
+            [split == "train", np.isin(split, scored), calibrates], ["train", "test", "val"], "none"
+        )
         renamed = self.session.with_trials(self.session.trials.assign_coords(split=("trial", named)))
         return prepare_forecast(renamed, _forecast_settings(self.settings), decoder=self.velocity_decoder)
 

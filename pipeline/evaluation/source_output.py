@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.early_days import StatesOfDays
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 
@@ -36,14 +37,8 @@ class SourceOutput:
     rates_hz
         The same of the scored trials in Hz, neither raised to a least rate nor reordered. Shape
         ``(eval trial, time, unit)``, units as in the store.
-    forecast_hz
-        Rates of the bins ahead of those shown, Hz. Shape ``(eval trial, bin ahead, unit)``, units as in the
-        store.
-    forecast_velocity
-        Velocity of these bins where the source forecasts it itself, cm/s; None: it is decoded from
-        `forecast_hz`. Shape ``(eval trial, bin ahead, axis)``.
-    forecasts_velocity
-        Whether the source forecasts velocity itself, whether or not there is any in this session.
+    forecast
+        Forecast of the bins ahead, of velocity and rates; None where it does not forecast.
     states
         Latent states of training and scored trials. Shapes ``(trial, time, D')``, ``(eval trial, time, D')``.
     early
@@ -56,9 +51,7 @@ class SourceOutput:
 
     rates: RatePrediction | None = None
     rates_hz: FloatArray | None = None
-    forecast_hz: FloatArray | None = None
-    forecast_velocity: FloatArray | None = None
-    forecasts_velocity: bool = False
+    forecast: SourceForecast | None = None
     states: tuple[FloatArray, FloatArray] | None = None
     early: StatesOfDays | str | None = None
     withheld: Mapping[Need, str] = field(default_factory=dict)
@@ -74,7 +67,7 @@ class SourceOutput:
         """
         made = {
             "reconstruction": self.rates,
-            "forecast": self.forecast_hz,
+            "forecast": self.forecast,
             "latents": self.states,
         }
         return WITHOUT[part] if made[part] is None else ""

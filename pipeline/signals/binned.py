@@ -135,6 +135,7 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
             bin_size_s=grid.bin_size_s,
             sigma_s=recipe.smooth_sigma_s,
             truncate=recipe.smooth_truncate,
+            kernel=recipe.smooth_kernel,
         )
         movements, by_bin = moving.result(), turned.result()
     return BinnedSession(

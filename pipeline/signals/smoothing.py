@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
+    from nwb_latents.schemas.recipe_parts import SmoothKernel
 
 _BLOCK = 1 << 19
 """Bins times units smoothed together: so many that threads seldom wait for each other."""
@@ -23,8 +24,10 @@ _MAX_THREADS = 4
 """Few, since other sessions may run beside this one."""
 
 
-def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:
-    """Return a Gaussian of odd length that sums to one.
+def gaussian_kernel(
+    sigma_bins: float, truncate: float = 4.0, *, kind: SmoothKernel = "gaussian"
+) -> FloatArray:
+    """Return a Gaussian of odd length that sums to one, or the half of it that looks back.
 
     Parameters
     ----------
@@ -32,12 +35,14 @@ def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:
         Standard deviation in bins; 0 gives the kernel that changes nothing.
     truncate
         Half width in standard deviations.
+    kind
+        ``gaussian``: symmetric; ``causal``: weights of bins after the one that is smoothed are 0.
 
     Returns
     -------
     kernel
-        Shape ``(2 * ceil(truncate * sigma_bins) + 1,)``, symmetric: an even kernel would shift the rates by
-        half a bin.
+        Weights of the bins around a bin, from the first to the last. Shape
+        ``(2 * ceil(truncate * sigma_bins) + 1,)``: an even kernel would shift the rates by half a bin.
 
     Examples
     --------
@@ -45,12 +50,16 @@ def gaussian_kernel(sigma_bins: float, truncate: float = 4.0) -> FloatArray:
     array([1.])
     >>> len(gaussian_kernel(1.25))
     11
+    >>> gaussian_kernel(0.5, 2.0, kind="causal").round(3)
+    array([0.119, 0.881, 0.   ])
     """
     radius = int(np.ceil(truncate * sigma_bins - 1e-9))
     if radius == 0:
         return np.ones(1)
     offsets = np.arange(-radius, radius + 1) / sigma_bins
     kernel: FloatArray = np.exp(-0.5 * offsets**2)
+    if kind == "causal":
+        kernel[radius + 1 :] = 0.0
     return np.asarray(kernel / kernel.sum())
 
 
@@ -61,6 +70,7 @@ def smooth_counts(
     bin_size_s: float,
     sigma_s: float,
     truncate: float = 4.0,
+    kernel: SmoothKernel = "gaussian",
 ) -> NDArray[np.float32]:
     """Turn spike counts into smoothed firing rates.
 
@@ -79,6 +89,8 @@ def smooth_counts(
         Standard deviation of the Gaussian in seconds.
     truncate
         Half width of the Gaussian in standard deviations.
+    kernel
+        Whether bins after the one that is smoothed count (``gaussian``) or not (``causal``).
 
     Returns
     -------
@@ -96,11 +108,11 @@ def smooth_counts(
            [50.],
            [50.]], dtype=float32)
     """
-    kernel = gaussian_kernel(sigma_s / bin_size_s, truncate)
-    weight = correlate1d(observed.astype(np.float64), kernel, mode="constant")
+    weights = gaussian_kernel(sigma_s / bin_size_s, truncate, kind=kernel)
+    weight = correlate1d(observed.astype(np.float64), weights, mode="constant")
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.where(observed, 1.0 / (weight * bin_size_s), np.nan)
-    n_bins, reach = counts.shape[1], len(kernel) // 2
+    n_bins, reach = counts.shape[1], len(weights) // 2
     block = max(256, _BLOCK // max(1, len(counts)))
     rates = np.empty(counts.shape[::-1], np.float32)
 
@@ -111,7 +123,7 @@ def smooth_counts(
         if not observed[around].all():
             values = np.where(observed[around], values, 0)
         # The interpreter is free throughout: smoothing goes on beside whatever else the session needs.
-        wide = correlate1d(values, kernel, axis=1, output=np.float64, mode="constant")
+        wide = correlate1d(values, weights, axis=1, output=np.float64, mode="constant")
         inner = wide[:, lo - first : hi - first]
         inner *= scale[lo:hi]
         rates[lo:hi] = inner.T
@@ -166,7 +178,7 @@ def smooth_samples(values: FloatArray, sigma: float) -> FloatArray:
     return out
 
 
-def smooth_trials(counts: FloatArray, *, sigma_bins: float) -> FloatArray:
+def smooth_trials(counts: FloatArray, *, sigma_bins: float, kernel: SmoothKernel = "gaussian") -> FloatArray:
     """Smooth every trial on its own: nothing of another trial, or of the time around it, comes in.
 
     Each bin is the mean of the known bins of its trial, weighted by the whole Gaussian: a constant stays
@@ -178,11 +190,14 @@ def smooth_trials(counts: FloatArray, *, sigma_bins: float) -> FloatArray:
         Shape ``(trial, time, unit)``; NaN where not known.
     sigma_bins
         Standard deviation of the Gaussian in bins, above 0.
+    kernel
+        As in `smooth_counts`.
 
     Returns
     -------
     smoothed
-        In the unit of `counts`, bins that are not known filled in; NaN where a trial knows no bin of a unit.
+        In the unit of `counts`, bins that are not known filled in; NaN where a trial knows no bin of a unit,
+        or of a causal kernel none up to there.
         Shape ``(trial, time, unit)``, float64.
 
     Examples
@@ -194,10 +209,12 @@ def smooth_trials(counts: FloatArray, *, sigma_bins: float) -> FloatArray:
     """
     at = np.arange(counts.shape[1]) / sigma_bins
     # Far from all that is known every weight would be 0; with the smallest number, such a bin has a mean too.
-    kernel = np.maximum(np.exp(-0.5 * np.square(at[:, None] - at)), np.finfo(np.float64).tiny)
+    weights = np.maximum(np.exp(-0.5 * np.square(at[:, None] - at)), np.finfo(np.float64).tiny)
+    if kernel == "causal":
+        weights = np.tril(weights)
     known = np.isfinite(counts)
     if known.all():
-        smoothed: FloatArray = kernel / kernel.sum(axis=1, keepdims=True) @ counts
+        smoothed: FloatArray = weights / weights.sum(axis=1, keepdims=True) @ counts
         return smoothed
     with np.errstate(invalid="ignore"):
-        return np.asarray((kernel @ np.where(known, counts, 0.0)) / (kernel @ known.astype(np.float64)))
+        return np.asarray((weights @ np.where(known, counts, 0.0)) / (weights @ known.astype(np.float64)))

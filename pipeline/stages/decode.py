@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan, session_forecasts
+from nwb_latents.pipeline.stages.decode_pictures import draw_scan, draw_scores, draw_session
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
+from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -21,11 +24,8 @@ from nwb_latents.pipeline.stages.trained_runs import (
     each_session,
     load_runs,
 )
-from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.pipeline.stores.measurements import are_current, measurement_records, read_measurements
-from nwb_latents.schemas.events import DecoderEvent, LagEvent, RunEvent, SourceEvent
+from nwb_latents.schemas.events import DecoderEvent, RunEvent, SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,9 +40,10 @@ if TYPE_CHECKING:
         DecodedSignal,
         SessionDecoder,
     )
+    from nwb_latents.pipeline.stages.decode_forecasts import SessionForecasts
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
-    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
+    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource, SignalSource
     from nwb_latents.schemas.measurement import Measurement
     from nwb_latents.schemas.training import Device
 
@@ -52,7 +53,7 @@ class _Signal:
     """Rates of the test trials of one session, Hz, from bin `first_bin` of the window on."""
 
     rates: NDArray[np.float32]
-    source: DecodeSource
+    source: SignalSource
     run: str | None = None
     first_bin: int = 0
 
@@ -142,11 +143,15 @@ def decode(
     require_stores_fit(catalog_path, work.sessions, runs=work.runs, recordings=False, force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
+    plan = _forecast_plan(work, device=device)
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
     each_session(
-        work.sessions, lambda entry: _decode_session(work, entry), stage="decode", failures=work.failures
+        work.sessions,
+        lambda entry: _decode_session(work, plan, entry),
+        stage="decode",
+        failures=work.failures,
     )
-    _summarise(work)
+    draw_scores(work)
     if settings.transfer:
         for run in work.runs:
             _transfer(work, run)
@@ -225,7 +230,25 @@ def _possible_sources(
     return tuple(possible)
 
 
-def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
+def _forecast_plan(work: Work, *, device: Device) -> ForecastPlan:
+    """Return what is forecast beside runs; nothing where no run forecasts."""
+    from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
+
+    if not work.runs or "forecast" not in work.settings.sources:
+        return ForecastPlan()
+    beside, lost = known_baselines(work.settings.beside)
+    for name, reason in lost.items():
+        event = SourceEvent(source=name, status="failed")
+        work.failures.add(DataError(reason), event=event, name=f"baseline {name}")
+    members = ensemble_members(
+        work.settings.forecast.ensemble, read_catalog(work.catalog_path), work.sessions
+    )
+    further = load_runs(work.catalog_path, members.runs, device=device, failures=work.failures)
+    beside.sort(key=lambda each: work.settings.beside.index(each.name))
+    return ForecastPlan(beside, members, further)
+
+
+def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> dict[str, object]:
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded  # noqa: PLC0415
 
     session = work.session(entry)
@@ -236,12 +259,18 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
     if "rates" in work.settings.sources:
         scanned += [score for scan in scans for score in _recorded(session, scan.test).scanned(scan)]
     of_runs: dict[str, list[Decoded]] = {}
-    for run in work.runs:
-        if run.run not in work.trained or entry.session not in run.sessions or not _model_sources(work):
+    runs = [run for run in work.runs if run.run in work.trained and entry.session in run.sessions]
+    forecasts, beside = _forecasts(work, plan, session, wanted=bool(runs))
+    fresh += [signal.score for signal in beside]
+    for run in runs:
+        if not _model_sources(work):
             continue
         try:
             signals = _signals_of(work, test, run=run.run)
             made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
+            if forecasts is not None:
+                # Forecasts are read out in their own way, whichever decoders there are.
+                made[0] = (*made[0], *forecasts.of_run(run.run, work.trained[run.run]))
             at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
         except FAILURES as error:
             event = RunEvent(run=run.run, session=entry.session, status="failed")
@@ -258,9 +287,9 @@ def _decode_session(work: Work, entry: SessionEntry) -> dict[str, object]:
         "": [Decoded(*pair) for pair in zip(decoders, ((one,) for one in rates), strict=True)]
     }
     for name, decoded in drawn.items():
-        _draw(work, decoded, run=name)
+        draw_session(work, decoded, run=name, beside=beside)
     if scans:
-        _draw_scan(work, scans, scanned)
+        draw_scan(work, scans, scanned)
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
 
 
@@ -301,6 +330,16 @@ def _recorded(session: Session, test: NDArray[np.int64]) -> _Signal:
     return _Signal(session.trials["rates"].values[test], "rates")
 
 
+def _forecasts(
+    work: Work, plan: ForecastPlan, session: Session, *, wanted: bool
+) -> tuple[SessionForecasts | None, list[DecodedSignal]]:
+    """Return the forecasts of a session, and those that stand beside the runs' own."""
+    if not wanted or "forecast" not in work.settings.sources:
+        return None, []
+    found = session_forecasts(session, work.settings, plan, failures=work.failures, report=work.report)
+    return found, found.of_baselines()
+
+
 def _model_sources(work: Work) -> bool:
     return bool(set(work.settings.sources) - {"rates"})
 
@@ -312,35 +351,8 @@ def _signals_of(work: Work, test: Session, *, run: str) -> list[_Signal]:
     if "forecast" in work.settings.sources:
         seen, ahead = settings.forecast.seen_bins, settings.forecast.bins
         foreseen = model.forecast(test, seen_bins=seen, n_bins=ahead)
-        signals.append(_Signal(foreseen, "forecast", run, seen))
+        signals.append(_Signal(foreseen, "forecast_decoded", run, seen))
     return signals
-
-
-def _draw(work: Work, decoded: list[Decoded], *, run: str) -> None:
-    from nwb_latents.pipeline.evaluation.decoding.parts import parts_table  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.figures.decoding import draw_parts  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.figures.velocity import draw_trajectories, draw_velocity  # noqa: PLC0415
-
-    folder = work.folder("decode")
-    stem = "_".join(path_name(part) for part in (decoded[0].decoder.session, run) if part)
-    for one in decoded:
-        suffix = one.decoder.decoder.suffix
-        name = f"{stem}{path_name(suffix)}" if suffix else stem
-        draw_velocity(folder / f"{name}_velocity.png", one)
-        draw_trajectories(folder / f"{name}_trajectories.png", one)
-    table = parts_table(decoded)
-    write_bytes(folder / f"{stem}_parts.nc", bytes(table.to_netcdf(engine="scipy")))
-    draw_parts(folder / f"{stem}_parts.png", table)
-
-
-def _draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> None:
-    from nwb_latents.pipeline.evaluation.figures.decoding import draw_lag_scan  # noqa: PLC0415
-
-    session = scans[0].session
-    for scan in scans:
-        best, name = max(scan.cv_r2), scan.decoder.name
-        work.report(LagEvent(session=session, decoder=name, lag_ms=scan.best_lag_ms, value=best))
-    draw_lag_scan(work.folder("decode") / f"{path_name(session)}_lags.png", scans, scores)
 
 
 def _transfer(work: Work, run: RunEntry) -> None:
@@ -359,20 +371,3 @@ def _transfer(work: Work, run: RunEntry) -> None:
         work.keep(found)
     except FAILURES as error:
         work.failures.add(error, event=event, name=f"transfer of {run.run}")
-
-
-def _summarise(work: Work) -> None:
-    """Draw all scores of the recipe at this lag, those of earlier decodings included."""
-    from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary  # noqa: PLC0415
-
-    known = read_measurements(
-        work.catalog_path, names=["velocity_r2"], stages=["decode"], splits=["test"], recipe_id=work.recipe_id
-    )
-    seen, ahead = work.settings.forecast.seen_bins, work.settings.forecast.bins
-    same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
-    of_now = (known["source"] != "forecast") | same_window.fillna(value=False)
-    # What was measured of a store or run that is no more is past.
-    current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
-    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
-    if scores:
-        draw_summary(work.folder("decode") / "r2_summary.png", scores)

@@ -20,8 +20,15 @@ from nwb_latents.pipeline.stages.evaluate_records import (
     as_measurement,
     known_records,
 )
-from nwb_latents.pipeline.stages.evaluate_sources import Source, baseline_source, run_source, stranger_source
+from nwb_latents.pipeline.stages.evaluate_sources import (
+    Source,
+    baseline_source,
+    ensemble_source,
+    run_source,
+    stranger_source,
+)
 from nwb_latents.pipeline.stages.few_trials import say_few
+from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.stages.evaluate_plan import Wanted
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -102,7 +110,7 @@ def evaluate(
     SettingsError
         If a time is not a whole number of bins, or there is no baseline of a name.
     UsageError
-        If unseen trials are asked for of another phase than test.
+        If unseen trials, or an ensemble, are asked for of another phase than test.
     MachineError
         If the device is not there, the disk refuses, or a session is larger than the memory.
     PartialFailure
@@ -127,6 +135,11 @@ def evaluate(
             "others. "
             "Leave one of them out."
         )
+    if settings.forecast.ensemble and settings.phase != "test":
+        raise UsageError(
+            "--ensemble chooses its weights on validation trials, and --phase val scores these. Leave one of "
+            "them out."
+        )
     baselines, lost = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
@@ -148,7 +161,8 @@ def evaluate(
     work.unseen_trials = unseen_trials
     # Which trials these are is known once their sessions are read.
     known = {} if force or unseen_trials else _known(work)
-    plan = EvaluationPlan(settings, metrics, baselines, truths, known, early)
+    members = ensemble_members(settings.forecast.ensemble, read_catalog(catalog_path), entries)
+    plan = EvaluationPlan(settings, metrics, baselines, truths, known, members, early)
     for name, reason in broken.items():
         event = MetricEvent(metric=name, status="failed")
         work.failures.add(DataError(reason), event=event, name=f"metric {name}")
@@ -250,17 +264,28 @@ def _measure(
 
 
 def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
-    """Return what can be measured on a session: runs, then baselines."""
+    """Return what can be measured on a session: runs, their ensembles, then baselines."""
+    made: dict[str, SourceForecast] = {}
+    runs = [run for run in work.runs if entry.session in run.sessions]
+    averaged = [run for run in runs if set(plan.members.names) - {run.run}]
     return [
-        *_run_sources(work, plan, entry),
+        *_run_sources(work, plan, entry, made),
+        *(
+            ensemble_source(
+                run, work.facts[run.run], plan.members, work.trained, made, settings=work.settings.baseline
+            )
+            for run in averaged
+        ),
         *(baseline_source(baseline, work.settings.baseline) for baseline in plan.baselines_of(entry)),
     ]
 
 
-def _run_sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
+def _run_sources(
+    work: Work, plan: EvaluationPlan, entry: SessionEntry, made: dict[str, SourceForecast]
+) -> list[Source]:
     """Return the runs that know a session; of a day held out, those that know the days before beside them."""
     found = [
-        run_source(run, work.facts[run.run], work.trained)
+        run_source(run, work.facts[run.run], work.trained, made)
         for run in work.runs
         if entry.session in run.sessions
     ]
@@ -270,18 +295,26 @@ def _run_sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[
 
 
 def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
-    """Return the runs that have to be loaded; where days are held out, those they were aligned from too."""
+    """Return the runs that have to be loaded.
+
+    Those that others are averaged with are among them and, where days are held out, those they were aligned
+    from.
+    """
     lacking = {
-        source.name
+        (source.name, source.is_ensemble)
         for entry in work.sessions
-        for source in _run_sources(work, plan, entry)
-        if plan.lacking(source, entry)
+        for source in _sources(work, plan, entry)
+        if not source.is_baseline and plan.lacking(source, entry)
     }
-    mine = [run for run in work.runs if run.run in lacking]
-    if not plan.early:
-        return mine
-    parents = {run.alignment.parent for run in mine if run.alignment is not None} - lacking
-    return mine + [run for name, run in read_catalog(work.catalog_path).runs.items() if name in parents]
+    names = {name for name, _ in lacking}
+    if any(is_ensemble for _, is_ensemble in lacking):
+        names |= {run.run for run in plan.members.runs}
+    mine = [run for run in work.runs if run.run in names]
+    if plan.early:
+        names |= {run.alignment.parent for run in mine if run.alignment is not None}
+    every = {run.run: run for run in (*work.runs, *plan.members.runs)}
+    every |= {name: run for name, run in read_catalog(work.catalog_path).runs.items() if name in names}
+    return [run for name, run in every.items() if name in names]
 
 
 def _outdated_sessions(work: Work, plan: EvaluationPlan) -> list[SessionEntry]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.stages.evaluate_records import circumstances, parts_of, recorded_part
+from nwb_latents.pipeline.stages.forecast_sources import EnsembleMembers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,8 @@ class EvaluationPlan:
         Session → file of its truth, where there is one.
     known
         What was measured before; nothing where all is to be measured again.
+    members
+        What runs are averaged with.
     early
         Session held out → sessions of earlier days.
     """
@@ -46,6 +49,7 @@ class EvaluationPlan:
     baselines: Sequence[Baseline]
     truth: Mapping[str, Path]
     known: Mapping[Place, Known]
+    members: EnsembleMembers = field(default_factory=EnsembleMembers)
     early: Mapping[str, tuple[SessionEntry, ...]] = field(default_factory=dict)
 
     def baselines_of(self, entry: SessionEntry) -> list[Baseline]:
@@ -73,7 +77,7 @@ class EvaluationPlan:
 
     def up_to_date(self, source: Source, entry: SessionEntry) -> dict[Wanted, Measurement]:
         """Return what is asked for and was measured of the same run, store and settings."""
-        known = self.known.get((source.name, source.is_baseline, entry.session))
+        known = self.known.get((source.place, source.is_baseline, entry.session))
         if known is None or known.circumstances != circumstances(source, entry, self.settings):
             return {}
         keys = {

@@ -8,6 +8,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SHOWN
+from nwb_latents.pipeline.stages.evaluate_sources import ensemble_place
 from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.evaluation import EvaluateSettings
 
-EVALUATION_VERSION = 3
+EVALUATION_VERSION = 4
 """Raised when the same run, store and settings give other numbers than before."""
 
 STAGE = "evaluate"
@@ -46,6 +48,8 @@ def recorded_part(source: Source, part: Part) -> Part:
 
 def parts_of(metric: Metric, source: Source) -> tuple[Part, ...]:
     """Return the parts of a source that a metric has a record for, one each."""
+    if source.is_ensemble:
+        return ("forecast",) if metric.name == "velocity_r2" else ()
     parts = {recorded_part(source, part): part for part in reversed(metric.parts)}
     return tuple(reversed(parts.values()))
 
@@ -60,7 +64,8 @@ def settings_digest(settings: EvaluateSettings, *, version: int = EVALUATION_VER
     version
         Version of the evaluation; since 2, decoders of recorded rates and forecasts that need no model see
         train trials alone; since 3, these forecasts see no spike after the bins shown, and deviations they
-        divide by are no smaller than 1 Hz.
+        divide by are no smaller than 1 Hz; since 4, velocity is read out of forecasts of runs by regressions
+        fitted on forecasts of training trials, and these see no spike after the bins shown either.
 
     Examples
     --------
@@ -95,11 +100,13 @@ def as_measurement(
     decoder = metric.decoder if found is None or found.decoder is None else found.decoder or None
     fitted_on = metric.fitted_on if found is None or found.fitted_on is None else found.fitted_on
     details = dict(found.details) if found is not None else {}
+    if part == "forecast" and not source.is_baseline:
+        details["shown"] = SHOWN
     if metric.needs_early_days and session.early is not None:
         details["early_days"] = session.early.keys
     if measured.told:
         details["told"] = measured.told
-    if source.is_baseline:
+    if source.baseline_digest:
         details["baseline_digest"] = source.baseline_digest
     is_ahead = part == "forecast"
     return Measurement(
@@ -114,7 +121,7 @@ def as_measurement(
         units=metric.units,
         n_units=entry.n_units,
         n_heldout=session.n_heldout,
-        source=source.name if source.is_baseline else part,
+        source=source.name if source.is_baseline else "ensemble" if source.is_ensemble else part,
         is_baseline=source.is_baseline,
         run=None if source.is_baseline else source.name,
         **asdict(source.facts),
@@ -141,7 +148,8 @@ def known_records(records: Iterable[Measurement]) -> dict[Place, Known]:
     """
     found: dict[Place, Known] = {}
     for each in records:
-        place = (each.run or each.source, each.is_baseline, each.session)
+        owner = ensemble_place(each.run) if each.source == "ensemble" and each.run else each.run
+        place = (owner or each.source, each.is_baseline, each.session)
         digest = str(each.details.get("baseline_digest", ""))
         now = (each.settings_digest, each.store_key, each.run_key or "", digest)
         if place not in found or found[place].circumstances != now:

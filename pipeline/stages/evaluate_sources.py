@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.evaluate_days import made_without_the_day, states_of_early_days
+from nwb_latents.pipeline.stages.forecast_sources import foresight
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
+    from nwb_latents.pipeline.evaluation.forecasting.session_forecast import ForecastTask
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.metrics.metric import Need, Part
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput
+    from nwb_latents.pipeline.stages.forecast_sources import EnsembleMembers
     from nwb_latents.pipeline.stages.run_facts import Facts
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.baselines import BaselineSettings
     from nwb_latents.schemas.catalog import RunEntry
 
     Deliver = Callable[[ScoredSession, Collection[Part]], SourceOutput]
-
-
-SPIKES_AHEAD = "spikes after the bins seen, which its smoothed rates hold"
-"""What a run on recorded smoothed rates is told when it forecasts."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Source:
         Whether it is a baseline.
     facts
         What measurements say of it.
-    baseline_digest
-        Digest of the settings of a baseline; empty: a run.
     deliver
         What it makes of a session, of the parts wanted.
+    baseline_digest
+        Digest of the settings of a baseline, and of what a run is averaged with; empty: a run alone.
+    is_ensemble
+        Whether it is a run averaged with others, of whose forecast of velocity alone there are numbers.
     only
         Names of the metrics it can have of this session; None: all.
     """
@@ -53,10 +56,29 @@ class Source:
     facts: Facts
     deliver: Deliver
     baseline_digest: str = ""
+    is_ensemble: bool = False
     only: frozenset[str] | None = None
 
+    @property
+    def place(self) -> str:
+        """What tells it from every other source of a session."""
+        return ensemble_place(self.name) if self.is_ensemble else self.name
 
-def run_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun]) -> Source:
+
+def ensemble_place(run: str) -> str:
+    """Return what tells the ensemble of a run from the run itself.
+
+    Examples
+    --------
+    >>> ensemble_place("mdssm-1")
+    'mdssm-1, ensemble'
+    """
+    return f"{run}, ensemble"
+
+
+def run_source(
+    run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun], made: dict[str, SourceForecast]
+) -> Source:
     """Return a run as a source.
 
     Parameters
@@ -67,15 +89,17 @@ def run_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun]) -
         What measurements say of it.
     trained
         Runs that are loaded, by name; looked at when the source is to deliver.
+    made
+        Forecasts of the session made so far, by run; its own is added.
     """
 
     def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
         if run.run not in trained:
             raise DataError(f"Run {run.run} could not be read.")
-        made = _made_by_run(trained[run.run], session, parts)
+        output = _made_by_run(trained[run.run], session, parts, made)
         if session.early is None or "latents" not in parts:
-            return made
-        return replace(made, early=states_of_early_days(run, trained, session))
+            return output
+        return replace(output, early=states_of_early_days(run, trained, session))
 
     return Source(
         name=run.run,
@@ -121,7 +145,88 @@ def baseline_source(baseline: Baseline, settings: BaselineSettings) -> Source:
     )
 
 
-def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
+def ensemble_source(
+    run: RunEntry,
+    facts: Facts,
+    members: EnsembleMembers,
+    trained: Mapping[str, TrainedRun],
+    made: dict[str, SourceForecast],
+    *,
+    settings: BaselineSettings,
+) -> Source:
+    """Return a run averaged with others as a source of its own.
+
+    Parameters
+    ----------
+    run, facts, trained, made
+        As in `run_source`.
+    members
+        What it is averaged with.
+    settings
+        What baselines among them choose from.
+    """
+    others = [name for name in members.names if name != run.run]
+    called = " + ".join([facts.label, *(name.replace("_", " ") for name in others)])
+    keys = [each.run_key for each in members.runs]
+    said = "\0".join([*others, *keys, settings.digest()[:16]])
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
+        from nwb_latents.pipeline.evaluation.source_output import SourceOutput  # noqa: PLC0415
+
+        task = session.forecast
+        if task is None or "forecast" not in parts:
+            return SourceOutput()
+        unread = [name for name in (run.run, *others) if name not in trained and name not in known]
+        if unread:
+            raise DataError(f"Run {unread[0]} could not be read.")
+        forecasts = [_forecast_of(trained[run.run], session, task, made)]
+        for name in others:
+            if name not in made:
+                found = (
+                    task.of_baseline(known[name], settings)
+                    if name in known
+                    else _forecast_of(trained[name], session, task, made)
+                )
+                made[name] = _there(found, name)
+            forecasts.append(made[name])
+        if any(each.velocity is None for each in forecasts):
+            return SourceOutput(forecast=replace(forecasts[0], velocity=None, rates=None))
+        mean = task.ensemble(forecasts)
+        told = str(mean.details["velocity"].get("told", ""))
+        return SourceOutput(forecast=mean, told={"forecast": told} if told else {})
+
+    known = {each.name: each for each in members.baselines}
+    return Source(
+        name=run.run,
+        is_baseline=False,
+        facts=replace(facts, label=called, group=f"{facts.group}+{digest}"),
+        deliver=deliver,
+        baseline_digest=digest,
+        is_ensemble=True,
+    )
+
+
+def _there(found: SourceForecast | None, name: str) -> SourceForecast:
+    if found is None:
+        raise DataError(f"{name} does not forecast, so that no run can be averaged with it.")
+    return found
+
+
+def _forecast_of(
+    run: TrainedRun, session: ScoredSession, task: ForecastTask, made: dict[str, SourceForecast]
+) -> SourceForecast:
+    if run.name not in made:
+        made[run.name] = task.of_run(foresight(run, session.session, task), run=run.name)
+    return made[run.name]
+
+
+def _made_by_run(
+    run: TrainedRun,
+    session: ScoredSession,
+    parts: Collection[Part],
+    forecasts: dict[str, SourceForecast],
+) -> SourceOutput:
     from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput  # noqa: PLC0415
     from nwb_latents.pipeline.training.spike_rates import reconstruct_parts, run_rates  # noqa: PLC0415
@@ -141,11 +246,7 @@ def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part
             reconstructed=hertz,
         )
     if "forecast" in parts and session.forecast is not None:
-        ahead = run.forecast(
-            session.session.select(answers.eval_rows),
-            seen_bins=settings.forecast.seen_bins,
-            n_bins=settings.forecast.bins,
-        ).astype("float64")
+        ahead = _forecast_of(run, session, session.forecast, forecasts)
     if "latents" in parts:
         train, scored = (
             run.states(session.session.select(rows)).astype("float64")
@@ -155,10 +256,9 @@ def _made_by_run(run: TrainedRun, session: ScoredSession, parts: Collection[Part
     return SourceOutput(
         rates=rates,
         rates_hz=None if hertz is None else hertz[1].astype("float64"),
-        forecast_hz=ahead,
+        forecast=ahead,
         states=states,
         withheld=withheld,
-        told={"forecast": SPIKES_AHEAD} if run.settings.sees_ahead else {},
     )
 
 

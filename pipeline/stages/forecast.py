@@ -8,6 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.stages.forecast_sources import (
+    baseline_forecasts,
+    ensemble_members,
+    ensemble_of,
+    foresight,
+)
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -15,7 +21,7 @@ from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.schemas.events import NoteEvent, RunEvent, SourceEvent
+from nwb_latents.schemas.events import NoteEvent, RunEvent
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.measurement import Measurement
 
@@ -23,8 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.evaluation.forecasting.curves import Curve
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import ForecastTask
+    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
+    from nwb_latents.pipeline.stages.forecast_sources import EnsembleMembers
+    from nwb_latents.pipeline.stores.session import Session
+    from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.training import Device
 
@@ -105,8 +114,13 @@ def forecast(
     work.check_keeping()
     work.unseen_trials = unseen_trials
     work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
+    members = ensemble_members(settings.ensemble, read_catalog(catalog_path), work.sessions)
+    further = load_runs(catalog_path, members.runs, device=device, failures=work.failures)
     each_session(
-        work.sessions, lambda entry: _forecast_session(work, entry), stage="forecast", failures=work.failures
+        work.sessions,
+        lambda entry: _forecast_session(work, members, further, entry),
+        stage="forecast",
+        failures=work.failures,
     )
     _summarise(work)
     if work.failures.found:
@@ -147,51 +161,71 @@ def _plan(
     return Work(catalog_path, settings, entries, chosen, report)
 
 
-def _forecast_session(work: Work, entry: SessionEntry) -> dict[str, object]:
+def _forecast_session(
+    work: Work, members: EnsembleMembers, ensemble_runs: dict[str, TrainedRun], entry: SessionEntry
+) -> dict[str, object]:
+    from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.forecasting.measured_forecasts import (  # noqa: PLC0415
+        measurements_of,
+        recorded_signal,
+    )
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast  # noqa: PLC0415
 
     session = work.session(entry)
     task = prepare_forecast(session, work.settings)
-    if task.decoder is None:
-        text = f"{entry.session}: too few training trials with a recorded velocity; rates alone are scored"
-        work.report(NoteEvent(session=entry.session, text=text))
-    test = session.select(task.test)
-    beside = task.measurements([*_without_models(work, task, entry), *task.recorded()])
+    _say_what_is_missing(work, task)
+    known = known_baselines()[0]
+    others = baseline_forecasts(task, known, work.settings.baseline, failures=work.failures)
+    recorded = recorded_signal(task)
+    beside = measurements_of(task, [*others.values(), *([] if recorded is None else [recorded])])
+    made = {
+        name: _of_run(work, session, task, run=run)
+        for name, run in {**ensemble_runs, **work.trained}.items()
+        if entry.session in run.sessions
+    }
+    others |= {name: found[0] for name, found in made.items() if found}
     of_runs: list[tuple[RunEntry, list[Measurement]]] = []
-    for run in work.runs:
-        if entry.session not in run.sessions or run.run not in work.trained:
+    for chosen in work.runs:
+        found = made.get(chosen.run, [])
+        if not found:
             continue
-        try:
-            rates = work.trained[run.run].forecast(
-                test, seen_bins=work.settings.seen_bins, n_bins=work.settings.bins
-            )
-            of_runs.append((run, task.measurements(task.model(rates), run=run.run)))
-        except MachineError:
-            raise
-        except FAILURES as error:
-            event = RunEvent(run=run.run, session=entry.session, status="failed")
-            work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
-    found = [*beside, *(each for _, mine in of_runs for each in mine)]
-    work.keep(found)
-    for run, mine in of_runs:
-        _draw(work, run, [*mine, *beside], name=entry.session)
+        mean = ensemble_of(task, found[0], members, others, failures=work.failures)
+        of_runs.append((chosen, measurements_of(task, [*found, *([] if mean is None else [mean])])))
+    work.keep([*beside, *(each for _, mine in of_runs for each in mine)])
+    for chosen, mine in of_runs:
+        _draw(work, chosen, [*mine, *beside], name=entry.session)
     return {"n_trials": len(task.test), "n_units": entry.n_units}
 
 
-def _without_models(work: Work, task: ForecastTask, entry: SessionEntry) -> list[Curve]:
-    """Return the curves of the baselines; one that fails does not stop the others."""
-    from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
+def _of_run(work: Work, session: Session, task: ForecastTask, *, run: TrainedRun) -> list[SourceForecast]:
+    """Return the forecast of a run, first as it is read out, then as the literature decodes it."""
+    foresee = foresight(run, session, task)
+    try:
+        found = [task.of_run(foresee, run=run.name), task.decoded(foresee, run=run.name)]
+        if work.settings.leaky:
+            leaky = foresight(run, session, task, is_leaky=True)
+            found.append(task.decoded(leaky, run=run.name, is_leaky=True))
+    except MachineError:
+        raise
+    except FAILURES as error:
+        event = RunEvent(run=run.name, session=task.session, status="failed")
+        work.failures.add(error, event=event, name=f"{run.name} on {task.session}")
+        return []
+    return [each for each in found if each is not None]
 
-    curves: list[Curve] = []
-    for baseline in known_baselines()[0]:
-        try:
-            curves += task.baseline(baseline, work.settings.baseline)
-        except MachineError:
-            raise
-        except Exception as error:
-            event = SourceEvent(source=baseline.name, session=entry.session, status="failed")
-            work.failures.add(error, event=event, name=f"{baseline.name} on {entry.session}")
-    return curves
+
+def _say_what_is_missing(work: Work, task: ForecastTask) -> None:
+    from nwb_latents.pipeline.evaluation.forecasting.conformal import LEVEL, least_trials  # noqa: PLC0415
+
+    if task.decoder is None:
+        text = f"{task.session}: too few training trials with a recorded velocity; rates alone are scored"
+        work.report(NoteEvent(session=task.session, text=text))
+    elif len(task.val) < least_trials():
+        text = (
+            f"{task.session}: {len(task.val)} validation trials; a band that holds {LEVEL:.0%} of the trials "
+            f"takes {least_trials()}. Ingest with a larger share of them (recipe: split.val) to have one"
+        )
+        work.report(NoteEvent(session=task.session, text=text))
 
 
 def _draw(work: Work, run: RunEntry, measurements: Sequence[Measurement], *, name: str) -> None:

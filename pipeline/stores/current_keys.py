@@ -71,7 +71,32 @@ class CurrentKeys:
     def kept(self, found: Measurement) -> Mapping[str, object]:
         """Return what `schemas.events.KeptMeasurement` says of a measurement besides."""
         why = self.why_stale(found.session, found.recipe_id, found.store_key, found.run, found.run_key)
+        former = why_former(found.source, found.run, found.details)
+        why = " and ".join(part for part in (why, former) if part) if why or former else why
         return {"is_current": None if why is None else not why, "why_stale": why or ""}
+
+
+def why_former(source: str, run: str | None, details: object) -> str:
+    """Say what is otherwise today in how a number is measured; empty where nothing is.
+
+    Forecasts of runs were shown spikes after the bins seen, and their velocity came from the decoder of
+    recorded rates, until their numbers say what was shown.
+
+    Parameters
+    ----------
+    source, run, details
+        Of a measurement.
+
+    Examples
+    --------
+    >>> why_former("forecast", "mdssm-1", {})
+    'forecasts are measured otherwise since: shown the bins seen alone, and read out in another way'
+    >>> why_former("forecast", "mdssm-1", {"shown": "spikes of the bins seen alone"})
+    ''
+    """
+    if source != "forecast" or run is None or (isinstance(details, dict) and "shown" in details):
+        return ""
+    return "forecasts are measured otherwise since: shown the bins seen alone, and read out in another way"
 
 
 def stale_words(*, is_current: bool | None, why_stale: str) -> str:

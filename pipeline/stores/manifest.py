@@ -179,6 +179,24 @@ def wrong_content(name: str, *, expected: str, found: str) -> str:
     )
 
 
+def content_fault(name: str, content: bytes, manifest: Manifest) -> str | None:
+    """Say what is wrong with what was read of a file; None: nothing, or the manifest does not list it.
+
+    Examples
+    --------
+    >>> made = manifest_of_contents({"a": b"one"})
+    >>> content_fault("a", b"one", made), content_fault("a", b"four", made)
+    (None, 'a has 4 bytes, expected 3: something else wrote to it')
+    """
+    listed = manifest.files.get(name)
+    if listed is None:
+        return None
+    if len(content) != listed.size:
+        return wrong_size(name, expected=listed.size, found=len(content))
+    found = hashlib.sha256(content).hexdigest()
+    return None if found == listed.sha256 else wrong_content(name, expected=listed.sha256, found=found)
+
+
 def file_faults(
     where: StoreLocation | Path | str,
     manifest: Manifest,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
-from nwb_latents.pipeline.stores.current_keys import CurrentKeys
+from nwb_latents.pipeline.stores.current_keys import CurrentKeys, why_former
 from nwb_latents.pipeline.stores.measurement_clock import time_of_now
 from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
 from nwb_latents.schemas.measurement import IDENTITY, Measurement
@@ -201,18 +201,19 @@ def are_current(table: pd.DataFrame, catalog: Catalog) -> pd.Series:
 
 
 def why_stale(table: pd.DataFrame, catalog: Catalog) -> pd.Series:
-    """Return what became of the stores and runs of measurements since.
+    """Return what became of the stores and runs of measurements since, or of the way they are measured.
 
     Parameters
     ----------
     table, catalog
-        As for `are_current`.
+        As for `are_current`; with the columns `source` and `details`, forecasts of runs that were measured
+        as is done no more are told too.
 
     Returns
     -------
     why
-        For each row: empty where both are as they were, missing where the measurement does not say which they
-        were.
+        For each row: empty where both are as they were and it would be measured in the same way today,
+        missing where the measurement does not say which they were.
 
     Examples
     --------
@@ -229,8 +230,14 @@ def why_stale(table: pd.DataFrame, catalog: Catalog) -> pd.Series:
     each = table[fields].astype(object).where(table[fields].notna(), None)
     distinct = each.drop_duplicates()
     why = distinct.assign(why_stale=[keys.why_stale(*row) for row in distinct.itertuples(index=False)])
-    joined = each.merge(why, on=fields, how="left", sort=False)["why_stale"]
-    return pd.Series(joined.to_numpy(), index=table.index, dtype=object, name="why_stale")
+    joined = each.merge(why, on=fields, how="left", sort=False)["why_stale"].to_numpy(dtype=object)
+    if {"source", "details"} <= set(table.columns):
+        of_runs = ((table["source"] == "forecast") & table["run"].notna()).to_numpy(dtype=bool)
+        for row in of_runs.nonzero()[0]:
+            former = why_former("forecast", "", table["details"].iloc[row])
+            if former:
+                joined[row] = f"{joined[row]} and {former}" if joined[row] else former
+    return pd.Series(joined, index=table.index, dtype=object, name="why_stale")
 
 
 def measurement_records(table: pd.DataFrame) -> list[Measurement]:

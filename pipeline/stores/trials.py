@@ -24,6 +24,7 @@ from nwb_latents.pipeline.stores.lenient import record_of
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation
 from nwb_latents.pipeline.stores.manifest import (
     MANIFEST,
+    content_fault,
     file_faults,
     manifest_of,
     manifest_of_contents,
@@ -146,7 +147,10 @@ def read_attributes(where: Path | StoreLocation | str) -> StoreAttributes | None
     NewerFileError
         If a newer version of the program wrote it, and this one does not understand it.
     """
-    content = StoreLocation.parse(where).read(COMPLETE_WHEN)
+    return _attributes_in(StoreLocation.parse(where).read(COMPLETE_WHEN), where)
+
+
+def _attributes_in(content: bytes | None, where: Path | StoreLocation | str) -> StoreAttributes | None:
     if content is None:
         return None
     try:
@@ -230,10 +234,18 @@ def read_events(where: Path | StoreLocation | str) -> xr.Dataset | None:
 
 def _checked(location: StoreLocation, group: str) -> xr.Dataset:
     manifest = read_manifest(location, remedy=INGEST_AGAIN)
-    if read_attributes(location) is None:
+    content = location.read(COMPLETE_WHEN)
+    # zarr reads a copy of it, which stands with those of all groups at the top.
+    if (
+        content is not None
+        and manifest is not None
+        and (fault := content_fault(COMPLETE_WHEN, content, manifest))
+    ):
+        raise DataError(f"{location}: {fault}. {INGEST_AGAIN}")
+    if _attributes_in(content, location) is None:
         if manifest is not None:
-            for fault in file_faults(location, manifest, names=[COMPLETE_WHEN]):
-                raise DataError(f"{location}: no complete trial store here: {fault.text}. {INGEST_AGAIN}")
+            for missing in file_faults(location, manifest, names=[COMPLETE_WHEN]):
+                raise DataError(f"{location}: no complete trial store here: {missing.text}. {INGEST_AGAIN}")
         raise DataError(
             f"{location}: no complete trial store of schema version {STORE_SCHEMA_VERSION} here. Run "
             "`pipeline run ingest` again; `pipeline catalog verify` lists every store that is missing."

@@ -14,6 +14,7 @@ import numpy as np
 
 from nwb_latents.pipeline.signals.binning import mean_rates
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
+from nwb_latents.pipeline.signals.split import stratified_split
 from nwb_latents.pipeline.stores.group_checks import ArrayFault
 from nwb_latents.schemas.store import NO_SPLIT, TRANSFORM_VERSION, Split
 
@@ -167,6 +168,7 @@ def _rates(stored: StoredArrays) -> Iterator[ArrayFault]:
             bin_size_s=said.bin_size_s,
             sigma_s=recipe.smooth_sigma_s,
             truncate=recipe.smooth_truncate,
+            kernel=recipe.smooth_kernel,
         )
         agree &= np.allclose(smoothed, rates[:, these], rtol=1e-3, atol=_RATE_HZ, equal_nan=True)
         means.append(mean_rates(by_unit, observed, said.bin_size_s))
@@ -199,6 +201,30 @@ def _trial_table(stored: StoredArrays) -> Iterator[ArrayFault]:
         same = np.allclose(mine, table, atol=_TIME_S, equal_nan=True) if is_number else (mine == table).all()
         if not same:
             yield ArrayFault(f"trials/{name}", f"trials/{name} is another one than events/{name}")
+    yield from _splits(stored, kept)
+
+
+def _splits(stored: StoredArrays, kept: NDArray[np.intp]) -> Iterator[ArrayFault]:
+    """Compare the splits with those the recipe draws: others mix what is fitted with what is scored."""
+    said, trials, events = stored.attributes, stored.trials, stored.events
+    if events is None or said.transform_version != TRANSFORM_VERSION:
+        return
+    condition = trials["condition"].astype(str).astype(object)
+    hint = events["split_hint"][kept].astype(str).astype(object)
+    recipe = said.recipe
+    for name, settings in {
+        "split": recipe.split,
+        **{f"split_{s.name}": s for s in recipe.extra_splits},
+    }.items():
+        if name not in trials:
+            continue
+        expected = stratified_split(condition, settings, session=said.session, hint=hint)
+        n_other = int((expected != trials[name].astype(str)).sum())
+        if n_other:
+            yield ArrayFault(
+                f"trials/{name}",
+                f"trials/{name} is another one than the recipe draws in {n_other} of {len(kept)} trials",
+            )
 
 
 def _kinematics(stored: StoredArrays) -> Iterator[ArrayFault]:

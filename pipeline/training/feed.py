@@ -238,7 +238,11 @@ def shown_smoothing(session: Session, settings: TrainSettings) -> ShownSmoothing
     recipe = session.recipe
     if settings.signal != "rates" or settings.input_smoothing != "shown" or not recipe.smooth_sigma_s:
         return None
-    return ShownSmoothing(recipe.smooth_sigma_s / session.bin_size_s, recipe.smooth_truncate)
+    return ShownSmoothing(
+        recipe.smooth_sigma_s / session.bin_size_s,
+        recipe.smooth_truncate,
+        is_causal=recipe.smooth_kernel == "causal",
+    )
 
 
 def with_forward_bins(session: Session, n_bins: int) -> Session:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from nwb_latents.models.interface import Model, Output
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.unseen_trials import Unseen
-    from nwb_latents.schemas.training import Device, RunSource, TrainSettings
+    from nwb_latents.schemas.training import Device, InputSmoothing, RunSource, TrainSettings
     from nwb_latents.schemas.trial_record import RunTrials
 
 EmbeddingFrom = Literal["training", "trial"]
@@ -135,11 +135,12 @@ class TrainedRun:
         """
         return self.foresee(session, seen_bins=seen_bins, n_bins=n_bins).rates
 
-    def foresee(self, session: Session, *, seen_bins: int, n_bins: int) -> Foreseen:
+    def foresee(self, session: Session, *, seen_bins: int, n_bins: int, leaky: bool = False) -> Foreseen:
         """Return what the model expects after the bins it was shown.
 
-        Neither the states nor the embedding depend on anything after the first `seen_bins` bins of a trial,
-        or on other trials given.
+        Neither the states nor the embedding depend on any spike after the first `seen_bins` bins of a trial,
+        or on other trials given: a model of smoothed rates is shown these bins smoothed from themselves,
+        however it was trained.
 
         Parameters
         ----------
@@ -149,6 +150,9 @@ class TrainedRun:
             Bins of each trial the model is shown.
         n_bins
             Bins it forecasts; may go beyond the end of the trials.
+        leaky
+            Show a model of smoothed rates the recorded ones, which hold spikes after the bins seen, as in
+            the literature.
 
         Returns
         -------
@@ -160,7 +164,7 @@ class TrainedRun:
         DataError
             As in `reconstruct`, or if `seen_bins` is not within the trials.
         """
-        tensors = self._tensors(session)
+        tensors = self._tensors(session, input_smoothing="recorded" if leaky else "shown")
         available = tensors.y.shape[1]
         if not 1 <= seen_bins <= available or n_bins < 1:
             raise DataError(
@@ -436,7 +440,7 @@ class TrainedRun:
                 "Choose one of these, or train a run on that session too."
             )
 
-    def _tensors(self, session: Session) -> TrialTensors:
+    def _tensors(self, session: Session, *, input_smoothing: InputSmoothing | None = None) -> TrialTensors:
         self._known(session.name)
         require_store(self.name, self.sources.get(session.name), session)
         scaling = self.scalings[session.name]
@@ -456,7 +460,8 @@ class TrainedRun:
             raise DataError(
                 f"{session.name}: no trials to run {self.name} on. Choose a split that has trials."
             )
-        return session_tensors(session, scaling, self.settings)
+        shown = {} if input_smoothing is None else {"input_smoothing": input_smoothing}
+        return session_tensors(session, scaling, self.settings.model_copy(update=shown))
 
     def session_embedding(self, session: Session) -> DiagGaussian | None:
         """Return the posterior of a session's embedding given the trials the run was trained on.

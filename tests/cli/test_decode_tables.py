@@ -55,7 +55,8 @@ def test_each_decoder_has_columns_of_its_own(catalog, capsys):
     assert "lag 100 ms; p at most 0.02" in lines[0]
     assert any("rates, wiener" in line for line in lines)
     told = " ".join(" ".join(lines).split())
-    assert "each session's decoder is fitted on the recorded rates of its training trials" in told
+    assert "rates, forecast: ridge, fitted on recorded rates" in told
+    assert "rates: wiener, fitted on recorded rates" in told
 
 
 def test_two_protocols_are_two_columns(catalog, capsys):
@@ -80,7 +81,13 @@ def test_the_best_lag_is_that_of_the_training_trials(catalog, capsys):
         scores.append(score(name="lag_scan_cv_velocity_r2", split="train", lag_ms=lag, value=training))
         scores.append(score(name="lag_scan_velocity_r2", lag_ms=lag, value=test))
         scores.append(
-            score(name="lag_scan_velocity_r2", run="m", source="forecast", lag_ms=lag, value=test - 0.1)
+            score(
+                name="lag_scan_velocity_r2",
+                run="m",
+                source="forecast_decoded",
+                lag_ms=lag,
+                value=test - 0.1,
+            )
         )
     lines, rows = printed(scores, catalog, capsys)
     assert rows == [["sub-A_1", "ridge", "100", "0.800", "m", "0.500", "-", "0.400"]]

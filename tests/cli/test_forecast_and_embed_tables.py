@@ -58,9 +58,8 @@ def test_every_step_of_a_session_stands_in_its_row(monkeypatch, tables):
     velocity, rates = shown_by(monkeypatch, tables, made)
     title, columns, rows = velocity
     assert "R² of velocity (r2_uniform) by bins ahead, test trials, run m, a" in title
-    assert (
-        "2 bins after 13 seen; decoder ridge fitted on the recorded rates of training trials; 60 ms" in title
-    )
+    assert "2 bins after 13 seen; model by ridge fitted on recorded rates" in title
+    assert "60 ms after the activity" in title
     place = {name: columns.index(name) for name in ("bins", "model", "hold last", "recorded")}
     found = [{name: row[number] for name, number in place.items()} for row in rows]
     assert found == [

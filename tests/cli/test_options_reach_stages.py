@@ -84,22 +84,25 @@ COMMANDS = {
     ),
     "run decode": (
         "decode",
-        f"{RUNS} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 --transfer",
+        (f"{RUNS} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 --transfer "
+         "--ensemble"),
         OF_RUNS,
         {"lag_ms": 60.0, "sources": ("rates", "forecast"), "decoders": ("wiener", "ridge"),
-         "lag_scan_ms": (0.0, 20.0, 40.0, 60.0), "transfer": True},
+         "lag_scan_ms": (0.0, 20.0, 40.0, 60.0), "transfer": True,
+         "forecast.ensemble": ("trial_factors",)},
     ),
     "run forecast": (
         "forecast",
-        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60",
+        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky",
         OF_RUNS,
-        {"seen_bins": 17, "bins": 4, "lag_ms": 60.0},
+        {"seen_bins": 17, "bins": 4, "lag_ms": 60.0, "ensemble": ("trial_factors",), "leaky": True},
     ),
     "run evaluate": (
         "evaluate",
-        f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force",
+        f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force --ensemble",
         {**OF_RUNS, "truth": Path("T"), "force": True},
-        {"metrics": ("co_bps",), "baselines": ("smoothing",), "phase": "val", "lag_ms": 60.0},
+        {"metrics": ("co_bps",), "baselines": ("smoothing",), "phase": "val", "lag_ms": 60.0,
+         "forecast.ensemble": ("trial_factors",)},
     ),
     "run embed": (
         "embed",

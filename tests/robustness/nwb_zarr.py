@@ -52,7 +52,7 @@ def _write(whole: Path, target: Path, name: str) -> None:
     source = zarr.open_group(str(whole), mode="r")
     made = zarr.open_group(str(target), mode="w", zarr_format=3 if name == "three" else 2)
     made.attrs.update(dict(source.attrs))
-    for path, item in sorted(source.members(max_depth=None)):
+    for path, item in sorted(source.members(max_depth=None), key=lambda pair: pair[0]):
         if isinstance(item, zarr.Group):
             made.require_group(path).attrs.update(dict(item.attrs))
             continue

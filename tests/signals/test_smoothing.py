@@ -114,3 +114,34 @@ def test_samples_are_smoothed_as_by_scipy(n_samples, n_axes, sigma):
             # Elsewhere products and sums may be rounded as one.
             assert ours.tobytes() == theirs.tobytes()
         assert ours == pytest.approx(theirs, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("sigma_s", [0.01, 0.025, 0.1])
+def test_causal_rates_hold_no_spike_after_their_bin(sigma_s):
+    """Redraw every spike from a bin on: no rate before it changes, and that of the bin does."""
+    rng = np.random.default_rng(0)
+    counts, observed = rng.poisson(2.0, size=(3, 80)).astype(np.uint16), np.ones(80, bool)
+    observed[20:24] = False
+    later = counts.copy()
+    later[:, 50:] += rng.poisson(3.0, size=(3, 30)).astype(np.uint16) + 1
+
+    def rates(of, kernel):
+        return smooth_counts(of, observed, bin_size_s=0.02, sigma_s=sigma_s, kernel=kernel)
+
+    one, other = rates(counts, "causal"), rates(later, "causal")
+    assert np.array_equal(one[:50], other[:50], equal_nan=True)
+    assert (one[50] != other[50]).all()
+    assert not np.array_equal(rates(counts, "gaussian")[:50], rates(later, "gaussian")[:50], equal_nan=True)
+    # A constant rate stays constant, at the ends and beside gaps too.
+    flat = rates(np.ones((1, 80), np.uint16), "causal")
+    np.testing.assert_allclose(flat[observed], 50.0, rtol=1e-6)
+    assert np.isnan(flat[~observed]).all()
+
+
+def test_trials_are_smoothed_causally_as_the_recording_is():
+    counts = np.random.default_rng(1).poisson(2.0, size=(1, 30)).astype(np.uint16)
+    whole = smooth_counts(
+        counts, np.ones(30, bool), bin_size_s=0.02, sigma_s=0.025, truncate=10.0, kernel="causal"
+    )
+    alone = smooth_trials(counts.T[None].astype(float), sigma_bins=1.25, kernel="causal")[0] / 0.02
+    np.testing.assert_allclose(alone, whole, rtol=1e-5)

@@ -270,6 +270,7 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
             ("rates_r2", "reconstruction"),
             ("velocity_r2", "reconstruction"),
             ("velocity_r2", "forecast"),
+            ("velocity_r2", "forecast_decoded"),
         )
     }
     assert {s.split for s in scores} == {"test"}

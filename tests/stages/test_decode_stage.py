@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
+from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stores.catalog import add_run, add_session, read_catalog
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
@@ -25,8 +26,10 @@ N_TRIALS, N_UNITS, GAP = 30, 8, 20
 DRAWING = {
     "figures.velocity": ("draw_velocity", "draw_trajectories", "draw_summary"),
     "figures.decoding": ("draw_parts", "draw_lag_scan", "draw_transfer"),
+    "figures.reaches": ("draw_reaches",),
 }
-SIGNALS = (("rates", None), ("reconstruction", "echo"), ("forecast", "echo"))
+SIGNALS = (("rates", None), ("reconstruction", "echo"), ("forecast_decoded", "echo"))
+BESIDE = ("linear_forecast", "condition_mean")
 PER_TRIAL = (
     "event_time",
     "event_offset",
@@ -168,6 +171,9 @@ class Echo:
     def forecast(self, session, *, seen_bins, n_bins):
         return np.repeat(session.trials["rates"].values[:, seen_bins - 1 : seen_bins], n_bins, axis=1)
 
+    def foresee(self, session, *, seen_bins, n_bins):
+        return Foreseen(self.forecast(session, seen_bins=seen_bins, n_bins=n_bins))
+
     def states(self, session):
         self.asked.append((session.name, "states", set(session.split.tolist())))
         return np.roll(session.trials["velocity"].values, -5, axis=1)
@@ -287,15 +293,60 @@ def test_runs_of_the_recipe_are_decoded_where_they_were_trained(catalog, models,
     assert [(s.session, s.source, s.run) for s in scores] == [
         ("sub-A_ses-1", "rates", None),
         ("sub-A_ses-2", "rates", None),
+        *(("sub-A_ses-2", name, None) for name in BESIDE),
         ("sub-A_ses-2", "reconstruction", "echo"),
+        ("sub-A_ses-2", "forecast_decoded", "echo"),
         ("sub-A_ses-2", "forecast", "echo"),
     ]
-    of_rates, of_echo, of_hold = scores[1:]
+    of_rates, *beside, of_echo, of_hold, read_out = scores[1:]
     assert of_echo.value == of_rates.value
+    assert all(one.is_baseline and one.bins == 20 and one.run_key is None for one in beside)
+    assert (read_out.decoder, read_out.fitted_on) == ("all_states", "forecasts of training trials")
+    assert (of_hold.decoder, of_hold.fitted_on) == ("ridge", "recorded rates")
+    assert read_out.value > of_hold.value
+    assert read_out.n_samples == 6 * 20
     assert of_hold.value < of_rates.value
     assert of_hold.n_samples == 6 * 20
     assert models["echo"].asked == [("sub-A_ses-2", 6, {"test"})]
-    assert "sub-A_ses-2_echo_velocity.png" in pictures(catalog)
+    assert {"sub-A_ses-2_echo_velocity.png", "sub-A_ses-2_echo_forecast.png"} <= set(pictures(catalog))
+
+
+def test_a_run_is_averaged_with_what_is_asked_for(catalog, models):
+    for run in ("echo", "other"):
+        enter_run(catalog, run, ("sub-A_ses-1",))
+    models.update(echo=Echo(), other=Echo())
+    settings = DecodeSettings(forecast={"ensemble": ["linear_forecast", "other"]}, n_permutations=0)
+    scores = decode(catalog, settings, runs=["echo"], sessions=["*ses-1"])
+    [mean] = [one for one in scores if one.source == "ensemble"]
+    assert (mean.run, mean.is_baseline) == ("echo", False)
+    weights = mean.details["weights"]
+    assert list(weights) == ["echo", "linear_forecast", "other"]
+    assert sum(weights.values()) == pytest.approx(1.0, abs=1e-5)
+    assert weights["echo"] == pytest.approx(weights["other"], abs=1e-3)
+    assert kept(catalog) == by_key(scores)
+    with pytest.raises(SettingsError, match="no forecast called 'linear'"):
+        decode(catalog, DecodeSettings(forecast={"ensemble": ["linear"]}), runs=["echo"])
+
+
+def test_without_validation_trials_there_is_no_ensemble_and_it_is_said(catalog, models, monkeypatch):
+    from nwb_latents.pipeline.stores.session import Session
+
+    rows = Session.rows
+    monkeypatch.setattr(
+        Session, "rows", lambda self, name, **k: rows(self, name, **k)[: 0 if name == "val" else None]
+    )
+    enter_run(catalog, "echo", ("sub-A_ses-1",))
+    models["echo"] = Echo()
+    events = []
+    with pytest.raises(PartialFailure, match=r"weights from validation trials .*split\.val") as caught:
+        decode(
+            catalog,
+            DecodeSettings(forecast={"ensemble": ["linear_forecast"]}),
+            sessions=["*ses-1"],
+            report=into(events),
+        )
+    assert {one.source for one in caught.value.results} >= {"forecast", "linear_forecast"}
+    assert any("no validation trials to take a band from" in e.get("text", "") for e in events)
 
 
 def test_decoding_again_replaces_scores(catalog):
@@ -428,18 +479,18 @@ def test_both_decoders_are_scored_beside_each_other(catalog, models, drawn):
     models["echo"] = Echo()
     alone = decode(catalog, DecodeSettings(), sessions=["*ses-1"])
     scores = decode(catalog, DecodeSettings(decoders=("ridge", "wiener")), sessions=["*ses-1"])
-    assert [unstamped(s) for s in scores if s.decoder == "ridge"] == [unstamped(s) for s in alone]
+    assert [unstamped(s) for s in scores if s.decoder != "wiener"] == [unstamped(s) for s in alone]
     assert [(s.source, s.n_samples) for s in scores if s.decoder == "wiener"] == [
         ("rates", 6 * 36),
         ("reconstruction", 6 * 32),
-        ("forecast", 6 * 16),
+        ("forecast_decoded", 6 * 16),
     ]
     assert kept(catalog) == by_key(scores)
     assert {"sub-A_ses-1_echo_velocity.png", "sub-A_ses-1_echo_wiener_velocity.png"} <= drawn
     with xr.open_dataset(
         catalog.parent / "results/decode" / RECIPE.recipe_id / "sub-A_ses-1_echo_parts.nc"
     ) as table:
-        assert table["decoder"].values.tolist() == ["ridge"] * 3 + ["wiener"] * 3
+        assert table["decoder"].values.tolist() == ["ridge"] * 3 + ["all_states"] + ["wiener"] * 3
         assert table["r2"].values[0] == alone[0].value
 
 
@@ -462,14 +513,15 @@ def test_lags_are_compared_for_every_signal(catalog, models, drawn):
     for score in scores:
         by_metric.setdefault((score.name, score.source, score.run), []).append(score)
     assert set(by_metric) == {
-        *(("velocity_r2", source, run) for source, run in SIGNALS),
+        *(("velocity_r2", source, run) for source, run in (*SIGNALS, ("forecast", "echo"))),
+        *(("velocity_r2", source, None) for source in BESIDE),
         *(("lag_scan_velocity_r2", source, run) for source, run in SIGNALS),
         ("lag_scan_cv_velocity_r2", "rates", None),
     }
     for (metric, _, _), found in by_metric.items():
         if metric != "velocity_r2":
             assert [s.lag_ms for s in found] == list(lags)
-            assert max(found, key=lambda s: s.value).lag_ms == 100.0 or found[0].source == "forecast"
+            assert max(found, key=lambda s: s.value).lag_ms == 100.0 or found[0].source == "forecast_decoded"
     assert kept(catalog) == by_key(scores)
     [event] = [e for e in events if e["event"] == "lag"]
     assert (event["session"], event["lag_ms"], event["decoder"]) == ("sub-A_ses-1", 100.0, "ridge")

@@ -74,9 +74,8 @@ def test_a_model_goes_through_all_stages(name, catalog):
     assert np.isfinite(found).all()
     scores = decode(catalog, DecodeSettings(transfer=True), runs=("mine",), sessions=KNOWN, device="cpu")
     sources = {(score.session, score.source) for score in scores}
-    assert sources == {
-        (s, kind) for s in KNOWN for kind in ("rates", "reconstruction", "forecast", "latents")
-    }
+    kinds = ("rates", "reconstruction", "forecast", "forecast_decoded", "latents")
+    assert sources == {(s, kind) for s in KNOWN for kind in (*kinds, "linear_forecast", "condition_mean")}
     assert forecast(catalog, ForecastSettings(folds=3, linear_alphas=(1e2, 1e4)), device="cpu")
     asked = EvaluateSettings(baselines=("null",), heldout_fraction=0.3, n_resamples=20)
     measured = evaluate(catalog, asked, runs=("mine",), sessions=KNOWN[:1], device="cpu")

@@ -61,16 +61,17 @@ def test_curves_are_written_reported_and_drawn(catalog):
     folder = catalog.parent / "runs" / "tiny" / "forecast"
     assert {path.name for path in folder.iterdir()} == {f"{A}.png", f"{B}.png", "summary.png"}
     baselines = {each.name for each in known_baselines()[0] if each.forecast}
+    sizes = ("velocity_slope", "coverage_90", "band_width_90")
+    of_velocity = {"forecast", "forecast_decoded", *baselines}
     assert {"linear_forecast", "condition_mean", "hold_last"} <= baselines
     for session in (A, B):
         found = {(one.name, one.source) for one in done if one.session == session}
         assert found == {("velocity_r2", "rates")} | {
-            (name, source)
-            for name in ("velocity_r2", "forecast_rates_r2")
-            for source in {"forecast", *baselines}
+            *(("forecast_rates_r2", source) for source in {"forecast", *baselines}),
+            *((name, source) for name in ("velocity_r2", *sizes) for source in of_velocity),
         }
     assert {one.step for one in done} == {None, *range(1, 21)}
-    assert len(done) == 2 * (3 + 2 * len(baselines)) * 21
+    assert len(done) == 2 * ((4 + 2 * len(baselines)) * 21 + 3 * len(of_velocity))
     run = read_catalog(catalog).runs["tiny"]
     entries = {entry.session: entry for entry in read_catalog(catalog).sessions.values()}
     for one in done:
@@ -130,3 +131,37 @@ def test_a_session_that_fails_does_not_stop_the_others(catalog):
         forecast(catalog, SETTINGS, device="cpu")
     assert {one.session for one in caught.value.results} == {B}
     assert caught.value.exit_code == 3
+
+
+def test_leaky_forecasts_and_ensembles_have_names_of_their_own(catalog):
+    asked = SETTINGS.model_copy(update={"leaky": True, "ensemble": ("linear_forecast",)})
+    done = forecast(catalog, asked, sessions=("sub-A*",), device="cpu")
+    whole = {one.source: one for one in done if one.name == "velocity_r2" and one.step is None}
+    assert {"forecast", "forecast_decoded", "forecast_leaky", "ensemble"} <= set(whole)
+    assert {whole[name].run for name in ("forecast_leaky", "ensemble")} == {"tiny"}
+    assert "hold spikes after the bins seen" in whole["forecast_leaky"].details["shown"]
+    for name in ("forecast", "forecast_decoded", "ensemble"):
+        assert whole[name].details["shown"] == "spikes of the bins seen alone"
+    assert whole["forecast_leaky"].value != whole["forecast_decoded"].value
+    plain = forecast(catalog, SETTINGS, sessions=("sub-A*",), device="cpu")
+    [again] = [
+        one for one in plain
+        if (one.name, one.source, one.step) == ("velocity_r2", "forecast", None)
+    ]  # fmt: skip
+    assert again.value == whole["forecast"].value
+    with pytest.raises(SettingsError, match="no forecast called 'pca'; a run is averaged with baselines"):
+        forecast(catalog, SETTINGS.model_copy(update={"ensemble": ("pca",)}), device="cpu")
+
+
+def test_bands_of_too_few_validation_trials_are_said(catalog):
+    events = []
+    done = forecast(catalog, SETTINGS, sessions=("sub-A*",), device="cpu", report=events.append)
+    entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == A)
+    n_val = int((read_trials(catalog.parent / entry.store)["split"].values == "val").sum())
+    assert n_val < 9
+    [one] = [each for each in done if (each.name, each.source) == ("coverage_90", "forecast")]
+    assert one.value is None
+    assert f"{n_val} validation trials give a band of" in one.reason
+    assert one.details["level"] == pytest.approx(n_val / (n_val + 1), abs=1e-6)
+    assert 0 <= one.details["coverage_90 there"] <= 1
+    assert any("takes 9" in getattr(event, "text", "") for event in events)

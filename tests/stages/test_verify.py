@@ -13,11 +13,13 @@ import yaml
 import zarr
 from safetensors.numpy import load_file, save_file
 
-from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError, PartialFailure
 from nwb_latents.pipeline.stages import verify as verify_module
+from nwb_latents.pipeline.stages.recut import recut
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.manifest import MANIFEST
+from nwb_latents.pipeline.stores.trials import read_trials
 from nwb_latents.schemas.events import FaultEvent, NoteEvent, RunEvent, SessionEvent, VerifyEvent
 from nwb_latents.schemas.training import TrainSettings
 
@@ -213,6 +215,7 @@ VALUES: dict[str, tuple[dict[str, Callable[[Any], Any]], str]] = {
     "other reaction times": ({"trials__reaction_time": lambda v: v + 0.1}, "trials/reaction_time"),
     "onsets of other trials": ({"trials__move_onset": rolled}, "trials/move_onset"),
     "stops of other trials": ({"events__trial_stop": rolled}, "events/trial_stop"),
+    "trials of other splits": ({"trials__split": rolled}, "trials/split"),
     "unknown split": ({"trials__split": lambda v: np.full_like(v, "trian")}, "trials/split"),
     "nothing observed": (
         {"continuous__observed": lambda v: v & (np.arange(len(v)) > len(v) // 2)},
@@ -381,3 +384,17 @@ def test_what_it_costs_is_told_per_gigabyte(catalog: Path, monkeypatch: pytest.M
     (whole,) = looked(catalog, quick=True)["VerifyEvent"]
     assert whole.seconds == 2.5
     assert whole.seconds_per_gb == pytest.approx(2.5e9 / whole.bytes, rel=1e-6)
+
+
+def test_attributes_edited_by_hand_are_refused_by_whoever_reads_the_store(catalog: Path) -> None:
+    path = store_of(catalog) / "trials/zarr.json"
+    content = path.read_text()
+    path.write_text(content.replace("sub-A_ses-CO-1", "sub-A_ses-CO-2"))
+    for use in (
+        lambda: read_trials(store_of(catalog)),
+        lambda: recut(catalog, ["window_s=[-0.2, 0.4]"], sessions=["sub-A*"]),
+    ):
+        with pytest.raises((DataError, PartialFailure)) as refused:
+            use()
+        said = str(refused.value) + str(getattr(refused.value, "failures", ""))
+        assert "trials/zarr.json has another content than was written" in said

@@ -79,10 +79,32 @@ def test_forecasts_do_not_see_what_they_forecast(
     got = trained.forecast(session_in_memory(dataset), seen_bins=6, n_bins=7)
     assert got.shape == (20, 7, 6)
     changed = dataset.copy(deep=True)
-    changed["rates"].values[:, 6:] = 1e4
+    changed["rates"].values[:] = 1e4
+    changed["counts"].values[:, 6:] = 9
     assert np.array_equal(got, trained.forecast(session_in_memory(changed), seen_bins=6, n_bins=7))
-    changed["rates"].values[:, 5:] = 1e4
+    changed["counts"].values[:, 5:] = 9
     assert not np.array_equal(got, trained.forecast(session_in_memory(changed), seen_bins=6, n_bins=7))
+
+
+def test_leaky_forecasts_are_shown_the_recorded_rates_of_the_bins_seen(
+    trained: TrainedRun, datasets: dict[str, xr.Dataset]
+) -> None:
+    def leaky(dataset: xr.Dataset) -> np.ndarray:
+        session = session_in_memory(dataset)
+        return trained.foresee(session, seen_bins=6, n_bins=7, leaky=True).rates
+
+    dataset = datasets[A]
+    got, changed = leaky(dataset), dataset.copy(deep=True)
+    assert not np.array_equal(got, trained.forecast(session_in_memory(dataset), seen_bins=6, n_bins=7))
+    changed["counts"].values[:] = 9
+    changed["rates"].values[:, 6:] = 1e4
+    assert np.array_equal(got, leaky(changed))
+    changed["rates"].values[:, 5:] = 1e4
+    assert not np.array_equal(got, leaky(changed))
+
+
+def test_forecasts_are_made_of_bins_there_are(trained: TrainedRun, datasets: dict[str, xr.Dataset]) -> None:
+    dataset = datasets[A]
     with pytest.raises(DataError, match="between 1 and 10 bins"):
         trained.forecast(session_in_memory(dataset), seen_bins=11, n_bins=2)
 
@@ -152,7 +174,8 @@ def test_a_rollout_under_the_own_embedding_is_the_forecast(
     mean = trained.embeddings[A].mean.numpy()[0]
     start = trained.states(session_in_memory(seen))[:, -1]
     _, rates = trained.roll_out(A, start, n_bins=5, embeddings=mean[None])
-    ahead = trained.forecast(session_in_memory(datasets[A]), seen_bins=6, n_bins=4)
+    # The states are of recorded rates, as the run was trained.
+    ahead = trained.foresee(session_in_memory(datasets[A]), seen_bins=6, n_bins=4, leaky=True).rates
     np.testing.assert_allclose(rates[0, :, 1:], ahead, rtol=1e-4, atol=1e-3)
 
 

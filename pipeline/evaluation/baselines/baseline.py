@@ -96,19 +96,16 @@ class Baseline:
         DataError
             If there are fewer training trials than folds, or no unit to predict from another.
         """
-        rates = ahead = velocity = None
+        rates = ahead = None
         with one_blas_thread():
             if "reconstruction" in parts:
                 rates = self._rates(session, settings)
-            if "forecast" in parts and self.forecast is not None and session.forecast is not None:
-                made = self.forecast(session.forecast.problem, settings)
-                ahead, velocity = made.rates, made.velocity
+        if "forecast" in parts and session.forecast is not None:
+            ahead = session.forecast.of_baseline(self, settings)
         return SourceOutput(
             rates=rates,
             rates_hz=None if rates is None else session.in_hz(rates.eval),
-            forecast_hz=ahead,
-            forecast_velocity=velocity,
-            forecasts_velocity=self.forecast is not None,
+            forecast=ahead,
             withheld=self._withheld(session),
             told=dict.fromkeys(parts, self.told) if self.told else {},
         )

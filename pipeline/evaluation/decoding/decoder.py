@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, get_args
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from nwb_latents.pipeline.stores.settings import validate
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.decoding import DEFAULT_DECODER
 from nwb_latents.schemas.registry import DECODERS, BrokenPartError, UnknownPartError
+from nwb_latents.schemas.task import ReadOutName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -228,13 +229,17 @@ def decoder_of(settings: BaseModel, name: str = DEFAULT_DECODER) -> Decoder[Any]
 
 
 def described(name: str) -> DecoderDescription:
-    """Say what the decoder of a measurement is; of one that is not installed, what its name says.
+    """Say what the decoder or read-out of a measurement is; of one not installed here, what its name says.
 
     Examples
     --------
     >>> described("ridge").tag, described("wiener").tag, described("no_longer_here").tag
     ('', ', wiener', ', no_longer_here')
     """
+    if not name or name in get_args(ReadOutName):
+        return DecoderDescription(
+            name=name, title=name, suffix=f"_{name}" if name else "", dash="-", is_filled=True
+        )
     if name not in DECODERS:
         return DecoderDescription(name=name, title=name, suffix=f"_{name}")
     kind = _kind(name)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
     from nwb_latents.pipeline.evaluation.decoding.history import History
     from nwb_latents.pipeline.stores.session import Session
-    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
+    from nwb_latents.schemas.decoding import DecodeSettings, SignalSource
     from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
@@ -106,7 +106,7 @@ class LagScan:
         ]
 
     def decode(
-        self, rates: ArrayLike, *, source: DecodeSource, run: str | None = None, first_bin: int = 0
+        self, rates: ArrayLike, *, source: SignalSource, run: str | None = None, first_bin: int = 0
     ) -> list[Measurement]:
         """Score a signal of the test trials at every lag.
 
@@ -130,7 +130,7 @@ class LagScan:
         signal = checked_signal(rates, first_bin=first_bin, n_bins=self.velocity.shape[2], where=where)
         rows = self.test if source == "rates" and first_bin == 0 and len(signal) == len(self.test) else None
         features, known, cut = self.history.features(signal, rows=rows)
-        ahead = {"seen_bins": first_bin, "bins": signal.shape[1]} if source == "forecast" else {}
+        ahead = {"seen_bins": first_bin, "bins": signal.shape[1]} if source == "forecast_decoded" else {}
         first_bin += cut
         scores = []
         for lag, (fitted, at_lag) in enumerate(zip(self.fitted, self.velocity, strict=True)):

@@ -96,7 +96,7 @@ def _signal_table(decoder: SessionDecoder, signal: DecodedSignal) -> xr.Dataset:
             "axis": np.array(decoder.axes, dtype=object),
             "condition": np.array(names, dtype=object),
             "source": ("signal", [signal.score.source]),
-            "decoder": ("signal", [decoder.decoder.name]),
+            "decoder": ("signal", [signal.score.decoder or ""]),
             "run": ("signal", [signal.score.run or ""]),
         },
     )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
     from nwb_latents.pipeline.evaluation.decoding.history import History
     from nwb_latents.pipeline.stores.session import Session
-    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
+    from nwb_latents.schemas.decoding import DecodeSettings, SignalSource
     from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
@@ -50,11 +50,15 @@ class DecodedSignal:
     velocity
         Decoded velocity in cm/s; NaN where the decoder lacks bins before. Shape
         ``(test trial, bin, axis)``, float64.
+    half_width
+        Half width of the band of 90 % around a forecast, cm/s; None where there is none. Shape
+        ``(bin, axis)``.
     """
 
     score: Measurement
     first_bin: int
     velocity: FloatArray
+    half_width: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ class SessionDecoder:
         return self.velocity_unit.removesuffix("/s")
 
     def decode(
-        self, rates: ArrayLike, *, source: DecodeSource, run: str | None = None, first_bin: int = 0
+        self, rates: ArrayLike, *, source: SignalSource, run: str | None = None, first_bin: int = 0
     ) -> DecodedSignal:
         """Decode a signal of the test trials and score it.
 
@@ -159,7 +163,7 @@ class SessionDecoder:
                 decoded = self.fitted.predict(features)
         except DataError as error:
             raise DataError(f"{where}: {error}") from error
-        ahead = {"seen_bins": seen_bins, "bins": n_bins} if source == "forecast" else {}
+        ahead = {"seen_bins": seen_bins, "bins": n_bins} if source == "forecast_decoded" else {}
         score = velocity_measurement(
             "velocity_r2",
             found,
@@ -366,5 +370,5 @@ def decode_session(
         signals.append(fitted.decode(reconstruction, source="reconstruction", run=run))
     if forecast is not None:
         first = settings.forecast.seen_bins
-        signals.append(fitted.decode(forecast, source="forecast", run=run, first_bin=first))
+        signals.append(fitted.decode(forecast, source="forecast_decoded", run=run, first_bin=first))
     return Decoded(decoder=fitted, signals=tuple(signals))

@@ -15,11 +15,11 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.across_sessions import mean_by_relation
 from nwb_latents.pipeline.evaluation.decoding.decoder import described
 from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC
+from nwb_latents.pipeline.evaluation.figures.condition_colours import MOST_CONDITIONS_NAMED
 from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
 from nwb_latents.pipeline.evaluation.figures.velocity import (
-    COLOURS,
     LEAST_R2_SHOWN,
-    MOST_CONDITIONS_NAMED,
+    colour_of,
     signal_label,
 )
 
@@ -78,7 +78,7 @@ def draw_lag_scan(path: Path, scans: Sequence[LagScan], scores: Sequence[Measure
             panel.plot(
                 [s.lag_ms for s in line],
                 [_shown(s.value) for s in line],
-                color=COLOURS[source],
+                color=colour_of(source),
                 linestyle=described(decoder or "").dash,
                 marker=MARKERS[(runs.index(run) + 1) % len(MARKERS)] if run else MARKERS[0],
                 markersize=3,
@@ -119,7 +119,7 @@ def draw_parts(path: Path, table: xr.Dataset) -> None:
         over_time, bars = grid[:, 0]
         seconds = table["time"].values + table.attrs["lag_ms"] * 1e-3
         for number, one in enumerate(signals):
-            decoder, colour = described(str(one["decoder"].item())), COLOURS[one["source"].item()]
+            decoder, colour = described(str(one["decoder"].item())), colour_of(one["source"].item())
             label = signal_label(str(one["source"].item()), one["run"].item() or None, decoder)
             over_time.plot(
                 seconds, _cut_off(one["r2_over_time"]), color=colour, linestyle=decoder.dash, label=label

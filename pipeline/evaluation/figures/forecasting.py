@@ -10,12 +10,17 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.figures.style import STYLE, new_figure, save_figure
 from nwb_latents.pipeline.evaluation.forecasting.curves import (
     DEFINITIONS,
-    MODEL,
     NAMES,
-    RECORDED,
     curves_of,
     mean_curves,
     sessions_of,
+)
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import (
+    DECODED,
+    ENSEMBLE,
+    LEAKY,
+    MODEL,
+    RECORDED,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
 LOOKS: dict[str, tuple[str, str, str, str]] = {
     RECORDED: ("#000000", "--", "", "decoder on the recorded rates"),
     MODEL: ("#009e73", "-", "o", "model"),
+    ENSEMBLE: ("#000000", "-", "o", "ensemble"),
+    DECODED: ("#009e73", "--", "", "model, decoded as recorded rates are"),
+    LEAKY: ("#009e73", ":", "", "the same, shown spikes after the cut"),
 }
 """Colour, line, marker and label of what is no baseline; colour-blind-safe."""
 
@@ -137,5 +145,6 @@ def _title(measurements: Sequence[Measurement], sessions: Sequence[str]) -> str:
     decoded = next((each for each in model if each.decoder is not None), None)
     if decoded is not None:
         lines[1] += f"; velocity {decoded.lag_ms or 0.0:g} ms after the activity"
-        lines.append(f"decoder {decoded.decoder} fitted on the {decoded.fitted_on} of training trials")
+        head = "; trained with a velocity head" if decoded.details.get("behaviour_head") else ""
+        lines.append(f"model: {decoded.decoder} fitted on {decoded.fitted_on}{head}")
     return "\n".join(lines)

@@ -6,13 +6,13 @@ velocity has the colour of its source; every title says how many trials and whic
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.decoder import described
+from nwb_latents.pipeline.evaluation.figures.condition_colours import condition_colours, condition_legend
 from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -35,12 +35,29 @@ COLOURS: dict[str, str] = {
     "rates": "#0072b2",
     "reconstruction": "#d55e00",
     "forecast": "#009e73",
+    "ensemble": "#000000",
+    "forecast_decoded": "#56b4e9",
+    "linear_forecast": "#e69f00",
+    "condition_mean": "#7f7f7f",
     "latents": "#cc79a7",
 }
 """Colour-blind-safe, one for each source."""
 
+_OTHER_COLOUR = "#b2b2b2"
+
+
+def colour_of(source: str) -> str:
+    """Return the colour of a source.
+
+    Examples
+    --------
+    >>> colour_of("rates"), colour_of("a baseline of another distribution")
+    ('#0072b2', '#b2b2b2')
+    """
+    return COLOURS.get(source, _OTHER_COLOUR)
+
+
 LEAST_R2_SHOWN = -0.5
-MOST_CONDITIONS_NAMED = 12
 MOST_SESSIONS_NAMED = 40
 TALLEST_INCHES = 11.0
 
@@ -117,7 +134,7 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
     import matplotlib as mpl  # noqa: PLC0415
 
     decoder, signals = decoded.decoder, _signals(decoded)
-    names, colours = _condition_colours(decoder)
+    names, colours = condition_colours(decoder)
     pairs = [(signal, recorded) for signal in signals for recorded in _panels_of(signals, signal)]
     with mpl.rc_context(STYLE):
         figure, grid = new_figure(rows=1, columns=len(pairs), size=(2.2 * len(pairs) + 1.4, 3.2), sharey=True)
@@ -130,7 +147,7 @@ def draw_trajectories(path: Path, decoded: Decoded) -> None:
             panel.set_xlabel(
                 "time from first bin (s)" if len(decoder.axes) == 1 else f"{decoder.axes[0]} {unit}"
             )
-        _condition_legend(figure, names)
+        condition_legend(figure, names)
         figure.suptitle(_title(decoded), x=0.01, ha="left", fontsize=8)
         save_figure(figure, path)
 
@@ -176,7 +193,7 @@ def draw_summary(path: Path, scores: Sequence[Measurement]) -> None:
                 panel,
                 mine,
                 rows,
-                colour=COLOURS[source],
+                colour=colour_of(source),
                 marker=marker,
                 label=label,
                 filled=look.is_filled,
@@ -235,7 +252,9 @@ def _draw_traces(
             start + np.arange(n_bins), decoder.velocity[trial, :, column], color="black", linewidth=0.8
         )
         bins = start + np.arange(signal.first_bin, last_bin)
-        panel.plot(bins, signal.velocity[trial, :, column], color=COLOURS[signal.score.source], linewidth=1.2)
+        panel.plot(
+            bins, signal.velocity[trial, :, column], color=colour_of(signal.score.source), linewidth=1.2
+        )
         if 0 <= event < n_bins:
             panel.axvline(start + event, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
     panel.set_xticks([])
@@ -248,7 +267,7 @@ def _legend(figure: Any, decoded: Decoded) -> None:
 
     sources = [signal.score.source for signal in decoded.signals]
     handles = [Line2D([], [], color="black", label="recorded")]
-    handles += [Line2D([], [], color=COLOURS[source], label=f"decoded from {source}") for source in sources]
+    handles += [Line2D([], [], color=colour_of(source), label=f"decoded from {source}") for source in sources]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles))
 
 
@@ -292,48 +311,6 @@ def _draw_paths(
     return len(whole)
 
 
-def _condition_colours(decoder: SessionDecoder) -> tuple[dict[str, Any], list[Any]]:
-    """Return condition → colour, and the colour of each test trial.
-
-    Directions go round a colour wheel; conditions without a direction are spread over a sequence.
-    """
-    from matplotlib import colormaps  # noqa: PLC0415
-
-    conditions = [str(name) for name in decoder.condition]
-    names = sorted(set(conditions))
-    angles = {name: _mean_direction(decoder.target_dir[[c == name for c in conditions]]) for name in names}
-    if all(math.isfinite(angle) for angle in angles.values()):
-        wheel = colormaps["hsv"]
-        names.sort(key=lambda name: angles[name])
-        palette = {name: _darker(wheel(angles[name] / (2 * math.pi))) for name in names}
-    else:
-        sequence = colormaps["viridis"]
-        palette = {name: sequence(0.9 * i / max(len(names) - 1, 1)) for i, name in enumerate(names)}
-    return palette, [palette[name] for name in conditions]
-
-
-def _mean_direction(angles: FloatArray) -> float:
-    """Circular mean in [0, 2π); NaN if an angle is."""
-    return float(np.angle(np.exp(1j * angles).sum())) % (2 * math.pi)
-
-
-def _darker(colour: tuple[float, float, float, float]) -> tuple[float, ...]:
-    return (*(0.8 * part for part in colour[:3]), 1.0)
-
-
-def _condition_legend(figure: Any, names: dict[str, Any]) -> None:
-    from matplotlib.lines import Line2D  # noqa: PLC0415
-
-    if set(names) == {""}:
-        return
-    if len(names) > MOST_CONDITIONS_NAMED:
-        nameless = Line2D([], [], color="none", label=f"{len(names)} conditions")
-        figure.legend(handles=[nameless], handlelength=0, loc="outside right upper")
-        return
-    handles = [Line2D([], [], color=colour, label=name or "none") for name, colour in names.items()]
-    figure.legend(handles=handles, loc="outside right upper", title="condition")
-
-
 def signal_label(source: str, run: str | None, decoder: DecoderDescription) -> str:
     """Return what a legend calls a signal.
 
@@ -353,7 +330,8 @@ def _series(score: Measurement) -> tuple[str, str, str]:
 
 
 def _series_order(series: tuple[str, str, str]) -> tuple[str, int, str]:
-    return series[0], list(COLOURS).index(series[1]), series[2]
+    names = list(COLOURS)
+    return series[0], names.index(series[1]) if series[1] in names else len(names), series[2]
 
 
 def _least(scores: Sequence[Measurement]) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import MODEL, OF_RUNS, RECORDED
 from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -21,11 +22,14 @@ NAMES: dict[ForecastQuantity, str] = {"velocity": "velocity_r2", "rates": "forec
 
 DEFINITIONS: dict[ForecastQuantity, str] = {"velocity": "r2_uniform", "rates": "r2_trialmean"}
 
-MODEL = "forecast"
-"""Source of a run's curve."""
+SLOPE = "velocity_slope"
+"""Slope of the regression of recorded velocity on the forecast: 1 where its size can be believed."""
 
-RECORDED = "rates"
-"""Source of no forecast at all: the decoder on the rates recorded there."""
+COVERAGE = "coverage_90"
+"""Share of test trials and bins whose velocity lies in the band that is to hold 90 % of them."""
+
+WIDTH = "band_width_90"
+"""Mean width of that band, cm/s."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Curve:
     quantity
         Hand velocity, or firing rates of all units.
     source
-        Who forecasts: `MODEL`, a baseline by its name, or `RECORDED`.
+        Who forecasts: one of `source_forecast.OF_RUNS`, a baseline by its name, or `RECORDED`.
     per_step
         R² 1, 2, … bins ahead; None where it is not defined.
     pooled
@@ -55,7 +59,7 @@ class Curve:
     @property
     def is_baseline(self) -> bool:
         """Whether it is of a baseline."""
-        return self.source not in {MODEL, RECORDED}
+        return self.source not in {*OF_RUNS, RECORDED}
 
     @property
     def definition(self) -> str:
@@ -86,7 +90,7 @@ class Curve:
             "stage": STAGE,
             "source": self.source,
             "is_baseline": self.is_baseline,
-            "run": run if self.source == MODEL else None,
+            "run": run if self.source in OF_RUNS else None,
         }
         values = [(None, self.pooled), *enumerate(self.per_step, start=1)]
         return [

@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
     from nwb_latents.schemas.baselines import BaselineSettings
     from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings
+    from nwb_latents.schemas.recipe_parts import SmoothKernel
 
     FloatArray = NDArray[np.float64]
 
 
-def smooth_shown(counts: FloatArray, *, sigma_s: float, bin_size_s: float) -> FloatArray:
+def smooth_shown(
+    counts: FloatArray, *, sigma_s: float, bin_size_s: float, kernel: SmoothKernel = "gaussian"
+) -> FloatArray:
     """Return the rates of bins that are shown, smoothed from these bins alone.
 
     The weights of the Gaussian are renormalised at the last bin as they are at the first: a constant rate
@@ -37,6 +40,8 @@ def smooth_shown(counts: FloatArray, *, sigma_s: float, bin_size_s: float) -> Fl
         Standard deviation of the Gaussian, s; 0: none.
     bin_size_s
         Width of a bin, s.
+    kernel
+        Whether bins after the one that is smoothed count, where they are shown.
 
     Returns
     -------
@@ -49,7 +54,7 @@ def smooth_shown(counts: FloatArray, *, sigma_s: float, bin_size_s: float) -> Fl
     >>> smooth_shown(np.ones((1, 3, 1)), sigma_s=0.025, bin_size_s=0.02).ravel().round(9).tolist()
     [50.0, 50.0, 50.0]
     """
-    smoothed = smooth_trials(counts, sigma_bins=sigma_s / bin_size_s) if sigma_s else counts
+    smoothed = smooth_trials(counts, sigma_bins=sigma_s / bin_size_s, kernel=kernel) if sigma_s else counts
     rates: FloatArray = smoothed / bin_size_s
     return rates
 
@@ -85,6 +90,8 @@ class ForecastProblem:
         ``(eval trial, seen bin, axis)``.
     condition
         Condition of each trial to forecast: it tells the target.
+    smooth_kernel
+        Whether bins after the one that is smoothed count, as in the recorded rates.
     """
 
     session: str
@@ -98,6 +105,7 @@ class ForecastProblem:
     counts: FloatArray
     velocity_seen: FloatArray | None
     condition: tuple[str, ...]
+    smooth_kernel: SmoothKernel = "gaussian"
 
     @cached_property
     def train_shown(self) -> FloatArray:
@@ -117,7 +125,9 @@ class ForecastProblem:
         return made
 
     def _smoothed(self, counts: FloatArray) -> FloatArray:
-        return smooth_shown(counts, sigma_s=self.sigma_s, bin_size_s=self.bin_size_s)
+        return smooth_shown(
+            counts, sigma_s=self.sigma_s, bin_size_s=self.bin_size_s, kernel=self.smooth_kernel
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a run foresees of trials from their first bins: rates, states, velocity by a head for it."""
+"""What a run foresees of trials from their first bins: rates, states and, with a head for it, velocity."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""k-step forecasts of one session's test trials, scored beside forecasts that need no model.
+"""Forecasts of one session's test trials by runs and by baselines, made of the same bins shown.
 
-Everything that is fitted (velocity decoder, condition means, linear regression) sees training trials alone.
+Everything that is fitted (decoder, read-outs, condition means, regressions) sees training trials alone. The
+weights of ensembles and the width of bands come from validation trials.
 """
 
 from __future__ import annotations
@@ -13,44 +14,41 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES, facts_of
-from nwb_latents.pipeline.evaluation.forecasting.curves import MODEL, RECORDED, Curve
+from nwb_latents.pipeline.evaluation.forecasting.ensemble import fit_ensemble
 from nwb_latents.pipeline.evaluation.forecasting.forecast_problem import ForecastProblem
-from nwb_latents.pipeline.evaluation.metrics.kstep import kstep_r2, kstep_sums
-from nwb_latents.pipeline.evaluation.metrics.r2 import r2
+from nwb_latents.pipeline.evaluation.forecasting.read_outs import OWN_FORECASTS, fit_read_out
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import (
+    DECODED,
+    ENSEMBLE,
+    LEAKY,
+    MODEL,
+    SHOWN,
+    SHOWN_RECORDED,
+    SourceForecast,
+    VelocityMap,
+)
 from nwb_latents.pipeline.machine import one_blas_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
     from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
+    from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.baselines import BaselineSettings
     from nwb_latents.schemas.forecasting import ForecastQuantity, ForecastSettings
-    from nwb_latents.schemas.measurement import Measurement
 
     FloatArray = NDArray[np.float64]
+    Rows = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class KStep:
-    """R² by steps ahead.
-
-    Attributes
-    ----------
-    per_step
-        Shape ``(step,)``, NaN where not defined.
-    pooled
-        One ratio over all steps, NaN where not defined.
-    """
-
-    per_step: FloatArray
-    pooled: float
+_BOTH: tuple[ForecastQuantity, ...] = ("velocity", "rates")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ForecastTask:
     """Test trials of a session with everything their forecasts are scored and compared with.
 
@@ -61,16 +59,16 @@ class ForecastTask:
     facts
         What measurements say of the session.
     settings
-        Bins shown and forecast, lag.
-    test
-        Positions of the test trials in the ``trials`` group. Shape ``(n_test,)``, int64.
-    problem
-        Training trials, and the bins shown of the test trials: what forecasts that need no model see.
+        Bins shown and forecast, read-out, lag.
+    train, val, test
+        Positions of training, validation and test trials in the ``trials`` group. Shapes ``(n,)``, int64.
+    everyone
+        Training trials, and the bins shown of the validation trials and, after them, of the test trials.
     rates
         Recorded rates of the test trials, Hz. Shape ``(n_test, time, unit)``.
-    velocity
-        Recorded velocity at the lag, cm/s, NaN where not known; None where there is none in the session.
-        Shape ``(n_test, time, axis)``.
+    velocity, val_velocity
+        Recorded velocity of test and validation trials at the lag, cm/s, NaN where not known; None where
+        there is none in the session. Shapes ``(n_test, time, axis)`` and ``(n_val, time, axis)``.
     decoder, description
         Velocity decoder, fitted on recorded smoothed rates, and what there is to say of it; None without
         velocity.
@@ -79,20 +77,44 @@ class ForecastTask:
     session: str
     facts: Mapping[str, object]
     settings: ForecastSettings
-    test: NDArray[np.int64]
-    problem: ForecastProblem
+    train: Rows
+    val: Rows
+    test: Rows
+    everyone: ForecastProblem
     rates: FloatArray
     velocity: FloatArray | None
+    val_velocity: FloatArray | None
     decoder: FittedDecoder | None
     description: DecoderDescription | None
 
-    def baseline(self, baseline: Baseline, settings: BaselineSettings) -> list[Curve]:
-        """Return the curves of a forecast that needs no model, velocity first.
+    @property
+    def problem(self) -> ForecastProblem:
+        """Training trials, and the bins shown of the test trials: what forecasts that need no model see."""
+        n_val, all_seen = len(self.val), self.everyone.velocity_seen
+        return replace(
+            self.everyone,
+            counts=self.everyone.counts[n_val:],
+            velocity_seen=None if all_seen is None else all_seen[n_val:],
+            condition=self.everyone.condition[n_val:],
+        )
+
+    @property
+    def true(self) -> FloatArray | None:
+        """Recorded velocity of the bins ahead of the test trials. Shape ``(n_test, bin, axis)``."""
+        return None if self.velocity is None else self.velocity[:, self.settings.ahead]
+
+    @property
+    def val_true(self) -> FloatArray | None:
+        """The same of the validation trials. Shape ``(n_val, bin, axis)``."""
+        return None if self.val_velocity is None else self.val_velocity[:, self.settings.ahead]
+
+    def of_baseline(self, baseline: Baseline, settings: BaselineSettings) -> SourceForecast | None:
+        """Return a forecast that needs no model; None of a baseline that does not forecast.
 
         Parameters
         ----------
         baseline
-            Of one that does not forecast there is no curve.
+            Which.
         settings
             What it chooses from.
 
@@ -102,84 +124,133 @@ class ForecastTask:
             If a shape does not fit, a value is not finite, or there are too few training trials.
         """
         if baseline.forecast is None:
-            return []
+            return None
         with one_blas_thread():
-            made = baseline.forecast(self.problem, settings)
+            made = baseline.forecast(self.everyone, settings)
+        n_val = len(self.val)
+        rates = self._checked(made.rates, n_val + len(self.test), who=baseline.name)
+        velocity = made.velocity if self.velocity is not None else None
         told = {"told": baseline.told} if baseline.told else {}
-        rates = self._checked(made.rates, who=baseline.name)
-        curve = self._rates_curve(baseline.name, rates)
-        curves = [replace(curve, details={**made.details.get("rates", {}), **told})]
-        if self.velocity is not None and made.velocity is not None:
-            curve = self._velocity_curve(self.velocity, baseline.name, made.velocity)
-            curves.insert(0, replace(curve, details={**made.details.get("velocity", {}), **told}))
-        return curves
+        return SourceForecast(
+            source=baseline.name,
+            rates=rates[n_val:],
+            velocity=None if velocity is None else velocity[n_val:],
+            calibration=None if velocity is None or n_val == 0 else velocity[:n_val],
+            details={
+                "rates": {**made.details.get("rates", {}), **told},
+                "velocity": {**made.details.get("velocity", {}), **told},
+            },
+        )
 
-    def recorded(self) -> list[Curve]:
-        """Return the curve of no forecast at all: the decoder on the rates recorded there."""
-        if self.velocity is None or self.decoder is None:
-            return []
-        guess = self.decoder.predict(self.rates[:, self.settings.ahead])
-        return [self._velocity_curve(self.velocity, RECORDED, guess)]
-
-    def model(self, rates: ArrayLike) -> list[Curve]:
-        """Return the curves of a model, velocity first.
+    def of_run(self, foresee: Callable[[Rows], Foreseen], *, run: str) -> SourceForecast:
+        """Return the forecast of a run, velocity read out as the settings say.
 
         Parameters
         ----------
-        rates
-            Forecast of the bins after those shown, Hz. Shape ``(n_test, bins, unit)``.
+        foresee
+            Takes positions of trials to what the run foresees of them from the bins seen alone.
+        run
+            Its name.
 
         Raises
         ------
         DataError
-            If the shape does not fit, or a rate is not finite.
+            If a shape does not fit or a value is not finite: the model has to be trained again.
         """
-        guess = self._checked(rates, who="a model")
-        curves = [self._rates_curve(MODEL, guess)]
-        if self.velocity is not None and self.decoder is not None:
-            curves.insert(0, self._velocity_curve(self.velocity, MODEL, self.decoder.predict(guess)))
-        return curves
+        ahead = foresee(self.test)
+        rates = self._checked(ahead.rates, len(self.test), who=run)
+        head = {"behaviour_head": True} if ahead.velocity is not None else {}
+        about = {"shown": SHOWN, "read_from": "rates" if ahead.states is None else "states", **head}
+        made = SourceForecast(MODEL, rates, run=run, details={"rates": {"shown": SHOWN}, "velocity": about})
+        if self.everyone.train_velocity is None:
+            return made
+        chosen = self.settings
+        with one_blas_thread():
+            read_out = fit_read_out(
+                chosen.read_out,
+                foresee(self.train).features,
+                self.everyone.train_velocity[:, chosen.ahead],
+                alphas=chosen.alphas,
+                folds=chosen.folds,
+                seed=chosen.seed,
+            )
+            velocity = read_out.predict(ahead.features)
+            calibration = read_out.predict(foresee(self.val).features) if len(self.val) else None
+        read_by = VelocityMap(read_out.name, dict(read_out.chosen), OWN_FORECASTS)
+        return replace(made, velocity=velocity, calibration=calibration, read_by=read_by)
 
-    def measurements(self, curves: Sequence[Curve], *, run: str | None = None) -> list[Measurement]:
-        """Return every number of curves with its protocol.
+    def decoded(
+        self, foresee: Callable[[Rows], Foreseen], *, run: str, is_leaky: bool = False
+    ) -> SourceForecast | None:
+        """Return the forecast of a run, its rates given to the decoder of recorded rates; None without one.
 
         Parameters
         ----------
-        curves
-            From `model` or `baselines`.
-        run
-            Run the curves of `model` are of.
+        foresee, run
+            As in `of_run`.
+        is_leaky
+            Whether the run is shown more than the bins seen hold: the forecast has another name then.
         """
-        return [
-            record
-            for curve in curves
-            for record in curve.measurements(
-                run=run,
-                **self.facts,
-                split="test",
-                n_trials=len(self.test),
-                seen_bins=self.settings.seen_bins,
-                bins=self.settings.bins,
-                settings_digest=self.settings.digest()[:16],
-                **self._fitted_for(curve),
+        if self.decoder is None or self.description is None:
+            return None
+        made = [np.asarray(foresee(rows).rates, np.float64) for rows in (self.test, self.val) if len(rows)]
+        rates = self._checked(made[0], len(self.test), who=run)
+        described = self.description
+        return SourceForecast(
+            source=LEAKY if is_leaky else DECODED,
+            # Its rates are those of the forecast itself, unless it was shown more.
+            rates=rates if is_leaky else None,
+            velocity=self.decoder.predict(rates),
+            calibration=self.decoder.predict(made[1]) if len(made) > 1 else None,
+            read_by=VelocityMap(described.name, {**described.settings, **described.chosen}, RECORDED_RATES),
+            run=run,
+            details={each: {"shown": SHOWN_RECORDED if is_leaky else SHOWN} for each in _BOTH},
+        )
+
+    def ensemble(self, members: Sequence[SourceForecast]) -> SourceForecast:
+        """Return the mean of forecasts of velocity, with weights chosen on validation trials.
+
+        Parameters
+        ----------
+        members
+            The first is that of the run it belongs to.
+
+        Raises
+        ------
+        DataError
+            If there are too few validation trials with a known velocity to choose weights on.
+        SettingsError
+            If there are fewer than two members, or too many.
+        """
+        said = [each.name for each in members]
+        if self.val_true is None or any(each.calibration is None for each in members):
+            raise DataError(
+                f"{self.session}: an ensemble of {', '.join(said)} has its weights from validation trials "
+                "with a recorded hand velocity, and there are none. Ingest with a share of validation trials "
+                "(recipe: split.val), or leave --ensemble out."
             )
-        ]
+        try:
+            fit = fit_ensemble([_there(each.calibration) for each in members], self.val_true)
+        except DataError as error:
+            raise DataError(f"{self.session}: {error}") from error
+        told = dict.fromkeys(
+            str(each.details["velocity"]["told"])
+            for each in members
+            if each.details.get("velocity", {}).get("told")
+        )
+        weights = {name: round(float(weight), 6) for name, weight in zip(said, fit.weights, strict=True)}
+        about = {"shown": SHOWN, "weights": weights, **({"told": "; ".join(told)} if told else {})}
+        return SourceForecast(
+            source=ENSEMBLE,
+            velocity=fit.mean([_there(each.velocity) for each in members]),
+            calibration=fit.calibration,
+            run=members[0].run,
+            details={"velocity": about},
+        )
 
-    def _fitted_for(self, curve: Curve) -> dict[str, object]:
-        """Return what was fitted, and on what, for the numbers of a curve."""
-        is_velocity = curve.quantity == "velocity"
-        about: dict[str, object] = {"lag_ms": self.settings.lag_ms} if is_velocity else {}
-        if curve.details:
-            about["details"] = dict(curve.details)
-        if is_velocity and not curve.is_baseline and self.description is not None:
-            about["decoder"] = self.description.name
-            about["decoder_settings"] = {**self.description.settings, **self.description.chosen}
-            about["fitted_on"] = RECORDED_RATES
-        return about
-
-    def _checked(self, rates: ArrayLike, *, who: str) -> FloatArray:
+    def _checked(self, rates: ArrayLike, n_trials: int, *, who: str) -> FloatArray:
         guess = np.asarray(rates, dtype=np.float64)
-        expected = (len(self.test), self.settings.bins, self.rates.shape[2])
+        expected = (n_trials, self.settings.bins, self.rates.shape[2])
         if guess.shape != expected or not np.isfinite(guess).all():
             raise DataError(
                 f"{self.session}: a forecast of {who} of shape {guess.shape} with "
@@ -188,94 +259,11 @@ class ForecastTask:
             )
         return guess
 
-    def _velocity_curve(self, velocity: FloatArray, source: str, guess: FloatArray) -> Curve:
-        seen = self.settings.seen_bins
-        found = velocity_kstep_r2(velocity[:, seen : seen + guess.shape[1]], guess)
-        return _curve("velocity", source, found)
-
-    def _rates_curve(self, source: str, guess: FloatArray) -> Curve:
-        return _curve("rates", source, rates_kstep_r2(self.rates, guess, first_bin=self.settings.seen_bins))
-
-
-def rates_kstep_r2(true: ArrayLike, predicted: ArrayLike, *, first_bin: int) -> KStep:
-    """Return the R² of forecast observations, each trial held against its own mean over time.
-
-    Step by step as in `kstep_r2`; for ``pooled``, both sums run over the steps too (``r2_trialmean``).
-
-    Parameters
-    ----------
-    true
-        Whole trials. Shape ``(trial, time, unit)``, finite.
-    predicted
-        Bins ``first_bin`` and on. Shape ``(trial, step, unit)``, finite.
-    first_bin
-        Bin of `true` the forecast begins at.
-
-    Raises
-    ------
-    DataError
-        If the shapes do not fit.
-
-    References
-    ----------
-    Vermani et al. 2025 (MDSSM), k-step forecast.
-
-    Examples
-    --------
-    >>> found = rates_kstep_r2([[[0.0], [1.0], [2.0]]], [[[1.0], [1.0]]], first_bin=1)
-    >>> found.per_step.tolist(), found.pooled
-    ([nan, 0.0], 0.0)
-    """
-    y, guess = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    if guess.ndim != 3 or y.ndim != 3:
-        raise DataError(f"k-step R²: shapes {y.shape} and {guess.shape}; expected (trial, time, unit) twice")
-    window = y[:, first_bin : first_bin + guess.shape[1]]
-    if window.shape != guess.shape or first_bin < 0:
-        raise DataError(
-            f"k-step R²: a forecast of shape {guess.shape} from bin {first_bin} on does not fit into trials "
-            f"of shape {y.shape}"
-        )
-    over_all = kstep_sums(y, guess, t0=first_bin).value(np.ones((1, len(y))))
-    return KStep(kstep_r2(y, guess, t0=first_bin), float(over_all[0]))
-
-
-def velocity_kstep_r2(true: ArrayLike, predicted: ArrayLike) -> KStep:
-    """Return the R² of forecast velocity, step by step and over all: ``r2_uniform`` of the axes.
-
-    Step by step, the deviation in the denominator is that of the trials at this step; over all steps, it is
-    that of all trials and bins, as in decoding.
-
-    Parameters
-    ----------
-    true
-        Recorded velocity, cm/s; NaN on any axis leaves the bin out. Shape ``(trial, step, axis)``.
-    predicted
-        Shape of `true`, finite.
-
-    Raises
-    ------
-    DataError
-        If the shapes do not fit.
-
-    Examples
-    --------
-    >>> true = [[[0.0, 0.0], [1.0, 1.0]], [[2.0, 4.0], [3.0, 7.0]]]
-    >>> velocity_kstep_r2(true, true).per_step.tolist()
-    [1.0, 1.0]
-    """
-    y, guess = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    known: NDArray[np.bool_] = np.all(np.isfinite(y), axis=-1)
-    steps = [
-        r2(y[:, k : k + 1], guess[:, k : k + 1], definition="r2_uniform", mask=known[:, k : k + 1])
-        for k in range(y.shape[1])
-    ]
-    return KStep(np.array(steps), r2(y, guess, definition="r2_uniform", mask=known))
-
 
 def prepare_forecast(
     session: Session, settings: ForecastSettings, *, decoder: FittedDecoder | None = None
 ) -> ForecastTask:
-    """Fit decoder and baselines on the training trials, and lay the test trials ready.
+    """Lay the trials of a session ready, and fit the decoder of recorded rates on the training trials.
 
     Parameters
     ----------
@@ -299,13 +287,13 @@ def prepare_forecast(
         If the bins do not fit into the trials, or the lag is not a whole number of bins.
     """
     trials, n_bins = session.trials, session.n_bins
-    seen, last = settings.seen_bins, settings.seen_bins + settings.bins
+    seen, last = settings.seen_bins, settings.end
     if last > n_bins:
         raise SettingsError(
             f"{session.name}: {seen} bins seen and {settings.bins} forecast are more than the {n_bins} bins "
             f"of a trial; use seen_bins + bins of at most {n_bins}"
         )
-    train, test = session.rows("train"), session.rows("test")
+    train, val, test = (session.rows(name) for name in ("train", "val", "test"))
     if len(test) == 0 or len(train) < settings.folds:
         raise DataError(
             f"{session.name}: {len(train)} training and {len(test)} test trials; expected at least "
@@ -318,7 +306,8 @@ def prepare_forecast(
     has_velocity = bool(np.isfinite(velocity[train, seen:last]).all(axis=(1, 2)).sum() >= settings.folds)
     if has_velocity:
         decoder = decoder or decoder_of(settings).fit(rates[train], velocity[train])
-    problem = ForecastProblem(
+    scored = np.concatenate([val, test])
+    everyone = ForecastProblem(
         session=session.name,
         settings=settings,
         bin_size_s=session.bin_size_s,
@@ -327,28 +316,28 @@ def prepare_forecast(
         train_rates=rates[train],
         train_velocity=velocity[train] if has_velocity else None,
         train_condition=tuple(condition[row] for row in train),
-        counts=counts[test, :seen],
-        velocity_seen=velocity[test, :seen] if has_velocity else None,
-        condition=tuple(condition[row] for row in test),
+        counts=counts[scored, :seen],
+        velocity_seen=velocity[scored, :seen] if has_velocity else None,
+        condition=tuple(condition[row] for row in scored),
+        smooth_kernel=session.recipe.smooth_kernel,
     )
     return ForecastTask(
         session=session.name,
         facts=facts_of(session),
         settings=settings,
+        train=train,
+        val=val,
         test=test,
-        problem=problem,
+        everyone=everyone,
         rates=rates[test],
         velocity=velocity[test] if has_velocity else None,
+        val_velocity=velocity[val] if has_velocity and len(val) else None,
         decoder=decoder if has_velocity else None,
         description=decoder_of(settings).describe(decoder) if has_velocity else None,
     )
 
 
-def _curve(quantity: ForecastQuantity, source: str, found: KStep) -> Curve:
-    return Curve(
-        quantity, source, tuple(_defined(float(value)) for value in found.per_step), _defined(found.pooled)
-    )
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else value
+def _there(values: FloatArray | None) -> FloatArray:
+    if values is None:
+        raise DataError("an ensemble of forecasts without velocity; leave --ensemble out")
+    return values

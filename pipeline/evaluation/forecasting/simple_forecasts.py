@@ -215,11 +215,11 @@ def fit_linear_forecast(
     penalties = np.unique(np.asarray(alphas, dtype=np.float64))
     fold_of = group_folds(np.arange(n_trials), folds=folds, seed=seed)
     errors = sum(
-        _left_out_error(features, targets, fold_of == fold, alphas=penalties, min_deviation=min_deviation)
+        left_out_error(features, targets, fold_of == fold, alphas=penalties, min_deviation=min_deviation)
         for fold in range(folds)
     )
-    best = float(penalties[len(penalties) - 1 - int(np.argmin(np.asarray(errors)[::-1]))])
-    system = _System.of(features, targets, min_deviation)
+    best = best_penalty(penalties, np.asarray(errors))
+    system = RidgeSystem.of(features, targets, min_deviation)
     return LinearForecast(
         mean=system.mean,
         scale=system.scale,
@@ -230,9 +230,34 @@ def fit_linear_forecast(
     )
 
 
+def best_penalty(alphas: FloatArray, errors: FloatArray) -> float:
+    """Return the penalty, of those in ascending order, with the least error; of equals the larger.
+
+    Examples
+    --------
+    >>> best_penalty(np.array([1.0, 10.0, 100.0]), np.array([3.0, 2.0, 2.0]))
+    100.0
+    """
+    return float(alphas[len(alphas) - 1 - int(np.argmin(errors[::-1]))])
+
+
 @dataclass(frozen=True)
-class _System:
-    """Eigenvectors of ``X Xᵀ``, which serve every penalty."""
+class RidgeSystem:
+    """Eigenvectors of ``X Xᵀ``, which serve every penalty.
+
+    Attributes
+    ----------
+    mean, scale
+        Of the features over the trials, the deviation no smaller than asked for. Shape ``(feature,)``.
+    features
+        Standardised; 0 where a feature does not vary. Shape ``(trial, feature)``.
+    target_mean
+        Shape ``(output,)``.
+    values, vectors
+        Eigenvalues, shape ``(trial,)``, and eigenvectors, in columns.
+    projected
+        Targets around their mean along the eigenvectors. Shape ``(trial, output)``.
+    """
 
     mean: FloatArray
     scale: FloatArray
@@ -243,7 +268,8 @@ class _System:
     projected: FloatArray
 
     @classmethod
-    def of(cls, features: FloatArray, targets: FloatArray, min_deviation: float) -> _System:
+    def of(cls, features: FloatArray, targets: FloatArray, min_deviation: float) -> RidgeSystem:
+        """Return the system of features, ``(trial, feature)``, and targets, ``(trial, output)``."""
         mean = features.mean(axis=0)
         deviation = features.std(axis=0)
         constant = deviation <= CONSTANT_BELOW * np.abs(features).max(axis=0)
@@ -255,11 +281,12 @@ class _System:
         return cls(mean, scale, standardised, target_mean, values.clip(min=0.0), vectors, projected)
 
     def weights(self, alpha: float) -> FloatArray:
+        """Return the weight of each trial in each output. Shape ``(trial, output)``."""
         solved: FloatArray = self.vectors @ (self.projected / (self.values + alpha)[:, None])
         return solved
 
 
-def _left_out_error(
+def left_out_error(
     features: FloatArray,
     targets: FloatArray,
     left_out: NDArray[np.bool_],
@@ -268,7 +295,7 @@ def _left_out_error(
     min_deviation: float,
 ) -> FloatArray:
     """Squared error on the trials left out, for every penalty."""
-    system = _System.of(features[~left_out], targets[~left_out], min_deviation)
+    system = RidgeSystem.of(features[~left_out], targets[~left_out], min_deviation)
     overlap = (features[left_out] - system.mean) / system.scale @ system.features.T
     true = targets[left_out] - system.target_mean
     return np.array([np.square(true - overlap @ system.weights(alpha)).sum() for alpha in alphas])

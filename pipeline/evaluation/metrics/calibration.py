@@ -180,13 +180,15 @@ def _of_heldout_units(session: ScoredSession, made: SourceOutput) -> Found:
 
 
 def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
-    if made.forecast_hz is None:
+    if made.forecast is None:
         raise CannotBeHadError(made.lacks("forecast"))
+    if made.forecast.rates is None:
+        raise CannotBeHadError("it forecasts velocity alone")
     window = session.settings.forecast
     counts = session.session.trials["counts"].values[session.answers.eval_rows].astype(np.float64)
     ahead = counts[:, window.seen_bins : window.end]
     # Linear forecasts go below 0: there no spike is expected.
-    return _found(session, np.maximum(made.forecast_hz, 0.0) * session.task.bin_size_s, ahead)
+    return _found(session, np.maximum(made.forecast.rates, 0.0) * session.task.bin_size_s, ahead)
 
 
 def _found(session: ScoredSession, rates: FloatArray, counts: FloatArray) -> Found:

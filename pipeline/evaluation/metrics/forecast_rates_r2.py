@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 def _of_forecast(session: ScoredSession, made: SourceOutput) -> R2Sums:
     task = session.forecast
-    if task is None or made.forecast_hz is None:
+    if task is None or made.forecast is None:
         raise CannotBeHadError(made.lacks("forecast"))
-    return kstep_sums(task.rates, made.forecast_hz, t0=task.settings.seen_bins)
+    if made.forecast.rates is None:
+        raise CannotBeHadError("it forecasts velocity alone")
+    return kstep_sums(task.rates, made.forecast.rates, t0=task.settings.seen_bins)
 
 
 METRIC = Metric(

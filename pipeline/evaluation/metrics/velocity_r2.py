@@ -1,11 +1,14 @@
-"""Hand velocity read out of what a source makes, by one decoder for all sources.
+"""Hand velocity read out of what a source makes, as in `pipeline run decode`.
 
-The decoder is that of `pipeline run decode`: fitted on the recorded smoothed rates of the training trials. It
+Reconstructions have one decoder for all sources, fitted on the recorded smoothed rates of training trials: it
 is not fitted to the source, so that a difference between two sources is a difference between two signals.
+Forecasts of runs have read-outs of their own, fitted on forecasts of training trials
+(`pipeline.evaluation.forecasting.read_outs`).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,18 +42,22 @@ def _of_reconstruction(session: ScoredSession, made: SourceOutput) -> Found:
 
 def _of_forecast(session: ScoredSession, made: SourceOutput) -> Found:
     task = session.forecast
-    if task is None or made.forecast_hz is None:
+    if task is None or made.forecast is None:
         raise CannotBeHadError(made.lacks("forecast"))
-    if task.velocity is None or task.decoder is None:
+    if task.true is None or made.forecast.velocity is None:
         raise CannotBeHadError(NO_VELOCITY)
-    first = task.settings.seen_bins
-    true = task.velocity[:, first : first + task.settings.bins]
-    if not made.forecasts_velocity:
-        described = session.describe_decoder(task.decoder)
-        return velocity_found(true, task.decoder.predict(made.forecast_hz), described)
-    if made.forecast_velocity is None:
-        raise CannotBeHadError(NO_VELOCITY)
-    return velocity_found(true, made.forecast_velocity, None)
+    found = velocity_found(task.true, made.forecast.velocity, None)
+    details = {k: v for k, v in made.forecast.details.get("velocity", {}).items() if k != "told"}
+    read_by = made.forecast.read_by
+    if read_by is None:
+        return replace(found, details=details)
+    return replace(
+        found,
+        decoder=read_by.name,
+        decoder_settings=dict(read_by.settings),
+        fitted_on=read_by.fitted_on,
+        details=details,
+    )
 
 
 def velocity_found(
@@ -97,9 +104,10 @@ METRIC = Metric(
     name="velocity_r2",
     title="velocity",
     definition="r2_uniform",
-    meaning="Hand velocity by the decoder fitted on recorded smoothed rates of train trials, given the rates "
-    "of the source. A baseline that forecasts velocity itself is not decoded.",
-    source="Vermani et al. 2025 (MDSSM): one decoder for recorded rates, reconstruction and forecast",
+    meaning="Hand velocity. Of a reconstruction: by the decoder fitted on recorded smoothed rates of train "
+    "trials, given the rates of the source. Of a run's forecast: by a read-out fitted on its forecasts of "
+    "train trials. A baseline that forecasts velocity itself is not decoded.",
+    source="Vermani et al. 2025 (MDSSM) for reconstructions; read-outs of forecasts are this project's",
     needs=("velocity",),
     decoder=DEFAULT_DECODER,
     fitted_on=RECORDED_RATES,

@@ -68,6 +68,7 @@ def store_arrays(data: LfadsDataset, recipe: IngestRecipe) -> tuple[Arrays, Arra
         bin_size_s=recipe.bin_size_s,
         sigma_s=recipe.smooth_sigma_s,
         truncate=recipe.smooth_truncate,
+        kernel=recipe.smooth_kernel,
     )
     velocity = laid_out(data.velocity, np.nan)
     by_time: Arrays = {

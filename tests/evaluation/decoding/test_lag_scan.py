@@ -84,14 +84,16 @@ def test_a_models_signal_is_scored_at_every_lag(make_session):
     settings = DecodeSettings(lag_scan_ms=LAGS)
     rates = trials["rates"].values[rows(trials, "test")]
     scan = scan_lags(session_in_memory(trials, continuous), settings, decoder="wiener")
-    ahead = scan.decode(rates[:, 13:33], source="forecast", run="m", first_bin=13)
-    assert {(s.run, s.source, s.decoder, s.n_samples) for s in ahead} == {("m", "forecast", "wiener", 8 * 16)}
+    ahead = scan.decode(rates[:, 13:33], source="forecast_decoded", run="m", first_bin=13)
+    assert {(s.run, s.source, s.decoder, s.n_samples) for s in ahead} == {
+        ("m", "forecast_decoded", "wiener", 8 * 16)
+    }
     one = decode_session(
         session_in_memory(trials, continuous), settings, forecast=rates[:, 13:33], run="m", decoder="wiener"
     )
     assert ahead[3].value == pytest.approx(one.scores[1].value, abs=1e-9)
-    with pytest.raises(DataError, match=r"forecast of m: .* within 36 bins"):
-        scan.decode(rates, source="forecast", run="m", first_bin=1)
+    with pytest.raises(DataError, match=r"forecast_decoded of m: .* within 36 bins"):
+        scan.decode(rates, source="forecast_decoded", run="m", first_bin=1)
     with pytest.raises(DataError, match=r"reconstruction of m, 0 ms: rates have shape \(3, 32"):
         scan.decode(rates[:3], source="reconstruction", run="m")
 

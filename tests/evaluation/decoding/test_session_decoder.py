@@ -94,7 +94,7 @@ def test_model_signals_go_through_the_same_decoder(session):
     assert reconstruction.score.value == of_data.score.value
     assert (forecast.velocity == of_data.velocity[:, 13:33]).all()
     assert [s.run for s in decoded.scores] == [None, "m", "m"]
-    assert [s.source for s in decoded.scores] == ["rates", "reconstruction", "forecast"]
+    assert [s.source for s in decoded.scores] == ["rates", "reconstruction", "forecast_decoded"]
     assert forecast.score.n_samples == 8 * 20
 
 
@@ -164,7 +164,7 @@ def test_signals_that_do_not_fit_are_refused_by_name(session):
         decode_session(
             session_in_memory(trials, continuous), DecodeSettings(), reconstruction=rates[:3], run="m"
         )
-    with pytest.raises(DataError, match=r"forecast of m: .* within 36 bins"):
+    with pytest.raises(DataError, match=r"forecast_decoded of m: .* within 36 bins"):
         decode_session(session_in_memory(trials, continuous), DecodeSettings(), forecast=rates, run="m")
     rates[2, 3, 4] = np.nan
     with pytest.raises(DataError, match=r"reconstruction of m: .*not finite in 1 of 288 bins"):

@@ -64,7 +64,7 @@ def test_picture_names_session_run_trials_and_definition(tmp_path, decoded, draw
         "8 test trials",
         "r2_uniform",
         "100 ms",
-        "forecast",
+        "forecast_decoded",
         "cm",
     ):
         assert word in words

@@ -45,7 +45,7 @@ def test_a_picture_names_run_session_sources_units_and_definitions(tmp_path, wor
     for word in (
         "sub-A", "mdssm-1", "8 test trials", "13 bins seen", "hand velocity", "firing rates", "bins of 20 ms",
         "R² (r2_uniform)", "R² (r2_trialmean)", "condition mean", "hold last", "100 ms",
-        "decoder ridge fitted on the recorded rates", "3 forecast",
+        "model: ridge fitted on recorded rates", "3 forecast",
     ):  # fmt: skip
         assert word in text
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

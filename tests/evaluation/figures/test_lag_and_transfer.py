@@ -89,7 +89,7 @@ def test_parts_name_conditions_and_what_the_deviation_is_from(make_session, word
 
 def test_parts_show_every_signal_and_decoder(decoded, words):
     found = words(lambda path: draw_parts(path, parts_table(decoded)))
-    for text in ("forecast of m", "forecast of m, wiener", "rates", "run m"):
+    for text in ("forecast_decoded of m", "forecast_decoded of m, wiener", "rates", "run m"):
         assert text in found
 
 

@@ -9,11 +9,14 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
 from nwb_latents.pipeline.evaluation.forecasting.curves import curves_of, mean_curves
-from nwb_latents.pipeline.evaluation.forecasting.session_forecast import (
-    prepare_forecast,
-    rates_kstep_r2,
-    velocity_kstep_r2,
+from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
+from nwb_latents.pipeline.evaluation.forecasting.kstep_scores import rates_kstep_r2, velocity_kstep_r2
+from nwb_latents.pipeline.evaluation.forecasting.measured_forecasts import (
+    curves_of_forecast,
+    measurements_of,
+    recorded_signal,
 )
+from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast
 from nwb_latents.pipeline.evaluation.forecasting.simple_forecasts import fit_linear_forecast
 from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.schemas.baselines import BaselineSettings
@@ -69,19 +72,38 @@ BASELINES = [each for each in known_baselines()[0] if each.forecast]
 
 
 def without_models(task):
-    return [curve for each in BASELINES for curve in task.baseline(each, BaselineSettings())]
+    return [task.of_baseline(each, BaselineSettings()) for each in BASELINES]
+
+
+def of_model(task, rates):
+    """What a model of the name m forecasts whose rates of test trials are these, and of others are noise."""
+    rng = np.random.default_rng(0)
+
+    def foresee(rows):
+        if np.array_equal(rows, task.test):
+            return Foreseen(np.asarray(rates, np.float32))
+        return Foreseen(rng.gamma(2.0, 10.0, size=(len(rows), *rates.shape[1:])).astype(np.float32))
+
+    made = [task.of_run(foresee, run="m"), task.decoded(foresee, run="m")]
+    return [each for each in made if each is not None]
+
+
+def recorded(task):
+    found = recorded_signal(task)
+    return [] if found is None else [found]
 
 
 def curves(task, rates=None):
-    found = [*without_models(task), *task.recorded(), *([] if rates is None else task.model(rates))]
+    made = [*without_models(task), *recorded(task), *([] if rates is None else of_model(task, rates))]
+    found = [curve for each in made for curve in curves_of_forecast(task, each)]
     return {(c.quantity, c.source): c for c in found}
 
 
 def test_a_perfect_forecast_scores_as_the_recorded_rates(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings())
     found = curves(task, task.rates[:, 13:33])
-    assert found["rates", "forecast"].per_step == (1.0,) * 20
-    assert found["velocity", "forecast"].per_step == found["velocity", "rates"].per_step
+    assert found["rates", "forecast"].per_step == pytest.approx((1.0,) * 20)
+    assert found["velocity", "forecast_decoded"].per_step == found["velocity", "rates"].per_step
     assert found["velocity", "forecast"].definition == "r2_uniform"
     assert found["rates", "forecast"].definition == "r2_trialmean"
 
@@ -93,7 +115,9 @@ def test_the_pooled_velocity_score_is_that_of_decoding(session):
     decoded = decode_session(
         session_in_memory(trials, continuous), DecodeSettings(sources=("forecast",)), forecast=guess
     )
-    assert curves(task, guess)["velocity", "forecast"].pooled == decoded.scores[0].value
+    assert curves(task, guess.astype(np.float32))["velocity", "forecast_decoded"].pooled == pytest.approx(
+        decoded.scores[0].value, rel=1e-6
+    )
 
 
 def test_baselines_are_what_they_say(session):
@@ -106,7 +130,7 @@ def test_baselines_are_what_they_say(session):
     held = np.repeat(last[:, None], 5, axis=1)
     found = curves(task, held)
     np.testing.assert_allclose(
-        found["rates", "hold_last"].per_step, found["rates", "forecast"].per_step, rtol=1e-9
+        found["rates", "hold_last"].per_step, found["rates", "forecast"].per_step, rtol=1e-6
     )
     held = np.repeat(task.velocity[:, 9:10], 5, axis=1)
     expected = velocity_kstep_r2(task.velocity[:, 10:15], held)
@@ -152,9 +176,9 @@ def test_without_velocity_the_rates_are_scored_alone(session):
     continuous = continuous.copy(deep=True)
     continuous["velocity"].values[:] = np.nan
     task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
-    made = task.model(task.rates[:, 13:33])
-    assert {curve.quantity for curve in [*made, *without_models(task)]} == {"rates"}
-    records = task.measurements([*made, *without_models(task)], run="m")
+    made = [*of_model(task, task.rates[:, 13:33]), *without_models(task)]
+    assert {curve.quantity for each in made for curve in curves_of_forecast(task, each)} == {"rates"}
+    records = measurements_of(task, made)
     assert {one.name for one in records} == {"forecast_rates_r2"}
     assert {one.source: one.value for one in records if one.step is None}["forecast"] == 1.0
     assert {one.decoder for one in records} == {None}
@@ -162,23 +186,29 @@ def test_without_velocity_the_rates_are_scored_alone(session):
 
 def test_every_number_is_one_record_with_its_protocol(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
-    curves = [*task.model(task.rates[:, 10:15]), *without_models(task), *task.recorded()]
-    records = task.measurements(curves, run="m")
-    assert len(records) == len(curves) * 6
+    made = [*of_model(task, task.rates[:, 10:15]), *without_models(task), *recorded(task)]
+    curves = [curve for each in made for curve in curves_of_forecast(task, each)]
+    records = measurements_of(task, made)
+    # Of every forecast of velocity: slope, coverage and width of its band beside the curves.
+    assert len(records) == len(curves) * 6 + 3 * (len(made) - 1)
     assert len({one.key for one in records}) == len(records)
     assert {(one.seen_bins, one.bins, one.split, one.stage) for one in records} == {
         (10, 5, "test", "forecast")
     }
-    assert {one.run for one in records if one.source == "forecast"} == {"m"}
-    assert {one.run for one in records if one.source != "forecast"} == {None}
+    of_runs = {"forecast", "forecast_decoded"}
+    assert {one.run for one in records if one.source in of_runs} == {"m"}
+    assert {one.run for one in records if one.source not in of_runs} == {None}
     assert {one.source for one in records if one.is_baseline} == {each.name for each in BASELINES}
     assert {"linear_forecast", "condition_mean", "hold_last"} <= {each.name for each in BASELINES}
     decoded = [one for one in records if one.decoder is not None]
-    assert {(one.source, one.name) for one in decoded} == {
-        ("forecast", "velocity_r2"), ("rates", "velocity_r2")
-    }  # fmt: skip
-    assert {(one.fitted_on, one.lag_ms) for one in decoded} == {("recorded rates", 100.0)}
-    assert {one.decoder_settings["alpha"] for one in decoded} == {task.decoder.alpha}
+    assert {(one.source, one.decoder, one.fitted_on, one.lag_ms) for one in decoded} == {
+        ("forecast", "all_states", "forecasts of training trials", 100.0),
+        ("forecast_decoded", "ridge", "recorded rates", 100.0),
+        ("rates", "ridge", "recorded rates", 100.0),
+    }
+    assert {one.decoder_settings["alpha"] for one in decoded if one.decoder == "ridge"} == {
+        task.decoder.alpha
+    }
     for curve in curves:
         mine = [one for one in records if (one.source, one.definition) == (curve.source, curve.definition)]
         assert [one.value for one in mine] == [curve.pooled, *curve.per_step]
@@ -194,9 +224,9 @@ def test_wrong_uses_are_refused(session):
         prepare_forecast(session_in_memory(alone, continuous), ForecastSettings())
     task = prepare_forecast(session_in_memory(trials, continuous), ForecastSettings())
     with pytest.raises(DataError, match=r"expected \(\d+, 20, 20\), all finite"):
-        task.model(np.zeros((3, 20, 20)))
+        of_model(task, np.zeros((3, 20, 20)))
     with pytest.raises(DataError, match="values that are not finite"):
-        task.model(np.full((len(task.test), 20, 20), np.nan))
+        of_model(task, np.full((len(task.test), 20, 20), np.nan))
 
 
 def of_baseline(task, name):
@@ -237,7 +267,7 @@ def test_the_linear_forecast_is_fitted_with_the_settings_asked_for(make_session,
 def test_velocities_forecast_without_a_model_say_lag_and_penalty(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5, lag_ms=60.0))
     made = of_baseline(task, "linear_forecast")
-    records = task.measurements([*without_models(task), *task.recorded()])
+    records = measurements_of(task, [*without_models(task), *recorded(task)])
     said = {one.source: one for one in records if one.name == "velocity_r2"}
     assert said["linear_forecast"].details["alpha"] == made.details["velocity"]["alpha"]
     assert {one.lag_ms for one in said.values()} == {60.0}
@@ -246,7 +276,7 @@ def test_velocities_forecast_without_a_model_say_lag_and_penalty(session):
 
 def test_recorded_rates_are_decoded_where_the_forecast_is(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
-    (curve,) = task.recorded()
+    (curve,) = curves_of_forecast(task, recorded_signal(task))
     expected = velocity_kstep_r2(task.velocity[:, 10:15], task.decoder.predict(task.rates[:, 10:15]))
     assert (curve.quantity, curve.source) == ("velocity", "rates")
     assert (curve.per_step, curve.pooled) == (tuple(expected.per_step), expected.pooled)
@@ -277,8 +307,9 @@ def test_a_trial_without_a_known_velocity_holds_the_mean_of_the_training_trials(
 
 def test_curves_are_put_together_as_they_were_taken_apart(session):
     task = prepare_forecast(session_in_memory(*session), ForecastSettings(seen_bins=10, bins=5))
-    curves = [*task.model(task.rates[:, 9:14]), *without_models(task), *task.recorded()]
-    records = task.measurements(curves, run="m")
+    made = [*of_model(task, task.rates[:, 9:14]), *without_models(task), *recorded(task)]
+    curves = [curve for each in made for curve in curves_of_forecast(task, each)]
+    records = measurements_of(task, made)
     for quantity in ("velocity", "rates"):
         found = curves_of(records, quantity)
         expected = {one.source: (one.per_step, one.pooled) for one in curves if one.quantity == quantity}

@@ -1,0 +1,92 @@
+"""Pictures of `pipeline run decode`, and the table of its parts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.stores.atomic import write_bytes
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import path_name
+from nwb_latents.pipeline.stores.measurements import are_current, measurement_records, read_measurements
+from nwb_latents.schemas.events import LagEvent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
+    from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, DecodedSignal
+    from nwb_latents.pipeline.stages.stage_work import StageWork
+    from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.measurement import Measurement
+
+    Work = StageWork[DecodeSettings, Measurement]
+
+
+FORECASTS = ("ensemble", "forecast")
+"""Forecasts of runs that are drawn, the first of them with its traces."""
+
+
+def draw_session(
+    work: Work, decoded: list[Decoded], *, run: str, beside: Sequence[DecodedSignal] = ()
+) -> None:
+    """Draw the signals of a session and of one run, and write the table of their parts.
+
+    Parameters
+    ----------
+    work
+        The stage.
+    decoded
+        Signals, by decoder.
+    run
+        Name of the run; empty: signals of no run.
+    beside
+        Forecasts that belong to no run.
+    """
+    from nwb_latents.pipeline.evaluation.decoding.parts import parts_table  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.decoding import draw_parts  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.reaches import draw_reaches  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.velocity import draw_trajectories, draw_velocity  # noqa: PLC0415
+
+    folder = work.folder("decode")
+    stem = "_".join(path_name(part) for part in (decoded[0].decoder.session, run) if part)
+    for one in decoded:
+        suffix = one.decoder.decoder.suffix
+        name = f"{stem}{path_name(suffix)}" if suffix else stem
+        draw_velocity(folder / f"{name}_velocity.png", one)
+        draw_trajectories(folder / f"{name}_trajectories.png", one)
+    table = parts_table(decoded)
+    write_bytes(folder / f"{stem}_parts.nc", bytes(table.to_netcdf(engine="scipy")))
+    draw_parts(folder / f"{stem}_parts.png", table)
+    forecasts = [signal for signal in decoded[0].signals if signal.score.source in FORECASTS]
+    if forecasts:
+        # The mean with others first, where there is one.
+        forecasts.sort(key=lambda signal: FORECASTS.index(signal.score.source))
+        draw_reaches(folder / f"{stem}_forecast.png", decoded[0].decoder, [*forecasts, *beside])
+
+
+def draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> None:
+    """Draw R² against lag, and report the lag that is best on training trials."""
+    from nwb_latents.pipeline.evaluation.figures.decoding import draw_lag_scan  # noqa: PLC0415
+
+    session = scans[0].session
+    for scan in scans:
+        best, name = max(scan.cv_r2), scan.decoder.name
+        work.report(LagEvent(session=session, decoder=name, lag_ms=scan.best_lag_ms, value=best))
+    draw_lag_scan(work.folder("decode") / f"{path_name(session)}_lags.png", scans, scores)
+
+
+def draw_scores(work: Work) -> None:
+    """Draw all scores of the recipe at this lag, those of earlier decodings included."""
+    from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary  # noqa: PLC0415
+
+    known = read_measurements(
+        work.catalog_path, names=["velocity_r2"], stages=["decode"], splits=["test"], recipe_id=work.recipe_id
+    )
+    seen, ahead = work.settings.forecast.seen_bins, work.settings.forecast.bins
+    same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
+    of_now = known["bins"].isna() | same_window.fillna(value=False)
+    # What was measured of a store or run that is no more is past.
+    current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
+    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
+    if scores:
+        draw_summary(work.folder("decode") / "r2_summary.png", scores)
