@@ -24,7 +24,7 @@ demo: $(VENV)/.installed
 	$(PIPELINE) simulate demo/nwb --config docs/examples/demo_simulation.yaml
 	$(PIPELINE) run ingest --path demo/nwb --catalog $(CATALOG)
 	$(PIPELINE) run train --model mdssm --config docs/examples/demo_train.yaml --catalog $(CATALOG)
-	$(PIPELINE) run decode --catalog $(CATALOG)
+	$(PIPELINE) run decode --catalog $(CATALOG) --ensemble
 	@echo
 	@echo "Trial stores  demo/stores/"
 	@echo "Trained run   demo/runs/"

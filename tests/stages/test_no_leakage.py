@@ -16,17 +16,21 @@ import torch
 from nwb_latents.pipeline.evaluation.baselines.known import baselines_by_name
 from nwb_latents.pipeline.evaluation.decoding.lag_scan import scan_lags
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import fit_session_decoder
+from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast
 from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
 from nwb_latents.pipeline.evaluation.scored_session import prepare_session
 from nwb_latents.pipeline.evaluation.spike_task import spike_task
+from nwb_latents.pipeline.stages.forecast_sources import foresight
 from nwb_latents.pipeline.stores.session import session_in_memory
 from nwb_latents.pipeline.stores.trials import read_continuous, read_trials
 from nwb_latents.pipeline.training.feed import with_forward_bins
+from nwb_latents.pipeline.training.inference import TrainedRun
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.training_start import begin
 from nwb_latents.schemas.baselines import BaselineSettings
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
+from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.training import TrainSettings
 
 BASELINES = baselines_by_name()
@@ -202,6 +206,53 @@ def test_forecasts_without_a_model_see_no_spike_after_the_bins_shown(session, na
     first = guessed(trials)
     assert same_bits(first, guessed(later))
     assert same_bits(first, guessed(before)) == (name == "condition_mean")
+
+
+def forecasts_of_all(session, run, *, names):
+    """Forecasts of test and validation trials by every source, those of a run and of ensembles included."""
+    task = prepare_forecast(session, ForecastSettings(folds=3))
+    foresee = foresight(run, session, task)
+    made = {name: task.of_baseline(FORECASTS[name], FAST) for name in names}
+    made["run"] = task.of_run(foresee, run="run")
+    made["decoded"] = task.decoded(foresee, run="run")
+    made["ensemble"] = task.ensemble([made["run"], *(made[name] for name in names)])
+    return {
+        name: (each.rates, each.velocity, each.calibration, each.band(task.val_true).half_width)
+        for name, each in made.items()
+    }
+
+
+def test_no_source_of_forecasts_sees_a_spike_after_the_bins_shown(session, tmp_path):
+    """Redraw all spikes after the cut, of test and validation trials: no bit of any of them changes."""
+    settings = TrainSettings.model_validate({
+        "model": {"name": "mdssm", **SMALL["mdssm"]}, "device": "cpu", "max_steps": 2, "validate_every": 1,
+        "checkpoint_every": 2, "batch": {"trials_per_session": 8},
+    })  # fmt: skip
+    first = session_in_memory(*session)
+    model, feeds = begin([first], settings)
+    fit(model, feeds, settings, tmp_path)
+    scalings = {name: feed.scaling for name, feed in feeds.items()}
+    run = TrainedRun("run", settings, model.eval(), scalings, torch.device("cpu"), embedding_from="trial")
+    names = [name for name in FORECASTS if name != "condition_mean"]
+
+    def redrawn(bins):
+        trials, rng = session[0].copy(deep=True), np.random.default_rng(5)
+        rows = np.flatnonzero(np.isin(trials["split"].values, ["test", "val"]))
+        there = trials["counts"].values[rows][:, bins]
+        for row in rows:
+            trials["counts"].values[row, bins] = rng.integers(0, 9, size=there.shape[1:])
+        trials["rates"].values[rows] = rng.uniform(0, 99, size=trials["rates"].values[rows].shape)
+        return forecasts_of_all(session_in_memory(trials, session[1]), run, names=names)
+
+    seen = ForecastSettings().seen_bins
+    expected = forecasts_of_all(first, run, names=names)
+    later, before = redrawn(slice(seen, None)), redrawn(slice(seen - 1, seen))
+    assert expected.keys() == {*names, "run", "decoded", "ensemble"}
+    for name, values in expected.items():
+        assert same_bits(values, later[name]), name
+        # The velocity that `hold_last` holds is told to it.
+        for part in (0,) if name == "hold_last" else (1, 2):
+            assert not same_bits(values[part], before[name][part]), name
 
 
 def test_the_validation_phase_does_not_look_at_test_trials(session):
