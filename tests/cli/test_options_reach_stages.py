@@ -93,8 +93,8 @@ COMMANDS = {
     ),
     "run forecast": (
         "forecast",
-        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky",
-        OF_RUNS,
+        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky --force",
+        {**OF_RUNS, "force": True},
         {"seen_bins": 17, "bins": 4, "lag_ms": 60.0, "ensemble": ("trial_factors",), "leaky": True},
     ),
     "run evaluate": (
@@ -107,8 +107,9 @@ COMMANDS = {
     ),
     "run embed": (
         "embed",
-        "--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials",
-        {"run": "m", "sessions": ("a*", "b"), "towards": "c", "device": "cpu", "unseen_trials": True},
+        "--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials --force",
+        {"run": "m", "sessions": ("a*", "b"), "towards": "c", "device": "cpu", "unseen_trials": True,
+         "force": True},
         {"colour_by": ("task",)},
     ),
     "run align": (
@@ -122,8 +123,9 @@ COMMANDS = {
     "run stream": (
         "stream",
         ("m --session a --trial 4 --trial 2 --split val --no-rates --velocity --decoder wiener --lag-ms 60 "
-         "--unseen-trials"),
-        {"run": "m", "session": "a", "trials": [4, 2], "split": "val", "unseen_trials": True, "lines": None},
+         "--unseen-trials --force"),
+        {"run": "m", "session": "a", "trials": [4, 2], "split": "val", "unseen_trials": True, "force": True,
+         "lines": None},
         {"rates": False, "velocity": True, "decoder": "wiener", "lag_ms": 60.0},
     ),
     "run ingest": (
