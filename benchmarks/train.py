@@ -44,10 +44,13 @@ if TYPE_CHECKING:
     from nwb_latents.models.families.mdssm import MDSSM
 
 NEVER = 10**6
-MOTOR = MDSSMSettings(cut_probability=0.0)
+AS_PUBLISHED = {"embedding_pooling": "last", "embedding_start_variance": None, "embedding_kl": "session"}
+"""What the plain implementation knows of the embedding."""
+
+MOTOR = MDSSMSettings(cut_probability=0.0, **AS_PUBLISHED)
 CYCLE = MDSSMSettings(
     latent_dim=2, embedding_dim=1, rank=1, dynamics_width=64, hyper_width=64, encoder_width=64,
-    read_in=ReadInSettings(hidden=32, width=16, activation="silu"), cut_probability=0.0,
+    read_in=ReadInSettings(hidden=32, width=16, activation="silu"), cut_probability=0.0, **AS_PUBLISHED,
 )  # fmt: skip
 
 

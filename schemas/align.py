@@ -15,12 +15,18 @@ class AlignOptimiserSettings(OptimiserSettings):
     """AdamW with a cosine learning rate, for the parameters of one session."""
 
     lr: float = Field(1e-2, gt=0, le=10, description="Learning rate at the start.")
+    warmup_steps: int | None = Field(
+        0, ge=0, le=MOST_STEPS, description="Steps over which the learning rate rises from zero."
+    )
 
 
 class ScratchOptimiserSettings(OptimiserSettings):
     """AdamW with a cosine learning rate, for all parameters."""
 
     lr: float = Field(3e-3, gt=0, le=10, description="Learning rate at the start.")
+    warmup_steps: int | None = Field(
+        0, ge=0, le=MOST_STEPS, description="Steps over which the learning rate rises from zero."
+    )
 
 
 class ScratchSettings(Frozen):

@@ -30,6 +30,7 @@ from nwb_latents.schemas.digest import (
     FORMER_NAMES,
     AddedLater,
     DecidesNothing,
+    DefaultBefore,
     FormerName,
     NeverCounts,
     mark_of,
@@ -173,6 +174,15 @@ class Frozen(BaseModel):
         7
         """
         return cls.model_validate(dict(content), context=Reading(bin_size_s), extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _what_was_not_said(cls, content: Any, info: ValidationInfo) -> Any:
+        """Read what a file leaves out as it was when files left it out, whatever the default is today."""
+        if not isinstance(info.context, Reading) or not isinstance(content, Mapping):
+            return content
+        unsaid = {name: value for name, value in _read_when_unsaid(cls).items() if name not in content}
+        return {**content, **unsaid} if unsaid else content
 
     @model_validator(mode="before")
     @classmethod
@@ -343,6 +353,17 @@ class Record(Frozen):
     def unknown(self) -> tuple[str, ...]:
         """Return the keys that are not known here, with those within, by their dotted names."""
         return tuple(_unknown(self, ""))
+
+
+@cache
+def _read_when_unsaid(kind: type[Frozen]) -> dict[str, object]:
+    """Return what settings whose default has changed are, where a file does not say them."""
+    found: dict[str, object] = {}
+    for name, info in kind.model_fields.items():
+        mark = mark_of(info, DefaultBefore) or mark_of(info, AddedLater)
+        if mark is not None and info.default_factory is None and mark.before != info.default:
+            found[name] = mark.before
+    return found
 
 
 @cache

@@ -45,6 +45,19 @@ class AddedLater:
 
 
 @dataclass(frozen=True)
+class DefaultBefore:
+    """A setting whose default was another: a file that does not say it is read with that one.
+
+    Parameters
+    ----------
+    before
+        The default when files began to be written, in the notation of JSON.
+    """
+
+    before: object
+
+
+@dataclass(frozen=True)
 class DecidesNothing:
     """A setting that decides where, how fast or how often, and not what comes out.
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_STEPS, MOST_WIDTH
-from nwb_latents.schemas.digest import AddedLater
+from nwb_latents.schemas.digest import AddedLater, DefaultBefore
 from nwb_latents.schemas.models import BehaviourSettings, RateLink
 
 
@@ -65,18 +65,18 @@ class MDSSMSettings(BehaviourSettings):
         default=True, description="One process noise Q per session instead of one for all."
     )
     embedding_pooling: Annotated[Literal["last", "mean"], AddedLater("last")] = Field(
-        "last",
+        "mean",
         description="What the embedding is read from: the encoder's last state (the paper) or the mean of "
         "its states over time.",
     )
     embedding_start_variance: Annotated[float | None, AddedLater(None)] = Field(
-        None,
+        0.01,
         gt=0,
-        description="Variance the embedding's posterior starts with; default: that of a random head, "
-        "about 0.7.",
+        description="Variance the embedding's posterior starts with; none: that of a random head, about 0.7, "
+        "beside which the dynamics often learn not to listen to the embedding.",
     )
     embedding_kl: Annotated[Literal["session", "trial"], AddedLater("session")] = Field(
-        "session",
+        "trial",
         description="Weight of the embedding's KL beside the mean over trials: 'session' is 1, as in the "
         "paper; 'trial' is 1 / trials, the lower bound of all trials of the step together.",
     )
@@ -90,8 +90,8 @@ class MDSSMSettings(BehaviourSettings):
         lt=1,
         description="Share of time bins whose state is rolled out instead of inferred (p_mask).",
     )
-    cut_probability: float = Field(
-        0.5,
+    cut_probability: Annotated[float, DefaultBefore(0.5)] = Field(
+        0.8,
         ge=0,
         le=1,
         description="Share of steps in which the encoders see only the first bins, as in a forecast, and all "

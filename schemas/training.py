@@ -10,7 +10,7 @@ from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen, Reading, Record
 from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS
 from nwb_latents.schemas.catalog import Alignment, Imported
-from nwb_latents.schemas.digest import AddedLater, DecidesNothing, FormerlyInBins
+from nwb_latents.schemas.digest import AddedLater, DecidesNothing, DefaultBefore, FormerlyInBins
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.mdssm import MDSSMSettings
 from nwb_latents.schemas.models import AnyModel, known_models, model_settings
@@ -54,6 +54,10 @@ class BatchSettings(Frozen):
     )
 
 
+LONGEST_WARMUP = 100
+"""Steps over which the learning rate rises at most, where nothing is set."""
+
+
 class OptimiserSettings(Frozen):
     """AdamW with a cosine learning rate."""
 
@@ -61,9 +65,25 @@ class OptimiserSettings(Frozen):
     final_lr: float = Field(0.0, ge=0, le=10, description="Learning rate at the end of the cosine.")
     weight_decay: float = Field(1e-3, ge=0, le=1000, description="Decoupled weight decay.")
     clip_norm: float = Field(200.0, gt=0, description="Gradients are scaled down to this global norm.")
-    warmup_steps: int = Field(
-        0, ge=0, le=MOST_STEPS, description="Steps over which the learning rate rises from zero."
+    warmup_steps: Annotated[int | None, DefaultBefore(0)] = Field(
+        None,
+        ge=0,
+        le=MOST_STEPS,
+        description="Steps over which the learning rate rises from zero, without which some trainings run "
+        "away; default: a tenth of max_steps, at most 100.",
     )
+
+    def warmup(self, max_steps: int) -> int:
+        """Return the steps over which the learning rate rises, the default resolved.
+
+        Examples
+        --------
+        >>> OptimiserSettings().warmup(2000), OptimiserSettings(warmup_steps=0).warmup(2000)
+        (100, 0)
+        """
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        return min(LONGEST_WARMUP, max_steps // 10)
 
 
 class TrainSettings(Frozen):
@@ -87,10 +107,8 @@ class TrainSettings(Frozen):
         "shown",
         description="What a model of smoothed rates is shown: 'shown': the counts of the bins it may see, "
         "smoothed from these bins alone; 'recorded': the recorded rates, which hold spikes of bins after "
-        "those "
-        "shown, as published. What is scored are the recorded rates. With signal: counts nothing is "
-        "smoothed, and it "
-        "is 'recorded'.",
+        "those shown, as published. What is scored are the recorded rates. With signal: counts nothing is "
+        "smoothed, and it is 'recorded'.",
     )
     standardise: bool = Field(
         default=True,
@@ -178,8 +196,7 @@ class TrainSettings(Frozen):
         if self.signal == "counts" and self.input_smoothing == "shown":
             raise ValueError(
                 "input_smoothing: shown smooths what a model of rates is shown, and signal is counts, "
-                "which are "
-                "shown as they are. Leave input_smoothing out, or use signal: rates"
+                "which are shown as they are. Leave input_smoothing out, or use signal: rates"
             )
         return self
 

@@ -22,7 +22,7 @@ FAULTS = (
     (LOOP, "weight_decay=options.weight_decay,", "weight_decay=0.0,", "weights do not decay"),
     (LOOP, "group[\"lr\"] = training.lr(state.step)", "group[\"lr\"] = training.settings.optimiser.lr",
      "the learning rate never falls"),
-    (LOOP, "warmup=options.warmup_steps, final=options.final_lr)", "warmup=0, final=options.final_lr)",
+    (LOOP, "warmup=warmup, final=options.final_lr)", "warmup=0, final=options.final_lr)",
      "the learning rate does not warm up"),
     (LOOP, "max_norm=settings.optimiser.clip_norm,", "max_norm=1e9,", "gradients are not clipped"),
     (LOOP, "derived_generator(settings.seed, \"noise\", state.step, block, device=training.device)",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.session import Session
 
     FloatArray = NDArray[np.float64]
+    IntArray = NDArray[np.int64]
 
 _SHOWN = 3
 
@@ -63,6 +64,83 @@ class EarlyDays:
                 )
         return ""
 
+    def decoder_of_rates(
+        self, decoder: Decoder[Any], session: Session, *, lag_ms: float
+    ) -> tuple[FittedDecoder, IntArray]:
+        """Fit a decoder to recorded rates of train trials of all days, and return of which units it is.
+
+        Parameters
+        ----------
+        decoder
+            Which one; it reads one bin.
+        session
+            The day held out, of which nothing but the ids of its units is looked at.
+        lag_ms
+            Velocity comes this long after the activity, ms.
+
+        Raises
+        ------
+        CannotBeHadError
+            If too few units are the same (`shared_units`), or too few trials have a velocity.
+        """
+        ids = shared_units(self, session)
+        return decoder_of_days(decoder, rates_and_velocity(self, ids, lag_ms=lag_ms)), ids
+
+
+LEAST_SHARED = 0.5
+"""Share of a day's units that have to be found on all earlier days if a decoder of rates is to go over."""
+
+
+def shared_units(early: EarlyDays, session: Session) -> IntArray:
+    """Return the ids of the units that a day held out shares with all earlier days.
+
+    Parameters
+    ----------
+    early
+        Earlier days.
+    session
+        The day held out.
+
+    Returns
+    -------
+    ids
+        Ascending. Shape ``(shared unit,)``.
+
+    Raises
+    ------
+    CannotBeHadError
+        If fewer than `LEAST_SHARED` of its units are shared, or ids are but the rows of tables of different
+        lengths, which say nothing of who is who.
+    """
+    ids = [_ids(each) for each in (*early.sessions, session)]
+    rows = all(np.array_equal(each, np.arange(len(each))) for each in ids)
+    lengths = sorted({len(each) for each in ids})
+    if rows and len(lengths) > 1:
+        raise CannotBeHadError(
+            f"{session.name} has other units than earlier days: ids are numbered from 0 on in each, and "
+            f"there are {', '.join(map(str, lengths))} of them, so that none is known to be found again; "
+            "align a run to it"
+        )
+    shared = ids[0]
+    for other in ids[1:]:
+        shared = np.intersect1d(shared, other)
+    if len(shared) < max(1.0, LEAST_SHARED * len(ids[-1])):
+        raise CannotBeHadError(
+            f"{session.name} has other units than earlier days: {len(shared)} of its {len(ids[-1])} are "
+            "found on all of them; align a run to it"
+        )
+    return shared
+
+
+def of_units(values: FloatArray, session: Session, ids: IntArray) -> FloatArray:
+    """Return what belongs to the units of these ids, in their order. Shape ``(…, len(ids))``."""
+    place = {int(each): number for number, each in enumerate(_ids(session))}
+    return values[..., [place[int(each)] for each in ids]]
+
+
+def _ids(session: Session) -> IntArray:
+    return np.asarray(session.trials["unit"].values, dtype=np.int64)
+
 
 def why_other_units(known: Session, session: Session) -> str:
     """Say how the units of two sessions differ; empty where they have the same ids in the same order.
@@ -74,7 +152,7 @@ def why_other_units(known: Session, session: Session) -> str:
     session
         Session it is to be applied to.
     """
-    before, now = (each.trials["unit"].values.astype(np.int64) for each in (known, session))
+    before, now = _ids(known), _ids(session)
     if np.array_equal(before, now):
         return ""
     lost, new = np.setdiff1d(before, now), np.setdiff1d(now, before)
@@ -86,13 +164,17 @@ def why_other_units(known: Session, session: Session) -> str:
     return f"{session.name} has other units than {known.name}: {', '.join(differ) or 'in another order'}"
 
 
-def rates_and_velocity(early: EarlyDays, *, lag_ms: float) -> list[tuple[FloatArray, FloatArray]]:
+def rates_and_velocity(
+    early: EarlyDays, ids: IntArray, *, lag_ms: float
+) -> list[tuple[FloatArray, FloatArray]]:
     """Return recorded smoothed rates and velocity of the training trials of each session.
 
     Parameters
     ----------
     early
         The sessions.
+    ids
+        Units, which all of them have. Shape ``(unit,)``.
     lag_ms
         Velocity comes this long after the activity, ms.
 
@@ -106,7 +188,7 @@ def rates_and_velocity(early: EarlyDays, *, lag_ms: float) -> list[tuple[FloatAr
     for session in early.sessions:
         rows = session.rows("train")
         rates = np.asarray(session.trials["rates"].values[rows], dtype=np.float64)
-        found.append((rates, session.velocity(lag_ms).velocity[rows]))
+        found.append((of_units(rates, session, ids), session.velocity(lag_ms).velocity[rows]))
     return found
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.baselines.oracle import oracle_rates
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
-from nwb_latents.pipeline.evaluation.early_days import decoder_of_days, rates_and_velocity
 from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found
 from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varying_units
@@ -167,18 +166,17 @@ class ScoredSession:
         return decoder_of(_forecast_settings(self.settings))
 
     @cached_property
-    def decoder_of_early_rates(self) -> FittedDecoder:
-        """The same decoder, fitted on recorded rates of train trials of the earlier days.
+    def decoder_of_early_rates(self) -> tuple[FittedDecoder, NDArray[np.int64]]:
+        """The same decoder, fitted on recorded rates of train trials of the earlier days, and of which units.
 
         Raises
         ------
         CannotBeHadError
-            If there are no earlier days, or too few of their trials have a velocity.
+            If there are no earlier days, too few of their trials have a velocity, or units are others.
         """
         if self.early is None:
             raise CannotBeHadError("no day is held out")
-        parts = rates_and_velocity(self.early, lag_ms=self.settings.lag_ms)
-        return decoder_of_days(self.chosen_decoder, parts)
+        return self.early.decoder_of_rates(self.chosen_decoder, self.session, lag_ms=self.settings.lag_ms)
 
     def describe_decoder(self, fitted: FittedDecoder) -> DecoderDescription:
         """Return what there is to say of `velocity_decoder`."""

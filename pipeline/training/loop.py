@@ -249,7 +249,8 @@ def _prepare(
         fused=settings.precision != "16-mixed",
     )
     wrapped, optimiser = fabric.setup(model, optimiser)
-    lr = warmup_cosine(options.lr, settings.max_steps, warmup=options.warmup_steps, final=options.final_lr)
+    warmup = options.warmup(settings.max_steps)
+    lr = warmup_cosine(options.lr, settings.max_steps, warmup=warmup, final=options.final_lr)
     return _Training(
         fabric, model, wrapped, optimiser, sessions, settings, run_dir, masker, lr, settings.max_steps
     )

@@ -85,29 +85,31 @@ COMMANDS = {
     "run decode": (
         "decode",
         (f"{RUNS} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 --transfer "
-         "--ensemble"),
-        OF_RUNS,
+         "--ensemble --force"),
+        {**OF_RUNS, "force": True},
         {"lag_ms": 60.0, "sources": ("rates", "forecast"), "decoders": ("wiener", "ridge"),
          "lag_scan_ms": (0.0, 20.0, 40.0, 60.0), "transfer": True,
          "forecast.ensemble": ("trial_factors",)},
     ),
     "run forecast": (
         "forecast",
-        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky",
-        OF_RUNS,
+        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky --force",
+        {**OF_RUNS, "force": True},
         {"seen_bins": 17, "bins": 4, "lag_ms": 60.0, "ensemble": ("trial_factors",), "leaky": True},
     ),
     "run evaluate": (
         "evaluate",
-        f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force --ensemble",
+        (f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force --ensemble "
+         "--held-out-days 2"),
         {**OF_RUNS, "truth": Path("T"), "force": True},
         {"metrics": ("co_bps",), "baselines": ("smoothing",), "phase": "val", "lag_ms": 60.0,
-         "forecast.ensemble": ("trial_factors",)},
+         "held_out_days": 2, "forecast.ensemble": ("trial_factors",)},
     ),
     "run embed": (
         "embed",
-        "--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials",
-        {"run": "m", "sessions": ("a*", "b"), "towards": "c", "device": "cpu", "unseen_trials": True},
+        "--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials --force",
+        {"run": "m", "sessions": ("a*", "b"), "towards": "c", "device": "cpu", "unseen_trials": True,
+         "force": True},
         {"colour_by": ("task",)},
     ),
     "run align": (
@@ -121,8 +123,9 @@ COMMANDS = {
     "run stream": (
         "stream",
         ("m --session a --trial 4 --trial 2 --split val --no-rates --velocity --decoder wiener --lag-ms 60 "
-         "--unseen-trials"),
-        {"run": "m", "session": "a", "trials": [4, 2], "split": "val", "unseen_trials": True, "lines": None},
+         "--unseen-trials --force"),
+        {"run": "m", "session": "a", "trials": [4, 2], "split": "val", "unseen_trials": True, "force": True,
+         "lines": None},
         {"rates": False, "velocity": True, "decoder": "wiener", "lag_ms": 60.0},
     ),
     "run ingest": (

@@ -25,12 +25,12 @@ if not BENCHMARKS.is_dir():
 def test_loss_and_gradients_are_those_of_a_loop(monkeypatch: pytest.MonkeyPatch, residual: bool) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from plain_mdssm import PlainMDSSM
-    from train import same_noise
+    from train import AS_PUBLISHED, same_noise
 
     settings = MDSSMSettings(
         latent_dim=3, embedding_dim=2, rank=2, dynamics_width=12, hyper_width=8, encoder_width=6,
         read_in=ReadInSettings(hidden=7, width=4, activation="silu"), residual=residual, cut_probability=0.0,
-        mask_probability=0.4,
+        mask_probability=0.4, **AS_PUBLISHED,
     )  # fmt: skip
     model = build_model(settings, UNITS, seed=0).double()
     torch.manual_seed(0)

@@ -103,9 +103,9 @@ def _same_kind(was: object, tree: object) -> str:
 
 
 def _may_be(name: str, was: object, now: object) -> bool:
-    """Whether a value is of the kind of what stood there, or says that nothing is known."""
+    """Whether a value is of the kind of what stood there, or null, which is as good as left out."""
     known = Measurement.model_fields.get(name)
-    return type(was) is type(now) or (now is None and known is not None and known.default is None)
+    return type(was) is type(now) or (now is None and known is not None and not known.is_required())
 
 
 def odd_line(folder: Path, rng: np.random.Generator) -> Mutation:

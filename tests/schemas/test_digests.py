@@ -23,7 +23,7 @@ from nwb_latents.pipeline.stages.sweep import sweep_key
 from nwb_latents.pipeline.stages.train import run_key
 from nwb_latents.pipeline.stores.exporters.exporter import exporter_named
 from nwb_latents.schemas.base import Frozen, Reading
-from nwb_latents.schemas.digest import AddedLater, NeverCounts, mark_of
+from nwb_latents.schemas.digest import AddedLater, DefaultBefore, NeverCounts, mark_of
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.sweep import SweepSettings
 from nwb_latents.schemas.training import TrainSettings
@@ -66,8 +66,24 @@ def _transform_of_the_table(monkeypatch):
 
 
 def as_read(kind, content):
-    """Return settings from what a file of the first versions holds."""
-    return kind.model_validate(content, context=Reading(bin_size_s=BIN))
+    """Return settings from what a file of the first versions holds, which always says its parts."""
+    return kind.model_validate(_with_parts(kind, content), context=Reading(bin_size_s=BIN))
+
+
+def _with_parts(kind, content):
+    said = dict(content)
+    for name, info in kind.model_fields.items():
+        part = info.get_default(call_default_factory=True)
+        if (
+            not isinstance(part, Frozen)
+            or mark_of(info, AddedLater)
+            or not isinstance(said.get(name, {}), dict)
+        ):
+            continue
+        within = said.get(name, {})
+        other = "name" in within and within["name"] != getattr(part, "name", None)
+        said[name] = within if other else _with_parts(type(part), within)
+    return said
 
 
 def ways_of(name):
@@ -173,6 +189,18 @@ def test_a_default_that_changes_changes_the_digest():
     assert Added().digest() == Before().digest()
     assert Added(b=5).digest() == OtherDefault().digest() != Before().digest()
     assert OtherDefault(b=0).digest() == Before().digest()
+
+
+class Changed(Frozen):
+    a: Annotated[int, DefaultBefore(1)] = 7
+    b: Annotated[int, AddedLater(0)] = 5
+
+
+def test_a_file_that_does_not_say_a_setting_is_read_as_when_it_was_written():
+    assert Changed() == Changed(a=7, b=5)
+    assert Changed.read({}) == Changed(a=1, b=0)
+    assert Changed.read({"a": 7, "b": 2}) == Changed(a=7, b=2)
+    assert Changed.read({}).digest() == Before().digest()
 
 
 def test_a_setting_added_within_parts_changes_no_digest_and_counts():

@@ -8,6 +8,8 @@ import pytest
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.baselines.known import baseline_called
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
+from nwb_latents.pipeline.evaluation.early_days import EarlyDays, of_units, shared_units
+from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError
 from nwb_latents.pipeline.evaluation.metrics.r2 import r2
 from nwb_latents.pipeline.evaluation.scored_session import prepare_session
 from nwb_latents.pipeline.sources.folder import FolderSource
@@ -91,6 +93,7 @@ def test_only_the_last_day_is_measured_by_decoders_of_the_days_before(catalog):
     assert of_rates.value is not None
     assert of_rates.fitted_sessions == (first, second)
     assert of_rates.fitted_on == "recorded rates of earlier days"
+    assert of_rates.details["day_known_by"] == "ids of 16 of its 16 units"
     few, scratch = (run.run for run in aligned)
     for run, how in ((few, "aligned to 8 of its trials"), ("early", f"read in as {second}")):
         one = found[run, "held_out_day_latent_r2"]
@@ -148,6 +151,24 @@ def test_other_units_are_told_and_not_decoded(tmp_path):
         assert done[source, metric].value is None
         assert "has other units than" in done[source, metric].reason
         assert "align" in done[source, metric].reason
+
+
+def with_units(session, ids):
+    """Return a session of units of these ids alone."""
+    return session.with_trials(session.trials.isel(unit=np.flatnonzero(np.isin(session.trials["unit"], ids))))
+
+
+def test_a_decoder_of_rates_is_of_the_units_found_on_all_days(catalog):
+    first, second, last = (opened(catalog, name) for name in days_of(catalog))
+    days = EarlyDays((with_units(first, range(1, 14)), with_units(second, range(16))))
+    assert shared_units(days, with_units(last, range(4, 16))).tolist() == list(range(4, 14))
+    values = np.arange(12.0)
+    assert of_units(values, with_units(last, range(4, 16)), np.array([5, 4])).tolist() == [1.0, 0.0]
+    with pytest.raises(CannotBeHadError, match="2 of its 5 are found"):
+        shared_units(days, with_units(last, [0, 1, 2, 14, 15]))
+    rows = EarlyDays((with_units(first, range(14)), second))
+    with pytest.raises(CannotBeHadError, match="numbered from 0 on in each, and there are 14, 16 of them"):
+        shared_units(rows, last)
 
 
 def test_days_that_are_not_there_or_not_known_are_refused(catalog, tmp_path, make_reaches, as_recording,

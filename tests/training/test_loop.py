@@ -336,7 +336,7 @@ def test_a_training_stops_where_it_is_told_and_is_validated_there(
     rows = [json.loads(line) for line in (tmp_path / METRICS).read_text().splitlines()]
     assert "val_loss" in rows[-1]
     assert rows[-1]["step"] == 7
-    # The learning rate is that of all 20 steps; the seventh step is number 6.
-    cosine = 0.5 * (1 + math.cos(math.pi * 6 / 20))
+    # The learning rate is that of all 20 steps, a tenth of which it rises; the seventh step is number 6.
+    cosine = 0.5 * (1 + math.cos(math.pi * (6 - 2) / (20 - 2)))
     assert rows[-1]["lr"] == pytest.approx(cosine * settings.optimiser.lr)
     assert _fit(datasets, settings, tmp_path, resume=True)[0].stopped == "max_steps"

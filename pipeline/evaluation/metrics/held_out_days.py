@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.evaluation.early_days import (
     EarlyDays,
     decoder_of_days,
-    why_other_units,
+    of_units,
 )
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found, Metric
 from nwb_latents.pipeline.evaluation.metrics.velocity_r2 import NO_VELOCITY, velocity_found
@@ -39,14 +39,12 @@ def _by_rates(session: ScoredSession, made: SourceOutput) -> Found:
     early, true = _days_and_velocity(session)
     if made.rates_hz is None:
         raise CannotBeHadError(made.lacks("reconstruction"))
-    for known in early.sessions:
-        reason = why_other_units(known, session.session)
-        if reason:
-            raise CannotBeHadError(f"{reason}; align a run to it, or choose units that are the same")
-    decoder = session.decoder_of_early_rates
+    decoder, ids = session.decoder_of_early_rates
     described = session.describe_decoder(decoder)
-    found = velocity_found(true, decoder.predict(made.rates_hz), described, fitted_on=RATES.fitted_on)
-    return _of_days(found, tuple(early.keys), how="ids of its units")
+    predicted = decoder.predict(of_units(made.rates_hz, session.session, ids))
+    found = velocity_found(true, predicted, described, fitted_on=RATES.fitted_on)
+    how = f"ids of {len(ids)} of its {session.session.n_units} units"
+    return _of_days(found, tuple(early.keys), how=how)
 
 
 def _by_latents(session: ScoredSession, made: SourceOutput) -> Found:
@@ -74,8 +72,8 @@ RATES = Metric(
     name="held_out_day_r2",
     title="velocity, held-out days",
     definition="r2_uniform",
-    meaning="As velocity_r2, with a decoder fitted on recorded rates of train trials of earlier days; only "
-    "where units have the ids of those days.",
+    meaning="As velocity_r2, with a decoder fitted on recorded rates of train trials of earlier days, of the "
+    "units whose ids are found on all of them.",
     source=SOURCE,
     needs=("velocity", "early_days"),
     decoder=DEFAULT_DECODER,

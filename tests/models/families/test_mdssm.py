@@ -90,7 +90,7 @@ def _reference(model: MDSSM, y: Tensor, row: int) -> Tensor:
 def test_loss_and_gradient_equal_a_plain_implementation_session_by_session(
     small: Build, trials: dict[str, TrialTensors], batch: Batch
 ) -> None:
-    model = small()
+    model = small(embedding_pooling="last", embedding_kl="session")
     loss, _ = _loss(model, batch, seed=None)
     plain = sum(_reference(model, s.y, row) for row, s in enumerate(trials.values()))
     torch.testing.assert_close(loss, plain, rtol=1e-10, atol=1e-10)
