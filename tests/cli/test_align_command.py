@@ -109,7 +109,9 @@ def test_an_aligned_run_is_decoded_like_any_other(pipeline_command, folder):
     decoded = pipeline_command("run", "decode", "--run", event["run"], "--session", "sub-T_ses-2", "--json")
     assert decoded.returncode == 0, decoded.stderr
     scores = [e for e in map(json.loads, decoded.stdout.splitlines()) if e["event"] == "measurement"]
-    assert {e["source"] for e in scores if e["run"] == event["run"]} == {"reconstruction", "forecast"}
+    assert {e["source"] for e in scores if e["run"] == event["run"]} == {
+        "reconstruction", "forecast", "forecast_decoded"
+    }  # fmt: skip
     again = pipeline_command(*WORDS, "--trials", 4, "--no-score", "--json")
     assert json.loads(again.stdout)["status"] == "skipped"
 

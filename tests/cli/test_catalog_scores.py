@@ -17,6 +17,7 @@ def measured(tmp_path):
     of_run = {
         **plain, "name": "velocity_r2", "run": "lfads-1", "source": "forecast", "decoder": "kernel_ridge",
         "fitted_on": "recorded rates", "seen_bins": 13, "bins": 20, "lag_ms": 100.0,
+        "details": {"shown": "spikes of the bins seen alone"},
     }  # fmt: skip
     add_measurements(
         tmp_path / "catalog.yaml",
@@ -84,6 +85,7 @@ def test_every_cell_says_its_own_field(tmp_path, tables):
         name="transfer_velocity_r2", session="sub-A", recipe_id="r", source="forecast", run="m", split="val",
         value=0.123456, low=-0.25, high=0.75, p_value=0.0123, decoder="wiener", lag_ms=60.0, seen_bins=13,
         bins=20, fitted_sessions=("sub-B", "sub-C"), fitted_on="latents", n_trials=7, n_units=5, n_samples=99,
+        details={"shown": "spikes of the bins seen alone"},
     )  # fmt: skip
     bits = full.model_copy(
         update={
@@ -127,3 +129,17 @@ def test_only_the_latest_is_shown_unless_the_history_is_asked_for(tmp_path, tabl
         assert done.exit_code == 0, done.output
         _, columns, rows = tables.pop()
         assert [row[columns.index("value")] for row in rows] == expected
+
+
+def test_forecasts_measured_as_is_done_no_more_are_stale(tmp_path, tables):
+    about = {"recipe_id": "r", "split": "test", "n_trials": 9, "session": "sub-A", "run": "m", "value": 0.5}
+    former = Measurement(name="velocity_r2", source="forecast", seen_bins=13, bins=20, **about)
+    of_today = former.model_copy(update={"bins": 10, "details": {"shown": "spikes of the bins seen alone"}})
+    whole = former.model_copy(update={"source": "reconstruction", "bins": None, "seen_bins": None})
+    catalog = tmp_path / "catalog.yaml"
+    add_measurements(catalog, [former, of_today, whole])
+    done = CliRunner().invoke(app, ["catalog", "scores", "--catalog", str(catalog)])
+    assert done.exit_code == 0, done.output
+    ((_, columns, rows),) = tables
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert ["otherwise since" in row["stale"] for row in found] == [True, False, False]

@@ -119,13 +119,16 @@ def test_a_training_says_its_steps_and_what_it_ended_with(trained):
 
 def test_a_decoding_says_how_many_trials_it_was_scored_on(folder, decoded):
     made = {e["source"]: e for e in decoded if e["event"] == "measurement"}
-    assert set(made) == {"rates", "reconstruction", "forecast"}
+    baselines = {"linear_forecast", "condition_mean"}
+    assert set(made) == {"rates", "reconstruction", "forecast", "forecast_decoded", *baselines}
     for source, event in made.items():
         assert (event["session"], event["split"], event["n_trials"]) == (SESSION, "test", N_TEST)
         assert (event["n_units"], event["recipe_id"], event["lag_ms"]) == (N_UNITS, RECIPE.recipe_id, 100.0)
-        bins = N_BINS if source != "forecast" else event["bins"]
+        bins = N_BINS if event["bins"] is None else event["bins"]
         assert event["n_samples"] == N_TEST * bins
-        assert (event["run"], event["model"]) == ((None, None) if source == "rates" else (RUN, "ndt"))
+        assert (event["run"], event["model"]) == (
+            (None, None) if source in {"rates", *baselines} else (RUN, "ndt")
+        )
         assert event["value"] == pytest.approx(np.mean(event["per_axis"]), abs=0.2)
         assert 1 / 201 <= event["p_value"] <= 1
     assert made["forecast"]["seen_bins"] + made["forecast"]["bins"] <= N_BINS
