@@ -22,6 +22,10 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
+    finally:
+        # All is done and said: Python, which puts its libraries away, would answer with a traceback.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _command() -> Callable[[], None]:

@@ -246,3 +246,16 @@ def test_a_reader_that_leaves_early_ends_what_is_read_and_stops_what_works(words
     monkeypatch.setattr(sys, "argv", ["pipeline", *words])
     assert main._run() == code
     assert ("what is done is kept" in capsys.readouterr().err) == (code != 0)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_while_python_puts_itself_away_ends_it_without_a_word(name):
+    code = (
+        "import atexit, os, signal, sys\n"
+        f"atexit.register(lambda: os.kill(os.getpid(), signal.{name}))\n"
+        "from nwb_latents.pipeline.cli.start import main\n"
+        "sys.argv = ['pipeline', '--version']\nmain()\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert shown.returncode == -getattr(signal, name)
+    assert shown.stderr == ""
