@@ -98,18 +98,20 @@ def misfit(fault: Fault) -> str:
 
 
 def tests_of(fault: Fault) -> list[str]:
-    """Return what is run against a fault, in this order."""
+    """Return what is run against a fault, in this order: what is named after the module tells soonest."""
     known = importlib.import_module("faults.covering").TESTS
     fitting = [begin for begin in known if fault.path.startswith(begin)]
     covering = known[max(fitting, key=len)] if fitting else ()
     module = f"src/nwb_latents/{fault.path}"
-    found = dict.fromkeys([*fault.also, *covering[:1], module, *covering[1:]])
+    namesakes = sorted((ROOT / "tests").rglob(f"test_{Path(fault.path).stem}.py"))
+    named = [str(each.relative_to(ROOT)) for each in namesakes]
+    found = dict.fromkeys([*fault.also, *named, module, *covering])
     return [each for each in found if (ROOT / each).exists()]
 
 
 def in_turn(tests: list[str]) -> list[list[str]]:
-    """Return which tests share a process: the two that are likeliest to tell alone, then all others."""
-    return [each for each in (tests[:1], tests[1:2], tests[2:]) if each]
+    """Return which tests share a process: the likeliest to tell, then all others; each ends at a failure."""
+    return [each for each in (tests[:3], tests[3:]) if each]
 
 
 def scratch_copy(where: Path) -> Path:

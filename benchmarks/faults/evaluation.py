@@ -12,6 +12,7 @@ KSTEP = "pipeline/evaluation/metrics/kstep.py"
 NO_MODEL = "pipeline/evaluation/baselines/forecasts.py"
 AHEAD = "pipeline/evaluation/forecasting/session_forecast.py"
 CURVES = "pipeline/evaluation/forecasting/curves.py"
+MADE = "pipeline/evaluation/forecasting/measured_forecasts.py"
 SIMPLE = "pipeline/evaluation/forecasting/simple_forecasts.py"
 DECODER = "pipeline/evaluation/decoding/decoder.py"
 FITTED = "pipeline/evaluation/decoding/session_decoder.py"
@@ -23,6 +24,11 @@ SCORED = "pipeline/evaluation/scored_session.py"
 SCORES = "pipeline/evaluation/nlb/scores.py"
 EMBEDDING = "pipeline/evaluation/embedding.py"
 CELLS = "pipeline/evaluation/leaderboard_cells.py"
+BANDS = "pipeline/evaluation/forecasting/conformal.py"
+WEIGHTS = "pipeline/evaluation/forecasting/ensemble.py"
+READ_OUT = "pipeline/evaluation/forecasting/read_outs.py"
+CYCLE = "pipeline/evaluation/metrics/cycle_consistency.py"
+PIT = "pipeline/evaluation/metrics/calibration.py"
 
 FAULTS = (
     (R2, "return float(np.mean(_per_output(truth, guess, kept)))", "return float(np.max(_per_output(truth, guess, kept)))",
@@ -79,25 +85,25 @@ FAULTS = (
      "forecasts are held against the mean of all trials"),
     (KSTEP, "steps = slice(None) if step is None else slice(step - 1, step)",
      "steps = slice(None) if step is None else slice(step, step + 1)", "a step of a forecast is the one after it"),
-    (AHEAD, "velocity_seen=velocity[test, :seen]", "velocity_seen=velocity[test, 1 : seen + 1]",
+    (AHEAD, "velocity_seen=velocity[scored, :seen]", "velocity_seen=velocity[scored, 1 : seen + 1]",
      "the last velocity that is held is one bin ahead of what is seen"),
-    (AHEAD, "self.decoder.predict(self.rates[:, self.settings.ahead])", "self.decoder.predict(self.rates[:, : self.settings.bins])",
+    (MADE, "task.decoder.predict(task.rates[:, task.settings.ahead])", "task.decoder.predict(task.rates[:, : task.settings.bins])",
      "recorded rates of the first bins stand for those ahead"),
     (NO_MODEL, "            :, problem.settings.ahead\n", "            :, : problem.settings.bins\n",
      "condition means are of the first bins"),
-    (AHEAD, "train, test = session.rows(\"train\"), session.rows(\"test\")", "train, test = session.rows((\"train\", \"val\")), session.rows(\"test\")",
+    (AHEAD, "for name in (\"train\", \"val\", \"test\"))", "for name in ((\"train\", \"val\"), \"val\", \"test\"))",
      "what needs no model is fitted on validation trials too"),
     (AHEAD, "train_condition=tuple(condition[row] for row in train)", "train_condition=tuple(condition[: len(train)])",
      "conditions of test trials stand for those of training trials"),
     (NO_MODEL, "seed=chosen.seed,", "seed=0,",
      "the folds of the linear forecast are not of the seed"),
-    (AHEAD, "\"lag_ms\": self.settings.lag_ms} if is_velocity else {}", "\"lag_ms\": 0.0} if is_velocity else {}",
+    (MADE, "{\"lag_ms\": task.settings.lag_ms} if quantity", "{\"lag_ms\": 0.0} if quantity",
      "forecasts of velocity say another lag"),
-    (CURVES, "\"run\": run if self.source == MODEL else None", "\"run\": run",
+    (CURVES, "\"run\": run if self.source in OF_RUNS else None", "\"run\": run",
      "numbers of baselines are told as those of a run"),
     (CURVES, "*enumerate(self.per_step, start=1)]", "*enumerate(self.per_step, start=2)]",
      "steps are numbered from 2"),
-    (CURVES, "return self.source not in {MODEL, RECORDED}", "return self.source != MODEL",
+    (CURVES, "return self.source not in {*OF_RUNS, RECORDED}", "return self.source not in OF_RUNS",
      "the decoder on recorded rates is called a baseline"),
     (CURVES, "\"velocity\": \"r2_uniform\", \"rates\": \"r2_trialmean\"", "\"velocity\": \"r2_trialmean\", \"rates\": \"r2_uniform\"",
      "the definitions of the two quantities are exchanged"),
@@ -107,7 +113,7 @@ FAULTS = (
      "the first value is held, not the last"),
     (SIMPLE, "weights=system.weights(best)", "weights=system.weights(float(penalties[0]))",
      "the penalty that is told is not the one that is used"),
-    (SIMPLE, "_left_out_error(features, targets, fold_of == fold, alphas", "_left_out_error(features, targets, fold_of != fold, alphas",
+    (SIMPLE, "left_out_error(features, targets, fold_of == fold, alphas", "left_out_error(features, targets, fold_of != fold, alphas",
      "penalties are chosen on what was fitted"),
     (SIMPLE, "_known_mean(trials[names == name], otherwise=overall)", "_known_mean(trials[names == name], otherwise=0 * overall)",
      "bins a condition does not know are zero"),
@@ -151,7 +157,7 @@ FAULTS = (
      "the board is ordered from the worst"),
     (SCORED, "rates[..., back] / self.task.bin_size_s", "rates / self.task.bin_size_s",
      "rates in Hz are of other units", ("tests/evaluation",)),
-    (SCORED, "rows, asked = self.session.rows(\"train\"), _forecast", "rows, asked = self.session.rows((\"train\", \"val\", \"test\")), _forecast",
+    (SCORED, "rows, decoder = self.session.rows(\"train\"), self", "rows, decoder = self.session.rows((\"train\", \"val\", \"test\")), self",
      "the decoder of an evaluation is fitted on test trials", ("tests/evaluation",)),
     (SCORED, "            level=chosen.level,\n", "            level=0.5,\n",
      "intervals are not of the level asked for", ("tests/evaluation",)),
@@ -177,4 +183,52 @@ FAULTS = (
      "intervals of several sessions are too wide"),
     (SCAN, "self.lags_ms[int(np.argmax(self.cv_r2))]", "self.lags_ms[-1 - int(np.argmax(self.cv_r2))]",
      "the best lag is counted from the end"),
+    (BANDS, "(number + 1) * level_there",
+     "number * level_there",
+     "a band is that of one error too few"),
+    (BANDS, "np.ceil(np.round((number + 1) * level_there, 9))",
+     "np.floor((number + 1) * level_there)",
+     "ranks of errors are rounded down"),
+    (BANDS, "np.sort(np.where(known, far, np.inf), axis=0)",
+     "np.sort(np.where(known, far, 0.0), axis=0)",
+     "errors that are not known count as none"),
+    (WEIGHTS, "cautious_weights(rest), members[:, trial]",
+     "cautious_weights(products), members[:, trial]",
+     "bands of an ensemble come from trials its weights were chosen on"),
+    (WEIGHTS, "error = (members - y) / np.where(deviation > 0, deviation, 1.0)",
+     "error = members - y",
+     "the axis that moves more decides the weights of an ensemble"),
+    (WEIGHTS, "if weights.min() >= 0.0 and loss < least:",
+     "if loss < least:",
+     "weights of an ensemble are negative"),
+    (WEIGHTS, " / np.sqrt(len(more)):",
+     ":",
+     "weights stay equal though others are surely better"),
+    (AHEAD, "calibration=fit.calibration,",
+     "calibration=fit.mean([_there(each.calibration) for each in members]),",
+     "an ensemble is calibrated on trials its weights were chosen on"),
+    (AHEAD, "calibration = read_out.predict(foresee(self.val).features) if len(self.val) else None",
+     "calibration = read_out.predict(foresee(self.train[: len(self.val)]).features) if len(self.val) else None",
+     "the bands of a forecast come from training trials"),
+    (READ_OUT, "x[:, at], y[:, at], fold_of == fold,",
+     "x[:, at], y[:, at], fold_of != fold,",
+     "the penalty of a read-out is chosen on what was fitted"),
+    (READ_OUT, "systems = [RidgeSystem.of(x[:, at], y[:, at], 0.0) for at",
+     "systems = [RidgeSystem.of(x[:, 0], y[:, at], 0.0) for at",
+     "every bin is read from the first"),
+    (CYCLE, "(1 - cut) * total)) + 1, len(size))",
+     "(1 - cut) * total)), len(size))",
+     "one direction of the latents is lost on the way back"),
+    (CYCLE, "found = way_back(train, log_train)",
+     "found = way_back(scored, log_scored)",
+     "the way back is fitted on the trials that are scored", ("tests/evaluation",)),
+    (PIT, "low = np.where(n > 0, pdtr(np.maximum(n - 1, 0), lam), 0.0)",
+     "low = np.zeros_like(high)",
+     "the stretch of a count begins at 0"),
+    (PIT, "ahead = counts[:, window.seen_bins : window.end]",
+     "ahead = counts[:, : window.bins]",
+     "the calibration of forecasts is that of the first bins", ("tests/evaluation", "tests/stages/test_evaluate.py")),
+    (PIT, "LEVELS).mean(axis=1)",
+     "LEVELS).max(axis=1)",
+     "the worst level stands for the mean"),
 )  # fmt: skip

@@ -6,6 +6,7 @@ VIEWS = "models/batching/views.py"
 MASKS = "models/batching/drawn_masks.py"
 NDT = ("tests/models/families/test_ndt.py",)
 LFADS_TESTS = ("tests/models/families/test_lfads.py",)
+SHOWN = "models/batching/shown_input.py"
 
 FAULTS = (
     (DIST, "torch.addcmul(self.mean, self.var.sqrt(), noise)", "torch.addcmul(self.mean, self.var, noise)",
@@ -43,9 +44,9 @@ FAULTS = (
     ("models/families/ndt.py", "generator if self.training else None)\n        nll", "generator)\n        nll",
      "validation drops out", NDT),
     ("models/families/ndt.py", "view = self.mask(view, batch, generator, step)", "pass", "no bin is hidden", NDT),
-    ("models/families/ndt.py", "encoder_input(batch)[:, :, :t0], sessions", "encoder_input(batch), sessions",
+    ("models/families/ndt.py", "encoder_input(batch, t0), sessions, t0 + k", "encoder_input(batch), sessions, t0 + k",
      "a forecast sees what it forecasts", NDT),
-    ("models/families/lfads.py", "q, seen = self._encode(encoder_input(batch)[:, :, :t0], sessions)",
+    ("models/families/lfads.py", "q, seen = self._encode(encoder_input(batch, t0), sessions)",
      "q, seen = self._encode(encoder_input(batch), sessions)", "a forecast of LFADS sees what it forecasts", LFADS_TESTS),
     ("models/families/lfads.py", "self._kl_weight(self.settings.kl_initial_weight)", "self._kl_weight(self.settings.kl_input_weight)",
      "the divergence of initial conditions has the weight of the inputs", LFADS_TESTS),
@@ -60,4 +61,28 @@ FAULTS = (
      "bins attend to all others", ("tests/models/parts/test_transformer.py",)),
     ("models/parts/transformer.py", "alpha=q.shape[-1] ** -0.5", "alpha=1.0", "attention is not scaled",
      ("tests/models/parts/test_transformer.py",)),
+    (SHOWN, "* (apart.abs() <= reach)",
+     "* (apart.abs() < reach)",
+     "the Gaussian of what is shown ends a bin early"),
+    (SHOWN, "weight = weight.tril()",
+     "weight = weight.triu()",
+     "a causal Gaussian of what is shown takes bins after, not before"),
+    (SHOWN, "weight / weight.sum(1, keepdim=True)",
+     "weight / weight.sum(1).max()",
+     "what is shown fades at its ends"),
+    (SHOWN, "(weights @ torch.where(known, samples, 0.0)) / share",
+     "weights @ torch.where(known, samples, 0.0)",
+     "what is shown fades beside bins that were not recorded"),
+    (VIEWS, "y = batch.y[:, :, :n_bins]\n    samples = torch.nan_to_num(y, nan=0.0, posinf=0.0, neginf=0.0)\n    return _smoothed(samples, _known(y, batch), batch.smoothing)",
+     "y = batch.y\n    samples = torch.nan_to_num(y, nan=0.0, posinf=0.0, neginf=0.0)\n    return _smoothed(samples, _known(y, batch), batch.smoothing)[:, :, :n_bins]",
+     "bins that are shown are smoothed with bins that are not"),
+    ("models/batching/tensors.py", "gaps=smoothing is None or not all(bool(s.y.isfinite().all()) for s in sessions)",
+     "gaps=False",
+     "samples that were not recorded are smoothed as zeros"),
+    ("models/parts/behaviour_head.py", "((velocity[:, :, :T] - wanted) * known)",
+     "(velocity[:, :, :T] - wanted)",
+     "a velocity that is not known is taught as 0", ("tests/models/parts/test_behaviour_head.py",)),
+    ("models/parts/behaviour_head.py", "(missed / batch.n_trials[:, None]).sum()",
+     "(missed / batch.n_trials[:, None]).mean()",
+     "the velocity of a session counts less the more there are", ("tests/models/parts/test_behaviour_head.py",)),
 )  # fmt: skip

@@ -18,7 +18,7 @@ FAULTS = (
     (TIMES, "return time + (half if layout.stamps == \"bin_start\" else -half)",
      "return time + (half if layout.stamps != \"bin_start\" else -half)",
      "stamps at the ends of bins are moved the wrong way"),
-    (TIMES, "if -steps.min() <= OVERLAP_S:", "if True:", "a clock that was reset is taken for an overlap"),
+    (TIMES, "if -steps.least <= OVERLAP_S:", "if True:", "a clock that was reset is taken for an overlap"),
     (TIMES, "if not (rate > 0 and np.isfinite(rate)):", "if False:", "a rate of zero is divided by"),
     (AREAS, "starts = np.concatenate([[0], column.ends[:-1]]).astype(np.int64)",
      "starts = (column.ends - 1).astype(np.int64)", "of several electrodes the last one counts"),

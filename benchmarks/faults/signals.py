@@ -19,7 +19,7 @@ FAULTS = (
      "scale = np.where(observed, 1.0 / (weight * 0.02), np.nan)", "rates are scaled as if bins were 20 ms wide"),
     ("pipeline/signals/units.py", "mean_rate < recipe.min_rate_hz", "mean_rate <= 1.0",
      "the default of 0.1 Hz is not heeded: 1 Hz"),
-    (BASE, "return np.rint(seconds * NS_PER_S).astype(np.int64)", "return (seconds * NS_PER_S).astype(np.int64)",
+    (BASE, "return np.rint(scaled, out=scaled).astype(np.int64)", "return scaled.astype(np.int64)",
      "times are cut, not rounded, to nanoseconds: what lies on an edge falls into the bin before"),
     (BASE, "return cls(int(first), int(last - first + 1), bin_ns)", "return cls(int(first), int(last - first), bin_ns)",
      "the last bin of a session is lost"),

@@ -13,6 +13,7 @@ WHOLE = "pipeline/stages/ingest.py"
 PLAN = "pipeline/stages/ingest_plan.py"
 RECUT = "pipeline/stages/recut.py"
 WORDS = "pipeline/stages/event_text.py"
+MEMORY = "pipeline/stages/stage_memory.py"
 
 FAULTS = (
     (INGEST, "*(versions or (STORE_SCHEMA_VERSION, TRANSFORM_VERSION))]", "*(versions or (STORE_SCHEMA_VERSION, 3))]",
@@ -46,7 +47,8 @@ FAULTS = (
      "the best step is another number"),
     (DECODE, "return {\"n_trials\": entry.n_trials, \"n_units\": entry.n_units}", "return {\"n_trials\": entry.n_units, \"n_units\": entry.n_trials}",
      "trials and units of an event are exchanged"),
-    (DECODE, "signals.append(_Signal(foreseen, \"forecast\", run, seen))", "signals.append(_Signal(foreseen, \"forecast\", run))",
+    (DECODE, "signals.append(_Signal(foreseen, \"forecast_decoded\", run, seen))",
+     "signals.append(_Signal(foreseen, \"forecast_decoded\", run))",
      "a forecast is held against the first bins of a trial"),
     (DECODE, "return _Signal(session.trials[\"rates\"].values[test], \"rates\")",
      "return _Signal(session.trials[\"rates\"].values[: len(test)], \"rates\")", "the first trials are decoded for the test trials"),
@@ -77,7 +79,7 @@ FAULTS = (
      "rates of alignments are scored on training trials"),
     ("pipeline/stages/align.py", "settings.seed + offset, scratch", "settings.seed, scratch",
      "all seeds of an alignment are one"),
-    ("pipeline/stages/forecast.py", "test = session.select(task.test)", "test = session.select(session.rows(\"train\")[: len(task.test)])",
+    ("pipeline/evaluation/forecasting/session_forecast.py", "ahead = foresee(self.test)", "ahead = foresee(self.train[: len(self.test)])",
      "forecasts of training trials are scored"),
     (RECORDS, "(interval.value, interval.low, interval.high))", "(interval.value, interval.high, interval.low))",
      "the ends of an interval are exchanged"),
@@ -141,4 +143,13 @@ FAULTS = (
      "sex and age of a subject are exchanged", ("tests/stages/test_ingest_stage.py", "tests/stages/test_ingest_says.py",)),
     (INGEST, "subject=attributes.subject,\n        task=attributes.task", "subject=attributes.task,\n        task=attributes.subject",
      "subject and task of an entry are exchanged"),
+    (MEMORY, "needed = at_once * (",
+     "needed = (",
+     "memory is that of one process where many run", ("tests/stages/test_stage_memory.py",)),
+    (MEMORY, "sum(trials.values()) + max(whole",
+     "max(trials.values(), default=0) + max(whole",
+     "memory is that of the largest session where all are held", ("tests/stages/test_stage_memory.py",)),
+    (MEMORY, "key=lambda name: trials[name] + whole[name]",
+     "key=lambda name: -(trials[name] + whole[name])",
+     "the smallest session says whether all fit", ("tests/stages/test_stage_memory.py",)),
 )  # fmt: skip

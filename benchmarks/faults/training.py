@@ -3,11 +3,13 @@
 LOOP = "pipeline/training/loop.py"
 FEED = "pipeline/training/feed.py"
 INFER = "pipeline/training/inference.py"
+EMBEDDING = "pipeline/training/session_embedding.py"
 ONLINE = "pipeline/training/online_decoding.py"
 LFADS = ("tests/training/test_lfads_training.py",)
 STREAM = ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py")
 ALIGNMENT = "pipeline/training/alignment.py"
 UNSEEN = "pipeline/training/unseen_trials.py"
+BEHAVIOUR = ("tests/training/test_behaviour_training.py",)
 
 FAULTS = (
     (LOOP, "masker = masker or training_masker(settings.masks)", "masker = masker or observe",
@@ -35,7 +37,7 @@ FAULTS = (
     (LOOP, "if state.best_loss is None or loss < state.best_loss:", "if True:",
      "the last weights are kept in place of the best"),
     (LOOP, "loss = held[\"loss\"]", "pass", "held-back samples do not decide the best", LFADS),
-    (LOOP, "_summary(outputs, batches, FINAL)", "_summary(outputs, batches, state.step)",
+    (LOOP, "summary(outputs, batches, FINAL)", "summary(outputs, batches, training.state.step)",
      "validation losses rise with a warm-up"),
     (LOOP, "per_session=settings.batch.trials_per_session,", "per_session=64,", "the size of batches is not heeded"),
     (LOOP, "state.since_best += 1", "pass", "training never runs out of patience"),
@@ -51,9 +53,10 @@ FAULTS = (
      "external inputs after the window are zero"),
     (INFER, "return rates[:, length:]", "return rates[:, :n_bins]", "the window is handed out as the bins after it",
      ("tests/training/test_co_smoothing.py", "tests/training/test_spike_rates.py")),
-    (INFER, "means.append(q.mean * (part.n_trials / tensors.n_trials))", "means.append(q.mean)",
+    (EMBEDDING, "means.append(q.mean * share)", "means.append(q.mean)",
      "the embedding of a long session is the sum over its parts"),
-    (INFER, "y=part.y[:, :n_bins]", "y=part.y", "the embedding of a forecast sees the bins that are forecast"),
+    (INFER, "(batch if n_bins is None else batch.first_bins(n_bins))", "batch",
+     "the embedding of a forecast sees the bins that are forecast"),
     (INFER, "if width != scaling.bin_size_s:", "if False:", "stores of other bins are taken"),
     (INFER, "if not np.array_equal(units, scaling.units):", "if len(units) != len(scaling.units):",
      "units with other ids are taken for those that were trained on"),
@@ -72,9 +75,9 @@ FAULTS = (
      "scale=tensors[f\"session.{session}.offset\"].numpy(),", "scale and offset of a session are exchanged"),
     (INFER, "noise = derived_generator(seed, \"reconstruct\"", "noise = derived_generator(0, \"reconstruct\"",
      "rates of a run are not of the seed"),
-    (INFER, "embedding = self._embedding(tensors, n_bins=seen_bins)", "embedding = self._embedding(tensors, n_bins=available)",
-     "the embedding of a forecast is of bins that are forecast"),
-    (INFER, "variances.append(q.var * (part.n_trials / tensors.n_trials))", "variances.append(q.var)",
+    (INFER, "self._tensors(session, input_smoothing=\"recorded\" if leaky else \"shown\")",
+     "self._tensors(session, input_smoothing=\"recorded\")", "forecasts are shown rates that hold spikes of bins ahead"),
+    (EMBEDDING, "variances.append(q.var * share)", "variances.append(q.var)",
      "the variance of the embedding of a long session is a sum"),
     (INFER, "number, device=self.device)", "0, device=self.device)",
      "parts of a long session share their noise"),
@@ -114,4 +117,22 @@ FAULTS = (
      "the learning rate that is told is the first"),
     (ONLINE, "train.velocity(settings.lag_ms).velocity[:, cut:]", "train.velocity(0.0).velocity[:, cut:]",
      "the decoder of a stream is fitted without a lag", ("tests/stages/test_stream.py",)),
+    (FEED, "session.velocity(model.behaviour_lag_ms)",
+     "session.velocity(0.0)",
+     "a velocity head is taught the velocity at no lag", BEHAVIOUR),
+    (FEED, "_velocity_scaling(known[rows[\"train\"]])",
+     "_velocity_scaling(known)",
+     "the scale of velocity is that of test trials too", BEHAVIOUR),
+    (FEED, "return values * self.scale + self.offset\n\n\n@dataclass(frozen=True)\nclass Scaling",
+     "return values * self.scale\n\n\n@dataclass(frozen=True)\nclass Scaling",
+     "the velocity of a head lacks its mean", BEHAVIOUR),
+    (FEED, "np.where(np.isfinite(per_bin), read_signal(session, \"counts\"), np.float32(np.nan))",
+     "per_bin",
+     "rates that hold later bins are smoothed again and shown", ("tests/training/test_no_future.py",)),
+    (FEED, "recipe.smooth_sigma_s / session.bin_size_s,",
+     "recipe.smooth_sigma_s / 0.02,",
+     "what is shown is smoothed as if bins were 20 ms", ("tests/training/test_no_future.py",)),
+    (INFER, "pack([part.select(row) for row in rows] if alone else [part])",
+     "pack([part])",
+     "the embedding of a trial is inferred from other test trials", ("tests/training/test_inference.py",)),
 )  # fmt: skip

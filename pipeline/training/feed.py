@@ -60,8 +60,9 @@ class VelocityScaling:
 
         Examples
         --------
-        >>> one = np.ones(1, np.float32) >>> VelocityScaling(np.array([1.0, 2.0], np.float32), 3 *
-        one).to_cm_s(np.ones((1, 1, 2), np.float32)).tolist() [[[4.0, 5.0]]]
+        >>> scaling = VelocityScaling(np.array([1.0, 2.0], np.float32), np.full(1, 3.0, np.float32))
+        >>> scaling.to_cm_s(np.ones((1, 1, 2), np.float32)).tolist()
+        [[[4.0, 5.0]]]
         """
         return values * self.scale + self.offset
 
