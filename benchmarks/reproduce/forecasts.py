@@ -80,11 +80,12 @@ def scores(run: TrainedRun, session: Session, *, seen: int, ahead: int, lag_ms: 
     return found
 
 
-def of_baselines(session: Session, *, seen: int, ahead: int) -> dict[str, float]:
+def of_baselines(session: Session, *, seen: int, ahead: int, lag_ms: float) -> dict[str, float]:
     """Return the scores of forecasts that need no model."""
-    asked = EvaluateSettings.model_validate({"forecast": {"seen_bins": seen, "bins": ahead}})
+    window = {"seen_bins": seen, "bins": ahead}
+    asked = EvaluateSettings.model_validate({"forecast": window, "lag_ms": lag_ms})
     problem, known = prepare_session(session, asked).forecast.problem, baselines_by_name()
-    velocity = session.velocity(asked.forecast.lag_ms).velocity[:, seen : seen + ahead]
+    velocity = session.velocity(lag_ms).velocity[:, seen : seen + ahead]
     rows = session.rows("test")
     good = np.isfinite(velocity[rows]).all(axis=(1, 2))
     found = {}
@@ -108,14 +109,14 @@ def main() -> None:
     torch.set_num_threads(1)
     entries = select_sessions(read_catalog(options.catalog), ("*",))
     sessions = [open_session(store_path(options.catalog, entry.store)).loaded() for entry in entries]
-    window = {"seen": options.seen_bins, "ahead": options.bins}
+    window = {"seen": options.seen_bins, "ahead": options.bins, "lag_ms": options.lag_ms}
     plain = {session.name: of_baselines(session, **window) for session in sessions}
     print(json.dumps({"baselines": rounded(plain)}), flush=True)
     rows = []
     for seed in options.seeds:
         words = [*options.words, f"seed={seed}", "device=cpu"]
         run, took = trained(sessions, settings_from(TrainSettings, file=options.config, words=words))
-        each = {one.name: scores(run, one, lag_ms=options.lag_ms, **window) for one in sessions}
+        each = {one.name: scores(run, one, **window) for one in sessions}
         rows.append({
             "cpu_s": took, **means(each), **{name: means(plain)[name] for name in BASELINES},
             "least margin": min(each[one]["states"] - plain[one]["linear_forecast"] for one in each),
