@@ -61,6 +61,12 @@ def run_all(ids: list[str], base: Path, *, jobs: int, keep: bool, out: Path) -> 
     return found
 
 
+def interleaved(kinds: list[list[str]]) -> list[str]:
+    """Return the trials of all kinds, mixed in their shares: a run cut short has tried some of each."""
+    placed = [((i + 0.5) / len(mine), trial) for mine in kinds for i, trial in enumerate(mine)]
+    return [trial for _, trial in sorted(placed)]
+
+
 def table(verdicts: list[dict[str, Any]]) -> str:
     """Return the table, by kind."""
     kinds = list(dict.fromkeys(v["trial"].split(".")[0] for v in verdicts))
@@ -96,11 +102,12 @@ def main() -> None:
     chosen = parser.parse_args()
     kinds = chosen.kind or list(trials.SHARES)
     shares = {kind: trials.SHARES[kind] for kind in kinds}
-    ids = chosen.only or [
-        trial
-        for kind, share in shares.items()
-        for trial in trials.drawn(kind, chosen.seed, round(chosen.n * share / sum(shares.values())))
-    ]
+    ids = chosen.only or interleaved(
+        [
+            trials.drawn(kind, chosen.seed, round(chosen.n * share / sum(shares.values())))
+            for kind, share in shares.items()
+        ]
+    )
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "verdicts.jsonl").unlink(missing_ok=True)
     keep = chosen.keep or bool(chosen.only)

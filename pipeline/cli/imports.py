@@ -10,9 +10,9 @@ import typer
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
-    AgainOption,
     CatalogOption,
     ConfigOption,
+    ForceOption,
     JsonOption,
     QuietOption,
     RecipeIdOption,
@@ -48,7 +48,7 @@ def lfads_h5(
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
-    force: AgainOption = False,
+    force: ForceOption = False,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
     quiet: QuietOption = False,
@@ -88,7 +88,7 @@ def lfads_checkpoint(
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
-    force: AgainOption = False,
+    force: ForceOption = False,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
     quiet: QuietOption = False,

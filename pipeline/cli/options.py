@@ -54,7 +54,6 @@ RecipeIdOption = Annotated[
         autocompletion=completion.recipes,
     ),
 ]
-AgainOption = Annotated[bool, typer.Option("--force", help="Do again what is up to date.")]
 ForceOption = Annotated[
     bool,
     typer.Option("--force", help="Do again what is up to date, and begin though it may not fit the memory."),

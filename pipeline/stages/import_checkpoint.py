@@ -64,7 +64,7 @@ def import_checkpoint(
     run_name
         Name of the run; default: ``lfads-`` and the beginning of the run's key.
     force
-        Throw away what is in the run directory.
+        Throw away what is in the run directory, and read the file though it may not fit the memory.
     report
         Receives one event for the run.
 
@@ -97,7 +97,7 @@ def import_checkpoint(
     from nwb_latents.pipeline.training.lfads_torch_weights import import_weights  # noqa: PLC0415
 
     check_run_name(run_name)
-    file = read_lfads_torch(path)
+    file = read_lfads_torch(path, force=force)
     digest = digest_file(path)
     entries = _entries(catalog_path, sessions, recipe_id)
     found = [open_session(store_path(catalog_path, e.store)) for e in entries]

@@ -56,7 +56,8 @@ def import_lfads(
     settings
         What the files do not say.
     force
-        Make stores again that are up to date, and replace those of other files.
+        Make stores again that are up to date, replace those of other files, and read files that may not fit
+        the memory.
     report
         Receives one event per file.
 
@@ -163,7 +164,7 @@ def _import_file(
     from nwb_latents.pipeline.stores.one_writer import one_writer  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_attributes  # noqa: PLC0415
 
-    data = read_lfads(path, settings)
+    data = read_lfads(path, settings, force=force)
     recipe = data.recipe(settings)
     session, subject = _names(path, data)
     attributes = _attributes(

@@ -191,15 +191,15 @@ def _require_fits(work: Work) -> None:
     """Refuse a search of which the models, or the trials they are fed, are larger than the memory."""
     from nwb_latents.pipeline.training.model_size import require_model_fits  # noqa: PLC0415
 
-    train = work.settings.train
+    train, at_once = work.settings.train, _workers(work.settings)
     require_stores_fit(
         work.catalog_path,
         work.sessions,
         together=True,
         recordings=bool(train.forward_ms),
-        at_once=_workers(work.settings),
+        at_once=at_once,
     )
-    require_model_fits(train, {entry.session: entry.n_units for entry in work.sessions})
+    require_model_fits(train, {entry.session: entry.n_units for entry in work.sessions}, at_once=at_once)
 
 
 def _workers(settings: SweepSettings) -> int:
@@ -277,6 +277,7 @@ class _Generations:
             ),
             metric=self.state.metric,
             smoothing=work.settings.smoothing,
+            at_once=_workers(work.settings),
             whatever_the_size=self._force,
         )
 

@@ -16,13 +16,22 @@ SHARE = 0.5
 """Share of the memory that one array may take: it is not the only one, and it is converted."""
 
 
-def whole_array(dataset: h5py.Dataset) -> NDArray[np.generic]:
+def whole_array(dataset: h5py.Dataset, *, force: bool | None = None) -> NDArray[np.generic]:
     """Return all values of a dataset, if this machine can hold them.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    force
+        Read it whatever its size; None where whoever calls knows no --force.
 
     Raises
     ------
     DataError
         If it cannot, before anything is read.
+    MemoryError
+        If it was to be read all the same, and does not fit.
 
     Examples
     --------
@@ -36,14 +45,22 @@ def whole_array(dataset: h5py.Dataset) -> NDArray[np.generic]:
         ...
     nwb_latents.pipeline.errors.DataError: x.h5: /a has the shape (1000000000000, 10): 40,000 ...
     """
-    require_room(dataset)
+    if not force:
+        require_room(dataset, can_be_forced=force is not None)
     values: Any = dataset[()]
     found: NDArray[np.generic] = values
     return found
 
 
-def require_room(dataset: h5py.Dataset) -> None:
+def require_room(dataset: h5py.Dataset, *, can_be_forced: bool = False) -> None:
     """Refuse a dataset that is larger than this machine can hold.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    can_be_forced
+        Whether the command at hand has a --force that lifts this.
 
     Raises
     ------
@@ -57,5 +74,6 @@ def require_room(dataset: h5py.Dataset) -> None:
         raise DataError(
             f"{dataset.file.filename}: {dataset.name} has the shape {dataset.shape}: {needed / 1e9:,.0f} GB "
             f"as {dataset.dtype}, more than half of the {memory_bytes() / 1e9:,.1f} GB of memory here. Look "
-            "at what wrote the file; a file that is meant to be so large needs a larger machine."
+            "at what wrote the file; a file that is meant to be so large needs a larger machine"
+            f"{', or --force to try all the same' if can_be_forced else ''}."
         )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.machine import memory_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 REMEDY = (
     "Save its weights and numbers alone and import that file; the page on imports in the manual shows how."
 )
+
+USABLE_SHARE = 0.8
+"""Share of the memory an import may take."""
+
+COPIES = 4
+"""Of each weight: as it is read, as it is here, in the model, and as it is written down."""
 
 
 class Unread:
@@ -109,18 +116,21 @@ class LfadsTorchFile:
         return tuple(self.weights[name].shape)
 
 
-def read_lfads_torch(path: Path) -> LfadsTorchFile:
+def read_lfads_torch(path: Path, *, force: bool = False) -> LfadsTorchFile:
     """Read a checkpoint of lfads-torch.
 
     Parameters
     ----------
     path
         File written by PyTorch Lightning, with ``state_dict`` and ``hyper_parameters``.
+    force
+        Go on though the weights, or the model made of them, are larger than this machine can hold.
 
     Raises
     ------
     DataError
-        If there is no such file, it is none of PyTorch's, needs more than inert objects, or lacks weights.
+        If there is no such file, it is none of PyTorch's, needs more than inert objects, lacks weights, or
+        states larger ones than this machine can hold.
     """
     content = _load(path)
     weights = content.get("state_dict") if isinstance(content, dict) else None
@@ -134,6 +144,9 @@ def read_lfads_torch(path: Path) -> LfadsTorchFile:
     for name, value in weights.items():
         if not isinstance(value, Tensor) or value.is_complex():
             raise DataError(f"{path}: {name}: expected numbers, found {type(value).__name__}. {REMEDY}")
+    if not force:
+        _require_room(path, weights)
+    for name, value in weights.items():
         if not value.isfinite().all():
             raise DataError(f"{path}: {name}: holds NaN or infinity. Import an earlier checkpoint.")
     steps = content.get("global_step", 0)
@@ -147,6 +160,21 @@ def read_lfads_torch(path: Path) -> LfadsTorchFile:
             if isinstance(df := _state(hyper.get(name)).get("df"), int | float)
         },
         steps=steps if isinstance(steps, int) else 0,
+    )
+
+
+def _require_room(path: Path, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are larger than the memory: a few bytes of a file can state a shape of any size."""
+    needed = COPIES * 4 * sum(value.numel() for value in weights.values())
+    most = int(memory_bytes() * USABLE_SHARE)
+    if needed <= most:
+        return
+    name, largest = max(weights.items(), key=lambda item: item[1].numel())
+    raise DataError(
+        f"{path}: its weights, their model and what is written of it take {needed / 1e9:,.1f} GB, and "
+        f"{most / 1e9:,.1f} GB may be used here; the largest is {name} of the shape {tuple(largest.shape)}. "
+        "Look at what wrote the file; a model that is meant to be so large needs a larger machine, or "
+        "--force to try all the same."
     )
 
 

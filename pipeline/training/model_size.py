@@ -71,7 +71,7 @@ def count_parameters(settings: ModelSettings, units: Mapping[str, int]) -> int |
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def require_model_fits(settings: TrainSettings, units: Mapping[str, int]) -> None:
+def require_model_fits(settings: TrainSettings, units: Mapping[str, int], *, at_once: int = 1) -> None:
     """Refuse a model that is larger than the memory, before it is built.
 
     Parameters
@@ -80,6 +80,8 @@ def require_model_fits(settings: TrainSettings, units: Mapping[str, int]) -> Non
         Of the training.
     units
         Session → number of units.
+    at_once
+        Processes of this machine that train such a model at the same time.
 
     Raises
     ------
@@ -89,7 +91,7 @@ def require_model_fits(settings: TrainSettings, units: Mapping[str, int]) -> Non
     n_parameters = count_parameters(settings.model, units)
     if n_parameters is None:
         return
-    needed, most = _bytes_of(n_parameters, settings), available_bytes(settings)
+    needed, most = _bytes_of(n_parameters, settings), available_bytes(settings, at_once=at_once)
     if needed <= most:
         return
     name, value = _due_to(settings.model, units, n_parameters)
@@ -97,13 +99,18 @@ def require_model_fits(settings: TrainSettings, units: Mapping[str, int]) -> Non
         f"model.{name} {value}: the model {settings.model.name} has {n_parameters:,} parameters; with "
         "gradients and the "
         f"state of the optimiser they take {needed / 1e9:,.1f} GB, and {most / 1e9:,.1f} GB may be used "
-        "here. Lower "
-        f"model.{name}, use a machine with more memory, or --force to try all the same."
+        f"here{_by_each(at_once)}. Lower "
+        f"model.{name}, use {_fewer(at_once)}a machine with more memory, or --force to try all the same."
     )
 
 
 def require_step_fits(
-    model: Model, feeds: Mapping[str, SessionFeed], settings: TrainSettings, masker: Masker
+    model: Model,
+    feeds: Mapping[str, SessionFeed],
+    settings: TrainSettings,
+    masker: Masker,
+    *,
+    at_once: int = 1,
 ) -> None:
     """Refuse batches of which a training step is larger than the memory, before the first one is drawn.
 
@@ -117,6 +124,8 @@ def require_step_fits(
         Of the training.
     masker
         What a step hides.
+    at_once
+        Processes of this machine that train such a model at the same time.
 
     Raises
     ------
@@ -127,7 +136,7 @@ def require_step_fits(
     block = largest[: min(settings.batch.sessions_per_block, settings.batch.sessions_per_step)]
     n_trials = min(settings.batch.trials_per_session, max(one.n_trials for one in block))
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
-    left = available_bytes(settings) - _bytes_of(n_parameters, settings)
+    left = available_bytes(settings, at_once=at_once) - _bytes_of(n_parameters, settings)
     n_bins = max(one.y.shape[1] for one in block)
     width = max([*(one.y.shape[2] for one in block), *(value for _, value in _whole_numbers(settings.model))])
     guess = len(block) * n_trials * n_bins * width * GUESSED_COPIES * _width_of(settings)
@@ -143,19 +152,44 @@ def require_step_fits(
         f"batch.trials_per_session {settings.batch.trials_per_session}: a step of {n_trials} trials of "
         f"{len(block)} session{'s' * (len(block) > 1)} takes {needed / 1e9:,.1f} GB, and {left / 1e9:,.1f} "
         "GB are left "
-        f"beside the model. Use batch.trials_per_session of at most {fitting}, a lower "
+        f"beside the model{_by_each(at_once)}. Use batch.trials_per_session of at most {fitting}, a lower "
         "batch.sessions_per_block "
-        f"({settings.batch.sessions_per_block}), a machine with more memory, or --force to try all the same.",
+        f"({settings.batch.sessions_per_block}), {_fewer(at_once)}a machine with more memory, or --force to "
+        "try all the same.",
         setting="batch.trials_per_session",
     )
 
 
-def available_bytes(settings: TrainSettings) -> int:
-    """Return the memory a training may take: of the GPU if it runs there, else of this machine."""
+def available_bytes(settings: TrainSettings, *, at_once: int = 1) -> int:
+    """Return the memory a training may take: of the GPU if it runs there, else of this machine.
+
+    Parameters
+    ----------
+    settings
+        Of the training.
+    at_once
+        Processes of this machine that train at the same time; GPUs are dealt out among them.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.training import TrainSettings
+    >>> cpu = TrainSettings(device="cpu")
+    >>> round(available_bytes(cpu) / available_bytes(cpu, at_once=4), 3)
+    4.0
+    """
     if settings.device != "cpu" and torch.cuda.is_available():
-        free, _ = torch.cuda.mem_get_info()
-        return int(free * USABLE_SHARE)
-    return int(machine.memory_bytes() * USABLE_SHARE)
+        # What is free shrinks as the others begin, so that a share is one of the whole.
+        free, whole = torch.cuda.mem_get_info()
+        return int(min(free, whole / -(-at_once // torch.cuda.device_count())) * USABLE_SHARE)
+    return int(machine.memory_bytes() * USABLE_SHARE / at_once)
+
+
+def _by_each(at_once: int) -> str:
+    return f" by each of {at_once} processes" if at_once > 1 else ""
+
+
+def _fewer(at_once: int) -> str:
+    return "fewer processes (--workers), " if at_once > 1 else ""
 
 
 def _width_of(settings: TrainSettings) -> int:

@@ -57,6 +57,8 @@ class MemberTask:
         Metric that is compared.
     smoothing
         Share of the earlier average in it.
+    at_once
+        Members that are trained at the same time on the machine.
     whatever_the_size
         Train though it is larger than the memory.
     """
@@ -69,6 +71,7 @@ class MemberTask:
     stores: tuple[tuple[str, StoreLocation], ...]
     metric: str
     smoothing: float
+    at_once: int = 1
     whatever_the_size: bool = False
 
     def __str__(self) -> str:
@@ -152,7 +155,9 @@ def read_outcome(folder: Path) -> MemberOutcome | None:
 
 def _train(task: MemberTask) -> MemberOutcome:
     sessions = _sessions(task.stores, task.settings.forward_ms)
-    model, feeds = begin(sessions, task.settings, whatever_the_size=task.whatever_the_size)
+    model, feeds = begin(
+        sessions, task.settings, at_once=task.at_once, whatever_the_size=task.whatever_the_size
+    )
     if task.parent is not None and not (task.folder / LAST).exists():
         _take_over_logs(task.parent, task.folder)
     try:

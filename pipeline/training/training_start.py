@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def begin(
-    sessions: Sequence[Session], settings: TrainSettings, *, whatever_the_size: bool = False
+    sessions: Sequence[Session],
+    settings: TrainSettings,
+    *,
+    at_once: int = 1,
+    whatever_the_size: bool = False,
 ) -> tuple[Model, dict[str, SessionFeed]]:
     """Return a freshly built model and its feeds, both functions of the settings and the sessions.
 
@@ -34,6 +38,8 @@ def begin(
         The sessions.
     settings
         Model, signal, masks, seed.
+    at_once
+        Processes of this machine that train such a model at the same time.
     whatever_the_size
         Build the model though it, or a step of its training, is larger than the memory.
 
@@ -53,10 +59,10 @@ def begin(
     feeds = feed_sessions(sessions, settings)
     units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
     if not whatever_the_size:
-        require_model_fits(settings, units)
+        require_model_fits(settings, units, at_once=at_once)
     model = built_model(settings.model, units, seed=settings.seed)
     if not whatever_the_size:
-        require_step_fits(model, feeds, settings, training_masker(settings.masks))
+        require_step_fits(model, feeds, settings, training_masker(settings.masks), at_once=at_once)
     start_by_regression(model, feeds, sessions)
     start_in_frames(model, feeds)
     return model, feeds

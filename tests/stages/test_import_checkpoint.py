@@ -31,8 +31,10 @@ from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session, session_in_memory
 from nwb_latents.pipeline.stores.trials import read_trials
+from nwb_latents.pipeline.training import lfads_torch_file
 from nwb_latents.pipeline.training.feed import with_forward_bins
 from nwb_latents.pipeline.training.inference import load_run
+from nwb_latents.pipeline.training.lfads_torch_file import read_lfads_torch
 from nwb_latents.schemas.align import AlignSettings
 from nwb_latents.schemas.imports import LfadsCheckpointImport, LfadsH5Import
 from nwb_latents.schemas.training import TrainSettings
@@ -67,13 +69,14 @@ class Place:
     def trials(self, session):
         return read_trials(self.store(session)).load()
 
-    def bring(self, path, *, sessions=None, run_name=None, report=ignore, **settings):
+    def bring(self, path, *, sessions=None, run_name=None, report=ignore, force=False, **settings):
         return import_checkpoint(
             self.catalog,
             path,
             LfadsCheckpointImport(**settings),
             sessions=self.names if sessions is None else sessions,
             run_name=run_name,
+            force=force,
             report=report,
         )
 
@@ -438,6 +441,28 @@ def test_what_the_manual_shows_saves_a_file_that_can_be_imported(tmp_path, monke
     plain = torch.load(tmp_path / "plain.ckpt", weights_only=True)
     assert plain["hyper_parameters"].keys() == reference.hyper().keys()
     assert place.bring(tmp_path / "plain.ckpt").steps == 70
+
+
+def test_weights_larger_than_the_memory_are_refused_unless_forced(tmp_path, monkeypatch):
+    reference = Reference()
+    place = Place(tmp_path, reference)
+    path = reference.save(tmp_path / "last.ckpt")
+    monkeypatch.setattr(lfads_torch_file, "memory_bytes", lambda: 10_000)
+    with pytest.raises(DataError, match=r"take 0\.0 GB.*largest is .* of the shape .*or --force to try all"):
+        place.bring(path)
+    assert not read_catalog(place.catalog).runs
+    assert place.bring(path, force=True).run in read_catalog(place.catalog).runs
+
+
+def test_a_weight_of_a_stated_shape_no_machine_can_hold_is_refused_before_it_is_looked_at(tmp_path):
+    reference = Reference()
+    path = reference.save(tmp_path / "last.ckpt")
+    content = torch.load(path, weights_only=False)
+    content["state_dict"]["readout.0.weight"] = torch.zeros(1).expand(10**7, 10**6)
+    torch.save(content, path)
+    assert path.stat().st_size < 1 << 20
+    with pytest.raises(DataError, match=r"readout\.0\.weight of the shape \(10000000, 1000000\)"):
+        read_lfads_torch(path)
 
 
 def test_a_file_that_is_no_checkpoint_says_so(tmp_path):

@@ -14,6 +14,7 @@ from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.export import export
 from nwb_latents.pipeline.stages.import_lfads import import_lfads
 from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores import hdf5_arrays
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.group_checks import check_group
 from nwb_latents.pipeline.stores.location import store_path
@@ -444,6 +445,14 @@ def test_velocity_is_decoded_where_the_file_holds_it_and_trials_to_score(tmp_pat
     (score,) = decode(catalog, DecodeSettings(lag_ms=0, sources=("rates",)))
     assert score.n_trials == 20
     assert score.value > 0.99
+
+
+def test_a_file_larger_than_the_memory_is_refused_unless_forced(tmp_path, file, monkeypatch):
+    monkeypatch.setattr(hdf5_arrays, "memory_bytes", lambda: 100)
+    with pytest.raises(DataError, match=r"monkey\.h5: /\w+ has the shape .*or --force to try all the same"):
+        import_lfads(tmp_path / "catalog.yaml", [file], LfadsH5Import(bin_ms=20))
+    (entry,) = import_lfads(tmp_path / "catalog.yaml", [file], LfadsH5Import(bin_ms=20), force=True)
+    assert entry.n_trials == sum(N_TRIALS.values())
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path, file):

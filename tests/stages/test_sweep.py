@@ -155,6 +155,19 @@ def test_a_search_that_does_not_fit_is_refused_before_it_begins_unless_forced(
     assert workers.done
 
 
+def test_models_that_fit_one_by_one_but_not_together_are_refused(
+    catalog: Path, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = use(Serial(stop_after=1))
+    monkeypatch.setattr(stage_memory, "memory_share", lambda: 10**12)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 800_000)
+    with pytest.raises(SettingsError, match=r"by each of 4 processes\. .*fewer processes \(--workers\)"):
+        sweep(catalog, tiny(workers=4), run_name="together")
+    with pytest.raises(KeyboardInterrupt):
+        sweep(catalog, tiny(workers=1), run_name="alone")
+    assert workers.done
+
+
 @pytest.mark.slow
 def test_who_finishes_first_does_not_matter(catalog: Path, use: Any) -> None:
     sweep(catalog, tiny(), run_name="one")

@@ -58,6 +58,24 @@ def test_a_model_that_is_too_large_is_refused_by_the_setting_at_once(name, monke
     require_model_fits(_settings(name), UNITS)
 
 
+def test_processes_that_train_at_once_share_the_memory(monkeypatch):
+    settings = _settings("mdssm", hyper_width=2048)
+    needed = model_size.COPIES * 4 * count_parameters(settings.model, UNITS)
+    monkeypatch.setattr(machine, "memory_bytes", lambda: int(3 * needed / model_size.USABLE_SHARE) + 100)
+    require_model_fits(settings, UNITS, at_once=3)
+    with pytest.raises(SettingsError, match=r"here by each of 4 processes\. .*fewer processes \(--workers\)"):
+        require_model_fits(settings, UNITS, at_once=4)
+
+
+def test_gpus_are_dealt_out_among_the_processes(monkeypatch):
+    settings = _settings("mdssm").model_copy(update={"device": "cuda"})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (600, 1000))
+    shares = [model_size.available_bytes(settings, at_once=n) for n in (1, 2, 3, 8)]
+    assert shares == [480, 480, 400, 200]
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_is_refused_where_it_does_not_fit(name, monkeypatch):
     monkeypatch.setattr(machine, "memory_bytes", lambda: 10_000)

@@ -115,7 +115,7 @@ class LfadsDataset:
         )
 
 
-def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
+def read_lfads(path: Path, settings: LfadsH5Import, *, force: bool = False) -> LfadsDataset:
     """Read and check a file.
 
     Parameters
@@ -127,6 +127,8 @@ def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
         ``…_truth`` with ``conversion_factor``, ``…_inds`` or ``…_trial``, ``recon_unit``.
     settings
         What the file does not say.
+    force
+        Read it though a dataset is larger than this machine can hold.
 
     Raises
     ------
@@ -134,7 +136,7 @@ def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
         If the file cannot be read, a dataset is missing or has another shape than the others, or counts are
         not counts; with the dataset, what was expected and what was found.
     """
-    arrays, attributes = _load(path, settings)
+    arrays, attributes = _load(path, settings, force=force)
     parts = [part for part in PARTS if f"{part}_encod_data" in arrays]
     for part in ("train", "valid"):
         if part not in parts:
@@ -184,14 +186,16 @@ def read_lfads(path: Path, settings: LfadsH5Import) -> LfadsDataset:
     )
 
 
-def _load(path: Path, settings: LfadsH5Import) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def _load(
+    path: Path, settings: LfadsH5Import, *, force: bool
+) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Return the datasets at the root, and the attributes where this program wrote the file."""
     import h5py  # noqa: PLC0415
 
     try:
         with h5py.File(path, "r") as h5:
             arrays = {
-                name: np.asarray(whole_array(item))
+                name: np.asarray(whole_array(item, force=force))
                 for name, item in h5.items()
                 if isinstance(item, h5py.Dataset) and (settings.test or not name.startswith("test_"))
             }

@@ -112,3 +112,14 @@ def test_a_smoothing_that_served_inference_first_serves_a_training():
     x.requires_grad_()
     fresh(x).square().sum().backward()
     assert x.grad is not None
+
+
+@given(n_bins=st.integers(1, 20), sigma=st.floats(0.3, 4.0))
+def test_a_causal_one_is_that_of_the_stores_and_has_nothing_of_later_bins(n_bins, sigma):
+    counts = np.random.default_rng(n_bins).poisson(2.0, (3, n_bins)).astype(np.uint16)
+    stored = smooth_counts(counts, np.ones(n_bins, bool), bin_size_s=1.0, sigma_s=sigma, kernel="causal")
+    shown = torch.from_numpy(counts.T[None, None].astype(np.float64))
+    smoothing = ShownSmoothing(sigma, is_causal=True)
+    np.testing.assert_allclose(smoothing(shown)[0, 0].numpy(), stored, rtol=1e-5, atol=1e-6)
+    seen = (n_bins + 1) // 2
+    torch.testing.assert_close(smoothing(shown)[:, :, :seen], smoothing(shown[:, :, :seen]))
