@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 import pytest
+from hypothesis import settings
 from scipy.integrate import cumulative_trapezoid
 
 from nwb_latents.pipeline.signals.recording import Recording, Series, TrialTable, UnitTable
@@ -19,6 +20,10 @@ from nwb_latents.schemas import registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+# What a test states does not hang on how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "real"
 

@@ -140,6 +140,18 @@ def test_sizes_are_those_of_the_arrays_and_add_up_where_all_are_held_at_once(mad
         require_stores_fit(made, entries, together=True, recordings=False, at_once=2)
 
 
+def test_where_one_session_follows_the_other_the_largest_must_fit_and_is_named(made, monkeypatch):
+    entries = list(read_catalog(made).sessions.values())
+    large = store_path(made, entries[1].store)
+    monkeypatch.setattr(stage_memory, "store_bytes", lambda store: (0, 900 if store == large else 10))
+    needed = int(stage_memory.STAGE_BASE_BYTES + 900 * stage_memory.CONTINUOUS_COPIES)
+    monkeypatch.setattr(stage_memory, "memory_share", lambda: needed)
+    require_stores_fit(made, entries)
+    monkeypatch.setattr(stage_memory, "memory_share", lambda: needed - 1)
+    with pytest.raises(MachineError, match=f"^{entries[1].session}: estimated .*the largest of 2 sessions"):
+        require_stores_fit(made, entries)
+
+
 def test_weights_count_and_a_store_that_is_gone_is_left_to_whoever_reads_it(catalog, monkeypatch):
     held = read_catalog(catalog)
     run = held.runs["r"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from nwb_latents.models.batching.shown_input import ShownSmoothing
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.session import session_in_memory
-from nwb_latents.pipeline.training.feed import feed_sessions, read_signal
+from nwb_latents.pipeline.training.feed import feed_sessions, read_signal, shown_smoothing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,3 +86,17 @@ def test_sessions_that_cannot_be_trained_are_refused(
     datasets["sub-A_ses-1"]["split"].values[:] = "test"
     with pytest.raises(DataError, match="sub-A_ses-1: no trial is in the training split"):
         feed_sessions(map(session_in_memory, datasets.values()), make_settings())
+
+
+def test_what_is_shown_is_smoothed_as_the_recipe_says_in_bins_of_the_session(datasets, make_settings):
+    trials = datasets["sub-A_ses-1"].assign_attrs(bin_size_s=0.05)
+    session = session_in_memory(trials)
+    recipe = session.recipe.model_copy(
+        update={"smooth_sigma_s": 0.1, "smooth_truncate": 3.0, "smooth_kernel": "causal"}
+    )
+    told = replace(session, attributes=session.attributes.model_copy(update={"recipe": recipe}))
+    found = shown_smoothing(told, make_settings())
+    assert found == ShownSmoothing(2.0, 3.0, is_causal=True)
+    assert not shown_smoothing(session, make_settings()).is_causal
+    assert shown_smoothing(told, make_settings(input_smoothing="recorded")) is None
+    assert shown_smoothing(told, make_settings(signal="counts")) is None

@@ -73,3 +73,14 @@ def test_what_cannot_be_averaged_is_refused():
         fit_ensemble(made, np.full_like(true, np.nan))
     with pytest.raises(SettingsError, match="at least 2"):
         fit_ensemble(made[:1], true)
+
+
+def test_the_truth_of_a_trial_has_no_part_in_its_own_calibration():
+    """But in that of others. On one axis, whose variance changes no weight."""
+    true, made = members(12)
+    true, made = true[..., :1], [each[..., :1] for each in made]
+    other = true.copy()
+    other[4] = made[2][4]  # there the worst of them is right
+    before, after = fit_ensemble(made, true).calibration, fit_ensemble(made, other).calibration
+    assert after[4] == pytest.approx(before[4], rel=1e-9)
+    assert not np.allclose(np.delete(after, 4, axis=0), np.delete(before, 4, axis=0))

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import Ridge
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.velocity import fit_velocity_decoder
 from nwb_latents.pipeline.evaluation.forecasting.kstep_scores import velocity_kstep_r2, velocity_slope
 from nwb_latents.pipeline.evaluation.forecasting.read_outs import fit_read_out
+from nwb_latents.pipeline.signals.folds import group_folds
 from nwb_latents.schemas.task import PENALTIES
 
 KINDS = ("all_states", "per_bin", "time_invariant")
@@ -82,3 +84,20 @@ def test_a_slope_needs_a_forecast_that_varies():
     assert np.isnan([slope, *per_axis]).all()
     assert velocity_slope(velocity, velocity)[0] == pytest.approx(1.0)
     assert velocity_slope(2 * velocity + 5, velocity)[1] == pytest.approx((2.0, 2.0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_penalty_of_each_bin_is_that_of_fits_on_all_folds_but_one(seed):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(20, 2, 12))
+    velocity = features[..., :2] + 2.0 * rng.normal(size=(20, 2, 2))
+    alphas, fold_of = (0.1, 1.0, 10.0, 100.0, 1000.0), group_folds(np.arange(20), folds=5, seed=seed)
+    error = dict.fromkeys(alphas, 0.0)
+    for alpha in alphas:
+        for at, fold in np.ndindex(2, 5):
+            x, y, rest = features[:, at], velocity[:, at], fold_of != fold
+            mean, scale = x[rest].mean(axis=0), x[rest].std(axis=0)
+            fit = Ridge(alpha=alpha).fit((x[rest] - mean) / scale, y[rest])
+            error[alpha] += np.square(fit.predict((x[~rest] - mean) / scale) - y[~rest]).sum()
+    fit = fit_read_out("per_bin", features, velocity, alphas=alphas, folds=5, seed=seed)
+    assert fit.chosen["alpha"] == min(alphas, key=error.get)

@@ -9,6 +9,7 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import decode_session
 from nwb_latents.pipeline.evaluation.forecasting.curves import curves_of, mean_curves
+from nwb_latents.pipeline.evaluation.forecasting.ensemble import fit_ensemble
 from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
 from nwb_latents.pipeline.evaluation.forecasting.kstep_scores import rates_kstep_r2, velocity_kstep_r2
 from nwb_latents.pipeline.evaluation.forecasting.measured_forecasts import (
@@ -325,3 +326,36 @@ def test_curves_are_put_together_as_they_were_taken_apart(session):
         assert means.keys() == expected.keys()
         for source, (per_step, pooled) in expected.items():
             assert means[source] == pytest.approx([value + 0.5 for value in (*per_step, pooled)])
+
+
+def test_bands_are_as_wide_as_the_errors_in_validation_trials(session):
+    """A model that knows the velocity of training and test trials, and not that of validation trials."""
+    whole = session_in_memory(*session)
+    task = prepare_forecast(whole, ForecastSettings())
+    velocity = whole.velocity(task.settings.lag_ms).velocity[:, task.settings.ahead]
+
+    def model(is_known):
+        def foresee(rows):
+            states = np.nan_to_num(velocity[rows])
+            if not is_known and np.array_equal(rows, task.val):
+                states = states + 100.0
+            rates = np.ones((len(rows), *task.rates[0, task.settings.ahead].shape), np.float32)
+            return Foreseen(rates, states.astype(np.float32))
+
+        return task.of_run(foresee, run="m")
+
+    sure, unsure = (model(each).band(task.val_true).half_width.mean() for each in (True, False))
+    assert unsure > 50 > 10 > sure
+
+
+def test_an_ensemble_is_calibrated_with_weights_chosen_without_each_trial(session):
+    task = prepare_forecast(session_in_memory(*session), ForecastSettings())
+    members = [each for each in without_models(task) if each.velocity is not None][:2]
+    made = task.ensemble(members)
+    own = [each.calibration for each in members]
+    weights = np.array(list(made.details["velocity"]["weights"].values()))
+    assert made.velocity == pytest.approx(
+        np.tensordot(weights, [each.velocity for each in members], axes=1), abs=1e-2
+    )
+    assert np.array_equal(made.calibration, fit_ensemble(own, task.val_true).calibration)
+    assert not np.allclose(made.calibration, np.tensordot(weights, own, axes=1), atol=1e-2)
