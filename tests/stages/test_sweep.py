@@ -134,6 +134,8 @@ def test_the_best_member_is_entered_with_its_weights_and_the_history(catalog: Pa
     told = [event for event in events if event.event == "generation"]
     assert [event.generation for event in told] == [1, 2, 3]
     assert told[-1].best_value == best.metric
+    copied = [(int(row["generation"]) + 1) for row in rows if row["parent"] not in {"", row["member"]}]
+    assert [event.copied for event in told] == [copied.count(event.generation) for event in told]
     assert sum(event.copied for event in told) > 0
     assert sweep(catalog, tiny(workers=7)) == entry
 

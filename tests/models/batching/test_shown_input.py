@@ -123,3 +123,12 @@ def test_a_causal_one_is_that_of_the_stores_and_has_nothing_of_later_bins(n_bins
     np.testing.assert_allclose(smoothing(shown)[0, 0].numpy(), stored, rtol=1e-5, atol=1e-6)
     seen = (n_bins + 1) // 2
     torch.testing.assert_close(smoothing(shown)[:, :, :seen], smoothing(shown[:, :, :seen]))
+
+
+def test_samples_that_were_not_recorded_weigh_nothing_in_a_batch():
+    """A rate that stays what it is is shown as it is, also beside a gap."""
+    y = torch.ones(3, 8, 2)
+    y[1, 4] = y[2, :3, 1] = float("nan")
+    batch = batch_of(y)
+    for x in (encoder_input(batch), encoder_input(batch, 6), observe(batch).x, observe(batch).shown(6)):
+        torch.testing.assert_close(x, torch.ones_like(x))
