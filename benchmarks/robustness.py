@@ -4,7 +4,8 @@
 mutators of `tests/robustness`, gives each to a real command, and prints a table: tried, and in how many there
 was a traceback (or an error nobody foresaw), more than 60 s of the processor, more than 4 GB, a wrong exit
 code, or another result without a word. Those that failed are written to ``--out`` with what makes them again;
-``--only ID`` runs one by itself and keeps its folder.
+``--only ID`` runs one by itself and keeps its folder; ``--go-on`` leaves out what a run cut short has tried,
+and counts it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,16 @@ def table(verdicts: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def _tried(path: Path, ids: set[str]) -> dict[str, dict[str, Any]]:
+    """Return the verdicts a run cut short has written, by trial; what it was about to is left out."""
+    verdicts = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with suppress(json.JSONDecodeError):
+            verdict = json.loads(line)
+            verdicts[verdict["trial"]] = verdict
+    return {trial: v for trial, v in verdicts.items() if trial in ids and v["outcome"] != "not made"}
+
+
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(
@@ -99,6 +111,11 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "robustness")
     parser.add_argument("--keep", action="store_true", help="keep all folders")
+    parser.add_argument(
+        "--go-on",
+        action="store_true",
+        help="count what --out holds of the same --seed and --n, and try the rest",
+    )
     chosen = parser.parse_args()
     kinds = chosen.kind or list(trials.SHARES)
     shares = {kind: trials.SHARES[kind] for kind in kinds}
@@ -109,10 +126,12 @@ def main() -> None:
         ]
     )
     chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "verdicts.jsonl").unlink(missing_ok=True)
+    before = _tried(chosen.out / "verdicts.jsonl", set(ids)) if chosen.go_on else {}
+    (chosen.out / "verdicts.jsonl").write_text("".join(f"{json.dumps(v)}\n" for v in before.values()))
     keep = chosen.keep or bool(chosen.only)
+    ids = [trial for trial in ids if trial not in before]
     jobs = min(chosen.jobs, len(ids))
-    verdicts = run_all(ids, chosen.out / "base", jobs=jobs, keep=keep, out=chosen.out)
+    verdicts = [*before.values(), *run_all(ids, chosen.out / "base", jobs=jobs, keep=keep, out=chosen.out)]
     print(table(verdicts))
     failed = [v for v in verdicts if v["faults"] or v["outcome"] == "not made"]
     (chosen.out / "failed.json").write_text(json.dumps(failed, indent=1, ensure_ascii=False))
