@@ -114,7 +114,8 @@ def test_a_run_in_double_precision_keeps_its_bits_too(catalog):
 
 
 def test_counts_are_aligned_too(catalog):
-    counts = train_settings(likelihood="poisson").model_copy(update={"signal": "counts"})
+    seen = {"signal": "counts", "input_smoothing": "recorded"}
+    counts = train_settings(likelihood="poisson").model_copy(update=seen)
     train(catalog, counts, sessions=OLD, run_name="counts")
     (entry,) = align(catalog, settings(), run="counts", sessions=[NEW], trials=[2])
     assert load_run(catalog.parent / entry.path).scalings[NEW].scaled_target is False

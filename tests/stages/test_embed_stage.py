@@ -150,12 +150,10 @@ def test_reaches_are_decoded_by_a_decoder_of_recorded_rates_of_training_trials(c
     events = []
     chosen = SETTINGS.model_copy(update={"lag_ms": 60.0})
     made = embed(catalog, chosen, run="tiny", sessions=(A,), device="cpu", report=events.append)
-    spread = made.table["mean"].values.std(axis=0).max()
-    width = np.sqrt(made.table["variance"].values.mean())
+    mean, variance = (made.table[name].values for name in ("mean", "variance"))
+    apart = (mean.std(axis=0) / np.sqrt(variance.mean(axis=0))).max()
     of_table, of_reaches = (e.text for e in events if e.event == "note")
-    assert of_table.endswith(
-        f"they spread by {spread:.3g}, the posterior has a standard deviation of {width:.3g}"
-    )
+    assert of_table.endswith(f"they spread by {apart:.2g} standard deviations of their posteriors")
     assert of_reaches == f"{A}: no reaches are decoded: seen enough"
     ((rates, velocity),) = given
     entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == A)

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import poisson
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
 from nwb_latents.pipeline.evaluation.metrics.calibration import (
     FORECAST,
     LEVELS,
@@ -120,11 +121,9 @@ def test_forecasts_are_scored_in_the_bins_ahead_of_all_units(drawn):
         settings=SimpleNamespace(seed=0, forecast=SimpleNamespace(seen_bins=10, end=30)),
     )
     ahead = rates[60:, 10:30] / 0.02
-    scores = [
-        float(
-            FORECAST.compute["forecast"](session, SourceOutput(forecast_hz=ahead * factor))
-            .statistic.value(np.ones((1, 60)))[0]
-        )
-        for factor in (1.0, 1.5)
-    ]  # fmt: skip
+    scores = []
+    for factor in (1.0, 1.5):
+        output = SourceOutput(forecast=SourceForecast("known", rates=ahead * factor))
+        scored = FORECAST.compute["forecast"](session, output)
+        scores.append(float(scored.statistic.value(np.ones((1, 60)))[0]))
     assert scores[0] < 0.03 < scores[1]

@@ -86,7 +86,7 @@ def test_the_table_has_every_signal_over_time_and_by_condition(make_session, tmp
     ]
     table = parts_table(decoded)
     assert table["decoder"].values.tolist() == ["ridge"] * 3 + ["wiener"] * 3
-    assert table["source"].values.tolist() == ["rates", "reconstruction", "forecast"] * 2
+    assert table["source"].values.tolist() == ["rates", "reconstruction", "forecast_decoded"] * 2
     assert table["run"].values.tolist() == ["", "m", "m"] * 2
     known = np.isfinite(table["r2_over_time"].values)
     assert [row.nonzero()[0][[0, -1]].tolist() for row in known] == [
