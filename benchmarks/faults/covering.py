@@ -26,6 +26,8 @@ TESTS: dict[str, tuple[str, ...]] = {
                                "tests/training/test_no_future.py", "tests/training/test_wiring.py",
                                "tests/ruler/test_model_rates.py", "tests/training/test_co_smoothing.py",
                                "tests/training/test_spike_rates.py", "tests/training/test_whole_runs.py"),
+    "pipeline/training/session_embedding": ("tests/training/test_inference.py",
+                                            "tests/training/test_no_future.py"),
     "pipeline/training": ("tests/training/test_wiring.py", "tests/ruler/test_model_rates.py",
                           "tests/training/test_feed.py", "tests/training/test_inference.py",
                           "tests/training/test_co_smoothing.py", "tests/training/test_loop.py",

@@ -75,7 +75,7 @@ FAULTS = (
      "what is shown fades beside bins that were not recorded"),
     (VIEWS, "y = batch.y[:, :, :n_bins]\n    samples = torch.nan_to_num(y, nan=0.0, posinf=0.0, neginf=0.0)\n    return _smoothed(samples, _known(y, batch), batch.smoothing)",
      "y = batch.y\n    samples = torch.nan_to_num(y, nan=0.0, posinf=0.0, neginf=0.0)\n    return _smoothed(samples, _known(y, batch), batch.smoothing)[:, :, :n_bins]",
-     "bins that are shown are smoothed with bins that are not"),
+     "bins that are shown are smoothed with bins that are not", ("tests/models/batching/test_shown_input.py",)),
     ("models/batching/tensors.py", "gaps=smoothing is None or not all(bool(s.y.isfinite().all()) for s in sessions)",
      "gaps=False",
      "samples that were not recorded are smoothed as zeros"),

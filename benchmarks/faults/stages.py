@@ -97,7 +97,7 @@ FAULTS = (
      "numbers of the other phase count as up to date"),
     (EMBED, "mean=tuple(mean), variance=tuple(variance)", "mean=tuple(variance), variance=tuple(mean)",
      "mean and variance of an event are exchanged"),
-    (EMBED, "width = float(table[\"variance\"].mean()) ** 0.5", "width = float(table[\"variance\"].mean())",
+    (EMBED, "/ table[\"variance\"].mean(\"session\") ** 0.5)", "/ table[\"variance\"].mean(\"session\"))",
      "the spread of sessions is held against a variance"),
     (EMBED, "train = session.select(session.rows(\"train\"))", "train = session",
      "the decoder of an embedding is fitted on test trials"),

@@ -237,12 +237,13 @@ def _report_table(work: Work, table: xr.Dataset) -> None:
                 run=work.run.run, **told, mean=tuple(mean), variance=tuple(variance), n_trials=n_trials
             )
         )
-    spread = float(table["mean"].std("session").max())
-    width = float(table["variance"].mean()) ** 0.5
-    if table.sizes["session"] > 1 and spread < width:
+    if table.sizes["session"] == 1:
+        return
+    apart = float((table["mean"].std("session") / table["variance"].mean("session") ** 0.5).max())
+    if apart < 1:
         text = (
-            f"the embeddings do not tell the sessions apart: they spread by {spread:.3g}, the posterior has "
-            f"a standard deviation of {width:.3g}"
+            f"the embeddings do not tell the sessions apart: they spread by {apart:.2g} standard deviations "
+            "of their posteriors"
         )
         work.report(NoteEvent(text=text))
 
