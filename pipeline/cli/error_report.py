@@ -15,6 +15,7 @@ from pathlib import Path
 from nwb_latents import __version__
 from nwb_latents.pipeline.cli.in_place_of import in_place_of_packages
 from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.stores.damaged_chunk import damaged_chunk
 
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "cannot allocate memory")
 
@@ -57,6 +58,8 @@ def unexpected(error: Exception, words: list[str]) -> tuple[str, int]:
             f"{other} What came of it: {type(error).__name__}: {said[:200]}.{where}.",
             MachineError.exit_code,
         )
+    if (damage := damaged_chunk(error)) is not None:
+        return f"{damage}{where}.", DataError.exit_code
     kind = type(error).__name__
     if isinstance(error, OSError) and error.errno is not None:
         place = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""

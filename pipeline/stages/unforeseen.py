@@ -6,6 +6,8 @@ import logging
 import traceback
 from pathlib import Path
 
+from nwb_latents.pipeline.stores.damaged_chunk import damaged_chunk
+
 logger = logging.getLogger(__name__)
 
 
@@ -27,6 +29,8 @@ def unforeseen_words(where: str, error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"{where}: there is not enough memory for this file. Use a machine with more."
     logger.debug("%s: unexpected", where, exc_info=error)
+    if (damage := damaged_chunk(error)) is not None:
+        return f"{where}: {damage}"
     frames = traceback.extract_tb(error.__traceback__)
     at = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return (

@@ -270,16 +270,16 @@ def open_group(location: StoreLocation, group: str, *, manifest: Manifest | None
     Raises
     ------
     DataError
-        If a file is missing, or not as long as it was written.
+        If a file is missing, not as long as it was written, or holds text that cannot be unpacked.
     MachineError
         If the disk or the storage refuses.
     """
     from nwb_latents.pipeline.stores.zarr_access import WholeFolder, WholeObjects  # noqa: PLC0415 - imports zarr
 
     if location.is_remote:
-        return _open(WholeObjects(location.objects, manifest), group)
+        return _open(WholeObjects(location.objects, manifest), group, where=location)
     try:
-        return _open(WholeFolder(location.path, manifest), group)
+        return _open(WholeFolder(location.path, manifest), group, where=location)
     except OSError as error:
         raise machine_error(error, location.path, doing="read this store") from error
 
@@ -338,15 +338,19 @@ def _upload(
     folder.write_all(last)
 
 
-def _open(source: Any, group: str) -> xr.Dataset:
+def _open(source: Any, group: str, *, where: StoreLocation) -> xr.Dataset:
     import xarray as xr  # noqa: PLC0415
 
     with _quiet_zarr():
         dataset = xr.open_zarr(source, group=group, consolidated=True, chunks=None)
     # zarr delivers text as numpy's StringDType, which few functions take; text arrays are short.
-    text = {
-        name: dataset[name].astype(object) for name in dataset.variables if dataset[name].dtype.kind == "T"
-    }
+    text = {}
+    for name in dataset.variables:
+        if dataset[name].dtype.kind == "T":
+            try:
+                text[name] = dataset[name].astype(object)
+            except (RuntimeError, ValueError) as error:
+                raise DataError(f"{where}: {group}/{name} is damaged: {error}. {INGEST_AGAIN}") from error
     with_text: xr.Dataset = dataset.assign_coords(text)
     return with_text
 

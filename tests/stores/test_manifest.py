@@ -13,6 +13,8 @@ import xarray as xr
 import zarr
 
 from nwb_latents.pipeline.errors import DataError, NewerFileError
+from nwb_latents.pipeline.stages.unforeseen import unforeseen_words
+from nwb_latents.pipeline.stores.damaged_chunk import damaged_chunk
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN
 from nwb_latents.pipeline.stores.manifest import MANIFEST, file_faults, read_manifest, require_whole
 from nwb_latents.pipeline.stores.trials import (
@@ -115,6 +117,21 @@ def test_a_file_of_no_bytes_is_refused_in_stores_without_a_manifest_too(store, h
     (store / SHARD).write_bytes(b"")
     with pytest.raises(DataError, match=r"rates/c/0/0/0 has 0 bytes"):
         _ = read_trials(store)["rates"].values
+
+
+@pytest.mark.parametrize("name", ["trials/rates", "trials/condition"])
+def test_a_chunk_that_cannot_be_unpacked_is_told_as_damage_in_stores_without_a_manifest(store, name):
+    (store / MANIFEST).unlink()
+    chunk = next(path for path in (store / name / "c").rglob("*") if path.is_file())
+    content = chunk.read_bytes()
+    chunk.write_bytes(content[:3] + bytes(len(content) - 3))
+    with pytest.raises((DataError, RuntimeError, ValueError)) as refused:
+        _ = read_trials(store)[name.split("/")[1]].values
+    # Whatever is read later than the store is opened is told by whoever tells of errors.
+    said = str(refused.value) if isinstance(refused.value, DataError) else damaged_chunk(refused.value)
+    assert "damaged" in said or "cannot be unpacked" in said
+    assert "--force" in said
+    assert "cannot be unpacked" in unforeseen_words("s", refused.value) or name in said
 
 
 DAMAGE = {
