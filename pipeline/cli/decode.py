@@ -197,20 +197,20 @@ def _scores_table(out: Output, scores: Sequence[Measurement]) -> None:
     for (session, run), found in sorted(by_row.items()):
         cells = [_r2(found.get(kind)) for kind in kinds]
         tested = next(iter(found.values())).n_trials
-        rows.append([session, run, *cells, str(tested)])
-    title = (
-        f"Velocity R² on test trials ({first.definition}, lag {first.lag_ms or 0.0:g} ms{_chance(scores)})\n"
-        f"{_fitted(scores)}"
-    )
-    plain = [
-        f"{source.replace('_', ' ')}{described(decoder).tag.replace('_', ' ')}"
-        for source, decoder, *_ in kinds
-    ]
+        rows.append([session, *([run] if len(runs) > 1 else []), *cells, str(tested)])
+    of_run = f", run {runs[0]}" if len(runs) == 1 else ""
+    protocol = f"({first.definition}, lag {first.lag_ms or 0.0:g} ms{_chance(scores)})"
+    title = f"Velocity R² on test trials{of_run} {protocol}\n{_fitted(scores)}"
+    plain = []
+    for source, decoder, *_ in kinds:
+        by_several = len({kind[1] for kind in kinds if kind[0] == source}) > 1
+        tag = described(decoder).tag if by_several else ""
+        plain.append(f"{source}{tag}".replace("_", " "))
     heads = [
         head if plain.count(head) == 1 else f"{head}: {_apart(kind)}"
         for head, kind in zip(plain, kinds, strict=True)
     ]
-    out.table(title, ["session", "run", *heads, "test trials"], rows)
+    out.table(title, ["session", *(["run"] if len(runs) > 1 else []), *heads, "test trials"], rows)
 
 
 def _kind(score: Measurement) -> tuple[str, str, str, float | None, int | None, int | None]:

@@ -51,8 +51,9 @@ def test_each_decoder_has_columns_of_its_own(catalog, capsys):
         score(run="m", source="forecast", value=None),
     ]
     lines, rows = printed(scores, catalog, capsys)
-    assert rows == [["sub-A_1", "m", "0.500", "0.600", "undefined", "30"]]
-    assert "lag 100 ms; p at most 0.02" in lines[0]
+    assert rows == [["sub-A_1", "0.500", "0.600", "undefined", "30"]]
+    assert "test trials, run m (" in lines[0]
+    assert "lag 100 ms; p at most 0.02" in " ".join(" ".join(lines[:2]).split())
     assert any("rates, wiener" in line for line in lines)
     told = " ".join(" ".join(lines).split())
     assert "rates, forecast: ridge, fitted on recorded rates" in told
@@ -68,10 +69,29 @@ def test_two_protocols_are_two_columns(catalog, capsys):
         score(run="m", source="reconstruction", fitted_on="own rates", value=0.7),
     ]
     lines, rows = printed(scores, catalog, capsys)
-    assert rows == [["sub-A_1", "m", "0.600", "0.700", "0.300", "0.400", "30"]]
+    assert rows == [["sub-A_1", "0.600", "0.700", "0.300", "0.400", "30"]]
     heads = " ".join(" ".join(lines).replace("┃", " ").split())
     for word in ("own", "rates,", "20", "10"):
         assert word in heads
+
+
+def test_several_runs_have_a_column_that_says_which(catalog, capsys):
+    scores = [
+        score(),
+        *(score(run=run, source="forecast", value=value) for run, value in (("m", 0.1), ("n", 0.2))),
+    ]
+    _, rows = printed(scores, catalog, capsys)
+    assert rows == [["sub-A_1", "m", "0.500", "0.100", "30"], ["sub-A_1", "n", "0.500", "0.200", "30"]]
+
+
+def test_a_read_out_is_named_where_a_source_has_several(catalog, capsys):
+    alone = [score(run="m", source="forecast", decoder="all_states")]
+    lines, _ = printed(alone, catalog, capsys)
+    heads = [line for line in lines if "┃" in line]
+    assert "forecast" in heads[0]
+    assert "all states" not in heads[0]
+    both = [*alone, score(run="m", source="forecast", decoder="per_bin")]
+    assert any("per bin" in line for line in printed(both, catalog, capsys)[0])
 
 
 def test_the_best_lag_is_that_of_the_training_trials(catalog, capsys):
@@ -106,7 +126,8 @@ def test_transfer_is_summed_up_by_subject(catalog, capsys):
         run="m", model="mdssm", path="runs/m", run_key="k", recipe_id="r", sessions=("sub-A_1",), steps=1,
         created="x",
     )  # fmt: skip
-    show_run(Output(), run, [KeptMeasurement.model_validate(one.model_dump()) for one in scores])
+    kept = [KeptMeasurement.model_validate(one.model_dump()) for one in scores]
+    show_run(Output(), run, stale="", scores=kept)
     shown = capsys.readouterr().out
     for text in ("fitted_sessions", "sub-A_2", "2 sessions", "latents"):
         assert text in shown
