@@ -75,7 +75,9 @@ def as_zarr(nwb: Path, folder: Path) -> Path:
 
 
 def _copy(source: h5py.Group, target: zarr.Group) -> None:
-    for name, item in source.items():
+    # Not source.items(): that holds the lock of h5py while zarr's thread may have to free an object of h5py.
+    for name in list(source):
+        item = source[name]
         if isinstance(item, h5py.Group):
             group = target.create_group(name)
             group.attrs.update(_plain(item.attrs))
