@@ -9,6 +9,7 @@ from nwb_latents.schemas.task import ForecastWindow
 DECIDES = {
     "heldout_fraction": 0.5, "forward_ms": 40.0, "lag_ms": 60.0, "psth_sigma_ms": 30.0,
     "forecast": ForecastWindow(seen_bins=9), "n_resamples": 99, "level": 0.5, "folds": 3, "seed": 1,
+    "held_out_days": 2,
 }  # fmt: skip
 DECIDES_NOTHING = {"metrics": ("co_bps",), "baselines": ("null",), "phase": "val", "baseline": {"folds": 3}}
 

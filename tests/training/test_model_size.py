@@ -132,7 +132,9 @@ def test_training_begins_with_it_unless_it_is_forced(monkeypatch, small_nwb, tmp
     real = training_start.require_model_fits
     asked = []
     monkeypatch.setattr(
-        training_start, "require_model_fits", lambda *about: asked.append(about) or real(*about)
+        training_start,
+        "require_model_fits",
+        lambda *about, **more: asked.append(about) or real(*about, **more),
     )
     nl.train(catalog, model="ndt", max_steps=1, device="cpu", run_name="fits")
     assert len(asked) == 1
