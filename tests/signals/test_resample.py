@@ -83,7 +83,7 @@ def test_derivative_of_a_parabola_is_exact():
     [(400_000, 0.001), (40_000, 0.0101), (60, 0.001), (25, 0.001), (11, 0.004), (6, 0.01), (100_000, 0.0033)],
 )
 def test_a_long_series_is_resampled_as_if_it_were_copied_whole(n_samples, step_s):
-    """Samples beyond the ends are reflected ones, forth and back where the series is shorter than the filter."""
+    """Beyond the ends samples are reflected, forth and back where a series is shorter than the filter."""
     values = np.random.default_rng(n_samples).normal(size=(n_samples, 2)).cumsum(axis=0)
     series = Series(step_s * np.arange(n_samples), values)
     at = 0.01 + 0.02 * np.arange(int(n_samples * step_s / 0.02))
