@@ -45,5 +45,5 @@ def test_the_models_reconstruction_is_decoded_at_least_as_well_as_smoothed_rates
         assert value[session, "forecast"] > 0.1
     pictures = list((tmp_path / "results" / "decode").rglob("*.png"))
     kinds = {picture.stem.rpartition("_")[2] for picture in pictures}
-    assert kinds == {"velocity", "trajectories", "parts", "summary"}
-    assert len(pictures) == 2 * 3 + 1
+    assert kinds == {"velocity", "trajectories", "parts", "forecast", "summary"}
+    assert len(pictures) == 2 * 4 + 1
