@@ -86,5 +86,5 @@ def test_decoding_again_gives_the_same_numbers(catalog_path):
     new = new[new.index.isin(old.index)]
     assert len(old) >= 20
     assert old.index.equals(new.index)
-    # Reconstructions go by the embedding of the trials trained on; before it was that of the trials looked at.
+    # Reconstructions go by the embedding of the trials trained on, formerly of the trials looked at.
     np.testing.assert_allclose(new.to_numpy(), old.to_numpy(), rtol=0.1, atol=0.01)

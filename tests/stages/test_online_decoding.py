@@ -68,7 +68,9 @@ def test_what_cannot_be_streamed_is_refused(store) -> None:
     with pytest.raises(DataError, match="expected one for each of 6 units"):
         StreamingDecoder(run, SESSION).step(np.zeros(5))
     smooth = trained(path, "smooth", signal="rates")
-    with pytest.raises(DataError, match="smoothed rates, which are not known"):
+    with pytest.raises(
+        DataError, match="smoothed rates: those of a bin change .* not known while a trial runs"
+    ):
         StreamingDecoder(smooth, SESSION)
 
 
