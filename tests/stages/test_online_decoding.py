@@ -69,7 +69,7 @@ def test_what_cannot_be_streamed_is_refused(store) -> None:
         StreamingDecoder(run, SESSION).step(np.zeros(5))
     smooth = trained(path, "smooth", signal="rates")
     with pytest.raises(
-        DataError, match="smoothed rates: those of a bin change .* not known while a trial runs"
+        DataError, match="trained on smoothed rates: those of a bin change with every bin after it"
     ):
         StreamingDecoder(smooth, SESSION)
 
