@@ -23,7 +23,8 @@ def test_memory_of_a_freed_tensor_is_used_again() -> None:
     reuse_freed_memory()
     faults()
     # A fresh mapping of 64 MiB faults for each of its pages, of which there are 32 even of the largest kind.
-    assert min(faults() for _ in range(5)) < 32
+    # Other threads of the process may fault beside it: one quiet moment of fifty is enough.
+    assert min(faults() for _ in range(50)) < 32
 
 
 @pytest.mark.parametrize(
