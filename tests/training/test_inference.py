@@ -34,7 +34,7 @@ def trained(
 ) -> TrainedRun:
     """A run trained long enough to know the oscillation."""
     settings = make_settings(
-        max_steps=300, optimiser={"lr": 2e-2}, validate_every=50, checkpoint_every=50,
+        max_steps=150, optimiser={"lr": 2e-2, "warmup_steps": 0}, validate_every=50, checkpoint_every=50,
         # The rates of these stores are the true ones, not their counts smoothed.
         input_smoothing="recorded",
         # So few steps are for reconstruction; most steps practise forecasting by default.

@@ -66,8 +66,9 @@ def test_lfads_learns_rates_and_forecasts_without_seeing_ahead(
     }
     autonomous = {"controller_dim": 0, "kl_warmup_steps": 100}
     settings = settings_of(
-        max_steps=400, validate_every=50, batch={"trials_per_session": 32}, model=autonomous
-    )
+        max_steps=250, validate_every=50, batch={"trials_per_session": 32}, model=autonomous,
+        optimiser={"lr": 1e-2, "warmup_steps": 0},
+    )  # fmt: skip
     trained(datasets, settings, tmp_path)
     feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     units = {n: f.train.y.shape[2] for n, f in feeds.items()}
