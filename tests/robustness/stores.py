@@ -95,10 +95,10 @@ def chunks_exchanged(folder: Path, rng: np.random.Generator) -> Mutation:
 
 def arrays_exchanged(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
-    one, other = _one(_arrays(store), rng), _one(_arrays(store), rng)
+    one = _one(_arrays(store), rng)
+    other = _one([array for array in _arrays(store) if array != one], rng)
     one.rename(store / "tmp")
-    if other != one:
-        other.rename(one)
+    other.rename(one)
     (store / "tmp").rename(other)
     text = f"{one.relative_to(store)} and {other.relative_to(store)} exchanged"
     return Mutation(text, (one.name, other.name, *NAMES))
