@@ -6,7 +6,7 @@ What the answers hold (held-out spikes, forward spikes, velocity, truth) stays h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found
 from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varying_units
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
+from nwb_latents.pipeline.evaluation.session_needs import LACKS
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
 from nwb_latents.pipeline.machine import one_blas_thread
@@ -103,6 +104,9 @@ class ScoredSession:
         What is known of a simulated session; None: nothing.
     early
         Earlier days of the subject; None: it is no day held out.
+    given
+        The few trials a run was given, on which alone what is fitted beside it is fitted; empty: it had the
+        whole training split.
     """
 
     session: Session
@@ -111,11 +115,38 @@ class ScoredSession:
     answers: SpikeAnswers
     truth: Truth | None = None
     early: EarlyDays | None = None
+    given: tuple[int, ...] = ()
 
     @property
     def n_trials(self) -> int:
         """Trials scored."""
         return len(self.answers.eval_rows)
+
+    def as_given(self, few: Session, trials: tuple[int, ...]) -> ScoredSession:
+        """Return the session as a run was given it.
+
+        Parameters
+        ----------
+        few
+            The session without other trials than those given and those scored
+            (`pipeline.training.trial_record.given_alone`).
+        trials
+            Those given.
+
+        Raises
+        ------
+        DataError
+            If there are none.
+        """
+        folds = max(2, min(self.settings.folds, len(trials)))
+        made = prepare_session(
+            few,
+            self.settings.model_copy(update={"folds": folds}),
+            forward=bool(self.task.n_forward),
+            truth=self.truth,
+            early=self.early,
+        )
+        return replace(made, given=trials)
 
     @property
     def n_heldin(self) -> int:
@@ -203,7 +234,7 @@ class ScoredSession:
         As in `pipeline run forecast`, they are fitted on the trials of the split train, whatever the phase;
         validation trials calibrate them, unless it is they that are scored.
         """
-        if self.n_ahead > self.session.n_bins:
+        if self.n_ahead > self.session.n_bins or len(self.given) == 1:
             return None
         split = self.session.split.astype(str)
         _, scored = SPLITS[self.settings.phase]
@@ -212,7 +243,12 @@ class ScoredSession:
             [split == "train", np.isin(split, scored), calibrates], ["train", "test", "val"], "none"
         )
         renamed = self.session.with_trials(self.session.trials.assign_coords(split=("trial", named)))
-        return prepare_forecast(renamed, _forecast_settings(self.settings), decoder=self.velocity_decoder)
+        return prepare_forecast(
+            renamed,
+            _forecast_settings(self.settings),
+            decoder=self.velocity_decoder,
+            given_few=bool(self.given),
+        )
 
     @cached_property
     def true_rates(self) -> RatePrediction | None:
@@ -301,59 +337,7 @@ class ScoredSession:
 
     def lacks(self, need: Need, made: SourceOutput) -> str:
         """Say why a need of a metric is not met here; empty where it is."""
-        return _LACKS[need](self, made)
-
-
-def _lacks_heldout(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "" if session.n_heldout else "no unit is held out"
-
-
-def _lacks_forward(session: ScoredSession, made: SourceOutput) -> str:
-    ahead = session.answers.eval_forward
-    if ahead is None or made.rates is None or made.rates.eval_forward is None:
-        return "no bins after the window are predicted"
-    if not np.nansum(ahead) > 0:
-        return "nothing was recorded after the windows that belongs to no other trial"
-    return ""
-
-
-def _lacks_velocity(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "" if session.velocity is not None else "no hand velocity was recorded"
-
-
-def _lacks_conditions(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    if session.psth is None:
-        return "fewer than two conditions"
-    return "" if len(session.psth.units) else "no unit's PSTH varies"
-
-
-def _lacks_early_days(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "no day is held out" if session.early is None else ""
-
-
-def _lacks_true_rates(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "the true rates are not known" if session.true_rates is None else ""
-
-
-def _lacks_true_states(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "the true states are not known" if session.true_states is None else ""
-
-
-_LACKS = {
-    "heldout": _lacks_heldout,
-    "forward": _lacks_forward,
-    "velocity": _lacks_velocity,
-    "conditions": _lacks_conditions,
-    "early_days": _lacks_early_days,
-    "true_rates": _lacks_true_rates,
-    "true_states": _lacks_true_states,
-}
+        return LACKS[need](self, made)
 
 
 def prepare_session(

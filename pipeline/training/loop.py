@@ -115,6 +115,7 @@ def fit(
     stop_at: int | None = None,
     trainable: Callable[[str], bool] | None = None,
     masker: Masker | None = None,
+    is_begun: bool = False,
 ) -> FitResult:
     """Train a model; the best and the last checkpoint lie in `run_dir` at the end.
 
@@ -144,6 +145,8 @@ def fit(
     masker
         What a training step shows and scores; None: as the settings say. Validation shows and scores
         everything that was recorded.
+    is_begun
+        Whether the model has been trained on these sessions before: its read-outs do not start anew.
 
     Returns
     -------
@@ -172,7 +175,7 @@ def fit(
     elif start is not None:
         begun, _ = load_checkpoint(start, training.bare, optimiser=training.optimiser.optimizer)
         training.state = TrainState(step=begun.step)
-    else:
+    elif not is_begun:
         model.start_from(
             {name: feed.train.scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
         )

@@ -24,7 +24,8 @@ TINY_TRAINING = {
     "batch": {"trials_per_session": 4}, "max_steps": 10, "validate_every": 10, "device": "cpu",
 }  # fmt: skip
 TINY_ALIGNMENT = {
-    "max_steps": 20, "scratch": {"max_steps": 5}, "checkpoint_every": 5, "device": "cpu",
+    "max_steps": 20, "starts": 2, "start_steps": 10, "scratch": {"max_steps": 5}, "checkpoint_every": 5,
+    "device": "cpu",
 }  # fmt: skip
 WORDS = ("run", "align", "--config", "align.yaml", "--run", "mine", "--session", "sub-T_ses-2")
 

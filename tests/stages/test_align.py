@@ -48,7 +48,7 @@ def train_settings(**model):
 
 
 def settings(**changes):
-    brief = {"max_steps": 3, "scratch": ScratchSettings(max_steps=3), "device": "cpu"}
+    brief = {"max_steps": 3, "starts": 1, "scratch": ScratchSettings(max_steps=3), "device": "cpu"}
     return AlignSettings(**{**brief, **changes})
 
 
