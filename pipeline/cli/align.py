@@ -13,6 +13,7 @@ from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
+    EnsembleOption,
     ForceOption,
     JsonOption,
     QuietOption,
@@ -21,6 +22,7 @@ from nwb_latents.pipeline.cli.options import (
     given,
 )
 from nwb_latents.pipeline.errors import PartialFailure, UsageError
+from nwb_latents.schemas.task_words import ENSEMBLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +65,7 @@ def align(
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Score the runs on the sessions' test trials.")
     ] = True,
+    ensemble: EnsembleOption = False,
     seed: Annotated[int | None, typer.Option("--seed", help="First seed; default: 0.", metavar="N")] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda; default: auto.")
@@ -101,10 +104,10 @@ def align(
             )
         except PartialFailure as failure:
             if score:
-                _score(out, failure.results, chosen, catalog)
+                _score(out, failure.results, chosen, catalog, ensemble=ensemble)
             raise
         if score:
-            _score(out, entries, chosen, catalog)
+            _score(out, entries, chosen, catalog, ensemble=ensemble)
 
 
 def _numbers(text: str) -> list[int]:
@@ -114,12 +117,16 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _score(out: Output, entries: Sequence[Any], settings: AlignSettings, catalog: Path) -> None:
+def _score(
+    out: Output, entries: Sequence[Any], settings: AlignSettings, catalog: Path, *, ensemble: bool
+) -> None:
     from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
     from nwb_latents.schemas.decoding import DecodeSettings
 
+    averaged: dict[str, Any] = {"forecast": {"ensemble": ENSEMBLE}} if ensemble else {}
+    asked = DecodeSettings.model_validate(averaged)
     try:
-        scores: Any = score_alignments(catalog, entries, DecodeSettings(), device=settings.device, report=out)
+        scores: Any = score_alignments(catalog, entries, asked, device=settings.device, report=out)
     except PartialFailure as failure:
         _table(out, few_shot_table(entries, failure.results))  # type: ignore[arg-type]
         raise
@@ -131,22 +138,26 @@ def _score(out: Output, entries: Sequence[Any], settings: AlignSettings, catalog
 def _table(out: Output, rows: Sequence[Any]) -> None:
     if not rows:
         return
+    averaged = any(row.ensemble is not None for row in rows)
     cells = [
         [
             row.session,
-            "from scratch" if row.from_scratch else "aligned",
+            row.method.replace("_", " "),
             str(row.n_trials),
             _text(row.rates),
             _text(row.reconstruction),
             _text(row.forecast),
+            *([_text(row.ensemble)] if averaged else []),
             "-" if row.ceiling is None else f"{row.ceiling:.3f}",
         ]
         for row in rows
     ]
     several = any(row.rates is not None and row.rates.n > 1 for row in rows)
     title = "R² on test trials" + (", mean ± standard error over seeds" if several else "")
+    title += "\nvelocity is read out by what was fitted on the same trials; recorded: by a decoder of all"
     columns = ["session", "method", "trials", "rates, rebuilt", "velocity, rebuilt", "velocity, forecast"]
-    out.table(title, [*columns, "velocity, recorded"], cells)
+    also = ["velocity, mean with factors"] if averaged else []
+    out.table(title, [*columns, *also, "velocity, recorded"], cells)
 
 
 def _text(value: Spread | None) -> str:

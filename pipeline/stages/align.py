@@ -261,7 +261,7 @@ def _make(work: Work, parent: Parent, task: _Task, *, force: bool) -> RunEntry:
     chosen = tuple(int(session.trials["trial"].values[row]) for row in rows)
     made_of = "" if task.from_scratch else [parent.digest, sorted(parent.means)]
     decisive: list[object] = [run_key(training, [entry]), made_of, chosen, settings.validation_share]
-    if settings.starts > 1 and not task.from_scratch:
+    if settings.starts != 1 and not task.from_scratch:
         decisive.append([settings.starts, settings.start_steps])
     key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
     label = "scratch-n" if task.from_scratch else "n"

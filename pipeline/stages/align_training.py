@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.train import final_metrics, now
+from nwb_latents.schemas.align import SEVERAL_STARTS
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent
 
@@ -148,12 +149,14 @@ class _Beginning:
         asked: AlignSettings = self.work.settings
         pretrained = self.parent.weights
         self._require_model_fits()
+        conditions = self.few.condition[self.few.rows("train")].astype(str).tolist()
+        is_told = bool(set(conditions) & self.parent.means.keys())
         starts = starts_of(
             self.begun.settings,
             self.feeds,
             pretrained,
-            number=asked.starts,
-            conditions=self.few.condition[self.few.rows("train")].astype(str).tolist(),
+            number=asked.starts or (1 if is_told else SEVERAL_STARTS),
+            conditions=conditions,
             means=self.parent.means,
         )
         self._require_step_fits(starts[0])
@@ -192,7 +195,7 @@ class _Beginning:
             reason = (
                 f"the sessions of {self.begun.settings.model.name} do not lie side by side in its parameters"
             )
-            text = f"Run {run} begins from one start instead of {self.work.settings.starts}: {reason}."
+            text = f"Run {run} begins from one start instead of several: {reason}."
             status = "one start"
         else:
             losses = ", ".join(

@@ -122,6 +122,13 @@ def test_frames_are_turned_and_several_starts_fit_no_worse_than_the_first(catalo
     )  # fmt: skip
 
 
+def test_there_is_one_start_by_default_where_conditions_tell_it_and_several_where_they_do_not(catalog):
+    (told,) = align(catalog, settings(starts=None), **WORDS)
+    (untold,) = align(catalog, settings(starts=None, start="random"), **WORDS)
+    assert told.alignment.starts == ()
+    assert untold.alignment.starts == ("random",) * 4
+
+
 def test_one_start_is_said_by_nothing_and_the_baseline_has_one(catalog):
     events = []
     aligned, scratch = align(catalog, settings(starts=1), **WORDS, from_scratch=True, report=events.append)
@@ -145,7 +152,7 @@ def test_starts_that_cannot_lie_side_by_side_are_one_start_and_said(catalog, mon
     assert entry.alignment.starts == ()
     (note,) = [event for event in events if event.event == "note"]
     assert note.status == "one start"
-    assert "one start instead of 3" in note.text
+    assert "one start instead of several" in note.text
 
 
 def test_a_start_of_the_batch_is_the_model_it_was(catalog):
