@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nwb_latents.schemas.base import AddedLater, Frozen
+from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.training import Device, OptimiserSettings
 
 SEVERAL_STARTS = 4
