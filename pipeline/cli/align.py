@@ -13,7 +13,6 @@ from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
     ConfigOption,
-    EnsembleOption,
     ForceOption,
     JsonOption,
     QuietOption,
@@ -22,7 +21,6 @@ from nwb_latents.pipeline.cli.options import (
     given,
 )
 from nwb_latents.pipeline.errors import PartialFailure, UsageError
-from nwb_latents.schemas.task_words import ENSEMBLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,7 +63,14 @@ def align(
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Score the runs on the sessions' test trials.")
     ] = True,
-    ensemble: EnsembleOption = False,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Also score the mean of each run's forecast of velocity with that of factors of trials: "
+            "those it shares with the sessions the run was trained on, or of its own.",
+        ),
+    ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="First seed; default: 0.", metavar="N")] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda; default: auto.")
@@ -123,10 +128,10 @@ def _score(
     from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
     from nwb_latents.schemas.decoding import DecodeSettings
 
-    averaged: dict[str, Any] = {"forecast": {"ensemble": ENSEMBLE}} if ensemble else {}
-    asked = DecodeSettings.model_validate(averaged)
     try:
-        scores: Any = score_alignments(catalog, entries, asked, device=settings.device, report=out)
+        scores: Any = score_alignments(
+            catalog, entries, DecodeSettings(), ensemble=ensemble, device=settings.device, report=out
+        )
     except PartialFailure as failure:
         _table(out, few_shot_table(entries, failure.results))  # type: ignore[arg-type]
         raise

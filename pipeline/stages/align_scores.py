@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import PartialFailure
+from nwb_latents.pipeline.stages.align_beside import SHARED, SINGLE, STAGE, Beside, stored_session
 from nwb_latents.pipeline.stages.decode import decode
-from nwb_latents.pipeline.stages.forecast_sources import baseline_forecasts
-from nwb_latents.pipeline.stages.given_trials import GIVEN, Given
+from nwb_latents.pipeline.stages.given_trials import GIVEN
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.run_facts import facts_of_runs
 from nwb_latents.pipeline.stages.stage_work import keep_measurements
-from nwb_latents.pipeline.stages.trained_runs import Failures
-from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.session import open_session
-from nwb_latents.pipeline.training.trial_record import given_alone
 from nwb_latents.schemas.events import NoteEvent
 from nwb_latents.schemas.measurement import Measurement
 
@@ -26,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.catalog import RunEntry
     from nwb_latents.schemas.decoding import DecodeSettings
     from nwb_latents.schemas.training import Device
@@ -34,14 +28,11 @@ if TYPE_CHECKING:
 RATES_METRIC = "rates_r2"
 """R² of the reconstruction against the smoothed rates themselves, over whole test trials."""
 
-STAGE = "align"
-"""Stage of the numbers that are measured here."""
-
 ALIGNED, SCRATCH = "aligned", "from scratch"
 """Methods that train a model."""
 
-BESIDE = ("linear_forecast", "trial_factors")
-"""Methods of a single session, by the names of baselines, that are given the same trials."""
+BESIDE = (SHARED, *SINGLE)
+"""Methods that train no model, by the names of baselines."""
 
 _COLUMNS: tuple[tuple[str, str], ...] = (
     (RATES_METRIC, "reconstruction"),
@@ -98,6 +89,7 @@ def score_alignments(
     entries: Sequence[RunEntry],
     settings: DecodeSettings,
     *,
+    ensemble: bool = False,
     device: Device = "auto",
     report: Report | None = None,
 ) -> list[Measurement]:
@@ -112,6 +104,8 @@ def score_alignments(
     settings
         Of decoders and read-outs (`pipeline.stages.decode.decode`), which are fitted to the trials a run was
         given.
+    ensemble
+        Also score the mean of each run's forecast with that of factors.
     device
         Where the models run.
     report
@@ -136,8 +130,11 @@ def score_alignments(
     decoded = [entry for entry in entries if _is_decoded(catalog_path, entry, settings, report)]
     if not decoded:
         return scores
-    beside = _baseline_scores(catalog_path, decoded, settings, report)
-    scores += keep_measurements(catalog_path, beside, facts={}, report=report)
+    others = Beside(catalog_path, settings, report)
+    beside = others.measure(decoded) + (others.means(decoded, device) if ensemble else [])
+    scores += keep_measurements(
+        catalog_path, beside, facts=facts_of_runs(catalog_path, decoded), report=report
+    )
     sessions = sorted({name for entry in decoded for name in entry.sessions})
     runs = [entry.run for entry in decoded]
     try:
@@ -156,7 +153,7 @@ def _is_decoded(catalog_path: Path, entry: RunEntry, settings: DecodeSettings, r
     reason = ""
     if made is not None and made.n_trials < 2:
         reason = "it was given one trial, and a read-out of velocity takes two"
-    elif not np.isfinite(_session(catalog_path, entry).velocity(settings.lag_ms).velocity).any():
+    elif not np.isfinite(stored_session(catalog_path, entry, name).velocity(settings.lag_ms).velocity).any():
         reason = "no hand velocity was recorded"
     if reason:
         text = f"Run {entry.run}, {name}: its rates alone are scored: {reason}."
@@ -168,50 +165,6 @@ def _is_decoded(catalog_path: Path, entry: RunEntry, settings: DecodeSettings, r
     return not reason
 
 
-def _baseline_scores(
-    catalog_path: Path, entries: Sequence[RunEntry], settings: DecodeSettings, report: Report
-) -> list[Measurement]:
-    """Return what methods of a single session make of the trials runs were given, of each choice once.
-
-    What cannot be fitted to so few trials is said, and is no failure of the runs.
-    """
-    from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.decoding.forecast_signal import as_signal, forecast_settings  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast  # noqa: PLC0415
-    from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
-    from nwb_latents.schemas.baselines import BaselineSettings  # noqa: PLC0415
-
-    failures, found = Failures(report), {}
-    baselines, _ = known_baselines(BESIDE)
-    for entry in entries:
-        (name,), made = entry.sessions, entry.alignment
-        config = read_config(catalog_path.parent / entry.path)
-        source = None if config is None else config.sessions[name]
-        session = _session(catalog_path, entry)
-        few = given_alone(session, source)
-        if made is None or source is None or source.trials is None or few is None:
-            continue
-        if (name, source.trials) in found or settings.forecast.end > session.n_bins:
-            continue
-        given = Given(few.loaded(), source.trials)
-        task = prepare_forecast(given.session, given.fewer_folds(forecast_settings(settings)), given_few=True)
-        forecasts = baseline_forecasts(
-            task, baselines, given.fewer_folds(BaselineSettings()), failures=failures
-        )
-        signals = [as_signal(task, each, settings) for each in forecasts.values()]
-        about = {"stage": STAGE, "fitted_on": f"{made.n_trials} trials, chosen by seed {made.seed}"}
-        found[name, source.trials] = [
-            given.told(signal.score).model_copy(update=about) for signal in signals if signal is not None
-        ]
-    return [score for scores in found.values() for score in scores]
-
-
-def _session(catalog_path: Path, entry: RunEntry) -> Session:
-    (name,), held = entry.sessions, read_catalog(catalog_path).sessions.values()
-    (store,) = [e.store for e in held if (e.session, e.recipe_id) == (name, entry.recipe_id)]
-    return open_session(store_path(catalog_path, store))
-
-
 def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Measurement:
     import numpy as np  # noqa: PLC0415
 
@@ -219,7 +172,7 @@ def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Measure
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     (name,) = entry.sessions
-    session = _session(catalog_path, entry)
+    session = stored_session(catalog_path, entry, name)
     rows = session.rows("test")
     value = math.nan
     if len(rows):

@@ -82,7 +82,8 @@ def test_a_sweep_with_baselines_is_one_command_and_one_table(pipeline_command, f
     ]
     assert [row[1:3] for row in rows] == [
         ["aligned", "1"], ["from scratch", "1"],
-        ["aligned", "4"], ["from scratch", "4"], ["linear forecast", "4"], ["trial factors", "4"],
+        ["aligned", "4"], ["from scratch", "4"],
+        ["shared factors", "4"], ["linear forecast", "4"], ["trial factors", "4"],
     ]  # fmt: skip
     catalog = read_catalog(folder / "catalog.yaml")
     found = {

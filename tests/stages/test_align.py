@@ -262,8 +262,7 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
             f"nwb_latents.pipeline.evaluation.figures.velocity.{name}", lambda *args, **kwargs: None
         )
     entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[8], seeds=2, from_scratch=True)
-    averaged = DecodeSettings(forecast={"ensemble": ("trial_factors",)})
-    scores = score_alignments(catalog, entries, averaged, device="cpu")
+    scores = score_alignments(catalog, entries, DecodeSettings(), ensemble=True, device="cpu")
     of_runs = {(s.run, s.name, s.source) for s in scores if s.run}
     assert of_runs == {
         (e.run, metric, source)
@@ -277,7 +276,10 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
         )
     }
     assert {s.split for s in scores} == {"test"}
-    aligned, scratch, linear, factors = few_shot_table(entries, scores)
+    aligned, scratch, shared, linear, factors = few_shot_table(entries, scores)
+    assert (shared.method, shared.forecast.n) == ("shared_factors", 2)
+    means = [s for s in scores if s.source == "ensemble"]
+    assert {tuple(s.details["weights"])[1] for s in means} == {"shared_factors", "trial_factors"}
     assert (aligned.method, scratch.method) == ("aligned", "from scratch")
     assert (linear.method, factors.method) == ("linear_forecast", "trial_factors")
     assert {row.n_trials for row in (aligned, scratch, linear, factors)} == {8}
