@@ -152,8 +152,8 @@ def _missing(trials: Arrays) -> list[str]:
     """Return what is said of hand data that are not known throughout the trials, series that are there."""
     said = []
     for name in ("position", "velocity"):
-        is_missing = ~np.isfinite(trials[name]).all(axis=-1)
-        within = is_missing.any(axis=1)
+        is_missing = np.asarray(~np.isfinite(trials[name]).all(axis=-1))
+        within = np.asarray(is_missing.any(axis=1))
         if within.any() and not is_missing.all():
             said.append(
                 f"{name} is not known in {int(is_missing.sum())} of {is_missing.size} bins, in "
