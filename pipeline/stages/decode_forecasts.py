@@ -98,20 +98,21 @@ class SessionForecasts:
         own = self._forecast_of(name, run)
         for member in self.plan.members.runs:
             if member.run in self.plan.further and self.session.name in member.sessions:
-                self._member(name, self.plan.further[member.run])
+                self._member(member.run, beside=name)
         mean = ensemble_of(self.task, own, self.plan.members, self.made, failures=self.failures)
         return self._signals([own, *([] if mean is None else [mean])])
 
-    def _member(self, name: str, run: TrainedRun) -> None:
-        """Make the forecast of a run that `name` is averaged with, if both know the same trials."""
+    def _member(self, name: str, *, beside: str) -> None:
+        """Make the forecast of a run that `beside` is averaged with, if both know the same trials."""
+        run, session = self.plan.further[name], self.session.name
         trials = () if self.given is None else self.given.trials
         try:
-            require_no_more(trials, run, session=self.session.name, beside=name)
+            require_no_more(trials, run, session=session, beside=beside)
         except DataError as error:
-            event = RunEvent(run=run.name, session=self.session.name, status="failed")
-            self.failures.add(error, event=event, name=f"ensemble of {name} on {self.session.name}")
+            event = RunEvent(run=name, session=session, status="failed")
+            self.failures.add(error, event=event, name=f"ensemble of {beside} on {session}")
             return
-        self._forecast_of(run.name, run)
+        self._forecast_of(name, run)
 
     def _forecast_of(self, name: str, run: TrainedRun) -> SourceForecast:
         if name not in self.made:
