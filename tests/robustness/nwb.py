@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from robustness import bits, forked, hdf5_values
-from robustness.base import Base, store_digests, unlike
-from robustness.verdict import Mutation, Verdict, judge, texts_of
+from robustness import bits, forked, hdf5_values, ingests
+from robustness.verdict import Mutation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from robustness.base import Base
+    from robustness.verdict import Verdict
 
     Spoil = Callable[[Path, np.random.Generator], Mutation]
 
@@ -154,15 +156,18 @@ def rename(path: Path, rng: np.random.Generator) -> Mutation:
 def exchange(path: Path, rng: np.random.Generator) -> Mutation:
     """Let two datasets of one group change places."""
     with h5py.File(path, "r+") as h5:
-        at = str(rng.choice(_datasets(h5)))
-        folder = at.rpartition("/")[0]
-        others = [p for p in set(_datasets(h5)) if p.rpartition("/")[0] == folder and p != at] or [at]
-        other = str(rng.choice(sorted(others)))
-        h5.move(at, f"{folder}/robust_tmp")
-        if other != at:
-            h5.move(other, at)
-        h5.move(f"{folder}/robust_tmp", other)
+        datasets = _datasets(h5)
+        fellows = {at: {p for p in datasets if _group(p) == _group(at)} - {at} for at in datasets}
+        at = str(rng.choice([p for p in datasets if fellows[p]]))
+        other = str(rng.choice(sorted(fellows[at])))
+        h5.move(at, f"{_group(at)}/robust_tmp")
+        h5.move(other, at)
+        h5.move(f"{_group(at)}/robust_tmp", other)
         return Mutation(f"/{at} and /{other} exchanged", (*names_of(at), *names_of(other)))
+
+
+def _group(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def link(path: Path, rng: np.random.Generator) -> Mutation:
@@ -301,8 +306,9 @@ DRAWN = (*MUTATORS, *_OFTEN * 3)
 def attempt(trial: str, mutator: str, rng: np.random.Generator, base: Base) -> Verdict:
     """Spoil a recording, ingest it, and hold what comes of it against what came of the whole one."""
     name = str(rng.choice(FILES))
-    was_said, digests = base.known(
-        f"nwb {name}", lambda: _ingested(base, base.folder / "nwb" / f"{name}.nwb")
+    whole = base.known(
+        f"nwb {name}",
+        lambda: ingests.of_whole(base, base.folder / "nwb" / f"{name}.nwb", name=f"{name}.nwb"),
     )
     folder = base.empty(trial)
     path = folder / f"{name}.nwb"
@@ -316,17 +322,8 @@ def attempt(trial: str, mutator: str, rng: np.random.Generator, base: Base) -> V
     )
     named = {"names": tuple(said["names"]), "text": f"{name}: {said['text']}"}
     mutation = Mutation(**{**said, **named, "harmless": harmless or said["harmless"]})
-    is_program = rng.random() < base.share_as_program
-    words = ("run", "ingest", "--path", path.name, "--json")
-    ended = forked.run(words, folder, as_program=is_program)
-    found = forked.call(store_digests, str(folder)) if ended.code == 0 else {}
-    return judge(
-        Verdict(trial, command=" ".join(words)),
-        ended,
-        mutation,
-        new=sorted(texts_of(ended) - was_said),
-        difference=unlike(without_session(digests), without_session(found)),
-    )
+    is_program = bool(rng.random() < base.share_as_program)
+    return ingests.of_spoiled(trial, base, path, mutation=mutation, whole=whole, as_program=is_program)
 
 
 def _likely(whole: Path, path: Path) -> str:
@@ -337,23 +334,8 @@ def _likely(whole: Path, path: Path) -> str:
         return ""
 
 
-def without_session(digests: dict[str, str]) -> dict[str, str]:
-    """Return digests without the session's id, which a file may state otherwise."""
-    return {name.partition("/")[2]: value for name, value in digests.items()}
-
-
 def _spoil(mutator: str, path: str, seed: int) -> dict[str, Any]:
     from dataclasses import asdict
     from pathlib import Path
 
     return asdict(MUTATORS[mutator](Path(path), np.random.default_rng(seed)))
-
-
-def _ingested(base: Base, path: Path) -> tuple[set[str], dict[str, str]]:
-    folder = base.empty(f"whole-{path.name}")
-    copy = shutil.copytree if path.is_dir() else shutil.copy
-    copy(path, folder / path.name)
-    ended = forked.run(("run", "ingest", "--path", path.name, "--json"), folder)
-    if ended.code != 0:
-        raise RuntimeError(f"{path.name}: {ended.err}")
-    return texts_of(ended), forked.call(store_digests, str(folder))

@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robustness import bits, edits, forked
-from robustness.base import Base, store_digests, unlike
-from robustness.nwb import names_of, without_session
-from robustness.verdict import Mutation, Verdict, judge, texts_of
+from robustness import bits, edits, forked, ingests
+from robustness.draws import any_of, two_unlike
+from robustness.nwb import names_of
+from robustness.verdict import Mutation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from robustness.base import Base
+    from robustness.verdict import Verdict
 
     Spoil = Callable[[Path, np.random.Generator], Mutation]
 
@@ -75,10 +78,6 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def _one(paths: list[Path], rng: np.random.Generator) -> Path:
-    return paths[int(rng.integers(len(paths)))]
-
-
 def _arrays(root: Path) -> list[Path]:
     """Return the folders of arrays; those that ingest reads more often."""
     found = []
@@ -108,8 +107,8 @@ def _mutation(text: str, path: Path, root: Path, **more: Any) -> Mutation:
 
 def _bits_of_chunk(kind: str) -> Spoil:
     def spoil(root: Path, rng: np.random.Generator) -> Mutation:
-        array = _one(_arrays(root), rng)
-        path = _one(_chunks(array), rng)
+        array = any_of(_arrays(root), rng)
+        path = any_of(_chunks(array), rng)
         before = path.read_bytes()
         text = bits.SPOILING[kind](path, rng)
         # A checksum tells; without one, other numbers are other numbers (`_likely`).
@@ -132,7 +131,7 @@ def _is_optional(array: Path, root: Path) -> bool:
 
 def _bits_of_metadata(kind: str) -> Spoil:
     def spoil(root: Path, rng: np.random.Generator) -> Mutation:
-        path = _one(_metadata(root, of_arrays=bool(rng.random() < 0.6)), rng)
+        path = any_of(_metadata(root, of_arrays=bool(rng.random() < 0.6)), rng)
         return _mutation(bits.SPOILING[kind](path, rng), path, root)
 
     return spoil
@@ -140,7 +139,7 @@ def _bits_of_metadata(kind: str) -> Spoil:
 
 def metadata(root: Path, rng: np.random.Generator) -> Mutation:
     """Edit one value of one file of metadata."""
-    path = _one(_metadata(root, of_arrays=bool(rng.random() < 0.5)), rng)
+    path = any_of(_metadata(root, of_arrays=bool(rng.random() < 0.5)), rng)
     tree, text, names = edits.edited(json.loads(path.read_text()), rng)
     path.write_text(json.dumps(tree))
     made = _mutation(text, path, root)
@@ -149,7 +148,7 @@ def metadata(root: Path, rng: np.random.Generator) -> Mutation:
 
 def array_metadata(root: Path, rng: np.random.Generator) -> Mutation:
     """Give an array another shape, dtype, fill, order or compressor than its chunks have."""
-    array = _one(_arrays(root), rng)
+    array = any_of(_arrays(root), rng)
     path = array / (".zarray" if (array / ".zarray").is_file() else "zarr.json")
     tree = json.loads(path.read_text())
     shape = tree["shape"]
@@ -194,28 +193,26 @@ def array_metadata(root: Path, rng: np.random.Generator) -> Mutation:
 
 
 def chunk_gone(root: Path, rng: np.random.Generator) -> Mutation:
-    path = _one(_chunks(_one(_arrays(root), rng)), rng)
+    path = any_of(_chunks(any_of(_arrays(root), rng)), rng)
     path.unlink()
     return _mutation("gone", path, root)
 
 
 def chunks_exchanged(root: Path, rng: np.random.Generator) -> Mutation:
-    one, other = (_one(_chunks(_one(_arrays(root), rng)), rng) for _ in range(2))
-    data = one.read_bytes()
-    one.write_bytes(other.read_bytes())
-    other.write_bytes(data)
-    made = _mutation(f"exchanged with {_relative(other, root)}", one, root)
-    return Mutation(made.text, (*made.names, *names_of(_relative(other, root))))
+    return _exchanged(*two_unlike([any_of(_chunks(array), rng) for array in _arrays(root)], rng), root)
 
 
 def arrays_exchanged(root: Path, rng: np.random.Generator) -> Mutation:
     """Let two arrays of one group change places."""
-    one = _one(_arrays(root), rng)
-    others = [path for path in _arrays(root) if path.parent == one.parent and path != one] or [one]
-    other = _one(others, rng)
+    arrays = _arrays(root)
+    fellows = {path: [each for each in arrays if each.parent == path.parent] for path in arrays}
+    drawn = any_of([path for path in arrays if len(set(fellows[path])) > 1], rng)
+    return _exchanged(*two_unlike(fellows[drawn], rng), root)
+
+
+def _exchanged(one: Path, other: Path, root: Path) -> Mutation:
     one.rename(root / "tmp")
-    if other != one:
-        other.rename(one)
+    other.rename(one)
     (root / "tmp").rename(other)
     made = _mutation(f"exchanged with {_relative(other, root)}", one, root)
     return Mutation(made.text, (*made.names, *names_of(_relative(other, root))))
@@ -225,10 +222,10 @@ def gone(root: Path, rng: np.random.Generator) -> Mutation:
     """Remove an array, a group, or one file of metadata."""
     folders = sorted({path.parent for path in _metadata(root, of_arrays=False)} - {root})
     if rng.random() < 0.5:
-        path = _one(folders, rng)
+        path = any_of(folders, rng)
         shutil.rmtree(path)
     else:
-        path = _one(_metadata(root, of_arrays=False), rng)
+        path = any_of(_metadata(root, of_arrays=False), rng)
         path.unlink()
     return _mutation("gone", path, root)
 
@@ -256,8 +253,8 @@ def consolidated(root: Path, rng: np.random.Generator) -> Mutation:
 
 
 def misplaced(root: Path, rng: np.random.Generator) -> Mutation:
-    files = [_one(_chunks(_one(_arrays(root), rng)), rng), _one(_metadata(root, of_arrays=False), rng)]
-    path = _one(files, rng)
+    files = [any_of(_chunks(any_of(_arrays(root), rng)), rng), any_of(_metadata(root, of_arrays=False), rng)]
+    path = any_of(files, rng)
     path.unlink()
     if rng.random() < 0.5:
         path.mkdir()
@@ -268,7 +265,9 @@ def misplaced(root: Path, rng: np.random.Generator) -> Mutation:
 
 def stray(root: Path, rng: np.random.Generator) -> Mutation:
     """Put a file there that nobody asked for: nothing changes, and nothing need be said."""
-    path = _one(_arrays(root), rng) / str(rng.choice([".DS_Store", "99", "0.0.0", "a\n.txt", "[red]", "._0"]))
+    path = any_of(_arrays(root), rng) / str(
+        rng.choice([".DS_Store", "99", "0.0.0", "a\n.txt", "[red]", "._0"])
+    )
     path.write_bytes(b"stray")
     return _mutation("was not there", path, root)
 
@@ -294,7 +293,9 @@ def attempt(trial: str, mutator: str, rng: np.random.Generator, base: Base) -> V
     kind = "consolidated" if mutator == "consolidated" else str(rng.choice(FORMATS))
     place = base.scratch / "zarr"
     base.known("zarr", lambda: _made(base, place))
-    was_said, digests = base.known(f"zarr {kind}", lambda: _ingested(base, place / f"{kind}.nwb.zarr"))
+    whole = base.known(
+        f"zarr {kind}", lambda: ingests.of_whole(base, place / f"{kind}.nwb.zarr", name="a.nwb.zarr")
+    )
     folder = base.empty(trial)
     path = folder / "a.nwb.zarr"
     shutil.copytree(place / f"{kind}.nwb.zarr", path)
@@ -303,17 +304,8 @@ def attempt(trial: str, mutator: str, rng: np.random.Generator, base: Base) -> V
     mutation = Mutation(
         f"{kind}: {said['text']}", tuple(said["names"]), harmless=harmless, refused=said["refused"]
     )
-    words = ("run", "ingest", "--path", path.name, "--json")
     is_program = bool(rng.random() < base.share_as_program)
-    ended = forked.run(words, folder, as_program=is_program)
-    found = forked.call(store_digests, str(folder)) if ended.code == 0 else {}
-    return judge(
-        Verdict(trial, command=" ".join(words)),
-        ended,
-        mutation,
-        new=sorted(texts_of(ended) - was_said),
-        difference=unlike(without_session(digests), without_session(found)),
-    )
+    return ingests.of_spoiled(trial, base, path, mutation=mutation, whole=whole, as_program=is_program)
 
 
 def _made(base: Base, place: Path) -> bool:
@@ -325,15 +317,6 @@ def _made(base: Base, place: Path) -> bool:
 
 def _spoil(mutator: str, path: str, seed: int) -> dict[str, Any]:
     return asdict(MUTATORS[mutator](Path(path), np.random.default_rng(seed)))
-
-
-def _ingested(base: Base, path: Path) -> tuple[set[str], dict[str, str]]:
-    folder = base.empty(f"whole-{path.name}")
-    shutil.copytree(path, folder / "a.nwb.zarr")
-    ended = forked.run(("run", "ingest", "--path", "a.nwb.zarr", "--json"), folder)
-    if ended.code != 0:
-        raise RuntimeError(f"{path.name}: {ended.err}")
-    return texts_of(ended), forked.call(store_digests, str(folder))
 
 
 def _likely(whole: Path, path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
+from archive.object_storage import ENVIRONMENT
 
 from robustness import stores
 from robustness.work import Elsewhere, attempt_on_folder, weighted
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
     from robustness.verdict import Verdict
 
 BUCKET = "robust"
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_REGION": "us-east-1",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ALLOW_HTTP": "true",
-    "NO_PROXY": "127.0.0.1",
-    "no_proxy": "127.0.0.1",
-}
 COMMANDS = {"verify": 8, "decode rates": 4, "decode": 2, "train anew": 2, "export": 2, "recut": 2}
 # An object is neither a folder nor a link.
 DRAWN = tuple(name for name in stores.DRAWN if name != "misplaced")

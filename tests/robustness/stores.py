@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from robustness import bits, edits
+from robustness.draws import any_of, two_unlike
 from robustness.verdict import Mutation, Verdict
 from robustness.work import attempt_on_folder, weighted
 
@@ -47,10 +48,6 @@ def _files(store: Path, pattern: str = "*") -> list[Path]:
     return sorted(path for path in store.rglob(pattern) if path.is_file())
 
 
-def _one(paths: list[Path], rng: np.random.Generator) -> Path:
-    return paths[int(rng.integers(len(paths)))]
-
-
 def _named(path: Path, store: Path) -> tuple[str, ...]:
     return (*NAMES, *path.relative_to(store).parts[1:2], path.name)
 
@@ -60,7 +57,7 @@ def _by_bits(kind: str) -> Spoil:
         store = store_of(folder)
         chunks = [path for path in _files(store) if "c" in path.relative_to(store).parts]
         others = [path for path in _files(store) if path not in chunks]
-        path = _one(chunks if rng.random() < 0.6 else others, rng)
+        path = any_of(chunks if rng.random() < 0.6 else others, rng)
         text = bits.SPOILING[kind](path, rng)
         return Mutation(f"{path.relative_to(store)}: {text}", _named(path, store))
 
@@ -69,14 +66,14 @@ def _by_bits(kind: str) -> Spoil:
 
 def file_gone(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
-    path = _one(_files(store), rng)
+    path = any_of(_files(store), rng)
     path.unlink()
     return Mutation(f"{path.relative_to(store)} is gone", _named(path, store))
 
 
 def array_gone(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
-    path = _one([*_arrays(store), *(p.parent for p in store.glob("*/zarr.json"))], rng)
+    path = any_of([*_arrays(store), *(p.parent for p in store.glob("*/zarr.json"))], rng)
     shutil.rmtree(path)
     return Mutation(f"{path.relative_to(store)} is gone", (path.name, *NAMES))
 
@@ -84,30 +81,31 @@ def array_gone(folder: Path, rng: np.random.Generator) -> Mutation:
 def chunks_exchanged(folder: Path, rng: np.random.Generator) -> Mutation:
     """Exchange the values of two arrays of one kind, or of any two."""
     store = store_of(folder)
-    one, other = _one(_arrays(store), rng), _one(_arrays(store), rng)
-    (one / "c").rename(store / "tmp")
-    if other != one:
-        (other / "c").rename(one / "c")
-    (store / "tmp").rename(other / "c")
-    text = f"values of {one.relative_to(store)} and {other.relative_to(store)} exchanged"
-    return Mutation(text, (one.name, other.name, *NAMES))
+    return _exchanged(*two_unlike(_held(store), rng), store, "values of ")
+
+
+def _held(store: Path) -> list[Path]:
+    return [array / "c" for array in _arrays(store) if (array / "c").exists()]
 
 
 def arrays_exchanged(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
-    one = _one(_arrays(store), rng)
-    other = _one([array for array in _arrays(store) if array != one], rng)
+    return _exchanged(*two_unlike(_arrays(store), rng), store, "")
+
+
+def _exchanged(one: Path, other: Path, store: Path, what: str) -> Mutation:
     one.rename(store / "tmp")
     other.rename(one)
     (store / "tmp").rename(other)
-    text = f"{one.relative_to(store)} and {other.relative_to(store)} exchanged"
-    return Mutation(text, (one.name, other.name, *NAMES))
+    arrays = [path.parent if what else path for path in (one, other)]
+    text = " and ".join(str(array.relative_to(store)) for array in arrays)
+    return Mutation(f"{what}{text} exchanged", (*(array.name for array in arrays), *NAMES))
 
 
 def attributes(folder: Path, rng: np.random.Generator) -> Mutation:
     """Edit the attributes of an array, of a group or of the store."""
     store = store_of(folder)
-    path = _one(_files(store, "zarr.json"), rng) if rng.random() < 0.5 else store / "trials" / "zarr.json"
+    path = any_of(_files(store, "zarr.json"), rng) if rng.random() < 0.5 else store / "trials" / "zarr.json"
     tree, text, names = edits.edited(json.loads(path.read_text()), rng)
     path.write_text(json.dumps(tree))
     return Mutation(f"{path.relative_to(store)}: {text}", (*names[-2:], *_named(path, store)))
@@ -145,7 +143,7 @@ def _rewritten(store: Path, rng: np.random.Generator) -> tuple[str, tuple[str, .
     import numpy as np
     import zarr
 
-    at = _one(_arrays(store), rng)
+    at = any_of(_arrays(store), rng)
     array = zarr.open_array(str(at), mode="r+")
     was = np.asarray(array[...])
     changes = {"reversed": was[::-1], "rolled": np.roll(was, 1, axis=0)}
@@ -166,7 +164,7 @@ def without_manifest(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
     (store / "manifest.json").unlink()
     chunks = [path for path in _files(store) if "c" in path.relative_to(store).parts]
-    path = _one(chunks, rng)
+    path = any_of(chunks, rng)
     kind = str(rng.choice(sorted(bits.SPOILING)))
     text = bits.SPOILING[kind](path, rng)
     return Mutation(f"without manifest.json, {path.relative_to(store)}: {text}", _named(path, store))
@@ -174,7 +172,7 @@ def without_manifest(folder: Path, rng: np.random.Generator) -> Mutation:
 
 def stray(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
-    path = _one(_files(store), rng).with_name(
+    path = any_of(_files(store), rng).with_name(
         str(rng.choice(["zarr.json.tmp", ".DS_Store", "99", "a\n.txt", "[red]"]))
     )
     path.write_bytes(b"stray")
@@ -183,7 +181,7 @@ def stray(folder: Path, rng: np.random.Generator) -> Mutation:
 
 def misplaced(folder: Path, rng: np.random.Generator) -> Mutation:
     store = store_of(folder)
-    path = _one(_files(store), rng)
+    path = any_of(_files(store), rng)
     path.unlink()
     if rng.random() < 0.5:
         path.mkdir()

@@ -1,8 +1,9 @@
 """A share of `benchmarks/robustness.py`: spoiled inputs give the same result, or a word on what is wrong."""
 
+import numpy as np
 import pytest
 
-from robustness import trials
+from robustness import nwb_zarr, stores, trials
 from robustness.forked import Ended
 from robustness.verdict import CODE, HANG, MEMORY, SILENT, TRACEBACK, Mutation, Verdict, judge, plain_faults
 from robustness.worker import Worker
@@ -37,6 +38,31 @@ def test_a_seed_draws_the_same_trials_and_every_mutator_before_one_again():
         module = trials.module_of(kind)
         names = {trial.split(".")[1] for trial in trials.drawn(kind, 0, len(module.DRAWN))}
         assert names == set(module.DRAWN)
+
+
+@pytest.fixture
+def zarr_files(tmp_path):
+    """Return a folder with stores and recordings of Zarr, in which arrays have their like."""
+    for name, kind in {"stores/one/a.zarr/trials": "zarr.json", "a.nwb.zarr": ".zarray"}.items():
+        for array, data in {"units": b"1", "counts": b"1", "rates": b"2"}.items():
+            folder = tmp_path / name / array
+            (folder / "c").mkdir(parents=True)
+            (folder / kind).write_text("{}")
+            (folder / "c" / "0").write_bytes(data)
+    return tmp_path
+
+
+@pytest.mark.parametrize("mutator", ["chunks_exchanged", "arrays_exchanged"])
+@pytest.mark.parametrize(("module", "where"), [(stores, "."), (nwb_zarr, "a.nwb.zarr")])
+def test_what_is_exchanged_is_never_exchanged_with_its_like(module, where, mutator, zarr_files):
+    for seed in range(12):
+        before = _held(zarr_files)
+        module.MUTATORS[mutator](zarr_files / where, np.random.default_rng(seed))
+        assert _held(zarr_files) != before
+
+
+def _held(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 TRACE = "Traceback (most recent call last):\n  File x\nKeyError: 'a'\n"

@@ -5,21 +5,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import xarray as xr
+from archive.object_storage import ENVIRONMENT
 
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.trials import GROUPS, to_dataset
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.store import Provenance, StoreAttributes
-
-ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_REGION": "us-east-1",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_ALLOW_HTTP": "true",
-    "NO_PROXY": "127.0.0.1",
-    "no_proxy": "127.0.0.1",
-}
 
 
 @pytest.fixture(scope="session")
