@@ -130,7 +130,7 @@ class LFADSSettings(ModelSettings):
         "of each bin, as in lfads-torch.",
     )
     rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
-    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.0
+    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.5
     ic_prior: Literal["normal", "student_t", "none"] = Field(
         "normal",
         description="Prior of the initial condition: normal with learned mean, Student-t with learned "

@@ -99,7 +99,7 @@ class NDTSettings(ModelSettings):
     mask: NDTMaskSettings = Field(default_factory=NDTMaskSettings, description="What a training step hides.")
     likelihood: Literal["poisson"] = Field("poisson", description="Poisson, for spike counts.")
     rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
-    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.0
+    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.5
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
