@@ -41,12 +41,14 @@ if TYPE_CHECKING:
 
 
 class Frozen(BaseModel):
-    """Immutable settings that refuse unknown keys.
+    """Immutable settings that refuse unknown keys, and numbers that are infinite or none.
 
     Read within a `Record` they keep them: a file may be of a newer version.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=False, allow_inf_nan=False
+    )
 
     @field_validator("*", mode="before")
     @classmethod
@@ -232,11 +234,17 @@ class Reading:
     bin_size_s: float | None = None
 
 
+class Found(Frozen):
+    """What was found in data, part of a record: its numbers are as the data are, NaN and infinity too."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
+
+
 class NewerRecordError(ValueError):
     """A file was written by a newer version, and is not understood here."""
 
 
-class Record(Frozen):
+class Record(Found):
     """What the program writes into a file, and reads again: also of older and newer versions.
 
     Made by the program it refuses unknown keys as settings do; `read` keeps them, and `written` gives them

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from nwb_latents.schemas.base import Frozen, Record
+from nwb_latents.schemas.base import Found, Record
 from nwb_latents.schemas.store import DropCounts, ReadChoice
 
 
-class SeriesFacts(Frozen):
+class SeriesFacts(Found):
     """One time series of a file. Range, gaps and missing samples are none where its data were not read."""
 
     path: str = Field(description="Path in the file.")
@@ -27,7 +27,7 @@ class SeriesFacts(Frozen):
     problem: str = Field("", description="What cannot be read.")
 
 
-class ColumnFacts(Frozen):
+class ColumnFacts(Found):
     """One column of a table."""
 
     name: str = Field(description="Its name.")
@@ -40,7 +40,7 @@ class ColumnFacts(Frozen):
     problem: str = Field("", description="What cannot be read.")
 
 
-class TableFacts(Frozen):
+class TableFacts(Found):
     """One table of a file."""
 
     path: str = Field(description="Path in the file.")
@@ -49,7 +49,7 @@ class TableFacts(Frozen):
     problem: str = Field("", description="What is wrong with it as a whole.")
 
 
-class UnitFacts(Frozen):
+class UnitFacts(Found):
     """The units of a file, before any is left out."""
 
     n_units: int = Field(0, ge=0, description="Units.")
@@ -65,7 +65,7 @@ class UnitFacts(Frozen):
     problem: str = Field("", description="What cannot be read.")
 
 
-class WouldBe(Frozen):
+class WouldBe(Found):
     """What an ingest would make of a file."""
 
     layout: str = Field(description="Layout adapter that reads it.")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Found, Frozen
 from nwb_latents.schemas.bounds import LONGEST_TRIAL_S, MOST_ITEMS, WIDEST_KERNEL_S
 
 Flag = Literal[
@@ -92,7 +92,7 @@ class QualitySettings(Frozen):
     )
 
 
-class Percentiles(Frozen):
+class Percentiles(Found):
     """Distribution of a quantity over trials."""
 
     n: int = Field(ge=0, description="Number of values; trials without one do not count.")
@@ -103,7 +103,7 @@ class Percentiles(Frozen):
     p95: float | None = Field(None, description="95th percentile.")
 
 
-class KinematicOutliers(Frozen):
+class KinematicOutliers(Found):
     """Samples of the recorded kinematics that cannot be movements of a hand."""
 
     n_acceleration: int = Field(0, ge=0, description="Samples above quality.max_acceleration_cm_s2.")
@@ -111,7 +111,7 @@ class KinematicOutliers(Frozen):
     share: float = Field(0.0, ge=0, le=1, description="Share of the observed time around them.")
 
 
-class RateStability(Frozen):
+class RateStability(Found):
     """How firing rates change over a session; none where undefined."""
 
     drift: float | None = Field(
@@ -128,7 +128,7 @@ class RateStability(Frozen):
     )
 
 
-class SessionQuality(Frozen):
+class SessionQuality(Found):
     """What was measured of one session."""
 
     n_trials: int = Field(ge=0, description="Trials kept.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, model_validator
 
-from nwb_latents.schemas.base import Frozen, Reading, Record
+from nwb_latents.schemas.base import Found, Frozen, Reading, Record
 from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_STEPS
 from nwb_latents.schemas.digest import NeverCounts
 from nwb_latents.schemas.models import model_settings
@@ -285,7 +285,7 @@ def _model_name(train: Any) -> str:
     return str(found)
 
 
-class MemberRecord(Frozen):
+class MemberRecord(Found):
     """One generation of one member."""
 
     generation: int = Field(ge=0, description="Generation, from 0.")

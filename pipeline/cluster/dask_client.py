@@ -105,8 +105,10 @@ def _connect(
     try:
         if kind.name == "address":
             return connect(kind.word, timeout=CONNECT_SECONDS), None
-        start = _local if kind.name == "local" else _batch
-        cluster = start(kind, settings, memory_bytes, report)
+        if kind.name == "local":
+            cluster = _started_local(kind, settings, memory_bytes, report)
+        else:
+            cluster = _batch(kind, settings, memory_bytes, report)
         return connect(cluster), cluster
     except RuntimeError as error:
         if kind.name != "local":
@@ -201,6 +203,20 @@ def planned_workers(kind: ClusterKind, settings: ClusterSettings, *, memory_byte
 
 def _n_jobs(settings: ClusterSettings, memory_bytes: Sequence[int]) -> int:
     return settings.n_jobs or min(MOST_JOBS, len(memory_bytes))
+
+
+def _started_local(
+    kind: ClusterKind,
+    settings: ClusterSettings,
+    memory_bytes: Sequence[int],
+    report: Report,
+) -> Any:
+    """Start the processes, once more where one ends while it starts: another program may have ended it."""
+    try:
+        return _local(kind, settings, memory_bytes, report)
+    except RuntimeError as error:
+        report(NoteEvent(text=f"--cluster {kind.word}: a process ended as it started ({error}): once more"))
+        return _local(kind, settings, memory_bytes, report)
 
 
 def _local(

@@ -3,20 +3,21 @@
 A fixed share of the peak is crossed the later, the more slowly the speed rises at first: even carried back
 along a minimum-jerk profile, 60 to 80 ms after the start of a lognormal or late-peaked reach. So the times at
 which a reach crosses shares of its peak, on the way up and down, are compared with those of a family of
-profiles: ``τ^a (1 − τ)^b`` (a = b = 2 is minimum jerk, Flash & Hogan 1985), a period of a cosine, and
-lognormal ones (Plamondon 1995). Each profile, fitted to the crossings by least squares over its start and
-duration, says where the reach began; the onset is their mean, weighted by how well they fit this reach and
-the other ones of the session.
+profiles: ``τ^a (1 − τ)^b`` (a = b = 2 is minimum jerk, Flash & Hogan 1985), a period of a cosine, lognormal
+ones (Plamondon 1995), and movements that a second one begins in (Milner 1992). Each profile, fitted to the
+crossings by least squares over its start and duration, says where the reach began; the onset is their mean,
+weighted by how well they fit this reach and the other ones of the session.
 
 Slow drift of the hand or of its tracking is the median velocity of the hold before the go cue, taken off
-first. Where a second submovement spoils the way down, the way up decides alone: by the session's profile if
-most of its reaches have told one, else by one near minimum jerk.
+first. Where no profile explains the way down, the way up decides alone: by the session's profile if most of
+its reaches have told one, else by one near minimum jerk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,24 +36,34 @@ if TYPE_CHECKING:
 EXPONENTS_UP = (1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
 EXPONENTS_DOWN = (1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 LOGNORMAL_SIGMAS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
+FIRST_OF_TWO = ((2.0, 2.0), (1.8, 2.5), (2.5, 2.0))
+"""Exponents up and down of a movement that another one follows."""
+SECOND_AFTER = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8)
+SECOND_HEIGHT, SECOND_DURATION = (0.15, 0.25, 0.35, 0.5, 0.7), (0.7, 0.9)
+"""When the other one begins, how high its peak is and how long it lasts, each beside the first."""
+SHOWS = 0.02
+"""Share of the peak by which it changes the way down; less is no profile of its own."""
+RARITY_OF_TWO = 1.5
+"""Log weight that profiles of two movements are rarer by."""
+
 BLURS = np.array([0.0, 0.01, 0.02, 0.03, 0.045, 0.06, 0.09])
 """Widths of the smoothing, in durations of the movement, that profiles are tabulated for."""
 
 WHOLE_FALL = 6
-"""Shares a single movement crosses on the way down."""
+"""Shares a movement crosses on the way down whose whole course counts."""
 
 WIDEST_S = 0.03
 """Widest smoothing a noisy session is given; `QUIET_NOISE` is the share of noise that needs none."""
 QUIET_NOISE = 0.012
 
 MISFIT, MISFIT_OF_NOISE = 0.003, 0.12
-"""Residual of a single movement, in durations: without noise, and for each share of noise."""
+"""Residual that is explained, in durations: without noise, and for each share of noise."""
 
 TIMING_S, TIMING_UP_S = 0.004, 0.010
 """Residuals a profile is held to, both ways and on the way up alone."""
 
 MOST = 0.35
-"""Share of a session's reaches that have to be single movements for their profile to count."""
+"""Share of a session's reaches that profiles have to explain for theirs to count."""
 
 _TOGETHER = 32
 """Movements fitted together: so many that their profiles stay in the cache."""
@@ -100,22 +111,22 @@ def fit_onsets(rises: Sequence[Rise], *, smooth_s: float) -> FloatArray:
     chosen = [rises[number] for number in usable]
     up, down = np.array([rise.up for rise in chosen]), np.array([rise.down for rise in chosen])
     both = _fits(np.concatenate([up, down], axis=1), smooth_s)
-    is_single = _are_single(both, down, np.array([rise.noise for rise in chosen]))
-    if is_single.mean() < MOST:
-        is_single[:] = False
+    is_explained = _are_explained(both, down, np.array([rise.noise for rise in chosen]))
+    if is_explained.mean() < MOST:
+        is_explained[:] = False
     begun = np.empty(len(chosen))
     prior = _near_minimum_jerk(0.15, lognormal=6.0)
-    if is_single.any():
-        cost = both.cost(TIMING_S)[is_single]
+    if is_explained.any():
+        cost = both.cost(TIMING_S)[is_explained]
         shared = cost + min(12, len(cost)) * cost.mean(axis=0)
         weights = _normalised(_near_minimum_jerk(0.6, lognormal=1.0) - shared / 2)
-        begun[is_single] = (weights * both.onset[is_single]).sum(axis=1)
+        begun[is_explained] = (weights * both.onset[is_explained]).sum(axis=1)
         prior = np.log(weights.mean(axis=0) + 1e-3)
-    if not is_single.all():
-        up = up[~is_single]
+    if not is_explained.all():
+        up = up[~is_explained]
         rising = _fits(np.concatenate([up, np.full((len(up), len(DOWN)), np.nan)], axis=1), smooth_s)
         weights = _normalised(prior - rising.cost(TIMING_UP_S) / 2)
-        begun[~is_single] = (weights * rising.onset).sum(axis=1)
+        begun[~is_explained] = (weights * rising.onset).sum(axis=1)
     onsets[usable] = begun
     return onsets
 
@@ -125,8 +136,8 @@ def _normalised(log_weights: FloatArray) -> FloatArray:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def _are_single(fits: _Fits, down: FloatArray, noise: FloatArray) -> BoolArray:
-    """Return for which movements one of their own explains the way up and down."""
+def _are_explained(fits: _Fits, down: FloatArray, noise: FloatArray) -> BoolArray:
+    """Return for which movements a profile explains the way up and down."""
     allowed = MISFIT + MISFIT_OF_NOISE * np.where(np.isfinite(noise), noise, QUIET_NOISE)
     is_whole = np.isfinite(down).sum(axis=1) >= WHOLE_FALL
     return np.asarray(is_whole & ((fits.residual / fits.duration).min(axis=1) < allowed))
@@ -207,7 +218,7 @@ def _near_minimum_jerk(spread: float, *, lognormal: float) -> FloatArray:
     powers = [(a, b) for a in EXPONENTS_UP for b in EXPONENTS_DOWN]
     weights = [-((np.log(a / 2) / spread) ** 2 + (np.log(b / 2) / spread) ** 2) / 2 for a, b in powers]
     weights += [-((np.log(s / 0.4) / spread) ** 2) / 2 - lognormal for s in LOGNORMAL_SIGMAS]
-    return np.array([*weights, 0.0])
+    return np.array([*weights, 0.0, *[-RARITY_OF_TWO] * (len(_profiles()) - len(weights) - 1)])
 
 
 @cache
@@ -224,6 +235,7 @@ def _profiles() -> NDArray[np.float64]:
         for s in LOGNORMAL_SIGMAS
     ]
     shapes.append(1 - np.cos(2 * np.pi * inside))
+    shapes += _two_movements(tau)
     found = np.empty((len(shapes), len(BLURS), len(UP) + len(DOWN)))
     for column, blur in enumerate(BLURS):
         blurred = gaussian_filter1d(np.stack(shapes), blur / step, axis=1) if blur else np.stack(shapes)
@@ -233,3 +245,23 @@ def _profiles() -> NDArray[np.float64]:
             down = np.interp(DOWN * profile[peak], profile[peak:][::-1], tau[peak:][::-1])
             found[row, column] = np.concatenate([up, down])
     return found
+
+
+def _two_movements(tau: FloatArray) -> list[FloatArray]:
+    """Return profiles of a movement and a second one that shows on its way down, but does not rise again."""
+
+    def one(at: FloatArray, a: float, b: float) -> FloatArray:
+        return np.asarray(np.clip(at, 0, 1) ** a * np.clip(1 - at, 0, 1) ** b)
+
+    shapes = []
+    for exponents in FIRST_OF_TWO:
+        alone = one(tau, *exponents)
+        for after, height, lasts in product(SECOND_AFTER, SECOND_HEIGHT, SECOND_DURATION):
+            both = alone + height * one((tau - after) / lasts, *exponents)
+            peak = int(np.argmax(both))
+            fall = both[peak:] / both[peak]
+            fall = fall[: int(np.argmax(fall < DOWN[-1]))]
+            own = alone[peak : peak + len(fall)] / alone[peak]
+            if (np.diff(fall) <= 0).all() and np.abs(fall - own).max() > SHOWS:
+                shapes.append(both)
+    return shapes

@@ -164,6 +164,8 @@ class Access:
             if error.status:
                 raise self.put_off(what, error) from error
             raise self.unreachable(what, str(error)) from error
+        except requests.exceptions.InvalidURL as error:
+            raise self.not_understood(what, str(error)) from error
         except requests.RequestException as error:
             raise self.unreachable(what, type(error).__name__) from error
 

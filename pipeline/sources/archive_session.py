@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-import requests
 from requests.adapters import HTTPAdapter
 
 from nwb_latents.pipeline.sources.archive_access import RefusedError
@@ -25,9 +24,12 @@ from nwb_latents.pipeline.sources.interruptions import (
     without_query,
 )
 from nwb_latents.pipeline.sources.long_waits import said_if_long
+from nwb_latents.pipeline.sources.redirects import RedirectedSession, join_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    import requests
 
     from nwb_latents.pipeline.sources.archive_access import Access
     from nwb_latents.pipeline.sources.retry_policy import RetryPolicy
@@ -59,7 +61,7 @@ class ArchiveSession:
     def __init__(self, access: Access, *, policy: RetryPolicy) -> None:
         self._access = access
         self._policy = policy
-        self.requests = requests.Session()
+        self.requests = RedirectedSession()
         for scheme in ("http://", "https://"):
             self.requests.mount(scheme, _ArchiveAdapter(access, policy))
 
@@ -117,7 +119,7 @@ class ArchiveSession:
                     return str(response.url)
                 if not response.is_redirect:
                     raise RefusedError(response.status_code)
-                target = urljoin(str(response.url), response.headers["Location"])
+                target = join_address(str(response.url), response.headers["Location"])
                 if urlsplit(target).scheme not in {"http", "https"}:
                     raise self._access.not_understood(what, f"it sends to {without_query(target)[:80]!a}")
                 return target

@@ -28,6 +28,7 @@ from nwb_latents.pipeline.sources.interruptions import (
     transient_status,
 )
 from nwb_latents.pipeline.sources.long_waits import said_if_long
+from nwb_latents.pipeline.sources.redirects import RedirectedSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +87,7 @@ class ByteRanges:
         self._size = size
         self._etag = etag
         self._policy = policy
-        self._session = requests.Session()
+        self._session = RedirectedSession()
         self._url: str | None = None
         self._has_answered = False
         self._renewals = 0

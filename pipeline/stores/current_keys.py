@@ -19,6 +19,9 @@ NOT_KNOWN = "not known"
 """What a table says of a number that does not say of which store and run it is: those of earlier versions."""
 
 
+_GONE, _ANEW = "is not in the catalog any more", "was made anew"
+
+
 class CurrentKeys:
     """The keys of a catalog's stores and runs.
 
@@ -32,7 +35,7 @@ class CurrentKeys:
     >>> from nwb_latents.schemas.catalog import Catalog
     >>> keys = CurrentKeys(Catalog())
     >>> keys.why_stale("sub-A", "20ms-0", "k", None, None)
-    'its store is no more'
+    'its store is not in the catalog any more'
     >>> keys.why_stale("sub-A", "20ms-0", "", None, None) is None
     True
     """
@@ -63,9 +66,9 @@ class CurrentKeys:
         faults = []
         now = self._stores.get((session, recipe_id))
         if now != store_key:
-            faults.append("its store is no more" if now is None else "its store was made anew")
+            faults.append(f"its store {_GONE if now is None else _ANEW}")
         if run is not None and self._runs.get(run) != run_key:
-            faults.append("its run was trained anew" if run in self._runs else "its run is no more")
+            faults.append("its run was trained anew" if run in self._runs else f"its run {_GONE}")
         return " and ".join(faults)
 
     def kept(self, found: Measurement) -> Mapping[str, object]:
@@ -104,8 +107,8 @@ def stale_words(*, is_current: bool | None, why_stale: str) -> str:
 
     Examples
     --------
-    >>> stale_words(is_current=False, why_stale="its run is no more")
-    'stale: its run is no more'
+    >>> stale_words(is_current=False, why_stale="its run is not in the catalog any more")
+    'stale: its run is not in the catalog any more'
     """
     if is_current is None:
         return NOT_KNOWN

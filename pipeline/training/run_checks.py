@@ -13,7 +13,9 @@ from nwb_latents.pipeline.training.run_files import (
     BEST,
     CONFIG,
     ENTRY,
+    LAST,
     METRICS,
+    TRIALS,
     MissingModelError,
     damaged_lines,
     read_config,
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
     from nwb_latents.schemas.catalog import RunEntry
     from nwb_latents.schemas.training import RunConfig
+
+ALWAYS_THERE = frozenset({BEST, CONFIG, ENTRY})
+LISTED = ALWAYS_THERE | {LAST, METRICS, TRIALS}
+"""Files of a run that its manifest lists, where they are there."""
 
 _WRONG = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 """What a damaged file raises on its way through yaml, torch and `models`, besides our own."""
@@ -62,6 +68,10 @@ def run_faults(
         for fault in file_faults(run_dir, manifest, sizes_only=quick):
             told.add(fault.name)
             yield Fault(fault.kind, fault.name, fault.text)
+        there = {name for name in LISTED if name in ALWAYS_THERE or (run_dir / name).is_file()}
+        for name in sorted(there - manifest.files.keys()):
+            told.add(name)
+            yield Fault("manifest", MANIFEST, f"{MANIFEST} does not list {name}: it may be any file")
     if BEST not in told and (fault_of_best := weights_fault(run_dir, sizes_only=True)):
         told.add(BEST)
         yield Fault("missing" if "not there" in fault_of_best else "unreadable", BEST, fault_of_best)

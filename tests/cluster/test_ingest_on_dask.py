@@ -105,6 +105,34 @@ def test_a_scheduler_that_is_not_there_is_named(recordings, tmp_path, monkeypatc
         ingest(tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="tcp://127.0.0.1:9")
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_process_that_ends_while_it_starts_is_started_once_more(recordings, tmp_path, monkeypatch, times):
+    from nwb_latents.pipeline.cluster import dask_client
+
+    start, failures = dask_client._local, iter(range(times))
+
+    def killed(*args):
+        if next(failures, None) is not None:
+            raise RuntimeError("Nanny failed to start.")
+        return start(*args)
+
+    monkeypatch.setattr(dask_client, "_local", killed)
+    events = []
+
+    def run():
+        source = FolderSource([recordings])
+        return ingest(tmp_path / "catalog.yaml", source, cluster="local:1", report=events.append)
+
+    if times == 1:
+        assert len(run()) == N
+    else:
+        with pytest.raises(MachineError, match=r"the processes do not start \(Nanny failed to start"):
+            run()
+    assert ["once more" in e.text for e in events if e.event == "note" and "as it started" in e.text] == [
+        True
+    ]
+
+
 def test_without_workers_a_run_says_so_and_gives_up(dask_processes, recordings, tmp_path, monkeypatch):
     from nwb_latents.schemas.cluster import ClusterSettings
 

@@ -99,7 +99,7 @@ def _changed(kind: str, change: hdf5_values.Values, is_fit: Callable[[h5py.Datas
             before = np.asarray(h5[at][()])
             after = change(before, rng)
             hdf5_values.put(h5, at, after)
-            why = harmless(kind, at) or _coarser(before, after)
+            why = harmless(kind, at) or _coarser(before, after) or _ends_sooner(kind, h5[at])
             return Mutation(f"{kind} of /{at}", names_of(at), harmless=why)
 
     return spoil
@@ -114,7 +114,7 @@ def harmless(kind: str, at: str) -> str:
         return "labels of trials may be any"
     if kind == "moved_by_one" and leaf == "data":
         return "a delay of one sample is less than what filters make"
-    if kind in {"late", "early"} and leaf == "data" and "pos" in at.lower():
+    if kind in {"late", "early"} and leaf == "data" and ("pos" in at.lower() or "Angle" in at):
         return "positions may be counted from anywhere"
     if kind == "last_for_first" and leaf == "data":
         return "one sample of many, in the range of the others, is another sample"
@@ -124,6 +124,12 @@ def harmless(kind: str, at: str) -> str:
         return "a unit may have been recorded by any of the electrodes"
     if leaf == "id" and kind not in OTHER_LENGTHS:
         return "names of rows may be any"
+    return ""
+
+
+def _ends_sooner(kind: str, item: h5py.Dataset) -> str:
+    if kind == "one_less" and item.name.endswith("/data") and "starting_time" in item.parent:
+        return "a series that has a rate ends where its samples end"
     return ""
 
 

@@ -184,8 +184,7 @@ def texts_of(ended: Ended) -> set[str]:
             case "fault":
                 found.add(f"{event['path']} {event['where']} {event['text']}. {event['remedy']}")
             case _:
-                if event.get("reason"):
-                    found.add(str(event["reason"]))
+                found.update(str(event[key]) for key in ("reason", "why_stale") if event.get(key))
     found.update(line for line in ended.err.splitlines() if line.startswith(("warning:", "error:", "note:")))
     return found - {""}
 

@@ -66,9 +66,9 @@ def changed(request, evaluated, tmp_path):
     catalog.write_text(yaml.safe_dump(content))
     said = {
         _other_store: ("its store was made anew", "its store was made anew"),
-        _no_store: ("its store is no more", "its store is no more"),
+        _no_store: ("its store is not in the catalog any more", "its store is not in the catalog any more"),
         _other_run: ("its run was trained anew", ""),
-        _no_run: ("its run is no more", ""),
+        _no_run: ("its run is not in the catalog any more", ""),
     }[request.param]
     return catalog, *said
 
@@ -176,7 +176,7 @@ def _settings_are_damaged(content, folder):
     [
         (lambda *_: None, True, ""),
         (lambda c, _: _other_store(c), False, f"{SESSION}: its store was made anew"),
-        (lambda c, _: _no_store(c), False, f"{SESSION}: its store is no more"),
+        (lambda c, _: _no_store(c), False, f"{SESSION}: its store is not in the catalog any more"),
         (lambda c, _: _other_run(c), False, "its files are of another run"),
         (_run_is_gone, False, "its files are gone"),
         (_settings_are_gone, False, "its config.yaml is gone"),

@@ -152,6 +152,18 @@ def test_every_damaged_file_of_a_run_is_named_with_a_remedy(catalog: Path, name:
     assert {event.status for event in said["SessionEvent"]} == {"ok"}
 
 
+@pytest.mark.parametrize(
+    "name", ["best.safetensors", "last.safetensors", "config.yaml", "metrics.jsonl", "run.json"]
+)
+def test_a_manifest_of_a_run_that_lists_too_little_is_told(catalog: Path, name: str) -> None:
+    """What it does not list may be damaged, and nobody would know."""
+    path = catalog.parent / "runs/r" / MANIFEST
+    content = json.loads(path.read_text())
+    del content["files"][name]
+    path.write_text(json.dumps(content))
+    assert [f.where for f in faults(catalog, quick=True) if f"does not list {name}" in f.text] == [MANIFEST]
+
+
 @pytest.mark.parametrize("damage", ["no bytes", "short", "gone"])
 @pytest.mark.parametrize("name", ["best.safetensors", "config.yaml", "run.json"])
 def test_runs_without_a_manifest_are_read(catalog: Path, name: str, damage: str) -> None:

@@ -31,8 +31,8 @@ for _ in range(50):
 print(max(faults() for _ in range(10)))
 """
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    # The heap settles within some dozen blocks, by how full it was before. A fresh mapping of 64 MiB faults for each
-    # of its pages, of which there are 32 even of the largest kind.
+    # The heap settles within some dozen blocks, by how full it was before. A fresh mapping of 64 MiB faults
+    # for each of its pages, of which there are 32 even of the largest kind.
     assert int(shown.stdout) < 32
 
 

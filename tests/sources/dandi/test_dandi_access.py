@@ -143,3 +143,21 @@ def test_answer_that_is_not_json_is_told(archive, open_source):
     archive.fault("*/assets/", status(200), times=None)
     with pytest.raises(MachineError, match="not understood"):
         open_source(archive).assets()
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://[fe80::1%25]:99999999/x", "//[", "http://h:port/"])
+@pytest.mark.parametrize("where", ["/api/info/", "/api/dandisets/*/", "*/assets/", "/api/assets/*/download/"])
+def test_being_sent_to_what_is_no_address_is_told(archive, open_source, where, target):
+    archive.fault(where, status(302, Location=target), times=None)
+    source = open_source(archive)
+    with pytest.raises(MachineError, match="which is no address"):
+        source.fetch(source.assets()[0])
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://h:port/"])
+def test_bytes_that_are_asked_for_at_no_address_are_told(archive, open_source, target):
+    archive.fault("/api/assets/*/download/", status(302, Location=target), times=None)
+    source = open_source(archive)
+    (asset,) = source.assets()
+    with pytest.raises(MachineError, match="which is no address"), source.open_stream(asset) as stream:
+        stream.read(3)
