@@ -40,7 +40,7 @@ def disagreements(root: Path, name: str) -> list[str]:
     lost = [path for path in copied if not (root / path).is_file()]
     if lost:
         raise DataError(
-            f"{name}: {where} names {len(lost)} files that are not there: {_listed(lost)}. Fetch the "
+            f"{name}: {where} names what is not there: {_listed(lost)}. Fetch the "
             f"directory again; if they were taken out on purpose, {_AGAIN}."
         )
     said = []

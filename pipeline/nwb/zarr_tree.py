@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -194,7 +195,10 @@ class ZarrTree:
         import zarr  # noqa: PLC0415
 
         try:
-            return zarr.open_array(str(folder), mode="r")
+            with warnings.catch_warnings():
+                # Some write none as an empty list.
+                warnings.filterwarnings("ignore", message="Found an empty list of filters")
+                return zarr.open_array(str(folder), mode="r")
         except (TypeError, ValueError, KeyError) as error:
             text = _text_with_a_number_for_its_fill(folder)
             if text is not None:

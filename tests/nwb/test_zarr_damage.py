@@ -152,6 +152,12 @@ def test_a_description_with_chunks_of_no_length_is_refused(recording, chunks):
     )
 
 
+def test_an_empty_list_of_filters_is_none(recording, recwarn):
+    _edit(recording / GO / ".zarray", filters=[])
+    read_recording(recording, IngestRecipe())
+    assert not [warning for warning in recwarn if "filters" in str(warning.message)]
+
+
 @pytest.mark.parametrize("array", ["intervals/trials/result", HAND, "identifier", "session_start_time"])
 def test_chunks_that_are_read_as_their_fill_are_said(recording, array):
     chunks = [path for path in (recording / array).iterdir() if not path.name.startswith(".")]
