@@ -144,8 +144,22 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
         to_arrays(session.candidates, cut.reason),
         dropped,
         measure_quality(session, trials, dropped, recipe=recipe),
-        session.notes,
+        (*session.notes, *_missing(trials)),
     )
+
+
+def _missing(trials: Arrays) -> list[str]:
+    """Return what is said of hand data that are not known throughout the trials, series that are there."""
+    said = []
+    for name in ("position", "velocity"):
+        is_missing = np.asarray(~np.isfinite(trials[name]).all(axis=-1))
+        within = np.asarray(is_missing.any(axis=1))
+        if within.any() and not is_missing.all():
+            said.append(
+                f"{name} is not known in {int(is_missing.sum())} of {is_missing.size} bins, in "
+                f"{int(within.sum())} of {len(within)} trials; they are NaN in the store"
+            )
+    return said
 
 
 def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:

@@ -258,15 +258,18 @@ def _is_current(job: IngestJob, there: StoreAttributes, digest: str) -> bool:
 
 
 def _damage(store: StoreLocation) -> str:
-    """Say what of a store's files is not there, or not as long as it was written; nothing: all is."""
-    from nwb_latents.pipeline.stores.manifest import file_faults, read_manifest  # noqa: PLC0415
+    """Say what of a store's files is not there, or not as long as it was written; nothing: all is.
+
+    The program that makes the stores of today's keys leaves a manifest in each.
+    """
+    from nwb_latents.pipeline.stores.manifest import MANIFEST, file_faults, read_manifest  # noqa: PLC0415
 
     try:
         manifest = read_manifest(store, remedy="")
     except DataError as error:
         return str(error).strip()
     if manifest is None:
-        return ""
+        return f"{MANIFEST} is not there, without which it cannot be told whether the store is whole"
     return next((fault.text for fault in file_faults(store, manifest, sizes_only=True)), "")
 
 

@@ -162,3 +162,24 @@ def test_no_movement_without_a_table_is_an_error(recording):
     )
     with pytest.raises(DataError, match="no movement above"):
         make_trials(still, recipe())
+
+
+def test_positions_that_are_not_known_within_trials_are_said(recording):
+    """The velocity is there, so the trials are: what of the position is missing stands in the notes."""
+    whole = make_trials(recording, recipe())
+    assert not any("is not known" in note for note in whole.notes)
+    bins = whole.trials["start_bin"][3] + np.array([4, 5])
+    position = recording.position.values.copy()
+    left = whole.continuous["time"][bins]
+    inside = (recording.position.time >= left[0] - 1e-9) & (recording.position.time < left[1] + 0.02)
+    position[inside] = np.nan
+    made = make_trials(
+        dataclasses.replace(recording, position=Series(recording.position.time, position)), recipe()
+    )
+    missing = ~np.isfinite(made.trials["position"]).all(axis=2)
+    (said,) = [note for note in made.notes if "is not known" in note]
+    assert said.startswith(
+        f"position is not known in {missing.sum()} of {missing.size} bins, in {missing.any(axis=1).sum()} of "
+    )
+    assert missing[3, 4]
+    assert np.array_equal(made.trials["trial"], whole.trials["trial"])

@@ -56,7 +56,10 @@ def test_running_again_does_nothing_and_force_does_it_again(folder, tmp_path):
     assert {e.status for e in events} == {"done"}
 
 
-@pytest.mark.parametrize("damage", ["a file is cut", "a file is gone", "the manifest is damaged"])
+@pytest.mark.parametrize(
+    "damage",
+    ["a file is cut", "a file is gone", "the manifest is damaged", "the manifest is gone"],
+)
 def test_a_damaged_store_is_not_up_to_date_and_is_made_again(folder, tmp_path, damage):
     entries, _ = run(folder, tmp_path)
     store = tmp_path / "work" / entries[0].store
