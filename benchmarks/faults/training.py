@@ -4,6 +4,7 @@ LOOP = "pipeline/training/loop.py"
 VALIDATION = "pipeline/training/validation.py"
 FEED = "pipeline/training/feed.py"
 INFER = "pipeline/training/inference.py"
+SHOWN = "pipeline/training/run_inputs.py"
 EMBEDDING = "pipeline/training/session_embedding.py"
 ONLINE = "pipeline/training/online_decoding.py"
 LFADS = ("tests/training/test_lfads_training.py",)
@@ -61,10 +62,10 @@ FAULTS = (
      ("tests/training/test_co_smoothing.py", "tests/training/test_spike_rates.py")),
     (EMBEDDING, "means.append(q.mean * share)", "means.append(q.mean)",
      "the embedding of a long session is the sum over its parts"),
-    (INFER, "(batch if n_bins is None else batch.first_bins(n_bins))", "batch",
+    (SHOWN, "(batch if n_bins is None else batch.first_bins(n_bins))", "batch",
      "the embedding of a forecast sees the bins that are forecast"),
-    (INFER, "if width != scaling.bin_size_s:", "if False:", "stores of other bins are taken"),
-    (INFER, "if not np.array_equal(units, scaling.units):", "if len(units) != len(scaling.units):",
+    (SHOWN, "if width != scaling.bin_size_s:", "if False:", "stores of other bins are taken"),
+    (SHOWN, "if not np.array_equal(units, scaling.units):", "if len(units) != len(scaling.units):",
      "units with other ids are taken for those that were trained on"),
     (INFER, "n_samples = self.model.rate_samples if n_samples is None else n_samples", "n_samples = n_samples or 0",
      "rates of LFADS are not averaged over samples",
@@ -138,7 +139,7 @@ FAULTS = (
     (FEED, "recipe.smooth_sigma_s / session.bin_size_s,",
      "recipe.smooth_sigma_s / 0.02,",
      "what is shown is smoothed as if bins were 20 ms", ("tests/training/test_no_future.py",)),
-    (INFER, "pack([part.select(row) for row in rows] if alone else [part])",
+    (SHOWN, "pack([part.select(row) for row in rows] if alone else [part])",
      "pack([part])",
      "the embedding of a trial is inferred from other test trials", ("tests/training/test_inference.py",)),
 )  # fmt: skip

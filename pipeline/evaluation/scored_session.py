@@ -21,6 +21,7 @@ from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varyin
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
+from nwb_latents.pipeline.evaluation.unmet_needs import LACKS
 from nwb_latents.pipeline.machine import one_blas_thread
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.registry import METRICS
@@ -301,59 +302,7 @@ class ScoredSession:
 
     def lacks(self, need: Need, made: SourceOutput) -> str:
         """Say why a need of a metric is not met here; empty where it is."""
-        return _LACKS[need](self, made)
-
-
-def _lacks_heldout(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "" if session.n_heldout else "no unit is held out"
-
-
-def _lacks_forward(session: ScoredSession, made: SourceOutput) -> str:
-    ahead = session.answers.eval_forward
-    if ahead is None or made.rates is None or made.rates.eval_forward is None:
-        return "no bins after the window are predicted"
-    if not np.nansum(ahead) > 0:
-        return "nothing was recorded after the windows that belongs to no other trial"
-    return ""
-
-
-def _lacks_velocity(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "" if session.velocity is not None else "no hand velocity was recorded"
-
-
-def _lacks_conditions(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    if session.psth is None:
-        return "fewer than two conditions"
-    return "" if len(session.psth.units) else "no unit's PSTH varies"
-
-
-def _lacks_early_days(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "no day is held out" if session.early is None else ""
-
-
-def _lacks_true_rates(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "the true rates are not known" if session.true_rates is None else ""
-
-
-def _lacks_true_states(session: ScoredSession, made: SourceOutput) -> str:
-    del made
-    return "the true states are not known" if session.true_states is None else ""
-
-
-_LACKS = {
-    "heldout": _lacks_heldout,
-    "forward": _lacks_forward,
-    "velocity": _lacks_velocity,
-    "conditions": _lacks_conditions,
-    "early_days": _lacks_early_days,
-    "true_rates": _lacks_true_rates,
-    "true_states": _lacks_true_states,
-}
+        return LACKS[need](self, made)
 
 
 def prepare_session(
