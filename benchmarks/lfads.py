@@ -25,7 +25,7 @@ from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.batching.views import observe
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.kernels import compiled
-from nwb_latents.models.parts.controlled import Noise
+from nwb_latents.models.parts.generated import Noise
 from nwb_latents.models.registry import build_model
 from nwb_latents.schemas.lfads import LFADSSettings
 

@@ -31,6 +31,7 @@ from nwb_latents.schemas.sweep import SweepSettings, SweepState
 MODEL = {
     "name": "lfads", "generator_dim": 32, "ic_dim": 16, "factor_dim": 12, "encoder_dim": 24,
     "controller_dim": 24, "read_in": {"hidden": 16, "width": 16},
+    "cut_probability": 0.0,
 }  # fmt: skip
 NEVER = 10**9
 WAYS = ("random", "pbt, nothing copied", "pbt")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from nwb_latents.models.families.lfads import LFADS
-    from nwb_latents.models.parts.controlled import Noise
+    from nwb_latents.models.parts.generated import Noise
 
 CLIP = 5.0
 

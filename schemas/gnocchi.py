@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings
+from nwb_latents.schemas.models import CutProbability, ModelSettings
 
 
 class GNOCCHIReadInSettings(ReadInSettings):
@@ -74,6 +75,7 @@ class GNOCCHISettings(ModelSettings):
     )
     read_in: GNOCCHIReadInSettings = Field(default_factory=GNOCCHIReadInSettings, description="Read-in.")
     likelihood: Literal["mse"] = Field("mse", description="Squared error, of data or noise.")
+    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.0
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_STEPS, MOST_WIDTH
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings
+from nwb_latents.schemas.models import CutProbability, ModelSettings
 
 
 class HNETReadInSettings(ReadInSettings):
@@ -45,10 +46,11 @@ class HNETSettings(ModelSettings):
         13,
         ge=1,
         le=MOST_BINS,
-        description="Bins the state of the first of them is read from; with observed: units, 1.",
+        description="Bins the state of the first of them is read from; with observed: units 1, the state.",
     )
     read_in: HNETReadInSettings = Field(default_factory=HNETReadInSettings, description="Read-in.")
     likelihood: Literal["mse"] = Field("mse", description="Squared error, of a network that runs freely.")
+    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.0
     process_noise: float = Field(
         0.1, ge=0, description="Deviation of the noise added to the state of each bin of a training step."
     )

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings, RateLink
+from nwb_latents.schemas.models import CutProbability, ModelSettings, RateLink
 
 
 class LFADSReadInSettings(ReadInSettings):
@@ -130,6 +130,7 @@ class LFADSSettings(ModelSettings):
         "of each bin, as in lfads-torch.",
     )
     rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
+    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.5
     ic_prior: Literal["normal", "student_t", "none"] = Field(
         "normal",
         description="Prior of the initial condition: normal with learned mean, Student-t with learned "

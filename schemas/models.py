@@ -38,6 +38,17 @@ RateLink = Annotated[
 ]
 
 
+CutProbability = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1,
+        description="Share of training steps in which the encoders see only the first bins, as in a "
+        "forecast, while all bins are scored; 0: whole trials alone, as published.",
+    ),
+]
+
+
 class ModelSettings(Frozen):
     """Settings of a model: sizes and choices, no training schedule (that is `schemas.training`).
 
@@ -80,6 +91,11 @@ class ModelSettings(Frozen):
     def trains_on_velocity(self) -> bool:
         """Whether hand velocity is part of what is trained on."""
         return False
+
+    @property
+    def cut_share(self) -> float:
+        """Share of the training steps that show the first bins alone, ``cut_probability`` if there is one."""
+        return float(getattr(self, "cut_probability", 0.0))
 
     @property
     def scales_target(self) -> bool:

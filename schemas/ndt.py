@@ -10,7 +10,7 @@ from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings, RateLink
+from nwb_latents.schemas.models import CutProbability, ModelSettings, RateLink
 
 
 class NDTReadInSettings(ReadInSettings):
@@ -99,6 +99,7 @@ class NDTSettings(ModelSettings):
     mask: NDTMaskSettings = Field(default_factory=NDTMaskSettings, description="What a training step hides.")
     likelihood: Literal["poisson"] = Field("poisson", description="Poisson, for spike counts.")
     rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
+    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.5
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -9,7 +9,7 @@ from pydantic import Field
 from nwb_latents.schemas.bounds import MOST_BINS, MOST_LAYERS, MOST_STEPS, MOST_WIDTH
 from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.mdssm import ReadInSettings
-from nwb_latents.schemas.models import ModelSettings, RateLink
+from nwb_latents.schemas.models import CutProbability, ModelSettings, RateLink
 
 
 class NODESAEReadInSettings(ReadInSettings):
@@ -54,6 +54,7 @@ class NODESAESettings(ModelSettings):
         "poisson", description="Poisson for spike counts, Gaussian or squared error for smoothed rates."
     )
     rate_link: Annotated[RateLink, AddedLater("exp")] = "exp"
+    cut_probability: Annotated[CutProbability, AddedLater(0.0)] = 0.0
     horizon_block: int = Field(
         5, ge=1, le=MOST_BINS, description="Bins by which the part of the trial that is run and scored grows."
     )

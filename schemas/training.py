@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen, Reading, Record
-from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_ITEMS, MOST_SEED, MOST_STEPS
 from nwb_latents.schemas.catalog import Alignment, Imported
 from nwb_latents.schemas.digest import AddedLater, DecidesNothing, DefaultBefore, FormerlyInBins
 from nwb_latents.schemas.masks import MaskSettings
@@ -127,6 +127,14 @@ class TrainSettings(Frozen):
     )
     max_steps: int = Field(2000, ge=1, le=MOST_STEPS, description="Training steps at most.")
     validate_every: int = Field(50, ge=1, le=MOST_STEPS, description="Steps between two validations.")
+    validation_cuts: Annotated[int, AddedLater(0)] = Field(
+        3,
+        ge=0,
+        le=MOST_BINS,
+        description="Bins at which validation trials are cut, besides being scored whole, where the model "
+        "practises forecasts (model.cut_probability): the loss that picks the best step weighs them as the "
+        "training does. 0: whole trials alone.",
+    )
     checkpoint_every: Annotated[int, DecidesNothing(_BEST_IS_VALIDATED, as_if=1)] = Field(
         50, ge=1, le=MOST_STEPS, description="Steps between two checkpoints."
     )

@@ -7,8 +7,14 @@ MASKS = "models/batching/drawn_masks.py"
 NDT = ("tests/models/families/test_ndt.py",)
 LFADS_TESTS = ("tests/models/families/test_lfads.py",)
 SHOWN = "models/batching/shown_input.py"
+CUTS = "models/batching/cuts.py"
 
 FAULTS = (
+    (CUTS, "silent[:, :, n_bins:] = 0", "pass", "elements after a cut count twice"),
+    (CUTS, "if generator is None or probability == 0 or n_bins < MIN_BINS_TO_CUT:", "if generator is None or n_bins < MIN_BINS_TO_CUT:",
+     "random numbers are drawn where no step is cut"),
+    ("models/families/lfads.py", "seen, prior = _padded(seen, n_bins), None", "pass",
+     "inputs of bins that are scored and not recorded are carried on", LFADS_TESTS),
     (DIST, "torch.addcmul(self.mean, self.var.sqrt(), noise)", "torch.addcmul(self.mean, self.var, noise)",
      "samples are as wide as the variance"),
     (DIST, "return 0.5 * (ratio + distance - ratio.log() - 1).sum(-1)", "return 0.5 * (ratio + distance - ratio.log()).sum(-1)",

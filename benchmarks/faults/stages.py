@@ -1,6 +1,7 @@
 """Faults of the stages."""
 
 INGEST = "pipeline/stages/ingest_session.py"
+PROVENANCE = "pipeline/stages/provenance.py"
 IDENTITY = "pipeline/stages/recording_identity.py"
 TRAIN = "pipeline/stages/train.py"
 DECODE = "pipeline/stages/decode.py"
@@ -22,12 +23,12 @@ FAULTS = (
     (INGEST, "n_trials=sizes[\"trial\"],", "n_trials=sizes[\"unit\"],", "n_trials holds the number of units"),
     (INGEST, "n_bins=sizes[\"time\"],", "n_bins=sizes[\"trial\"],", "n_bins holds the number of trials"),
     (INGEST, "n_event_bins=-job.recipe.window_bins[0],", "n_event_bins=job.recipe.n_bins,", "the bins before an event are all of them"),
-    (INGEST, "warnings=(*recording.warnings, *notes, *unverified),", "warnings=(*recording.warnings, *unverified),",
+    (PROVENANCE, "warnings=(*recording.warnings, *notes, *unverified),", "warnings=(*recording.warnings, *unverified),",
      "what binning found odd is not in the store"),
     (INGEST, "if not is_same and not job.force:", "if False:", "another recording replaces a store"),
-    (INGEST, "velocity_series=recording.velocity_series,", "velocity_series=recording.position_series,",
+    (PROVENANCE, "velocity_series=recording.velocity_series,", "velocity_series=recording.position_series,",
      "a store names the wrong series"),
-    (INGEST, "session_start=recording.start,", "session_start=\"\",", "a store does not keep when its session began"),
+    (PROVENANCE, "session_start=recording.start,", "session_start=\"\",", "a store does not keep when its session began"),
     (INGEST, "if there is not None and _is_current(job, there, asset.digest) and not", "if there is not None and not",
      "a file that changed in the archive is not fetched again",
      ("tests/stages/test_ingest_dandi.py",)),
@@ -139,7 +140,7 @@ FAULTS = (
      "units that were dropped are told as trials", ("tests/stages/test_event_text.py",)),
     (WORDS, "({event.decoder})\" if event.lag_ms", "({event.run})\" if event.lag_ms",
      "the run is told as the decoder of a stream", ("tests/stages/test_event_text.py",)),
-    (INGEST, "sex=facts.sex,\n        age=facts.age", "sex=facts.age,\n        age=facts.sex",
+    (PROVENANCE, "sex=facts.sex,\n        age=facts.age", "sex=facts.age,\n        age=facts.sex",
      "sex and age of a subject are exchanged", ("tests/stages/test_ingest_stage.py", "tests/stages/test_ingest_says.py",)),
     (INGEST, "subject=attributes.subject,\n        task=attributes.task", "subject=attributes.task,\n        task=attributes.subject",
      "subject and task of an entry are exchanged"),

@@ -1,11 +1,14 @@
 """Faults of training and of what a trained run gives."""
 
 LOOP = "pipeline/training/loop.py"
+VALIDATION = "pipeline/training/validation.py"
 FEED = "pipeline/training/feed.py"
 INFER = "pipeline/training/inference.py"
+SHOWN = "pipeline/training/run_inputs.py"
 EMBEDDING = "pipeline/training/session_embedding.py"
 ONLINE = "pipeline/training/online_decoding.py"
 LFADS = ("tests/training/test_lfads_training.py",)
+CUTS = ("tests/training/test_cut_steps.py",)
 STREAM = ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py")
 ALIGNMENT = "pipeline/training/alignment.py"
 UNSEEN = "pipeline/training/unseen_trials.py"
@@ -36,9 +39,13 @@ FAULTS = (
      "mask_once(trials, settings.masks, seed=0, part=part)", "masks that are drawn once are not of the seed"),
     (LOOP, "if state.best_loss is None or loss < state.best_loss:", "if True:",
      "the last weights are kept in place of the best"),
-    (LOOP, "loss = held[\"loss\"]", "pass", "held-back samples do not decide the best", LFADS),
-    (LOOP, "summary(outputs, batches, FINAL)", "summary(outputs, batches, training.state.step)",
-     "validation losses rise with a warm-up"),
+    (VALIDATION, "\"val_held_loss\": held[\"loss\"]}, held[\"loss\"]",
+     "\"val_held_loss\": held[\"loss\"]}, metrics[\"val_loss\"]", "held-back samples do not decide the best", LFADS),
+    (VALIDATION, "summary(outputs, batches, FINAL)", "summary(outputs, batches, 0)",
+     "validation losses are weighed as at the start of a warm-up"),
+    (VALIDATION, "(1 - share) * value + share * means[name]", "value", "the best step is that of whole trials alone", CUTS),
+    (VALIDATION, "scored(compose(masker, cut_at(bins)))", "scored(masker)", "cut validation trials are shown whole", CUTS),
+    (LOOP, "masker = compose(masker, cut_some(settings.model.cut_share))", "pass", "no training step is cut", CUTS),
     (LOOP, "per_session=settings.batch.trials_per_session,", "per_session=64,", "the size of batches is not heeded"),
     (LOOP, "state.since_best += 1", "pass", "training never runs out of patience"),
     (FEED, "per_bin = read_signal(session.select(rows[\"train\"]), settings.signal)",
@@ -55,10 +62,10 @@ FAULTS = (
      ("tests/training/test_co_smoothing.py", "tests/training/test_spike_rates.py")),
     (EMBEDDING, "means.append(q.mean * share)", "means.append(q.mean)",
      "the embedding of a long session is the sum over its parts"),
-    (INFER, "(batch if n_bins is None else batch.first_bins(n_bins))", "batch",
+    (SHOWN, "(batch if n_bins is None else batch.first_bins(n_bins))", "batch",
      "the embedding of a forecast sees the bins that are forecast"),
-    (INFER, "if width != scaling.bin_size_s:", "if False:", "stores of other bins are taken"),
-    (INFER, "if not np.array_equal(units, scaling.units):", "if len(units) != len(scaling.units):",
+    (SHOWN, "if width != scaling.bin_size_s:", "if False:", "stores of other bins are taken"),
+    (SHOWN, "if not np.array_equal(units, scaling.units):", "if len(units) != len(scaling.units):",
      "units with other ids are taken for those that were trained on"),
     (INFER, "n_samples = self.model.rate_samples if n_samples is None else n_samples", "n_samples = n_samples or 0",
      "rates of LFADS are not averaged over samples",
@@ -111,7 +118,7 @@ FAULTS = (
      "a log that is gone on with loses a line", ("tests/training/test_loop.py", "tests/stages/test_kill.py",)),
     ("pipeline/training/spike_rates.py", "[..., answers.order] * session.bin_size_s", "[..., answers.order]",
      "rates in Hz are scored as spikes per bin"),
-    (LOOP, "\"val_held_loss\": held[\"loss\"]}", "\"val_held_loss\": held[\"nll\"]}",
+    (VALIDATION, "\"val_held_loss\": held[\"loss\"]}", "\"val_held_loss\": held[\"nll\"]}",
      "the loss of held-back samples is their likelihood alone", ("tests/training/test_lfads_training.py",)),
     (LOOP, "return metrics | {\"lr\": training.lr(state.step - 1)}", "return metrics | {\"lr\": training.lr(0)}",
      "the learning rate that is told is the first"),
@@ -132,7 +139,7 @@ FAULTS = (
     (FEED, "recipe.smooth_sigma_s / session.bin_size_s,",
      "recipe.smooth_sigma_s / 0.02,",
      "what is shown is smoothed as if bins were 20 ms", ("tests/training/test_no_future.py",)),
-    (INFER, "pack([part.select(row) for row in rows] if alone else [part])",
+    (SHOWN, "pack([part.select(row) for row in rows] if alone else [part])",
      "pack([part])",
      "the embedding of a trial is inferred from other test trials", ("tests/training/test_inference.py",)),
 )  # fmt: skip

@@ -101,7 +101,8 @@ def simulate(seed: int) -> tuple[Reaches, Reaches]:
 
 ROWS: dict[str, ModelSettings] = {
     name: GNOCCHISettings(
-        code_dim=CODE_DIM, encoder_width=32, channels=32, predict=predict, mmd_weight=weight
+        code_dim=CODE_DIM, encoder_width=32, channels=32, predict=predict, mmd_weight=weight,
+        cut_probability=0.0,
     )
     for name, predict, weight in (
         ("x0", "x0", 0.1), ("x0-weak", "x0", 0.02), ("eps", "eps", 0.1), ("eps-strong", "eps", 10.0),
@@ -110,7 +111,7 @@ ROWS: dict[str, ModelSettings] = {
     "lfads": LFADSSettings(
         generator_dim=64, ic_dim=CODE_DIM, factor_dim=16, encoder_dim=32, controller_dim=0, input_dim=0,
         dropout=0.0, likelihood="gaussian", ic_prior_variance=1.0,
-        l2_generator=0.0,
+        l2_generator=0.0, cut_probability=0.0,
     )
 }  # fmt: skip
 

@@ -94,14 +94,16 @@ class Row:
 
 
 def _gnocchi(mmd_weight: float) -> Row:
-    settings = GNOCCHISettings(code_dim=CODE_DIM, encoder_width=32, channels=32, mmd_weight=mmd_weight)
+    settings = GNOCCHISettings(
+        code_dim=CODE_DIM, encoder_width=32, channels=32, mmd_weight=mmd_weight, cut_probability=0.0
+    )
     return Row(settings, Schedule(steps=1500, lr=1e-3, weight_decay=1e-5, trials_per_step=32), clip_norm=1.0)
 
 
 def _lfads(ic_dim: int, likelihood: Literal["poisson", "gaussian"] = "poisson") -> Row:
     settings = LFADSSettings(
         ic_dim=ic_dim, factor_dim=16, controller_dim=0, input_dim=0, ic_prior_variance=1.0, l2_generator=0.0,
-        likelihood=likelihood,
+        likelihood=likelihood, cut_probability=0.0,
     )  # fmt: skip
     return Row(settings, Schedule(steps=1500, trials_per_step=32))
 

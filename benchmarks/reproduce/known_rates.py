@@ -168,7 +168,7 @@ def tensors(name: str, trials: SpikingTrials, scaling: Scaling) -> TrialTensors:
 def train_settings(schedule: Schedule, seed: int, model: ModelSettings | None = None) -> TrainSettings:
     """Return the settings of a training on one processor core."""
     return TrainSettings(
-        model=model or LFADSSettings(),
+        model=model or LFADSSettings(cut_probability=0.0),
         batch=BatchSettings(trials_per_session=schedule.trials_per_step),
         optimiser=OptimiserSettings(
             lr=schedule.lr, final_lr=schedule.final_lr, weight_decay=schedule.weight_decay

@@ -70,6 +70,7 @@ def lfads(
         input_dim=n_inputs,
         input_prior=prior,
         causal_controller=causal,
+        cut_probability=0.0,
         read_in=LFADSReadInSettings(hidden=50, width=50),
     )
 

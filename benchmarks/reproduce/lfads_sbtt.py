@@ -50,6 +50,7 @@ PUBLISHED = {29: 0.898, 10: 0.847, 3: 0.594}
 """From the demonstration's logs."""
 
 AUTONOMOUS = LFADSSettings(
+    cut_probability=0.0,
     generator_dim=50,
     ic_dim=50,
     factor_dim=50,

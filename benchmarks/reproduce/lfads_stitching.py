@@ -43,6 +43,7 @@ N_TRAIN, N_VAL = 2, 4
 
 RECIPE = ChaoticRecipe(n_conditions=10, n_repeats=2 * (N_TRAIN + N_VAL))
 SMALL = LFADSSettings(
+    cut_probability=0.0,
     generator_dim=64,
     ic_dim=32,
     factor_dim=16,

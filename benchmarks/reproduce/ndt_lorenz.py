@@ -47,7 +47,7 @@ RECIPE = LorenzRecipe(mean_count=0.1)
 KERNELS = (3, 5, 7, 9, 11, 13, 15, 20)
 """Deviations tried, bins."""
 
-CONTEXT = NDTSettings(input_dropout=0.0, dropout=0.05, rate_dropout=0.0)
+CONTEXT = NDTSettings(input_dropout=0.0, dropout=0.05, rate_dropout=0.0, cut_probability=0.0)
 
 
 @dataclass(frozen=True)

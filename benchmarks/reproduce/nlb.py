@@ -62,6 +62,7 @@ TYPICAL_RATE_HZ, SPREAD, DEPTH = 6.0, 0.5, 0.8
 """Geometric mean of the rates; deviation of their logarithm over units, and of each unit's over time."""
 
 MODEL = LFADSSettings(
+    cut_probability=0.0,
     generator_dim=64,
     ic_dim=32,
     factor_dim=20,

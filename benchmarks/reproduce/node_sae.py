@@ -100,7 +100,7 @@ class Row:
         return NODESAESettings.model_validate({
             "dynamics": self.dynamics, "latent_dim": self.latent_dim, "horizon_block": block,
             "horizon_every": 0 if self.dynamics == "gru" else every,
-            "read_in": NODESAEReadInSettings(hidden=units, width=units),
+            "read_in": NODESAEReadInSettings(hidden=units, width=units), "cut_probability": 0.0,
         })  # fmt: skip
 
 

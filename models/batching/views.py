@@ -21,7 +21,6 @@ from nwb_latents.models.batching.tensors import Batch
 
 if TYPE_CHECKING:
     from nwb_latents.models.batching.shown_input import ShownSmoothing
-    from nwb_latents.models.losses.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,8 @@ class View:
         Samples that were recorded. Shape of `samples`, bool; None: all.
     smoothing
         What the bins shown are smoothed with; None: they are shown as they are.
+    n_shown
+        First bins of `samples` that are shown, where the trials are cut (`models.batching.cuts`); None: all.
 
     Examples
     --------
@@ -59,13 +60,14 @@ class View:
     sg: Tensor | None = None
     known: Tensor | None = None
     smoothing: ShownSmoothing | None = None
+    n_shown: int | None = None
 
     @cached_property
     def x(self) -> Tensor:
-        """Encoder input where all bins are shown. Shape of `samples`."""
-        return self.shown(self.samples.shape[2])
+        """Encoder input: all bins that are shown. Shape ``(session, trial, n_shown, unit)``."""
+        return self.shown(self.n_shown)
 
-    def shown(self, n_bins: int) -> Tensor:
+    def shown(self, n_bins: int | None) -> Tensor:
         """Return the encoder input where the first `n_bins` bins are shown, and nothing of later ones."""
         known = None if self.known is None else self.known[:, :, :n_bins]
         return _smoothed(self.samples[:, :, :n_bins], known, self.smoothing)
@@ -74,6 +76,11 @@ class View:
         """Return the same input with the first `n_bins` bins of what is scored."""
         sg = None if self.sg is None else self.sg[:, :, :n_bins]
         return replace(self, target=self.target[:, :, :n_bins], weight=self.weight[:, :, :n_bins], sg=sg)
+
+    def from_bin(self, first: int) -> View:
+        """Return the same input with bins from `first` on of what is scored."""
+        sg = None if self.sg is None else self.sg[:, :, first:]
+        return replace(self, target=self.target[:, :, first:], weight=self.weight[:, :, first:], sg=sg)
 
 
 Masker = Callable[[Batch, "torch.Generator | None", int], View]
@@ -167,90 +174,6 @@ def hold_out(n_units: int, n_bins: int) -> Change:
     return change
 
 
-def mask_bins(
-    ratio: float,
-    *,
-    max_span: int = 1,
-    expand: Schedule | None = None,
-    zero: float = 1.0,
-    random: float = 0.5,
-) -> Change:
-    """Hide whole bins from the input and score only those: masked modelling (Ye and Pandarinath 2021).
-
-    What is never shown, held-out units and forward bins, is always scored.
-
-    Parameters
-    ----------
-    ratio
-        Share of the bins of every trial that is masked; a little less where runs overlap.
-    max_span
-        Longest run of bins masked as one. The length of a batch is drawn evenly from 1 to this.
-    expand
-        Step → probability that a batch is masked in runs; None: every batch is.
-    zero
-        Share of the masked samples that are shown as 0.
-    random
-        Share of the other masked samples that are shown as a random value of the session: its least value
-        and a whole number more, below its largest. The rest is shown as it is.
-
-    Examples
-    --------
-    >>> from nwb_latents.models.batching.tensors import TrialTensors, pack
-    >>> masker = compose(observe, mask_bins(0.5))
-    >>> view = masker(pack([TrialTensors("a", torch.ones(1, 6, 2))]), torch.Generator().manual_seed(0), 0)
-    >>> bool((view.samples + view.weight == 1).all())
-    True
-    """
-
-    def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
-        if generator is None:
-            return view
-        span = _span(max_span, 1.0 if expand is None else expand(step), generator)
-        shown = view.samples
-        hidden = _hidden_bins(shown.shape[:3], ratio, span, generator)
-        samples = torch.where(hidden, 0.0, shown)
-        if zero < 1:
-            share = torch.rand(shown.shape, generator=generator, device=shown.device)
-            kept = hidden & (share >= zero)
-            samples = torch.where(kept, shown, samples)
-            drawn = kept & (share < zero + random * (1 - zero))
-            samples = torch.where(drawn, _random_values(shown, generator), samples)
-        T = batch.y.shape[2]
-        scored = _on_target(hidden[:, :, :T] | ~batch.y.isfinite(), view, outside=True)
-        return replace(
-            view,
-            samples=samples,
-            weight=view.weight * scored,
-            sg=None if view.sg is None else view.sg * scored,
-        )
-
-    return change
-
-
-def _span(longest: int, probability: float, generator: torch.Generator) -> int:
-    """Draw the length of the runs of a batch."""
-    if longest == 1:
-        return 1
-    expanded, length = torch.rand(2, generator=generator, device=generator.device).tolist()
-    return 1 + int(length * longest) if expanded < probability else 1
-
-
-def _hidden_bins(shape: tuple[int, ...], ratio: float, span: int, generator: torch.Generator) -> Tensor:
-    """Draw runs of `span` bins, some begun before the trial. Shape ``(session, trial, time, 1)``."""
-    S, B, T = shape
-    draw = torch.rand(S, B, T + span - 1, generator=generator, device=generator.device)
-    seeds = (draw < ratio / span).float()
-    runs: Tensor = torch.nn.functional.max_pool1d(seeds, span, stride=1)
-    return runs[..., None] > 0
-
-
-def _random_values(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw whole steps from the least value of each session, evenly below its largest. Shape of `x`."""
-    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
-    draw = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-    return low + (draw * (high - low)).floor()
-
-
 def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
     """Hide elements from the input and let only the hidden ones drive the gradient (Keshtkaran 2019).
 
@@ -280,7 +203,7 @@ def coordinated_dropout(rate: float, pass_rate: float = 0.0) -> Change:
         silent = keep & batch.y.isfinite()
         if pass_rate > 0:
             silent = silent & (torch.rand(keep.shape, generator=generator, device=keep.device) >= pass_rate)
-        held = torch.where(_on_target(silent, view, outside=False), view.weight, 0.0)
+        held = torch.where(on_target(silent, view, outside=False), view.weight, 0.0)
         return replace(
             view,
             samples=torch.where(keep, view.samples / (1 - rate), 0.0),
@@ -297,7 +220,7 @@ def hide_held_back(view: View, batch: Batch, generator: torch.Generator | None, 
     if batch.held_back is None:
         return view
     kept = ~batch.held_back
-    everywhere = _on_target(kept, view, outside=True)
+    everywhere = on_target(kept, view, outside=True)
     return replace(
         view,
         samples=torch.where(kept, view.samples, 0.0),
@@ -321,7 +244,7 @@ def score_held_back(rate: float) -> Change:
         if batch.held_back is None:
             return view
         shown = hide_held_back(view, batch, generator, step)
-        held = _on_target(batch.held_back, view, outside=False)
+        held = on_target(batch.held_back, view, outside=False)
         return replace(view, samples=shown.samples / (1 - rate), weight=view.weight * held / rate, sg=None)
 
     return change
@@ -338,15 +261,32 @@ def scale_held_in(rate: float) -> Change:
         del generator, step
         if batch.held_back is None:
             return view
-        shown = _on_target(batch.y.isfinite(), view, outside=False)
+        shown = on_target(batch.y.isfinite(), view, outside=False)
         factor = torch.where(shown, 1 / (1 - rate), 1.0).to(view.weight.dtype)
         return replace(view, samples=view.samples / (1 - rate), weight=view.weight * factor)
 
     return change
 
 
-def _on_target(mask: Tensor, view: View, *, outside: bool) -> Tensor:
-    """Return a mask of the input's shape on the target's, `outside` where only the target reaches."""
+def on_target(mask: Tensor, view: View, *, outside: bool) -> Tensor:
+    """Return a mask of the input's shape on the target's, `outside` where only the target reaches.
+
+    Parameters
+    ----------
+    mask
+        Bool. Shape ``(session, trial, time, unit)``, those of the input.
+    view
+        Whose target it is laid on.
+    outside
+        What it is in bins and units that are scored and not part of the input.
+
+    Examples
+    --------
+    >>> step = torch.zeros(1, 1, 3, 1)
+    >>> view = View(step[:, :, :2], step, step)
+    >>> on_target(view.samples > 0, view, outside=True).flatten().tolist()
+    [False, False, True]
+    """
     grid = torch.full(view.weight.shape, outside, dtype=torch.bool, device=mask.device)
     T, N = view.weight.shape[2:]
     grid[:, :, : mask.shape[2], : mask.shape[3]] = mask[:, :, :T, :N]

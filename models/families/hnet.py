@@ -7,7 +7,6 @@ that runs freely from its first state. What tells sessions apart is the embeddin
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -139,7 +138,7 @@ class HNET(Model):
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None
     ) -> Output:
-        """Run the network freely from the first bins, and score it.
+        """Run the network freely from the first bins, or from the last ones before a cut, and score it.
 
         Parameters
         ----------
@@ -155,12 +154,15 @@ class HNET(Model):
         Returns
         -------
         output
-            Of the bins that were run. Terms ``nll``, the mean squared error of a session's elements,
+            Of the bins that were run: all, or where the view is cut those from ``start_bins`` before the cut
+            on, as in a forecast. Terms ``nll``, the mean squared error of a session's elements,
             ``embedding`` and ``weights``, each summed over sessions.
         """
         settings = self.settings
         sessions = self.names.index(batch.sessions, batch.y.device)
-        n_bins = view.target.shape[2]
+        shown, first = self._shown(view)
+        scored = view.from_bin(first)
+        n_bins = scored.target.shape[2]
         if settings.horizon_every and self.training:
             n_bins = int(horizon(settings.horizon_block, settings.horizon_every, longest=n_bins)(step))
         e = self._embedding(sessions)
@@ -171,10 +173,10 @@ class HNET(Model):
             noise = settings.process_noise * torch.randn(
                 shape, generator=generator, device=generator.device, dtype=view.samples.dtype
             ).to(view.samples.device)
-        first = self._first(view.shown(settings.start_bins), sessions)
-        states = rollout(self.dynamics, first, n_bins, weights=weights, noise=noise).z
+        start = self._first(shown, sessions)
+        states = rollout(self.dynamics, start, n_bins, weights=weights, noise=noise).z
         params = self._read(states, sessions, view.target.shape[-1])
-        scored = view.first_bins(n_bins)
+        scored = scored.first_bins(n_bins)
         nll = session_means(self.likelihood.nll(params, scored.target, sessions), scored)
         terms = (
             Term("nll", nll.sum()),
@@ -201,7 +203,8 @@ class HNET(Model):
         Parameters
         ----------
         batch
-            What to reconstruct; only the first ``start_bins`` bins of ``batch.y`` are read.
+            What to reconstruct; only the first ``start_bins`` bins of ``batch.y`` are read, and with
+            ``observed: units`` those its first bin is smoothed with.
         n_samples, generator
             Not used: nothing is sampled.
         embedding
@@ -213,11 +216,11 @@ class HNET(Model):
             No terms.
         """
         del n_samples, generator
-        shown = encoder_input(batch, self.settings.start_bins)
+        shown = encoder_input(batch, self._whole_start)[:, :, : self.settings.start_bins]
         return self._run(batch, shown, batch.target.shape[2], embedding)
 
     def forecast(self, batch: Batch, t0: int, k: int, *, embedding: DiagGaussian | None = None) -> Output:
-        """Forecast bins ``t0 … t0 + k − 1`` from the last ``start_bins`` bins before them.
+        """Forecast bins ``t0 … t0 + k − 1`` from the last ``start_bins`` bins before them, smoothed from all.
 
         Parameters
         ----------
@@ -241,8 +244,7 @@ class HNET(Model):
             If `t0` is not between 1 and the number of bins, or `k` is below 1.
         """
         batch.check_forecast(t0, k)
-        first = max(0, t0 - self.settings.start_bins)
-        seen = encoder_input(replace(batch, y=batch.y[:, :, first:t0]))
+        seen = encoder_input(batch, t0)[:, :, -self.settings.start_bins :]
         output = self._run(batch, seen, seen.shape[2] + k, embedding)
         return output.from_bin(-k)
 
@@ -253,6 +255,22 @@ class HNET(Model):
         states = rollout(self.dynamics, first, n_bins, weights=self.hyper(e)).z
         params = self._read(states, sessions, batch.target.shape[-1])
         return Output(params=params, mean=params, factors=states, latents=states)
+
+    def _shown(self, view: View) -> tuple[Tensor, int]:
+        """Return the bins the first state is read from, and which bin of the trial that state is of."""
+        n_start = self.settings.start_bins
+        if view.n_shown is None:
+            return view.shown(self._whole_start)[:, :, :n_start], 0
+        return view.x[:, :, -n_start:], max(0, view.n_shown - n_start)
+
+    @property
+    def _whole_start(self) -> int | None:
+        """Bins of a whole trial the first state may be told by; None: all that smoothing reaches.
+
+        A map reads the state from all its bins as they come, and a forecast has no later ones. Where the bin
+        is the state itself, smoothed from itself alone it would be no more than its own few spikes.
+        """
+        return None if self.read_in is None else self.settings.start_bins
 
     def _embedding(self, sessions: Tensor) -> Tensor:
         vectors: Tensor = self.embedding.vectors(sessions)

@@ -17,9 +17,10 @@ from nwb_latents.models.batching.views import View, encoder_input, weighted
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.losses.likelihoods import likelihood_of
 from nwb_latents.models.losses.schedules import constant, linear_ramp
-from nwb_latents.models.parts.controlled import ControlledGenerator, Generated, Noise, lfads_linear, start_gru
+from nwb_latents.models.parts.controlled import ControlledGenerator, lfads_linear, start_gru
 from nwb_latents.models.parts.distributions import DiagGaussian, full_precision
 from nwb_latents.models.parts.encoders import GRUEncoder, encode_together
+from nwb_latents.models.parts.generated import Generated, Noise
 from nwb_latents.models.parts.priors import (
     AR1,
     EachBin,
@@ -137,8 +138,9 @@ class LFADS(StitchedModel):
         """Return the evidence lower bound of a batch, one sample of initial condition and inputs.
 
         ``nll + κ(s) [w_ic KL(q(g_0) || p(g_0)) + w_co Σ_t (log q(u_t) − log p(u_t | u_{t−1}))] + λ(s) L2``,
-        with the inputs that drove the generator in the KL. Where `view` scores more bins than the encoders
-        are shown, the controller goes on without a view of the data.
+        with the inputs that drove the generator in the KL. Where `view` scores bins that were not recorded to
+        be shown, the controller goes on without a view of the data; where it is cut, inputs go on at their
+        prior mean, as in a forecast, and only those before have a KL.
 
         Parameters
         ----------
@@ -167,11 +169,13 @@ class LFADS(StitchedModel):
         sessions = self.names.index(batch.sessions, batch.y.device)
         n_bins = view.target.shape[2]
         q, seen = self._encode(view.x, sessions)
-        if seen is not None:
-            seen = pad(seen, (0, 0, 0, n_bins - seen.shape[2]))
+        prior = self.input_prior
+        if view.n_shown is None:
+            seen, prior = _padded(seen, n_bins), None
         noise = self.decoder.draw(q.mean, n_bins, generator, dropout=self.training)
         initial = q.mean if noise.initial is None else torch.addcmul(q.mean, q.var.sqrt(), noise.initial)
-        made = self.decoder(initial, n_bins, seen=seen, external=self._external(batch, n_bins), noise=noise)
+        external = self._external(batch, n_bins)
+        made = self.decoder(initial, n_bins, seen=seen, external=external, noise=noise, prior=prior)
         params = self.read_out(made.factors, sessions, view.target.shape[-1])
         nll = weighted(self.likelihood.nll(params, view.target, sessions), view).sum((2, 3))
         trial = batch.trial_mask / batch.n_trials[:, None]
@@ -184,8 +188,9 @@ class LFADS(StitchedModel):
             ),
         ]
         if made.posterior is not None and self.input_prior is not None:
-            ctx = PriorContext(weight=batch.time_mask[:, :, :n_bins].to(made.inputs.dtype))
-            kl = self.input_prior.penalty(made.posterior, made.inputs, ctx)
+            n_inferred = made.posterior.mean.shape[2]
+            ctx = PriorContext(weight=batch.time_mask[:, :, :n_inferred].to(made.inputs.dtype))
+            kl = self.input_prior.penalty(made.posterior, made.inputs[:, :, :n_inferred], ctx)
             terms.append(Term("kl_input", (kl * trial).sum(), self._kl_weight(self.settings.kl_input_weight)))
         steps = self.settings.l2_warmup_steps
         ramp = linear_ramp(0, steps) if steps else constant(1.0)
@@ -224,8 +229,7 @@ class LFADS(StitchedModel):
         sessions = self.names.index(batch.sessions, batch.y.device)
         n_bins, n_units = batch.target.shape[2:]
         q, seen = self._encode(encoder_input(batch), sessions)
-        if seen is not None:
-            seen = pad(seen, (0, 0, 0, n_bins - seen.shape[2]))
+        seen = _padded(seen, n_bins)
         external = self._external(batch, n_bins)
         if not n_samples or generator is None:
             made = self.decoder(q.mean, n_bins, seen=seen, external=external)
@@ -361,6 +365,11 @@ class LFADS(StitchedModel):
             terms=terms,
             aux={"inputs": made.inputs, "ic_mean": q.mean, "ic_var": q.var},
         )
+
+
+def _padded(seen: Tensor | None, n_bins: int) -> Tensor | None:
+    """Let the controller go on, with nothing to see."""
+    return None if seen is None else pad(seen, (0, 0, 0, n_bins - seen.shape[2]))
 
 
 def _encoder(settings: LFADSSettings, n_hidden: int, *, bidirectional: bool = True) -> GRUEncoder:

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.mdssm import MDSSMSettings
 
 INITIAL_STATE_NOISE = 0.1
-MIN_BINS_TO_CUT = 4
 
 
 class MDSSM(StartedSessions):
@@ -147,8 +146,8 @@ class MDSSM(StartedSessions):
 
         Bins are masked with probability ``mask_probability``, the same for all trials: their state is what
         the dynamics make of the bin before, and their KL is not counted. The first bin is never masked.
-        With probability ``cut_probability`` the encoders see only the first bins, as in a forecast, and all
-        later bins are masked; a lower bound it remains.
+        Where the view is cut, the encoders see only the first bins, as in a forecast, and all later bins are
+        masked; a lower bound it remains.
 
         Parameters
         ----------
@@ -172,8 +171,8 @@ class MDSSM(StartedSessions):
         del step
         sessions = self.names.index(batch.sessions, batch.y.device)
         n_bins = view.samples.shape[2]
-        n_seen = self._draw_seen(n_bins, generator)
-        shared = self.read_in(view.shown(n_seen), sessions)
+        shared = self.read_in(view.x, sessions)
+        n_seen = shared.shape[2]
         q_e = self.embedding(shared, batch.trial_mask, sessions)
         e = q_e.rsample(generator)
         weights = self.conditioner(e)
@@ -333,15 +332,6 @@ class MDSSM(StartedSessions):
         inferred = torch.rand(n_bins, generator=generator, device=generator.device) >= p
         inferred[0] = True
         return inferred.to(device)
-
-    def _draw_seen(self, n_bins: int, generator: torch.Generator | None) -> int:
-        """Draw how many bins the encoders see: all, or of a cut trial between a quarter and all but one."""
-        p = self.settings.cut_probability
-        if generator is None or p == 0 or n_bins < MIN_BINS_TO_CUT or not self.training:
-            return n_bins
-        cut, where = torch.rand(2, generator=generator, device=generator.device).tolist()
-        least = n_bins // 4
-        return least + int(where * (n_bins - least)) if cut < p else n_bins
 
     def _state_kl(
         self, q: DiagGaussian, path: Path, inferred: Tensor, batch: Batch, sessions: Tensor

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch.nn.functional import pad
 
-from nwb_latents.models.batching.views import View, encoder_input, mask_bins, session_means
+from nwb_latents.models.batching.masked_bins import mask_bins
+from nwb_latents.models.batching.views import View, encoder_input, session_means
 from nwb_latents.models.families.ndt_stream import RateStream, SessionRates
 from nwb_latents.models.interface import Output, Term
 from nwb_latents.models.losses.likelihoods import Poisson
@@ -104,7 +105,8 @@ class NDT(StitchedModel):
         batch
             The sessions of a step.
         view
-            What may be shown and scored; bins that are scored but not shown are shown as 0.
+            What may be shown and scored; bins that are scored but not shown, those after a cut among them,
+            are shown as 0.
         step
             Training step: decides how often runs of bins are hidden; outside training they always are.
         generator

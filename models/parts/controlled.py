@@ -7,7 +7,7 @@ initial condition. The controller sees the factors of the bin before, so neither
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -17,54 +17,13 @@ from nwb_latents.models.kernels.controlled_loop import Cell, Feedback, Posterior
 from nwb_latents.models.kernels.switch import is_fast
 from nwb_latents.models.parts.distributions import DiagGaussian, draw_noise, full_precision
 from nwb_latents.models.parts.dynamics import GRUCell
+from nwb_latents.models.parts.generated import Generated, Noise
 from nwb_latents.models.parts.recurrent import GRUParameters, gru_step
 from nwb_latents.models.parts.rollout import rollout
 
 if TYPE_CHECKING:
     from nwb_latents.models.parts.priors import SequencePrior
     from nwb_latents.schemas.lfads import LFADSSettings
-
-
-class Noise(NamedTuple):
-    """Everything random in one pass; None: posterior means, no dropout.
-
-    Attributes
-    ----------
-    initial
-        Standard normal, or Student-t where the posterior is. Shape ``(session, trial, Dic)``.
-    inputs
-        The same. Shape ``(session, trial, time, C)``.
-    keep_state, keep_controller
-        Dropout, ``0`` or ``1 / (1 − p)``, of the states that factors read, the one before the first bin
-        included, and of the controller's input. Shapes ``(session, trial, time + 1, G)`` and
-        ``(session, trial, time, ·)``.
-    """
-
-    initial: Tensor | None = None
-    inputs: Tensor | None = None
-    keep_state: Tensor | None = None
-    keep_controller: Tensor | None = None
-
-
-class Generated(NamedTuple):
-    """What a generator made.
-
-    Attributes
-    ----------
-    states
-        Shape ``(session, trial, time, G)``.
-    factors
-        Shape ``(session, trial, time, F)``.
-    inputs
-        Inferred inputs. Shape ``(session, trial, time, C)``.
-    posterior
-        Posterior of the inputs of those bins in which they were inferred; None without a controller.
-    """
-
-    states: Tensor
-    factors: Tensor
-    inputs: Tensor
-    posterior: DiagGaussian | None
 
 
 class ControlledGenerator(nn.Module):
@@ -169,9 +128,14 @@ class ControlledGenerator(nn.Module):
         noise = noise or Noise()
         h0 = self.start(initial)
         if self.n_inputs and seen is not None:
-            if h0.is_cuda or seen.shape[2] < n_bins or not is_fast():
+            n_seen = seen.shape[2]
+            if h0.is_cuda or not is_fast():
                 return self._stepwise(h0, n_bins, seen, external, noise=noise, prior=prior)
-            return self._at_once(h0, n_bins, seen, external, noise=noise)
+            if n_seen == n_bins:
+                return self._at_once(h0, n_bins, seen, external, noise=noise)
+            known = None if external is None else external[:, :, :n_seen]
+            made = self._at_once(h0, n_seen, seen, known, noise=noise.first_bins(n_seen))
+            return self._carried(made, n_bins, external, noise=noise, prior=prior)
         states = self.generator.run(h0, n_bins, external)
         keep = None if noise.keep_state is None else noise.keep_state[..., 1:, :]
         none = states.new_zeros(*states.shape[:-1], 0)
@@ -223,6 +187,28 @@ class ControlledGenerator(nn.Module):
         mean = moments[..., :C]
         var = torch.zeros_like(mean) if self.input_log_variance is None else moments[..., C:].exp()
         return Generated(states, factors, trial_major(driven.inputs), DiagGaussian(mean, var))
+
+    def _carried(
+        self,
+        made: Generated,
+        n_bins: int,
+        external: Tensor | None,
+        *,
+        noise: Noise,
+        prior: SequencePrior | None,
+    ) -> Generated:
+        """Run on after the bins in which inputs were inferred, under what the prior makes of the last."""
+        n_seen, carried = made.states.shape[2], [made.inputs[:, :, -1]]
+        for _ in range(n_bins - n_seen):
+            last = carried[-1]
+            carried.append(torch.zeros_like(last) if prior is None else prior.expected_next(last))
+        inputs = torch.stack(carried[1:], 2)
+        driving = inputs if external is None else torch.cat([inputs, external[:, :, n_seen:]], -1)
+        states = self.generator.run(made.states[:, :, -1], n_bins - n_seen, driving)
+        keep = None if noise.keep_state is None else noise.keep_state[:, :, n_seen + 1 :]
+        pairs = ((made.states, states), (made.factors, self.factors(states, keep)), (made.inputs, inputs))
+        joined = [torch.cat(pair, 2) for pair in pairs]
+        return Generated(joined[0], joined[1], joined[2], made.posterior)
 
     def _controller_cell(self, seen: Tensor, noise: Noise) -> Cell:
         n, weights = seen.shape[-1], self.controller()

@@ -19,9 +19,9 @@ from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found
 from nwb_latents.pipeline.evaluation.metrics.psth import condition_index, varying_units
 from nwb_latents.pipeline.evaluation.metrics.resampling import bootstrap
-from nwb_latents.pipeline.evaluation.session_needs import LACKS
 from nwb_latents.pipeline.evaluation.spike_task import SPLITS, spike_task
 from nwb_latents.pipeline.evaluation.truth_bins import TrueSignal
+from nwb_latents.pipeline.evaluation.unmet_needs import LACKS
 from nwb_latents.pipeline.machine import one_blas_thread
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.registry import METRICS

@@ -127,7 +127,10 @@ class _Look:
         if file.has(stamps):
             if not self.reads(stamps):
                 return {}
-            return _clock(np.asarray(file.array(stamps), dtype=np.float64).reshape(-1))
+            times = file.array(stamps)
+            if times.dtype.kind not in "fiu":
+                return {"problem": f"{stamps} holds {times.dtype}, expected seconds"}
+            return _clock(times.astype(np.float64).reshape(-1))
         if rate and file.has(f"{path}/starting_time"):
             start = float(file.array(f"{path}/starting_time").ravel()[0])
             return {"start_s": start, "stop_s": start + (n_samples - 1) / rate, "n_gaps": 0}

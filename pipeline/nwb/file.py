@@ -19,6 +19,8 @@ from nwb_latents.pipeline.nwb.file_kinds import why_no_file
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, decoded, open_hdf5, size_of_stream
 from nwb_latents.pipeline.nwb.plain_words import value_words
 from nwb_latents.pipeline.nwb.session_ids import label, session_id, subject_label
+from nwb_latents.pipeline.nwb.zarr_consolidated import disagreements
+from nwb_latents.pipeline.nwb.zarr_metadata import UNDESCRIBED, lost_description
 from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
 from nwb_latents.schemas.columns import ColumnSettings
 from nwb_latents.schemas.store import ReadChoice
@@ -109,6 +111,7 @@ class NwbFile:
         """Return a text dataset, a number as text; None where there is none, or it is neither."""
         if self.tree.shape(path) is None:
             return None
+        self._say_filled(path)
         value = self.tree.read(path)
         if not value.size:
             return ""
@@ -141,6 +144,7 @@ class NwbFile:
                 f"{self.name}: /{path} {absent}, so that its values cannot be known. Put what is missing "
                 "where the file looks for it, or write the file again with its data inside."
             )
+        self._say_filled(path)
         self.opened.add(path)
         try:
             values = self.tree.read(path)
@@ -154,6 +158,10 @@ class NwbFile:
         if values.nbytes <= _SMALL:
             self.kept[path] = values.copy()
         return values
+
+    def _say_filled(self, path: str) -> None:
+        if (filled := self.tree.filled_part(path)) is not None:
+            self.say(f"/{path} {filled}; if they were not left out for that, fetch the file again")
 
     def ragged(self, path: str) -> list[NDArray[Any]]:
         """Return the rows of a ragged column (``path`` and ``path + "_index"``)."""
@@ -276,6 +284,8 @@ def open_nwb(
             raise DataError(
                 f"{source}: not an NWB file: a directory without zarr metadata. Name a file, or a directory "
                 "that hdmf-zarr wrote."
+                if (lost := lost_description(source)) is None
+                else f"{source}: a directory without zarr metadata of its own: it {lost}. {UNDESCRIBED}"
             )
     else:
         shown = name or str(getattr(source, "name", "stream.nwb"))
@@ -309,10 +319,11 @@ def open_nwb(
 
 def _open_zarr(path: Path, name: str, wanted: ColumnSettings) -> Iterator[NwbFile]:
     tree = ZarrTree(path)
+    said = disagreements(path, name)
     if tree.attribute("", "nwb_version") is None:
         raise _not_nwb(name, "zarr directory")
     try:
-        yield NwbFile(name, tree, wanted=wanted)
+        yield NwbFile(name, tree, said=said, wanted=wanted)
     except PermissionError as error:
         raise MachineError(f"{path}: may not be read. Change its permissions.") from error
     except (OSError, RuntimeError, ValueError) as error:

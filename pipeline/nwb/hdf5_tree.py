@@ -96,6 +96,10 @@ class Hdf5Tree:
         found = self._array(path)
         return None if found is None else absent_part(found)
 
+    def filled_part(self, path: str) -> str | None:
+        """Return None: HDF5 keeps the parts of an array in one file, and writes them when they are given."""
+        return None
+
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects, whatever its encoding."""
         found = self._array(path)

@@ -64,6 +64,10 @@ class KeptArrays:
         """Say which part of an array is not there."""
         return self._tree.absent_part(path)
 
+    def filled_part(self, path: str) -> str | None:
+        """Say which part of an array is read as its fill."""
+        return self._tree.filled_part(path)
+
     def groups(self, *roots: str) -> Iterator[str]:
         """Yield the path of every group below the roots."""
         return self._tree.groups(*roots)

@@ -165,6 +165,9 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         axes=_axes(layout, parts.position, parts.velocity),
         position_series="+".join(paths[0]) or None,
         velocity_series=None if recipe.velocity_from == "position" else "+".join(paths[1]) or None,
+        # Before the warnings: what is odd about them is among these.
+        identifier=file.identifier,
+        start=file.start,
         warnings=(
             *layout.notes,
             *moved,
@@ -179,8 +182,6 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
         kinematics_unit=moved_by.unit,
         subject_facts=subject_facts(file),
         source=file.name,
-        identifier=file.identifier,
-        start=file.start,
     )
 
 

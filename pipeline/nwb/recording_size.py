@@ -84,6 +84,8 @@ def _trials(file: NwbFile) -> float | None:
     paths = f"{TRIALS}/start_time", f"{TRIALS}/stop_time"
     if any(file.shape(path) is None for path in paths):
         return None
-    start, stop = (np.asarray(file.array(path), dtype=np.float64) for path in paths)
+    start, stop = (file.array(path) for path in paths)
+    if not {start.dtype.kind, stop.dtype.kind} <= set("fiu"):
+        return None
     start, stop = start[np.isfinite(start)], stop[np.isfinite(stop)]
     return float(stop.max() - start.min()) if len(start) and len(stop) else None

@@ -50,6 +50,10 @@ class Tree(Protocol):
         """Say which part of an array lies in another file that is not there; None where all is there."""
         ...
 
+    def filled_part(self, path: str) -> str | None:
+        """Say which part of an array is not there and read as its fill; None where all is there."""
+        ...
+
     def groups(self, *roots: str) -> Iterator[str]:
         """Yield the path of every group below the roots, in order; each object once."""
         ...

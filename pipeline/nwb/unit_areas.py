@@ -135,14 +135,15 @@ def _first_rows(units: Table) -> IntArray:
 
 
 def _firsts(column: Column) -> tuple[NDArray[np.float64], BoolArray, IntArray]:
+    # Of several in each row the first is taken, with an index or without.
+    flat = column.values.reshape(len(column.values), -1)
+    values = np.asarray(flat[:, 0] if flat.shape[1] else np.zeros(0), dtype=np.float64)
     if column.ends is None:
-        # One electrode a unit needs no index; of several in each row the first is taken.
-        flat = column.values.reshape(len(column.values), -1)
-        values = np.asarray(flat[:, 0] if flat.shape[1] else np.zeros(0), dtype=np.float64)
+        # One electrode a unit needs no index.
         rows = np.arange(len(flat), dtype=np.int64)
         return values, np.full(len(rows), len(values) > 0), rows
     starts = np.concatenate([[0], column.ends[:-1]]).astype(np.int64)
-    return np.asarray(column.values.reshape(-1), dtype=np.float64), column.ends > starts, starts
+    return values, (column.ends > starts) & (len(values) > 0), starts
 
 
 def _link(file: NwbFile, path: str) -> str:

@@ -7,6 +7,8 @@ import math
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+from nwb_latents.pipeline.nwb.zarr_metadata import array_description, chunk_shape, why_no_array
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -28,7 +30,8 @@ def cut_chunk(folder: Path) -> str | None:
     folder
         Folder of the array.
     """
-    if not _is_blosc(_metadata(folder)):
+    name, stored = array_description(folder)
+    if why_no_array(name, stored) is not None or not _is_blosc(stored):
         return None
     for chunk in _chunk_files(folder):
         size = chunk.stat().st_size
@@ -48,10 +51,10 @@ def lost_chunks(folder: Path) -> str | None:
     folder
         Folder of the array, of zarr format 2 or 3.
     """
-    stored = _metadata(folder)
-    shape = stored.get("shape") or []
-    grid = stored.get("chunk_grid", {}).get("configuration", {})
-    chunks = stored.get("chunks") or grid.get("chunk_shape") or []
+    name, stored = array_description(folder)
+    shape, chunks = stored.get("shape") or [], chunk_shape(stored) or []
+    if why_no_array(name, stored) is not None:
+        return None
     if not shape or len(shape) != len(chunks) or 0 in shape or "sharding" in json.dumps(stored):
         return None
     counts = [-(-n // size) for n, size in zip(shape, chunks, strict=True)]
@@ -72,17 +75,6 @@ def _key(stored: dict[str, Any], at: tuple[int, ...]) -> str:
             return separator.join(["c", *map(str, at)])
         return str(encoding.get("configuration", {}).get("separator", ".")).join(map(str, at))
     return str(stored.get("dimension_separator", ".")).join(map(str, at))
-
-
-def _metadata(folder: Path) -> dict[str, Any]:
-    for name in (".zarray", "zarr.json"):
-        if (folder / name).is_file():
-            try:
-                content = json.loads((folder / name).read_text(encoding="utf-8"))
-            except ValueError:
-                return {}
-            return content if isinstance(content, dict) else {}
-    return {}
 
 
 def _is_blosc(stored: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,17 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.hdf5_tree import decoded
 from nwb_latents.pipeline.nwb.zarr_chunks import cut_chunk, lost_chunks
+from nwb_latents.pipeline.nwb.zarr_metadata import (
+    UNDESCRIBED,
+    array_description,
+    attributes,
+    is_array,
+    is_group,
+    links,
+    lost_description,
+    read_json,
+    why_no_array,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,10 +36,10 @@ if TYPE_CHECKING:
     import zarr
     from numpy.typing import NDArray
 
-_LINKS = "zarr_link"
 _MAX_LINKS = 8
-_NEVER_FILL = re.compile(r"(^|_)(times?|timestamps)$")
+_NEVER_FILL = re.compile(r"(^|_)(times?|timestamps|intervals)$")
 """Names of arrays that hold times."""
+_INDEX = "_index"
 
 
 def is_zarr(path: Path) -> bool:
@@ -64,10 +76,10 @@ class ZarrTree:
             if self._find(here) is not None:
                 continue
             parent = self._find("/".join(parts[: n - 1]))
-            links = {} if parent is None else _links(parent)
-            if parts[n - 1] not in links:
+            linked = {} if parent is None else links(parent)
+            if parts[n - 1] not in linked:
                 return None
-            link = links[parts[n - 1]]
+            link = linked[parts[n - 1]]
             where = link.get("source", ".")
             outside = "" if where in {".", ""} else f" in {where}"
             return f"/{here} is a link to {link['path']}{outside}"
@@ -78,7 +90,7 @@ class ZarrTree:
         found = []
         for path in (root, *self.groups(root)):
             folder = self._find(path)
-            names = [] if folder is None else list(_links(folder))
+            names = [] if folder is None else list(links(folder))
             said = (self.broken_link(f"{path}/{name}") for name in names)
             found += [text for text in said if text is not None]
         return found
@@ -88,16 +100,14 @@ class ZarrTree:
         folder = self._array_folder(path)
         if folder is None:
             return None
-        if _attributes(folder).get("zarr_dtype") == "scalar":
+        if attributes(folder).get("zarr_dtype") == "scalar":
             return ()
-        described = folder / (".zarray" if (folder / ".zarray").is_file() else "zarr.json")
-        shape = _json(described).get("shape")
-        if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
+        name, stored = array_description(folder)
+        if (why := why_no_array(name, stored)) is not None:
             raise DataError(
-                f"{self._root.name}: /{path}: {described.name} has the shape {shape!r:.60}, expected the "
-                "length of each axis. Fetch the directory again."
+                f"{self._root.name}: /{path}: {why}. Fetch the directory again, or leave the session out."
             )
-        return tuple(shape)
+        return tuple(stored["shape"])
 
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects."""
@@ -128,37 +138,51 @@ class ZarrTree:
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or array; None where there is none."""
         folder = self._find(path)
-        return None if folder is None else _attributes(folder).get(name)
+        return None if folder is None else attributes(folder).get(name)
 
     def absent_part(self, path: str) -> str | None:
         """Say which chunks are lost of an array that cannot have any of its fill alone; None: none.
 
         Chunks that are not there are the array's fill, 0: times of spikes, samples and trials hold no such
-        run.
+        run, nor do the ends of rows that hold something.
         """
         folder = self._array_folder(path)
-        if folder is None or not _NEVER_FILL.search(path.rsplit("/", 1)[-1]):
+        return lost_chunks(folder) if folder is not None and self._is_never_fill(path) else None
+
+    def filled_part(self, path: str) -> str | None:
+        """Say which chunks are not there of an array that may have been written without them; None: none."""
+        folder = self._array_folder(path)
+        if folder is None or self._is_never_fill(path) or (lost := lost_chunks(folder)) is None:
             return None
-        return lost_chunks(folder)
+        fill = array_description(folder)[1]["fill_value"]
+        return f"{lost}, which are read as {fill!r:.40}, the value it is filled with"
+
+    def _is_never_fill(self, path: str) -> bool:
+        if path.endswith(_INDEX):
+            # Ends of rows are all 0 where there is nothing in the rows.
+            rows = self.shape(path.removesuffix(_INDEX))
+            return rows is not None and rows != () and rows[0] > 0
+        # A single one, such as when the session began, is no list of times.
+        return self.shape(path) != () and _NEVER_FILL.search(path.rsplit("/", 1)[-1]) is not None
 
     def groups(self, *roots: str) -> Iterator[str]:
         """Yield the path of every group below the roots, in order."""
         for root in roots:
             folder = self._find(root)
-            if folder is None or _is_array(folder):
+            if folder is None or is_array(folder):
                 continue
             for child in sorted(p for p in folder.iterdir() if p.is_dir()):
-                if not _is_array(child):
-                    path = f"{root}/{child.name}"
+                path = f"{root}/{child.name}"
+                if self._find(path) is not None and not is_array(child):
                     yield path
                     yield from self.groups(path)
 
     def arrays(self, root: str) -> list[str]:
         """Return the names of the arrays directly in a group."""
         folder = self._find(root)
-        if folder is None or _is_array(folder):
+        if folder is None or is_array(folder):
             return []
-        linked = list(_links(folder))
+        linked = list(links(folder))
         names = [p.name for p in folder.iterdir() if p.is_dir()] + linked
         return sorted(name for name in names if self._array_folder(f"{root}/{name}") is not None)
 
@@ -171,7 +195,10 @@ class ZarrTree:
         import zarr  # noqa: PLC0415
 
         try:
-            return zarr.open_array(str(folder), mode="r")
+            with warnings.catch_warnings():
+                # Some write none as an empty list.
+                warnings.filterwarnings("ignore", message="Found an empty list of filters")
+                return zarr.open_array(str(folder), mode="r")
         except (TypeError, ValueError, KeyError) as error:
             text = _text_with_a_number_for_its_fill(folder)
             if text is not None:
@@ -183,21 +210,24 @@ class ZarrTree:
 
     def _array_folder(self, path: str) -> Path | None:
         folder = self._find(path)
-        return folder if folder is not None and _is_array(folder) else None
+        return folder if folder is not None and is_array(folder) else None
 
     def _find(self, path: str, *, depth: int = 0) -> Path | None:
         """Return the folder of a group or array, through links anywhere on the way."""
         folder = self._root
         parts = [part for part in path.split("/") if part]
         for i, part in enumerate(parts):
-            links = _links(folder)
-            if part in links and not (folder / part).is_dir():
-                link = links[part]
+            linked = links(folder)
+            if part in linked and not (folder / part).is_dir():
+                link = linked[part]
                 if link.get("source", ".") not in {".", ""} or depth == _MAX_LINKS:
                     return None
                 return self._find("/".join([link["path"], *parts[i + 1 :]]), depth=depth + 1)
             folder /= part
-            if not (_is_array(folder) or is_zarr(folder)):
+            if not (is_array(folder) or is_group(folder)):
+                if (lost := lost_description(folder)) is not None:
+                    here = "/".join(parts[: i + 1])
+                    raise DataError(f"{self._root.name}: /{here} {lost}. {UNDESCRIBED}")
                 return None
         return folder
 
@@ -208,7 +238,7 @@ def _text_with_a_number_for_its_fill(folder: Path) -> zarr.Array[Any] | None:
     from zarr.core.buffer import default_buffer_prototype  # noqa: PLC0415
 
     described = folder / ".zarray"
-    content = _json(described) if described.is_file() else {}
+    content = read_json(described) if described.is_file() else {}
     if not re.fullmatch(r"[|<>]([SU]\d+|O)", str(content.get("dtype"))) or content.get("fill_value") != 0:
         return None
     as_bytes = default_buffer_prototype().buffer.from_bytes
@@ -217,50 +247,6 @@ def _text_with_a_number_for_its_fill(folder: Path) -> zarr.Array[Any] | None:
     }
     files[".zarray"] = as_bytes(json.dumps(content | {"fill_value": None}).encode())
     return zarr.open_array(zarr.storage.MemoryStore(files), mode="r")
-
-
-def _is_array(folder: Path) -> bool:
-    if (folder / ".zarray").is_file():
-        return True
-    described = folder / "zarr.json"
-    return described.is_file() and _json(described).get("node_type") == "array"
-
-
-def _attributes(folder: Path) -> dict[str, Any]:
-    for name in (".zattrs", "zarr.json"):
-        if (folder / name).is_file():
-            content = _json(folder / name)
-            found = content.get("attributes", {}) if name == "zarr.json" else content
-            if not isinstance(found, dict):
-                raise DataError(
-                    f"{folder / name}: attributes is {found!r:.60}, expected an object. Fetch the "
-                    "directory again."
-                )
-            return dict(found)
-    return {}
-
-
-def _links(folder: Path) -> dict[str, dict[str, str]]:
-    """Return the links of a group by their names."""
-    found = _attributes(folder).get(_LINKS, [])
-    names = {"name", "path"}
-    if not isinstance(found, list) or not all(isinstance(k, dict) and names <= k.keys() for k in found):
-        raise DataError(
-            f"{folder}: {_LINKS} among the attributes is {found!r:.60}, expected a list of links, each with "
-            "name and path. Fetch the directory again."
-        )
-    return {str(link["name"]): {key: str(value) for key, value in link.items()} for link in found}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    # Python's reader takes NaN and Infinity, which such files hold as bare words.
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as JSON: {error}. Fetch the directory again.") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: not metadata of zarr: expected an object. Fetch the directory again.")
-    return content
 
 
 def _folder_bytes(folder: Path) -> int:

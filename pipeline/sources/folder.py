@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.file_kinds import why_no_file
+from nwb_latents.pipeline.nwb.zarr_metadata import UNDESCRIBED, lost_description
 from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
 from nwb_latents.pipeline.sources.checksums import digest_file, verified_digest
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.recipe import IngestRecipe
 
 __all__ = ["FolderSource", "digest_file"]
+
+_NAMED = (".nwb", ".nwb.zarr")
+"""Ends of the names of folders that are taken for NWB in Zarr."""
 
 
 class FolderSource:
@@ -128,6 +132,8 @@ class FolderSource:
     def _search(self, given: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
         if given.is_file() or is_zarr(given):
             yield given, given.name
+        elif given.name.lower().endswith((*_NAMED, ".zarr")) and (lost := lost_description(given)):
+            raise DataError(f"{given}: a folder called as NWB in Zarr, but it {lost}. {UNDESCRIBED}")
         elif given.is_dir():
             yield from _walk(given, notes)
         elif (why := why_no_file(given)) is not None:
@@ -155,13 +161,15 @@ def _size(path: Path) -> int:
 
 def _walk(folder: Path, notes: list[str]) -> Iterator[tuple[Path, str]]:
     for place, folders, files in os.walk(folder, onerror=_refuse):
-        for name in sorted(name for name in folders if name.lower().endswith((".nwb", ".nwb.zarr"))):
+        for name in sorted(name for name in folders if name.lower().endswith(_NAMED)):
             folders.remove(name)
             path = Path(place, name)
             if is_zarr(path):
                 yield path, path.relative_to(folder).as_posix()
             else:
-                notes.append(f"{path} is a folder, but no NWB in Zarr.")
+                lost = lost_description(path)
+                why = f", but no NWB in Zarr: it {lost}. {UNDESCRIBED}" if lost else ", but no NWB in Zarr."
+                notes.append(f"{path} is a folder{why}")
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
-from nwb_latents.pipeline.stages.ingest_session import PACKAGES
+from nwb_latents.pipeline.stages.provenance import PACKAGES
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.catalog import add_session
 from nwb_latents.pipeline.stores.location import StoreLocation, path_name

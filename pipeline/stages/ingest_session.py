@@ -6,7 +6,6 @@ import hashlib
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stages.ingest_memory import require_memory
 from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path, stem_of_path
+from nwb_latents.pipeline.stages.provenance import provenance_of
 from nwb_latents.pipeline.stages.recording_identity import (
     is_same_recording,
     named,
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.location import StoreLocation
     from nwb_latents.schemas.recipe import IngestRecipe
     from nwb_latents.schemas.store import Verification
-
-PACKAGES = ("nwb-latents", "numpy", "scipy", "h5py", "zarr", "xarray")
 
 
 @dataclass(frozen=True)
@@ -330,7 +328,9 @@ def _make_store(
         n_event_bins=-job.recipe.window_bins[0],
         kinematics_unit=recording.kinematics_unit,
         recipe=job.recipe,
-        provenance=_provenance(asset, recording, digest=digest, verification=verification, notes=made.notes),
+        provenance=provenance_of(
+            asset, recording, digest=digest, verification=verification, notes=made.notes
+        ),
         dropped=made.dropped,
         quality=made.quality,
     )
@@ -343,45 +343,6 @@ def _make_store(
         confirm=confirm,
     )
     return attributes
-
-
-UNVERIFIED = (
-    "Its bytes were streamed over plain http and held against no digest: one that was changed on the way is "
-    "not noticed. Ingest with --download replaces the store; --stream --verify reads all bytes once more."
-)
-"""What a store says whose bytes were not verified."""
-
-
-def _provenance(
-    asset: Asset,
-    recording: Recording,
-    *,
-    digest: str,
-    verification: Verification,
-    notes: tuple[str, ...],
-) -> Provenance:
-    facts = recording.subject_facts
-    unverified = (UNVERIFIED,) if verification == "none" else ()
-    return Provenance(
-        source=asset.path,
-        asset_digest=digest,
-        dandiset=asset.dandiset,
-        dandiset_version=asset.version,
-        asset_id=asset.asset_id,
-        archive=asset.archive,
-        verification=verification,
-        identifier=recording.identifier,
-        session_start=recording.start,
-        layout=recording.layout,
-        position_series=recording.position_series,
-        velocity_series=recording.velocity_series,
-        species=facts.species,
-        sex=facts.sex,
-        age=facts.age,
-        warnings=(*recording.warnings, *notes, *unverified),
-        choices=recording.choices,
-        packages={name: version(name) for name in PACKAGES},
-    )
 
 
 def _entry(job: IngestJob, attributes: StoreAttributes) -> SessionEntry:

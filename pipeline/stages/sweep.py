@@ -8,9 +8,7 @@ the same members, since decisions depend on the seed and on that file alone, not
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import shutil
 from typing import TYPE_CHECKING
@@ -21,21 +19,19 @@ from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
-from nwb_latents.pipeline.stages.stage_work import StageWork
+from nwb_latents.pipeline.stages.sweep_run import MEMBERS, STATE, Work, member_folder, register_best
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
     check_run_name,
-    final_metrics,
     good_enough,
     now,
     run_event,
 )
-from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
+from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.training.run_stores import source_of
-from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.events import GenerationEvent, ProgressEvent
 from nwb_latents.schemas.sweep import MemberRecord, SweepState
 from nwb_latents.schemas.training import RunConfig
@@ -46,14 +42,9 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.training.search_member import MemberTask
     from nwb_latents.pipeline.training.search_rules import Plan
-    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.sweep import HyperParameter, MemberOutcome, SweepSettings
     from nwb_latents.schemas.training import Device
-
-STATE, TABLE, PICTURE, MEMBERS = "sweep.json", "sweep.csv", "sweep.png", "members"
-
-
-Work = StageWork["SweepSettings", "RunEntry"]
 
 
 def sweep(
@@ -137,7 +128,7 @@ def sweep(
         work = Work(catalog_path, settings, list(entries), [], report)
         if done is None and not force:
             _require_fits(work)
-        entry = done or _register(
+        entry = done or register_best(
             work, _search(work, _state(work, run_dir, key), run_dir, force=force), run_dir
         )
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
@@ -265,10 +256,10 @@ class _Generations:
         from nwb_latents.pipeline.training.search_member import MemberTask, member_settings  # noqa: PLC0415
 
         work, number, run_dir = self._work, self._number, self._run_dir.absolute()
-        parent = None if plan.parent is None else _member_folder(run_dir, number - 1, plan.parent)
+        parent = None if plan.parent is None else member_folder(run_dir, number - 1, plan.parent)
         return MemberTask(
             member=plan.member,
-            folder=_member_folder(run_dir, number, plan.member),
+            folder=member_folder(run_dir, number, plan.member),
             parent=parent,
             settings=member_settings(work.settings, plan.values, device=self._device),
             stop_at=(number + 1) * work.settings.generation_steps,
@@ -307,11 +298,6 @@ class _Generations:
         self._plans, self._found = {}, {}
 
 
-def _member_folder(run_dir: Path, generation: int, member: int) -> Path:
-    """Return where one generation of a member is trained."""
-    return run_dir / MEMBERS / f"generation-{generation:04d}" / f"member-{member:03d}"
-
-
 def _prune(state: SweepState, run_dir: Path, *, upcoming: int) -> None:
     """Keep the generation under way, the one before, and the best member so far."""
     from nwb_latents.pipeline.training.search_rules import best_record  # noqa: PLC0415
@@ -319,7 +305,7 @@ def _prune(state: SweepState, run_dir: Path, *, upcoming: int) -> None:
     if not state.history:
         return
     best = best_record(state.history)
-    kept = {_member_folder(run_dir, best.generation, best.member)}
+    kept = {member_folder(run_dir, best.generation, best.member)}
     for generation in (run_dir / MEMBERS).glob("generation-*"):
         if int(generation.name.rpartition("-")[2]) >= upcoming - 1:
             continue
@@ -349,76 +335,3 @@ def _report_generation(work: Work, state: SweepState, records: Sequence[MemberRe
             stopped=state.stopped,
         )
     )
-
-
-def _register(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
-    """Make the best member the run, the history of the search beside it; ``run.json`` comes last."""
-    from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule  # noqa: PLC0415
-    from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
-        BEST,
-        LAST,
-        METRICS,
-        TENSORBOARD,
-        read_config,
-        write_config,
-        write_entry,
-    )
-    from nwb_latents.pipeline.training.search_member import member_settings, read_outcome  # noqa: PLC0415
-    from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
-    from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
-
-    train = work.settings.train
-    best = best_record(state.history)
-    folder = _member_folder(run_dir, best.generation, best.member)
-    outcome = read_outcome(folder)
-    begun = read_config(run_dir)
-    if outcome is None or begun is None:
-        raise DataError(f"{folder}: the best member of the sweep is gone. Search again with --force.")
-    try:
-        for name in (BEST, LAST, METRICS):
-            write_bytes(run_dir / name, (folder / name).read_bytes())
-        shutil.rmtree(run_dir / TENSORBOARD, ignore_errors=True)
-        shutil.copytree(folder / TENSORBOARD, run_dir / TENSORBOARD)
-    except OSError as error:
-        raise machine_error(error, folder, doing="copy the best member") from error
-    write_trials(run_dir, [work.session(entry) for entry in work.sessions])
-    line = lineage(state.history, best)
-    write_text(run_dir / TABLE, _table(state, line))
-    draw_schedule(
-        run_dir / PICTURE,
-        state.history,
-        line,
-        space=state.space,
-        metric=state.metric,
-        title=f"{state.run}: lineage of the best of {work.settings.population} members (grey: all)",
-    )
-    found = member_settings(work.settings, best.values, device=train.device)
-    kept = {name: getattr(train, name) for name in ("patience", "validate_every", "checkpoint_every")}
-    write_config(run_dir, begun.model_copy(update={"settings": found.model_copy(update=kept)}))
-    entry = RunEntry(
-        run=run_dir.name,
-        model=train.model.name,
-        path=run_dir.relative_to(work.catalog_path.parent).as_posix(),
-        run_key=state.run_key,
-        recipe_id=begun.recipe_id,
-        sessions=tuple(begun.sessions),
-        steps=outcome.step,
-        metrics=final_metrics(outcome.metrics, outcome.best_step),
-        created=now(),
-    )
-    write_entry(run_dir, entry, also=(STATE, TABLE))
-    return entry
-
-
-def _table(state: SweepState, line: Sequence[MemberRecord]) -> str:
-    """Return the history as CSV: one line for each generation of each member."""
-    names = sorted(state.space)
-    of_best = {(record.generation, record.member) for record in line}
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["generation", "member", "parent", "step", "metric", "last", "in_best_lineage", *names])
-    for r in state.history:
-        plain = [r.generation, r.member, r.parent, r.step, r.metric, r.last]
-        is_of_best = int((r.generation, r.member) in of_best)
-        rows.writerow([*("" if v is None else v for v in plain), is_of_best, *(r.values[n] for n in names)])
-    return text.getvalue()

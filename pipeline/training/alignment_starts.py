@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nwb_latents.models.batching.drawn_masks import training_masker
 from nwb_latents.models.batching.tensors import pack
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.randomness import derived_generator, derived_seed
 from nwb_latents.pipeline.training.alignment import aligned_model
-from nwb_latents.pipeline.training.loop import FINAL, fit
+from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.read_in_start import start_by_conditions, start_in_frames
+from nwb_latents.pipeline.training.step_masks import step_masker
+from nwb_latents.pipeline.training.validation import FINAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,7 +206,7 @@ def training_loss(model: Model, feed: SessionFeed, settings: TrainSettings) -> f
     """
     parameter = next(model.parameters())
     batch = pack([feed.train]).to(parameter.device, parameter.dtype)
-    masker, was_training = training_masker(settings.masks), model.training
+    masker, was_training = step_masker(settings), model.training
     total = 0.0
     model.train()
     with torch.no_grad():

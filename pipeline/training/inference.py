@@ -9,58 +9,48 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from nwb_latents.models.batching.tensors import pack
-from nwb_latents.models.interface import RunsFree
 from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.models.randomness import derived_generator
-from nwb_latents.models.registry import models_that
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
 from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.stores.manifest import require_whole
 from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.training import run_inputs
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint, read_embeddings
 from nwb_latents.pipeline.training.device import resolve_device
-from nwb_latents.pipeline.training.feed import FORWARD, Scaling, session_tensors
 from nwb_latents.pipeline.training.model_building import built_model
+from nwb_latents.pipeline.training.run_dynamics import RunDynamics
 from nwb_latents.pipeline.training.run_files import BEST, CONFIG, ENTRY, TRAIN_AGAIN, read_config, read_entry
-from nwb_latents.pipeline.training.run_stores import require_store
-from nwb_latents.pipeline.training.session_embedding import chunks, infer_embedding
+from nwb_latents.pipeline.training.session_embedding import infer_embedding
 from nwb_latents.pipeline.training.trial_record import read_run_trials, trained_rows
 from nwb_latents.pipeline.training.unseen_trials import unseen_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
-    from nwb_latents.models.interface import Model, Output
+    from nwb_latents.models.interface import Output
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.unseen_trials import Unseen
-    from nwb_latents.schemas.training import Device, InputSmoothing, RunSource, TrainSettings
+    from nwb_latents.schemas.training import Device, InputSmoothing, RunSource
     from nwb_latents.schemas.trial_record import RunTrials
 
 EmbeddingFrom = Literal["training", "trial"]
 
 
 @dataclass(frozen=True)
-class TrainedRun:
-    """A trained model with the scaling of its sessions.
+class TrainedRun(RunDynamics):
+    """A trained model with the scaling of its sessions, as functions on their trials.
+
+    Where a function takes a session, that is one the model was trained on, with any of its trials
+    (`Session.select`).
 
     Attributes
     ----------
-    name
-        Name of the run.
-    settings
-        What it was trained with.
-    model
-        In evaluation mode, with the best weights.
-    scalings
-        Session id → scaling of its units.
-    device
-        Where it computes.
     sources
         Session id → the store it was trained on; trials of another store of that session are refused.
     embeddings
@@ -71,21 +61,11 @@ class TrainedRun:
         the bins it is shown. Never does it hang on other trials that are looked at.
     """
 
-    name: str
-    settings: TrainSettings
-    model: Model
-    scalings: Mapping[str, Scaling]
-    device: torch.device
     sources: Mapping[str, RunSource] = field(default_factory=dict)
     embeddings: Mapping[str, DiagGaussian] = field(default_factory=dict)
     embedding_from: EmbeddingFrom = "training"
     _inferred: dict[str, DiagGaussian | None] = field(default_factory=dict, repr=False, compare=False)
     _remembered: Callable[[], RunTrials | None] = field(default=lambda: None, repr=False, compare=False)
-
-    @property
-    def sessions(self) -> tuple[str, ...]:
-        """Sessions the model knows."""
-        return tuple(self.scalings)
 
     def reconstruct(
         self, session: Session, *, n_samples: int | None = None, seed: int = 0
@@ -95,7 +75,7 @@ class TrainedRun:
         Parameters
         ----------
         session
-            One the model was trained on, with any of its trials (`Session.select`).
+            With the trials to reconstruct.
         n_samples
             Samples of the posterior whose rates are averaged; 0: the rates along the posterior mean. Default:
             what the model's publications have, 50 for LFADS, 0 for the others.
@@ -123,7 +103,7 @@ class TrainedRun:
                 made.append(
                     self.model.predict(batch, n_samples=n_samples, generator=noise, embedding=embedding).mean
                 )
-        return self.scalings[session.name].to_hz(_of_trials(made))
+        return self.scalings[session.name].to_hz(run_inputs.of_trials(made))
 
     def forecast(self, session: Session, *, seen_bins: int, n_bins: int) -> NDArray[np.float32]:
         """Return the rates the model expects after the bins it was shown: those of `foresee`.
@@ -165,29 +145,19 @@ class TrainedRun:
             As in `reconstruct`, or if `seen_bins` is not within the trials.
         """
         tensors = self._tensors(session, input_smoothing="recorded" if leaky else "shown")
-        available = tensors.y.shape[1]
-        if not 1 <= seen_bins <= available or n_bins < 1:
-            raise DataError(
-                f"{session.name}: a forecast of {n_bins} bins from {seen_bins} seen ones, of trials with "
-                f"{available} bins. See between 1 and {available} bins and forecast at least 1."
-            )
+        run_inputs.require_forecastable(tensors, seen_bins=seen_bins, n_bins=n_bins)
         with torch.inference_mode():
             # Nothing after the bins seen is even handed over, whatever a model does with it.
             embedding, batches = self._laid_out(session, tensors, n_bins=seen_bins)
             made = [self.model.forecast(each, seen_bins, n_bins, embedding=embedding) for each in batches]
         return Foreseen(
-            rates=self.scalings[session.name].to_hz(_of_trials(each.mean for each in made)),
-            states=_of_trials(each.latents for each in made),
+            rates=self.scalings[session.name].to_hz(run_inputs.of_trials(each.mean for each in made)),
+            states=run_inputs.of_trials(each.latents for each in made),
             velocity=self._velocity(session, made),
         )
 
     def velocity(self, session: Session) -> NDArray[np.float32] | None:
         """Return the hand velocity the model's own head tells of whole trials.
-
-        Parameters
-        ----------
-        session
-            As in `reconstruct`.
 
         Returns
         -------
@@ -209,15 +179,10 @@ class TrainedRun:
     def _velocity(self, session: Session, made: Sequence[Output]) -> NDArray[np.float32] | None:
         told = [each.velocity for each in made if each.velocity is not None]
         scaling = self.scalings[session.name].velocity
-        return scaling.to_cm_s(_of_trials(told)) if told and scaling is not None else None
+        return scaling.to_cm_s(run_inputs.of_trials(told)) if told and scaling is not None else None
 
     def forward(
-        self,
-        session: Session,
-        *,
-        n_bins: int,
-        n_samples: int | None = None,
-        seed: int = 0,
+        self, session: Session, *, n_bins: int, n_samples: int | None = None, seed: int = 0
     ) -> NDArray[np.float32]:
         """Return the rates of the bins that follow the window, from whole windows.
 
@@ -247,9 +212,7 @@ class TrainedRun:
         if n_bins < 1:
             raise DataError(f"{session.name}: {n_bins} bins after the window; ask for at least 1.")
         length = session.n_bins
-        nothing = np.full((session.n_trials, n_bins, session.n_units), np.nan, np.float32)
-        shown = session.trials.drop_vars(FORWARD, errors="ignore")
-        unseen = session.with_trials(shown.assign({FORWARD: (("trial", "forward", "unit"), nothing)}))
+        unseen = run_inputs.with_nothing_after(session, n_bins)
         try:
             if not self.settings.forward_ms:
                 return self.forecast(unseen, seen_bins=length, n_bins=n_bins)
@@ -310,23 +273,8 @@ class TrainedRun:
             return np.zeros(0, np.float32), np.zeros(0, np.float32)
         return q.mean[0].cpu().numpy(), q.var[0].cpu().numpy()
 
-    @property
-    def embedding_dim(self) -> int:
-        """Dimension of the embedding; 0 where it changes nothing, because the dynamics are shared."""
-        return self._generative().embedding_size()
-
-    @property
-    def latent_dim(self) -> int:
-        """Dimension of the latent state."""
-        return self._generative().state_size()
-
     def states(self, session: Session) -> NDArray[np.float32]:
         """Return the posterior means of the latent states of whole trials.
-
-        Parameters
-        ----------
-        session
-            As in `reconstruct`.
 
         Returns
         -------
@@ -342,134 +290,21 @@ class TrainedRun:
         with torch.inference_mode():
             embedding, batches = self._laid_out(session, tensors)
             made = [self.model.predict(each, embedding=embedding).latents for each in batches]
-        return _of_trials(made)
-
-    def roll_out(
-        self, session: str, z0: ArrayLike, *, n_bins: int, embeddings: ArrayLike
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Let the dynamics of given embeddings run from given states.
-
-        Parameters
-        ----------
-        session
-            Session whose read-out and scaling are used.
-        z0
-            States of the first bin. Shape ``(start, D)``.
-        n_bins
-            Bins, the first included.
-        embeddings
-            Shape ``(embedding, E)``; where the dynamics are shared, only their number counts.
-
-        Returns
-        -------
-        latents
-            From every start under every embedding. Shape ``(embedding, start, n_bins, D)``, float32.
-        rates
-            Hz. Shape ``(embedding, start, n_bins, unit)``, float32.
-
-        Raises
-        ------
-        DataError
-            If the model does not know the session, or the shapes do not fit it.
-        """
-        self._known(session)
-        model = self._generative()
-        start, given = np.atleast_2d(z0), np.atleast_2d(embeddings)
-        if start.shape[1:] != (self.latent_dim,) or n_bins < 1:
-            raise DataError(
-                f"Run {self.name}: cannot roll {n_bins} bins out of states of shape {start.shape}; expected "
-                f"at least 1 bin and the shape (start, {self.latent_dim})."
-            )
-        expected = model.embedding_size()
-        if not expected:
-            given = np.zeros((len(given), 0))
-        if given.shape[1:] != (expected,):
-            raise DataError(
-                f"Run {self.name}: embeddings have shape {given.shape}; expected (embedding, {expected})."
-            )
-        n_units = len(self.scalings[session].units)
-        parameter = next(self.model.parameters())
-        with torch.inference_mode():
-            states = torch.as_tensor(start, dtype=parameter.dtype, device=self.device)
-            e = torch.as_tensor(given, dtype=parameter.dtype, device=self.device)
-            output = model.run_free(
-                [session] * len(e),
-                states.expand(len(e), -1, -1),
-                n_bins=n_bins,
-                embedding=e,
-                n_units=n_units,
-            )
-        rates = self.scalings[session].to_hz(output.mean.cpu().numpy())
-        return output.latents.cpu().numpy(), rates
-
-    def step(self, states: ArrayLike, embedding: ArrayLike) -> NDArray[np.float32]:
-        """Return ``f(z, e)``, the expected next state of each state.
-
-        Parameters
-        ----------
-        states
-            Shape ``(state, D)``.
-        embedding
-            Shape ``(E,)``; not used where the dynamics are shared.
-
-        Returns
-        -------
-        next
-            Shape of `states`, float32.
-
-        Raises
-        ------
-        DataError
-            If the shapes do not fit the model.
-        """
-        latents, _ = self.roll_out(self.sessions[0], states, n_bins=2, embeddings=np.atleast_2d(embedding))
-        return latents[0, :, 1]
-
-    def _generative(self) -> RunsFree:
-        if not isinstance(self.model, RunsFree):
-            raise DataError(
-                f"Run {self.name}: the model {self.settings.model.name} has no dynamics that run by "
-                f"themselves. Choose a run of {' or '.join(models_that(RunsFree))}."
-            )
-        return self.model
-
-    def _known(self, session: str) -> None:
-        if session not in self.scalings:
-            raise DataError(
-                f"Run {self.name} was not trained on {session}; it knows {', '.join(self.sessions)}. "
-                "Choose one of these, or train a run on that session too."
-            )
+        return run_inputs.of_trials(made)
 
     def _tensors(self, session: Session, *, input_smoothing: InputSmoothing | None = None) -> TrialTensors:
         self._known(session.name)
-        require_store(self.name, self.sources.get(session.name), session)
-        scaling = self.scalings[session.name]
-        units = session.trials["unit"].values.astype(np.int64)
-        if not np.array_equal(units, scaling.units):
-            raise DataError(
-                f"{session.name}: run {self.name} was trained on {len(scaling.units)} units, the store holds "
-                f"{len(units)} units with other ids. The session was ingested anew since: train again."
-            )
-        width = session.bin_size_s
-        if width != scaling.bin_size_s:
-            raise DataError(
-                f"{session.name}: run {self.name} was trained on bins of {scaling.bin_size_s:g} s, the store "
-                f"holds bins of {width:g} s. Choose the store of the run's recipe."
-            )
-        if session.n_trials == 0:
-            raise DataError(
-                f"{session.name}: no trials to run {self.name} on. Choose a split that has trials."
-            )
         shown = {} if input_smoothing is None else {"input_smoothing": input_smoothing}
-        return session_tensors(session, scaling, self.settings.model_copy(update=shown))
+        return run_inputs.run_tensors(
+            session,
+            run=self.name,
+            scaling=self.scalings[session.name],
+            source=self.sources.get(session.name),
+            settings=self.settings.model_copy(update=shown),
+        )
 
     def session_embedding(self, session: Session) -> DiagGaussian | None:
         """Return the posterior of a session's embedding given the trials the run was trained on.
-
-        Parameters
-        ----------
-        session
-            As in `reconstruct`.
 
         Returns
         -------
@@ -503,19 +338,12 @@ class TrainedRun:
         alone = has_one and embedding is None
         if alone and self.embedding_from == "training":
             say(
-                f"{session.name}: run {self.name} keeps no embedding of it, and the trials it was "
-                f"trained on are "
-                "not at hand: that of every trial is inferred from the trial itself. Train it again, or "
+                f"{session.name}: run {self.name} keeps no embedding of it, and the trials it was trained on "
+                "are not at hand: that of every trial is inferred from the trial itself. Train it again, or "
                 "give a session of a store."
             )
 
-        def batches() -> Iterator[Batch]:
-            for part in chunks(tensors):
-                rows = torch.arange(part.n_trials)[:, None]
-                batch = pack([part.select(row) for row in rows] if alone else [part])
-                yield (batch if n_bins is None else batch.first_bins(n_bins)).to(self.device)
-
-        return embedding, batches()
+        return embedding, run_inputs.batches_of(tensors, alone=alone, n_bins=n_bins, device=self.device)
 
 
 def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
@@ -567,8 +395,3 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
         embeddings=read_embeddings(run_dir / BEST),
         _remembered=cache(lambda: read_run_trials(run_dir)),
     )
-
-
-def _of_trials(parts: Iterable[torch.Tensor]) -> NDArray[np.float32]:
-    """Return the trials of batches of one session, one after the other. Shape ``(trial, time, feature)``."""
-    return np.concatenate([part.flatten(0, 1).cpu().numpy() for part in parts])

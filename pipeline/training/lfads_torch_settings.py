@@ -78,6 +78,7 @@ def lfads_settings(
         input_prior_df=input_df,
         input_prior_fixed=has_controller and prior == "normal",
         student_t_posterior="student_t" in (prior, ic_prior),
+        cut_probability=0.0,
         **_penalties(file, sessions, has_controller=has_controller),
     )
 

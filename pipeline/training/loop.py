@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nwb_latents.models.batching.drawn_masks import held_back_masker, mask_once, training_masker
-from nwb_latents.models.batching.draws import BatchPlan, draw_batches, grouped
-from nwb_latents.models.batching.views import Masker, observe
+from nwb_latents.models.batching.drawn_masks import mask_once
+from nwb_latents.models.batching.draws import BatchPlan, draw_batches
+from nwb_latents.models.batching.views import Masker
 from nwb_latents.models.interface import Model, Output, total_loss
 from nwb_latents.models.losses.schedules import Schedule, warmup_cosine
 from nwb_latents.models.randomness import derived_generator
@@ -31,7 +31,9 @@ from nwb_latents.pipeline.training.checkpoint import (
 from nwb_latents.pipeline.training.device import open_fabric
 from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog
 from nwb_latents.pipeline.training.session_embedding import keep_embeddings
+from nwb_latents.pipeline.training.step_masks import step_masker
 from nwb_latents.pipeline.training.step_metrics import summary
+from nwb_latents.pipeline.training.validation import validation_metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +49,6 @@ LOG_EVERY = 10
 
 MOST_LEFT_OUT = 10
 """Steps in a row whose gradient may overflow before training ends."""
-
-FINAL = 10**9
-"""Step at which every warm-up is over: validation losses of all steps are weighed alike."""
 
 
 class DivergedError(DataError):
@@ -143,8 +142,8 @@ def fit(
     trainable
         Which parameters learn, by name; None: all of them.
     masker
-        What a training step shows and scores; None: as the settings say. Validation shows and scores
-        everything that was recorded.
+        What a training step shows and scores before trials are cut; None: as the settings say. Validation
+        shows and scores everything that was recorded (`validation_metrics`).
     is_begun
         Whether the model has been trained on these sessions before: its read-outs do not start anew.
 
@@ -163,8 +162,8 @@ def fit(
         If the device is not there or out of memory, or the disk refuses.
     """
     sessions = {name: _masked_once(feed, settings) for name, feed in sessions.items()}
-    masker = masker or training_masker(settings.masks)
-    training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=masker)
+    shown = step_masker(settings, masker)
+    training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=shown)
     if stop_at is not None:
         training.last_step = min(stop_at, settings.max_steps)
     if resume and (run_dir / LAST).exists():
@@ -342,32 +341,17 @@ def _forward(training: _Training, batch: Batch, generator: torch.Generator, mask
 
 
 def _validate(training: _Training) -> dict[str, float]:
-    """Return the loss of the validation trials under the same noise every time, and keep the best.
-
-    Where samples were held back, the loss on them decides: they are the only ones no path leads to.
-    """
-    settings, state = training.settings, training.state
+    """Return the metrics of the validation trials, and keep the weights if they are the best so far."""
+    state = training.state
     trials = [feed.val for feed in training.sessions.values() if feed.val.n_trials]
     if not trials:
         return {}
     training.bare.eval()
-    batches = grouped(trials, settings.batch.sessions_per_block)
 
-    def scored(masker: Masker) -> dict[str, float]:
-        seed, device = settings.seed, training.device
-        noise = [derived_generator(seed, "validation", k, device=device) for k in range(len(batches))]
-        with torch.no_grad():
-            pairs = zip(batches, noise, strict=True)
-            outputs = [_forward(training, batch, own, masker) for batch, own in pairs]
-        return summary(outputs, batches, FINAL)
+    def forward(batch: Batch, generator: torch.Generator, masker: Masker) -> Output:
+        return _forward(training, batch, generator, masker)
 
-    metrics = {f"val_{name}": value for name, value in scored(observe).items()}
-    loss = metrics["val_loss"]
-    held_back = held_back_masker(settings.masks)
-    if held_back is not None:
-        held = scored(held_back)
-        metrics |= {"val_held_nll": held["nll"], "val_held_loss": held["loss"]}
-        loss = held["loss"]
+    metrics, loss = validation_metrics(forward, trials, training.settings, device=training.device)
     _check_finite(training, loss, "validation loss")
     if state.best_loss is None or loss < state.best_loss:
         state.best_loss, state.best_step, state.since_best = loss, state.step, 0

@@ -91,6 +91,7 @@ def _copy(source: h5py.Group, target: zarr.Group) -> None:
                 shape=values.shape or (1,),
                 chunks=tuple(min(n, 20_000) or 1 for n in values.shape) or (1,),
                 dtype=str if is_text else values.dtype,
+                config={"write_empty_chunks": True},
             )
             array[...] = values.reshape(array.shape)
             array.attrs.update(_plain(item.attrs) | ({"zarr_dtype": "scalar"} if is_scalar else {}))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nwb_latents.models.batching.masked_bins import mask_bins
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
 from nwb_latents.models.batching.views import (
     Masker,
@@ -19,7 +20,6 @@ from nwb_latents.models.batching.views import (
     compose,
     coordinated_dropout,
     hold_out,
-    mask_bins,
     masked_mean,
     observe,
     weighted,

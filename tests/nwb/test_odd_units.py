@@ -282,6 +282,18 @@ def test_an_electrode_a_unit_needs_no_index(tmp_path):
     assert recording.units.area.tolist() == ["M1", "PMd"] * 3
 
 
+def test_of_two_electrodes_in_each_row_of_an_index_the_first_counts(tmp_path):
+    rows = np.arange(N_UNITS)
+    change = electrodes(np.stack([rows, rows[::-1]], axis=1), id=rows, location=["M1", "PMd"] * 3)
+
+    def indexed(h5):
+        change(h5)
+        put(h5, "units/electrodes_index", rows + 1)
+
+    recording, _ = read(changed(tmp_path, indexed))
+    assert recording.units.area.tolist() == ["M1", "PMd"] * 3
+
+
 @pytest.mark.parametrize(
     ("column", "says"),
     [

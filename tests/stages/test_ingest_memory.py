@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 
 import h5py
@@ -61,6 +62,21 @@ def test_a_file_states_its_size_without_being_read(many_silent_units, make_nwb, 
     text = tmp_path / "c.nwb"
     text.write_text("no recording")
     assert stated_size(text) is None
+
+
+@pytest.mark.parametrize("kind", ["complex128", "S8"])
+def test_times_that_are_no_numbers_state_no_length(make_nwb, make_reaches, tmp_path, kind):
+    """By the spikes alone; nothing is said of it, since reading says it."""
+    path = make_nwb(tmp_path / "b.nwb", make_reaches(n_trials=20))
+    whole = stated_size(path)
+    with h5py.File(path, "r+") as h5:
+        times = h5["intervals/trials/stop_time"][()]
+        del h5["intervals/trials/stop_time"]
+        h5["intervals/trials/stop_time"] = times.astype(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stated = stated_size(path)
+    assert (stated.n_units, stated.n_spikes) == (whole.n_units, whole.n_spikes)
 
 
 @pytest.mark.parametrize("clock", ["trials", "spikes"])

@@ -170,8 +170,9 @@ def test_jitter_asks_for_counts_as_they_are() -> None:
 
 
 def test_settings_that_change_nothing_leave_the_digest_of_a_training_as_it_was():
-    plain = TrainSettings(model=LFADSSettings())
+    plain = TrainSettings(model=LFADSSettings(cut_probability=0.0), validation_cuts=0)
     without = {
+        "validation_cuts": True,
         "masks": True,
         "co_smoothing": True,
         "heldout_fraction": True,
@@ -179,7 +180,7 @@ def test_settings_that_change_nothing_leave_the_digest_of_a_training_as_it_was()
         "input_smoothing": True,
         "model": {
             "controller_encoder_dim", "input_bias", "rate_link", "ic_prior_df", "input_prior_fixed",
-            "student_t_posterior",
+            "student_t_posterior", "cut_probability",
         },
     }  # fmt: skip
     text = json.dumps(plain.model_dump(mode="json", exclude=without), sort_keys=True, separators=(",", ":"))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_models import SMALL
 
 from nwb_latents.models.batching.tensors import pack
 from nwb_latents.models.batching.views import encoder_input, observe
@@ -22,14 +23,6 @@ from nwb_latents.pipeline.training.session_embedding import infer_embedding
 from nwb_latents.schemas.registry import MODELS
 from nwb_latents.schemas.training import TrainSettings
 
-SMALL = {
-    "mdssm": {"latent_dim": 3, "rank": 1, "dynamics_width": 8, "hyper_width": 8, "encoder_width": 8},
-    "lfads": {"generator_dim": 8, "ic_dim": 4, "factor_dim": 4, "encoder_dim": 6, "controller_dim": 4},
-    "hnet": {"recurrent_dim": 8, "rank": 2, "hyper_width": 8, "start_bins": 4},
-    "node_sae": {"field_width": 8, "encoder_dim": 6},
-    "ndt": {"layers": 1, "hidden": 8, "read_in": {"hidden": 8, "width": 8}, "mask": {"max_span": 3}},
-    "gnocchi": {"code_dim": 3, "encoder_width": 6, "channels": 8, "blocks": 2, "sampling_steps": 4},
-}
 A, SEEN, AHEAD = "sub-A_ses-1", 6, 4
 CASES = [(name, signal) for name in MODELS for signal in ("rates", "counts")]
 

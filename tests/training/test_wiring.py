@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from nwb_latents.models.batching.cuts import fixed_cuts
 from nwb_latents.models.interface import Model, Output, Term
 from nwb_latents.models.randomness import derived_seed
 from nwb_latents.pipeline.stores.session import session_in_memory
@@ -42,6 +43,7 @@ class Call:
     step: int
     noise: int
     first: float
+    n_shown: int | None = None
 
 
 class Watching(Model):
@@ -69,6 +71,7 @@ class Watching(Model):
                 step=step,
                 noise=generator.initial_seed() if generator is not None else -1,
                 first=float(batch.target[0, 0, 0, 0]),
+                n_shown=view.n_shown,
             )
         )
         if not self.training:
@@ -94,6 +97,7 @@ def watch(datasets: dict[str, xr.Dataset], tmp_path: Path) -> Callable[..., Watc
 
     def run(gradients: Sequence[float] = (0.0,), **settings: Any) -> Watching:
         chosen = {"device": "cpu", "precision": "64-true", "max_steps": 6, "validate_every": 2, **settings}
+        chosen.setdefault("model", {"cut_probability": 0.0})
         made = TrainSettings.model_validate(chosen)
         model = Watching(gradients)
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
@@ -129,6 +133,16 @@ def test_masks_of_the_settings_reach_every_step_and_no_validation(watch, share):
             assert call.shown == pytest.approx(1 - share, abs=0.08)
         else:
             assert (call.shown, call.scored) == (1.0, 1.0)
+
+
+def test_a_share_of_the_steps_is_cut_and_validations_are_whole_and_cut_at_fixed_bins(watch):
+    calls = watch(model={"cut_probability": 0.5}, max_steps=40, validate_every=20).calls
+    shown = [c.n_shown for c in calls if c.is_training]
+    assert 10 < sum(each is None for each in shown) < 30
+    assert {each for each in shown if each is not None} <= set(range(2, 10))
+    assert [c.n_shown for c in calls if not c.is_training] == [None, *fixed_cuts(10, 3)] * 2
+    alone = watch(model={"cut_probability": 0.5}, validation_cuts=0).calls
+    assert [c.n_shown for c in alone if not c.is_training] == [None] * 3
 
 
 def test_samples_held_back_are_scored_by_themselves_in_validation(watch):

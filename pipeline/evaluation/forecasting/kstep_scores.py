@@ -99,13 +99,21 @@ def velocity_kstep_r2(true: ArrayLike, predicted: ArrayLike) -> KStep:
     >>> velocity_kstep_r2(true, true).per_step.tolist()
     [1.0, 1.0]
     """
-    y, guess = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    known: NDArray[np.bool_] = np.all(np.isfinite(y), axis=-1)
+    y, guess, known = _with_known_bins(true, predicted)
     steps = [
         r2(y[:, k : k + 1], guess[:, k : k + 1], definition="r2_uniform", mask=known[:, k : k + 1])
         for k in range(y.shape[1])
     ]
     return KStep(np.array(steps), r2(y, guess, definition="r2_uniform", mask=known))
+
+
+def _with_known_bins(
+    true: ArrayLike, predicted: ArrayLike
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+    """Return both as numbers, and the bins whose truth is known on every axis."""
+    y, guess = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    known: NDArray[np.bool_] = np.all(np.isfinite(y), axis=-1)
+    return y, guess, known
 
 
 def velocity_slope(true: ArrayLike, predicted: ArrayLike) -> tuple[float, tuple[float, ...]]:
@@ -132,8 +140,7 @@ def velocity_slope(true: ArrayLike, predicted: ArrayLike) -> tuple[float, tuple[
     >>> round(velocity_slope(2.0 * predicted + 7.0, predicted)[0], 9)
     2.0
     """
-    y, guess = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    known: NDArray[np.bool_] = np.all(np.isfinite(y), axis=-1)
+    y, guess, known = _with_known_bins(true, predicted)
     y, guess = y[known], guess[known]
     if len(y) == 0:
         return float("nan"), (float("nan"),) * guess.shape[-1]

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found, Metric
 from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums
+from nwb_latents.pipeline.evaluation.metrics.same_bins import same_bins
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -95,14 +95,9 @@ def way_back(latents: ArrayLike, log_rates: ArrayLike, *, cut: float = CUT) -> W
     >>> found.n_kept, np.allclose(found.latents(logs)[:, 0], z[:, 0])
     (1, True)
     """
-    z, made = (np.asarray(values, dtype=np.float64) for values in (latents, log_rates))
-    if z.ndim < 2 or z.shape[:-1] != made.shape[:-1]:
-        raise DataError(
-            f"cycle consistency: latents have shape {z.shape}, log rates {made.shape}; both need the same "
-            "trials and bins, with latents and units last"
-        )
-    if not (np.isfinite(z).all() and np.isfinite(made).all()):
-        raise DataError("cycle consistency: a latent or log rate is not finite; leave its trial out")
+    z, made = same_bins(
+        latents, log_rates, score="cycle consistency", names=("latents", "log rates"), last="latents or units"
+    )
     z, made = z.reshape(-1, z.shape[-1]), made.reshape(-1, made.shape[-1])
     mean_latents, mean_log_rates = z.mean(axis=0), made.mean(axis=0)
     weights = np.linalg.lstsq(z - mean_latents, made - mean_log_rates)[0]

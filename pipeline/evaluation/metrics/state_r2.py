@@ -14,6 +14,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Metric
 from nwb_latents.pipeline.evaluation.metrics.r2 import R2Sums, r2
+from nwb_latents.pipeline.evaluation.metrics.same_bins import same_bins
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -137,15 +138,8 @@ def _with_one(states: FloatArray) -> FloatArray:
 
 
 def _checked(true: ArrayLike, inferred: ArrayLike) -> tuple[FloatArray, FloatArray]:
-    source, found = (np.asarray(states, dtype=np.float64) for states in (true, inferred))
-    if source.ndim < 2 or source.shape[:-1] != found.shape[:-1]:
-        raise DataError(
-            f"state R²: true states have shape {source.shape}, inferred {found.shape}; both need the same "
-            "trials and bins, with the dimensions last"
-        )
-    if not (np.isfinite(source).all() and np.isfinite(found).all()):
-        raise DataError("state R²: a true or inferred state is not finite; leave its trial out")
-    return source, found
+    names = ("true states", "inferred")
+    return same_bins(true, inferred, score="state R²", names=names, last="dimensions")
 
 
 def _explained_by_the_truth(session: ScoredSession, made: SourceOutput) -> R2Sums:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from nwb_latents.models.batching.cuts import cut_at
+from nwb_latents.models.batching.shown_input import ShownSmoothing
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
-from nwb_latents.models.batching.views import observe
+from nwb_latents.models.batching.views import compose, observe
 from nwb_latents.models.families.hnet import EMBEDDING_GAIN, HNET
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.registry import build_model
@@ -102,6 +104,33 @@ def test_a_forecast_of_recorded_units_runs_on_from_the_last_bin_seen() -> None:
     batch = batch_of({"a": 3}, {"a": 4})
     cut = pack([TrialTensors("a", batch.y[0, :, 4:])])
     torch.testing.assert_close(model.forecast(batch, 5, 4).mean, model.predict(cut).mean[:, :, 1:5])
+
+
+def test_recorded_units_start_at_the_rate_smoothed_from_all_that_is_shown() -> None:
+    """One bin's few spikes are no state: whole trials tell the first bin's, bins before a cut the last's."""
+    smoothing, units = ShownSmoothing(1.25), {"a": 4}
+    counts = torch.poisson(torch.full((3, N_BINS, 4), 1.0), torch.Generator().manual_seed(0)).double()
+    batch = pack([TrialTensors("a", counts, smoothing=smoothing)])
+    model, raw = small(units, **OWN), counts[None]
+    torch.testing.assert_close(model.predict(batch).mean[:, :, 0], smoothing(raw)[:, :, 0])
+    cut = compose(observe, cut_at(5))(batch, None, 0)
+    last = smoothing(raw[:, :, :5])[:, :, 4]
+    torch.testing.assert_close(model.eval()(batch, cut, 10**9).mean[:, :, 0], last)
+    next_bin = model._run(batch, last[:, :, None], 2, None).mean[:, :, 1]
+    torch.testing.assert_close(model.forecast(batch, 5, 1).mean[:, :, 0], next_bin)
+    assert not torch.equal(last, raw[:, :, 4])
+
+
+@pytest.mark.parametrize("cut", [1, 2, 6])
+def test_a_cut_step_starts_the_network_where_a_forecast_does(cut: int) -> None:
+    """From ``start_bins`` before the cut; what comes before is neither run nor scored."""
+    model, batch = small(horizon_every=0), batch_of({"a": 4, "b": 4})
+    target = batch.target.clone().requires_grad_()
+    view = replace(compose(observe, cut_at(cut))(batch, None, 0), target=target)
+    total_loss(model(batch, view, 0), 0).backward()
+    assert target.grad is not None
+    touched = target.grad.abs().sum((0, 1, 3)) > 0
+    assert touched.tolist() == [t >= max(0, cut - 2) for t in range(N_BINS)]
 
 
 def test_the_scored_part_of_the_trial_grows() -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from nwb_latents.models.batching.masked_bins import mask_bins
 from nwb_latents.models.batching.tensors import Batch, TrialTensors, pack
-from nwb_latents.models.batching.views import View, compose, mask_bins, observe
+from nwb_latents.models.batching.views import View, compose, observe
 from nwb_latents.models.families.ndt import NDT
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.losses.schedules import linear_ramp

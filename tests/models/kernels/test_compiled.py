@@ -15,8 +15,9 @@ from torch import Tensor
 from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.kernels import compiled
 from nwb_latents.models.kernels.switch import SWITCH
-from nwb_latents.models.parts.controlled import ControlledGenerator, Noise
+from nwb_latents.models.parts.controlled import ControlledGenerator
 from nwb_latents.models.parts.encoders import GRUEncoder, encode_together
+from nwb_latents.models.parts.generated import Noise
 from nwb_latents.models.parts.recurrent import GRUParameters, gru_sequence
 from nwb_latents.models.registry import build_model
 from nwb_latents.schemas.lfads import LFADSSettings

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nwb_latents.models.parts.controlled import ControlledGenerator, Noise
+from nwb_latents.models.parts.controlled import ControlledGenerator
 from nwb_latents.models.parts.dynamics import GRUCell
 from nwb_latents.models.parts.encoders import GRUEncoder, encode_together
+from nwb_latents.models.parts.generated import Noise
+from nwb_latents.models.parts.priors import AR1, EachBin, Learned
 from nwb_latents.models.parts.rollout import rollout
 from nwb_latents.schemas.lfads import LFADSSettings
 
@@ -195,3 +197,36 @@ def test_encoders_give_together_what_each_gives_alone(
     for one, other in zip(made, expected, strict=True):
         torch.testing.assert_close(one.seq, other.seq, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(one.last, other.last, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+@pytest.mark.parametrize("prior", [None, "ar1", "normal"])
+@pytest.mark.parametrize("changes", [{"dropout": 0.4}, {"external_inputs": 2}, {"causal_controller": True}])
+def test_bins_after_those_seen_are_run_as_single_steps_are(
+    changes: dict[str, object], prior: str | None, sampled: bool
+) -> None:
+    """Values and gradients, the prior's own among them, of what runs on without a view of the data."""
+    decoder = decoder_of(**changes)
+    (initial, whole), noise, external = arguments(decoder, sampled=sampled)
+    seen = whole[:, :, :4]
+    carries = {None: None, "ar1": AR1(2, tau=3.0, variance=0.1), "normal": EachBin(Learned(2))}[prior]
+    if carries is not None:
+        carries = carries.double()
+
+    def made(*, fast: bool) -> list[Tensor]:
+        if fast:
+            out = decoder(initial, N_BINS, seen=seen, external=external, noise=noise, prior=carries)
+        else:
+            h0 = decoder.start(initial)
+            out = decoder._stepwise(h0, N_BINS, seen, external, noise=noise, prior=carries)
+        assert out.posterior is not None
+        return [out.states, out.factors, out.inputs, out.posterior.mean, out.posterior.var]
+
+    wanted = [initial, whole, *decoder.parameters()]
+    if carries is not None:
+        wanted.extend(each for each in carries.parameters() if each.requires_grad)
+    mine, other = made(fast=True), made(fast=False)
+    for one, two in zip(mine, other, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-12)
+    for one, two in zip(gradients(mine, wanted), gradients(other, wanted), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-11)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nwb_latents.models.batching.cuts import cut_at
 from nwb_latents.models.batching.tensors import TrialTensors, pack
-from nwb_latents.models.batching.views import observe
+from nwb_latents.models.batching.views import compose, observe
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.parts.behaviour_head import BehaviourHead
 from nwb_latents.models.registry import build_model
@@ -60,9 +61,9 @@ def test_sessions_without_velocity_and_padding_have_no_part_in_it():
 
 @pytest.mark.parametrize("kind", ["shared", "session"])
 def test_its_gradient_reaches_the_states_of_bins_that_are_rolled_out(kind):
-    model = build_model(settings_of(behaviour_head=kind, cut_probability=1.0), UNITS, seed=0)
+    model = build_model(settings_of(behaviour_head=kind), UNITS, seed=0)
     batch = batch_of(a=torch.randn(5, 8, 2), b=torch.randn(3, 8, 2))
-    output = model(batch, observe(batch), 0, torch.Generator().manual_seed(0))
+    output = model(batch, compose(observe, cut_at(4))(batch, None, 0), 0, torch.Generator().manual_seed(0))
     terms_of(output)["velocity"].value.backward()
     of_dynamics = [p.grad for name, p in model.named_parameters() if name.startswith("dynamics")]
     assert of_dynamics

@@ -9,7 +9,7 @@ from archive import drop, status, wrong_etag
 from nwb_latents.pipeline.errors import PipelineError
 from nwb_latents.pipeline.sources.byte_ranges import ByteRanges
 from nwb_latents.pipeline.stages.ingest import ingest
-from nwb_latents.pipeline.stages.ingest_session import UNVERIFIED
+from nwb_latents.pipeline.stages.provenance import UNVERIFIED
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
 

@@ -1,4 +1,4 @@
-"""Why a need of a metric is not met by a session, or by what a source made of it."""
+"""Why a metric is not to be had on a session: what it needs that the session, or a source's output, lacks."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ LACKS: Mapping[Need, Callable[[ScoredSession, SourceOutput], str]] = {
     "true_rates": _lacks_true_rates,
     "true_states": _lacks_true_states,
 }
-"""By need: empty where it is met."""
+"""Need of a metric → function that says why it is not met; empty where it is."""
