@@ -16,7 +16,6 @@ import torch
 
 from nwb_latents.models.batching.drawn_masks import mask_once
 from nwb_latents.models.batching.draws import BatchPlan, draw_batches
-from nwb_latents.models.batching.views import Masker
 from nwb_latents.models.interface import Model, Output, total_loss
 from nwb_latents.models.losses.schedules import Schedule, warmup_cosine
 from nwb_latents.models.randomness import derived_generator
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
+    from nwb_latents.models.batching.views import Masker
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.schemas.training import TrainSettings
 
