@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.bounds import MOST_ITEMS, MOST_SEED, MOST_STEPS
+from nwb_latents.schemas.digest import AddedLater
 from nwb_latents.schemas.training import Device, OptimiserSettings
+
+SEVERAL_STARTS = 4
+"""Starts where none comes from known conditions."""
+
+MOST_STARTS = 64
+"""Starts that are sessions of one model."""
 
 
 class AlignOptimiserSettings(OptimiserSettings):
@@ -50,6 +57,17 @@ class AlignSettings(Frozen):
         "conditions",
         description="Where read-in and read-out start: 'conditions' fits them by least squares to what the "
         "run's own sessions read in under the same conditions, where there are such; 'random' does not.",
+    )
+    starts: Annotated[int | None, AddedLater(1)] = Field(
+        None,
+        ge=1,
+        le=MOST_STARTS,
+        description="Starts of an alignment, trained side by side as one batch; the one with the least loss "
+        "on its training trials is kept, and the losses of all are said. None: 4, but 1 where the start "
+        "comes from known conditions, which others were never better than.",
+    )
+    start_steps: Annotated[int, AddedLater(100)] = Field(
+        100, ge=1, le=MOST_STEPS, description="Steps all starts take before one is kept and goes on alone."
     )
     optimiser: AlignOptimiserSettings = Field(
         default_factory=AlignOptimiserSettings, description="Optimiser of the alignment."

@@ -96,6 +96,13 @@ class Alignment(Frozen):
         default=False,
         description="Whether it is the baseline: the parent's settings, but nothing of what it learnt.",
     )
+    starts: tuple[str, ...] = Field((), description="Where each of its starts began; none: there was one.")
+    start_losses: tuple[float | None, ...] = Field(
+        (),
+        description="Loss of each start on the training trials when one was chosen, nats per trial; none: it "
+        "was not finite.",
+    )
+    kept_start: int | None = Field(None, ge=0, description="The start that was kept, from 0.")
 
 
 class Imported(Frozen):

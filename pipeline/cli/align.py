@@ -63,6 +63,14 @@ def align(
     score: Annotated[
         bool, typer.Option("--score/--no-score", help="Score the runs on the sessions' test trials.")
     ] = True,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Also score the mean of each run's forecast of velocity with that of factors of trials: "
+            "those it shares with the sessions the run was trained on, or of its own.",
+        ),
+    ] = False,
     seed: Annotated[int | None, typer.Option("--seed", help="First seed; default: 0.", metavar="N")] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda; default: auto.")
@@ -101,10 +109,10 @@ def align(
             )
         except PartialFailure as failure:
             if score:
-                _score(out, failure.results, chosen, catalog)
+                _score(out, failure.results, chosen, catalog, ensemble=ensemble)
             raise
         if score:
-            _score(out, entries, chosen, catalog)
+            _score(out, entries, chosen, catalog, ensemble=ensemble)
 
 
 def _numbers(text: str) -> list[int]:
@@ -114,12 +122,16 @@ def _numbers(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _score(out: Output, entries: Sequence[Any], settings: AlignSettings, catalog: Path) -> None:
+def _score(
+    out: Output, entries: Sequence[Any], settings: AlignSettings, catalog: Path, *, ensemble: bool
+) -> None:
     from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
     from nwb_latents.schemas.decoding import DecodeSettings
 
     try:
-        scores: Any = score_alignments(catalog, entries, DecodeSettings(), device=settings.device, report=out)
+        scores: Any = score_alignments(
+            catalog, entries, DecodeSettings(), ensemble=ensemble, device=settings.device, report=out
+        )
     except PartialFailure as failure:
         _table(out, few_shot_table(entries, failure.results))  # type: ignore[arg-type]
         raise
@@ -131,22 +143,26 @@ def _score(out: Output, entries: Sequence[Any], settings: AlignSettings, catalog
 def _table(out: Output, rows: Sequence[Any]) -> None:
     if not rows:
         return
+    averaged = any(row.ensemble is not None for row in rows)
     cells = [
         [
             row.session,
-            "from scratch" if row.from_scratch else "aligned",
+            row.method.replace("_", " "),
             str(row.n_trials),
             _text(row.rates),
             _text(row.reconstruction),
             _text(row.forecast),
+            *([_text(row.ensemble)] if averaged else []),
             "-" if row.ceiling is None else f"{row.ceiling:.3f}",
         ]
         for row in rows
     ]
     several = any(row.rates is not None and row.rates.n > 1 for row in rows)
     title = "R² on test trials" + (", mean ± standard error over seeds" if several else "")
+    title += "\nvelocity is read out by what was fitted on the same trials; recorded: by a decoder of all"
     columns = ["session", "method", "trials", "rates, rebuilt", "velocity, rebuilt", "velocity, forecast"]
-    out.table(title, [*columns, "velocity, recorded"], cells)
+    also = ["velocity, mean with factors"] if averaged else []
+    out.table(title, [*columns, *also, "velocity, recorded"], cells)
 
 
 def _text(value: Spread | None) -> str:

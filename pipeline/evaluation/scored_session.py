@@ -6,7 +6,7 @@ What the answers hold (held-out spikes, forward spikes, velocity, truth) stays h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +104,9 @@ class ScoredSession:
         What is known of a simulated session; None: nothing.
     early
         Earlier days of the subject; None: it is no day held out.
+    given
+        The few trials a run was given, on which alone what is fitted beside it is fitted; empty: it had the
+        whole training split.
     """
 
     session: Session
@@ -112,11 +115,38 @@ class ScoredSession:
     answers: SpikeAnswers
     truth: Truth | None = None
     early: EarlyDays | None = None
+    given: tuple[int, ...] = ()
 
     @property
     def n_trials(self) -> int:
         """Trials scored."""
         return len(self.answers.eval_rows)
+
+    def as_given(self, few: Session, trials: tuple[int, ...]) -> ScoredSession:
+        """Return the session as a run was given it.
+
+        Parameters
+        ----------
+        few
+            The session without other trials than those given and those scored
+            (`pipeline.training.trial_record.given_alone`).
+        trials
+            Those given.
+
+        Raises
+        ------
+        DataError
+            If there are none.
+        """
+        folds = max(2, min(self.settings.folds, len(trials)))
+        made = prepare_session(
+            few,
+            self.settings.model_copy(update={"folds": folds}),
+            forward=bool(self.task.n_forward),
+            truth=self.truth,
+            early=self.early,
+        )
+        return replace(made, given=trials)
 
     @property
     def n_heldin(self) -> int:
@@ -204,7 +234,7 @@ class ScoredSession:
         As in `pipeline run forecast`, they are fitted on the trials of the split train, whatever the phase;
         validation trials calibrate them, unless it is they that are scored.
         """
-        if self.n_ahead > self.session.n_bins:
+        if self.n_ahead > self.session.n_bins or len(self.given) == 1:
             return None
         split = self.session.split.astype(str)
         _, scored = SPLITS[self.settings.phase]
@@ -213,7 +243,12 @@ class ScoredSession:
             [split == "train", np.isin(split, scored), calibrates], ["train", "test", "val"], "none"
         )
         renamed = self.session.with_trials(self.session.trials.assign_coords(split=("trial", named)))
-        return prepare_forecast(renamed, _forecast_settings(self.settings), decoder=self.velocity_decoder)
+        return prepare_forecast(
+            renamed,
+            _forecast_settings(self.settings),
+            decoder=self.velocity_decoder,
+            given_few=bool(self.given),
+        )
 
     @cached_property
     def true_rates(self) -> RatePrediction | None:

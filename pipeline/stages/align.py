@@ -14,23 +14,18 @@ from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
+from nwb_latents.pipeline.stages.align_training import Parent, Work, train_alignment
 from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
-from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.train import (
-    final_metrics,
-    now,
-    run_event,
-    run_key,
-)
+from nwb_latents.pipeline.stages.train import now, run_event, run_key
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Alignment, RunEntry
-from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
+from nwb_latents.schemas.events import NoteEvent, RunEvent
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
@@ -46,17 +41,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Parent:
-    """The trained run, its best weights, a digest of them, and what it reads in under each condition."""
-
-    entry: RunEntry
-    config: RunConfig
-    weights: dict[str, Tensor]
-    digest: str
-    means: dict[str, Tensor]
-
-
-@dataclass(frozen=True)
 class _Task:
     """One run to make, of the first of the trials."""
 
@@ -65,9 +49,6 @@ class _Task:
     n_trials: int
     seed: int
     from_scratch: bool
-
-
-Work = StageWork["AlignSettings", "RunEntry"]
 
 
 def align(
@@ -151,7 +132,7 @@ def align(
     return _all(work, parent, tasks, force=force)
 
 
-def _all(work: Work, parent: _Parent, tasks: Sequence[_Task], *, force: bool) -> list[RunEntry]:
+def _all(work: Work, parent: Parent, tasks: Sequence[_Task], *, force: bool) -> list[RunEntry]:
     for task in tasks:
         try:
             work.results.append(_make(work, parent, task, force=force))
@@ -173,7 +154,7 @@ def _all(work: Work, parent: _Parent, tasks: Sequence[_Task], *, force: bool) ->
 
 def _parent(
     catalog_path: Path, catalog: Catalog, name: str, *, start: str, force: bool, report: Report
-) -> _Parent:
+) -> Parent:
     if name not in catalog.runs:
         known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
         close = difflib.get_close_matches(name, catalog.runs, n=1)
@@ -207,7 +188,7 @@ def _parent(
     means: dict[str, Tensor] = {}
     if start == "conditions":
         means = _condition_means(catalog_path, catalog, config, trained, force=force, report=report)
-    return _Parent(entry, config, read_weights(run_dir / BEST), digest, means)
+    return Parent(entry, config, read_weights(run_dir / BEST), digest, means)
 
 
 def _condition_means(
@@ -246,7 +227,7 @@ def _condition_means(
     return condition_means(trained, sessions)
 
 
-def _training_sessions(work: Work, parent: _Parent, most: int, *, force: bool) -> dict[str, Session]:
+def _training_sessions(work: Work, parent: Parent, most: int, *, force: bool) -> dict[str, Session]:
     """Read the sessions; refuse more trials than there are before anything is trained."""
     from nwb_latents.pipeline.training.training_start import training_session  # noqa: PLC0415
 
@@ -269,7 +250,7 @@ def _training_sessions(work: Work, parent: _Parent, most: int, *, force: bool) -
     return found
 
 
-def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
+def _make(work: Work, parent: Parent, task: _Task, *, force: bool) -> RunEntry:
     from nwb_latents.pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
     from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
@@ -279,7 +260,9 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
     training = few_shot_settings(parent.config.settings, settings, from_scratch=task.from_scratch)
     chosen = tuple(int(session.trials["trial"].values[row]) for row in rows)
     made_of = "" if task.from_scratch else [parent.digest, sorted(parent.means)]
-    decisive = [run_key(training, [entry]), made_of, chosen, settings.validation_share]
+    decisive: list[object] = [run_key(training, [entry]), made_of, chosen, settings.validation_share]
+    if settings.starts != 1 and not task.from_scratch:
+        decisive.append([settings.starts, settings.start_steps])
     key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
     label = "scratch-n" if task.from_scratch else "n"
     name = f"{parent.entry.run}-{label}{task.n_trials}-{key[:8]}"
@@ -304,76 +287,12 @@ def _make(work: Work, parent: _Parent, task: _Task, *, force: bool) -> RunEntry:
         done = prepare_run(run_dir, begun, resume=False, force=force, report=work.report)
         if done is None:
             write_trials(run_dir, [session])
-        entry_made = done or _train(work, parent, begun, run_dir, few=session.select(rows), force=force)
+        entry_made = done or train_alignment(
+            work, parent, begun, run_dir, few=session.select(rows), force=force
+        )
         add_run(work.catalog_path, entry_made)
     work.report(_event(entry_made, "skipped" if done else "done"))
     return entry_made
-
-
-def _train(
-    work: Work, parent: _Parent, begun: RunConfig, run_dir: Path, *, few: Session, force: bool
-) -> RunEntry:
-    import numpy as np  # noqa: PLC0415
-
-    from nwb_latents.models.batching.drawn_masks import training_masker  # noqa: PLC0415
-    from nwb_latents.pipeline.training.alignment import aligned_model, few_trials, require_unchanged  # noqa: PLC0415
-    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
-    from nwb_latents.pipeline.training.feed import feed_sessions  # noqa: PLC0415
-    from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
-    from nwb_latents.pipeline.training.model_building import built_model  # noqa: PLC0415
-    from nwb_latents.pipeline.training.model_size import require_model_fits, require_step_fits  # noqa: PLC0415
-    from nwb_latents.pipeline.training.read_in_start import start_by_conditions, start_in_frames  # noqa: PLC0415
-    from nwb_latents.pipeline.training.run_files import BEST, write_entry  # noqa: PLC0415
-
-    settings, pretrained = begun.settings, parent.weights
-    (session,) = begun.sessions
-    few = few_trials(few, np.arange(few.n_trials), validation_share=work.settings.validation_share)
-    feeds = feed_sessions([few], settings)
-    units = {session: feeds[session].train.y.shape[2]}
-    scratch = begun.alignment is not None and begun.alignment.from_scratch
-    trainable: frozenset[str] = frozenset()
-    if not force:
-        require_model_fits(settings, units)
-    if scratch:
-        model = built_model(settings.model, units, seed=settings.seed)
-        start_in_frames(model, feeds)
-    else:
-        model, trainable = aligned_model(settings, units, pretrained)
-        start_in_frames(model, feeds, pretrained)
-        conditions = few.condition[few.rows("train")].astype(str).tolist()
-        start_by_conditions(model, feeds[session], conditions, parent.means)
-
-    if not force:
-        require_step_fits(model, feeds, settings, training_masker(settings.masks))
-
-    def progress(step: int, total: int, metrics: dict[str, float]) -> None:
-        work.report(ProgressEvent(stage="align", run=run_dir.name, step=step, total=total, **metrics))
-
-    result = fit(
-        model,
-        feeds,
-        settings,
-        run_dir,
-        progress=progress,
-        resume=True,
-        trainable=None if scratch else trainable.__contains__,
-    )
-    if not scratch:
-        require_unchanged(read_weights(run_dir / BEST), pretrained, trainable=trainable, run=run_dir.name)
-    entry = RunEntry(
-        run=run_dir.name,
-        model=settings.model.name,
-        path=run_dir.relative_to(work.catalog_path.parent).as_posix(),
-        run_key=begun.run_key,
-        recipe_id=begun.recipe_id,
-        sessions=tuple(units),
-        steps=result.steps,
-        metrics=final_metrics(result.metrics, result.best_step),
-        created=now(),
-        alignment=begun.alignment,
-    )
-    write_entry(run_dir, entry)
-    return entry
 
 
 def _event(entry: RunEntry, status: Literal["done", "skipped"]) -> RunEvent:

@@ -6,18 +6,24 @@ of their parts beside it. Decoders carried from session to session: `pipeline.st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan, session_forecasts
+from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan
 from nwb_latents.pipeline.stages.decode_pictures import draw_scan, draw_scores, draw_session
+from nwb_latents.pipeline.stages.decode_runs import (
+    LaidReady,
+    Work,
+    decoded_run,
+    laid_for,
+    laid_ready,
+    recorded,
+)
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
-from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     choose,
@@ -25,46 +31,19 @@ from nwb_latents.pipeline.stages.trained_runs import (
     load_runs,
 )
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.schemas.events import DecoderEvent, RunEvent, SourceEvent
+from nwb_latents.schemas.events import RunEvent, SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import (
         Decoded,
-        DecodedSignal,
-        SessionDecoder,
     )
-    from nwb_latents.pipeline.stages.decode_forecasts import SessionForecasts
-    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
-    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource, SignalSource
+    from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
     from nwb_latents.schemas.measurement import Measurement
     from nwb_latents.schemas.training import Device
-
-
-@dataclass(frozen=True)
-class _Signal:
-    """Rates of the test trials of one session, Hz, from bin `first_bin` of the window on."""
-
-    rates: NDArray[np.float32]
-    source: SignalSource
-    run: str | None = None
-    first_bin: int = 0
-
-    def decoded(self, decoder: SessionDecoder) -> DecodedSignal:
-        return decoder.decode(self.rates, source=self.source, run=self.run, first_bin=self.first_bin)
-
-    def scanned(self, scan: LagScan) -> list[Measurement]:
-        return scan.decode(self.rates, source=self.source, run=self.run, first_bin=self.first_bin)
-
-
-Work = StageWork["DecodeSettings", "Measurement"]
 
 
 def decode(
@@ -252,107 +231,44 @@ def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> dict
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded  # noqa: PLC0415
 
     session = work.session(entry)
-    decoders, rates, scans = _fitted(work, entry, session)
-    test = session.select(decoders[0].test)
-    fresh = [signal.score for signal in rates if "rates" in work.settings.sources]
-    scanned = [score for scan in scans for score in scan.training_scores()]
-    if "rates" in work.settings.sources:
-        scanned += [score for scan in scans for score in _recorded(session, scan.test).scanned(scan)]
-    of_runs: dict[str, list[Decoded]] = {}
     runs = [run for run in work.runs if run.run in work.trained and entry.session in run.sessions]
-    forecasts, beside = _forecasts(work, plan, session, wanted=bool(runs))
-    fresh += [signal.score for signal in beside]
+    whole = laid_ready(work, plan, session, wanted=bool(runs))
+    fresh = [signal.score for signal in whole.rates if "rates" in work.settings.sources]
+    scanned = [score for scan in whole.scans for score in scan.training_scores()]
+    if "rates" in work.settings.sources:
+        scanned += [score for scan in whole.scans for score in recorded(session, scan.test).scanned(scan)]
+    of_runs: dict[str, list[Decoded]] = {}
+    fresh += [signal.score for signal in whole.beside]
+    few: dict[tuple[int, ...], LaidReady] = {}
     for run in runs:
         if not _model_sources(work):
             continue
         try:
-            signals = _signals_of(work, test, run=run.run)
-            made = [tuple(signal.decoded(decoder) for signal in signals) for decoder in decoders]
-            if forecasts is not None:
-                # Forecasts are read out in their own way, whichever decoders there are.
-                made[0] = (*made[0], *forecasts.of_run(run.run, work.trained[run.run]))
-            at_lags = [score for scan in scans for signal in signals for score in signal.scanned(scan)]
+            laid = laid_for(work, plan, whole, run.run, few)
+            made, at_lags = decoded_run(work, laid, run.run)
         except FAILURES as error:
             event = RunEvent(run=run.run, session=entry.session, status="failed")
             work.failures.add(error, event=event, name=f"{run.run} on {entry.session}")
             continue
         of_runs[run.run] = [
             Decoded(decoder, (of_rates, *of_model))
-            for decoder, of_rates, of_model in zip(decoders, rates, made, strict=True)
+            for decoder, of_rates, of_model in zip(laid.decoders, laid.rates, made, strict=True)
         ]
         fresh += [signal.score for of_model in made for signal in of_model]
         scanned += at_lags
     work.keep([*fresh, *scanned])
     drawn = of_runs or {
-        "": [Decoded(*pair) for pair in zip(decoders, ((one,) for one in rates), strict=True)]
+        "": [Decoded(*pair) for pair in zip(whole.decoders, ((one,) for one in whole.rates), strict=True)]
     }
     for name, decoded in drawn.items():
-        draw_session(work, decoded, run=name, beside=beside)
-    if scans:
-        draw_scan(work, scans, scanned)
+        draw_session(work, decoded, run=name, beside=whole.beside)
+    if whole.scans:
+        draw_scan(work, whole.scans, scanned)
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
-
-
-def _fitted(
-    work: Work, entry: SessionEntry, session: Session
-) -> tuple[list[SessionDecoder], list[DecodedSignal], list[LagScan]]:
-    """Fit every decoder, and decode the recorded rates; one that fails does not stop the others.
-
-    Raises
-    ------
-    PipelineError
-        If none is left; that of the last.
-    """
-    from nwb_latents.pipeline.evaluation.decoding.lag_scan import scan_lags  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.decoding.session_decoder import fit_session_decoder  # noqa: PLC0415
-
-    decoders: list[SessionDecoder] = []
-    rates: list[DecodedSignal] = []
-    scans: list[LagScan] = []
-    for name in work.settings.decoders:
-        try:
-            decoder = fit_session_decoder(session, work.settings, decoder=name)
-            decoded = _recorded(session, decoder.test).decoded(decoder)
-            scan = [scan_lags(session, work.settings, decoder=name)] if work.settings.lag_scan_ms else []
-        except FAILURES as error:
-            if name == work.settings.decoders[-1] and not decoders:
-                raise
-            event = DecoderEvent(decoder=name, session=entry.session)
-            work.failures.add(error, event=event, name=f"decoder {name} on {entry.session}")
-            continue
-        decoders.append(decoder)
-        rates.append(decoded)
-        scans += scan
-    return decoders, rates, scans
-
-
-def _recorded(session: Session, test: NDArray[np.int64]) -> _Signal:
-    return _Signal(session.trials["rates"].values[test], "rates")
-
-
-def _forecasts(
-    work: Work, plan: ForecastPlan, session: Session, *, wanted: bool
-) -> tuple[SessionForecasts | None, list[DecodedSignal]]:
-    """Return the forecasts of a session, and those that stand beside the runs' own."""
-    if not wanted or "forecast" not in work.settings.sources:
-        return None, []
-    found = session_forecasts(session, work.settings, plan, failures=work.failures, report=work.report)
-    return found, found.of_baselines()
 
 
 def _model_sources(work: Work) -> bool:
     return bool(set(work.settings.sources) - {"rates"})
-
-
-def _signals_of(work: Work, test: Session, *, run: str) -> list[_Signal]:
-    model, settings, signals = work.trained[run], work.settings, []
-    if "reconstruction" in work.settings.sources:
-        signals.append(_Signal(model.reconstruct(test), "reconstruction", run))
-    if "forecast" in work.settings.sources:
-        seen, ahead = settings.forecast.seen_bins, settings.forecast.bins
-        foreseen = model.forecast(test, seen_bins=seen, n_bins=ahead)
-        signals.append(_Signal(foreseen, "forecast_decoded", run, seen))
-    return signals
 
 
 def _transfer(work: Work, run: RunEntry) -> None:

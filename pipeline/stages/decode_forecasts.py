@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.forecast_sources import (
     EnsembleMembers,
     baseline_forecasts,
     ensemble_of,
     foresight,
 )
-from nwb_latents.schemas.events import NoteEvent
+from nwb_latents.pipeline.stages.given_trials import require_no_more
+from nwb_latents.schemas.events import NoteEvent, RunEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import DecodedSignal
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import ForecastTask
     from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
+    from nwb_latents.pipeline.stages.given_trials import Given
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.stages.trained_runs import Failures
     from nwb_latents.pipeline.stores.session import Session
@@ -62,6 +65,8 @@ class SessionForecasts:
         What is asked for.
     failures
         Told of what fails.
+    given
+        A few trials that runs were given; None: the whole training split.
     made
         Forecasts so far, by baseline or run.
     """
@@ -71,15 +76,20 @@ class SessionForecasts:
     settings: DecodeSettings
     plan: ForecastPlan
     failures: Failures
+    given: Given | None = None
     made: dict[str, SourceForecast] = field(default_factory=dict)
 
     def of_baselines(self) -> list[DecodedSignal]:
         """Return the forecasts that stand beside those of runs, scored; make those of ensembles too."""
         from nwb_latents.schemas.baselines import BaselineSettings  # noqa: PLC0415
 
+        chosen = BaselineSettings()
         wanted = {each.name: each for each in (*self.plan.beside, *self.plan.members.baselines)}
         self.made |= baseline_forecasts(
-            self.task, list(wanted.values()), BaselineSettings(), failures=self.failures
+            self.task,
+            list(wanted.values()),
+            chosen if self.given is None else self.given.fewer_folds(chosen),
+            failures=self.failures,
         )
         return self._signals(self.made[each.name] for each in self.plan.beside if each.name in self.made)
 
@@ -88,9 +98,21 @@ class SessionForecasts:
         own = self._forecast_of(name, run)
         for member in self.plan.members.runs:
             if member.run in self.plan.further and self.session.name in member.sessions:
-                self._forecast_of(member.run, self.plan.further[member.run])
+                self._member(member.run, beside=name)
         mean = ensemble_of(self.task, own, self.plan.members, self.made, failures=self.failures)
         return self._signals([own, *([] if mean is None else [mean])])
+
+    def _member(self, name: str, *, beside: str) -> None:
+        """Make the forecast of a run that `beside` is averaged with, if both know the same trials."""
+        run, session = self.plan.further[name], self.session.name
+        trials = () if self.given is None else self.given.trials
+        try:
+            require_no_more(trials, run, session=session, beside=beside)
+        except DataError as error:
+            event = RunEvent(run=name, session=session, status="failed")
+            self.failures.add(error, event=event, name=f"ensemble of {beside} on {session}")
+            return
+        self._forecast_of(name, run)
 
     def _forecast_of(self, name: str, run: TrainedRun) -> SourceForecast:
         if name not in self.made:
@@ -105,7 +127,13 @@ class SessionForecasts:
 
 
 def session_forecasts(
-    session: Session, settings: DecodeSettings, plan: ForecastPlan, *, failures: Failures, report: Report
+    session: Session,
+    settings: DecodeSettings,
+    plan: ForecastPlan,
+    *,
+    failures: Failures,
+    report: Report,
+    given: Given | None = None,
 ) -> SessionForecasts:
     """Lay a session ready to be forecast.
 
@@ -119,6 +147,8 @@ def session_forecasts(
         What is asked for.
     failures, report
         Told of what fails, and of what there cannot be.
+    given
+        A few trials that runs were given, which are the training trials of the session; None: all are.
 
     Raises
     ------
@@ -129,13 +159,13 @@ def session_forecasts(
     from nwb_latents.pipeline.evaluation.forecasting.conformal import why_lower  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast  # noqa: PLC0415
 
-    task = prepare_forecast(session, forecast_settings(settings))
+    task = prepare_forecast(session, forecast_settings(settings), given_few=given is not None)
     if task.velocity is None:
         text = (
             f"{session.name}: fewer than {settings.folds} training trials have a recorded velocity at every "
             "bin ahead, so that no forecast of velocity is read out"
         )
         report(NoteEvent(session=session.name, text=text))
-    elif not len(task.val):
+    elif not len(task.val) and given is None:
         report(NoteEvent(session=session.name, text=f"{session.name}: {why_lower(None)}"))
-    return SessionForecasts(session, task, settings, plan, failures)
+    return SessionForecasts(session, task, settings, plan, failures, given)

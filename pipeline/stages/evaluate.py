@@ -22,6 +22,7 @@ from nwb_latents.pipeline.stages.evaluate_records import (
 )
 from nwb_latents.pipeline.stages.evaluate_sources import (
     Source,
+    as_given,
     baseline_source,
     ensemble_source,
     run_source,
@@ -43,9 +44,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.stages.evaluate_plan import Wanted
+    from nwb_latents.pipeline.stages.evaluate_sources import MadeForecasts
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.evaluation import EvaluateSettings
     from nwb_latents.schemas.measurement import Measurement
@@ -190,8 +191,9 @@ def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> 
         work.check_keeping()
         session = _prepared(work, plan, entry, [one for each in wanted for one in each])
         say_few(session, work.report, metrics=[metric for each in wanted for metric, _ in each])
+        few: dict[tuple[int, ...], ScoredSession] = {}
         made = [
-            _measure(work, source, entry, session, lacking) if lacking else []
+            _measure(work, source, entry, session, lacking, few=few) if lacking else []
             for source, lacking in zip(sources, wanted, strict=True)
         ]
         added = iter(add_measurements(work.catalog_path, [one for records in made for one in records]))
@@ -225,9 +227,18 @@ def _prepared(
 
 
 def _measure(
-    work: Work, source: Source, entry: SessionEntry, session: ScoredSession, wanted: Sequence[Wanted]
+    work: Work,
+    source: Source,
+    entry: SessionEntry,
+    session: ScoredSession,
+    wanted: Sequence[Wanted],
+    *,
+    few: dict[tuple[int, ...], ScoredSession],
 ) -> list[Measurement]:
-    """Measure what is wanted of a source; what fails is a failure of the source or of the metric alone."""
+    """Measure what is wanted of a source; what fails is a failure of the source or of the metric alone.
+
+    Of a session as runs were given it, what is laid ready is kept in `few`.
+    """
     event: SourceEvent | RunEvent = (
         SourceEvent(source=source.name, session=entry.session, status="failed")
         if source.is_baseline
@@ -239,7 +250,8 @@ def _measure(
         warnings.simplefilter("always", UserWarning)
         try:
             parts = {part for _, part in wanted} | {part for metric, _ in wanted for part in metric.reads}
-            made = source.deliver(session, parts)
+            given = as_given(source, session, work.trained, few)
+            made = source.deliver(given, parts)
         except MachineError:
             raise
         except FAILURES as error:
@@ -247,7 +259,7 @@ def _measure(
             return []
         for metric, part in wanted:
             try:
-                measured = session.measure(metric, part, made)
+                measured = given.measure(metric, part, made)
             except MachineError:
                 raise
             except Exception as error:
@@ -256,7 +268,8 @@ def _measure(
                 )
                 work.failures.add(error, event=told, name=f"{metric.name} of {where}")
                 continue
-            records.append(of_unseen(as_measurement(measured, source, entry, session), work.unseen))
+            record = as_measurement(measured, source, entry, session, n_given=len(given.given))
+            records.append(of_unseen(record, work.unseen))
     for warning in caught:
         text = f"{where}: {warning.message}"
         work.report(NoteEvent(text=text, session=entry.session))
@@ -265,7 +278,7 @@ def _measure(
 
 def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Source]:
     """Return what can be measured on a session: runs, their ensembles, then baselines."""
-    made: dict[str, SourceForecast] = {}
+    made: MadeForecasts = {}
     runs = [run for run in work.runs if entry.session in run.sessions]
     averaged = [run for run in runs if set(plan.members.names) - {run.run}]
     return [
@@ -280,9 +293,7 @@ def _sources(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[Sour
     ]
 
 
-def _run_sources(
-    work: Work, plan: EvaluationPlan, entry: SessionEntry, made: dict[str, SourceForecast]
-) -> list[Source]:
+def _run_sources(work: Work, plan: EvaluationPlan, entry: SessionEntry, made: MadeForecasts) -> list[Source]:
     """Return the runs that know a session; of a day held out, those that know the days before beside them."""
     found = [
         run_source(run, work.facts[run.run], work.trained, made)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SHOWN
 from nwb_latents.pipeline.stages.evaluate_sources import ensemble_place
+from nwb_latents.pipeline.stages.given_trials import GIVEN
 from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def circumstances(source: Source, entry: SessionEntry, settings: EvaluateSetting
 
 
 def as_measurement(
-    measured: Measured, source: Source, entry: SessionEntry, session: ScoredSession
+    measured: Measured, source: Source, entry: SessionEntry, session: ScoredSession, *, n_given: int = 0
 ) -> Measurement:
-    """Return what was measured as a record."""
+    """Return what was measured as a record; `n_given`: trials a run was given, 0: the training split."""
     metric, part, settings = measured.metric, measured.part, session.settings
     found, interval = measured.found, measured.interval
     protocol: dict[str, Any] = {}
@@ -106,6 +107,8 @@ def as_measurement(
         details["early_days"] = session.early.keys
     if measured.told:
         details["told"] = measured.told
+    if n_given:
+        details[GIVEN] = n_given
     if source.baseline_digest:
         details["baseline_digest"] = source.baseline_digest
     is_ahead = part == "forecast"

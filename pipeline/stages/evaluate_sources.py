@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.evaluate_days import made_without_the_day, states_of_early_days
 from nwb_latents.pipeline.stages.forecast_sources import foresight
+from nwb_latents.pipeline.stages.given_trials import GIVEN, given_to, require_no_more
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.baselines import BaselineSettings
     from nwb_latents.schemas.catalog import RunEntry
+
+    MadeForecasts = dict[tuple[tuple[int, ...], str], SourceForecast]
+    """By the few trials they know, none: the whole training split, and by the name of the source."""
 
     Deliver = Callable[[ScoredSession, Collection[Part]], SourceOutput]
 
@@ -44,7 +48,8 @@ class Source:
     deliver
         What it makes of a session, of the parts wanted.
     baseline_digest
-        Digest of the settings of a baseline, and of what a run is averaged with; empty: a run alone.
+        Digest of the settings of a baseline, and of what a run is averaged with; of an aligned run, that
+        what is fitted beside it knows its trials alone; empty: any other run alone.
     is_ensemble
         Whether it is a run averaged with others, of whose forecast of velocity alone there are numbers.
     only
@@ -76,9 +81,7 @@ def ensemble_place(run: str) -> str:
     return f"{run}, ensemble"
 
 
-def run_source(
-    run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun], made: dict[str, SourceForecast]
-) -> Source:
+def run_source(run: RunEntry, facts: Facts, trained: Mapping[str, TrainedRun], made: MadeForecasts) -> Source:
     """Return a run as a source.
 
     Parameters
@@ -90,7 +93,7 @@ def run_source(
     trained
         Runs that are loaded, by name; looked at when the source is to deliver.
     made
-        Forecasts of the session made so far, by run; its own is added.
+        Forecasts of the session made so far; its own is added.
     """
 
     def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
@@ -106,6 +109,8 @@ def run_source(
         is_baseline=False,
         facts=facts,
         deliver=deliver,
+        # Numbers of earlier versions had read-outs that knew more trials than the run.
+        baseline_digest=GIVEN if run.alignment is not None else "",
     )
 
 
@@ -150,7 +155,7 @@ def ensemble_source(
     facts: Facts,
     members: EnsembleMembers,
     trained: Mapping[str, TrainedRun],
-    made: dict[str, SourceForecast],
+    made: MadeForecasts,
     *,
     settings: BaselineSettings,
 ) -> Source:
@@ -168,7 +173,8 @@ def ensemble_source(
     others = [name for name in members.names if name != run.run]
     called = " + ".join([facts.label, *(name.replace("_", " ") for name in others)])
     keys = [each.run_key for each in members.runs]
-    said = "\0".join([*others, *keys, settings.digest()[:16]])
+    few = [GIVEN] if run.alignment is not None else []
+    said = "\0".join([*others, *keys, settings.digest()[:16], *few])
     digest = hashlib.sha256(said.encode()).hexdigest()[:16]
 
     def deliver(session: ScoredSession, parts: Collection[Part]) -> SourceOutput:
@@ -182,14 +188,16 @@ def ensemble_source(
             raise DataError(f"Run {unread[0]} could not be read.")
         forecasts = [_forecast_of(trained[run.run], session, task, made)]
         for name in others:
-            if name not in made:
-                found = (
-                    task.of_baseline(known[name], settings)
-                    if name in known
-                    else _forecast_of(trained[name], session, task, made)
-                )
-                made[name] = _there(found, name)
-            forecasts.append(made[name])
+            key = session.given, name
+            if name not in known:
+                require_no_more(session.given, trained[name], session=session.session.name, beside=run.run)
+                forecasts.append(_forecast_of(trained[name], session, task, made))
+                continue
+            if key not in made:
+                folds = min(settings.folds, len(session.given) or settings.folds)
+                found = task.of_baseline(known[name], settings.model_copy(update={"folds": folds}))
+                made[key] = _there(found, name)
+            forecasts.append(made[key])
         if any(each.velocity is None for each in forecasts):
             return SourceOutput(forecast=replace(forecasts[0], velocity=None, rates=None))
         mean = task.ensemble(forecasts)
@@ -207,6 +215,39 @@ def ensemble_source(
     )
 
 
+def as_given(
+    source: Source,
+    session: ScoredSession,
+    trained: Mapping[str, TrainedRun],
+    few: dict[tuple[int, ...], ScoredSession],
+) -> ScoredSession:
+    """Return the session as a source was given it.
+
+    Parameters
+    ----------
+    source
+        A run that was given a few trials is measured beside what is fitted on these; any other source, beside
+        what is fitted on the training split.
+    session
+        All trials of its store.
+    trained
+        Runs that are loaded, by name.
+    few
+        What is laid ready so far, by trials given; added to.
+    """
+    from nwb_latents.pipeline.evaluation.spike_task import SPLITS  # noqa: PLC0415
+
+    if source.is_baseline or source.name not in trained:
+        return session
+    _, scored = SPLITS[session.settings.phase]
+    given = given_to(trained[source.name], session.session, scored=scored, least=1)
+    if given is None:
+        return session
+    if given.trials not in few:
+        few[given.trials] = session.as_given(given.session, given.trials)
+    return few[given.trials]
+
+
 def _there(found: SourceForecast | None, name: str) -> SourceForecast:
     if found is None:
         raise DataError(f"{name} does not forecast, so that no run can be averaged with it.")
@@ -214,18 +255,19 @@ def _there(found: SourceForecast | None, name: str) -> SourceForecast:
 
 
 def _forecast_of(
-    run: TrainedRun, session: ScoredSession, task: ForecastTask, made: dict[str, SourceForecast]
+    run: TrainedRun, session: ScoredSession, task: ForecastTask, made: MadeForecasts
 ) -> SourceForecast:
-    if run.name not in made:
-        made[run.name] = task.of_run(foresight(run, session.session, task), run=run.name)
-    return made[run.name]
+    key = session.given, run.name
+    if key not in made:
+        made[key] = task.of_run(foresight(run, session.session, task), run=run.name)
+    return made[key]
 
 
 def _made_by_run(
     run: TrainedRun,
     session: ScoredSession,
     parts: Collection[Part],
-    forecasts: dict[str, SourceForecast],
+    forecasts: MadeForecasts,
 ) -> SourceOutput:
     from nwb_latents.pipeline.evaluation.baselines.rate_regression import RATE_FLOOR  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput  # noqa: PLC0415

@@ -5,6 +5,7 @@ Catalog → sessions and runs → R² over the steps ahead as measurements, pict
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
@@ -14,6 +15,7 @@ from nwb_latents.pipeline.stages.forecast_sources import (
     ensemble_of,
     foresight,
 )
+from nwb_latents.pipeline.stages.given_trials import Given, given_to, require_no_more
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
     from nwb_latents.pipeline.evaluation.forecasting.session_forecast import ForecastTask
     from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SourceForecast
     from nwb_latents.pipeline.stages.forecast_sources import EnsembleMembers
@@ -161,6 +164,17 @@ def _plan(
     return Work(catalog_path, settings, entries, chosen, report)
 
 
+@dataclass(frozen=True)
+class _LaidReady:
+    """A session with what is forecast of it; of runs that were given a few trials, from these alone."""
+
+    session: Session
+    task: ForecastTask
+    others: dict[str, SourceForecast]
+    given: Given | None = None
+    made: dict[str, list[SourceForecast]] = field(default_factory=dict)
+
+
 def _forecast_session(
     work: Work, members: EnsembleMembers, ensemble_runs: dict[str, TrainedRun], entry: SessionEntry
 ) -> dict[str, object]:
@@ -169,48 +183,97 @@ def _forecast_session(
         measurements_of,
         recorded_signal,
     )
-    from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast  # noqa: PLC0415
 
-    session = work.session(entry)
-    task = prepare_forecast(session, work.settings)
+    whole = _laid_ready(work, work.session(entry), known_baselines()[0])
+    task = whole.task
     _say_what_is_missing(work, task)
-    known = known_baselines()[0]
-    others = baseline_forecasts(task, known, work.settings.baseline, failures=work.failures)
     recorded = recorded_signal(task)
-    beside = measurements_of(task, [*others.values(), *([] if recorded is None else [recorded])])
-    made = {
-        name: _of_run(work, session, task, run=run)
-        for name, run in {**ensemble_runs, **work.trained}.items()
-        if entry.session in run.sessions
-    }
-    others |= {name: found[0] for name, found in made.items() if found}
+    beside = measurements_of(task, [*whole.others.values(), *([] if recorded is None else [recorded])])
+    knowing = {n: r for n, r in {**ensemble_runs, **work.trained}.items() if entry.session in r.sessions}
+    few: dict[tuple[int, ...], _LaidReady] = {}
     of_runs: list[tuple[RunEntry, list[Measurement]]] = []
     for chosen in work.runs:
-        found = made.get(chosen.run, [])
-        if not found:
+        if chosen.run not in knowing:
             continue
-        mean = ensemble_of(task, found[0], members, others, failures=work.failures)
-        of_runs.append((chosen, measurements_of(task, [*found, *([] if mean is None else [mean])])))
+        try:
+            laid = _laid_for(work, whole, members, knowing[chosen.run], few)
+            found = _measured(work, laid, members, knowing, chosen.run)
+        except MachineError:
+            raise
+        except FAILURES as error:
+            event = RunEvent(run=chosen.run, session=task.session, status="failed")
+            work.failures.add(error, event=event, name=f"{chosen.run} on {task.session}")
+            continue
+        of_runs.append((chosen, found))
     work.keep([*beside, *(each for _, mine in of_runs for each in mine)])
     for chosen, mine in of_runs:
         _draw(work, chosen, [*mine, *beside], name=entry.session)
     return {"n_trials": len(task.test), "n_units": entry.n_units}
 
 
+def _laid_ready(
+    work: Work, session: Session, baselines: Sequence[Baseline], given: Given | None = None
+) -> _LaidReady:
+    from nwb_latents.pipeline.evaluation.forecasting.session_forecast import prepare_forecast  # noqa: PLC0415
+
+    settings, chosen = work.settings, work.settings.baseline
+    if given is not None:
+        settings, chosen = given.fewer_folds(settings), given.fewer_folds(chosen)
+    task = prepare_forecast(session, settings, given_few=given is not None)
+    return _LaidReady(
+        session, task, baseline_forecasts(task, baselines, chosen, failures=work.failures), given
+    )
+
+
+def _laid_for(
+    work: Work,
+    whole: _LaidReady,
+    members: EnsembleMembers,
+    run: TrainedRun,
+    few: dict[tuple[int, ...], _LaidReady],
+) -> _LaidReady:
+    """Return the session as a run was given it; what is laid ready of a few trials is kept in `few`."""
+    given = given_to(run, whole.session)
+    if given is None:
+        return whole
+    if given.trials not in few:
+        few[given.trials] = _laid_ready(work, given.session, members.baselines, given)
+    return few[given.trials]
+
+
+def _measured(
+    work: Work, laid: _LaidReady, members: EnsembleMembers, knowing: dict[str, TrainedRun], run: str
+) -> list[Measurement]:
+    """Return the numbers of a run and, where it is asked for, of its mean with others."""
+    from nwb_latents.pipeline.evaluation.forecasting.measured_forecasts import measurements_of  # noqa: PLC0415
+
+    if run not in laid.made:
+        laid.made[run] = _of_run(work, laid.session, laid.task, run=knowing[run])
+    for name in (each.run for each in members.runs if each.run in knowing):
+        try:
+            if laid.given is not None:
+                require_no_more(laid.given.trials, knowing[name], session=laid.session.name, beside=run)
+            if name not in laid.made:
+                laid.made[name] = _of_run(work, laid.session, laid.task, run=knowing[name])
+        except MachineError:
+            raise
+        except FAILURES as error:
+            event = RunEvent(run=name, session=laid.session.name, status="failed")
+            work.failures.add(error, event=event, name=f"{name} on {laid.session.name}")
+    others = {**laid.others, **{name: found[0] for name, found in laid.made.items()}}
+    found = laid.made[run]
+    mean = ensemble_of(laid.task, found[0], members, others, failures=work.failures)
+    numbers = measurements_of(laid.task, [*found, *([] if mean is None else [mean])])
+    return numbers if laid.given is None else [laid.given.told(each) for each in numbers]
+
+
 def _of_run(work: Work, session: Session, task: ForecastTask, *, run: TrainedRun) -> list[SourceForecast]:
     """Return the forecast of a run, first as it is read out, then as the literature decodes it."""
     foresee = foresight(run, session, task)
-    try:
-        found = [task.of_run(foresee, run=run.name), task.decoded(foresee, run=run.name)]
-        if work.settings.leaky:
-            leaky = foresight(run, session, task, is_leaky=True)
-            found.append(task.decoded(leaky, run=run.name, is_leaky=True))
-    except MachineError:
-        raise
-    except FAILURES as error:
-        event = RunEvent(run=run.name, session=task.session, status="failed")
-        work.failures.add(error, event=event, name=f"{run.name} on {task.session}")
-        return []
+    found = [task.of_run(foresee, run=run.name), task.decoded(foresee, run=run.name)]
+    if work.settings.leaky:
+        leaky = foresight(run, session, task, is_leaky=True)
+        found.append(task.decoded(leaky, run=run.name, is_leaky=True))
     return [each for each in found if each is not None]
 
 

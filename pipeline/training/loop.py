@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nwb_latents.models.batching.cuts import cut_some
-from nwb_latents.models.batching.drawn_masks import mask_once, training_masker
+from nwb_latents.models.batching.drawn_masks import mask_once
 from nwb_latents.models.batching.draws import BatchPlan, draw_batches
-from nwb_latents.models.batching.views import Masker, compose
 from nwb_latents.models.interface import Model, Output, total_loss
 from nwb_latents.models.losses.schedules import Schedule, warmup_cosine
 from nwb_latents.models.randomness import derived_generator
@@ -32,6 +30,7 @@ from nwb_latents.pipeline.training.checkpoint import (
 from nwb_latents.pipeline.training.device import open_fabric
 from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog
 from nwb_latents.pipeline.training.session_embedding import keep_embeddings
+from nwb_latents.pipeline.training.step_masks import step_masker
 from nwb_latents.pipeline.training.step_metrics import summary
 from nwb_latents.pipeline.training.validation import validation_metrics
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
+    from nwb_latents.models.batching.views import Masker
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.schemas.training import TrainSettings
 
@@ -114,6 +114,7 @@ def fit(
     stop_at: int | None = None,
     trainable: Callable[[str], bool] | None = None,
     masker: Masker | None = None,
+    is_begun: bool = False,
 ) -> FitResult:
     """Train a model; the best and the last checkpoint lie in `run_dir` at the end.
 
@@ -143,6 +144,8 @@ def fit(
     masker
         What a training step shows and scores before trials are cut; None: as the settings say. Validation
         shows and scores everything that was recorded (`validation_metrics`).
+    is_begun
+        Whether the model has been trained on these sessions before: its read-outs do not start anew.
 
     Returns
     -------
@@ -159,10 +162,8 @@ def fit(
         If the device is not there or out of memory, or the disk refuses.
     """
     sessions = {name: _masked_once(feed, settings) for name, feed in sessions.items()}
-    masker = masker or training_masker(settings.masks)
-    if settings.model.cut_share:
-        masker = compose(masker, cut_some(settings.model.cut_share))
-    training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=masker)
+    shown = step_masker(settings, masker)
+    training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=shown)
     if stop_at is not None:
         training.last_step = min(stop_at, settings.max_steps)
     if resume and (run_dir / LAST).exists():
@@ -173,7 +174,7 @@ def fit(
     elif start is not None:
         begun, _ = load_checkpoint(start, training.bare, optimiser=training.optimiser.optimizer)
         training.state = TrainState(step=begun.step)
-    else:
+    elif not is_begun:
         model.start_from(
             {name: feed.train.scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
         )

@@ -69,7 +69,11 @@ def condition_means(run: TrainedRun, sessions: Iterable[Session]) -> dict[str, T
 
 
 def start_in_frames(
-    model: Model, feeds: Mapping[str, SessionFeed], pretrained: Mapping[str, Tensor] | None = None
+    model: Model,
+    feeds: Mapping[str, SessionFeed],
+    pretrained: Mapping[str, Tensor] | None = None,
+    *,
+    angle: float = 0.0,
 ) -> bool:
     """Start read-in and read-out of sessions at their principal components, where the settings ask for it.
 
@@ -81,6 +85,8 @@ def start_in_frames(
         Session id → its trials; those to train on are used.
     pretrained
         State dict of the trained model the sessions are aligned to; None: there is none.
+    angle
+        The first two axes are turned by it, rad.
 
     Returns
     -------
@@ -90,7 +96,7 @@ def start_in_frames(
     dim = model.frame_dim() if isinstance(model, StartsInFrames) else None
     if not isinstance(model, StartsInFrames) or dim is None:
         return False
-    frames = {name: principal_frame(feed.train.shown(), dim) for name, feed in feeds.items()}
+    frames = {name: principal_frame(feed.train.shown(), dim).turned(angle) for name, feed in feeds.items()}
     model.start_in_frames(frames, pretrained=pretrained)
     return True
 

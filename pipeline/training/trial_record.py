@@ -13,7 +13,7 @@ from nwb_latents.pipeline.training.run_files import TRAIN_AGAIN, TRIALS
 from nwb_latents.schemas.trial_record import RunTrials, SessionTrials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -97,6 +97,38 @@ def trained_rows(session: Session, source: RunSource | None) -> NDArray[np.int64
     if source is None or source.trials is None or "trial" not in session.trials.coords:
         return np.flatnonzero(session.split == "train")
     return np.flatnonzero(np.isin(session.trials["trial"].values, source.trials))
+
+
+def given_alone(
+    session: Session, source: RunSource | None, *, scored: Sequence[str] = ("test",)
+) -> Session | None:
+    """Return a session without the trials a run was not given, those that are scored aside.
+
+    Whatever is fitted beside a run that was given a few trials is to be fitted on these few: its decoder,
+    its read-outs, what it is averaged with.
+
+    Parameters
+    ----------
+    session
+        All trials of its store.
+    source
+        What the run was trained on; None: not known.
+    scored
+        Splits that are scored; they stay as they are.
+
+    Returns
+    -------
+    given
+        The trials given are its training split, and other trials than these and the scored ones are not in
+        it. None of a run that had the whole training split.
+    """
+    if source is None or source.trials is None or "trial" not in session.trials.coords:
+        return None
+    mine = np.zeros(session.n_trials, bool)
+    mine[trained_rows(session, source)] = True
+    split = np.where(mine, "train", session.split.astype(str)).astype(object)
+    kept = np.flatnonzero(mine | np.isin(split, scored))
+    return session.with_trials(session.trials.assign_coords(split=("trial", split))).select(kept)
 
 
 def _starts(session: Session) -> NDArray[np.float64]:

@@ -24,7 +24,8 @@ TINY_TRAINING = {
     "batch": {"trials_per_session": 4}, "max_steps": 10, "validate_every": 10, "device": "cpu",
 }  # fmt: skip
 TINY_ALIGNMENT = {
-    "max_steps": 20, "scratch": {"max_steps": 5}, "checkpoint_every": 5, "device": "cpu",
+    "max_steps": 20, "starts": 2, "start_steps": 10, "scratch": {"max_steps": 5}, "checkpoint_every": 5,
+    "device": "cpu",
 }  # fmt: skip
 WORDS = ("run", "align", "--config", "align.yaml", "--run", "mine", "--session", "sub-T_ses-2")
 
@@ -80,7 +81,9 @@ def test_a_sweep_with_baselines_is_one_command_and_one_table(pipeline_command, f
         [cell.strip() for cell in line.split("│")[1:-1]] for line in shown.stdout.splitlines() if "│" in line
     ]
     assert [row[1:3] for row in rows] == [
-        ["aligned", "1"], ["from scratch", "1"], ["aligned", "4"], ["from scratch", "4"],
+        ["aligned", "1"], ["from scratch", "1"],
+        ["aligned", "4"], ["from scratch", "4"],
+        ["shared factors", "4"], ["linear forecast", "4"], ["trial factors", "4"],
     ]  # fmt: skip
     catalog = read_catalog(folder / "catalog.yaml")
     found = {
@@ -103,7 +106,8 @@ def test_a_sweep_with_baselines_is_one_command_and_one_table(pipeline_command, f
 def test_an_aligned_run_is_decoded_like_any_other(pipeline_command, folder):
     made = pipeline_command(*WORDS, "--trials", 4, "--no-score", "--json")
     assert made.returncode == 0, made.stderr
-    (event,) = map(json.loads, made.stdout.splitlines())
+    note, event = map(json.loads, made.stdout.splitlines())
+    assert (note["event"], note["status"]) == ("note", "start kept")
     promised = {"event", "run", "model", "path", "steps", "metrics", "session", "parent", "n_trials", "seed"}
     assert promised <= set(event)
     decoded = pipeline_command("run", "decode", "--run", event["run"], "--session", "sub-T_ses-2", "--json")

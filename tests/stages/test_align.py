@@ -48,7 +48,7 @@ def train_settings(**model):
 
 
 def settings(**changes):
-    brief = {"max_steps": 3, "scratch": ScratchSettings(max_steps=3), "device": "cpu"}
+    brief = {"max_steps": 3, "starts": 1, "scratch": ScratchSettings(max_steps=3), "device": "cpu"}
     return AlignSettings(**{**brief, **changes})
 
 
@@ -261,8 +261,8 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
         monkeypatch.setattr(
             f"nwb_latents.pipeline.evaluation.figures.velocity.{name}", lambda *args, **kwargs: None
         )
-    entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[2], seeds=2, from_scratch=True)
-    scores = score_alignments(catalog, entries, DecodeSettings(), device="cpu")
+    entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[8], seeds=2, from_scratch=True)
+    scores = score_alignments(catalog, entries, DecodeSettings(), ensemble=True, device="cpu")
     of_runs = {(s.run, s.name, s.source) for s in scores if s.run}
     assert of_runs == {
         (e.run, metric, source)
@@ -272,17 +272,40 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
             ("velocity_r2", "reconstruction"),
             ("velocity_r2", "forecast"),
             ("velocity_r2", "forecast_decoded"),
+            ("velocity_r2", "ensemble"),
         )
     }
     assert {s.split for s in scores} == {"test"}
-    aligned, scratch = few_shot_table(entries, scores)
-    assert (aligned.from_scratch, scratch.from_scratch) == (False, True)
+    aligned, scratch, shared, linear, factors = few_shot_table(entries, scores)
+    assert (shared.method, shared.forecast.n) == ("shared_factors", 2)
+    means = [s for s in scores if s.source == "ensemble"]
+    assert {tuple(s.details["weights"])[1] for s in means} == {"shared_factors", "trial_factors"}
+    assert (aligned.method, scratch.method) == ("aligned", "from scratch")
+    assert (linear.method, factors.method) == ("linear_forecast", "trial_factors")
+    assert {row.n_trials for row in (aligned, scratch, linear, factors)} == {8}
     mine = [s.value for s in scores if s.run in {entries[0].run, entries[2].run} and s.source == "forecast"]
     assert aligned.forecast.mean == pytest.approx(np.mean(mine))
+    alone = [s.value for s in scores if s.stage == "align" and s.source == "trial_factors"]
+    assert (len(alone), factors.forecast.mean) == (2, pytest.approx(np.mean(alone)))
+    mean = [s.value for s in scores if s.run in {entries[0].run, entries[2].run} and s.source == "ensemble"]
+    assert aligned.ensemble.mean == pytest.approx(np.mean(mean))
+    assert linear.ensemble is linear.rates is None
     assert aligned.forecast.error == pytest.approx(np.std(mine, ddof=1) / np.sqrt(2))
     kept = measurement_records(read_measurements(catalog))
     assert {s.key: s.value for s in scores}.items() <= {s.key: s.value for s in kept}.items()
     assert all(s.run_key for s in kept if s.run)
+
+
+def test_of_one_trial_rates_alone_are_scored_and_that_is_said(catalog):
+    entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[1])
+    events = []
+    scores = score_alignments(catalog, entries, DecodeSettings(), device="cpu", report=events.append)
+    assert {s.name for s in scores} == {"rates_r2"}
+    (note,) = [event for event in events if event.event == "note"]
+    assert "was given one trial" in note.text
+    (row,) = few_shot_table(entries, scores)
+    assert row.rates is not None
+    assert row.forecast is row.reconstruction is None
 
 
 def test_a_change_outside_the_session_is_refused(catalog, monkeypatch):

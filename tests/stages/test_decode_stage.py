@@ -160,6 +160,7 @@ class Echo:
     def __init__(self, broken=()):
         self.broken = broken
         self.asked = []
+        self.sources = {}
 
     def reconstruct(self, session):
         self.asked.append((session.name, session.n_trials, set(session.split.tolist())))

@@ -195,7 +195,7 @@ def test_the_mean_of_training_trials_scores_just_below_zero(catalog):
 def test_what_is_there_is_not_measured_again(catalog, monkeypatch):
     first = evaluate(catalog, settings())
 
-    def measured(*given):
+    def measured(*given, **words):
         raise DataError("measured again")
 
     monkeypatch.setattr("nwb_latents.pipeline.stages.evaluate._measure", measured)

@@ -87,10 +87,13 @@ def test_a_model_goes_through_all_stages(name, catalog):
     assert ("fp_bps", "reconstruction") in there
     assert {one.source for one in measured if one.run is None} == {"null"}
     assert all(one.value is not None or one.reason for one in measured)
-    brief = AlignSettings(max_steps=3, scratch=ScratchSettings(max_steps=3), device="cpu")
+    brief = AlignSettings(
+        max_steps=3, starts=2, start_steps=2, scratch=ScratchSettings(max_steps=3), device="cpu"
+    )
     events = []
     (aligned,) = align(catalog, brief, run="mine", sessions=(NEW,), trials=(8,), report=events.append)
     assert (aligned.model, aligned.sessions) == (name, (NEW,))
+    assert len(set(aligned.alignment.start_losses)) == 2
     starts_at_random = any(event.event == "note" and event.status == "random start" for event in events)
     assert starts_at_random == (name not in models_that(StartsFromConditions))
 

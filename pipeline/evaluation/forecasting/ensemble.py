@@ -34,7 +34,7 @@ class Ensemble:
         Not below 0, with sum 1. Shape ``(member,)``.
     calibration
         Forecast of each validation trial with weights chosen without it: errors of trials that had no part in
-        what made them. Shape ``(val trial, bin, axis)``.
+        what made them. Shape ``(val trial, bin, axis)``; no trial where there was none.
     """
 
     weights: FloatArray
@@ -72,10 +72,7 @@ def fit_ensemble(forecasts: Sequence[ArrayLike], true: ArrayLike) -> Ensemble:
     """
     y = np.asarray(true, dtype=np.float64)
     members = np.stack([np.asarray(each, dtype=np.float64) for each in forecasts])
-    if not 2 <= len(members) <= MOST_MEMBERS:
-        raise SettingsError(
-            f"an ensemble of {len(members)} forecasts; average at least 2 and at most {MOST_MEMBERS}."
-        )
+    _require_members(len(members))
     known: NDArray[np.bool_] = np.all(np.isfinite(y), axis=2)
     n_known = int(np.count_nonzero(np.any(known, axis=1)))
     if n_known < 2:
@@ -94,6 +91,36 @@ def fit_ensemble(forecasts: Sequence[ArrayLike], true: ArrayLike) -> Ensemble:
         np.tensordot(cautious_weights(rest), members[:, trial], axes=1) for trial, rest in enumerate(without)
     ])  # fmt: skip
     return Ensemble(weights=cautious_weights(products), calibration=calibration)
+
+
+def equal_weights(forecasts: Sequence[FloatArray]) -> Ensemble:
+    """Return an ensemble of equal weights, where there is no trial to choose weights or see errors on.
+
+    Parameters
+    ----------
+    forecasts
+        One of each member. Shapes ``(trial, bin, axis)``.
+
+    Raises
+    ------
+    SettingsError
+        As `fit_ensemble`.
+
+    Examples
+    --------
+    >>> equal_weights([np.zeros((3, 5, 2)), np.ones((3, 5, 2))]).weights.tolist()
+    [0.5, 0.5]
+    """
+    _require_members(len(forecasts))
+    nothing = np.asarray(forecasts[0], dtype=np.float64)[:0]
+    return Ensemble(weights=np.full(len(forecasts), 1.0 / len(forecasts)), calibration=nothing)
+
+
+def _require_members(number: int) -> None:
+    if not 2 <= number <= MOST_MEMBERS:
+        raise SettingsError(
+            f"an ensemble of {number} forecasts; average at least 2 and at most {MOST_MEMBERS}."
+        )
 
 
 def cautious_weights(products: FloatArray) -> FloatArray:

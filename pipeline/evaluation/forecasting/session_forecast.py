@@ -14,7 +14,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.evaluation.decoding.decoder import decoder_of
 from nwb_latents.pipeline.evaluation.decoding.measured import RECORDED_RATES, facts_of
-from nwb_latents.pipeline.evaluation.forecasting.ensemble import fit_ensemble
+from nwb_latents.pipeline.evaluation.forecasting.ensemble import equal_weights, fit_ensemble
 from nwb_latents.pipeline.evaluation.forecasting.forecast_problem import ForecastProblem
 from nwb_latents.pipeline.evaluation.forecasting.read_outs import OWN_FORECASTS, fit_read_out
 from nwb_latents.pipeline.evaluation.forecasting.source_forecast import (
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.evaluation.baselines.baseline import Baseline
     from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription, FittedDecoder
+    from nwb_latents.pipeline.evaluation.forecasting.ensemble import Ensemble
     from nwb_latents.pipeline.evaluation.forecasting.foreseen import Foreseen
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.baselines import BaselineSettings
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
     Rows = NDArray[np.int64]
 
+
+EQUAL = "equal: a run that was given a few trials leaves none to choose weights on"
+"""How weights came about that were not chosen on validation trials."""
 
 _BOTH: tuple[ForecastQuantity, ...] = ("velocity", "rates")
 
@@ -72,6 +76,8 @@ class ForecastTask:
     decoder, description
         Velocity decoder, fitted on recorded smoothed rates, and what there is to say of it; None without
         velocity.
+    given_few
+        Whether the training trials are a few that a run was given, and there are no others.
     """
 
     session: str
@@ -86,6 +92,7 @@ class ForecastTask:
     val_velocity: FloatArray | None
     decoder: FittedDecoder | None
     description: DecoderDescription | None
+    given_few: bool = False
 
     @property
     def problem(self) -> ForecastProblem:
@@ -210,6 +217,8 @@ class ForecastTask:
     def ensemble(self, members: Sequence[SourceForecast]) -> SourceForecast:
         """Return the mean of forecasts of velocity, with weights chosen on validation trials.
 
+        Of a few trials that a run was given none is left to choose weights on: they are equal.
+
         Parameters
         ----------
         members
@@ -223,6 +232,9 @@ class ForecastTask:
             If there are fewer than two members, or too many.
         """
         said = [each.name for each in members]
+        if self.given_few:
+            fit = equal_weights([_there(each.velocity) for each in members])
+            return self._mean(members, fit, chosen=EQUAL)
         if self.val_true is None or any(each.calibration is None for each in members):
             raise DataError(
                 f"{self.session}: an ensemble of {', '.join(said)} has its weights from validation trials "
@@ -233,6 +245,10 @@ class ForecastTask:
             fit = fit_ensemble([_there(each.calibration) for each in members], self.val_true)
         except DataError as error:
             raise DataError(f"{self.session}: {error}") from error
+        return self._mean(members, fit)
+
+    def _mean(self, members: Sequence[SourceForecast], fit: Ensemble, *, chosen: str = "") -> SourceForecast:
+        said = [each.name for each in members]
         told = dict.fromkeys(
             str(each.details["velocity"]["told"])
             for each in members
@@ -240,10 +256,11 @@ class ForecastTask:
         )
         weights = {name: round(float(weight), 6) for name, weight in zip(said, fit.weights, strict=True)}
         about = {"shown": SHOWN, "weights": weights, **({"told": "; ".join(told)} if told else {})}
+        about |= {"weights_chosen": chosen} if chosen else {}
         return SourceForecast(
             source=ENSEMBLE,
             velocity=fit.mean([_there(each.velocity) for each in members]),
-            calibration=fit.calibration,
+            calibration=fit.calibration if len(fit.calibration) else None,
             run=members[0].run,
             details={"velocity": about},
         )
@@ -261,7 +278,11 @@ class ForecastTask:
 
 
 def prepare_forecast(
-    session: Session, settings: ForecastSettings, *, decoder: FittedDecoder | None = None
+    session: Session,
+    settings: ForecastSettings,
+    *,
+    decoder: FittedDecoder | None = None,
+    given_few: bool = False,
 ) -> ForecastTask:
     """Lay the trials of a session ready, and fit the decoder of recorded rates on the training trials.
 
@@ -273,6 +294,8 @@ def prepare_forecast(
         Bins, lag, penalties, folds, seed.
     decoder
         Velocity decoder of these trials, settings and lag, where it is fitted already; None: it is fitted.
+    given_few
+        Whether the training trials are a few that a run was given, and there are no others.
 
     Returns
     -------
@@ -334,6 +357,7 @@ def prepare_forecast(
         val_velocity=velocity[val] if has_velocity and len(val) else None,
         decoder=decoder if has_velocity else None,
         description=decoder_of(settings).describe(decoder) if has_velocity else None,
+        given_few=given_few,
     )
 
 
