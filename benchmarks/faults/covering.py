@@ -10,7 +10,6 @@ TESTS: dict[str, tuple[str, ...]] = {
     "pipeline/nwb/session_spikes": ("tests/nwb/test_units_left_out.py", "tests/nwb/test_field_readers.py",
                                     "tests/nwb/test_odd_units.py"),
     "pipeline/nwb/velocity_agreement": ("tests/nwb/test_velocity_agreement.py",),
-    "pipeline/nwb/kinematics": ("tests/nwb/test_velocity_agreement.py",),
     "pipeline/nwb/clock": ("tests/nwb/test_clock_resets.py", "tests/nwb/test_quirks.py",
                            "tests/nwb/test_layouts.py"),
     "pipeline/signals": (*STORE, "tests/signals", "tests/properties"),
