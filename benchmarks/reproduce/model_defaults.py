@@ -49,11 +49,12 @@ CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
     "gnocchi": {name: {**CUTS, **HIDDEN}[name] for name in ("cut 0.5", *list(HIDDEN)[:2])},
     "lfads": {name: {**CUTS, **HIDDEN}[name] for name in ("cut 0.0", *list(HIDDEN)[:2])},
 }
-CHOSEN: dict[str, dict[str, Any]] = {}
-"""Settings of the board, beside the defaults of the program."""
+CHOSEN: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("mdssm", "lfads", "gnocchi", "hnet"), HIDE), "node_sae": EIGHT | HIDE,
+}  # fmt: skip
+"""Settings of the board beside the defaults of the program; NDT hides bins of its own."""
 
-FORECASTS = ("linear_forecast", "trial_factors", "condition_mean")
-SMOOTHING = ("smoothing", "factor_analysis")
+BASELINES = {"smoothing": "velocity_r2", "factor_analysis": "co_bps", "linear_forecast": "velocity_r2"}
 CELLS = (("velocity_r2", "reconstruction"), ("velocity_r2", "forecast"), ("co_bps", "reconstruction"))
 
 
@@ -117,14 +118,13 @@ def seconds_of(catalog: Path, run: str, taken: float) -> float:
 
 
 def baselines(catalog: Path) -> None:
-    """Print the lines of what needs no model."""
+    """Print what needs no model: rates that are smoothed, factors of counts, and forecasts by regression."""
     table = nl.evaluate(
-        catalog, runs=[], metrics=["velocity_r2", "co_bps"], baselines=[*SMOOTHING, *FORECASTS],
+        catalog, runs=[], metrics=["velocity_r2", "co_bps"], baselines=list(BASELINES),
         device="cpu", n_resamples=20, report=_quiet,
     )  # fmt: skip
-    for name in (*SMOOTHING, *FORECASTS):
-        mine = table[table["source"] == name]
-        print(f"| *{name}* | {mine.groupby(['name', 'unit'])['value'].mean().round(3).to_dict()} |")
+    for name, metric in BASELINES.items():
+        print(f"{name}: {metric} {mean(table, metric, name):.3f}")
 
 
 def mean(table: pd.DataFrame, name: str, source: str) -> float:

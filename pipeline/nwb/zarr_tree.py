@@ -100,20 +100,20 @@ class ZarrTree:
         folder = self._array_folder(path)
         if folder is None:
             return None
-        if attributes(folder).get("zarr_dtype") == "scalar":
-            return ()
         name, stored = array_description(folder)
         if (why := why_no_array(name, stored)) is not None:
             raise DataError(
                 f"{self._root.name}: /{path}: {why}. Fetch the directory again, or leave the session out."
             )
-        return tuple(stored["shape"])
+        return () if attributes(folder).get("zarr_dtype") == "scalar" else tuple(stored["shape"])
 
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects."""
         folder = self._array_folder(path)
         if folder is None:
             raise KeyError(path)
+        # Of a description that does not fit, zarr raises anything.
+        shape = self.shape(path) or ()
         if (cut := cut_chunk(folder)) is not None:
             raise OSError(cut)
         try:
@@ -125,7 +125,7 @@ class ZarrTree:
             ) from error
         if values.dtype.kind in "TUSO":
             values = decoded(values)
-        return values.reshape(self.shape(path) or ()) if values.size == 1 else values
+        return values.reshape(shape) if values.size == 1 else values
 
     def ends(self, path: str) -> tuple[float, float] | None:
         """Return the first and the last number of a list; None where it is none, or empty."""

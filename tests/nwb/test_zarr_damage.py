@@ -33,6 +33,11 @@ def _edit(path, **changes):
         ("units/spike_times/.zarray", {"shape": [-3]}, r"/units/spike_times: \.zarray has the shape \[-3\]"),
         ("units/spike_times/.zarray", {"dtype": "<f4"}, r"/units/spike_times is damaged: "),
         ("units/spike_times/.zarray", {"compressor": None}, r"/units/spike_times is damaged: "),
+        (
+            "session_description/.zarray",
+            {"chunks": [True]},
+            r"/session_description: \.zarray has chunks of \[True\]",
+        ),
         ("units/.zattrs", {"zarr_link": 3}, r"units: zarr_link among the attributes is 3, expected a list"),
         ("units/.zattrs", {"zarr_link": [{"name": "a"}]}, r"units: zarr_link among the attributes is \["),
     ],

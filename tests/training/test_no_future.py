@@ -67,6 +67,21 @@ def test_no_spike_after_the_cut_is_in_a_forecast(datasets, name, signal):
     assert not np.array_equal(first, ahead(one_more))
 
 
+@pytest.mark.parametrize("name", list(MODELS))
+def test_velocity_is_read_out_of_states_of_every_model_that_hold_no_spike_after_the_cut(datasets, name):
+    """What a read-out is given are states of the bins ahead, one row a bin, and not the rates."""
+    run = a_run(datasets, name, TrainSettings.model_validate({"model": {"name": name}}).signal)
+    made, other = (
+        run.foresee(session_in_memory(of), seen_bins=SEEN, n_bins=AHEAD)
+        for of in (datasets[A], redrawn(datasets[A], slice(SEEN, None)))
+    )
+    assert made.states is not None
+    assert made.states.shape[:2] == (datasets[A].sizes["trial"], AHEAD)
+    assert made.states.std(axis=0).all()
+    assert np.array_equal(made.features, made.states)
+    assert np.array_equal(made.features, other.features)
+
+
 @pytest.mark.parametrize(("name", "signal"), CASES)
 def test_no_model_reads_ahead_though_it_is_handed_whole_trials(datasets, name, signal):
     """The models by themselves, without the care `TrainedRun` takes of what it hands over."""
