@@ -204,7 +204,7 @@ FAULTS = (
     (WEIGHTS, " / np.sqrt(len(more)):",
      ":",
      "weights stay equal though others are surely better"),
-    (AHEAD, "calibration=fit.calibration,",
+    (AHEAD, "calibration=fit.calibration if len(fit.calibration) else None,",
      "calibration=fit.mean([_there(each.calibration) for each in members]),",
      "an ensemble is calibrated on trials its weights were chosen on"),
     (AHEAD, "calibration = read_out.predict(foresee(self.val).features) if len(self.val) else None",

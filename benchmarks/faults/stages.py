@@ -5,6 +5,7 @@ PROVENANCE = "pipeline/stages/provenance.py"
 IDENTITY = "pipeline/stages/recording_identity.py"
 TRAIN = "pipeline/stages/train.py"
 DECODE = "pipeline/stages/decode.py"
+DECODE_RUNS = "pipeline/stages/decode_runs.py"
 TRAINED = ("tests/training/test_train_stage.py",)
 STREAM = "pipeline/stages/stream.py"
 ALIGNED = "pipeline/stages/align_scores.py"
@@ -48,10 +49,10 @@ FAULTS = (
      "the best step is another number"),
     (DECODE, "return {\"n_trials\": entry.n_trials, \"n_units\": entry.n_units}", "return {\"n_trials\": entry.n_units, \"n_units\": entry.n_trials}",
      "trials and units of an event are exchanged"),
-    (DECODE, "signals.append(_Signal(foreseen, \"forecast_decoded\", run, seen))",
+    (DECODE_RUNS, "signals.append(_Signal(foreseen, \"forecast_decoded\", run, seen))",
      "signals.append(_Signal(foreseen, \"forecast_decoded\", run))",
      "a forecast is held against the first bins of a trial"),
-    (DECODE, "return _Signal(session.trials[\"rates\"].values[test], \"rates\")",
+    (DECODE_RUNS, "return _Signal(session.trials[\"rates\"].values[test], \"rates\")",
      "return _Signal(session.trials[\"rates\"].values[: len(test)], \"rates\")", "the first trials are decoded for the test trials"),
     ("pipeline/stages/embed.py", "session = session.select(session.rows(split))", "pass",
      "the split of an embedding is not heeded"),

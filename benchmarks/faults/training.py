@@ -1,6 +1,7 @@
 """Faults of training and of what a trained run gives."""
 
 LOOP = "pipeline/training/loop.py"
+STEPS = "pipeline/training/step_masks.py"
 VALIDATION = "pipeline/training/validation.py"
 FEED = "pipeline/training/feed.py"
 INFER = "pipeline/training/inference.py"
@@ -15,8 +16,8 @@ UNSEEN = "pipeline/training/unseen_trials.py"
 BEHAVIOUR = ("tests/training/test_behaviour_training.py",)
 
 FAULTS = (
-    (LOOP, "masker = masker or training_masker(settings.masks)", "masker = masker or observe",
-     "the masks of the settings are never applied"),
+    (STEPS, "chosen = masker or training_masker(settings.masks)", "chosen = masker or (lambda batch, *_: __import__('nwb_latents.models.batching.views', fromlist=['observe']).observe(batch))",
+     "the masks of the settings are never applied", ("tests/training/test_wiring.py",)),
     (LOOP, "    training.bare.eval()\n", "", "validation runs in training mode"),
     (FEED, "return per_bin / np.float32(self.bin_size_s)", "return per_bin / np.float32(0.02)",
      "rates of a model are scaled as if bins were 20 ms wide"),
@@ -45,7 +46,7 @@ FAULTS = (
      "validation losses are weighed as at the start of a warm-up"),
     (VALIDATION, "(1 - share) * value + share * means[name]", "value", "the best step is that of whole trials alone", CUTS),
     (VALIDATION, "scored(compose(masker, cut_at(bins)))", "scored(masker)", "cut validation trials are shown whole", CUTS),
-    (LOOP, "masker = compose(masker, cut_some(settings.model.cut_share))", "pass", "no training step is cut", CUTS),
+    (STEPS, "if settings.model.cut_share else chosen", "if False else chosen", "no training step is cut", CUTS),
     (LOOP, "per_session=settings.batch.trials_per_session,", "per_session=64,", "the size of batches is not heeded"),
     (LOOP, "state.since_best += 1", "pass", "training never runs out of patience"),
     (FEED, "per_bin = read_signal(session.select(rows[\"train\"]), settings.signal)",
