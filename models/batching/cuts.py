@@ -63,7 +63,7 @@ def cut_some(probability: float) -> Change:
     >>> from nwb_latents.models.batching.views import compose, observe
     >>> masker, batch = compose(observe, cut_some(0.5)), pack([TrialTensors("a", torch.ones(1, 8, 3))])
     >>> [masker(batch, torch.Generator().manual_seed(seed), 0).n_shown for seed in range(6)]
-    [None, None, None, 2, None, None]
+    [6, None, None, 2, None, None]
     """
 
     def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:

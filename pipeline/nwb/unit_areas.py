@@ -87,6 +87,8 @@ def electrode_areas(file: NwbFile, units: Table, *, names: Mapping[str, str]) ->
 
 
 NO_ROW = np.iinfo(np.int64).min
+MOST_ROWS = 2.0**53
+"""No table is as long, and larger numbers are no longer told from their neighbours."""
 
 
 def _places(file: NwbFile) -> list[NDArray[np.object_]]:
@@ -127,9 +129,11 @@ def _first_rows(units: Table) -> IntArray:
     values, has_one, starts = _firsts(column)
     first = np.full(len(starts), NO_ROW, dtype=np.int64)
     taken = values[starts[has_one]]
-    if not np.isfinite(taken).all() or (taken != np.round(taken)).any():
-        n_bad = int((~np.isfinite(taken) | (taken != np.round(taken))).sum())
-        raise DataError(f"/{column.path} of {n_bad} units holds no row, such as {taken[0]:g}")
+    is_bad = ~(np.abs(taken) < MOST_ROWS) | (taken != np.round(taken))
+    if is_bad.any():
+        raise DataError(
+            f"/{column.path} of {int(is_bad.sum())} units holds no row, such as {taken[is_bad][0]:g}"
+        )
     first[has_one] = taken.astype(np.int64)
     return first
 

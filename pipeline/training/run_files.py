@@ -303,7 +303,7 @@ def _rows(lines: Sequence[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict) and all(type(value) in {int, float} for value in row.values()):
             step = row.get("step")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict, Field
 from pydantic_core import PydanticSerializationError
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Found
 
 
 def require_kind(schema: dict[str, Any]) -> None:
@@ -16,7 +16,7 @@ def require_kind(schema: dict[str, Any]) -> None:
     schema["required"] = ["event", *(name for name in schema.get("required", ()) if name != "event")]
 
 
-class Event(Frozen):
+class Event(Found):
     """Something that happened. What is sent between processes and printed is its `line`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=require_kind)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.base import Found
 from nwb_latents.schemas.events.base import Event, require_kind
 from nwb_latents.schemas.events.kept_measurement import KeptMeasurement
 
@@ -191,7 +191,7 @@ class EmbeddingEvent(Event):
     n_trials: int = Field(ge=0, description="Trials it is inferred from.")
 
 
-class BoardCell(Frozen):
+class BoardCell(Found):
     """One metric in a row of a leaderboard."""
 
     value: float | None = Field(description="Mean over sessions, seeds put together.")

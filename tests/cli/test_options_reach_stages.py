@@ -160,6 +160,7 @@ COMMANDS = {
 
 NOT_OF_THE_STAGE = {
     "run train": {"resume"},
+    "run align": {"ensemble"},
     "run stream": {"source"},
     "run ingest": {
         "dandiset", "instance", "token_env", "download_dir", "stream", "download", "verify", "recipe",

@@ -149,6 +149,11 @@ READ = {
         AS_PLAIN,
         "of 6 units holds no row, such as nan",
     ),
+    "electrodes by a huge number": (
+        electrodes(np.array([1e300, *range(1, N_UNITS)]), id=np.arange(6), location=["M1"] * 6),
+        AS_PLAIN,
+        "of 1 units holds no row, such as 1e\\+300",
+    ),
     "electrodes by name": (
         electrodes(["ch1"] * N_UNITS, id=np.arange(6), location=["M1"] * 6),
         AS_PLAIN,

@@ -272,7 +272,6 @@ def unknown(rng: np.random.Generator, folder: Path) -> tuple[tuple[Any, ...], Mu
                 f"{key}_",
                 f"{key}.x",
                 key.upper(),
-                f" {key}",
                 key.replace("_", "-") + "-",
                 "[/red]",
                 "$x_{$",

@@ -18,7 +18,7 @@ from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.pipeline.training import training_start as begin
 from nwb_latents.pipeline.training.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from nwb_latents.pipeline.training.inference import load_run
-from nwb_latents.pipeline.training.run_files import METRICS, read_metrics
+from nwb_latents.pipeline.training.run_files import METRICS, damaged_lines, read_metrics
 from nwb_latents.schemas.catalog import SessionEntry
 from nwb_latents.schemas.training import TrainSettings
 
@@ -235,3 +235,9 @@ def test_a_training_ended_before_its_first_step_goes_on(tmp_path: Path, step: in
             load_checkpoint(path, model, optimiser=optimiser)
     else:
         assert load_checkpoint(path, model, optimiser=optimiser)[0].step == 0
+
+
+def test_a_line_of_the_log_that_is_nested_beyond_reading_is_damaged(tmp_path: Path) -> None:
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('{"step": 1, "loss": 2.0}\n' + "[" * 100_000 + "\n")
+    assert damaged_lines(log) == (1, 2)
