@@ -33,7 +33,7 @@ COMMANDS = {
     "list": 1,
 }
 FILES = ("config.yaml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors", "manifest.json")
-NAMES = (*FILES, "run r", "runs/r", "metrics", "weights", "checkpoint", "log")
+NAMES = (*FILES, "run r", "runs/r", "metrics", "weights", "checkpoint", "log", "its files")
 
 
 def _by_bits(kind: str) -> Spoil:

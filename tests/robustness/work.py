@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nwb_latents.schemas.recipe import IngestRecipe
 from robustness import forked
 from robustness.base import RUN, Base, numbers_of, store_digests, unlike
 from robustness.verdict import (
@@ -162,7 +163,10 @@ def _outcome(command: str, ended: forked.Ended, folder: Path) -> Outcome:
     numbers = numbers_of(ended.events)
     if command in {"ingest", "recut"} and ended.code == 0:
         numbers = {k: v for k, v in numbers.items() if not k.startswith("session")}
-        numbers |= forked.call(store_digests, str(folder))
+        # Of what was cut anew, not of what it was cut from.
+        numbers |= forked.call(
+            store_digests, str(folder), IngestRecipe().recipe_id if command == "recut" else ""
+        )
     if command == "export" and ended.code == 0:
         numbers = forked.call(h5_digests, str(folder / "exports"))
     if command == "verify":
