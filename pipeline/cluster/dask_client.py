@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline import machine
@@ -105,10 +106,8 @@ def _connect(
     try:
         if kind.name == "address":
             return connect(kind.word, timeout=CONNECT_SECONDS), None
-        if kind.name == "local":
-            cluster = _started_local(kind, settings, memory_bytes, report)
-        else:
-            cluster = _batch(kind, settings, memory_bytes, report)
+        start = _local if kind.name == "local" else _batch
+        cluster = start(kind, settings, memory_bytes, report)
         return connect(cluster), cluster
     except RuntimeError as error:
         if kind.name != "local":
@@ -205,26 +204,13 @@ def _n_jobs(settings: ClusterSettings, memory_bytes: Sequence[int]) -> int:
     return settings.n_jobs or min(MOST_JOBS, len(memory_bytes))
 
 
-def _started_local(
-    kind: ClusterKind,
-    settings: ClusterSettings,
-    memory_bytes: Sequence[int],
-    report: Report,
-) -> Any:
-    """Start the processes, once more where one ends while it starts: another program may have ended it."""
-    try:
-        return _local(kind, settings, memory_bytes, report)
-    except RuntimeError as error:
-        report(NoteEvent(text=f"--cluster {kind.word}: a process ended as it started ({error}): once more"))
-        return _local(kind, settings, memory_bytes, report)
-
-
 def _local(
     kind: ClusterKind,
     settings: ClusterSettings,
     memory_bytes: Sequence[int],
     report: Report,
 ) -> Any:
+    """Start the processes, once more where one ends while it starts: another program may have ended it."""
     import dask  # noqa: PLC0415
     from distributed import LocalCluster  # noqa: PLC0415
 
@@ -247,7 +233,8 @@ def _local(
             "distributed.worker.profile.enabled": False,
         }
     ):
-        return LocalCluster(
+        start = partial(
+            LocalCluster,
             n_workers=n,
             threads_per_worker=1,
             processes=True,
@@ -258,6 +245,12 @@ def _local(
             silence_logs=logging.CRITICAL,
             preload=[_IGNORE_INTERRUPTS],
         )
+        try:
+            return start()
+        except RuntimeError as error:
+            text = f"--cluster {kind.word}: a process ended as it started ({error}): once more"
+            report(NoteEvent(text=text))
+            return start()
 
 
 def _batch(

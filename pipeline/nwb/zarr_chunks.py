@@ -52,10 +52,10 @@ def lost_chunks(folder: Path) -> str | None:
         Folder of the array, of zarr format 2 or 3.
     """
     name, stored = array_description(folder)
-    shape, chunks = stored.get("shape") or [], chunk_shape(stored) or []
     if why_no_array(name, stored) is not None:
         return None
-    if not shape or len(shape) != len(chunks) or 0 in shape or "sharding" in json.dumps(stored):
+    shape, chunks = stored["shape"], chunk_shape(stored)
+    if not shape or chunks is None or 0 in shape or "sharding" in json.dumps(stored):
         return None
     counts = [-(-n // size) for n, size in zip(shape, chunks, strict=True)]
     if math.prod(counts) > MOST_LOOKED_FOR:

@@ -107,16 +107,16 @@ def test_a_scheduler_that_is_not_there_is_named(recordings, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_a_process_that_ends_while_it_starts_is_started_once_more(recordings, tmp_path, monkeypatch, times):
-    from nwb_latents.pipeline.cluster import dask_client
+    import distributed
 
-    start, failures = dask_client._local, iter(range(times))
+    start, failures = distributed.LocalCluster, iter(range(times))
 
-    def killed(*args):
+    def killed(**words):
         if next(failures, None) is not None:
             raise RuntimeError("Nanny failed to start.")
-        return start(*args)
+        return start(**words)
 
-    monkeypatch.setattr(dask_client, "_local", killed)
+    monkeypatch.setattr(distributed, "LocalCluster", killed)
     events = []
 
     def run():

@@ -209,3 +209,16 @@ def test_consolidated_metadata_of_another_state_are_said(recording):
 def test_consolidated_metadata_that_are_damaged_are_refused(recording, text):
     (recording / ".zmetadata").write_text(text)
     assert ".zmetadata" in _refusal(recording)
+
+
+@pytest.mark.parametrize("grid", ["x", {"configuration": 3}])
+def test_a_grid_of_chunks_that_is_none_is_no_reason_to_end_in_a_traceback(tmp_path, grid):
+    from nwb_latents.pipeline.nwb.zarr_chunks import cut_chunk, lost_chunks
+
+    stored = {
+        "zarr_format": 3, "node_type": "array", "shape": [3], "chunk_grid": grid, "data_type": "float64",
+        "codecs": [], "fill_value": 0,
+    }  # fmt: skip
+    (tmp_path / "zarr.json").write_text(json.dumps(stored))
+    assert lost_chunks(tmp_path) is None
+    assert cut_chunk(tmp_path) is None

@@ -37,14 +37,13 @@ FACTORS, COURSES, PENALTIES = (4, 8), (6, 12), (0.3, 1.0, 3.0)
 """Numbers of factors and courses, and penalties of the weights, that are tried."""
 
 _MIDDLE = (4, 12, 1.0)
-"""What is taken where a single other session leaves none to try them on."""
+"""What is taken where there is no other session, or none with trials to spare, to try them on."""
 
 _RIDGE = 3.0
 """Penalty of the loadings of other sessions, in trials: factors have a deviation of 1."""
 
 _ROUGH = 1e-9
 _LOWEST = 30.0
-_LEAST_TRIALS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +206,8 @@ def forecast_by_shared_factors(
     problem
         The session; its training trials are the few.
     others
-        Other sessions, of trials of the same bins and lag.
+        Other sessions, of trials of the same bins and lag; those without a trial whose movement is known
+        tell nothing and are left out.
     settings
         Width of the Gaussian, seed of the choice.
 
@@ -230,18 +230,19 @@ def forecast_by_shared_factors(
             f"{problem.session}: no training trial has a recorded hand velocity at every bin, and shared "
             "factors are found in such. Give it other trials, or a window within the recording."
         )
+    moving = [each for each in others if len(each.velocity)]
     sigma_bins = settings.course_sigma_ms / 1e3 / problem.bin_size_s
     chosen = problem.settings
     factors, courses, penalty = _choice(
-        others, len(few.counts), seen=chosen.seen_bins, ahead=chosen.ahead, sigma_bins=sigma_bins,
+        moving, len(few.counts), seen=chosen.seen_bins, ahead=chosen.ahead, sigma_bins=sigma_bins,
         seed=settings.seed,
     )  # fmt: skip
-    shared = learn_shared_factors(others, factors=factors, courses=courses, sigma_bins=sigma_bins)
+    shared = learn_shared_factors(moving, factors=factors, courses=courses, sigma_bins=sigma_bins)
     fitted = shared.of_session(few, penalty=penalty)
     new = fitted.posterior(problem.counts).mean
     details = {
         "factors": len(shared.movements), "courses": shared.courses.shape[2], "penalty": penalty,
-        "other_sessions": len(others),
+        "other_sessions": len(moving),
     }  # fmt: skip
     return Forecasts(
         rates=fitted.rates(new)[:, chosen.ahead] / problem.bin_size_s,
@@ -254,18 +255,16 @@ def _choice(
     others: Sequence[KnownSession], n_trials: int, *, seen: int, ahead: slice, sigma_bins: float, seed: int
 ) -> tuple[int, int, float]:
     """Return number of factors, of courses, and penalty, by their errors in the other sessions."""
-    if len(others) < _LEAST_TRIALS:
-        return _MIDDLE
-    errors: dict[tuple[int, int, float], float] = dict.fromkeys(product(FACTORS, COURSES, PENALTIES), 0.0)
+    errors: dict[tuple[int, int, float], float] = {}
     for left_out, session in enumerate(others):
         rows = np.random.default_rng([seed, left_out]).permutation(len(session.counts))
         few, rest = (
             KnownSession(session.counts[part], session.velocity[part])
             for part in (rows[:n_trials], rows[n_trials:])
         )
-        if not len(rest.counts) or not len(few.counts):
-            continue
         others_still = [each for k, each in enumerate(others) if k != left_out]
+        if not others_still or not len(rest.counts):
+            continue
         size = float(np.square(rest.velocity[:, ahead] - rest.velocity[:, ahead].mean(axis=0)).sum())
         for factors, courses in product(FACTORS, COURSES):
             shared = learn_shared_factors(
@@ -275,5 +274,6 @@ def _choice(
                 fitted = shared.of_session(few, penalty=penalty)
                 made = shared.moved(fitted.posterior(rest.counts[:, :seen]).mean)[:, ahead]
                 error = float(np.square(made - rest.velocity[:, ahead]).sum())
-                errors[factors, courses, penalty] += error / max(size, np.finfo(np.float64).tiny)
-    return min(errors, key=lambda choice: errors[choice])
+                choice = factors, courses, penalty
+                errors[choice] = errors.get(choice, 0.0) + error / max(size, np.finfo(np.float64).tiny)
+    return min(errors, key=lambda choice: errors[choice], default=_MIDDLE)

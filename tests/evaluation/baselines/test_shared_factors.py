@@ -112,3 +112,18 @@ def test_sessions_that_do_not_move_share_nothing():
     still = [KnownSession(each.counts, 0 * each.velocity) for each in others()]
     with pytest.raises(DataError, match="no two of which move differently"):
         learn_shared_factors(still, factors=2, courses=3, sigma_bins=2.0)
+
+
+def test_sessions_without_a_known_movement_tell_nothing():
+    given, _ = problem()
+    still = KnownSession(np.zeros((0, N_BINS, 4)), np.zeros((0, N_BINS, 2)))
+    with_it = forecast_by_shared_factors(given, [still, *others(1)], SETTINGS)
+    without = forecast_by_shared_factors(given, others(1), SETTINGS)
+    assert np.array_equal(with_it.velocity, without.velocity)
+    assert with_it.details["velocity"]["other_sessions"] == 1
+
+
+def test_where_no_session_has_trials_to_spare_the_choice_is_that_of_a_single_one():
+    given, _ = problem()
+    made = forecast_by_shared_factors(given, others(2, n_trials=8), SETTINGS)
+    assert made.details["velocity"]["penalty"] == 1.0
