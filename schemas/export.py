@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen, Record
 from nwb_latents.schemas.bounds import MOST_SEED
+from nwb_latents.schemas.nlb import NLB_DATASETS
 
 EXPORT_VERSION = 2
 """Version of the exports nlb, lfads and nwb: raised when the same store and settings give another file."""
@@ -45,8 +47,16 @@ class NlbExport(Frozen):
         None,
         pattern=r"^[A-Za-z0-9._+-]+$",
         description="Name of the HDF5 group, e.g. mc_maze; default: the session id. Bins other than 5 ms add "
-        "their width, e.g. mc_maze_20.",
+        "their width, e.g. mc_maze_20. Under the name of a dataset of the benchmark, lag_ms, forward_ms, "
+        "psth and psth_sigma_ms are the dataset's where they are not given.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_the_dataset_has_it(cls, given: Any) -> Any:
+        """Take what is not given from the benchmark's dataset of the key."""
+        dataset = NLB_DATASETS.get(str(given.get("key"))) if isinstance(given, Mapping) else None
+        return given if dataset is None else {**dataset.export_settings, **given}
 
 
 class LfadsExport(Frozen):

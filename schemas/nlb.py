@@ -87,6 +87,22 @@ class NlbDataset(Frozen):
         wanted = (*self.psth_columns, *self.behaviour_columns, *(name for name in single if name))
         return tuple(dict.fromkeys(wanted))
 
+    @property
+    def export_settings(self) -> dict[str, object]:
+        """Values of `schemas.export.NlbExport` that the benchmark prescribes, its key among them.
+
+        Examples
+        --------
+        >>> NLB_DATASETS["mc_rtt"].export_settings
+        {'key': 'mc_rtt', 'forward_ms': 200.0, 'lag_ms': 140.0, 'psth': False}
+        """
+        chosen: dict[str, object] = {"key": self.key, "forward_ms": float(self.forward_ms)}
+        if self.lag_ms is not None:
+            chosen["lag_ms"] = float(self.lag_ms)
+        if self.psth_sigma_ms is None:
+            return chosen | {"psth": False}
+        return chosen | {"psth_sigma_ms": float(self.psth_sigma_ms)}
+
     def n_bins(self, bin_size_ms: int) -> int:
         """Return the bins of a window at a width of `bin_size_ms`.
 

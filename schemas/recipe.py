@@ -62,6 +62,11 @@ class IngestRecipe(Frozen):
     min_observed: float = Field(
         1.0, gt=0, le=1, description="A bin observed for a smaller share of its width is masked."
     )
+    observed_by: Annotated[Literal["share", "first_ms"], AddedLater("share")] = Field(
+        "share",
+        description="What makes a bin count as observed: the share min_observed of its width, or its first "
+        "millisecond, as in nlb_tools, which counts the spikes of those of its milliseconds that were.",
+    )
     units: UnitSelection = Field(default_factory=UnitSelection, description="Unit selection.")
     align_to: CutEvent = Field("move_onset", description="Event that time zero of a trial stands for.")
     window_s: tuple[float, float] = Field(
@@ -186,10 +191,19 @@ class IngestRecipe(Frozen):
 
     @model_validator(mode="after")
     def _whole_milliseconds(self) -> IngestRecipe:
-        if (self.kinematics_at == "left_edge" or self.psth_sigma_s is not None) and self.bin_ns % 1_000_000:
+        needing = {
+            "kinematics_at: left_edge": self.kinematics_at == "left_edge",
+            "psth_sigma_s": self.psth_sigma_s is not None,
+            "observed_by: first_ms": self.observed_by == "first_ms",
+        }
+        if any(needing.values()) and self.bin_ns % 1_000_000:
+            names = " and ".join(name for name, is_set in needing.items() if is_set)
+            msg = f"{names} need bins of whole milliseconds, found bin_size_s {self.bin_size_s:g}"
+            raise ValueError(msg)
+        if self.observed_by == "first_ms" and self.min_observed < 1:
             msg = (
-                "kinematics_at: left_edge and psth_sigma_s need bins of whole milliseconds, found "
-                f"bin_size_s {self.bin_size_s:g}"
+                f"min_observed {self.min_observed:g} has no part in it where observed_by is first_ms; leave "
+                "it out, or set observed_by to share"
             )
             raise ValueError(msg)
         return self

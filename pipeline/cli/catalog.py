@@ -12,6 +12,7 @@ from nwb_latents.pipeline.cli.catalog_diff import diff
 from nwb_latents.pipeline.cli.catalog_pin import pin
 from nwb_latents.pipeline.cli.catalog_scores import scores
 from nwb_latents.pipeline.cli.console import Output
+from nwb_latents.pipeline.cli.once import OnceCommand
 from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption
 from nwb_latents.pipeline.errors import DataError
 
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
     )
 
 app = typer.Typer(help="Look into the catalog and check it.", no_args_is_help=True, rich_markup_mode=None)
-app.command()(diff)
-app.command()(pin)
-app.command()(scores)
+app.command(cls=OnceCommand)(diff)
+app.command(cls=OnceCommand)(pin)
+app.command(cls=OnceCommand)(scores)
 
 
-@app.command("list")
+@app.command("list", cls=OnceCommand)
 def list_sessions(catalog: CatalogOption = CATALOG, json_lines: JsonOption = False) -> None:
     """List sessions and runs."""
     from nwb_latents.pipeline.stages.stale_runs import why_runs_are_stale
@@ -75,7 +76,7 @@ def list_sessions(catalog: CatalogOption = CATALOG, json_lines: JsonOption = Fal
             out.table("Runs", heads, [row[: len(heads)] for row in runs])
 
 
-@app.command("show")
+@app.command("show", cls=OnceCommand)
 def show(
     name: Annotated[
         str, typer.Argument(help="Session id or run name.", autocompletion=completion.sessions_and_runs)
@@ -129,7 +130,7 @@ def show(
             )
 
 
-@app.command("verify")
+@app.command("verify", cls=OnceCommand)
 def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at sizes and keys alone; read no array and no weight.")
@@ -164,7 +165,7 @@ def verify(
         stage(catalog, quick=quick, report=told)
 
 
-@app.command("failures")
+@app.command("failures", cls=OnceCommand)
 def failures(
     recipe_id: Annotated[
         str | None,

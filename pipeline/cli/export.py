@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.nlb_submission import nlb_submission
+from nwb_latents.pipeline.cli.once import OnceCommand
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
@@ -82,7 +83,7 @@ def _command(name: str) -> Any:
     try:
         about, kind = exporter_named(name).summary, settings_command(f"export_{name}")
     except BrokenPartError as error:
-        about, kind = f"Cannot be used: {error}", TyperCommand
+        about, kind = f"Cannot be used: {error}", OnceCommand
 
     @made.command(name, cls=kind, help=about)
     def command(

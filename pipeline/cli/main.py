@@ -26,6 +26,7 @@ from nwb_latents.pipeline.cli.error_report import unexpected
 from nwb_latents.pipeline.cli.evaluate import leaderboard
 from nwb_latents.pipeline.cli.inspect_recordings import inspect
 from nwb_latents.pipeline.cli.models import models
+from nwb_latents.pipeline.cli.once import OnceCommand
 from nwb_latents.pipeline.cli.options import as_typed
 from nwb_latents.pipeline.cli.schema import schema
 from nwb_latents.pipeline.cli.settings_help import settings_command
@@ -62,14 +63,14 @@ def pipeline(
 
 
 app.add_typer(run.app, name="run")
-app.command()(leaderboard)
+app.command(cls=OnceCommand)(leaderboard)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(export.app, name="export")
 app.add_typer(imports.app, name="import")
 app.command(cls=settings_command("recipe"))(inspect)
 app.command(cls=settings_command("simulate"))(simulate)
 for command in (dandisets, models, schema, doctor):
-    app.command()(command)
+    app.command(cls=OnceCommand)(command)
 
 USAGE = 2
 INTERRUPTED = 130

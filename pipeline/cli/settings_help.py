@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from typer.core import TyperCommand
-
+from nwb_latents.pipeline.cli.once import OnceCommand
 from nwb_latents.pipeline.errors import UsageError
 
 Row = tuple[str, str, str]
@@ -20,7 +19,7 @@ _DEFAULT_MODEL = "mdssm"
 
 def settings_command(
     schema: str, *, takes: Callable[[str], bool] | None = None, also: Callable[[], str] | None = None
-) -> type[TyperCommand]:
+) -> type[OnceCommand]:
     """Return a command class whose help lists the settings of `schema` with defaults and units.
 
     The schema is loaded only when that help is asked for. Where a model is among the settings, its own are
@@ -36,7 +35,7 @@ def settings_command(
         Returns what stands before the settings; called only when that help is asked for.
     """
 
-    class SettingsCommand(TyperCommand):
+    class SettingsCommand(OnceCommand):
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             # Help is asked for before the other options are understood.
             ctx.meta[_TYPED] = tuple(args)

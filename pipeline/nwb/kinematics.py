@@ -78,7 +78,7 @@ def series_paths(
     if position is None and velocity is None and layout.finds_series:
         position, velocity = find_series(file)
     found = []
-    for paths in (position, velocity):
+    for what, paths in (("position", position), ("velocity", velocity)):
         each = tuple(paths.split("+")) if isinstance(paths, str) else paths or ()
         each = tuple(one for path in each for one in _members(file, path.strip("/")))
         is_named = paths is not None and paths in (recipe.position_series, recipe.velocity_series)
@@ -86,7 +86,12 @@ def series_paths(
             # Test files of the benchmark hold no behaviour at all; the recipe is that of the train file.
             file.say(f"/processing/behavior is not there: a file without kinematics, {paths} is not read")
             is_named = False
-        if not (layout.needs_kinematics or is_named) and not all(file.has(f"{p}/data") for p in each):
+        gone = [path for path in each if not file.has(f"{path}/data")]
+        if gone and not (layout.needs_kinematics or is_named):
+            # Of a file without any behaviour nothing need be said.
+            if file.has("processing/behavior"):
+                lacks = "has no data" if file.has(gone[0]) else "is not there"
+                file.say(f"no {what} is read: /{gone[0]} {lacks}, where the layout has it")
             each = ()
         found.append(each)
     return found[0], found[1]

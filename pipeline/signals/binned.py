@@ -16,7 +16,12 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.binning import bin_spikes, merge_intervals, observed_fraction, rates_of
-from nwb_latents.pipeline.signals.millisecond_clock import decimated, smoothed_at_1_ms
+from nwb_latents.pipeline.signals.millisecond_clock import (
+    MS_NS,
+    decimated,
+    is_observed_ms,
+    smoothed_at_1_ms,
+)
 from nwb_latents.pipeline.signals.movements import find_candidates, native_velocity
 from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers, thresholds_in
 from nwb_latents.pipeline.signals.resample import resample
@@ -112,13 +117,13 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         If no unit is left; the message counts the reasons.
     """
     grid = _session_grid(recording, recipe.bin_ns)
-    spike_times, spike_index, n_outside = _inside(recording, grid)
+    spike_times, spike_index, n_outside = _inside(recording, recipe, grid)
     with ThreadPoolExecutor(1) as other:
         # Neither needs the other, and both spend their time in loops that free the interpreter.
         quality, unit_notes = thresholds_in(recipe.quality, unit=recording.kinematics_unit)
         moving = other.submit(_movements, recording, recipe, grid, quality)
         counts = bin_spikes(spike_times, spike_index, grid)
-        observed = observed_fraction(merge_intervals(recording.observed), grid) >= recipe.min_observed - 1e-12
+        observed = _observed(recording, recipe, grid)
         _require_observed(recording, observed)
         lost, notes = _clear_unobserved(counts, observed, n_outside=n_outside)
 
@@ -226,20 +231,41 @@ def _session_grid(recording: Recording, bin_ns: int) -> Grid:
     return Grid.covering(float(spanned.min()), float(spanned.max()), bin_ns)
 
 
-def _inside(recording: Recording, grid: Grid) -> tuple[FloatArray, IntArray, int]:
-    """Return the spikes that lie on the grid, and how many do not."""
+def _observed(recording: Recording, recipe: IngestRecipe, grid: Grid) -> BoolArray:
+    """Return which bins count as observed."""
+    if recipe.observed_by == "first_ms":
+        first = (grid.first + np.arange(grid.n_bins)) * (grid.bin_ns // MS_NS)
+        return is_observed_ms(recording, first)
+    share = observed_fraction(merge_intervals(recording.observed), grid)
+    return np.asarray(share >= recipe.min_observed - 1e-12)
+
+
+def _inside(recording: Recording, recipe: IngestRecipe, grid: Grid) -> tuple[FloatArray, IntArray, int]:
+    """Return the spikes that lie on the grid, and how many do not.
+
+    Where bins count that what was observed ends in, the spikes beyond its end are not among them.
+    """
     times, index = recording.spike_times, recording.spike_index
     if not len(times):
         return times, index, 0
+    if recipe.observed_by == "first_ms":
+        ns = to_ns(times)
+        bins = ns // grid.bin_ns - grid.first
+        kept = (bins >= 0) & (bins < grid.n_bins) & is_observed_ms(recording, ns // MS_NS)
+        return _only(times, index, kept)
     ends = np.array([times.min(), times.max()])
     if np.isfinite(ends).all():
         earliest, latest = to_ns(ends) // grid.bin_ns
         if grid.first <= earliest and latest < grid.first + grid.n_bins:
             return times, index, 0
     at = to_ns(times) // grid.bin_ns
-    inside = (at >= grid.first) & (at < grid.first + grid.n_bins)
-    kept = np.concatenate([[0], np.cumsum(inside)])
-    return times[inside], kept[index], int((~inside).sum())
+    return _only(times, index, (at >= grid.first) & (at < grid.first + grid.n_bins))
+
+
+def _only(times: FloatArray, index: IntArray, kept: BoolArray) -> tuple[FloatArray, IntArray, int]:
+    """Return the spikes that are kept, with the index of the units, and how many are not."""
+    passed = np.concatenate([[0], np.cumsum(kept)])
+    return times[kept], passed[index], int((~kept).sum())
 
 
 def _clear_unobserved(

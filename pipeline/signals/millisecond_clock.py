@@ -38,6 +38,23 @@ def millisecond_grid(recording: Recording) -> Grid:
     return Grid(0, round(end * 1e3), MS_NS)
 
 
+def is_observed_ms(recording: Recording, ms: IntArray) -> BoolArray:
+    """Return whether whole milliseconds, from their number since 0 s, lie in an observed interval.
+
+    None before 0 s does: the clock begins there.
+
+    References
+    ----------
+    nlb_tools 0.0.4, ``NWBDataset.load`` (``make_mask``).
+    """
+    bounds = to_ns(merge_intervals(recording.observed))
+    begin, end = np.maximum(-(-bounds[:, 0] // MS_NS), 0), bounds[:, 1] // MS_NS
+    if not len(begin):
+        return np.zeros(ms.shape, dtype=bool)
+    last = np.searchsorted(begin, ms, side="right") - 1
+    return np.asarray((last >= 0) & (ms < end[np.maximum(last, 0)]))
+
+
 def smoothed_at_1_ms(
     recording: Recording, units: IntArray, grid: Grid, *, sigma_s: float
 ) -> NDArray[np.float32]:

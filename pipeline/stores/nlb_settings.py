@@ -16,6 +16,7 @@ from nwb_latents.schemas.recipe_parts import (
 )
 
 if TYPE_CHECKING:
+    from nwb_latents.schemas.export import NlbExport
     from nwb_latents.schemas.nlb import NlbDataset
 
 ANY_DURATION_S = 3600.0
@@ -61,7 +62,8 @@ def nlb_recipe(key: str, *, bin_size_ms: int = 5) -> IngestRecipe:
     """Return the recipe whose stores hold a dataset's windows.
 
     What the toolkit of the benchmark does is done alike: windows from the first bin edge at or after their
-    beginning, also where they share time; kinematics at left edges; units by their ids; spikes smoothed at
+    beginning, also where they share time; bins observed where their first millisecond was; kinematics at left
+    edges; units by their ids; spikes smoothed at
     1 ms for PSTHs; training windows of ``dmfc_rsg`` moved as in its phase *val*
     (``jitter.fitted=[train,val]`` gives those of *test*). All units and all trials the file deals to a split
     are kept, outliers too, and which are scored is what the file says: its ``val`` trials become the split
@@ -95,6 +97,7 @@ def nlb_recipe(key: str, *, bin_size_ms: int = 5) -> IngestRecipe:
     return IngestRecipe(
         bin_size_s=bin_size_ms / 1e3,
         min_rate_hz=0.0,
+        observed_by="first_ms",
         align_to=dataset.align_to,
         window_s=(dataset.window_ms[0] / 1e3, dataset.window_ms[1] / 1e3),
         window_from="next_edge",
@@ -143,7 +146,9 @@ def cuts_as_toolkit(recipe: IngestRecipe, dataset: NlbDataset) -> bool:
     if width not in NLB_BIN_MS:
         return False
     made = nlb_recipe(dataset.key, bin_size_ms=width)
-    names = ("window_from", "window_s", "align_to", "kinematics_at", "psth_sigma_s", "trial_columns")
+    names = (
+        "window_from", "window_s", "align_to", "observed_by", "kinematics_at", "psth_sigma_s", "trial_columns"
+    )  # fmt: skip
     same = all(getattr(recipe, name) == getattr(made, name) for name in names)
     trials = recipe.trials.keep_flagged and recipe.trials.only_split and recipe.trials.allow_overlap
     return same and trials and recipe.units.order == "id" and recipe.jitter.max_s == made.jitter.max_s
@@ -168,16 +173,7 @@ def nlb_export_defaults(key: str) -> dict[str, object]:
     (-20.0, {'key': 'mine'})
     """
     dataset = NLB_DATASETS.get(key)
-    if dataset is None:
-        return {"key": key}
-    chosen: dict[str, object] = {"key": key, "forward_ms": float(dataset.forward_ms)}
-    if dataset.lag_ms is not None:
-        chosen["lag_ms"] = float(dataset.lag_ms)
-    if dataset.psth_sigma_ms is None:
-        chosen["psth"] = False
-    else:
-        chosen["psth_sigma_ms"] = float(dataset.psth_sigma_ms)
-    return chosen
+    return {"key": key} if dataset is None else dataset.export_settings
 
 
 def differences_from_benchmark(
@@ -189,6 +185,7 @@ def differences_from_benchmark(
     n_heldout: int,
     n_bins: int,
     bin_size_s: float,
+    settings: NlbExport | None = None,
 ) -> list[str]:
     """Say where an export is not what the benchmark has under the same name.
 
@@ -200,6 +197,8 @@ def differences_from_benchmark(
         What was found: trials, units, bins.
     bin_size_s
         Width of a bin, s.
+    settings
+        Settings of the export; None: nothing is said of them.
 
     Returns
     -------
@@ -227,4 +226,10 @@ def differences_from_benchmark(
     expected = (dataset.window_ms[1] - dataset.window_ms[0]) / 1e3 / bin_size_s
     if abs(n_bins - expected) > 1e-6:
         found.append(f"{key}: {n_bins} bins of {bin_size_s * 1e3:g} ms; the benchmark has {expected:g}")
+    if settings is not None:
+        found += [
+            f"{key}: {name} is {getattr(settings, name)}; the benchmark has {value}"
+            for name, value in dataset.export_settings.items()
+            if getattr(settings, name) != value
+        ]
     return found

@@ -65,6 +65,7 @@ def test_test_files_of_the_benchmark_lack_kinematics_and_are_read(
     assert recording.layout == layout
     assert recording.position is None
     assert recording.velocity is None
+    assert not [text for text in recording.warnings if "is read: " in text]
     assert not recording.units.heldout.any()
     assert set(recording.trials.events) == {"start", "stop"} | events
     assert set(recording.trials.split) == {"test"}
@@ -106,6 +107,20 @@ def test_kinematics_are_needed_where_the_layout_has_them(draft, nwb_path):
             del table[path]
     with pytest.raises(DataError, match="has no series acquisition/OpenLoopKinematicsVelocity"):
         read_recording(d.write(nwb_path), RECIPE)
+
+
+@pytest.mark.parametrize(("lost", "says"), [("data", "has no data"), ("", "is not there")])
+def test_kinematics_that_lack_where_the_layout_can_do_without_are_said(draft, nwb_path, lost, says):
+    """The test file of a benchmark has no behaviour at all, of which nothing need be said."""
+    d = draft("nlb")
+    position = "processing/behavior/hand_pos"
+    for table in (d.arrays, d.attributes):
+        for path in [p for p in table if p.startswith(f"{position}/{lost}" if lost else position)]:
+            del table[path]
+    recording = read_recording(d.write(nwb_path), RECIPE)
+    assert recording.position is None
+    assert recording.velocity is not None
+    assert f"no position is read: /{position} {says}, where the layout has it" in recording.warnings
 
 
 def test_a_layout_that_does_not_fit_is_refused_by_name(draft, nwb_path):

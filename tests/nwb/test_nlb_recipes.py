@@ -91,6 +91,27 @@ def test_the_settings_of_an_export_are_the_tables(key):
     assert dataset.psth_sigma_ms in {None, settings.psth_sigma_ms}
 
 
+@pytest.mark.parametrize("key", NLB_DATASETS)
+def test_the_key_of_a_dataset_brings_its_settings_and_what_is_given_stays(key):
+    by_key = NlbExport(key=key)
+    assert by_key == NlbExport.model_validate(nlb_export_defaults(key))
+    given = NlbExport(key=key, lag_ms=60, forward_ms=0)
+    assert (given.lag_ms, given.forward_ms) == (60, 0)
+    assert given.model_copy(update={"lag_ms": by_key.lag_ms, "forward_ms": 200.0}) == by_key
+    assert NlbExport(key="mine").model_dump(exclude={"key"}) == NlbExport().model_dump(exclude={"key"})
+
+
+def test_settings_other_than_the_benchmarks_are_said():
+    full = {"n_train": 1721, "n_eval": 574, "n_heldin": 137, "n_heldout": 45, "n_bins": 35}
+    asked = NlbExport(key="mc_maze", lag_ms=120, psth_sigma_ms=50)
+    assert differences_from_benchmark("mc_maze", **full, bin_size_s=0.02, settings=asked) == [
+        "mc_maze: lag_ms is 120.0; the benchmark has 100.0",
+        "mc_maze: psth_sigma_ms is 50.0; the benchmark has 70.0",
+    ]
+    plain = NlbExport(key="mc_maze")
+    assert differences_from_benchmark("mc_maze", **full, bin_size_s=0.02, settings=plain) == []
+
+
 def test_a_full_export_differs_in_nothing_and_any_other_says_where():
     full = {"n_train": 1721, "n_eval": 574, "n_heldin": 137, "n_heldout": 45, "n_bins": 35}
     assert differences_from_benchmark("mc_maze", **full, bin_size_s=0.02) == []

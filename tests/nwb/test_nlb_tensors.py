@@ -97,6 +97,39 @@ def test_a_movement_is_read_at_the_left_edges_of_bins(nwb_path):
     np.testing.assert_allclose(other - inside, np.tile([0.01, 0.02], (len(inside), 1)), atol=6e-3)
 
 
+def test_a_bin_counts_as_observed_by_its_first_millisecond_and_holds_no_spike_beyond(nwb_path):
+    """The file's observed time ends within bins, and its second unit fires on."""
+    path = benchmark_file("mc_maze_small").write(nwb_path)
+    recipe = nlb_recipe("mc_maze_small", bin_size_ms=20)
+    recording = read_recording(path, recipe)
+    share = IngestRecipe.model_validate({**recipe.model_dump(), "observed_by": "share"})
+    first, whole = (make_trials(recording, each).continuous for each in (recipe, share))
+    cut = np.flatnonzero(first["observed"] & ~whole["observed"])
+    assert len(cut)
+    ends = recording.observed[:, 1]
+    spikes = np.split(recording.spike_times, recording.spike_index[:-1])
+    units = np.argsort(recording.units.ids)
+    for at in cut:
+        left = float(first["time"][at])
+        end = ends[(ends > left) & (ends < left + 0.02)].item()
+        assert end >= left + 0.001 - 1e-9
+        within = [((spikes[u] >= left - 1e-9) & (spikes[u] < end - 1e-9)).sum() for u in units]
+        assert first["counts"][at].tolist() == within
+    assert not (whole["observed"] & ~first["observed"]).any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"min_observed": 0.5}, "min_observed 0.5 has no part in it where observed_by is first_ms"),
+        ({"bin_size_s": 0.0125, "window_s": (-0.25, 0.45)}, "need bins of whole milliseconds"),
+    ],
+)
+def test_what_does_not_go_with_observed_by_first_ms_is_refused(changes, told):
+    with pytest.raises(ValueError, match=told):
+        IngestRecipe.model_validate({"observed_by": "first_ms", **changes})
+
+
 def test_samples_off_the_milliseconds_are_refused_for_left_edges(nwb_path):
     d = benchmark_file("area2_bump")
     d.arrays["processing/behavior/hand_vel/timestamps"] = d.time + 0.0004

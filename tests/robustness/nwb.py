@@ -116,11 +116,11 @@ def harmless(kind: str, at: str) -> str:
         return "a delay of one sample is less than what filters make"
     if kind in {"late", "early"} and leaf == "data" and ("pos" in at.lower() or "Angle" in at):
         return "positions may be counted from anywhere"
-    if kind == "last_for_first" and leaf == "data":
-        return "one sample of many, in the range of the others, is another sample"
+    if kind == "last_for_first" and (leaf == "data" or leaf.startswith("target")):
+        return "one sample or target of many, in the range of the others, is another one"
     if kind in {"nan_one", "nan_some"} and leaf.startswith("target"):
         return "a target that the file does not know is not known in the store"
-    if leaf == "electrodes" and kind in hdf5_values.ROWS and kind not in OTHER_LENGTHS:
+    if leaf == "electrodes" and kind in {*hdf5_values.ROWS, "zeros"} - OTHER_LENGTHS:
         return "a unit may have been recorded by any of the electrodes"
     if leaf == "id" and kind not in OTHER_LENGTHS:
         return "names of rows may be any"
@@ -170,6 +170,8 @@ def exchange(path: Path, rng: np.random.Generator) -> Mutation:
         h5.move(other, at)
         h5.move(f"{_group(at)}/robust_tmp", other)
         why = "a subject may have any name" if _group(at) == "general/subject" else ""
+        if {at.rpartition("/")[2], other.rpartition("/")[2]} <= LABELS:
+            why = "labels of trials may be any"
         text = f"/{at} and /{other} exchanged"
         return Mutation(text, (*names_of(at), *names_of(other)), harmless=why)
 

@@ -276,6 +276,15 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
         )
     }
     assert {s.split for s in scores} == {"test"}
+    (stored,) = [e for e in read_catalog(catalog).sessions.values() if e.session == NEW]
+    session = open_session(catalog.parent / stored.store).loaded()
+    test = session.select(session.rows("test"))
+    for entry in entries:
+        (rates,) = [s for s in scores if (s.run, s.name) == (entry.run, "rates_r2")]
+        rebuilt = load_run(catalog.parent / entry.path, device="cpu").reconstruct(test)
+        true = test.trials["rates"].values.astype(float)
+        expected = 1 - ((true - rebuilt) ** 2).sum() / ((true - true.mean((0, 1))) ** 2).sum()
+        assert (rates.value, rates.n_trials) == (pytest.approx(expected, abs=1e-5), test.n_trials)
     aligned, scratch, shared, linear, factors = few_shot_table(entries, scores)
     assert (shared.method, shared.forecast.n) == ("shared_factors", 2)
     means = [s for s in scores if s.source == "ensemble"]

@@ -236,6 +236,7 @@ def differences(arrays: dict[str, Array], settings: NlbExport, *, bin_size_s: fl
         n_heldout=scored[2],
         n_bins=train[1],
         bin_size_s=bin_size_s,
+        settings=settings,
     )
 
 

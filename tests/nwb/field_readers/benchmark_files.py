@@ -1,7 +1,8 @@
 """Files of the datasets of the Neural Latents Benchmark, of which its toolkit can make all its tensors.
 
 What a wrong export would get away with on a tidier file is odd here: units out of the order of their ids,
-events off the bins and off the milliseconds, trials of no split, outliers, windows that share time.
+events off the bins and off the milliseconds, trials of no split, outliers, windows that share time, observed
+time that ends within a bin.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from nwb.conftest import Draft, held_in_only
 N_TRIALS, TRIAL_S, N_UNITS = 48, 2.6, 12
 IDS = np.array([7, 3, 11, 0, 5, 9, 1, 10, 2, 8, 6, 4])
 HELDOUT = IDS % 3 == 1
+FORWARD_END_S = 0.65
+"""End of the forward time of the mazes, from the movement's onset."""
+
 MS_AFTER = 1000
 """Milliseconds that are recorded after the last trial."""
 
@@ -31,10 +35,17 @@ def _session(subject: str, description: str, *, ids: np.ndarray = IDS, in_trials
     # Tenths of a millisecond, so that events lie off the toolkit's clock as well.
     d.go = d.start + np.round(rng.uniform(0.6, 0.9, N_TRIALS), 4)
     d.onset = d.go + np.round(rng.uniform(0.2, 0.4, N_TRIALS), 4)
+    if in_trials:
+        # What is observed ends within the last of the forward bins, and one unit fires on.
+        early = np.arange(N_TRIALS) % 3 == 1
+        d.stop = np.where(early, np.round(d.onset + FORWARD_END_S + 0.002, 3), d.stop)
     end = d.stop[-1] + MS_AFTER / 1e3
     stretches = np.column_stack([d.start, d.stop]) if in_trials else np.array([[8.0, end]])
     d.time = np.concatenate([np.arange(round(a * 1e3), round(b * 1e3)) / 1e3 for a, b in stretches])
     d.spikes = [_spikes(stretches, d.onset, unit, rng) for unit in range(N_UNITS)]
+    if in_trials:
+        beyond = (d.stop[early][:, None] + np.array([0.0004, 0.003, 0.012])).ravel()
+        d.spikes[1] = np.sort(np.concatenate([d.spikes[1], beyond]))
     d.units(ids, heldout=HELDOUT).observed(stretches)
     return d
 
