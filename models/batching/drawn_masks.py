@@ -75,7 +75,7 @@ def mask_once(trials: TrialTensors, settings: MaskSettings, *, seed: int, part: 
     settings
         Shares.
     seed, part
-        Decide the draw, with the session's id.
+        Decide the draw, with the session's id. Samples that are held back already stay so.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def mask_once(trials: TrialTensors, settings: MaskSettings, *, seed: int, part: 
             y=trials.y.masked_fill(~keep[:, :T, :N], float("nan")),
             target=None if trials.target is None else trials.target.masked_fill(~keep, float("nan")),
         )
-    if settings.sample_validation:
+    if settings.sample_validation and trials.held_back is None:
         drawn = torch.rand(trials.y.shape, generator=generator)
         # A sample that is not shown anyhow, as of a held-out unit, is none to hold back.
         held_back = (drawn < settings.sample_validation) & trials.y.isfinite()

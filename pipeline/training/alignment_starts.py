@@ -18,7 +18,7 @@ from nwb_latents.models.batching.tensors import pack
 from nwb_latents.models.interface import total_loss
 from nwb_latents.models.randomness import derived_generator, derived_seed
 from nwb_latents.pipeline.training.alignment import aligned_model
-from nwb_latents.pipeline.training.loop import fit
+from nwb_latents.pipeline.training.loop import fit, masked_once
 from nwb_latents.pipeline.training.read_in_start import start_by_conditions, start_in_frames
 from nwb_latents.pipeline.training.step_masks import step_masker
 from nwb_latents.pipeline.training.validation import FINAL
@@ -159,7 +159,9 @@ def best_start(
         None where the parameters of the model's sessions do not lie session by session, so that there is no
         model of all starts.
     """
-    ((session, feed),) = feeds.items()
+    ((session, given),) = feeds.items()
+    # Every start is to see what the run itself is shown, and a draw hangs on the name of the session.
+    feed = masked_once(given, settings)
     copies = {f"{session} start {k}": _copied(feed, f"{session} start {k}") for k in range(len(starts))}
     units = dict.fromkeys(copies, feed.train.y.shape[2])
     together, trainable = aligned_model(settings, units, pretrained)
@@ -169,6 +171,7 @@ def best_start(
     asked = settings.model_copy(
         update={
             "batch": settings.batch.model_copy(update=one_block),
+            "masks": settings.masks.model_copy(update={"observed_share": 1.0}),
             "max_steps": steps,
         }
     )
@@ -195,7 +198,7 @@ def training_loss(model: Model, feed: SessionFeed, settings: TrainSettings) -> f
     model
         Of this session alone; left as it was.
     feed
-        The session.
+        The session, without what is missing or held back throughout the training.
     settings
         Masks and seed.
 

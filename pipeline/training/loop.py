@@ -161,7 +161,7 @@ def fit(
     MachineError
         If the device is not there or out of memory, or the disk refuses.
     """
-    sessions = {name: _masked_once(feed, settings) for name, feed in sessions.items()}
+    sessions = {name: masked_once(feed, settings) for name, feed in sessions.items()}
     shown = step_masker(settings, masker)
     training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=shown)
     if stop_at is not None:
@@ -218,7 +218,9 @@ def _require_logs_and_best(training: _Training) -> None:
         )
 
 
-def _masked_once(feed: SessionFeed, settings: TrainSettings) -> SessionFeed:
+def masked_once(feed: SessionFeed, settings: TrainSettings) -> SessionFeed:
+    """Return a session without the samples that are missing or held back throughout a training."""
+
     def masked(part: str, trials: TrialTensors) -> TrialTensors:
         return mask_once(trials, settings.masks, seed=settings.seed, part=part)
 

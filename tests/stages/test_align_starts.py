@@ -12,7 +12,7 @@ from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.session import open_session
-from nwb_latents.pipeline.training import alignment, alignment_starts
+from nwb_latents.pipeline.training import alignment, alignment_starts, loop
 from nwb_latents.pipeline.training.checkpoint import read_weights
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.run_files import read_config, read_entry
@@ -170,3 +170,30 @@ def test_a_start_of_the_batch_is_the_model_it_was(catalog):
     for row, start in enumerate(starts):
         for name in trainable:
             assert torch.equal(together.state_dict()[name][row], start.model.state_dict()[name][0])
+
+
+def test_every_start_sees_what_the_run_is_shown_and_no_more(catalog, monkeypatch):
+    """What counts as missing or is held back hangs on the session, not on the number of the start."""
+    from nwb_latents.schemas.masks import MaskSettings
+
+    config, weights = (read_config(catalog.parent / "runs" / "mine"),
+                       read_weights(catalog.parent / "runs" / "mine" / "best.safetensors"))  # fmt: skip
+    held = next(e for e in read_catalog(catalog).sessions.values() if e.session == NEW)
+    session = open_session(catalog.parent / held.store).loaded()
+    few = alignment.few_trials(session, session.rows("train")[:4], validation_share=0.0)
+    asked = alignment.few_shot_settings(config.settings, settings(), from_scratch=False)
+    asked = asked.model_copy(update={"masks": MaskSettings(observed_share=0.6, sample_validation=0.3)})
+    feeds, seen = feed_sessions([few], asked), []
+    original = loop._prepare
+
+    def watched(model, sessions, *args, **words):
+        seen.append(list(sessions.values()))
+        return original(model, sessions, *args, **words)
+
+    monkeypatch.setattr(loop, "_prepare", watched)
+    starts = alignment_starts.starts_of(asked, feeds, weights, number=2, conditions=[""] * 4, means={})
+    alignment_starts.best_start(starts, feeds, asked, catalog.parent / "starts", pretrained=weights, steps=1)
+    (shown,), wanted = seen, loop.masked_once(feeds[NEW], asked).train
+    for each in shown:
+        assert torch.equal(each.train.y.isfinite(), wanted.y.isfinite())
+        assert torch.equal(each.train.held_back, wanted.held_back)
