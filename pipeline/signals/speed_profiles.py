@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
     from nwb_latents.pipeline.signals.rises import Rise
 
-EXPONENTS_UP = (1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0)
-EXPONENTS_DOWN = (1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+EXPONENTS_UP = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
+EXPONENTS_DOWN = (0.8, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 LOGNORMAL_SIGMAS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6)
 FIRST_OF_TWO = ((2.0, 2.0), (1.8, 2.5), (2.5, 2.0))
 """Exponents up and down of a movement that another one follows."""
