@@ -49,7 +49,10 @@ def what_would_fit(
                 "They count from the go cue: they are reaction times. Write the onset itself, go cue plus "
                 "reaction time."
             )
-        return f"They count from the start of the trial: use --set columns.relative=[{name}]."
+        return (
+            f"They count from the start of the trial: use --set columns.relative=[{name}]; if they count "
+            "from another event, write them in seconds of the recording."
+        )
     for factor, unit in (*UNITS, *_own_rate(times, start)):
         if fits(times * factor):
             return f"They fit in {unit}: write the column in seconds (times {factor:g})."

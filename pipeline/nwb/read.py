@@ -15,7 +15,12 @@ from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
 from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
 from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
-from nwb_latents.pipeline.nwb.read_choices import note_axes, note_series, note_trials
+from nwb_latents.pipeline.nwb.read_choices import (
+    note_axes,
+    note_other_tables,
+    note_series,
+    note_trials,
+)
 from nwb_latents.pipeline.nwb.recognition import blaming, layout_of
 from nwb_latents.pipeline.nwb.session_spikes import (
     extent_of_all,
@@ -150,6 +155,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     whole = extent_of(observed, *spans(parts), span_of(parts))
     observed = apply_invalid(file, clipped(file, observed, whole))
     observed = without_silence(file, observed, parts.spike_times, parts.spike_index, is_stated=is_stated)
+    note_other_tables(file)
     return Recording(
         session=file.session,
         subject=file.subject,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ SPEED = "the speed"
 
 STORED = "stored times"
 """Value of the choice ``onset`` where the file's onsets are used."""
+
+_OF_TARGETS = re.compile(r"(target|tgt)(?!_?(on|show|appear|present|cue|display|time))|direction|angle|cond")
 
 ACROSS = 0.2
 """Sine of the angle between a line and a direction that does not lie along it."""
@@ -91,7 +94,28 @@ def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) 
     elif np.isfinite(trials.target_dir).any():
         _note_directions(file, recipe, trials)
     else:
-        file.choose("condition", "octants of the movement", "the table says nothing of targets")
+        named = [name for name in file.columns(file.trials_path) or () if _OF_TARGETS.search(name.lower())]
+        why = "the table says nothing of targets"
+        if named:
+            why = (
+                f"no direction, position or condition was read from {', '.join(named[:4])}; "
+                f"columns.condition={named[0]} names conditions by its values"
+            )
+        file.choose("condition", "octants of the movement", why)
+
+
+def note_other_tables(file: NwbFile) -> None:
+    """Note tables of intervals that hold rows and were not read: events may stand in one of their own."""
+    others = []
+    for path in file.tree.groups("intervals"):
+        is_read = path == file.trials_path or any(name.startswith(f"{path}/") for name in file.opened)
+        shape = file.shape(f"{path}/start_time")
+        if path.count("/") == 1 and not is_read and shape and shape[0]:
+            others.append(f"/{path} ({shape[0]} rows)")
+    if others:
+        file.choose(
+            "other tables", ", ".join(others[:4]), "not read; their events can be added to the trials"
+        )
 
 
 def note_axes(file: NwbFile, moved_by: Kinematics, trials: TrialTable | None) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _PREFERENCE = ("hand", "cursor", "finger", "wrist", "arm", "elbow", "pos", "vel")
 _NEVER = ("target", "force", "muscle", "emg", "acc", "stimul", "speed")
 _NEVER_ANYWHERE = ("eye", "gaze", "pupil", "saccade")
+_OF_EYES = re.compile(r"\b(eyes?|gaze|pupils?|saccades?|eye-?track\w*)\b")
+_OF_LIMBS = re.compile(r"\b(hand|cursor|finger|arm|wrist|reach|joystick|manipulandum|limb)")
 _NEVER_TYPES = frozenset({"EyeTracking", "PupilTracking", "CompassDirection", "ElectricalSeries"})
 ROOTS = ("processing", "acquisition")
 _JOINTS = ("elbow", "wrist", "shoulder", "angle", "joint", "lever", "handle")
@@ -113,9 +115,17 @@ def why_not(file: NwbFile, path: str, kind: str) -> str:
         return f"is by its name of {_NAMED.get(unlike[0], unlike[0])}"
     if not kind:
         return "has no neurodata_type"
+    if (seen := _described(file, path)) and not _OF_LIMBS.search(seen):
+        return f"is by its description of {seen}"
     if shape is None:
         return "has a group in place of its data" if file.has(f"{path}/data") else "has no data"
     return _why_no_columns(shape) or _why_no_movement(path, kind)
+
+
+def _described(file: NwbFile, path: str) -> str:
+    """Return what of an eye a description speaks of, and what else; nothing if of none."""
+    words = " ".join(str(file.attribute(path, "description") or "").lower().split())
+    return words[:80] if _OF_EYES.search(words) else ""
 
 
 def _why_no_columns(shape: tuple[int, ...]) -> str:

@@ -20,7 +20,10 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
         "target_on", "target_onset", "target_presentation", "target_shown", "target_appearance", "target_cue",
         "target_displayed", "tgt_on",
     ),
-    "go_cue": ("go_cue", "gocue", "go", "go_signal", "go_cue_onset", "go_tone", "imperative_cue"),
+    "go_cue": (
+        "go_cue", "gocue", "go", "go_signal", "go_cue_onset", "go_tone", "imperative_cue",
+        "imperative_signal", "imperative_stimulus",
+    ),
     "move_onset": (
         "move_onset", "movement_onset", "move_begins", "movement_begins", "movement_start", "move_start",
         "reach_onset", "reach_start", "movement_initiation", "derived_movement_onset", "onset_of_movement",
@@ -88,6 +91,21 @@ def columns_of_role(
     return list(dict.fromkeys(known))
 
 
+def require_links(table: Table, role: str, *, also: Iterable[str] = ()) -> None:
+    """Refuse a table whose column of a role is a link that leads nowhere.
+
+    Raises
+    ------
+    DataError
+        If there is one. A column that is listed alone is said instead (`Table.say_absent`).
+    """
+    spellings = {plain_name(spelling) for spelling in SPELLINGS.get(role, ())}
+    for broken in table.file.tree.broken_links(table.path):
+        name = broken.partition(" is a link")[0].rpartition("/")[2]
+        if name in also or plain_name(name) in spellings:
+            table.file.require_link(f"{table.path}/{name}")
+
+
 def find_column(
     table: Table,
     role: str,
@@ -148,7 +166,7 @@ def find_column(
 _TELLING = re.compile(
     r"cue|go|imperative|onset|movement|move|reach|success|succe|correct|error|abort|fail|good|bad|valid|blacklist"
     r"|discard|reject|exclude|outlier|artifact|quality|outcome|result|reward|target|tgt|angle|direction|dir"
-    r"|location|position|condition|cond|block|trial_type|catch"
+    r"|location|position|condition|cond|block|trial_type|catch|delay|reaction|hold"
 )
 MOST_OTHERS = 12
 

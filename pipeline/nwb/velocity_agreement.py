@@ -142,16 +142,17 @@ def _scaled(file: NwbFile, velocity: Series, found: Agreement, *, path: str, uni
         )
         return velocity
     rate = 1.0 / velocity.interval_s
-    explained = {
-        100.0: "m/s stated as cm/s", 0.01: "cm/s stated as m/s", 10.0: "cm/s stated as mm/s",
-        0.1: "mm/s stated as cm/s", 1000.0: "m/s stated as mm/s", 0.001: "mm/s stated as m/s",
-        rate: "cm per sample", 100 * rate: "m per sample stated as cm/s",
-    }  # fmt: skip
-    near = min(explained, key=lambda k: abs(np.log(factor / k)))
+    explained = (
+        (100.0, "m/s stated as cm/s"), (0.01, "cm/s stated as m/s"), (10.0, "cm/s stated as mm/s"),
+        (0.1, "mm/s stated as cm/s"), (1000.0, "m/s stated as mm/s"), (0.001, "mm/s stated as m/s"),
+        (rate, "cm per sample"), (100 * rate, "m per sample stated as cm/s"),
+    )  # fmt: skip
+    near = min((k for k, _ in explained), key=lambda k: abs(np.log(factor / k)))
     if abs(np.log(factor / near)) < np.log(1.25):
+        alike = [why for k, why in explained if abs(np.log(k / near)) < np.log(1.25)]
         file.say(
             f"/{path}: the position moves {factor:.3g} times as fast as it says; values are taken times "
-            f"{near:g} ({explained[near]})"
+            f"{near:g} ({' or '.join(alike)})"
         )
         return velocity.with_values(velocity.values * near)
     raise DataError(

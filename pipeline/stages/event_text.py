@@ -142,7 +142,7 @@ def _dropped(event: DroppedEvent) -> str:
 
 def _counted(kept: int, what: str, dropped: dict[str, int]) -> str:
     reasons = ", ".join(f"{reason} {n}" for reason, n in dropped.items())
-    return f"{kept} {what} kept, " + (f"left out: {reasons}" if reasons else "none left out")
+    return f"{kept} {what} kept, " + (f"left out: {reasons}" if reasons else "none left out by a rule")
 
 
 @event_text.register

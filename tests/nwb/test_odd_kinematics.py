@@ -231,6 +231,12 @@ REFUSED = {
         "target_pos is by its name of target",
     ),
     "text in place of numbers": (of_series(lambda v: [str(x) for x in v[:, 0]]), "holds text, 13000 values"),
+    "a gaze by its description": (
+        lambda h5: [
+            h5[p].attrs.__setitem__("description", "gaze on the screen, from the eye tracker") for p in SERIES
+        ],
+        "is by its description of gaze on the screen",
+    ),
     "truth values": (of_series(lambda v: v > 1), "holds truth values"),
     "complex numbers": (of_series(lambda v: v + 1j), "holds complex numbers"),
     "two samples": (
@@ -292,6 +298,23 @@ def test_kinematics_that_cannot_be_are_refused_with_their_cause(name, tmp_path):
     assert text.startswith("odd.nwb: ")
     assert "\n" not in text
     assert not REPR.search(text)
+
+
+def test_a_hand_whose_description_speaks_of_eyes_too_is_a_hand(tmp_path):
+    def change(h5):
+        h5[POSITION].attrs["description"] = "hand position; eyes were tracked as well"
+
+    recording, _ = read(changed(tmp_path, change))
+    assert recording.position_series == POSITION
+    assert not recording.warnings
+
+
+def test_a_factor_with_two_explanations_is_given_both(tmp_path):
+    recording, _ = read(changed(tmp_path, of(VELOCITY, lambda v: v / 100)))
+    (said,) = [text for text in recording.warnings if "times as fast" in text]
+    rate = 1 / (SESSION.time[1] - SESSION.time[0])
+    assert ("m/s stated as cm/s or cm per sample" in said) == (80 < rate < 125)
+    assert "m/s stated as cm/s" in said
 
 
 def test_a_series_that_stands_still_is_not_stored_as_if_it_were_real(tmp_path):

@@ -299,6 +299,28 @@ READ = {
         N_TRIALS,
         "imperative, is_good, blacklist not read|blacklist, imperative, is_good not read",
     ),
+    "targets in words nobody knows": (
+        both(
+            lambda h: h.__delitem__(f"{TRIALS}/target_dir"),
+            added("target", ["up-left", "far"] * (N_TRIALS // 2)),
+        ),
+        N_TRIALS,
+        "was read from target; columns.condition=target names conditions",
+    ),
+    "cues in a table of their own": (
+        lambda h: (
+            h.create_dataset("intervals/events/start_time", data=GO),
+            h["intervals/events"].attrs.__setitem__("colnames", ["start_time", "event"]),
+        ),
+        N_TRIALS,
+        f"/intervals/events \\({N_TRIALS} rows\\) not read",
+    ),
+    "a delay beside the go cue": (added("delay_ms", GO * 0 + 300), N_TRIALS, "delay_ms not read"),
+    "a go cue called an imperative signal": (
+        lambda h: h.move(f"{TRIALS}/go_cue_time", f"{TRIALS}/imperative_signal_time"),
+        N_TRIALS,
+        "imperative_signal_time its name is a spelling of go_cue",
+    ),
     "a number of its own for each trial": (
         added("condition_id", np.arange(N_TRIALS)),
         N_TRIALS,
@@ -377,6 +399,13 @@ REFUSED = {
     "trials that are all one": (
         both(column("start_time", lambda v: v * 0 + 1), column("stop_time", lambda v: v * 0 + 129)),
         "start_time is 1 s in all 40 trials",
+    ),
+    "a go cue that leads nowhere": (
+        lambda h: (
+            h.__delitem__(f"{TRIALS}/go_cue_time"),
+            h.__setitem__(f"{TRIALS}/go_cue_time", h5py.SoftLink("/nowhere")),
+        ),
+        "go_cue_time is a link to /nowhere, and there is nothing",
     ),
     "onsets that are reaction times": (
         added("movement_onset_time", GO * 0 + 0.3),

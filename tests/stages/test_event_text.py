@@ -66,7 +66,7 @@ TEXTS = {
             n_sessions=2, n_units=9, n_trials=30, units={"below_min_rate": 1}, trials={},
             unusual=[{"session": "s", "what": "trials", "n": 8, "of": 12, "reason": "too_long"}],
         ),
-        ("2 sessions: 9 units kept, left out: below_min_rate 1; 30 trials kept, none left out\n"
+        ("2 sessions: 9 units kept, left out: below_min_rate 1; 30 trials kept, none left out by a rule\n"
          "  s: 8 of 12 trials left out, most by too_long"),
     ),
     "another attempt": (

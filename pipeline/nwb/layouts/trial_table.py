@@ -11,7 +11,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.tables import Table
-from nwb_latents.pipeline.nwb.trial_columns import columns_of_role, find_column
+from nwb_latents.pipeline.nwb.trial_columns import columns_of_role, find_column, require_links
 from nwb_latents.pipeline.nwb.trial_success import read_success
 from nwb_latents.pipeline.nwb.trial_targets import join_columns, read_targets, say_where_unknown
 from nwb_latents.pipeline.nwb.trial_times import (
@@ -117,6 +117,8 @@ def _event(
     """Read the first column of an event that holds any time; None where there is none."""
     file, named = table.file, getattr(table.file.wanted, role, None)
     others = columns_of_role(table, role, also=also, taken=taken)
+    if not others and named is None:
+        require_links(table, role, also=also)
     seen: set[str] = set()
     for name in (named,) if named else others:
         find_column(table, role, named=named, also=[n for n in also if n not in seen], taken=taken)
