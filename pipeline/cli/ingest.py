@@ -239,12 +239,9 @@ def _source(
 
 
 def _sessions_table(out: Output, entries: Any, catalog: Path) -> None:
-    rows = [
-        [e.session, e.task, str(e.n_trials), str(e.n_units), f"{e.n_bins} × {e.bin_size_s * 1e3:g} ms"]
-        for e in entries
-    ]
-    if rows:
-        out.table("Trial stores", ["session", "task", "trials", "units", "bins"], rows)
+    if entries:
+        from nwb_latents.pipeline.cli.session_tables import show_stores
         from nwb_latents.pipeline.stores.location import store_path
 
+        show_stores(out, entries)
         out.result(f"Stores: {store_path(catalog, entries[0].store).parent}   Catalog: {catalog}")

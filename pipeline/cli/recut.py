@@ -63,10 +63,8 @@ def takes(key: str) -> bool:
 
 
 def _table(out: Output, entries: Any, catalog: Path) -> None:
-    rows = [
-        [e.session, e.task, str(e.n_trials), str(e.n_units), f"{e.n_bins} × {e.bin_size_s * 1e3:g} ms"]
-        for e in entries
-    ]
-    if rows:
-        out.table("Trial stores", ["session", "task", "trials", "units", "bins"], rows)
+    if entries:
+        from nwb_latents.pipeline.cli.session_tables import show_stores
+
+        show_stores(out, entries)
         out.result(f"Recipe: {entries[0].recipe_id}   Catalog: {catalog}")

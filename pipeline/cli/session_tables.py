@@ -27,6 +27,16 @@ BYTES: dict[Verification | None, str] = {
 """What the bytes a store was made of were held against, in words."""
 
 
+def show_stores(out: Output, entries: Sequence[SessionEntry]) -> None:
+    """Show stores that were just written, one row each; nothing where there are none."""
+    rows = [
+        [e.session, e.task, str(e.n_trials), str(e.n_units), f"{e.n_bins} × {e.bin_size_s * 1e3:g} ms"]
+        for e in entries
+    ]
+    if rows:
+        out.table("Trial stores", ["session", "task", "trials", "units", "bins"], rows)
+
+
 def show_session(
     out: Output, entry: SessionEntry, attributes: StoreAttributes | None, scores: Sequence[KeptMeasurement]
 ) -> None:

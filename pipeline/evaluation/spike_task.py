@@ -120,12 +120,15 @@ class RatePrediction:
     latents
         Latent variables of the same trials, from the same spikes; None where there are none. Shapes
         ``(trial, time, latent)`` and ``(eval trial, time, latent)``, float64.
+    why_no_forward
+        Why bins after the windows are not predicted, where there is more to say than that; else empty.
     """
 
     train: FloatArray
     eval: FloatArray
     eval_forward: FloatArray | None = None
     latents: tuple[FloatArray, FloatArray] | None = None
+    why_no_forward: str = ""
 
 
 def spike_task(

@@ -22,7 +22,8 @@ def _lacks_heldout(session: ScoredSession, made: SourceOutput) -> str:
 def _lacks_forward(session: ScoredSession, made: SourceOutput) -> str:
     ahead = session.answers.eval_forward
     if ahead is None or made.rates is None or made.rates.eval_forward is None:
-        return "no bins after the window are predicted"
+        why = "" if made.rates is None else made.rates.why_no_forward
+        return why or "no bins after the window are predicted"
     if not np.nansum(ahead) > 0:
         return "nothing was recorded after the windows that belongs to no other trial"
     return ""

@@ -153,7 +153,9 @@ def test_a_killed_alignment_goes_on_and_ends_in_the_same_bytes(pipeline_command,
     ],
 )
 def test_wrong_uses_have_their_exit_code_and_one_paragraph(pipeline_command, folder, words, code, says):
-    shown = pipeline_command(*(WORDS[:-2] if "--session" in words else WORDS), *words)
+    usual = {"--config": "align.yaml", "--run": "mine", "--session": "sub-T_ses-2"}
+    rest = [word for option, value in usual.items() if option not in words for word in (option, value)]
+    shown = pipeline_command("run", "align", *rest, *words)
     assert shown.returncode == code, shown.stderr
     assert says in shown.stderr
     assert "Traceback" not in shown.stderr

@@ -4,22 +4,36 @@ import pytest
 import yaml
 
 from nwb_latents.pipeline.cli.console import Output
-from nwb_latents.pipeline.cli.session_tables import show_session
+from nwb_latents.pipeline.cli.session_tables import show_session, show_stores
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
 from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 
 
 @pytest.fixture
-def shown_session(capsys, tmp_path):
+def entry(tmp_path):
+    content = {
+        "session": "sub-T_ses-1", "subject": "T", "task": "CO", "recipe_id": "20ms-0", "store": "s.zarr",
+        "store_key": "k", "source": "a.nwb", "n_trials": 20, "n_units": 7, "n_bins": 36,
+        "bin_size_s": 0.02, "created": "2024-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"sessions": {"a": content}}))
+    return read_catalog(tmp_path / "catalog.yaml").sessions["a"]
+
+
+def test_a_store_that_was_written_is_a_row(entry, monkeypatch):
+    shown = []
+    monkeypatch.setattr(Output, "table", lambda _, *parts: shown.append(parts))
+    with Output() as out:
+        show_stores(out, [entry])
+        show_stores(out, [])
+    head = ["session", "task", "trials", "units", "bins"]
+    assert shown == [("Trial stores", head, [["sub-T_ses-1", "CO", "20", "7", "36 × 20 ms"]])]
+
+
+@pytest.fixture
+def shown_session(capsys, entry):
     def show(**changes):
-        content = {
-            "session": "sub-T_ses-1", "subject": "T", "task": "CO", "recipe_id": "20ms-0", "store": "s.zarr",
-            "store_key": "k", "source": "a.nwb", "n_trials": 20, "n_units": 7, "n_bins": 36,
-            "bin_size_s": 0.02, "created": "2024-01-01T00:00:00+00:00",
-        }  # fmt: skip
-        (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"sessions": {"a": content}}))
-        entry = read_catalog(tmp_path / "catalog.yaml").sessions["a"]
         attributes = StoreAttributes(
             **{
                 "store_key": "k", "session": "s", "subject": "T", "task": "CO", "bin_size_s": 0.02,

@@ -420,6 +420,33 @@ def test_rates_of_posterior_sampling_are_scored_as_a_source(tmp_path, content, m
         assert co.value is None or np.isnan(co.value)
 
 
+@pytest.mark.parametrize(
+    ("n_ahead", "why"),
+    [
+        (N_FORWARD, f"reach {N_FORWARD} of the 6 bins after the window that are scored; --set forward_ms=80"),
+        (0, "came with the file and end with the window"),
+    ],
+)
+def test_imported_rates_that_end_before_what_is_scored_say_how_far_they_reach(
+    tmp_path, content, n_ahead, why
+):
+    rng = np.random.default_rng(2)
+    for part, n in (("train", 40), ("valid", 20)):
+        truth = rng.gamma(2.0, 0.6, (n, N_BINS + n_ahead, N_IN))
+        content |= {
+            f"{part}_recon_data": rng.poisson(truth),
+            f"{part}_encod_data": rng.poisson(truth[:, :N_BINS]),
+            f"{part}_output_params": truth.astype(np.float32),
+        }
+        content[f"{part}_encod_data"] = content[f"{part}_recon_data"][:, :N_BINS]
+    kept = {name: v for name, v in content.items() if name.endswith(("data", "params"))}
+    catalog, said = tmp_path / "catalog.yaml", []
+    import_lfads(catalog, [write(tmp_path / "a.h5", kept)], LfadsH5Import(bin_ms=20, valid_split="test"))
+    asked = EvaluateSettings(metrics=["fp_bps"], baselines=["imported"], n_resamples=2, forward_ms=120.0)
+    evaluate(catalog, asked, report=said.append)
+    assert any(why in (getattr(event, "reason", "") or "") for event in said), said
+
+
 def test_sessions_without_imported_rates_are_scored_without_them(tmp_path, file):
     catalog, said = tmp_path / "catalog.yaml", []
     import_lfads(catalog, [file], LfadsH5Import(bin_ms=20, valid_split="test"))

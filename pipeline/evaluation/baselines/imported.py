@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
+    from nwb_latents.pipeline.stores.session import Session
 
     FloatArray = NDArray[np.float64]
 
@@ -30,7 +31,8 @@ def imported_rates(session: ScoredSession) -> RatePrediction:
     Returns
     -------
     prediction
-        Held-in units first, at least `RATE_FLOOR`. Bins ahead only where there are rates of all of them.
+        Held-in units first, at least `RATE_FLOOR`. Bins ahead only where there are rates of all of them; else
+        it says how far they reach.
 
     Raises
     ------
@@ -49,15 +51,37 @@ def imported_rates(session: ScoredSession) -> RatePrediction:
         raised: FloatArray = np.maximum(hertz.astype(np.float64)[..., answers.order] * width, RATE_FLOOR)
         return raised
 
-    rates, ahead = store.trials["imported_rates"].values, None
+    rates, ahead, why = store.trials["imported_rates"].values, None, ""
     if n_ahead:
-        whole = store.continuous["imported_rates"].values
-        first = store.trials["start_bin"].values[answers.eval_rows].astype(np.int64) + store.n_bins
-        bins = first[:, None] + np.arange(n_ahead)
-        found = whole[np.minimum(bins, len(whole) - 1)]
-        if bins.max(initial=-1) < len(whole) and np.isfinite(found).all():
-            ahead = per_bin(found)
-    return RatePrediction(per_bin(rates[answers.train_rows]), per_bin(rates[answers.eval_rows]), ahead)
+        after = _after_the_windows(store, answers.eval_rows, n_bins=n_ahead)
+        reach = int(np.isfinite(after).all(axis=(0, 2)).cumprod().sum())
+        ahead = per_bin(after) if reach == n_ahead else None
+        why = "" if reach == n_ahead else _too_short(reach, n_ahead, width)
+    return RatePrediction(
+        per_bin(rates[answers.train_rows]),
+        per_bin(rates[answers.eval_rows]),
+        ahead,
+        why_no_forward=why,
+    )
+
+
+def _after_the_windows(store: Session, rows: NDArray[np.int64], *, n_bins: int) -> NDArray[np.float32]:
+    """Return the rates of the bins after each window, Hz, NaN where there are none."""
+    whole = store.continuous["imported_rates"].values
+    first = store.trials["start_bin"].values[rows].astype(np.int64) + store.n_bins
+    bins = first[:, None] + np.arange(n_bins)
+    found: NDArray[np.float32] = whole[np.minimum(bins, len(whole) - 1)]
+    found[bins >= len(whole)] = np.nan
+    return found
+
+
+def _too_short(reach: int, n_bins: int, width_s: float) -> str:
+    if not reach:
+        return "its rates came with the file and end with the window"
+    return (
+        f"its rates came with the file and reach {reach} of the {n_bins} bins after the window that are scored; "
+        f"--set forward_ms={reach * width_s * 1e3:g} scores those"
+    )
 
 
 IMPORTED = Baseline(
