@@ -182,6 +182,8 @@ class FormerlyInBins:
     --------
     >>> FormerlyInBins("delay_bins").named("delay_ms", 200.0, bin_size_s=0.02)
     {'delay_bins': 10}
+    >>> FormerlyInBins("delay_bins").named("delay_ms", 200.0, bin_size_s=0.05)
+    {'delay_bins': 4}
     >>> FormerlyInBins("delay_bins").read({"delay_bins": 10}, bin_size_s=0.02)
     200.0
     """

@@ -105,8 +105,9 @@ def few_shot_settings(parent: TrainSettings, settings: AlignSettings, *, from_sc
     --------
     >>> from nwb_latents.schemas.align import AlignSettings
     >>> from nwb_latents.schemas.training import TrainSettings
-    >>> few_shot_settings(TrainSettings(), AlignSettings(max_steps=7), from_scratch=False).max_steps
-    7
+    >>> few = AlignSettings(max_steps=7, scratch={"max_steps": 9})
+    >>> [few_shot_settings(TrainSettings(), few, from_scratch=alone).max_steps for alone in (False, True)]
+    [7, 9]
     """
     steps = settings.scratch if from_scratch else settings
     model = parent.model.aligned(mask_probability=settings.mask_probability)

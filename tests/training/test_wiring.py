@@ -44,6 +44,7 @@ class Call:
     noise: int
     first: float
     n_shown: int | None = None
+    n_trials: tuple[int, ...] = ()
 
 
 class Watching(Model):
@@ -72,6 +73,7 @@ class Watching(Model):
                 noise=generator.initial_seed() if generator is not None else -1,
                 first=float(batch.target[0, 0, 0, 0]),
                 n_shown=view.n_shown,
+                n_trials=tuple(batch.real().any(dim=3).any(dim=2).sum(dim=1).tolist()),
             )
         )
         if not self.training:
@@ -224,6 +226,12 @@ def test_batches_hold_as_many_trials_and_sessions_as_the_settings_say(watch):
     assert [len(c.sessions) for c in calls if not c.is_training] == [2] * 3
     blocks = watch(batch={"sessions_per_block": 1}).calls
     assert [c.sessions for c in blocks if c.is_training][:2] == [("sub-A_ses-1",), ("sub-B_ses-1",)]
+
+
+@pytest.mark.parametrize("n_trials", [3, 5])
+def test_a_step_holds_as_many_trials_of_each_session_as_the_settings_say(watch, n_trials):
+    calls = watch(batch={"trials_per_session": n_trials}).calls
+    assert {c.n_trials for c in calls if c.is_training} == {(n_trials, n_trials)}
 
 
 def test_a_validation_that_is_no_better_counts_and_patience_ends_a_training(watch):

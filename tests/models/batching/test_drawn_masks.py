@@ -154,6 +154,26 @@ def test_without_missing_samples_the_loss_is_the_plain_one_bit_for_bit() -> None
     )
 
 
+def test_what_coordinated_dropout_shows_is_scaled_up_by_the_share_it_hides() -> None:
+    batch = pack([TrialTensors("a", torch.ones(40, 20, 10))])
+    shown = training_masker(MaskSettings(coordinated_dropout=0.2))(batch, rng(), 0).x
+    assert shown.unique().tolist() == [0, 1.25]
+    assert float(shown.mean()) == pytest.approx(1, abs=0.02)
+
+
+def test_what_is_masked_once_hangs_on_the_seed_the_part_and_the_session() -> None:
+    masks = MaskSettings(sample_validation=0.5)
+    ones = torch.ones(6, 9, 20)
+
+    def held_back(session: str, part: str, seed: int) -> bytes:
+        made = mask_once(TrialTensors(session, ones), masks, seed=seed, part=part).held_back
+        return made.numpy().tobytes()
+
+    asked = [("a", "train", 0), ("b", "train", 0), ("a", "val", 0), ("a", "train", 1)]
+    assert len({held_back(*each) for each in asked}) == 4
+    assert held_back(*asked[0]) == held_back(*asked[0])
+
+
 def test_held_back_samples_alone_are_scored_on_the_scale_of_all() -> None:
     masks = MaskSettings(sample_validation=0.25)
     one = TrialTensors("a", torch.ones(40, 20, 10))

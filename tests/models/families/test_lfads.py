@@ -312,6 +312,13 @@ def test_inputs_of_a_forecast_fall_towards_zero_with_the_time_constant_of_the_pr
     assert torch.allclose(ratio[real], torch.exp(torch.tensor(-0.5)).double().expand_as(ratio[real]))
 
 
+def test_each_divergence_has_the_weight_of_its_own_setting() -> None:
+    model = small(kl_initial_weight=2.0, kl_input_weight=3.0)
+    batch = pack(trials())
+    weights = {term.name: term.weight(10**9) for term in model(batch, observe(batch), 0, rng()).terms}
+    assert (weights["kl_initial"], weights["kl_input"]) == (2.0, 3.0)
+
+
 def test_without_priors_the_kl_is_exactly_zero() -> None:
     model = small(ic_prior="none", controller_dim=0, l2_generator=0.0)
     batch = pack(trials())
