@@ -103,3 +103,20 @@ class PartialFailure(PipelineError):  # noqa: N818 (what was done is not an erro
         super().__init__(message)
         self.results = tuple(results)
         self.failures = tuple(failures)
+
+
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether `error` is an interruption, or was made of one.
+
+    Python makes a RuntimeError of what is raised while a class is made, as when modules are loaded.
+
+    Examples
+    --------
+    >>> made = RuntimeError("Error calling __set_name__")
+    >>> made.__cause__ = KeyboardInterrupt()
+    >>> is_interruption(made), is_interruption(RuntimeError())
+    (True, False)
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None

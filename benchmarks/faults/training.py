@@ -88,7 +88,7 @@ FAULTS = (
     (EMBEDDING, "variances.append(q.var * share)", "variances.append(q.var)",
      "the variance of the embedding of a long session is a sum"),
     (INFER, "number, device=self.device)", "0, device=self.device)",
-     "parts of a long session share their noise"),
+     "parts of a long session share their noise", LFADS),
     (ONLINE, "lag_s = session.lag_bins(settings.lag_ms) * session.bin_size_s", "lag_s = settings.lag_ms",
      "the lag of a stream is in ms", ("tests/stages/test_online_decoding.py", "tests/ruler/test_event_values.py",)),
     (ONLINE, "        self._last.clear()\n", "",

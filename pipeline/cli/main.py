@@ -32,7 +32,7 @@ from nwb_latents.pipeline.cli.schema import schema
 from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.simulate import simulate
 from nwb_latents.pipeline.cli.visible_text import visible
-from nwb_latents.pipeline.errors import CatalogWarning, PipelineError, SettingsError
+from nwb_latents.pipeline.errors import CatalogWarning, PipelineError, SettingsError, is_interruption
 from nwb_latents.schemas.registry import PartError, PartWarning
 
 
@@ -111,11 +111,13 @@ def _run() -> int:
             return _reader_gone()
         raise
     except Exception as error:
-        if "--verbose" in sys.argv or "-v" in sys.argv:
-            traceback.print_exc()
-        text, code = unexpected(error, sys.argv[1:])
-        sys.stderr.write(f"error: {visible(text)}\n")
-        return code
+        if not is_interruption(error):
+            if "--verbose" in sys.argv or "-v" in sys.argv:
+                traceback.print_exc()
+            text, code = unexpected(error, sys.argv[1:])
+            sys.stderr.write(f"error: {visible(text)}\n")
+            return code
+        code = INTERRUPTED
     if code == INTERRUPTED:
         command = shlex.join(["pipeline", *sys.argv[1:]])
         sys.stderr.write(f"interrupted: what is done is kept. Resume with the same command:\n  {command}\n")

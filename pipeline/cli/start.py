@@ -19,7 +19,11 @@ def main() -> None:
     try:
         run = _command()
         run()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception) as error:
+        from nwb_latents.pipeline.errors import is_interruption
+
+        if not is_interruption(error):
+            raise
         sys.stderr.write("interrupted\n")
         sys.exit(INTERRUPTED)
     finally:

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
+from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, is_interruption
 from nwb_latents.pipeline.stages.report import noted
 from nwb_latents.pipeline.stores.catalog import select_sessions
 from nwb_latents.schemas.events import ProgressEvent, RunEvent, SessionEvent
@@ -56,6 +56,8 @@ class Failures:
         name: str,
     ) -> None:
         """Remember a failure, and report `event` as failed with its reason."""
+        if is_interruption(error):
+            raise KeyboardInterrupt from error
         reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
         _log.debug("%s failed", name, exc_info=error)
         self.found.append((name, reason))

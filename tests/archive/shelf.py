@@ -177,7 +177,8 @@ class ShelvedDandiset:
     @property
     def published(self) -> list[str]:
         """Versions that are not the draft, oldest first."""
-        return sorted(version for version in self.versions if version != "draft")
+        versions = (version for version in self.versions if version != "draft")
+        return sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
 
     def record(self) -> dict[str, Any]:
         """The dandiset as it is listed."""

@@ -190,6 +190,29 @@ def test_a_terminal_that_knows_ascii_alone_ends_nothing(small_nwb, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("module", ["nwb_latents.pipeline.cli.main", "nwb_latents.pipeline.stages.ingest"])
+def test_an_interruption_that_became_another_error_is_one(small_nwb, tmp_path, module):
+    code = f"""
+import builtins
+from nwb_latents.pipeline.cli.start import main
+load = builtins.__import__
+def loading(name, *rest):
+    if name == {module!r}:
+        # What Python makes of an interruption while a class is made.
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+    return load(name, *rest)
+builtins.__import__ = loading
+main()
+"""
+    words = ["run", "ingest", "--path", str(small_nwb)]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "interrupted" in done.stderr
+
+
 @pytest.mark.parametrize("when_s", [0.1, 0.8, 1.4, 2.0])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_while_processes_start_is_clean(make_nwb, make_reaches, tmp_path, when_s, number):

@@ -121,6 +121,8 @@ def test_a_decoding_says_how_many_trials_it_was_scored_on(folder, decoded):
     made = {e["source"]: e for e in decoded if e["event"] == "measurement"}
     baselines = {"linear_forecast", "condition_mean"}
     assert set(made) == {"rates", "reconstruction", "forecast", "forecast_decoded", *baselines}
+    done = only(decoded, "session", status="done")
+    assert (done["session"], done["store"]) == (SESSION, f"stores/{RECIPE.recipe_id}/{SESSION}.zarr")
     for source, event in made.items():
         assert (event["session"], event["split"], event["n_trials"]) == (SESSION, "test", N_TEST)
         assert (event["n_units"], event["recipe_id"], event["lag_ms"]) == (N_UNITS, RECIPE.recipe_id, 100.0)

@@ -1,12 +1,17 @@
 """Onsets by the profile of the speed: whatever shape it has, and however the hand drifts."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from conftest import Reaches, recording_of
 from scipy.ndimage import gaussian_filter1d
 
+from nwb_latents.pipeline.signals.movements import find_candidates
 from nwb_latents.pipeline.signals.onset import profile_onsets
-from nwb_latents.pipeline.signals.recording import Series
+from nwb_latents.pipeline.signals.recording import Series, TrialTable
 from nwb_latents.pipeline.signals.rises import measure_rises
+from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.recipe_parts import OnsetSettings
 
 
@@ -70,6 +75,19 @@ def session(shape, rate_hz, *, drift_cm_s=0.0, noise_cm_s=0.3, n_trials=40, seed
     velocity += drift_cm_s * np.column_stack([np.sin(0.05 * time), np.cos(0.05 * time)])
     noise = gaussian_filter1d(rng.standard_normal(velocity.shape), 0.005 * rate_hz, axis=0)
     return Series(time, velocity + noise * (noise_cm_s / noise.std())), go, onset
+
+
+def test_a_movement_before_the_go_cue_is_not_the_one_of_the_trial():
+    velocity, go, onset = session("minimum jerk", 200)
+    n, text = len(go), np.full(len(go), "", dtype=object)
+    # Each trial begins before the movement of the one before.
+    table = TrialTable(
+        row=np.arange(n),
+        events={"start": go - 3.0, "stop": go + 1.8, "go_cue": go},
+        success=np.ones(n, bool), valid=np.ones(n, bool), target_dir=np.zeros(n), condition=text, split=text,
+    )  # fmt: skip
+    found = find_candidates(replace(recording_of(Reaches()), trials=table), IngestRecipe(), velocity=velocity)
+    assert 1e3 * np.abs(found.events["move_onset"] - onset).max() < 40
 
 
 def errors_ms(shape, rate_hz, **how):

@@ -53,6 +53,17 @@ def test_bins_one_by_one_are_the_whole_trial(store) -> None:
         np.testing.assert_allclose([each.velocity for each in made], expected, rtol=1e-3, atol=1e-3)
 
 
+def test_the_decoder_is_that_of_the_training_trials_alone(store) -> None:
+    path, session = store
+    run = trained(path, "fitted")
+    rates = run.reconstruct(session)
+    whole, alone = (
+        fit_streaming_decoder(run, each).velocity.predict(rates)
+        for each in (session, session.select(session.rows("train", purpose="a test")))
+    )
+    assert np.array_equal(whole, alone)
+
+
 def test_what_cannot_be_streamed_is_refused(store) -> None:
     path, _ = store
     run = trained(path, "looks_ahead", model={**CAUSAL, "context_forward": 1})

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from nwb_latents.models.registry import build_model
 from nwb_latents.pipeline.stores.session import session_in_memory
+from nwb_latents.pipeline.training import session_embedding
 from nwb_latents.pipeline.training.checkpoint import load_checkpoint
 from nwb_latents.pipeline.training.feed import feed_sessions
 from nwb_latents.pipeline.training.inference import TrainedRun
@@ -56,6 +57,20 @@ def trained(
     feeds = feed_sessions(map(session_in_memory, datasets.values()), settings)
     model = build_model(settings.model, {n: f.train.y.shape[2] for n, f in feeds.items()}, seed=settings.seed)
     return fit(model, feeds, settings, folder, **options)
+
+
+def test_parts_of_a_long_session_have_noise_of_their_own(
+    make_dataset: Callable[..., xr.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, settings = make_dataset("a", n_trials=6, n_units=5, seed=0), settings_of()
+    dataset["counts"].values[:] = dataset["counts"].values[:1]
+    feeds = feed_sessions([session_in_memory(dataset)], settings)
+    model = build_model(settings.model, {"a": 5}, seed=0).eval()
+    run = TrainedRun("run", settings, model, {"a": feeds["a"].scaling}, torch.device("cpu"))
+    monkeypatch.setattr(session_embedding, "CHUNK_TRIALS", 2)
+    rates = run.reconstruct(session_in_memory(dataset), n_samples=1)
+    assert len(np.unique(rates, axis=0)) == 6, "trials that are alike have the same rates"
+    assert np.array_equal(rates, run.reconstruct(session_in_memory(dataset), n_samples=1))
 
 
 def test_lfads_learns_rates_and_forecasts_without_seeing_ahead(

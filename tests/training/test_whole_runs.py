@@ -102,6 +102,15 @@ def test_damaged_weights_are_not_loaded(run: Path, damage: str, with_manifest: b
         load_run(run)
 
 
+def test_whole_weights_of_another_run_are_not_those_of_this_one(
+    catalog: Path, run: Path, make_settings: Make
+) -> None:
+    train(catalog, make_settings(max_steps=4, seed=1), run_name="other")
+    (run / "best.safetensors").write_bytes((run.parent / "other" / "best.safetensors").read_bytes())
+    with pytest.raises(DataError, match=r"best\.safetensors"):
+        load_run(run)
+
+
 def test_settings_edited_by_hand_are_not_those_of_the_weights(catalog: Path, run: Path) -> None:
     """Other settings may fit the same weights and give other numbers."""
     path = run / "config.yaml"

@@ -79,8 +79,8 @@ def _too_short(reach: int, n_bins: int, width_s: float) -> str:
     if not reach:
         return "its rates came with the file and end with the window"
     return (
-        f"its rates came with the file and reach {reach} of the {n_bins} bins after the window that are scored; "
-        f"--set forward_ms={reach * width_s * 1e3:g} scores those"
+        f"its rates came with the file and reach {reach} of the {n_bins} bins after the window that are "
+        f"scored; --set forward_ms={reach * width_s * 1e3:g} scores those"
     )
 
 
