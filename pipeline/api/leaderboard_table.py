@@ -32,6 +32,8 @@ def _cells(board: Board, row: Row) -> dict[str, object]:
     out: dict[str, object] = {
         "model": row.label,
         "is_baseline": row.is_baseline,
+        "told": "; ".join(row.told),
+        "only_forecasts": row.only_forecasts,
         "n_seeds": len(row.sources),
         "n_sessions": row.n_sessions,
         "dandiset": board.dandiset,

@@ -10,8 +10,9 @@ import sys
 import time
 from contextlib import redirect_stdout
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO
+from typing import TYPE_CHECKING, Literal, Self, TextIO
 
+from nwb_latents.pipeline.cli.table_blocks import blocks
 from nwb_latents.pipeline.cli.visible_text import visible
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.events import Event, PlanEvent, ProgressEvent, ReadEvent
 
 LOG_SECONDS = 10.0
+NOT_A_TERMINAL = 140
+"""Characters of a line that is written to a file or a pipe."""
 DRAWN_ROWS = 500
 """Tables of more rows are written without a frame: drawing one takes long."""
 
@@ -109,15 +112,19 @@ class Output:
         from rich.console import Console
         from rich.table import Table
 
-        grid = Table(title=title, title_justify="left", header_style="bold")
-        for number, column in enumerate(columns):
-            is_number = all(row[number][:1].isdigit() or row[number][:1] in "-−" for row in rows)
-            grid.add_column(column, justify="right" if is_number else "left", overflow="fold")
-        for row in rows:
-            grid.add_row(*row)
-        width = None if sys.stdout.isatty() else 140
         # A setting such as columns.relative=[go] in a cell is no markup.
-        Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False).print(grid)
+        width = None if sys.stdout.isatty() else NOT_A_TERMINAL
+        console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
+        for block in blocks(columns, rows, width=console.width):
+            grid = Table(title=title, title_justify="left", header_style="bold")
+            for number, chars in zip(block.columns, block.widths, strict=True):
+                on_right = all(row[number][:1].isdigit() or row[number][:1] in "-−" for row in rows)
+                justify: Literal["left", "right"] = "right" if on_right else "left"
+                grid.add_column(columns[number], justify=justify, overflow="fold", width=chars)
+            for row in rows:
+                grid.add_row(*(row[number] for number in block.columns))
+            console.print(grid)
+            title = ""
 
     def _show(self, event: Event) -> None:
         from nwb_latents.pipeline.stages.event_text import event_text

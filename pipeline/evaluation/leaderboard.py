@@ -328,7 +328,7 @@ def _told(mine: pd.DataFrame, group_of: np.ndarray) -> dict[int, tuple[str, ...]
     found: dict[int, dict[tuple[str, bool], None]] = {}
     has_value = mine["value"].notna()
     for details, part, value, number in zip(mine["details"], mine["part"], has_value, group_of, strict=True):
-        told = _text(details.get("told")) if isinstance(details, dict) else ""
+        told = told_of(details)
         if told and value:
             found.setdefault(int(number), {})[told, part == "forecast"] = None
     return {
@@ -338,6 +338,17 @@ def _told(mine: pd.DataFrame, group_of: np.ndarray) -> dict[int, tuple[str, ...]
         )
         for number, said in found.items()
     }
+
+
+def told_of(details: object) -> str:
+    """Return what a source was told, from the details of a record of it; empty: nothing beyond its spikes.
+
+    Examples
+    --------
+    >>> told_of({"told": "the target"}), told_of({})
+    ('the target', '')
+    """
+    return _text(details.get("told")) if isinstance(details, dict) else ""
 
 
 def _distinct(group_of: np.ndarray, names: pd.Series) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations
 from nwb_latents.pipeline.evaluation.escaped_text import for_csv, for_markdown
-from nwb_latents.pipeline.evaluation.leaderboard import in_dandisets
+from nwb_latents.pipeline.evaluation.leaderboard import in_dandisets, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ _COLUMNS = (
     "dandiset", "session", "recipe_id", "store_key", "split", "source", "run", "run_key", "label", "group",
     "is_baseline", "seed", "name", "definition", "unit", "value", "low", "high", "level", "n_resamples",
     "decoder", "fitted_on", "lag_ms", "seen_bins", "bins", "units", "n_trials", "n_units", "n_heldout",
-    "reason", "settings_digest", "program", "time",
+    "told", "reason", "settings_digest", "program", "time",
 )  # fmt: skip
 
 
@@ -41,6 +41,20 @@ def number(value: float, *, signed: bool = False) -> str:
     if not np.isfinite(value):
         return NONE
     return f"{value:+.3f}".replace("-", "−") if signed else f"{value:.3f}".replace("-", "−")
+
+
+def spread(value: float) -> str:
+    """Return half a width or a deviation; one that rounds to nothing is not shown as none.
+
+    Examples
+    --------
+    >>> spread(0.0126), spread(0.0002), spread(0.0)
+    ('±0.013', '±<0.001', '±0.000')
+    """
+    return "±<0.001" if 0 < value < _ROUNDS_TO_NONE else f"±{number(value)}"
+
+
+_ROUNDS_TO_NONE = 0.0005
 
 
 def cell_text(cell: Cell | None, *, n_sessions: int) -> str:
@@ -58,7 +72,7 @@ def cell_text(cell: Cell | None, *, n_sessions: int) -> str:
     if cell.has_interval:
         text += f" [{number(cell.low)}, {number(cell.high)}]"
     if np.isfinite(cell.seed_sd):
-        text += f" ±{number(cell.seed_sd)}"
+        text += f" {spread(cell.seed_sd)}"
     return text if cell.n_sessions == n_sessions else f"{text} ({cell.n_sessions} of {n_sessions})"
 
 
@@ -74,7 +88,7 @@ def short_text(cell: Cell | None, *, n_sessions: int) -> str:
     if cell is None:
         return NONE
     half = (cell.high - cell.low) / 2
-    text = f"{number(cell.value)} ±{number(half)}" if cell.has_interval else number(cell.value)
+    text = f"{number(cell.value)} {spread(half)}" if cell.has_interval else number(cell.value)
     return text if cell.n_sessions == n_sessions else f"{text} ({cell.n_sessions})"
 
 
@@ -189,7 +203,9 @@ def as_csv(measured: pd.DataFrame, *, dandisets: Mapping[tuple[str, str], str]) 
     """
     current = current_evaluations(measured)
     text: str = (
-        current.assign(dandiset=in_dandisets(current, dandisets))
+        current.assign(
+            dandiset=in_dandisets(current, dandisets), told=[told_of(said) for said in current["details"]]
+        )
         .sort_values(["session", "recipe_id", "split", "is_baseline", "owner"], kind="stable")
         .map(lambda value: for_csv(value) if isinstance(value, str) else value)
         .to_csv(columns=list(_COLUMNS), index=False, lineterminator="\n")

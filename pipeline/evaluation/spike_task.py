@@ -34,6 +34,18 @@ SPLITS: dict[Phase, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Splits that are fitted and that are scored, by phase, as in the Neural Latents Benchmark."""
 
 
+def fitted_trials(phase: str) -> str:
+    """Return which trials are fitted in a phase, in words; empty for a phase that is not known.
+
+    Examples
+    --------
+    >>> fitted_trials("test"), fitted_trials("val"), fitted_trials("other")
+    ('train and val trials', 'train trials', '')
+    """
+    splits = [fitted for name, (fitted, _) in SPLITS.items() if name == phase]
+    return f"{' and '.join(splits[0])} trials" if splits else ""
+
+
 @dataclass(frozen=True)
 class SpikeTask:
     """All a predictor may see of a session. Counts are spikes per bin, NaN where nothing was recorded.

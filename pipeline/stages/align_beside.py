@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stages.forecast_sources import baseline_forecasts, foresight
 from nwb_latents.pipeline.stages.given_trials import Given
-from nwb_latents.pipeline.stages.trained_runs import Failures
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.trial_record import given_alone
-from nwb_latents.schemas.events import SourceEvent
+from nwb_latents.schemas.events import RunEvent, SourceEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,24 +91,34 @@ class Beside:
         device
             Where the models run.
         """
+        scores, failures = [], Failures(self.report)
+        for entry in entries:
+            try:
+                scores += self._mean(entry, device)
+            except MachineError:
+                raise
+            except FAILURES as error:
+                event = RunEvent(run=entry.run, session=entry.sessions[0], status="failed")
+                failures.add(error, event=event, name=f"the mean of {entry.run} and factors")
+        return scores
+
+    def _mean(self, entry: RunEntry, device: Device) -> list[Measurement]:
+        """Return the mean of one run's forecast with that of factors; none where there are no factors."""
         from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
-        scores = []
-        for entry in entries:
-            key = self._laid(entry)
-            if key is None or entry.alignment is None:
-                continue
-            given, task = self._tasks[key]
-            made = self._made[key]
-            known = (SINGLE[1],) if entry.alignment.from_scratch else (SHARED, SINGLE[1])
-            member = next((made[name] for name in known if name in made), None)
-            if member is None:
-                continue
-            run = load_run(self.catalog_path.parent / entry.path, device=device)
-            own = task.of_run(foresight(run, given.session, task), run=entry.run)
-            about = f"{entry.alignment.n_trials} trials, chosen by seed {entry.alignment.seed}"
-            scores += self._scores(key, [task.ensemble([own, member])], about)
-        return scores
+        key = self._laid(entry)
+        if key is None or entry.alignment is None:
+            return []
+        given, task = self._tasks[key]
+        made = self._made[key]
+        known = (SINGLE[1],) if entry.alignment.from_scratch else (SHARED, SINGLE[1])
+        member = next((made[name] for name in known if name in made), None)
+        if member is None:
+            return []
+        run = load_run(self.catalog_path.parent / entry.path, device=device)
+        own = task.of_run(foresight(run, given.session, task), run=entry.run)
+        about = f"{entry.alignment.n_trials} trials, chosen by seed {entry.alignment.seed}"
+        return self._scores(key, [task.ensemble([own, member])], about)
 
     def _laid(self, entry: RunEntry) -> tuple[str, tuple[int, ...]] | None:
         """Lay ready the session of a run as the run was given it; return what it is kept under."""

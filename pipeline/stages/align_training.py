@@ -145,6 +145,7 @@ class _Beginning:
     def from_the_best_start(self) -> tuple[Start, KeptStart | None]:
         """Return the start whose loss is least after a few steps; None beside it where there is but one."""
         from nwb_latents.pipeline.training.alignment_starts import best_start, starts_of  # noqa: PLC0415
+        from nwb_latents.pipeline.training.loop import DivergedError  # noqa: PLC0415
 
         asked: AlignSettings = self.work.settings
         pretrained = self.parent.weights
@@ -162,39 +163,41 @@ class _Beginning:
         self._require_step_fits(starts[0])
         if len(starts) == 1:
             return starts[0], None
-        kept = best_start(
-            starts,
-            self.feeds,
-            self.begun.settings,
-            self.run_dir / STARTS,
-            pretrained=pretrained,
-            steps=asked.start_steps,
-            progress=self.progress(after=0),
-        )
-        self._say(kept)
+        why = f"the sessions of {self.begun.settings.model.name} do not lie side by side in its parameters"
+        try:
+            kept = best_start(
+                starts,
+                self.feeds,
+                self.begun.settings,
+                self.run_dir / STARTS,
+                pretrained=pretrained,
+                steps=asked.start_steps,
+                progress=self.progress(before=asked.max_steps),
+            )
+        except DivergedError as error:
+            # Starts share their gradient's norm, so that one that runs away takes the others with it.
+            kept, why = None, f"trained side by side they ran away ({error})"
+        self._say(kept, why)
         return (starts[0], None) if kept is None else (kept.start, kept)
 
-    def progress(self, *, after: int) -> Progress:
-        """Return what reports the steps of a training that follows other steps."""
+    def progress(self, *, after: int = 0, before: int = 0) -> Progress:
+        """Return what reports the steps of a training that follows some steps, and goes before others."""
 
         def report(step: int, total: int, metrics: dict[str, float]) -> None:
             event = ProgressEvent(
                 stage="align",
                 run=self.run_dir.name,
                 step=after + step,
-                total=max(total, after + total),
+                total=after + total + before,
                 **metrics,
             )
             self.work.report(event)
 
         return report
 
-    def _say(self, kept: KeptStart | None) -> None:
+    def _say(self, kept: KeptStart | None, reason: str) -> None:
         run, session = self.run_dir.name, self.few.name
         if kept is None:
-            reason = (
-                f"the sessions of {self.begun.settings.model.name} do not lie side by side in its parameters"
-            )
             text = f"Run {run} begins from one start instead of several: {reason}."
             status = "one start"
         else:

@@ -182,7 +182,10 @@ def _report(board: Board, report: Report) -> None:
                 label=row.label,
                 is_baseline=row.is_baseline,
                 sources=row.sources,
+                told=row.told,
+                only_forecasts=row.only_forecasts,
                 metrics={key: _event_cell(cell) for key, cell in row.cells.items()},
+                protocol={column.key: column.protocol for column in board.columns if column.protocol},
             )
         )
 

@@ -214,7 +214,16 @@ class RowEvent(Event):
     label: str = Field(description="What it is called.")
     is_baseline: bool = Field(description="Whether it is a baseline.")
     sources: tuple[str, ...] = Field(description="Runs, or the baseline, in it.")
+    told: tuple[str, ...] = Field(
+        default=(), description="What it is told of the trials, beside the spikes it may see; empty: nothing."
+    )
+    only_forecasts: bool = Field(default=False, description="Whether it has numbers of forecasts alone.")
     metrics: dict[str, BoardCell] = Field(description="Metric → cell.")
+    protocol: dict[str, str] = Field(
+        default={},
+        description="Metric → what was fitted on what, which rows have which, lag, bins seen and forecast; "
+        "the same for all rows of a board. Metrics of which there is nothing to say are left out.",
+    )
 
 
 class SubmissionEvent(Event):

@@ -31,7 +31,7 @@ def drawn():
         n_heldin=N_IN,
         task=SimpleNamespace(train_heldout=counts[:40, :, N_IN:]),
         answers=SimpleNamespace(eval_heldout=counts[40:, :, N_IN:]),
-        settings=SimpleNamespace(baseline=SETTINGS),
+        settings=SimpleNamespace(baseline=SETTINGS, phase="test"),
     )
     return session, latents, rates, counts
 
@@ -70,7 +70,7 @@ def test_the_read_out_is_scikit_learns_poisson_regression(drawn):
 def test_any_invertible_map_of_the_latents_has_the_same_score(drawn):
     session, latents, _, _ = drawn
     near_none = SimpleNamespace(**{**vars(session), "settings": SimpleNamespace(
-        baseline=replace_penalties(1e-9)
+        baseline=replace_penalties(1e-9), phase="test"
     )})  # fmt: skip
     mixed = latents @ np.array([[2.0, 1.0], [0.0, 0.5]]) + 7.0
     scores = [
@@ -97,6 +97,15 @@ def test_the_score_is_that_of_the_rates_and_says_what_was_read(drawn):
     # How the source itself reads them out does not matter.
     spoiled = replace(made, rates=RatePrediction(rates[:40] * 9, rates[40:] * 9))
     assert METRIC.compute["reconstruction"](session, spoiled).statistic.value(np.ones((1, 20)))[0] == value
+
+
+@pytest.mark.parametrize(("phase", "trials"), [("test", "train and val trials"), ("val", "train trials")])
+def test_a_number_says_which_trials_its_read_out_was_fitted_on(drawn, phase, trials):
+    session, latents, _, _ = drawn
+    scored = SimpleNamespace(**{**vars(session), "settings": SimpleNamespace(baseline=SETTINGS, phase=phase)})
+    made = output(drawn, states=(latents[:40], latents[40:]))
+    said = [metric.compute["reconstruction"](scored, made).fitted_on for metric in (METRIC, FEW_SHOT)]
+    assert said == [f"own latents or held-in rates, {trials}", f"own latents or held-in rates, 16 {trials}"]
 
 
 def test_needless_latents_cost_more_when_there_are_few_trials(drawn):

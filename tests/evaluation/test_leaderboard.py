@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
+from nwb_latents.pipeline.api.leaderboard_table import board_table
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.current_evaluations import measurement_table
 from nwb_latents.pipeline.evaluation.leaderboard import Board, boards
@@ -125,6 +126,10 @@ def test_csv_has_every_number_and_every_reason(measured: Records) -> None:
     )
     assert float(one["value"]) == 0.3
     assert (one["seed"], one["dandiset"], one["unit"]) == ("1", "files", "bits/spike")
+    assert one["told"] == ""
+    informed = [each.model_copy(update={"details": {"told": "the target"}}) for each in measured]
+    again = as_csv(measurement_table(informed), dandisets={})
+    assert {line["told"] for line in csv.DictReader(io.StringIO(again))} == {"the target"}
     absent = next(line for line in lines if line["reason"])
     assert (absent["run"], absent["value"], absent["dandiset"]) == ("c", "", "000688@1")
     assert {"decoder", "fitted_on", "lag_ms", "seen_bins", "bins", "store_key", "run_key"} <= one.keys()
@@ -240,6 +245,9 @@ def test_rows_say_what_they_were_told_and_whether_they_only_forecast(measured: R
     assert set(line.removeprefix(said).split("; ")) == {
         "mean: the target", "lfads (a): spikes ahead (forecasts)"
     }  # fmt: skip
+    frame = board_table([board]).set_index("model")
+    assert frame.loc["mean", "told"] == "the target"
+    assert frame.index[frame["only_forecasts"]].tolist() == ["linear"]
     assert "† only forecasts" in legend(board)[0]
     assert "‡" in as_markdown([board])
     assert "‡" in as_html([board])
@@ -268,6 +276,17 @@ def test_an_interval_of_no_width_is_not_shown(measured: Records) -> None:
         assert row[-1] == "0.500"
         assert "no interval: no draw of trials changes it" in legend(board, is_short=is_short)[0]
     assert "no interval" not in legend(compared(measured)[0])[0]
+
+
+def test_a_width_that_rounds_to_nothing_is_not_shown_as_none(measured: Records) -> None:
+    narrow = [
+        record.model_copy(update={"low": 0.4999, "high": 0.5001})
+        for session in ("s1", "s2")
+        for record in evaluated("narrow", session, psth_r2=0.5)
+    ]
+    (board,) = compared([*measured, *narrow])
+    row = next(row for row in table(board, is_short=True)[1] if row[0] == "narrow *")
+    assert row[-1] == "0.500 ±<0.001"
 
 
 def test_the_best_run_is_bold_among_those_of_all_sessions(measured: Records) -> None:

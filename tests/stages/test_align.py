@@ -10,6 +10,7 @@ import torch
 
 from nwb_latents.models.parts.principal_frame import mean_entry
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError
+from nwb_latents.pipeline.stages import align_beside
 from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
 from nwb_latents.pipeline.stages.train import train
@@ -303,6 +304,30 @@ def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
     kept = measurement_records(read_measurements(catalog))
     assert {s.key: s.value for s in scores}.items() <= {s.key: s.value for s in kept}.items()
     assert all(s.run_key for s in kept if s.run)
+
+
+def test_what_is_wrong_with_the_mean_of_one_run_takes_nothing_from_the_others(catalog, monkeypatch):
+    for name in ("draw_velocity", "draw_trajectories", "draw_summary"):
+        monkeypatch.setattr(
+            f"nwb_latents.pipeline.evaluation.figures.velocity.{name}", lambda *args, **kwargs: None
+        )
+    entries = align(catalog, settings(), run="mine", sessions=[NEW], trials=[8], seeds=2)
+    foresee = align_beside.foresight
+
+    def wrong_once(run, *rest):
+        if run.name == entries[0].run:
+            raise ValueError("odd weights")
+        return foresee(run, *rest)
+
+    monkeypatch.setattr(align_beside, "foresight", wrong_once)
+    said = []
+    scores = score_alignments(
+        catalog, entries, DecodeSettings(), ensemble=True, device="cpu", report=said.append
+    )
+    assert {s.run for s in scores if s.source == "ensemble"} == {entries[1].run}
+    assert {s.run for s in scores if s.source == "forecast"} == {entry.run for entry in entries}
+    (failed,) = [event for event in said if getattr(event, "status", "") == "failed"]
+    assert (failed.run, "odd weights" in failed.reason) == (entries[0].run, True)
 
 
 def test_of_one_trial_rates_alone_are_scored_and_that_is_said(catalog):

@@ -155,6 +155,29 @@ def test_starts_that_cannot_lie_side_by_side_are_one_start_and_said(catalog, mon
     assert "one start instead of several" in note.text
 
 
+def test_starts_that_run_away_are_said_and_one_goes_on_alone(catalog, monkeypatch):
+    def runs_away(*_, **__):
+        raise loop.DivergedError("the loss is nan at step 3")
+
+    alone = dict(align(catalog, settings(starts=1), **WORDS)[0].metrics)
+    monkeypatch.setattr(alignment_starts, "fit", runs_away)
+    events = []
+    (entry,) = align(catalog, settings(), **WORDS, report=events.append, force=True)
+    assert entry.alignment.starts == ()
+    assert entry.steps == 3
+    assert entry.metrics["loss"] == alone["loss"]
+    (note,) = [event for event in events if event.event == "note"]
+    assert note.status == "one start"
+    assert "ran away (the loss is nan at step 3)" in note.text
+
+
+def test_steps_of_starts_and_of_what_follows_are_counted_through(catalog):
+    events = []
+    align(catalog, settings(), **WORDS, report=events.append, force=True)
+    steps = [(event.step, event.total) for event in events if event.event == "progress" and event.run]
+    assert steps == [(5, 8), (8, 8)]
+
+
 def test_a_start_of_the_batch_is_the_model_it_was(catalog):
     """The sessions of the model of all starts are the starts, whatever their order."""
     config, weights = (read_config(catalog.parent / "runs" / "mine"),

@@ -325,6 +325,20 @@ def test_validation_trials_are_another_board(catalog):
     assert [board.phase for board in leaderboard(catalog, phase="val")] == ["val"]
 
 
+def test_rows_of_json_say_what_they_were_told_and_how_they_were_read_out(catalog):
+    evaluate(catalog, settings(metrics=["velocity_r2"]), runs=["plain"])
+    events = []
+    leaderboard(catalog, report=events.append)
+    rows = {event.label: event for event in events}
+    assert rows["condition mean"].told == ("the target",)
+    assert {label for label, row in rows.items() if row.only_forecasts} == {"hold last"}
+    (protocol,) = {tuple(sorted(row.protocol.items())) for row in rows.values()}
+    assert dict(protocol).keys() == {"velocity_r2", "velocity_r2:forecast"}
+    assert (
+        dict(protocol)["velocity_r2"] == "decoder ridge fitted on recorded rates; 100 ms after the activity"
+    )
+
+
 def test_seeds_are_one_row(catalog, tmp_path):
     evaluate(catalog, settings())
     (board,) = leaderboard(catalog, ranked_by="velocity_r2")

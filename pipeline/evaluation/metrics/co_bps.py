@@ -23,7 +23,8 @@ METRIC = Metric(
     title="co-smoothing, own read-out",
     unit="bits/spike",
     meaning="Likelihood of the spikes of held-out units under rates inferred from the other units, above "
-    "that of their mean rate; every source reads them out in its own way.",
+    "that of their mean rate; every source reads them out in its own way: a run by the read-out it was "
+    "trained with, a baseline by what it fits on training trials.",
     source="Pei et al. 2021, Neural Latents Benchmark '21",
     needs=("heldout",),
     units="heldout",

@@ -10,12 +10,15 @@ from nwb_latents.pipeline.evaluation.common_read_out import features_of, read_ou
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found, Metric
 from nwb_latents.pipeline.evaluation.metrics.resampling import MeanOf
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import SpikeSums
+from nwb_latents.pipeline.evaluation.spike_task import fitted_trials
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
     from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 
 READ_OUT = "poisson_regression"
+FEATURES = "own latents or held-in rates"
+"""What the common read-out is fitted on."""
 FEW_TRIALS = 16
 """Trials a read-out from few is fitted on."""
 N_DRAWS = 10
@@ -30,6 +33,7 @@ def _by_the_common_read_out(session: ScoredSession, made: SourceOutput) -> Found
     return Found(
         statistic=SpikeSums.of(found.rates, session.answers.eval_heldout),
         decoder_settings={"penalty": found.penalty},
+        fitted_on=f"{FEATURES}, {fitted_trials(session.settings.phase)}",
         details={"read_from": features.kind, "n_features": features.train.shape[2]},
     )
 
@@ -48,6 +52,7 @@ def _from_few_trials(session: ScoredSession, made: SourceOutput) -> Found:
     return Found(
         statistic=MeanOf(tuple(SpikeSums.of(one.rates, session.answers.eval_heldout) for one in made_by)),
         decoder_settings={"penalty": [one.penalty for one in made_by]},
+        fitted_on=f"{FEATURES}, {FEW_TRIALS} {fitted_trials(session.settings.phase)}",
         details={"read_from": features.kind, "n_features": features.train.shape[2]},
     )
 
@@ -64,7 +69,7 @@ METRIC = Metric(
     reads=("latents",),
     units="heldout",
     decoder=READ_OUT,
-    fitted_on="own latents or held-in rates, train and val trials",
+    fitted_on=FEATURES,
     order=11,
     compute={"reconstruction": _by_the_common_read_out},
 )
@@ -81,7 +86,7 @@ FEW_SHOT = Metric(
     reads=("latents",),
     units="heldout",
     decoder=READ_OUT,
-    fitted_on=f"own latents or held-in rates, {FEW_TRIALS} train and val trials",
+    fitted_on=f"{FEATURES}, {FEW_TRIALS} training trials",
     order=12,
     compute={"reconstruction": _from_few_trials},
 )

@@ -133,7 +133,7 @@ METRIC = Metric(
     title="cycle consistency",
     definition="r2_pooled",
     meaning="Latents had back from the logarithms of the rates the source makes of them, by the truncated "
-    "pseudo-inverse of an affine map fitted on train and val trials: latents the rates do not need are lost.",
+    "pseudo-inverse of an affine map fitted on training trials: latents the rates do not need are lost.",
     source="Versteeg et al. 2025, Computation-through-Dynamics Benchmark",
     reads=("latents",),
     order=13,

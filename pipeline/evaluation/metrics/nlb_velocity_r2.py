@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError, Found, Metric
 from nwb_latents.pipeline.evaluation.nlb.velocity import fit_nlb_decoder
-from nwb_latents.pipeline.evaluation.spike_task import SPLITS
+from nwb_latents.pipeline.evaluation.spike_task import fitted_trials
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.scored_session import ScoredSession
@@ -23,8 +23,8 @@ def own_rates(phase: str) -> str:
     >>> own_rates("test"), own_rates("not known")
     ('own rates, train and val trials', 'own rates')
     """
-    splits = [fitted for name, (fitted, _) in SPLITS.items() if name == phase]
-    return f"{OWN_RATES}, {' and '.join(splits[0])} trials" if splits else OWN_RATES
+    trials = fitted_trials(phase)
+    return f"{OWN_RATES}, {trials}" if trials else OWN_RATES
 
 
 def _of_own_rates(session: ScoredSession, made: SourceOutput) -> Found:

@@ -47,8 +47,11 @@ def test_most_recent_published_version_is_read_by_default(versions, open_source)
 
 def test_versions_of_one_day_are_ordered_by_the_minute_not_as_text(open_archive, open_source):
     early, late = "0.230101.900", "0.230101.1000"
-    source = open_source(open_archive({DANDISET: {late: {"late.nwb": b"1"}, early: {"early.nwb": b"2"}}}))
+    archive = open_archive({DANDISET: {late: {"late.nwb": b"1"}, early: {"early.nwb": b"2"}}})
+    source = open_source(archive)
     assert (paths(source), source.version) == (["late.nwb"], late)
+    with pytest.raises(DataError, match=f"Published versions: {early}, {late};"):
+        open_source(archive, version="0.1.1").assets()
 
 
 def test_pinned_version_is_preferred_to_the_most_recent(versions, open_source):
