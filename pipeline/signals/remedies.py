@@ -103,8 +103,8 @@ def _too_slow(session: BinnedSession, recipe: IngestRecipe, rows: BoolArray) -> 
     if least >= recipe.onset.min_peak_cm_s:
         rule = recipe.onset
         return (
-            f"They are fast enough (up to {fastest:.3g} in the median), but no peak of the speed lies where it "
-            f"is looked for: from {rule.min_rt_s:g} s after the go cue on (onset.min_rt_s), for at most "
+            f"They are fast enough (up to {fastest:.3g} in the median), but no peak of the speed lies where "
+            f"it is looked for: from {rule.min_rt_s:g} s after the go cue on (onset.min_rt_s), for at most "
             f"{rule.max_search_s:g} s (onset.max_search_s). Lower the first, raise the second, or cut at "
             "another event with --set align_to=go_cue."
         )
