@@ -9,7 +9,7 @@ from stages.conftest import store_recording
 
 from nwb_latents.pipeline.cluster.ledger import read_ledger
 from nwb_latents.pipeline.cluster.shard import Shard
-from nwb_latents.pipeline.errors import MachineError, PartialFailure, UsageError
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.forecast import FORECASTS, forecast
@@ -24,6 +24,7 @@ from nwb_latents.pipeline.stages.session_tasks import (
     make_elsewhere,
 )
 from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
@@ -168,3 +169,30 @@ def test_a_worker_that_does_not_see_the_stores_says_so_and_another_may_do_it(pla
 def test_a_part_of_the_sessions_has_no_transfer(place):
     with pytest.raises(UsageError, match="--shard"):
         decode(place("work"), DecodeSettings(transfer=True), where=Where(shard=Shard(0, 2)))
+
+
+def faults(catalog, where):
+    said = []
+    with pytest.raises(DataError, match=r"1 of its entries missing or damaged: sub-B"):
+        verify(catalog, where=where, report=said.append)
+    told = {(e.event, getattr(e, "session", None) or getattr(e, "run", None), e.status, e.reason)
+            for e in said if e.event in ("session", "run")}  # fmt: skip
+    (whole,) = [event for event in said if event.event == "verify"]
+    found = {(e.session, e.where, e.text, e.remedy) for e in said if e.event == "fault"}
+    return told, found, whole.model_dump(exclude={"seconds", "seconds_per_gb"})
+
+
+def test_faults_are_found_wherever_it_is_looked(place):
+    catalog = place("work")
+    spoil(catalog, "sub-B_ses-CO-1")
+    assert faults(catalog, Where("local:2")) == faults(catalog, None)
+
+
+def test_shards_look_at_every_store_and_run_once(place):
+    catalog, said = place("work"), []
+    for index in range(3):
+        verify(catalog, where=Where(shard=Shard(index, 3)), report=said.append)
+    looked = sorted(
+        getattr(event, "session", None) or event.run for event in said if event.event in ("session", "run")
+    )
+    assert looked == ["run0", "run1", *(f"sub-{subject}_ses-CO-1" for subject in SUBJECTS)]
