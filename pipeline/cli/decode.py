@@ -12,6 +12,8 @@ from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
     ConfigOption,
     DeviceOption,
     EnsembleOption,
@@ -19,15 +21,18 @@ from nwb_latents.pipeline.cli.options import (
     LagOption,
     QuietOption,
     RecipeIdOption,
+    RetryFailedOption,
     RunsOption,
     SessionOption,
     SetOption,
+    ShardOption,
     UnseenOption,
     VerboseOption,
     WhateverSizeOption,
     device_of,
     given,
     listed,
+    where_of,
 )
 from nwb_latents.pipeline.errors import PartialFailure, SettingsError
 from nwb_latents.schemas.bounds import MOST_LAGS
@@ -81,6 +86,10 @@ def decode(
     ] = False,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    cluster: ClusterOption = "serial",
+    cluster_config: ClusterConfigOption = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailedOption = False,
     force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -120,6 +129,7 @@ def decode(
                 recipe_id=recipe_id,
                 device=device_of(device),
                 unseen_trials=unseen_trials,
+                where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
                 force=force,
                 report=out,
             )

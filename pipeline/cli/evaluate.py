@@ -12,6 +12,8 @@ from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
     ConfigOption,
     DeviceOption,
     EnsembleOption,
@@ -20,13 +22,16 @@ from nwb_latents.pipeline.cli.options import (
     LagOption,
     QuietOption,
     RecipeIdOption,
+    RetryFailedOption,
     RunsOption,
     SessionOption,
     SetOption,
+    ShardOption,
     UnseenOption,
     VerboseOption,
     device_of,
     given,
+    where_of,
 )
 from nwb_latents.pipeline.cli.settings_help import two_columns
 from nwb_latents.pipeline.errors import DataError, PartialFailure, UsageError
@@ -88,6 +93,10 @@ def evaluate(
     ] = None,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    cluster: ClusterOption = "serial",
+    cluster_config: ClusterConfigOption = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailedOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
@@ -127,6 +136,7 @@ def evaluate(
                 force=force,
                 device=device_of(device),
                 unseen_trials=unseen_trials,
+                where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
                 report=out,
             )
         except PartialFailure as failure:

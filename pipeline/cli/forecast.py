@@ -10,6 +10,8 @@ from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
     ConfigOption,
     DeviceOption,
     EnsembleOption,
@@ -17,14 +19,17 @@ from nwb_latents.pipeline.cli.options import (
     LagOption,
     QuietOption,
     RecipeIdOption,
+    RetryFailedOption,
     RunsOption,
     SessionOption,
     SetOption,
+    ShardOption,
     UnseenOption,
     VerboseOption,
     WhateverSizeOption,
     device_of,
     given,
+    where_of,
 )
 from nwb_latents.pipeline.errors import PartialFailure
 from nwb_latents.schemas.task_words import BINS, ENSEMBLE, SEEN_BINS
@@ -65,6 +70,10 @@ def forecast(
     ] = False,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    cluster: ClusterOption = "serial",
+    cluster_config: ClusterConfigOption = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailedOption = False,
     force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -104,6 +113,7 @@ def forecast(
                 recipe_id=recipe_id,
                 device=device_of(device),
                 unseen_trials=unseen_trials,
+                where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
                 force=force,
                 report=out,
             )

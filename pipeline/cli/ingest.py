@@ -11,11 +11,15 @@ from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
     ForceOption,
     JsonOption,
     QuietOption,
+    RetryFailedOption,
     SessionOption,
     SetOption,
+    ShardOption,
     VerboseOption,
 )
 from nwb_latents.pipeline.errors import PartialFailure, UsageError
@@ -85,17 +89,8 @@ def ingest(
             metavar="TEXT",
         ),
     ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            "--shard",
-            help="Part i of n of the sessions, for one job of a job array; i counts from 0 or from 1.",
-            metavar="i/n",
-        ),
-    ] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Only the sessions that failed the last time.")
-    ] = False,
+    shard: ShardOption = None,
+    retry_failed: RetryFailedOption = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Read only the parts of archived files that are needed.")
     ] = False,
@@ -132,22 +127,8 @@ def ingest(
         ),
     ] = None,
     settings: SetOption = None,
-    cluster: Annotated[
-        str,
-        typer.Option(
-            "--cluster",
-            help="serial, local, local:N processes, tcp://HOST:PORT of a dask scheduler, or a batch system: "
-            "slurm, pbs, sge, lsf, oar, moab, htcondor.",
-        ),
-    ] = "serial",
-    cluster_config: Annotated[
-        Path | None,
-        typer.Option(
-            "--cluster-config",
-            help="YAML file: queue, cores, memory, walltime, n_jobs … of the jobs (pipeline schema cluster).",
-            metavar="FILE",
-        ),
-    ] = None,
+    cluster: ClusterOption = "serial",
+    cluster_config: ClusterConfigOption = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Show sessions, bytes, estimated time and memory, and stop."),

@@ -14,6 +14,7 @@ from nwb_latents.schemas.task_words import LAG
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from nwb_latents.pipeline.stages.session_tasks import Where
     from nwb_latents.schemas.training import Device
 
 CATALOG = Path("catalog.yaml")
@@ -96,6 +97,33 @@ RunsOption = Annotated[
         autocompletion=completion.runs,
     ),
 ]
+ClusterOption = Annotated[
+    str,
+    typer.Option(
+        "--cluster",
+        help="serial, local, local:N processes, tcp://HOST:PORT of a dask scheduler, or a batch system: "
+        "slurm, pbs, sge, lsf, oar, moab, htcondor.",
+    ),
+]
+ClusterConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--cluster-config",
+        help="YAML file: queue, cores, memory, walltime, n_jobs … of the jobs (pipeline schema cluster).",
+        metavar="FILE",
+    ),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Part i of n of the sessions, for one job of a job array; i counts from 0 or from 1.",
+        metavar="i/n",
+    ),
+]
+RetryFailedOption = Annotated[
+    bool, typer.Option("--retry-failed", help="Only the sessions that failed the last time.")
+]
 LagOption = Annotated[
     float | None,
     typer.Option(LAG.option, help=LAG.help, metavar="MS"),
@@ -104,6 +132,19 @@ LagOption = Annotated[
 
 _TYPED: dict[str, str] = {}
 """Settings of the command that runs, and how they were typed."""
+
+
+def where_of(cluster: str, config: Path | None, shard: str | None, *, retry_failed: bool) -> Where:
+    """Return which sessions of a stage are worked on, and where, from the options."""
+    from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
+    from nwb_latents.pipeline.cluster.shard import Shard, parse_shard
+    from nwb_latents.pipeline.stages.session_tasks import Where
+    from nwb_latents.pipeline.stores.settings import settings_from
+    from nwb_latents.schemas.cluster import ClusterSettings
+
+    parse_cluster(cluster)
+    settings = settings_from(ClusterSettings, file=config)
+    return Where(cluster, settings, parse_shard(shard) if shard else Shard(), retry_failed)
 
 
 class Given(TypedDict):

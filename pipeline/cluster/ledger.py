@@ -10,18 +10,22 @@ import json
 import os
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from filelock import FileLock, Timeout
 
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.lenient import record_lines
 from nwb_latents.schemas.cluster import Attempt
+from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from nwb_latents.pipeline.cluster.task_batch import Attempted, Report, Result, Task
 
 LEDGER_NAME = "ledger.jsonl"
 LOCK_SECONDS = 60.0
@@ -63,6 +67,66 @@ class Failure:
     kind: ErrorKind
     message: str
     remedy: str
+
+
+class AttemptLog:
+    """A ledger as one run reads and adds to it; a disk that refuses a line stops no session.
+
+    Parameters
+    ----------
+    path
+        Ledger file; need not exist.
+    recipe_id
+        Recipe of the sessions.
+    report
+        Told once where the disk takes no line.
+
+    Attributes
+    ----------
+    failed
+        Sources whose last attempt failed, as the ledger stands when the run begins.
+    """
+
+    def __init__(self, path: Path, recipe_id: str, report: Report) -> None:
+        self.path = path
+        self._recipe_id = recipe_id
+        self._report = report
+        self._complained = False
+        last = last_attempts(read_ledger(path))
+        self.failed = {source for source, attempt in last.items() if attempt.status == "failed"}
+
+    def add(
+        self,
+        attempted: Attempted[Task, Result],
+        *,
+        session: str,
+        source: str,
+        status: str,
+        reason: str = "",
+        exit_code: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        """Write down an attempt that has just ended.
+
+        Parameters
+        ----------
+        attempted
+            Which attempt it was, and where.
+        session, source, status, reason, exit_code, seconds
+            As in `Attempt`.
+        """
+        line = Attempt.model_validate({
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "session": session,
+            "source": source, "recipe_id": self._recipe_id, "status": status,
+            "attempt": attempted.attempt, "reason": reason, "exit_code": exit_code,
+            "seconds": round(seconds, 3), "host": attempted.host, "pid": attempted.pid,
+        })  # fmt: skip
+        try:
+            append_attempts(self.path, [line])
+        except PipelineError as error:
+            if not self._complained:
+                self._complained = True
+                self._report(NoteEvent(text=f"{error} Sessions go on without it."))
 
 
 def append_attempts(path: Path, attempts: Iterable[Attempt]) -> None:

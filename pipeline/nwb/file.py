@@ -15,8 +15,10 @@ import h5py
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
+from nwb_latents.pipeline.nwb.compression import UnknownCompressionError
 from nwb_latents.pipeline.nwb.file_kinds import why_no_file
 from nwb_latents.pipeline.nwb.hdf5_tree import Hdf5Tree, Readable, decoded, open_hdf5, size_of_stream
+from nwb_latents.pipeline.nwb.other_formats import head_of, is_pointer, older_version, what_it_is
 from nwb_latents.pipeline.nwb.plain_words import value_words
 from nwb_latents.pipeline.nwb.session_ids import label, session_id, subject_label
 from nwb_latents.pipeline.nwb.zarr_consolidated import disagreements
@@ -150,6 +152,8 @@ class NwbFile:
             values = self.tree.read(path)
         except PermissionError:
             raise
+        except UnknownCompressionError as error:
+            raise DataError(f"{self.name}: {error}") from error
         except (OSError, RuntimeError) as error:
             _raise_cause(error)
             raise DataError(
@@ -297,21 +301,23 @@ def open_nwb(
         raise MachineError(f"{source}: may not be read. Change its permissions.") from error
     except (OSError, RuntimeError) as error:
         _raise_cause(error)
-        if isinstance(source, Path) and _pointer(source):
+        head = head_of(source)
+        if is_pointer(head):
+            where = source if isinstance(source, Path) else shown
             raise DataError(
-                f"{source}: not the file itself but a pointer to it, as Git LFS and git-annex leave where a "
+                f"{where}: not the file itself but a pointer to it, as Git LFS and git-annex leave where a "
                 "file was not fetched. Fetch it (git lfs pull, datalad get)."
             ) from error
         raise DataError(
-            f"{shown}: not an NWB file: expected HDF5, found something HDF5 cannot open ({error}). If it is "
-            "a partial download, delete it and fetch it again."
+            f"{shown}: not an NWB file: expected HDF5, {what_it_is(head, reason=str(error))}"
         ) from error
     with h5:
         size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
-            if "nwb_version" not in h5.attrs:
-                raise _older(shown, h5) or _not_nwb(shown, "HDF5 file")
+            _require_nwb_2(h5, shown)
             yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings())
+        except UnknownCompressionError as error:
+            raise DataError(f"{shown}: {error}") from error
         except (OSError, RuntimeError, UnicodeDecodeError) as error:
             _raise_cause(error)
             raise DataError(f"{shown}: damaged: {error}. Fetch the file again.") from error
@@ -330,23 +336,19 @@ def _open_zarr(path: Path, name: str, wanted: ColumnSettings) -> Iterator[NwbFil
         raise DataError(f"{name}: damaged: {error}. Fetch the directory again.") from error
 
 
-def _older(name: str, h5: h5py.File) -> DataError | None:
-    """Return the error of a file of NWB 1, which kept its version in a dataset; None of any other file."""
-    if not isinstance(h5.get("nwb_version"), h5py.Dataset):
-        return None
-    version = str(decoded(np.atleast_1d(h5["nwb_version"][()])).ravel()[0])
-    return DataError(
-        f"{name}: a file of {version} (/nwb_version is a dataset); only NWB 2 is read. Convert it with pynwb "
-        "or MatNWB, or fetch a version of the dandiset that was converted."
-    )
-
-
-def _pointer(source: Path) -> bool:
-    """Whether a file is what Git LFS or git-annex puts in place of one that was not fetched."""
-    if not source.is_file() or source.stat().st_size > 4096:
-        return False
-    text = source.read_bytes()
-    return text.startswith(b"version https://git-lfs") or b"/annex/objects/" in text
+def _require_nwb_2(h5: h5py.File, name: str) -> None:
+    try:
+        version, is_nwb = older_version(h5), "nwb_version" in h5.attrs
+    except KeyError as error:
+        # The group of everything itself is damaged.
+        raise DataError(f"{name}: damaged: {error.args[0]}. Fetch the file again.") from error
+    if version is not None:
+        raise DataError(
+            f"{name}: a file of {version}; only NWB 2 is read. Convert it with pynwb or MatNWB, or fetch a "
+            "version of the dandiset that was converted."
+        )
+    if not is_nwb:
+        raise _not_nwb(name, "HDF5 file")
 
 
 def _not_nwb(name: str, kind: str) -> DataError:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import h5py
 import numpy as np
 
-from nwb_latents.pipeline.nwb.outside_data import absent_part
+from nwb_latents.pipeline.nwb.compression import (
+    UnknownCompressionError,
+    filters_lacking,
+    lacking_words,
+)
+from nwb_latents.pipeline.nwb.outside_data import absent_part, what_lies_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,12 +74,15 @@ class Hdf5Tree:
                 return None
             if self._get(here) is None:
                 if isinstance(link, h5py.ExternalLink):
-                    return f"/{here} is a link to {link.path} in the file {link.filename}"
+                    lies = what_lies_at(self._h5, link.filename)
+                    return f"/{here} is a link to {link.path} in the file {link.filename}{lies}"
                 return f"/{here} is a link to {getattr(link, 'path', 'an object that cannot be opened')}"
         return None
 
     def broken_links(self, root: str) -> list[str]:
         """Say of every link below `root` that leads nowhere where it leads."""
+        if not self.has(root):
+            return [] if (broken := self.broken_link(root)) is None else [broken]
         found = []
         for path in (root, *self.groups(root)):
             group = self._get(path)
@@ -107,9 +115,9 @@ class Hdf5Tree:
             found = self._h5[path]  # raises what is wrong with it
         if found.shape is None:
             return np.zeros(0, dtype=object if h5py.check_string_dtype(found.dtype) else found.dtype)
+        values = np.asarray(_values(found, path, ()))
         if h5py.check_string_dtype(found.dtype):
-            return decoded(np.asarray(found[()]))
-        values = np.asarray(found[()])
+            return decoded(values)
         names = h5py.check_enum_dtype(found.dtype)
         if names is None or values.dtype.kind == "b":
             return values
@@ -122,7 +130,7 @@ class Hdf5Tree:
         found = self._array(path)
         if found is None or found.dtype.kind not in "iuf" or found.ndim != 1 or not found.size:
             return None
-        return float(found[0]), float(found[-1])
+        return float(_values(found, path, 0)), float(_values(found, path, -1))
 
     def attribute(self, path: str, name: str) -> Any:
         """Return an attribute of a group or array; None where there is none, or it is of an unknown type."""
@@ -170,6 +178,15 @@ class Hdf5Tree:
     def _array(self, path: str) -> h5py.Dataset | None:
         found = self._get(path)
         return found if isinstance(found, h5py.Dataset) else None
+
+
+def _values(found: h5py.Dataset, path: str, at: tuple[()] | int) -> Any:
+    try:
+        return found[at]
+    except OSError as error:
+        if lacking := filters_lacking(found):
+            raise UnknownCompressionError(lacking_words(path, lacking)) from error
+        return found[at]  # the filter was installed, and is loaded by now
 
 
 def _get(group: h5py.Group, path: str) -> h5py.Group | h5py.Dataset | None:

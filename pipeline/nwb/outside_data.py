@@ -33,6 +33,35 @@ def absent_part(dataset: h5py.Dataset) -> str | None:
     return None
 
 
+def what_lies_at(h5: h5py.File, name: str) -> str:
+    """Say what is at the other end of a link that cannot be followed, where it is no HDF5 file.
+
+    Parameters
+    ----------
+    h5
+        The file that holds the link.
+    name
+        The file it leads to, as the link says it.
+
+    Returns
+    -------
+    said
+        In brackets, after a space; empty where there is nothing, or an HDF5 file.
+    """
+    try:
+        folder = Path(os.fsdecode(h5.filename)).absolute().parent
+    except (OSError, TypeError, ValueError):
+        return ""
+    place = next((p for p in (folder / name, Path(name)) if p.exists()), None)
+    if place is None:
+        return ""
+    if place.is_dir():
+        return " (a folder, which a link out of an HDF5 file cannot lead to, be it Zarr)"
+    if not h5py.is_hdf5(place):
+        return " (no HDF5 file: a pointer to one, say, of Git LFS, or a partial copy)"
+    return ""
+
+
 def _absent_source(dataset: h5py.Dataset, folder: Path) -> str | None:
     absent = []
     for source in dataset.virtual_sources():

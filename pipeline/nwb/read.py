@@ -12,7 +12,8 @@ from nwb_latents.pipeline.nwb.clock_resets import Parts, rebase
 from nwb_latents.pipeline.nwb.file import NwbFile, NwbSource, open_nwb
 from nwb_latents.pipeline.nwb.kept_columns import with_columns
 from nwb_latents.pipeline.nwb.kinematics import read_kinematics, series_paths
-from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS
+from nwb_latents.pipeline.nwb.layouts.trial_table import TRIALS, read_trial_table
+from nwb_latents.pipeline.nwb.named_columns import as_named, names_columns, require_read
 from nwb_latents.pipeline.nwb.observed_time import INVALID, apply_invalid, apply_mask, clipped
 from nwb_latents.pipeline.nwb.observed_units import ever_observed, read_observed
 from nwb_latents.pipeline.nwb.read_choices import (
@@ -199,14 +200,23 @@ def _say_broken_links(file: NwbFile) -> None:
 
 def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable | None:
     """Read the trial table; None where reaches are to be found from the speed, and that is said."""
-    source = recipe.trials.source
+    source, by_column = recipe.trials.source, recipe.onset.method == "column"
     if source == "speed":
+        if by_column:
+            raise DataError(
+                f"{file.name}: onset.method is column, but trials.source is speed: no column is read. Use "
+                "--set onset.method=auto, or --set trials.source=table."
+            )
         file.say("trials.source is speed: the trial table is not read, reaches are found from the speed")
         return None
     with blaming(layout, file):
         trials = layout.trials(file, layout.events)
     if trials is not None:
-        if recipe.onset.method == "column" and "move_onset" not in trials.events:
+        if names_columns(file.wanted):
+            require_read(file, layout=layout.name)
+            plain = read_trial_table(file, layout.events)
+            trials = trials if plain is None else as_named(trials, plain, file.wanted)
+        if by_column and "move_onset" not in trials.events:
             raise DataError(
                 f"{file.name}: onset.method is column, but the trial table has no column of movement onsets "
                 f"({', '.join(Table(file, file.trials_path).names)}). Name one with "
@@ -214,11 +224,13 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
             )
         return trials
     there = "has no rows" if file.has(TRIALS) else "is not there"
-    if source == "table" or recipe.onset.method == "column":
+    named = names_columns(file.wanted)
+    if source == "table" or by_column or named:
         why = "trials.source is table" if source == "table" else "onset.method is column"
+        auto = " --set onset.method=auto" if by_column else ""
         raise DataError(
-            f"{file.name}: {why}, but /{TRIALS} {there}. Use --set trials.source=speed to find reaches from "
-            "the speed, or leave the session out."
+            f"{file.name}: {', '.join(named) or why}, but /{TRIALS} {there}. Use --set trials.source=speed"
+            f"{auto} to find reaches from the speed, or leave the session out."
         )
     file.say(f"/{TRIALS} {there}: reaches are found from the speed")
     return None

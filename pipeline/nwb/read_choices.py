@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.signals.conditions import directions
 
 if TYPE_CHECKING:
@@ -82,7 +83,14 @@ def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) 
         source = recipe.trials.source
         why = "trials.source is speed" if source == "speed" else "there is no trial table with rows"
         file.choose("trials", SPEED, why)
-        file.choose("onset", "where the speed begins to rise to a peak", "reaches are found from the speed")
+        by_rise = recipe.onset.method in {"auto", "column", "profile", "peak_fraction"}
+        rise = "where the speed begins to rise to a peak" if by_rise else recipe.onset.method
+        file.choose("onset", rise, "reaches are found from the speed")
+        if recipe.onset.method == "profile":
+            file.say(
+                "onset.method is profile, which needs trials of a table: onsets of reaches found from the "
+                "speed are where it begins to rise (reaches.onset_fraction)"
+            )
         file.choose("condition", "octants of the movement", "reaches have no targets")
         return
     where = f"/{file.trials_path}" if file.has(file.trials_path) else "as the layout reads them"
@@ -94,7 +102,7 @@ def note_trials(file: NwbFile, recipe: IngestRecipe, trials: TrialTable | None) 
     elif np.isfinite(trials.target_dir).any():
         _note_directions(file, recipe, trials)
     else:
-        named = [name for name in file.columns(file.trials_path) or () if _OF_TARGETS.search(name.lower())]
+        named = [name for name in Table(file, file.trials_path).names if _OF_TARGETS.search(name.lower())]
         why = "the table says nothing of targets"
         if named:
             why = (

@@ -39,7 +39,10 @@ def nothing_found(file: NwbFile) -> DataError:
         )
     broken = [link for root in ROOTS for link in file.tree.broken_links(root)]
     if broken:
-        there += f" {'; '.join(broken[:4])}, and there is nothing."
+        there += (
+            f" {'; '.join(broken[:4])}, and there is nothing: put the file it leads to beside this one, or "
+            "write the file again with its data inside."
+        )
     return DataError(
         f"{file.name}: no position or velocity series of a hand or cursor found. {there.strip()} Name the "
         "right one with --set position_series=PATH or --set velocity_series=PATH: one that is named is "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.named_columns import near_name
 from nwb_latents.pipeline.nwb.tables import Column, Table, is_missing
 
 if TYPE_CHECKING:
@@ -146,8 +147,8 @@ def find_column(
     if named is not None:
         if not table.has(named):
             raise DataError(
-                f"{file.name}: columns.{role}: {where} has no column {named!r}. Its columns are: "
-                f"{', '.join(table.names) or 'none'}."
+                f"{file.name}: columns.{role}: {where} has no column {named!r}."
+                f"{near_name(named, table.names)} Its columns are: {', '.join(table.names) or 'none'}."
             )
         file.choose(role, f"{where}/{named}", f"named by columns.{role}")
         return named

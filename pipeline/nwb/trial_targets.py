@@ -59,11 +59,15 @@ class Targets:
         Name of the condition, ``""`` where the table gives none. Shape ``(n_trials,)``, object.
     path
         Where in the file they are from; empty: nothing says it.
+    block
+        Block of each trial where a column of blocks was named, ``unknown`` where it holds none. Shape
+        ``(n_trials,)``, object.
     """
 
     direction: FloatArray
     condition: NDArray[np.object_]
     path: str = ""
+    block: NDArray[np.object_] | None = None
 
 
 def read_targets(table: Table, wanted: ColumnSettings, *, joint: tuple[tuple[str, ...], ...] = ()) -> Targets:
@@ -106,8 +110,15 @@ def read_targets(table: Table, wanted: ColumnSettings, *, joint: tuple[tuple[str
         found = replace(found, condition=condition, path=paths)
     if wanted.block:
         find_column(table, "block", named=wanted.block)
-        blocks = _plain(table, table.column(wanted.block))
-        found = replace(found, condition=join_columns([_or_unknown(found.condition), blocks]))
+        blocks = join_columns([_plain(table, table.column(wanted.block))])
+        if are_all_different(blocks):
+            table.file.say(
+                f"/{table.path}/{wanted.block}: nearly every trial has a value of its own "
+                f"({len(set(blocks))} in {n} trials): as blocks they group no trials"
+            )
+        if n_none := int((blocks == "").sum()):
+            table.file.say(f"/{table.path}/{wanted.block}: {n_none} of {n} trials are of no block (unknown)")
+        found = replace(found, block=np.where(blocks == "", "unknown", blocks).astype(object))
     return found
 
 
@@ -149,10 +160,6 @@ def say_where_unknown(file: NwbFile, targets: Targets, *, used: BoolArray) -> No
         f"{targets.path}: {int(unknown.sum())} of {int(used.sum())} trials have no {what}; their condition "
         "is the octant of their movement"
     )
-
-
-def _or_unknown(condition: NDArray[np.object_]) -> NDArray[np.object_]:
-    return np.where(condition == "", "unknown", condition).astype(object)
 
 
 def _condition_columns(

@@ -87,6 +87,8 @@ class ZarrTree:
 
     def broken_links(self, root: str) -> list[str]:
         """Say of every link below `root` that leads nowhere where it leads."""
+        if not self.has(root):
+            return [] if (broken := self.broken_link(root)) is None else [broken]
         found = []
         for path in (root, *self.groups(root)):
             folder = self._find(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
@@ -88,3 +91,38 @@ def condition_names(degrees: IntArray, *, prefix: str = "dir") -> NDArray[np.obj
     ['dir030', 'unknown']
     """
     return np.array([f"{prefix}{d:03d}" if d >= 0 else "unknown" for d in degrees], dtype=object)
+
+
+def labels_of_nothing(names: NDArray[np.object_], labels: Mapping[str, str]) -> list[str]:
+    """Say which labels seem to be meant for conditions of other names: a condition may lack in a session.
+
+    Parameters
+    ----------
+    names
+        Conditions of the trials, labelled. Shape ``(n_trials,)``, object.
+    labels
+        Condition → the name it was to have.
+
+    Returns
+    -------
+    said
+        One text for each label that is of no trial, where a condition has nearly its name or no label is of
+        any trial.
+
+    Examples
+    --------
+    >>> labels_of_nothing(np.array(["dir000", "up"], dtype=object), {"dir00": "right", "dir090": "up"})
+    ['columns.labels: no trial is of the condition dir00; did you mean dir000?']
+    """
+    there = sorted({str(name) for name in names})
+    used = {v for v in labels.values() if any(name == v or name.startswith(f"{v}-") for name in there)}
+    said = []
+    for condition, label in labels.items():
+        if label in used:
+            continue
+        near = difflib.get_close_matches(condition, there, n=1, cutoff=0.7)
+        is_typed_wrong = bool(near) and len(near[0]) != len(condition)
+        if is_typed_wrong or not used:
+            hint = f"did you mean {near[0]}?" if is_typed_wrong else f"there are {', '.join(there[:12])}"
+            said.append(f"columns.labels: no trial is of the condition {condition}; {hint}")
+    return said

@@ -200,4 +200,9 @@ def _conditions(table: TrialTable, direction: FloatArray, settings: ColumnSettin
     degrees = directions(table.target_dir, tolerance_rad=np.deg2rad(settings.tolerance_deg))
     found = octants(direction) if degrees is None else np.where(degrees < 0, octants(direction), degrees)
     named = np.where(table.condition == "", condition_names(found), table.condition).astype(object)
-    return np.array([settings.labels.get(name, name) for name in named], dtype=object)
+    labels = settings.labels
+    if table.block is None:
+        return np.array([labels.get(name, name) for name in named], dtype=object)
+    # A label is of a condition in any block, or of it in one.
+    both = [(name, f"{name}-{block}") for name, block in zip(named, table.block, strict=True)]
+    return np.array([labels.get(b, labels.get(n, n) + b.removeprefix(n)) for n, b in both], dtype=object)

@@ -206,6 +206,9 @@ class TrialTable:
         ``train``, ``val``, ``test`` or ``""`` where the file does not say. Shape ``(n_trials,)``, object.
     columns
         Columns of the table that are kept as they are; NaN where missing. Each of shape ``(n_trials,)``.
+    block
+        Block of each trial, which becomes part of its condition; None where none was asked for. Shape
+        ``(n_trials,)``, object.
     """
 
     row: IntArray
@@ -216,6 +219,7 @@ class TrialTable:
     condition: NDArray[np.object_]
     split: NDArray[np.object_]
     columns: dict[str, FloatArray] = field(default_factory=dict)
+    block: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.row)

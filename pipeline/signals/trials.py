@@ -18,6 +18,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.binned import BinnedSession, bin_session
 from nwb_latents.pipeline.signals.candidates import selection_reasons, to_arrays, touches, window_reasons
 from nwb_latents.pipeline.signals.chop import bin_hints, chop
+from nwb_latents.pipeline.signals.conditions import labels_of_nothing
 from nwb_latents.pipeline.signals.quality import measure_quality
 from nwb_latents.pipeline.signals.remedies import remedies
 from nwb_latents.pipeline.signals.split import stratified_split
@@ -144,7 +145,11 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
         to_arrays(session.candidates, cut.reason),
         dropped,
         measure_quality(session, trials, dropped, recipe=recipe),
-        (*session.notes, *_missing(trials)),
+        (
+            *session.notes,
+            *_missing(trials),
+            *labels_of_nothing(session.candidates.condition, recipe.columns.labels),
+        ),
     )
 
 

@@ -6,9 +6,10 @@ of their parts beside it. Decoders carried from session to session: `pipeline.st
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
 from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan
 from nwb_latents.pipeline.stages.decode_pictures import draw_scan, draw_scores, draw_session
 from nwb_latents.pipeline.stages.decode_runs import (
@@ -23,11 +24,11 @@ from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, tran
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     choose,
-    each_session,
     load_runs,
 )
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -37,9 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from nwb_latents.pipeline.evaluation.decoding.session_decoder import (
-        Decoded,
-    )
+    from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
+    from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, DecodedSignal
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
     from nwb_latents.schemas.measurement import Measurement
@@ -56,6 +56,7 @@ def decode(
     device: Device = "auto",
     unseen_trials: bool = False,
     force: bool = False,
+    where: Where | None = None,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
@@ -85,6 +86,9 @@ def decode(
         session. Their split is ``unseen-…``.
     force
         Begin whatever the size of stores and weights.
+    where
+        Which part of the sessions, and where they are decoded; default: all, in this process. On a cluster
+        one session is one task; transfer is measured here.
     report
         Called with one event per session, measurement and failure.
 
@@ -101,8 +105,11 @@ def decode(
     SettingsError
         If a lag is not a whole number of bins, the forecast was asked for and does not fit the window, or a
         decoder has no such setting or reads more bins than there are.
+    UsageError
+        If transfer is asked for of a part of the sessions.
     MachineError
-        If the device is not there, the disk refuses, or a session is larger than the memory.
+        If the device is not there, the disk refuses, a session is larger than the memory, or the cluster
+        cannot be reached or is lost.
     PartialFailure
         If some sessions or runs failed; it carries the measurements of the others, which are kept. If nothing
         was done, its exit code is that of the failures.
@@ -116,22 +123,29 @@ def decode(
         ...
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
+    where = where or Where()
+    if settings.transfer and where.is_part:
+        raise UsageError(
+            "--transfer carries decoders between sessions; --shard and --retry-failed take a part of them. "
+            "Leave one of them out."
+        )
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
-    require_stores_fit(catalog_path, work.sessions, runs=work.runs, recordings=False, force=force)
+    plan = _forecast_plan(work)
+    work.sessions = where.part_of(work.sessions, catalog_path, DECODING.name, work.report)
+    if not work.sessions:
+        return []
+    if where.is_here:
+        every = _runs(work, plan)
+        require_stores_fit(catalog_path, work.sessions, runs=every, recordings=False, force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
-    plan = _forecast_plan(work, device=device)
-    work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
-    each_session(
-        work.sessions,
-        lambda entry: _decode_session(work, plan, entry),
-        stage="decode",
-        failures=work.failures,
-    )
+    do_sessions(work, DECODING, plan, where, device=device)
     draw_scores(work)
     if settings.transfer:
+        if not where.is_here:
+            work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
         for run in work.runs:
             _transfer(work, run)
     if work.failures.found:
@@ -209,7 +223,7 @@ def _possible_sources(
     return tuple(possible)
 
 
-def _forecast_plan(work: Work, *, device: Device) -> ForecastPlan:
+def _forecast_plan(work: Work) -> ForecastPlan:
     """Return what is forecast beside runs; nothing where no run forecasts."""
     from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
 
@@ -222,12 +236,42 @@ def _forecast_plan(work: Work, *, device: Device) -> ForecastPlan:
     members = ensemble_members(
         work.settings.forecast.ensemble, read_catalog(work.catalog_path), work.sessions
     )
-    further = load_runs(work.catalog_path, members.runs, device=device, failures=work.failures)
     beside.sort(key=lambda each: work.settings.beside.index(each.name))
-    return ForecastPlan(beside, members, further)
+    return ForecastPlan(beside, members)
 
 
-def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> dict[str, object]:
+def _runs(work: Work, plan: ForecastPlan) -> list[RunEntry]:
+    """Return the runs of the sessions of the work, and those they are averaged with."""
+    known = {entry.session for entry in work.sessions}
+    every = {run.run: run for run in (*work.runs, *plan.members.runs)}
+    return [run for run in every.values() if known & set(run.sessions)]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What is decoded of a session.
+
+    Attributes
+    ----------
+    scores
+        Everything that is kept.
+    drawn
+        Signals that are drawn together, by run.
+    beside
+        Forecasts that belong to no run.
+    scans, scanned
+        R² against lag, and its scores.
+    """
+
+    scores: list[Measurement]
+    drawn: dict[str, list[Decoded]]
+    beside: list[DecodedSignal]
+    scans: list[LagScan]
+    scanned: list[Measurement]
+
+
+def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> _Made:
+    """Return what is decoded of a session; writes nothing."""
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded  # noqa: PLC0415
 
     session = work.session(entry)
@@ -256,15 +300,24 @@ def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> dict
         ]
         fresh += [signal.score for of_model in made for signal in of_model]
         scanned += at_lags
-    work.keep([*fresh, *scanned])
     drawn = of_runs or {
         "": [Decoded(*pair) for pair in zip(whole.decoders, ((one,) for one in whole.rates), strict=True)]
     }
-    for name, decoded in drawn.items():
-        draw_session(work, decoded, run=name, beside=whole.beside)
-    if whole.scans:
-        draw_scan(work, whole.scans, scanned)
+    return _Made([*fresh, *scanned], drawn, whole.beside, whole.scans, scanned)
+
+
+def _keep(work: Work, plan: ForecastPlan, entry: SessionEntry, made: _Made) -> dict[str, object]:
+    """Keep the scores of a session, and draw it."""
+    del plan
+    work.keep(made.scores)
+    for name, decoded in made.drawn.items():
+        draw_session(work, decoded, run=name, beside=made.beside)
+    if made.scans:
+        draw_scan(work, made.scans, made.scanned)
     return {"n_trials": entry.n_trials, "n_units": entry.n_units}
+
+
+DECODING = SessionStage("decode", make=_decode_session, keep=_keep, runs=_runs, reads_recording=False)
 
 
 def _model_sources(work: Work) -> bool:

@@ -40,13 +40,10 @@ class ForecastPlan:
         Baselines that get a column of their own.
     members
         What runs are averaged with.
-    further
-        Runs among these, loaded.
     """
 
     beside: Sequence[Baseline] = ()
     members: EnsembleMembers = field(default_factory=EnsembleMembers)
-    further: Mapping[str, TrainedRun] = field(default_factory=dict)
 
 
 @dataclass
@@ -63,6 +60,8 @@ class SessionForecasts:
         Of the decoding.
     plan
         What is asked for.
+    trained
+        Runs that are loaded, by name.
     failures
         Told of what fails.
     given
@@ -75,6 +74,7 @@ class SessionForecasts:
     task: ForecastTask
     settings: DecodeSettings
     plan: ForecastPlan
+    trained: Mapping[str, TrainedRun]
     failures: Failures
     given: Given | None = None
     made: dict[str, SourceForecast] = field(default_factory=dict)
@@ -97,14 +97,14 @@ class SessionForecasts:
         """Return the forecast of a run and, where it is asked for, its mean with others, scored."""
         own = self._forecast_of(name, run)
         for member in self.plan.members.runs:
-            if member.run in self.plan.further and self.session.name in member.sessions:
+            if member.run in self.trained and self.session.name in member.sessions:
                 self._member(member.run, beside=name)
         mean = ensemble_of(self.task, own, self.plan.members, self.made, failures=self.failures)
         return self._signals([own, *([] if mean is None else [mean])])
 
     def _member(self, name: str, *, beside: str) -> None:
         """Make the forecast of a run that `beside` is averaged with, if both know the same trials."""
-        run, session = self.plan.further[name], self.session.name
+        run, session = self.trained[name], self.session.name
         trials = () if self.given is None else self.given.trials
         try:
             require_no_more(trials, run, session=session, beside=beside)
@@ -131,6 +131,7 @@ def session_forecasts(
     settings: DecodeSettings,
     plan: ForecastPlan,
     *,
+    trained: Mapping[str, TrainedRun],
     failures: Failures,
     report: Report,
     given: Given | None = None,
@@ -145,6 +146,8 @@ def session_forecasts(
         Of the decoding.
     plan
         What is asked for.
+    trained
+        Runs that are loaded, by name.
     failures, report
         Told of what fails, and of what there cannot be.
     given
@@ -168,4 +171,4 @@ def session_forecasts(
         report(NoteEvent(session=session.name, text=text))
     elif not len(task.val) and given is None:
         report(NoteEvent(session=session.name, text=f"{session.name}: {why_lower(None)}"))
-    return SessionForecasts(session, task, settings, plan, failures, given)
+    return SessionForecasts(session, task, settings, plan, trained, failures, given)

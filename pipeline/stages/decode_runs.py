@@ -91,7 +91,13 @@ def laid_ready(
     forecasts = None
     if wanted and "forecast" in work.settings.sources:
         forecasts = session_forecasts(
-            session, settings, plan, failures=work.failures, report=work.report, given=given
+            session,
+            settings,
+            plan,
+            trained=work.trained,
+            failures=work.failures,
+            report=work.report,
+            given=given,
         )
     beside = [] if forecasts is None else forecasts.of_baselines()
     return LaidReady(session, decoders, rates, scans, forecasts, beside, given)
@@ -107,7 +113,7 @@ def laid_for(
     if given is None:
         return whole
     if given.trials not in few:
-        averaged = ForecastPlan(members=plan.members, further=plan.further)
+        averaged = ForecastPlan(members=plan.members)
         few[given.trials] = laid_ready(work, averaged, given.session, wanted=True, given=given)
     return few[given.trials]
 

@@ -32,9 +32,10 @@ from nwb_latents.pipeline.stages.few_trials import say_few
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
 from nwb_latents.pipeline.stages.unseen import of_unseen
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import add_measurements, measurement_records, read_measurements
@@ -67,6 +68,7 @@ def evaluate(
     force: bool = False,
     device: Device = "auto",
     unseen_trials: bool = False,
+    where: Where | None = None,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Measure runs and baselines on sessions, with intervals over trials.
@@ -95,6 +97,9 @@ def evaluate(
         Where a session's store is another than a run was trained on: score only trials the run was neither
         trained nor validated on, if its record of them proves which these are, instead of refusing the
         session. Their split is ``unseen-…``.
+    where
+        Which part of the sessions, and where they are measured; default: all, in this process. On a cluster
+        one session is one task.
     report
         Called with one event per measurement, session and failure.
 
@@ -113,7 +118,8 @@ def evaluate(
     UsageError
         If unseen trials, or an ensemble, are asked for of another phase than test.
     MachineError
-        If the device is not there, the disk refuses, or a session is larger than the memory.
+        If the device is not there, the disk refuses, a session is larger than the memory, or the cluster
+        cannot be reached or is lost.
     PartialFailure
         If some sessions, sources or metrics failed; it carries the measurements of the others, which are
         kept.
@@ -143,7 +149,11 @@ def evaluate(
         )
     baselines, lost = known_baselines(settings.baselines)
     metrics, broken = known_metrics(settings.metrics)
+    where = where or Where()
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report or ignore)
+    entries = where.part_of(entries, catalog_path, STAGE, report or ignore)
+    if not entries:
+        return []
     for entry in entries:
         whole_bins(settings.lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
         whole_bins(settings.forward_ms, bin_size_s=entry.bin_size_s, name="forward_ms")
@@ -171,34 +181,41 @@ def evaluate(
         failed = SourceEvent(source=name, status="failed")
         work.failures.add(DataError(reason), event=failed, name=f"baseline {name}")
     _say_what_is_missing(work, plan)
-    outdated = _outdated_runs(work, plan)
-    require_stores_fit(catalog_path, _outdated_sessions(work, plan), runs=outdated, force=force)
-    work.trained = load_runs(catalog_path, outdated, device=device, failures=work.failures)
-    each_session(
-        work.sessions, lambda entry: _evaluate_session(work, plan, entry), stage=STAGE, failures=work.failures
-    )
+    outdated = [entry for entry in entries if _is_outdated(work, plan, entry)]
+    if where.is_here:
+        require_stores_fit(catalog_path, outdated, runs=_outdated_runs(work, plan), force=force)
+    if outdated:
+        work.check_keeping()
+    do_sessions(work, EVALUATION, plan, where, device=device)
     if work.failures.found:
         summary = f"{len(work.failures.found)} failed, {len(work.results)} measurements are kept."
         raise work.failures.error(summary, work.results)
     return work.results
 
 
-def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> dict[str, object]:
+def _evaluate_session(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> list[list[Measurement]]:
+    """Return what is measured of each source; writes nothing."""
     sources = _sources(work, plan, entry)
     wanted = [plan.lacking(source, entry) for source in sources]
-    made: list[list[Measurement]] = [[] for _ in sources]
-    if any(wanted):
-        work.check_keeping()
-        session = _prepared(work, plan, entry, [one for each in wanted for one in each])
-        say_few(session, work.report, metrics=[metric for each in wanted for metric, _ in each])
-        few: dict[tuple[int, ...], ScoredSession] = {}
-        made = [
-            _measure(work, source, entry, session, lacking, few=few) if lacking else []
-            for source, lacking in zip(sources, wanted, strict=True)
-        ]
-        added = iter(add_measurements(work.catalog_path, [one for records in made for one in records]))
-        made = [[next(added) for _ in records] for records in made]
-    for source, lacking, fresh in zip(sources, wanted, made, strict=True):
+    if not any(wanted):
+        return [[] for _ in sources]
+    session = _prepared(work, plan, entry, [one for each in wanted for one in each])
+    say_few(session, work.report, metrics=[metric for each in wanted for metric, _ in each])
+    few: dict[tuple[int, ...], ScoredSession] = {}
+    return [
+        _measure(work, source, entry, session, lacking, few=few) if lacking else []
+        for source, lacking in zip(sources, wanted, strict=True)
+    ]
+
+
+def _keep(
+    work: Work, plan: EvaluationPlan, entry: SessionEntry, made: list[list[Measurement]]
+) -> dict[str, object]:
+    """Keep what was measured of each source, and report it with what was known."""
+    fresh_records = [one for records in made for one in records]
+    added = iter(add_measurements(work.catalog_path, fresh_records) if fresh_records else [])
+    for source, records in zip(_sources(work, plan, entry), made, strict=True):
+        fresh, lacking = [next(added) for _ in records], plan.lacking(source, entry)
         known = [record for key, record in plan.up_to_date(source, entry).items() if key not in lacking]
         for record in fresh:
             told = record.model_dump(exclude_unset=True)
@@ -328,13 +345,19 @@ def _outdated_runs(work: Work, plan: EvaluationPlan) -> list[RunEntry]:
     return [run for name, run in every.items() if name in names]
 
 
-def _outdated_sessions(work: Work, plan: EvaluationPlan) -> list[SessionEntry]:
-    """Return the sessions that have to be read."""
-    return [
-        entry
-        for entry in work.sessions
-        if any(plan.lacking(source, entry) for source in _sources(work, plan, entry))
-    ]
+def _is_outdated(work: Work, plan: EvaluationPlan, entry: SessionEntry) -> bool:
+    """Whether a session has to be read."""
+    return any(plan.lacking(source, entry) for source in _sources(work, plan, entry))
+
+
+EVALUATION = SessionStage(
+    STAGE,
+    make=_evaluate_session,
+    keep=_keep,
+    runs=_outdated_runs,
+    is_needed=_is_outdated,
+    plan_of=EvaluationPlan.of_session,
+)
 
 
 def _known(work: Work) -> dict[Place, Known]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.stages.evaluate_records import circumstances, parts_of, recorded_part
@@ -51,6 +51,15 @@ class EvaluationPlan:
     known: Mapping[Place, Known]
     members: EnsembleMembers = field(default_factory=EnsembleMembers)
     early: Mapping[str, tuple[SessionEntry, ...]] = field(default_factory=dict)
+
+    def of_session(self, entry: SessionEntry) -> EvaluationPlan:
+        """Return what of the plan one session needs."""
+        return replace(
+            self,
+            truth={name: path.absolute() for name, path in self.truth.items() if name == entry.session},
+            known={place: known for place, known in self.known.items() if place[2] == entry.session},
+            early={name: days for name, days in self.early.items() if name == entry.session},
+        )
 
     def baselines_of(self, entry: SessionEntry) -> list[Baseline]:
         """Return the baselines that a session has: but those made of a truth or of rates it is without."""

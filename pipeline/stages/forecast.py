@@ -18,9 +18,10 @@ from nwb_latents.pipeline.stages.forecast_sources import (
 from nwb_latents.pipeline.stages.given_trials import Given, given_to, require_no_more
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, each_session, load_runs
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, RunEvent
@@ -53,6 +54,7 @@ def forecast(
     device: Device = "auto",
     unseen_trials: bool = False,
     force: bool = False,
+    where: Where | None = None,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
@@ -81,6 +83,9 @@ def forecast(
         session. Their split is ``unseen-…``.
     force
         Begin whatever the size of stores and weights.
+    where
+        Which part of the sessions, and where they are forecast; default: all, in this process. On a cluster
+        one session is one task; of a part no summary is drawn.
     report
         Called with one event per measurement, session and failure.
 
@@ -97,7 +102,8 @@ def forecast(
     SettingsError
         If the bins do not fit into the trials, or the lag is not a whole number of bins.
     MachineError
-        If the device is not there, the disk refuses, or a session is larger than the memory.
+        If the device is not there, the disk refuses, a session is larger than the memory, or the cluster
+        cannot be reached or is lost.
     PartialFailure
         If some sessions or runs failed; it carries the measurements of the others, which are kept.
 
@@ -110,22 +116,24 @@ def forecast(
         ...
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
+    where = where or Where()
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
-    require_stores_fit(catalog_path, work.sessions, runs=work.runs, force=force)
+    members = ensemble_members(settings.ensemble, read_catalog(catalog_path), work.sessions)
+    work.sessions = where.part_of(work.sessions, catalog_path, FORECASTS.name, work.report)
+    if not work.sessions:
+        return []
+    if where.is_here:
+        require_stores_fit(catalog_path, work.sessions, runs=_runs(work, members), force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
-    work.trained = load_runs(catalog_path, work.runs, device=device, failures=work.failures)
-    members = ensemble_members(settings.ensemble, read_catalog(catalog_path), work.sessions)
-    further = load_runs(catalog_path, members.runs, device=device, failures=work.failures)
-    each_session(
-        work.sessions,
-        lambda entry: _forecast_session(work, members, further, entry),
-        stage="forecast",
-        failures=work.failures,
-    )
-    _summarise(work)
+    do_sessions(work, FORECASTS, members, where, device=device)
+    if where.is_part:
+        text = "no summary of a part of the sessions is drawn; the command without a part draws it"
+        work.report(NoteEvent(stage=FORECASTS.name, text=text))
+    else:
+        _summarise(work)
     if work.failures.found:
         n_sessions = len({each.session for each in work.results})
         summary = f"{len(work.failures.found)} forecasts failed, those of {n_sessions} sessions are kept."
@@ -175,9 +183,24 @@ class _LaidReady:
     made: dict[str, list[SourceForecast]] = field(default_factory=dict)
 
 
-def _forecast_session(
-    work: Work, members: EnsembleMembers, ensemble_runs: dict[str, TrainedRun], entry: SessionEntry
-) -> dict[str, object]:
+@dataclass(frozen=True)
+class _Measured:
+    """The numbers of a session: of what needs no run, and of each run."""
+
+    beside: list[Measurement]
+    of_runs: list[tuple[RunEntry, list[Measurement]]]
+    n_trials: int
+
+
+def _runs(work: Work, members: EnsembleMembers) -> list[RunEntry]:
+    """Return the runs that forecast the sessions of the work, and those they are averaged with."""
+    known = {entry.session for entry in work.sessions}
+    every = {run.run: run for run in (*work.runs, *members.runs)}
+    return [run for run in every.values() if known & set(run.sessions)]
+
+
+def _forecast_session(work: Work, members: EnsembleMembers, entry: SessionEntry) -> _Measured:
+    """Return the numbers of a session; writes nothing."""
     from nwb_latents.pipeline.evaluation.baselines.known import known_baselines  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.forecasting.measured_forecasts import (  # noqa: PLC0415
         measurements_of,
@@ -189,7 +212,7 @@ def _forecast_session(
     _say_what_is_missing(work, task)
     recorded = recorded_signal(task)
     beside = measurements_of(task, [*whole.others.values(), *([] if recorded is None else [recorded])])
-    knowing = {n: r for n, r in {**ensemble_runs, **work.trained}.items() if entry.session in r.sessions}
+    knowing = {name: run for name, run in work.trained.items() if entry.session in run.sessions}
     few: dict[tuple[int, ...], _LaidReady] = {}
     of_runs: list[tuple[RunEntry, list[Measurement]]] = []
     for chosen in work.runs:
@@ -205,10 +228,19 @@ def _forecast_session(
             work.failures.add(error, event=event, name=f"{chosen.run} on {task.session}")
             continue
         of_runs.append((chosen, found))
-    work.keep([*beside, *(each for _, mine in of_runs for each in mine)])
-    for chosen, mine in of_runs:
-        _draw(work, chosen, [*mine, *beside], name=entry.session)
-    return {"n_trials": len(task.test), "n_units": entry.n_units}
+    return _Measured(beside, of_runs, len(task.test))
+
+
+def _keep(work: Work, members: EnsembleMembers, entry: SessionEntry, made: _Measured) -> dict[str, object]:
+    """Keep the numbers of a session, and draw them."""
+    del members
+    work.keep([*made.beside, *(each for _, mine in made.of_runs for each in mine)])
+    for run, mine in made.of_runs:
+        _draw(work, run, [*mine, *made.beside], name=entry.session)
+    return {"n_trials": made.n_trials, "n_units": entry.n_units}
+
+
+FORECASTS = SessionStage("forecast", make=_forecast_session, keep=_keep, runs=_runs)
 
 
 def _laid_ready(

@@ -7,11 +7,10 @@ command run again does only what is missing.
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
-from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, append_attempts, last_attempts, read_ledger
+from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, AttemptLog
 from nwb_latents.pipeline.cluster.runner import run_tasks
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, PipelineError
@@ -39,7 +38,6 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import StoreLocation
-from nwb_latents.schemas.cluster import Attempt, ClusterSettings
 from nwb_latents.schemas.events import NoteEvent, PlanEvent, ReadEvent, RetryEvent, SessionEvent
 from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -51,6 +49,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.sources.archive_version import VersionTaken
     from nwb_latents.pipeline.sources.asset import Asset, Mode, Source
     from nwb_latents.schemas.catalog import Catalog, SessionEntry
+    from nwb_latents.schemas.cluster import ClusterSettings
     from nwb_latents.schemas.store import DropCounts, StoreAttributes
 
 __all__ = ["Selection", "ingest", "ledger_path"]
@@ -131,7 +130,7 @@ def ingest(
         require_pattern(session_id)
     catalog = read_catalog(catalog_path)
     place = StoreLocation.parse(stores or "stores", base=catalog_path.parent.resolve()) / recipe.recipe_id
-    ledger = _Ledger(ledger_path(catalog_path, recipe), recipe.recipe_id, report)
+    ledger = AttemptLog(ledger_path(catalog_path, recipe), recipe.recipe_id, report)
     assets = plan_assets(source, selection, only=ledger.failed if retry_failed else None)
     sizes = stated_sizes(source, [one for one in assets if one.path not in _known(catalog, recipe)])
     costs = [estimate_asset(asset, recipe, sizes.get(asset.path)) for asset in assets]
@@ -186,40 +185,26 @@ def ledger_path(catalog_path: Path, recipe: IngestRecipe) -> Path:
     return catalog_path.parent / "stores" / recipe.recipe_id / LEDGER_NAME
 
 
-class _Ledger:
-    """The ledger as this run reads and adds to it; a disk that refuses a line stops no session."""
-
-    def __init__(self, path: Path, recipe_id: str, report: Report) -> None:
-        self.path = path
-        self._recipe_id = recipe_id
-        self._report = report
-        self._complained = False
-        last = last_attempts(read_ledger(path))
-        self.failed = {source for source, attempt in last.items() if attempt.status == "failed"}
-
-    def add(self, attempted: Attempted[Asset, SessionOutcome]) -> None:
-        outcome, source = attempted.result, attempted.task.path
-        if outcome.status in ("skipped", "unselected") and source not in self.failed:
-            return
-        line = Attempt.model_validate({
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"), "session": outcome.name,
-            "source": source, "recipe_id": self._recipe_id, "status": outcome.status,
-            "attempt": attempted.attempt, "reason": outcome.reason, "exit_code": outcome.exit_code,
-            "seconds": round(outcome.seconds, 3), "host": attempted.host, "pid": attempted.pid,
-        })  # fmt: skip
-        try:
-            append_attempts(self.path, [line])
-        except PipelineError as error:
-            if not self._complained:
-                self._complained = True
-                self._report(NoteEvent(text=f"{error} Sessions go on without it."))
+def _write_down(log: AttemptLog, attempted: Attempted[Asset, SessionOutcome]) -> None:
+    outcome, source = attempted.result, attempted.task.path
+    if outcome.status in ("skipped", "unselected") and source not in log.failed:
+        return
+    log.add(
+        attempted,
+        session=outcome.name,
+        source=source,
+        status=outcome.status,
+        reason=outcome.reason,
+        exit_code=outcome.exit_code,
+        seconds=outcome.seconds,
+    )
 
 
 def _collect(
     attempts: Iterable[Attempted[Asset, SessionOutcome]],
     *,
     batch: CatalogBatch,
-    ledger: _Ledger,
+    ledger: AttemptLog,
     report: Report,
 ) -> tuple[list[SessionEntry], list[SessionOutcome]]:
     entries: list[SessionEntry] = []
@@ -227,7 +212,7 @@ def _collect(
     stores: list[tuple[SessionEntry, DropCounts]] = []
     for attempted in attempts:
         outcome = attempted.result
-        ledger.add(attempted)
+        _write_down(ledger, attempted)
         if not attempted.is_final:
             report(
                 RetryEvent(

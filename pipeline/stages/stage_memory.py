@@ -102,6 +102,31 @@ def require_stores_fit(
     )
 
 
+def session_bytes(
+    catalog_path: Path, entry: SessionEntry, runs: Sequence[RunEntry], *, recording: bool = True
+) -> int:
+    """Return the memory a process is estimated to need that works on one session with some runs.
+
+    Parameters
+    ----------
+    catalog_path, entry, runs, recording
+        As `entries`, `runs` and `recordings` of `require_stores_fit`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from nwb_latents.schemas.catalog import SessionEntry
+    >>> entry = SessionEntry(session="s", subject="A", task="CO", recipe_id="r", store="s.zarr",
+    ...                      store_key="k", source="s.nwb", n_trials=1, n_units=1, n_bins=1,
+    ...                      bin_size_s=0.02, created="")
+    >>> session_bytes(Path("nowhere/catalog.yaml"), entry, []) == STAGE_BASE_BYTES
+    True
+    """
+    trials, whole = store_bytes(store_path(catalog_path, entry.store))
+    weights = WEIGHTS_COPIES * sum(_weights_bytes(catalog_path, run) for run in runs)
+    return STAGE_BASE_BYTES + int(weights + TRIALS_COPIES * trials + CONTINUOUS_COPIES * whole * recording)
+
+
 def store_bytes(store: StoreLocation) -> tuple[int, int]:
     """Return the bytes of a store's trials and of its whole session, in memory, from their metadata alone.
 

@@ -42,11 +42,13 @@ class Failures:
         Told of every failure.
     found
         Name and reason of each.
+    exit_codes
+        What each of them stands for.
     """
 
     report: Report
     found: list[tuple[str, str]] = field(default_factory=list)
-    _exit_codes: set[int] = field(default_factory=set)
+    exit_codes: list[int] = field(default_factory=list)
 
     def add(
         self,
@@ -56,13 +58,15 @@ class Failures:
         name: str,
     ) -> None:
         """Remember a failure, and report `event` as failed with its reason."""
-        if is_interruption(error):
-            raise KeyboardInterrupt from error
-        reason = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
-        _log.debug("%s failed", name, exc_info=error)
-        self.found.append((name, reason))
-        self._exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
+        reason, exit_code = words_of(error, name)
+        self.take(name, reason, exit_code)
         self.report(event.model_copy(update={"status": "failed", "reason": reason}))
+
+    def take(self, name: str, reason: str, exit_code: int) -> None:
+        """Remember a failure that was reported elsewhere; the same of several sessions is one."""
+        if (name, reason) not in self.found:
+            self.found.append((name, reason))
+            self.exit_codes.append(exit_code)
 
     def error(self, summary: str, results: Sequence[object]) -> PartialFailure:
         """Return the error that tells of all of them.
@@ -78,9 +82,31 @@ class Failures:
         more = len(self.found) - _NAMED_IN_MESSAGE
         tail = f"; and {more} more" if more > 0 else ""
         failure = PartialFailure(f"{summary} Failed: {shown}{tail}", results=results, failures=self.found)
-        if not results and len(self._exit_codes) == 1:
-            failure.exit_code = next(iter(self._exit_codes))
+        codes = set(self.exit_codes)
+        if not results and len(codes) == 1:
+            failure.exit_code = codes.pop()
         return failure
+
+
+def words_of(error: Exception, of: str) -> tuple[str, int]:
+    """Return what is said of a failure of something, and the exit code it stands for.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the error was made of an interruption.
+
+    Examples
+    --------
+    >>> words_of(ValueError("odd"), "mdssm-1")
+    ('ValueError: odd', 4)
+    """
+    if is_interruption(error):
+        raise KeyboardInterrupt from error
+    _log.debug("%s failed", of, exc_info=error)
+    if isinstance(error, PipelineError):
+        return str(error), error.exit_code
+    return f"{type(error).__name__}: {error}", DataError.exit_code
 
 
 def named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:

@@ -20,7 +20,8 @@ if os.path.isfile(os.path.join(__path__[0], "pipeline")):  # noqa: PTH113, PTH11
     )
 
 if TYPE_CHECKING:
-    from nwb_latents.pipeline.api.numbers import decode, evaluate, forecast, leaderboard, scores
+    from nwb_latents.pipeline.api.measuring import decode, evaluate, forecast
+    from nwb_latents.pipeline.api.numbers import leaderboard, scores
     from nwb_latents.pipeline.api.opened_catalog import open_catalog, open_session
     from nwb_latents.pipeline.api.recordings import ingest, inspect, simulate
     from nwb_latents.pipeline.api.runs import align, load_run, train
@@ -45,7 +46,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "numbers": ("decode", "evaluate", "forecast", "leaderboard", "scores"),
+    "measuring": ("decode", "evaluate", "forecast"),
+    "numbers": ("leaderboard", "scores"),
     "opened_catalog": ("open_catalog", "open_session"),
     "recordings": ("ingest", "inspect", "simulate"),
     "runs": ("align", "load_run", "train"),

@@ -12,6 +12,9 @@ from typer.testing import CliRunner
 
 from nwb_latents.pipeline.cli import run
 from nwb_latents.pipeline.cli.main import app
+from nwb_latents.pipeline.cluster.shard import Shard
+from nwb_latents.pipeline.stages.session_tasks import Where
+from nwb_latents.schemas.cluster import ClusterSettings
 
 STAGES = "nwb_latents.pipeline.stages"
 CATALOG = "some/where.yaml"
@@ -60,6 +63,8 @@ def flat(settings, names):
     return found
 
 
+PLACE = "--cluster local:2 --shard 1/4 --retry-failed"
+AT = {"where": Where("local:2", ClusterSettings(), Shard(1, 4), retry_failed=True)}
 SELECTION = "--session a* --session b --recipe-id 20ms-x"
 SELECTED = {"sessions": ("a*", "b"), "recipe_id": "20ms-x"}
 RUNS = f"{SELECTION} --run m --run n --device cpu --unseen-trials"
@@ -84,24 +89,24 @@ COMMANDS = {
     ),
     "run decode": (
         "decode",
-        (f"{RUNS} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 --transfer "
-         "--ensemble --force"),
-        {**OF_RUNS, "force": True},
+        (f"{RUNS} {PLACE} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 "
+         "--transfer --ensemble --force"),
+        {**OF_RUNS, **AT, "force": True},
         {"lag_ms": 60.0, "sources": ("rates", "forecast"), "decoders": ("wiener", "ridge"),
          "lag_scan_ms": (0.0, 20.0, 40.0, 60.0), "transfer": True,
          "forecast.ensemble": ("trial_factors",)},
     ),
     "run forecast": (
         "forecast",
-        f"{RUNS} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky --force",
-        {**OF_RUNS, "force": True},
+        f"{RUNS} {PLACE} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky --force",
+        {**OF_RUNS, **AT, "force": True},
         {"seen_bins": 17, "bins": 4, "lag_ms": 60.0, "ensemble": ("trial_factors",), "leaky": True},
     ),
     "run evaluate": (
         "evaluate",
-        (f"{RUNS} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force --ensemble "
-         "--held-out-days 2"),
-        {**OF_RUNS, "truth": Path("T"), "force": True},
+        (f"{RUNS} {PLACE} --metric co_bps --baseline smoothing --phase val --lag-ms 60 --truth T --force "
+         "--ensemble --held-out-days 2"),
+        {**OF_RUNS, **AT, "truth": Path("T"), "force": True},
         {"metrics": ("co_bps",), "baselines": ("smoothing",), "phase": "val", "lag_ms": 60.0,
          "held_out_days": 2, "forecast.ensemble": ("trial_factors",)},
     ),
@@ -159,6 +164,9 @@ COMMANDS = {
 """Command → module and function of its stage, words, what the stage is given, and settings among it."""
 
 NOT_OF_THE_STAGE = {
+    "run decode": {"cluster_config"},
+    "run forecast": {"cluster_config"},
+    "run evaluate": {"cluster_config"},
     "run train": {"resume"},
     "run align": {"ensemble"},
     "run stream": {"source"},
@@ -296,7 +304,10 @@ OTHERS = {
          "force": True},
         {"phase": "val"},
     ),
-    "catalog verify --quick": ("verify", "verify", {"quick": True}, {}),
+    "catalog verify --quick --cluster local:2 --shard 1/4": (
+        "verify", "verify",
+        {"quick": True, "where": Where("local:2", ClusterSettings(), Shard(1, 4))}, {},
+    ),
     "catalog pin 000070@0.1 --instance https://a --token-env KEY": (
         "pin_dandiset", "pin_dandiset",
         {"dandiset": "000070@0.1", "instance": "https://a", "token_env": "KEY"}, {},

@@ -437,7 +437,7 @@ def test_columns_can_be_named(tmp_path):
     _, trials = read(path, "columns.go_cue=light", "columns.success=verdict", "columns.success_values=[yay]")
     assert trials.trials["counts"].shape[0] == 30
     with pytest.raises(
-        DataError, match=r"columns.go_cue: /intervals/trials has no column 'lihgt'. Its columns"
+        DataError, match=r"columns.go_cue: /intervals/trials has no column 'lihgt'. Did you mean light"
     ):
         read(path, "columns.go_cue=lihgt")
 

@@ -47,7 +47,10 @@ def test_an_array_that_was_read_is_the_readers_own(small_nwb):
         assert file.array("intervals/trials/start_time").tolist() == stored.tolist()
 
 
-@pytest.mark.parametrize(("unit", "factor"), [("m", 100.0), ("meters", 100.0), ("cm", 1.0), ("mm", 0.1)])
+@pytest.mark.parametrize(
+    ("unit", "factor"),
+    [("m", 100.0), ("meters", 100.0), ("cm", 1.0), ("mm", 0.1), ("inch", 2.54), ("µm", 1e-4)],
+)
 def test_lengths_become_centimetres(small_nwb, reaches, unit, factor):
     with h5py.File(small_nwb, "r+") as h5:
         h5[f"{POSITION}/data"][...] = reaches.position / factor

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.named_columns import near_name
 from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.trial_columns import columns_of_role, find_column, require_links
 from nwb_latents.pipeline.nwb.trial_success import read_success
@@ -107,6 +108,7 @@ def read_trial_table(file: NwbFile, events: Mapping[str, tuple[str, ...]]) -> Tr
         valid=_valid(table),
         target_dir=targets.direction,
         condition=targets.condition,
+        block=targets.block,
         split=_splits(table),
     )
 
@@ -155,10 +157,11 @@ def _edges(table: Table, events: Mapping[str, tuple[str, ...]]) -> tuple[FloatAr
         name = next((each for each in known if table.has(each)), None)
         if name is None:
             another = " or name it with --set columns.end=NAME," if role == "stop" else ""
+            near = near_name(named, table.names) if named else ""
             raise DataError(
-                f"{file.name}: /{table.path} has {table.n_rows} rows but no column {' or '.join(known)}. Its "
-                f"columns are: {', '.join(table.names) or 'none'}. Mend the table,{another} or find reaches "
-                "from speed with --set trials.source=speed."
+                f"{file.name}: /{table.path} has {table.n_rows} rows but no column {' or '.join(known)}."
+                f"{near} Its columns are: {', '.join(table.names) or 'none'}. Mend the table,{another} or "
+                "find reaches from speed with --set trials.source=speed."
             )
         names.append(name)
     if end:
