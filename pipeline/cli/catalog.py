@@ -13,7 +13,15 @@ from nwb_latents.pipeline.cli.catalog_pin import pin
 from nwb_latents.pipeline.cli.catalog_scores import scores
 from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.once import OnceCommand
-from nwb_latents.pipeline.cli.options import CATALOG, CatalogOption, JsonOption
+from nwb_latents.pipeline.cli.options import (
+    CATALOG,
+    CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
+    JsonOption,
+    ShardOption,
+    where_of,
+)
 from nwb_latents.pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -135,6 +143,9 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Look at sizes and keys alone; read no array and no weight.")
     ] = False,
+    cluster: ClusterOption = "serial",
+    cluster_config: ClusterConfigOption = None,
+    shard: ShardOption = None,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
 ) -> None:
@@ -162,7 +173,8 @@ def verify(
                 out(event)
 
     with Output(json_lines=json_lines) as out:
-        stage(catalog, quick=quick, report=told)
+        where = where_of(cluster, cluster_config, shard, retry_failed=False)
+        stage(catalog, quick=quick, where=where, report=told)
 
 
 @app.command("failures", cls=OnceCommand)

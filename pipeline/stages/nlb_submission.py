@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     Group = tuple[str, Mapping[str, Array], Mapping[str, str | float]]
 
 
+STATES = 2
+"""Raised when a submission states more of what it is of; earlier ones are written anew."""
+
+
 @dataclass(frozen=True)
 class Submitted:
     """A submission and its targets.
@@ -203,7 +207,7 @@ def _require_fits(work: Work, *, force: bool) -> None:
 def _attributes(work: Work) -> dict[str, str]:
     """Return what both files say of themselves; equal keys mean equal content."""
     stores = [entry.store_key for entry in work.sessions]
-    parts: list[object] = [work.settings.digest(), work.run.run_key, stores, EXPORT_VERSION]
+    parts: list[object] = [work.settings.digest(), work.run.run_key, stores, EXPORT_VERSION, STATES]
     if work.unseen:
         parts.append(sorted(work.unseen.items()))
     return {

@@ -5,16 +5,21 @@ Nothing that is found ends it: each fault is told with its remedy, and the next 
 
 from __future__ import annotations
 
+import platform
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from nwb_latents.pipeline.cluster.runner import run_tasks
+from nwb_latents.pipeline.cluster.task_batch import Work
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.session_tasks import Where
 from nwb_latents.pipeline.stores.catalog import read_catalog, session_key
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation, store_path
 from nwb_latents.pipeline.stores.manifest import MANIFEST
 from nwb_latents.pipeline.stores.store_checks import Fault
+from nwb_latents.schemas.catalog import RunEntry, SessionEntry
 from nwb_latents.schemas.events import (
     FaultEvent,
     NoteEvent,
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
+    from nwb_latents.schemas.catalog import Catalog
     from nwb_latents.schemas.store import StoreAttributes
     from nwb_latents.schemas.training import RunConfig
 
@@ -37,11 +42,56 @@ _GB = 1e9
 _MEND_THE_ENTRY = "Mend the entry, or make it again."
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is looked at alike, whoever looks."""
+
+    catalog_path: Path
+    quick: bool
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of the catalog by its name there."""
+
+    name: str
+    of: SessionEntry | RunEntry
+
+    @property
+    def path(self) -> str:
+        """What is looked at, as in the catalog."""
+        return self.of.store if isinstance(self.of, SessionEntry) else self.of.path
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What was found of an entry.
+
+    Attributes
+    ----------
+    faults
+        All of them.
+    n_bytes
+        Size of its files.
+    without_manifest
+        Whether there are files and no manifest.
+    unread
+        Why its files alone could be looked at; empty: all could.
+    unreachable
+        Why nothing is known of it; empty: it was looked at.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    n_bytes: int = 0
+    without_manifest: bool = False
+    unread: str = ""
+    unreachable: str = ""
+
+
 @dataclass
 class _Work:
     catalog_path: Path
     report: Report
-    quick: bool
     total: int
     done: int = 0
     n_faults: int = 0
@@ -50,7 +100,9 @@ class _Work:
     damaged: list[str] = field(default_factory=list)
 
 
-def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) -> VerifyEvent:
+def verify(
+    catalog_path: Path, *, quick: bool = False, where: Where | None = None, report: Report = ignore
+) -> VerifyEvent:
     """Look at every store and every run of a catalog.
 
     Files are held against their manifest (size and SHA-256), arrays against the schema, values against each
@@ -62,6 +114,9 @@ def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) 
         Catalog file.
     quick
         Sizes and keys alone; no array and no weight is read.
+    where
+        Which part of the stores and runs is looked at, and who looks; default: all, this process. On a
+        cluster each is one task.
     report
         Told of every fault, of every store and run, and at the end of the whole.
 
@@ -75,7 +130,8 @@ def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) 
     DataError
         If anything is missing or damaged, or there is nothing to look at; after all was looked at.
     MachineError
-        If an object storage cannot be reached or refuses: nothing is known of its stores then.
+        If an object storage cannot be reached or refuses: nothing is known of its stores then. If the cluster
+        cannot be reached, or no worker sees the catalog.
 
     Examples
     --------
@@ -90,19 +146,33 @@ def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) 
             f"{catalog_path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog "
             "FILE."
         )
+    where = where or Where()
     content = read_catalog(catalog_path)
     begin = time.monotonic()
-    work = _Work(catalog_path, report, quick, total=len(content.sessions) + len(content.runs))
-    _entries_unread(work, content)
-    for key, entry in content.sessions.items():
-        _session(work, key, entry)
-    for name, run in content.runs.items():
-        _run(work, name, run)
-    strangers = _not_entered(work, content)
+    every = [_Entry(name, each) for part in (content.sessions, content.runs) for name, each in part.items()]
+    mine = [entry for entry in every if where.shard.holds(entry.path)]
+    work = _Work(catalog_path, report, total=len(mine))
+    is_first = not where.shard.index
+    if is_first:
+        _entries_unread(work, content)
+    attempts = run_tasks(
+        Work(_look, _Asked(catalog_path.absolute(), quick), _lost, _is_unreachable),
+        mine,
+        report=report,
+        cluster=where.cluster,
+        settings=where.settings,
+    )
+    for attempted in attempts:
+        if not attempted.is_final:
+            continue
+        if attempted.result.unreachable:
+            raise MachineError(attempted.result.unreachable)
+        _tell(work, attempted.task, attempted.result)
+    strangers = _not_entered(work, content) if is_first else 0
     seconds = time.monotonic() - begin
     found = VerifyEvent(
-        n_sessions=len(content.sessions),
-        n_runs=len(content.runs),
+        n_sessions=sum(isinstance(entry.of, SessionEntry) for entry in mine),
+        n_runs=sum(isinstance(entry.of, RunEntry) for entry in mine),
         n_damaged=len(work.damaged),
         n_faults=work.n_faults,
         n_without_manifest=work.n_without,
@@ -118,7 +188,7 @@ def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) 
             f"{catalog_path}: {len(work.damaged)} of its entries missing or damaged: {named}. What is wrong "
             "with each, and what to do, stands above."
         )
-    if not work.total:
+    if not every:
         beside = f" {strangers} stores and runs lie beside it that it does not name." if strangers else ""
         raise DataError(
             f"{catalog_path}: the catalog holds no sessions and no runs, so there is nothing to verify."
@@ -128,41 +198,85 @@ def verify(catalog_path: Path, *, quick: bool = False, report: Report = ignore) 
     return found
 
 
-def _session(work: _Work, key: str, entry: SessionEntry) -> None:
+def _look(asked: _Asked, entry: _Entry, report: Report) -> _Looked:
+    """Look at one entry. Raises nothing but what ends the process."""
+    del report
+    if not asked.catalog_path.is_file():
+        return _Looked(
+            unreachable=f"{platform.node()} does not see {asked.catalog_path}. Every worker has to see the "
+            "folder of the catalog under the same path."
+        )
+    try:
+        return (
+            _session(asked, entry.name, entry.of)
+            if isinstance(entry.of, SessionEntry)
+            else _run(asked, entry.name, entry.of)
+        )
+    except MachineError as error:
+        return _Looked(unreachable=str(error))
+
+
+def _lost(entry: _Entry, reason: str) -> _Looked:
+    return _Looked(unreachable=f"{entry.name}: {reason}")
+
+
+def _is_unreachable(found: _Looked) -> bool:
+    return bool(found.unreachable)
+
+
+def _session(asked: _Asked, key: str, entry: SessionEntry) -> _Looked:
     from nwb_latents.pipeline.stores.store_checks import store_faults  # noqa: PLC0415 - imports xarray
 
-    where = store_path(work.catalog_path, entry.store)
+    store = store_path(asked.catalog_path, entry.store)
     faults = [] if key == session_key(entry.session, entry.recipe_id) else [_misnamed(key)]
     faults += _all(
-        lambda: store_faults(where, entry, expected_key=_key_of_store, quick=work.quick),
-        is_remote=where.is_remote,
+        lambda: store_faults(store, entry, expected_key=_key_of_store, quick=asked.quick),
+        is_remote=store.is_remote,
     )
-    remedy = _remedy_of_store(entry)
-    for fault in faults:
-        work.report(_fault(fault, path=str(where), remedy=remedy, session=entry.session))
-    without = _counted(work, where, entry.session, faults)
-    status = "damaged" if faults else "ok"
-    reason = _reason(faults) or (NO_MANIFEST if without else "")
-    work.report(SessionEvent(session=entry.session, store=entry.store, status=status, reason=reason))
-    _advance(work)
+    sizes = store.sizes()
+    return _Looked(tuple(faults), sum(sizes.values()), bool(sizes) and MANIFEST not in sizes)
 
 
-def _run(work: _Work, name: str, entry: RunEntry) -> None:
+def _run(asked: _Asked, name: str, entry: RunEntry) -> _Looked:
     from nwb_latents.pipeline.training.run_checks import missing_model, run_faults  # noqa: PLC0415 - imports torch
 
-    run_dir = work.catalog_path.parent / entry.path
+    run_dir = asked.catalog_path.parent / entry.path
     faults = [] if name == entry.run else [_misnamed(name)]
-    faults += _all(lambda: run_faults(run_dir, entry, expected_key=_key_of_run, quick=work.quick))
-    remedy = _remedy_of_run(entry)
-    for fault in faults:
-        work.report(_fault(fault, path=str(run_dir), remedy=remedy, run=name))
-    without = _counted(work, StoreLocation.parse(run_dir), name, faults)
-    status = "damaged" if faults else "ok"
+    faults += _all(lambda: run_faults(run_dir, entry, expected_key=_key_of_run, quick=asked.quick))
+    sizes = StoreLocation.parse(run_dir).sizes()
     missing = missing_model(run_dir)
-    unread = f"its files alone were looked at: {missing}" if missing else ""
-    reason = _reason(faults) or unread or (NO_MANIFEST if without else "")
-    work.report(RunEvent(run=name, model=entry.model, path=entry.path, status=status, reason=reason))
-    _advance(work)
+    return _Looked(
+        tuple(faults),
+        sum(sizes.values()),
+        bool(sizes) and MANIFEST not in sizes,
+        f"its files alone were looked at: {missing}" if missing else "",
+    )
+
+
+def _tell(work: _Work, entry: _Entry, found: _Looked) -> None:
+    """Report what was found of an entry, and count it."""
+    of, faults = entry.of, list(found.faults)
+    if isinstance(of, SessionEntry):
+        name, remedy = of.session, _remedy_of_store(of)
+        path, about = str(store_path(work.catalog_path, of.store)), {"session": name}
+    else:
+        name, remedy = entry.name, _remedy_of_run(of)
+        path, about = str(work.catalog_path.parent / of.path), {"run": name}
+    for fault in faults:
+        work.report(_fault(fault, path=path, remedy=remedy, **about))
+    work.n_bytes += found.n_bytes
+    work.n_faults += len(faults)
+    work.n_without += found.without_manifest
+    if faults:
+        work.damaged.append(name)
+    reason = _reason(faults) or found.unread or (NO_MANIFEST if found.without_manifest else "")
+    status: Literal["damaged", "ok"] = "damaged" if faults else "ok"
+    if isinstance(of, SessionEntry):
+        work.report(SessionEvent(session=name, store=of.store, status=status, reason=reason))
+    else:
+        work.report(RunEvent(run=name, model=of.model, path=of.path, status=status, reason=reason))
+    work.done += 1
+    work.report(ProgressEvent(stage="verify", step=work.done, total=work.total))
 
 
 def _all(look: Callable[[], Iterable[Fault]], *, is_remote: bool = False) -> list[Fault]:
@@ -177,23 +291,6 @@ def _all(look: Callable[[], Iterable[Fault]], *, is_remote: bool = False) -> lis
     except Exception as error:
         found.append(Fault("unreadable", "", f"it cannot be read: {type(error).__name__}: {error}"))
     return found
-
-
-def _counted(work: _Work, where: StoreLocation, name: str, faults: list[Fault]) -> bool:
-    """Count an entry and return whether it has no manifest."""
-    sizes = where.sizes()
-    work.n_bytes += sum(sizes.values())
-    work.n_faults += len(faults)
-    if faults:
-        work.damaged.append(name)
-    without = bool(sizes) and MANIFEST not in sizes
-    work.n_without += without
-    return without
-
-
-def _advance(work: _Work) -> None:
-    work.done += 1
-    work.report(ProgressEvent(stage="verify", step=work.done, total=work.total))
 
 
 def _entries_unread(work: _Work, content: Catalog) -> None:

@@ -304,7 +304,10 @@ OTHERS = {
          "force": True},
         {"phase": "val"},
     ),
-    "catalog verify --quick": ("verify", "verify", {"quick": True}, {}),
+    "catalog verify --quick --cluster local:2 --shard 1/4": (
+        "verify", "verify",
+        {"quick": True, "where": Where("local:2", ClusterSettings(), Shard(1, 4))}, {},
+    ),
     "catalog pin 000070@0.1 --instance https://a --token-env KEY": (
         "pin_dandiset", "pin_dandiset",
         {"dandiset": "000070@0.1", "instance": "https://a", "token_env": "KEY"}, {},

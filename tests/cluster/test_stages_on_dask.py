@@ -9,7 +9,7 @@ from stages.conftest import store_recording
 
 from nwb_latents.pipeline.cluster.ledger import read_ledger
 from nwb_latents.pipeline.cluster.shard import Shard
-from nwb_latents.pipeline.errors import MachineError, PartialFailure, UsageError
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.forecast import FORECASTS, forecast
@@ -24,6 +24,7 @@ from nwb_latents.pipeline.stages.session_tasks import (
     make_elsewhere,
 )
 from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
@@ -127,6 +128,22 @@ def test_one_that_fails_is_written_down_and_can_be_done_alone(place, cluster):
     assert "no session has failed" in said[-1].text
 
 
+@pytest.mark.parametrize("cluster", ["serial", "local:1"])
+def test_a_run_that_cannot_be_read_fails_once_and_alone(place, cluster):
+    stage, settings = STAGES["forecast"]
+    catalog, said = place("work"), []
+    (catalog.parent / "runs" / "run1" / "best.safetensors").write_bytes(b"")
+    with pytest.raises(PartialFailure) as caught:
+        stage(catalog, settings, device="cpu", where=Where(cluster), report=said.append)
+    ((name, reason),) = caught.value.failures
+    assert (name, "best.safetensors" in reason) == ("run1", True)
+    assert {each.run for each in caught.value.results} == {"run0", None}
+    assert len({each.session for each in caught.value.results}) == len(SUBJECTS)
+    assert any(event.event == "run" and event.status == "failed" for event in said)
+    # The sessions themselves are done: there is nothing to do again by itself.
+    assert not ledger_of(catalog, "forecast", caught.value.results[0].recipe_id).exists()
+
+
 def test_shards_are_all_sessions_each_once_and_an_empty_one_says_so(place):
     stage, settings = STAGES["evaluate"]
     catalog = place("work")
@@ -168,3 +185,30 @@ def test_a_worker_that_does_not_see_the_stores_says_so_and_another_may_do_it(pla
 def test_a_part_of_the_sessions_has_no_transfer(place):
     with pytest.raises(UsageError, match="--shard"):
         decode(place("work"), DecodeSettings(transfer=True), where=Where(shard=Shard(0, 2)))
+
+
+def faults(catalog, where):
+    said = []
+    with pytest.raises(DataError, match=r"1 of its entries missing or damaged: sub-B"):
+        verify(catalog, where=where, report=said.append)
+    told = {(e.event, getattr(e, "session", None) or getattr(e, "run", None), e.status, e.reason)
+            for e in said if e.event in ("session", "run")}  # fmt: skip
+    (whole,) = [event for event in said if event.event == "verify"]
+    found = {(e.session, e.where, e.text, e.remedy) for e in said if e.event == "fault"}
+    return told, found, whole.model_dump(exclude={"seconds", "seconds_per_gb"})
+
+
+def test_faults_are_found_wherever_it_is_looked(place):
+    catalog = place("work")
+    spoil(catalog, "sub-B_ses-CO-1")
+    assert faults(catalog, Where("local:2")) == faults(catalog, None)
+
+
+def test_shards_look_at_every_store_and_run_once(place):
+    catalog, said = place("work"), []
+    for index in range(3):
+        verify(catalog, where=Where(shard=Shard(index, 3)), report=said.append)
+    looked = sorted(
+        getattr(event, "session", None) or event.run for event in said if event.event in ("session", "run")
+    )
+    assert looked == ["run0", "run1", *(f"sub-{subject}_ses-CO-1" for subject in SUBJECTS)]

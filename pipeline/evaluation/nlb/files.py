@@ -13,6 +13,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.metrics.spike_scores import LEAST_RATE
+from nwb_latents.pipeline.evaluation.nlb.fingerprints import rates_digest
 from nwb_latents.pipeline.evaluation.spike_task import RatePrediction
 from nwb_latents.pipeline.stores.exporters.hdf5 import write_groups
 from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 KINDS = ("heldin", "heldout")
 RATES = tuple(f"{part}_rates_{kind}" for part in ("train", "eval") for kind in KINDS)
 """Datasets every group of a submission has."""
+
+RATES_DIGEST = "rates_digest"
+"""Attribute of a group: of which rates its other attributes speak."""
 
 FORWARD_RATES = tuple(f"eval_rates_{kind}_forward" for kind in KINDS)
 """Datasets a group may have besides, both or neither."""
@@ -102,7 +106,16 @@ def write_submission(
     MachineError
         If the disk refuses; nothing is left behind.
     """
-    write_groups(path, groups, attributes=attributes or {})
+    scored = {*RATES, *FORWARD_RATES}
+    told = (
+        (
+            name,
+            arrays,
+            {**about, RATES_DIGEST: rates_digest({k: a for k, a in arrays.items() if k in scored})},
+        )
+        for name, arrays, about in groups
+    )
+    write_groups(path, told, attributes=attributes or {})
 
 
 @dataclass(frozen=True)

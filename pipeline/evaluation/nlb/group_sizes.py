@@ -13,6 +13,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
+from nwb_latents.pipeline.evaluation.nlb.fingerprints import behaviour_course
 from nwb_latents.pipeline.stores.hdf5_arrays import whole_array
 from nwb_latents.schemas.nlb import NLB_BIN_MS
 
@@ -90,6 +91,9 @@ COUNTED = ("eval_spikes_heldout", "eval_spikes_heldin_forward", "eval_spikes_hel
 NAMED_BY = ("train_trial", "eval_trial", "heldin_unit", "heldout_unit")
 """Datasets of ids, which files of the benchmark's own toolkit lack."""
 
+FITTED = "train_behavior"
+"""Target whose course from trial to trial shows which trials were fitted."""
+
 
 def identity_of(targets: Mapping[str, ArrayLike]) -> dict[str, str]:
     """Return by what files know that they are of the same trials and units, in the same order.
@@ -103,7 +107,7 @@ def identity_of(targets: Mapping[str, ArrayLike]) -> dict[str, str]:
     -------
     identity
         ``train_trials``, ``eval_trials`` and ``units`` → digest of the ids; names of `COUNTED` → digest of
-        their counts.
+        their counts; `FITTED` → its course (`fingerprints.behaviour_course`).
 
     Examples
     --------
@@ -122,6 +126,8 @@ def identity_of(targets: Mapping[str, ArrayLike]) -> dict[str, str]:
     if "heldin_unit" in targets and "heldout_unit" in targets:
         ids = [np.asarray(targets[name], dtype=np.int64) for name in ("heldin_unit", "heldout_unit")]
         found["units"] = trials_digest([len(ids[0]), *ids[0], *ids[1]])
+    if FITTED in targets:
+        found[FITTED] = behaviour_course(targets[FITTED])
     return found | {name: _counts_digest(targets[name]) for name in COUNTED if name in targets}
 
 
@@ -189,7 +195,9 @@ def _sizes_of_targets(group: h5py.Group, root: h5py.Group) -> GroupSizes:
         bin_size_s=float(about["bin_size_s"]) if "bin_size_s" in about else None,
         phase=stated_phase(about),
         mean_counts=counts,
-        identity=identity_of({key: whole_array(group[key]) for key in (*NAMED_BY, *COUNTED) if key in group}),
+        identity=identity_of(
+            {key: whole_array(group[key]) for key in (*NAMED_BY, FITTED, *COUNTED) if key in group}
+        ),
     )
 
 

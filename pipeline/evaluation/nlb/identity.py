@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.evaluation.nlb.group_sizes import COUNTED
+from nwb_latents.pipeline.evaluation.nlb.fingerprints import is_same_course
+from nwb_latents.pipeline.evaluation.nlb.group_sizes import COUNTED, FITTED
 from nwb_latents.pipeline.evaluation.nlb.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 IDS = ("train_trials", "eval_trials", "units")
+CHANGED = "is_changed"
+"""What is stated of rates that are not those the other attributes were written with."""
 
 
 def identity_problems(
@@ -28,7 +31,7 @@ def identity_problems(
     name
         Name of the group.
     stated
-        Attributes of the group.
+        Attributes of the group, and whether its rates were changed after it was written (`CHANGED`).
     targets
         What the targets are of (`pipeline.evaluation.nlb.group_sizes.identity_of`).
     trust_order
@@ -45,26 +48,23 @@ def identity_problems(
         key: str(stated[key]) == targets[key] for key in (*IDS, *COUNTED) if key in stated and key in targets
     }
     if not all(same.values()):
-        for part in ("train", "eval"):
-            if not same.get(f"{part}_trials", True):
-                text = f"the {part} trials are others than those of the targets, or in another order"
-                yield Problem("trials", name, text)
-        if not same.get("units", True):
-            yield Problem(
-                "units", name, "the units are others than those of the targets, or in another order"
-            )
-        counted = [key for key in COUNTED if not same.get(key, True)]
-        if all(same.get(key, True) for key in IDS) and counted:
-            text = (
-                f"{', '.join(counted)} of the targets are not the spikes it was made for: other "
-                "trials, windows or units, or in another order"
-            )
-            yield Problem("identity", name, text)
+        yield from _of_others(name, same)
         return
+    if trust_order:
+        return
+    if stated.get(CHANGED):
+        text = "its rates were changed after they were written, and nothing shows that trials and units are "
+        yield Problem("identity", name, f"{text}in the order they were in; if they are, say --trust-order")
+        return
+    if FITTED in stated and FITTED in targets and not is_same_course(str(stated[FITTED]), targets[FITTED]):
+        text = "the behaviour of its train trials is not that of the targets: other trials, another order or "
+        yield Problem("identity", name, f"{text}another lag; if they are the same trials, say --trust-order")
+        return
+    # Held-out spikes in the window show scored trials and held-out units, held-in ones after it those held
+    # in, the behaviour the trials fitted.
     by_ids = all(key in same for key in IDS)
-    # Held-out spikes in the window show trials and held-out units, held-in ones after it those held in.
-    by_counts = all(key in same for key in COUNTED[:2])
-    if by_ids or by_counts or trust_order:
+    by_counts = all(key in same for key in COUNTED[:2]) and (FITTED in stated or FITTED not in targets)
+    if by_ids or by_counts:
         return
     yield Problem(
         "identity",
@@ -73,3 +73,20 @@ def identity_problems(
         "`pipeline export nlb-submission` writes what shows it; of rates of another program you can say it "
         "yourself with --trust-order",
     )
+
+
+def _of_others(name: str, same: Mapping[str, bool]) -> Iterable[Problem]:
+    """Yield what ids, or else counts, show to be of other trials or units."""
+    for part in ("train", "eval"):
+        if not same.get(f"{part}_trials", True):
+            text = f"the {part} trials are others than those of the targets, or in another order"
+            yield Problem("trials", name, text)
+    if not same.get("units", True):
+        yield Problem("units", name, "the units are others than those of the targets, or in another order")
+    counted = [key for key in COUNTED if not same.get(key, True)]
+    if all(same.get(key, True) for key in IDS) and counted:
+        text = (
+            f"{', '.join(counted)} of the targets are not the spikes it was made for: other "
+            "trials, windows or units, or in another order"
+        )
+        yield Problem("identity", name, text)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES
+from nwb_latents.pipeline.evaluation.nlb.files import FORWARD_RATES, RATES, RATES_DIGEST
+from nwb_latents.pipeline.evaluation.nlb.fingerprints import rates_digest
 from nwb_latents.pipeline.evaluation.nlb.group_sizes import (
     AXES,
     GroupSizes,
@@ -24,7 +25,7 @@ from nwb_latents.pipeline.evaluation.nlb.group_sizes import (
     stated_phase,
     target_sizes,
 )
-from nwb_latents.pipeline.evaluation.nlb.identity import identity_problems
+from nwb_latents.pipeline.evaluation.nlb.identity import CHANGED, identity_problems
 from nwb_latents.pipeline.evaluation.nlb.problem import Problem
 from nwb_latents.pipeline.stores.hdf5_arrays import require_room
 from nwb_latents.pipeline.stores.nlb_settings import nlb_group_key
@@ -124,9 +125,25 @@ def _problems(
         if sizes is None:
             sizes, fault = _sizes_of_table(name, group, phase)
             yield from fault
-        yield from _check_group(name, group, sizes)
+        faults = list(_check_group(name, group, sizes))
+        yield from faults
         if sizes.identity:
-            yield from identity_problems(name, group.attrs, sizes.identity, trust_order=trust_order)
+            # Faults of the rates say enough of how they were changed.
+            about = {**group.attrs, CHANGED: not faults and _is_changed(group)}
+            yield from identity_problems(name, about, sizes.identity, trust_order=trust_order)
+
+
+def _is_changed(group: h5py.Group) -> bool:
+    """Whether the rates of a group are not those its attributes were written with."""
+    import h5py  # noqa: PLC0415
+
+    if RATES_DIGEST not in group.attrs:
+        return False
+    named = (name for name in (*RATES, *FORWARD_RATES) if name in group)
+    rates = {name: group[name] for name in named if isinstance(group[name], h5py.Dataset)}
+    if any(each.dtype.kind not in "iuf" for each in rates.values()):
+        return True
+    return rates_digest(rates) != str(group.attrs[RATES_DIGEST])
 
 
 def _group_names(groups: list[str], expected: Mapping[str, GroupSizes]) -> Iterable[Problem]:

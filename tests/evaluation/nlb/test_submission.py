@@ -117,6 +117,63 @@ def test_shapes_that_fit_do_not_show_that_trials_and_units_are_those_of_the_targ
     assert kinds(toolkit, identity_of(swapped)) == ["units"]
 
 
+def permuted(arrays: Arrays, part: str, axis: int) -> Arrays:
+    """Return arrays whose datasets with a name of `part` are in another order along an axis."""
+    return {
+        name: a.take(np.roll(np.arange(a.shape[axis]), 1), axis) if part in name and a.ndim == 3 else a
+        for name, a in arrays.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("part", "axis"),
+    [("train_", 0), ("eval_", 0), ("heldin", 2), ("heldout", 2)],
+    ids=["trials fitted", "trials scored", "units held in", "units held out"],
+)
+def test_no_order_but_its_own_is_scored_against_the_toolkits_targets(
+    part: str, axis: int, write: Callable[..., Path], spikes: Arrays, tmp_path: Path
+) -> None:
+    toolkit = tmp_path / "toolkit.h5"
+    plain = {name: a.astype(np.float32) for name, a in spikes.items() if "_trial" not in name}
+    write_groups(toolkit, [(GROUP, plain, {})], attributes={})
+    assert check_submission(write(), toolkit) == []
+    write_groups(toolkit, [(GROUP, permuted(plain, part, axis), {})], attributes={})
+    (problem,) = check_submission(write(), toolkit)
+    assert (problem.kind, problem.where) == ("identity", GROUP)
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+@pytest.mark.parametrize(("part", "axis"), [("eval_", 0), ("train_", 0), ("held", 2)])
+def test_rates_permuted_in_the_file_are_no_longer_those_its_attributes_speak_of(
+    part: str, axis: int, has_ids: bool, write: Callable[..., Path], spikes: Arrays, tmp_path: Path
+) -> None:
+    targets = tmp_path / "targets.h5"
+    kept = {name: a for name, a in spikes.items() if has_ids or "_trial" not in name}
+    write_groups(targets, [(GROUP, kept, {})], attributes={})
+    path = write()
+    with h5py.File(path, "r+") as h5:
+        arrays = {name: h5[GROUP][name][()] for name in h5[GROUP]}
+        for name, rates in permuted(arrays, part, axis).items():
+            h5[GROUP][name][...] = rates
+    (problem,) = check_submission(path, targets)
+    assert problem.kind == "identity"
+    assert "changed after they were written" in problem.text
+    assert check_submission(path, targets, trust_order=True) == []
+    assert check_submission(path) == []
+
+
+def test_the_same_trials_at_another_lag_can_be_vouched_for(
+    write: Callable[..., Path], spikes: Arrays, tmp_path: Path
+) -> None:
+    toolkit = tmp_path / "toolkit.h5"
+    plain = {name: a for name, a in spikes.items() if "_trial" not in name}
+    later = {**plain, "train_behavior": np.roll(plain["train_behavior"], 5, axis=1) * [1.0, 1.1]}
+    write_groups(toolkit, [(GROUP, later, {})], attributes={})
+    (problem,) = check_submission(write(), toolkit)
+    assert "another lag" in problem.text
+    assert check_submission(write(), toolkit, trust_order=True) == []
+
+
 def replaced(name: str, new: Callable[[np.ndarray], np.ndarray]) -> Callable[[Arrays], object]:
     return lambda arrays: arrays.update({name: new(arrays[name])})
 
