@@ -31,6 +31,8 @@ from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.training import TrainSettings
 
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
 SUBJECTS = "ABC"
 MODEL = {"name": "ndt", "layers": 1, "hidden": 8, "read_in": {"hidden": 8, "width": 8}}
 STAGES = {
