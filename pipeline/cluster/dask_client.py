@@ -341,5 +341,5 @@ def _require_said_once(settings: ClusterSettings, words: Mapping[str, Any]) -> N
         if setting in settings.model_fields_set and words.get(key, value) != value:
             own = getattr(settings, setting)
             raise SettingsError(
-                f"--cluster-config: {setting} is {own!r} and options.{key} is {value!r}. Leave one of them out."
+                f"--cluster-config: {setting} is {own!r} and options.{key} is {value!r}. Leave one out."
             )
