@@ -25,7 +25,7 @@ FAULTS = (
     (CONSOLE, "if event.is_printed:", "if True:", "progress is among the JSON lines"),
     (CONSOLE, "        if not self.json_lines:\n            sys.stdout.write(visible(text)", "        if True:\n            sys.stdout.write(visible(text)",
      "text for people is among the JSON lines"),
-    (CONSOLE, "highlight=False, markup=False, emoji=False).print(grid)", "highlight=False, emoji=False).print(grid)", "a setting in brackets is taken for markup"),
+    (CONSOLE, "width=width, highlight=False, markup=False, emoji=False)", "width=width, highlight=False, emoji=False)", "a setting in brackets is taken for markup"),
     (SESSIONTABLES, "[e.session, e.task, str(e.n_trials), str(e.n_units),", "[e.session, e.task, str(e.n_units), str(e.n_trials),",
      "the table shows units as trials"),
     (INGEST, "dry_run=dry_run,", "dry_run=False,", "a dry run ingests"),

@@ -6,6 +6,8 @@ IDENTITY = "pipeline/stages/recording_identity.py"
 TRAIN = "pipeline/stages/train.py"
 DECODE = "pipeline/stages/decode.py"
 DECODE_RUNS = "pipeline/stages/decode_runs.py"
+TASKS = "pipeline/stages/session_tasks.py"
+ON_DASK = ("tests/cluster/test_stages_on_dask.py",)
 TRAINED = ("tests/training/test_train_stage.py",)
 STREAM = "pipeline/stages/stream.py"
 ALIGNED = "pipeline/stages/align_scores.py"
@@ -155,4 +157,16 @@ FAULTS = (
     (MEMORY, "key=lambda name: trials[name] + whole[name]",
      "key=lambda name: -(trials[name] + whole[name])",
      "the smallest session says whether all fit", ("tests/stages/test_stage_memory.py",)),
+    (TASKS, "work.results[:] = [each for entry in work.sessions for each in kept.get(entry.session, [])]", "pass",
+     "results of a cluster are in the order they came", ON_DASK),
+    (TASKS, "work.failures.take(*failure)", "pass",
+     "what fails of a session on a worker is forgotten", ON_DASK),
+    (TASKS, "mine = [entry for entry in mine if entry.store in ledger.failed]", "pass",
+     "--retry-failed of a score does all sessions", ON_DASK),
+    (TASKS, "mine = [entry for entry in entries if self.shard.holds(entry.session)]", "mine = list(entries)",
+     "a shard of scores is all of them", ON_DASK),
+    (TASKS, "if not store.exists():", "if False:",
+     "a worker that sees no stores finds sessions damaged", ON_DASK),
+    (TASKS, "return outcome.made is None and outcome.exit_code == MachineError.exit_code", "return False",
+     "a session that another machine could do is not given to it", ON_DASK),
 )  # fmt: skip

@@ -22,7 +22,7 @@ from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from distributed import Client
 
@@ -322,7 +322,24 @@ def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Seq
     if kind.word not in _NO_QUEUE:
         words |= {"queue": settings.queue, "walltime": settings.walltime}
         words[_ACCOUNT.get(kind.word, "project")] = settings.account
-    words = {key: value for key, value in words.items() if value is not None} | dict(settings.options)
+    _require_said_once(settings, words)
+    options = dict(settings.options)
+    lines = {"job_extra_directives": settings.directives, "job_script_prologue": settings.prologue}
+    for key, own in lines.items():
+        further = options.pop(key, None)
+        words[key] = [*own, *(further if isinstance(further, list) else [further] if further else [])]
+    words = {key: value for key, value in words.items() if value is not None} | options
     # `python -m` would look for modules in the folder the job was submitted from before anywhere else.
     words["job_script_prologue"] = [f"export {SAFE_PATH}=1", *(words["job_script_prologue"] or ())]
     return words
+
+
+def _require_said_once(settings: ClusterSettings, words: Mapping[str, Any]) -> None:
+    """Refuse an option that says something else than the setting of the same meaning."""
+    for key, value in settings.options.items():
+        setting = "account" if key == "project" else key
+        if setting in settings.model_fields_set and words.get(key, value) != value:
+            own = getattr(settings, setting)
+            raise SettingsError(
+                f"--cluster-config: {setting} is {own!r} and options.{key} is {value!r}. Leave one out."
+            )

@@ -9,10 +9,15 @@ import numpy as np
 from nwb_latents.pipeline.nwb.spike_clock import UNITS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
 
 FEWEST = 3
 """Of fewer trials nothing is concluded from what all of them share."""
+
+FITTING = 0.9
+"""Share of the times that have to lie in their trials."""
 
 LEAST_S = 0.05
 """Times since the start that are shorter throughout fit any unit."""
@@ -34,13 +39,18 @@ def what_would_fit(
     """
 
     def fits(candidate: FloatArray) -> bool:
-        return bool(within(candidate, start, stop).mean() > 0.9)
+        return bool(within(candidate, start, stop).mean() > FITTING)
 
     away = times - start
     if len(times) >= FEWEST and np.ptp(away) < 0.5 * np.ptp(start) and np.ptp(times) > 0.5 * np.ptp(start):
         return (
             f"They follow the starts of the trials at {float(np.median(away)):g} s in the median: the clocks "
             "are not the same. Write both on one clock, or name another column."
+        )
+    if (unit := _unit_of_trials(times, start, stop)) is not None:
+        return (
+            f"They fit if the trials are in {unit[1]}: write start and stop of the trials in seconds (times "
+            f"{unit[0]:g})."
         )
     if fits(times + start):
         known = np.zeros(0, dtype=bool) if go is None else np.isfinite(go)
@@ -53,6 +63,12 @@ def what_would_fit(
             f"They count from the start of the trial: use --set columns.relative=[{name}]; if they count "
             "from another event, write them in seconds of the recording."
         )
+    return _in_another_unit(times, start, fits, name)
+
+
+def _in_another_unit(
+    times: FloatArray, start: FloatArray, fits: Callable[[FloatArray], bool], name: str
+) -> str:
     for factor, unit in (*UNITS, *_own_rate(times, start)):
         if fits(times * factor):
             return f"They fit in {unit}: write the column in seconds (times {factor:g})."
@@ -63,6 +79,16 @@ def what_would_fit(
                 f"{factor:g}) and use --set columns.relative=[{name}]."
             )
     return "Name another column, or mend the file."
+
+
+def _unit_of_trials(times: FloatArray, start: FloatArray, stop: FloatArray) -> tuple[float, str] | None:
+    """Return factor and unit by which trials fit times that lie outside them; None where none does."""
+    if len(times) < FEWEST:
+        return None
+    small = ((f, unit) for f, unit in UNITS if f < 1)
+    return next(
+        (each for each in small if within(times, start * each[0], stop * each[0]).mean() > FITTING), None
+    )
 
 
 def correlation(one: FloatArray, other: FloatArray) -> float:

@@ -51,7 +51,7 @@ def _remedy(session: BinnedSession, recipe: IngestRecipe, why: str, rows: BoolAr
     elif why == "not_successful":
         said = _outcomes(session)
     elif why == "onset_no_movement":
-        said = _too_slow(session, rows)
+        said = _too_slow(session, recipe, rows)
     elif why in _SAID:
         said = _SAID[why]
     elif why in {"too_long", "too_short"}:
@@ -91,7 +91,7 @@ def _outcomes(session: BinnedSession) -> str:
     )
 
 
-def _too_slow(session: BinnedSession, rows: BoolArray) -> str:
+def _too_slow(session: BinnedSession, recipe: IngestRecipe, rows: BoolArray) -> str:
     peak = session.candidates.peak_speed[rows]
     fastest = float(np.nanmedian(peak)) if np.isfinite(peak).any() else 0.0
     least = 0.5 * _low(peak) if np.isfinite(peak).any() else 0.0
@@ -99,6 +99,14 @@ def _too_slow(session: BinnedSession, rows: BoolArray) -> str:
         return (
             f"Their speed is {fastest:.3g} throughout: the kinematics do not move. Name another series with "
             "--set position_series=PATH or --set velocity_series=PATH, or mend its conversion."
+        )
+    if least >= recipe.onset.min_peak_cm_s:
+        rule = recipe.onset
+        return (
+            f"They are fast enough (up to {fastest:.3g} in the median), but no peak of the speed lies where "
+            f"it is looked for: from {rule.min_rt_s:g} s after the go cue on (onset.min_rt_s), for at most "
+            f"{rule.max_search_s:g} s (onset.max_search_s). Lower the first, raise the second, or cut at "
+            "another event with --set align_to=go_cue."
         )
     return (
         f"Their speed peaks at {fastest:.3g} in the median: --set onset.min_peak_cm_s="

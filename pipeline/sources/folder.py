@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.nwb.file_kinds import why_no_file
 from nwb_latents.pipeline.nwb.zarr_metadata import UNDESCRIBED, lost_description
 from nwb_latents.pipeline.sources.asset import Asset, BytesProgress, Mode
@@ -88,10 +89,18 @@ class FolderSource:
         ------
         DataError
             If the file is gone since it was listed.
+        MachineError
+            If this machine does not see its folder.
         """
         if not self._found:
             self.assets()
         path = self._found.get(asset.path)
+        if path is not None and not path.parent.is_dir():
+            # As on a worker of another machine: a third one may see it.
+            raise MachineError(
+                f"{path}: {platform.node()} does not see its folder. Every worker has to see the recordings "
+                "under the same path."
+            )
         if path is None or not (path.is_file() or is_zarr(path)):
             raise DataError(
                 f"{path or asset.path}: the file is gone since it was listed. List the folder again."

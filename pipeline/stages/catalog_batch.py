@@ -39,6 +39,11 @@ class CatalogBatch:
     before
         The catalog as it is; entries that are in it already need no write.
 
+    Attributes
+    ----------
+    path
+        Catalog file.
+
     Examples
     --------
     >>> import tempfile
@@ -56,7 +61,7 @@ class CatalogBatch:
     """
 
     def __init__(self, path: Path, before: Catalog) -> None:
-        self._path = path
+        self.path = path
         self._before = before.sessions
         self._pending: dict[str, SessionEntry] = {}
         self._next_write = 0.0
@@ -103,7 +108,7 @@ class CatalogBatch:
             return catalog.model_copy(update={"sessions": {**others, **fresh}})
 
         begin = time.monotonic()
-        update_catalog(self._path, change)
+        update_catalog(self.path, change)
         end = time.monotonic()
         self._pending = {}
         self._next_write = end + max(LEAST_SECONDS, (end - begin) / WORK_SHARE)

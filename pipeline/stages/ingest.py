@@ -6,7 +6,10 @@ command run again does only what is missing.
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
@@ -37,7 +40,7 @@ from nwb_latents.pipeline.stages.recording_identity import require_pattern
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.schemas.events import NoteEvent, PlanEvent, ReadEvent, RetryEvent, SessionEvent
 from nwb_latents.schemas.recipe import IngestRecipe
 
@@ -53,6 +56,9 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.store import DropCounts, StoreAttributes
 
 __all__ = ["Selection", "ingest", "ledger_path"]
+
+SIGHT_TRIES, SIGHT_WAIT_S = 20, 0.5
+"""How often, and how long apart, a store is looked for that another machine has made."""
 
 
 def ingest(
@@ -210,7 +216,8 @@ def _collect(
     entries: list[SessionEntry] = []
     failed: list[SessionOutcome] = []
     stores: list[tuple[SessionEntry, DropCounts]] = []
-    for attempted in attempts:
+    for said in attempts:
+        attempted = _looked_at(said, batch.path)
         outcome = attempted.result
         _write_down(ledger, attempted)
         if not attempted.is_final:
@@ -237,6 +244,29 @@ def _collect(
     if stores:
         report(summed_drops(stores))
     return entries, failed
+
+
+def _looked_at(
+    attempted: Attempted[Asset, SessionOutcome], catalog_path: Path
+) -> Attempted[Asset, SessionOutcome]:
+    """Return an attempt as it is seen from here: a store that a worker made elsewhere is none."""
+    entry = attempted.result.entry
+    if entry is None or attempted.pid == os.getpid():
+        return attempted
+    store = store_path(catalog_path, entry.store)
+    # Network file systems show another machine's files late.
+    for _ in range(SIGHT_TRIES):
+        if store.exists():
+            return attempted
+        time.sleep(SIGHT_WAIT_S)
+    reason = (
+        f"{attempted.host} says that it made {store}, which is not to be seen here. Workers have to see the "
+        "folder of the stores under the same path; or put the stores where all see them (--stores)."
+    )
+    lost = replace(
+        attempted.result, status="failed", entry=None, reason=reason, exit_code=MachineError.exit_code
+    )
+    return replace(attempted, result=lost)
 
 
 def _plan_event(

@@ -24,7 +24,7 @@ from nwb_latents.pipeline.stages.stage_memory import session_bytes
 from nwb_latents.pipeline.stages.stage_work import Result, Settings, StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, load_runs, words_of
 from nwb_latents.pipeline.stores.location import path_name, store_path
-from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RetryEvent, SessionEvent
+from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RetryEvent, RunEvent, SessionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -337,7 +337,8 @@ def make_elsewhere(
             except MachineError:
                 raise
             except FAILURES as error:
-                work.failures.take(run.run, *words_of(error, run.run))
+                event = RunEvent(run=run.run, model=run.model, session=task.entry.session, status="failed")
+                work.failures.add(error, event=event, name=run.run)
     except FAILURES as error:
         reason, exit_code = words_of(error, task.entry.session)
         return Outcome(reason=reason, exit_code=exit_code, seconds=time.perf_counter() - started)

@@ -71,6 +71,35 @@ def test_options_of_a_batch_system_do_not_bring_back_the_folder_of_the_user():
     assert words["job_script_prologue"] == ["export PYTHONSAFEPATH=1", "source env.sh"]
 
 
+def test_directives_and_options_add_up():
+    settings = ClusterSettings(
+        directives=("--mail-type=FAIL",),
+        prologue=("module load python",),
+        options={
+            "job_extra_directives": ["--qos=low"],
+            "job_script_prologue": "source env.sh",
+            "nanny": False,
+        },
+    )
+    words = job_words(parse_cluster("slurm"), settings, memory_bytes=[GIB])
+    assert words["job_extra_directives"] == ["--mail-type=FAIL", "--qos=low"]
+    assert words["job_script_prologue"][1:] == ["module load python", "source env.sh"]
+    assert words["nanny"] is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "setting", "option"), [("slurm", "queue", "queue"), ("sge", "account", "project")]
+)
+def test_what_is_said_twice_differently_is_refused(kind, setting, option):
+    settings = ClusterSettings.model_validate({setting: "short", "options": {option: "long"}})
+    with pytest.raises(SettingsError, match=f"{setting} is 'short' and options.{option} is 'long'"):
+        job_words(parse_cluster(kind), settings, memory_bytes=[GIB])
+    same = ClusterSettings.model_validate({setting: "short", "options": {option: "short"}})
+    assert job_words(parse_cluster(kind), same, memory_bytes=[GIB])[option] == "short"
+    alone = ClusterSettings.model_validate({"options": {option: "long"}})
+    assert job_words(parse_cluster(kind), alone, memory_bytes=[GIB])[option] == "long"
+
+
 def test_a_job_asks_for_what_its_largest_session_needs():
     words = job_words(parse_cluster("slurm"), ClusterSettings(cores=4), memory_bytes=[GIB, 3 * GIB])
     assert words["memory"] == "16GiB"

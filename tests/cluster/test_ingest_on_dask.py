@@ -2,14 +2,18 @@
 
 import json
 import os
+import shutil
 import signal
 
 import pytest
 
 from nwb_latents.pipeline.cluster.ledger import read_ledger
-from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.cluster.task_batch import Attempted
+from nwb_latents.pipeline.errors import MachineError, PartialFailure
 from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages import ingest as ingest_module
 from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.report import ignore
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.trials import read_attributes
 
@@ -53,6 +57,31 @@ def test_workers_make_the_same_stores_as_a_plain_run(
     ledger = attempts_of(tmp_path / "work")
     assert {(a.status, a.attempt) for a in ledger} == {("done", 1)}
     assert {a.pid for a in ledger} <= {p.pid for p in dask_processes.processes[1:]}
+
+
+def test_a_store_that_is_not_to_be_seen_here_is_no_store(recordings, tmp_path, monkeypatch):
+    """As where a worker of another machine has a folder of the same name of its own."""
+    monkeypatch.setattr(ingest_module, "SIGHT_TRIES", 2)
+    monkeypatch.setattr(ingest_module, "SIGHT_WAIT_S", 0.01)
+
+    def elsewhere(work, tasks, **_):
+        for asset in tasks:
+            outcome = work.do(work.shared, asset, ignore)
+            if outcome.name == "sub-T_ses-2":
+                shutil.rmtree(str(work.shared.store(outcome.name)))
+            yield Attempted(asset, outcome, 1, True, "node7", -1)
+
+    monkeypatch.setattr(ingest_module, "run_tasks", elsewhere)
+    catalog, events = tmp_path / "work" / "catalog.yaml", []
+    with pytest.raises(PartialFailure) as caught:
+        ingest(catalog, FolderSource([recordings]), cluster="tcp://node7:1", report=events.append)
+    assert caught.value.failures[0][0] == "sub-T_ses-2"
+    assert "node7 says that it made" in caught.value.failures[0][1]
+    assert {e.session for e in read_catalog(catalog).sessions.values()} == {
+        f"sub-T_ses-{i}" for i in (0, 1, 3)
+    }
+    failed = [a for a in attempts_of(tmp_path / "work") if a.status == "failed"]
+    assert [(a.session, a.exit_code) for a in failed] == [("sub-T_ses-2", 5)]
 
 
 def test_a_worker_killed_at_work_loses_nothing(

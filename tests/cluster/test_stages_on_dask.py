@@ -31,6 +31,8 @@ from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.training import TrainSettings
 
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
 SUBJECTS = "ABC"
 MODEL = {"name": "ndt", "layers": 1, "hidden": 8, "read_in": {"hidden": 8, "width": 8}}
 STAGES = {
@@ -126,6 +128,22 @@ def test_one_that_fails_is_written_down_and_can_be_done_alone(place, cluster):
     said = []
     assert stage(catalog, settings, where=Where(cluster, retry_failed=True), report=said.append) == []
     assert "no session has failed" in said[-1].text
+
+
+@pytest.mark.parametrize("cluster", ["serial", "local:1"])
+def test_a_run_that_cannot_be_read_fails_once_and_alone(place, cluster):
+    stage, settings = STAGES["forecast"]
+    catalog, said = place("work"), []
+    (catalog.parent / "runs" / "run1" / "best.safetensors").write_bytes(b"")
+    with pytest.raises(PartialFailure) as caught:
+        stage(catalog, settings, device="cpu", where=Where(cluster), report=said.append)
+    ((name, reason),) = caught.value.failures
+    assert (name, "best.safetensors" in reason) == ("run1", True)
+    assert {each.run for each in caught.value.results} == {"run0", None}
+    assert len({each.session for each in caught.value.results}) == len(SUBJECTS)
+    assert any(event.event == "run" and event.status == "failed" for event in said)
+    # The sessions themselves are done: there is nothing to do again by itself.
+    assert not ledger_of(catalog, "forecast", caught.value.results[0].recipe_id).exists()
 
 
 def test_shards_are_all_sessions_each_once_and_an_empty_one_says_so(place):

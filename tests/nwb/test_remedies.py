@@ -50,6 +50,11 @@ CASES = {
         ["onset.min_rt_s=0.27", "onset.max_search_s=3"],
         "Reaction times begin at 0",
     ),
+    "a hand that moves before it is looked at": (
+        column("start_time", lambda v: v),
+        ["onset.min_rt_s=1.5", "onset.max_search_s=3"],
+        r"fast enough .*from 1\.5 s after the go cue on \(onset.min_rt_s\)",
+    ),
     "slow hand": (of_series(lambda v: v / 20), [], "speed peaks at 1"),
     "observed briefly around the onset": (around(-0.1, 0.4), [], r"--set window_s=\["),
     "observed around the go cue alone": (
@@ -99,6 +104,14 @@ REFUSED = {
     "data that are NaN": (of_series(lambda v: v * np.nan), "no number|NaN"),
     "a hand that stands still": (of_series(lambda v: v * 0 + 3), "stands still"),
     "invalid times everywhere": (covered, "invalid_times"),
+    "trials in ms, go cues in s": (
+        both(column("start_time", lambda v: v * 1000), column("stop_time", lambda v: v * 1000)),
+        r"go_cue_time .*They fit if the trials are in ms: write start and stop of the trials in seconds",
+    ),
+    "go cues in ms, trials in s": (
+        column("go_cue_time", lambda v: v * 1000),
+        r"go_cue_time .*They fit in ms: write the column in seconds",
+    ),
     "intervals elsewhere": (observed([np.array([1e4, 1e4 + 130])] * 6), "obs_intervals"),
 }
 

@@ -2,10 +2,12 @@
 
 import hashlib
 import os
+import platform
+import shutil
 
 import pytest
 
-from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.sources.asset import Asset
 from nwb_latents.pipeline.sources.folder import FolderSource, digest_file
 
@@ -98,6 +100,14 @@ def test_file_that_vanished_is_told(tmp_path):
     (asset,) = source.assets()
     (tmp_path / "a.nwb").unlink()
     with pytest.raises(DataError, match="gone since it was listed"):
+        source.fetch(asset)
+
+
+def test_a_machine_that_does_not_see_the_folder_says_which_it_is(tmp_path):
+    source = FolderSource([put(tmp_path / "nwb", "a.nwb")])
+    (asset,) = source.assets()
+    shutil.rmtree(tmp_path / "nwb")
+    with pytest.raises(MachineError, match=f"{platform.node()} does not see its folder"):
         source.fetch(asset)
 
 

@@ -65,6 +65,13 @@ def test_listing_that_lacks_a_file_the_version_states_is_refused(archive, open_s
         open_source(archive).assets()
 
 
+def test_listing_that_has_one_file_twice_in_place_of_another_is_refused(open_archive, open_source):
+    archive = open_archive({DANDISET: {VERSION: {"a.nwb": b"a", "b.nwb": b"b"}}})
+    archive.tamper(ASSETS, lambda page: {**page, "results": page["results"][:1] * 2})
+    with pytest.raises(MachineError, match=r"a file was listed twice"):
+        open_source(archive).assets()
+
+
 def test_page_that_follows_itself_is_an_error(archive, open_source):
     url = f"{archive.url}/api/dandisets/{DANDISET}/versions/{VERSION}/assets/"
     query = "?order=path&metadata=true&page_size=1000"
