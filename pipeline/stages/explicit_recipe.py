@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
     from nwb_latents.schemas.store import ReadChoice
 
-COLUMN_ROLES = ("go_cue", "target_on", "move_onset", "success", "target_dir", "target_pos")
+EVENT_ROLES = ("go_cue", "target_on", "move_onset")
+COLUMN_ROLES = (*EVENT_ROLES, "success", "target_dir", "target_pos")
 """Choices that are a column of the trial table each, by the name of their setting."""
+
+PLAIN = "generic"
+"""The layout that reads the table by its columns alone. Others make outcomes, targets and conditions in ways
+of their own, which naming the layout says, and naming a column would undo."""
 
 
 def explicit_recipe(recipe: IngestRecipe, choices: Iterable[ReadChoice]) -> IngestRecipe:
@@ -39,12 +44,14 @@ def explicit_recipe(recipe: IngestRecipe, choices: Iterable[ReadChoice]) -> Inge
     if "layout" in found:
         content["layout"] = found["layout"]
     columns = content["columns"]
-    for role in COLUMN_ROLES:
-        if role in found:
+    is_plain = found.get("layout", PLAIN) == PLAIN
+    for role in COLUMN_ROLES if is_plain else EVENT_ROLES:
+        # A direction from places is not a column of directions.
+        if role in found and not (role == "target_dir" and found[role] == found.get("target_pos")):
             columns[role] = _name(found[role])
-    if "/" in found.get("condition", ""):
+    if is_plain and "/" in found.get("condition", ""):
         columns["condition"] = tuple(_name(path) for path in found["condition"].split(", "))
-    if found.get("success values", "none") != "none":
+    if is_plain and found.get("success values", "none") != "none":
         columns["success_values"] = tuple(found["success values"].split(", "))
     for what in ("position", "velocity"):
         if found.get(what, DERIVATIVE) != DERIVATIVE:
