@@ -34,7 +34,7 @@ def _cells(board: Board, row: Row) -> dict[str, object]:
         "is_baseline": row.is_baseline,
         "told": "; ".join(row.told),
         "only_forecasts": row.only_forecasts,
-        "n_seeds": len(row.sources),
+        "n_seeds": row.n_seeds,
         "n_sessions": row.n_sessions,
         "dandiset": board.dandiset,
         "recipe_id": board.recipe_id,

@@ -70,6 +70,9 @@ def show_session(
         for kind, reasons in (("unit", attributes.dropped.units), ("trial", attributes.dropped.trials))
         for reason, number in reasons.items()
     ]
+    if choices := attributes.provenance.choices:
+        # As lines: paths are copied.
+        out.result("\n".join(["Read", *(f"  {c.what}: {c.value} ({c.why})" for c in choices)]))
     if dropped:
         out.table("Left out", ["what", "reason", "number"], dropped)
     else:
@@ -135,13 +138,19 @@ def _words(value: Any) -> str:
 
 def _recipe_words(attributes: StoreAttributes) -> str:
     recipe = attributes.recipe
-    defaults = type(recipe)()
-    changed = [
-        f"{name}={getattr(recipe, name)}"
-        for name in type(recipe).model_fields
-        if getattr(recipe, name) != getattr(defaults, name)
-    ]
-    return ", ".join(changed) or "all defaults"
+    return ", ".join(_changed(recipe, type(recipe)())) or "all defaults"
+
+
+def _changed(settings: BaseModel, defaults: BaseModel, prefix: str = "") -> list[str]:
+    """Return the settings that are not the default, as they are typed."""
+    said: list[str] = []
+    for name in type(settings).model_fields:
+        value, usual = getattr(settings, name), getattr(defaults, name)
+        if isinstance(value, BaseModel) and isinstance(usual, BaseModel):
+            said += _changed(value, usual, f"{prefix}{name}.")
+        elif value != usual:
+            said.append(f"{prefix}{name}={value}")
+    return said
 
 
 def _show_scores(out: Output, scores: Sequence[KeptMeasurement]) -> None:

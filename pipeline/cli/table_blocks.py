@@ -48,6 +48,9 @@ def is_number(cell: str) -> bool:
 def blocks(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -> list[Block]:
     """Return the blocks a table is shown in; one where all columns fit.
 
+    One, too, where the first column does not tell the rows apart: nobody could say which line of a further
+    block is which.
+
     Parameters
     ----------
     heads
@@ -66,7 +69,8 @@ def blocks(heads: Sequence[str], rows: Sequence[Sequence[str]], *, width: int) -
     """
     cells = [[head, *(row[number] for row in rows)] for number, head in enumerate(heads)]
     full = [max(len(line) for cell in column for line in cell.split("\n")) for column in cells]
-    if sum(full) + FRAME * len(full) + 1 <= width:
+    has_names = len(set(cells[0][1:])) == len(rows)
+    if not has_names or sum(full) + FRAME * len(full) + 1 <= width:
         return [Block(tuple(range(len(full))), (None,) * len(full))]
     least = [min(whole, _least(column)) for column, whole in zip(cells, full, strict=True)]
     found: list[list[int]] = [[0]]

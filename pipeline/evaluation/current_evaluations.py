@@ -19,7 +19,7 @@ STAGE = "evaluate"
 NEEDED = (
     "name", "value", "low", "high", "level", "unit", "definition", "session", "recipe_id", "store_key",
     "split", "source", "is_baseline", "run", "run_key", "label", "group", "seed", "stage", "decoder",
-    "fitted_on", "lag_ms", "seen_bins", "bins", "settings_digest", "details", "time",
+    "fitted_on", "fitted_sessions", "lag_ms", "seen_bins", "bins", "settings_digest", "details", "time",
 )  # fmt: skip
 """Columns of the table of measurements that a board is made of."""
 

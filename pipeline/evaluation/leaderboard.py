@@ -19,6 +19,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations
 from nwb_latents.pipeline.evaluation.leaderboard_cells import cells_of
 from nwb_latents.pipeline.evaluation.metrics.metric import Metric
+from nwb_latents.pipeline.evaluation.row_details import given_of, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -75,6 +76,8 @@ class Row:
         Names of the runs, or the baseline's.
     n_sessions
         Sessions it was evaluated on.
+    n_seeds
+        Runs that share a session: seeds. Where each session has a run of its own, these are 1.
     cells
         By key of the column; without those it has for no session.
     told
@@ -90,6 +93,7 @@ class Row:
     cells: Mapping[str, Cell]
     told: tuple[str, ...] = ()
     only_forecasts: bool = False
+    n_seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -214,8 +218,11 @@ def _board(
 ) -> Board:
     sessions = tuple(sorted(set(mine["session"])))
     rows, group_of = _rows(mine, columns)
-    labelled = mine.assign(row=[rows[number].label for number in group_of])
-    said = labelled.loc[mine["value"].notna(), [*_COLUMN, *_PROTOCOL, "row"]].drop_duplicates()
+    labelled = mine.assign(
+        row=[rows[number].label for number in group_of],
+        given=list(map(given_of, mine["details"], mine["fitted_sessions"])),
+    )
+    said = labelled.loc[mine["value"].notna(), [*_COLUMN, *_PROTOCOL, "given", "row"]].drop_duplicates()
     present = [column for column in columns if any(column.key in row.cells for row in rows)]
     of_runs = [c for c in present if any(c.key in row.cells for row in rows if not row.is_baseline)]
     first = next((column.key for column in of_runs or present), "")
@@ -279,8 +286,10 @@ def _with_protocol(column: Column, said: pd.DataFrame) -> Column:
     rows = said[(said["name"] == column.metric.name) & (said["part"] == column.part)]
     words = []
     fits: dict[str, list[str]] = {}
-    for decoder, fitted_on, row in zip(rows["decoder"], rows["fitted_on"], rows["row"], strict=True):
+    each = zip(*(rows[name] for name in ("decoder", "fitted_on", "given", "row")), strict=True)
+    for decoder, fitted_on, given, row in each:
         of = f" fitted on {fitted_on}" if _text(decoder) and _text(fitted_on) else ""
+        of += f", the {given} trials given alone" if of and given else ""
         fits.setdefault(f"decoder {decoder}{of}" if _text(decoder) else "", []).append(row)
     if len(fits) == 1:
         words += [fit for fit in fits if fit]
@@ -307,6 +316,7 @@ def _rows(mine: pd.DataFrame, columns: Sequence[Column]) -> tuple[list[Row], np.
     cells = _cells(mine, group_of, columns)
     labels = _labels([str(label) for label in first["label"]], owners)
     told = _told(mine, group_of)
+    runs = mine.assign(row=group_of).groupby(["row", "session"])["owner"].nunique().groupby("row").max()
     ahead = {column.key for column in columns if column.part == "forecast"}
     rows = [
         Row(
@@ -317,6 +327,7 @@ def _rows(mine: pd.DataFrame, columns: Sequence[Column]) -> tuple[list[Row], np.
             cells=cells.get(number, {}),
             told=told.get(number, ()),
             only_forecasts=bool(cells.get(number)) and ahead.issuperset(cells[number]),
+            n_seeds=int(runs.loc[number]),
         )
         for number, (label, is_baseline) in enumerate(zip(labels, first["is_baseline"], strict=True))
     ]
@@ -338,17 +349,6 @@ def _told(mine: pd.DataFrame, group_of: np.ndarray) -> dict[int, tuple[str, ...]
         )
         for number, said in found.items()
     }
-
-
-def told_of(details: object) -> str:
-    """Return what a source was told, from the details of a record of it; empty: nothing beyond its spikes.
-
-    Examples
-    --------
-    >>> told_of({"told": "the target"}), told_of({})
-    ('the target', '')
-    """
-    return _text(details.get("told")) if isinstance(details, dict) else ""
 
 
 def _distinct(group_of: np.ndarray, names: pd.Series) -> list[tuple[str, ...]]:

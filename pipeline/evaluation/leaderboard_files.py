@@ -8,7 +8,8 @@ import numpy as np
 
 from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations
 from nwb_latents.pipeline.evaluation.escaped_text import for_csv, for_markdown
-from nwb_latents.pipeline.evaluation.leaderboard import in_dandisets, told_of
+from nwb_latents.pipeline.evaluation.leaderboard import in_dandisets
+from nwb_latents.pipeline.evaluation.row_details import told_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -121,7 +122,7 @@ def table(board: Board, *, is_short: bool = False) -> tuple[list[str], list[list
     rows = [
         [
             marked(row),
-            NONE if row.is_baseline else str(len(row.sources)),
+            NONE if row.is_baseline else str(row.n_seeds),
             *(text(row.cells.get(each.key), n_sessions=len(board.sessions)) for each in board.columns),
         ]
         for row in board.rows

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import PartialFailure
+from nwb_latents.pipeline.evaluation.row_details import GIVEN
 from nwb_latents.pipeline.stages.align_beside import SHARED, SINGLE, STAGE, Beside, stored_session
 from nwb_latents.pipeline.stages.decode import decode
-from nwb_latents.pipeline.stages.given_trials import GIVEN
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.run_facts import facts_of_runs
 from nwb_latents.pipeline.stages.stage_work import keep_measurements

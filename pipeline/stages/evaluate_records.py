@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.evaluation.forecasting.source_forecast import SHOWN
+from nwb_latents.pipeline.evaluation.row_details import GIVEN
 from nwb_latents.pipeline.stages.evaluate_sources import ensemble_place
-from nwb_latents.pipeline.stages.given_trials import GIVEN
 from nwb_latents.schemas.measurement import Measurement
 
 if TYPE_CHECKING:

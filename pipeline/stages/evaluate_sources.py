@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.row_details import GIVEN
 from nwb_latents.pipeline.stages.evaluate_days import made_without_the_day, states_of_early_days
 from nwb_latents.pipeline.stages.forecast_sources import foresight
-from nwb_latents.pipeline.stages.given_trials import GIVEN, given_to, require_no_more
+from nwb_latents.pipeline.stages.given_trials import given_to, require_no_more
 from nwb_latents.pipeline.stages.run_facts import facts_of_baseline
 
 if TYPE_CHECKING:

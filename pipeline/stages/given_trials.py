@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.row_details import GIVEN
 from nwb_latents.pipeline.training.trial_record import given_alone
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.measurement import Measurement
 
 Settings = TypeVar("Settings", bound="Frozen")
-
-GIVEN = "given_trials"
-"""Detail of a measurement: the trials a run was given, and what reads it out was fitted on."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -182,6 +182,7 @@ def _report(board: Board, report: Report) -> None:
                 label=row.label,
                 is_baseline=row.is_baseline,
                 sources=row.sources,
+                n_seeds=row.n_seeds,
                 told=row.told,
                 only_forecasts=row.only_forecasts,
                 metrics={key: _event_cell(cell) for key, cell in row.cells.items()},

@@ -214,6 +214,7 @@ class RowEvent(Event):
     label: str = Field(description="What it is called.")
     is_baseline: bool = Field(description="Whether it is a baseline.")
     sources: tuple[str, ...] = Field(description="Runs, or the baseline, in it.")
+    n_seeds: int = Field(default=1, ge=1, description="Runs in it that share a session.")
     told: tuple[str, ...] = Field(
         default=(), description="What it is told of the trials, beside the spikes it may see; empty: nothing."
     )

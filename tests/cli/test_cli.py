@@ -224,6 +224,21 @@ def test_ingest_prints_a_table_and_the_catalog_is_listed_shown_and_verified(pipe
     assert pipeline_command("catalog", "verify").returncode == 0
 
 
+def test_the_catalog_shows_what_a_session_was_read_from_and_the_settings_as_they_are_typed(
+    pipeline_command, small_nwb
+):
+    words = ["--set", "columns.tolerance_deg=5", "--set", "onset.min_rt_s=0.05"]
+    assert pipeline_command("run", "ingest", "--path", small_nwb.parent, *words).returncode == 0
+    shown = pipeline_command("catalog", "show", "sub-T_ses-CO-1").stdout
+    choices = json.loads(pipeline_command("catalog", "show", "sub-T_ses-CO-1", "--json").stdout)
+    for choice in choices["attributes"]["provenance"]["choices"]:
+        assert choice["what"] in shown
+        assert choice["value"].split()[0] in shown
+    assert "columns.tolerance_deg=5.0" in shown
+    assert "onset.min_rt_s=0.05" in shown
+    assert "go_cue=None" not in shown
+
+
 def test_verify_finds_a_damaged_store(pipeline_command, small_nwb, tmp_path):
     pipeline_command("run", "ingest", "--path", small_nwb.parent)
     entry = next(iter(yaml.safe_load((tmp_path / "catalog.yaml").read_text())["sessions"].values()))

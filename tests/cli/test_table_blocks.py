@@ -48,6 +48,11 @@ def test_a_table_that_fits_is_one_block_as_wide_as_it_needs_to_be():
     assert block.widths == (None,) * 4
 
 
+def test_rows_that_the_first_column_does_not_tell_apart_stay_whole():
+    (block,) = blocks(HEADS, [["sub-A", *row[1:]] for row in ROWS], width=140)
+    assert block.columns == tuple(range(len(HEADS)))
+
+
 def test_one_column_that_is_too_wide_is_shown_all_the_same(monkeypatch, capsys):
     monkeypatch.setattr("nwb_latents.pipeline.cli.console.NOT_A_TERMINAL", 20)
     Output().table("t", ["session", "text"], [["sub-" + "A" * 30, "word " * 9]])

@@ -223,6 +223,34 @@ def test_two_protocols_in_a_column_say_which_rows_have_which(measured: Records) 
     )
 
 
+def test_a_decoder_of_the_few_trials_a_run_was_given_is_another_protocol(measured: Records) -> None:
+    def decoded(records: Records, **more: object) -> Records:
+        told = {"decoder": "ridge", "fitted_on": "recorded rates", **more}
+        return [record.model_copy(update=told) for record in records]
+
+    few = {"details": {"given_trials": 16}}
+    aligned = decoded(evaluated("x", "s1", seed=0, group="x", label="aligned", velocity_r2=0.3), **few)
+    (board,) = compared([*decoded(measured), *aligned])
+    line = next(line for line in protocol(board) if line.startswith("velocity: "))
+    assert "decoder ridge fitted on recorded rates, the 16 trials given alone (aligned)" in line
+    assert "decoder ridge fitted on recorded rates (lfads (a), null, lfads (c))" in line
+    # A decoder of other days is fitted on these, however few of this one the run was given.
+    (board,) = compared(
+        [*decoded(measured), *(r.model_copy(update={"fitted_sessions": ("s0",)}) for r in aligned)]
+    )
+    assert all("given alone" not in line for line in protocol(board))
+
+
+def test_runs_of_a_session_each_are_one_seed(measured: Records) -> None:
+    each = [
+        *evaluated("u", "s1", seed=0, group="aligned", label="aligned", velocity_r2=0.3),
+        *evaluated("v", "s2", seed=0, group="aligned", label="aligned", velocity_r2=0.4),
+    ]
+    (board,) = compared([*measured, *each])
+    shown = {row[0]: row[1] for row in table(board)[1]}
+    assert (shown["aligned"], shown["lfads (a)"], shown["null *"]) == ("1", "2", "–")
+
+
 def test_rows_say_what_they_were_told_and_whether_they_only_forecast(measured: Records) -> None:
     def told(records: Records, what: str) -> Records:
         return [record.model_copy(update={"details": {"told": what}}) for record in records]
