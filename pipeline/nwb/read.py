@@ -33,8 +33,8 @@ from nwb_latents.pipeline.nwb.session_spikes import (
 from nwb_latents.pipeline.nwb.silent_time import without_silence
 from nwb_latents.pipeline.nwb.spike_clock import extent_of, require_observed_seconds, require_observed_trials
 from nwb_latents.pipeline.nwb.stated_ids import say_stated
+from nwb_latents.pipeline.nwb.stored_onsets import no_onsets
 from nwb_latents.pipeline.nwb.subject import subject_facts
-from nwb_latents.pipeline.nwb.tables import Table
 from nwb_latents.pipeline.nwb.trial_checks import check_trials
 from nwb_latents.pipeline.nwb.trial_columns import note_others
 from nwb_latents.pipeline.nwb.trial_table_search import trial_table
@@ -217,11 +217,7 @@ def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable |
             plain = read_trial_table(file, layout.events)
             trials = trials if plain is None else as_named(trials, plain, file.wanted)
         if by_column and "move_onset" not in trials.events:
-            raise DataError(
-                f"{file.name}: onset.method is column, but the trial table has no column of movement onsets "
-                f"({', '.join(Table(file, file.trials_path).names)}). Name one with "
-                "--set columns.move_onset=NAME, or use --set onset.method=auto."
-            )
+            raise no_onsets(file, layout=layout.name)
         return trials
     there = "has no rows" if file.has(TRIALS) else "is not there"
     named = names_columns(file.wanted)

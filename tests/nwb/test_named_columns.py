@@ -167,6 +167,29 @@ def test_a_layout_that_makes_trials_in_its_own_way_refuses_columns(draft, nwb_pa
         read_recording(path, settings_from(IngestRecipe, words=[word]))
 
 
+@pytest.mark.parametrize("layout", ["000129", "000688-RT"])
+def test_stored_onsets_of_a_layout_that_reads_none_are_not_called_missing(draft, nwb_path, layout):
+    path = draft(layout).write(nwb_path)
+    with h5py.File(path, "r+") as h5:
+        add("movement_onset", h5[f"{TRIALS}/start_time"][()] + 0.2)(h5)
+    with pytest.raises(DataError, match=r"does not read /intervals/trials/movement_onset.*layout=generic"):
+        read_recording(path, settings_from(IngestRecipe, words=["onset.method=column"]))
+
+
+def test_stored_onsets_that_are_all_missing_are_called_so(tmp_path):
+    path = changed(tmp_path, add("move_onset_time", SESSION.go * np.nan))
+    with pytest.raises(DataError, match=r"/intervals/trials/move_onset_time holds no times. Name another"):
+        read(path, "onset.method=column")
+
+
+def test_an_onset_of_000688_is_chosen_once(draft, nwb_path):
+    path = draft("000688").write(nwb_path)
+    with h5py.File(path, "r+") as h5:
+        add("move_begins_time", h5[f"{TRIALS}/start_time"][()] + 0.2)(h5)
+    choices = read_recording(path, IngestRecipe()).choices
+    assert len([choice for choice in choices if choice.what == "move_onset"]) == 1
+
+
 def test_success_named_for_a_layout_is_that_column_alone(draft, nwb_path):
     path = draft("000130").write(nwb_path)
     with h5py.File(path, "r+") as h5:

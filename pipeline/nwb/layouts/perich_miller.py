@@ -101,7 +101,7 @@ def _contradicts(file: NwbFile, table: TrialTable) -> BoolArray:
 def _checks(file: NwbFile, _trials: TrialTable | None) -> list[str]:
     if "go_cue_time_array" in file.columns(TRIALS) or column(file, "target_corners") is None:
         return []
-    table = read_trial_table(file, EVENT_COLUMNS)
+    table = read_trial_table(file, LAYOUT.events)
     wrong = int(_contradicts(file, table).sum()) if table is not None else 0
     if not wrong:
         return []
