@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ from nwb_latents.pipeline import machine
 from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
 from nwb_latents.pipeline.cluster.held_interruptions import held_interruptions
+from nwb_latents.pipeline.cluster.job_watch import JobWatch
 from nwb_latents.pipeline.cluster.safe_path import SAFE_PATH, start_tracker
 from nwb_latents.pipeline.errors import MachineError, SettingsError, UsageError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from distributed import Client
 
@@ -50,6 +52,22 @@ _ACCOUNT = {"slurm": "account", "pbs": "account", "moab": "account"}
 _NO_QUEUE = {"htcondor"}
 
 
+@dataclass(frozen=True)
+class Connection:
+    """A cluster this process is connected to.
+
+    Attributes
+    ----------
+    client
+        Client of its scheduler.
+    trouble
+        Says why no worker comes, where the batch system tells; empty: nothing is known.
+    """
+
+    client: Client
+    trouble: Callable[[], str]
+
+
 @contextmanager
 def open_client(
     kind: ClusterKind,
@@ -57,7 +75,7 @@ def open_client(
     *,
     memory_bytes: Sequence[int],
     report: Report,
-) -> Iterator[Client]:
+) -> Iterator[Connection]:
     """Connect to a cluster, starting it where `kind` says so; what was started is ended at the end.
 
     Parameters
@@ -82,12 +100,14 @@ def open_client(
     # A scheduler that runs already may be waited for in vain; there, nothing is left behind.
     starts = kind.name != "address"
     with _quiet(), _own_environment(), held_interruptions(hold=starts) as let_through:
-        client, cluster = _connect(Client, kind, settings, memory_bytes, report)
+        watch = JobWatch(kind.word, settings.log_directory)
+        start = partial(_start, kind, settings, memory_bytes=memory_bytes, watch=watch, report=report)
+        client, cluster = _connect(Client, kind, start)
         try:
             let_through()
             if kind.name == "address" or importlib.util.find_spec("bokeh"):
                 report(NoteEvent(text=f"dask dashboard: {client.dashboard_link}"))
-            yield client
+            yield Connection(client, watch.trouble)
         finally:
             # A scheduler that is gone cannot be told goodbye: do not wait for it.
             client.close(timeout=2)
@@ -95,19 +115,29 @@ def open_client(
                 cluster.close(timeout=10)
 
 
+def _start(
+    kind: ClusterKind,
+    settings: ClusterSettings,
+    *,
+    memory_bytes: Sequence[int],
+    watch: JobWatch,
+    report: Report,
+) -> Any:
+    if kind.name == "local":
+        return _local(kind, settings, memory_bytes, report)
+    return _batch(kind, settings, memory_bytes, watch, report)
+
+
 def _connect(
     connect: type[Client],
     kind: ClusterKind,
-    settings: ClusterSettings,
-    memory_bytes: Sequence[int],
-    report: Report,
+    start: Callable[[], Any],
 ) -> tuple[Client, Any]:
     cluster: Any = None
     try:
         if kind.name == "address":
             return connect(kind.word, timeout=CONNECT_SECONDS), None
-        start = _local if kind.name == "local" else _batch
-        cluster = start(kind, settings, memory_bytes, report)
+        cluster = start()
         return connect(cluster), cluster
     except RuntimeError as error:
         if kind.name != "local":
@@ -257,6 +287,7 @@ def _batch(
     kind: ClusterKind,
     settings: ClusterSettings,
     memory_bytes: Sequence[int],
+    watch: JobWatch,
     report: Report,
 ) -> Any:
     try:
@@ -274,7 +305,8 @@ def _batch(
     words = job_words(kind, settings, memory_bytes=memory_bytes)
     n_jobs = _n_jobs(settings, memory_bytes)
     try:
-        cluster = getattr(dask_jobqueue, JOB_QUEUES[kind.word])(**words)
+        queue = getattr(dask_jobqueue, JOB_QUEUES[kind.word])
+        cluster = queue(**{"job_cls": watch.watched(queue.job_cls), **words})
     except (TypeError, ValueError) as error:
         raise SettingsError(
             f"--cluster-config: dask-jobqueue does not take these settings for {kind.word}: {error}. Mend "

@@ -33,7 +33,7 @@ from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.schemas.events import NoteEvent, parse_event
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from distributed import Client, Future
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 POLL_SECONDS = 1.0
 WORKERS_SECONDS = 5.0
 """How often to ask how many workers there are."""
+
+TROUBLE_SECONDS = 10.0
+"""How often to ask why there are none, where there are none."""
 
 EVENT_SECONDS = 0.5
 """A task reports frequent events at most this often."""
@@ -113,6 +116,8 @@ class DaskTasks(Generic[Shared, Task, Result]):
         Tasks to hand out even before the workers are there, so that an adaptive cluster sees the work.
     patience_s
         Give up after so long without any worker, s; None: wait for ever.
+    trouble
+        Says why no worker comes, which is not waited for then; empty: nothing is known.
     report
         Receives the workers' events and notes of this class.
     """
@@ -126,6 +131,7 @@ class DaskTasks(Generic[Shared, Task, Result]):
         word: str,
         least_at_once: int = 1,
         patience_s: float | None,
+        trouble: Callable[[], str] = str,
         report: Report,
     ) -> None:
         self._client = client
@@ -135,6 +141,8 @@ class DaskTasks(Generic[Shared, Task, Result]):
         self._least_at_once = least_at_once
         self._at_once = least_at_once
         self._patience_s = patience_s
+        self._trouble = trouble
+        self._looked = time.monotonic()
         self._report = report
         self._run = uuid.uuid4().hex[:12]
         self._call = Call(work, f"nwb-latents-{self._run}")
@@ -280,6 +288,10 @@ class DaskTasks(Generic[Shared, Task, Result]):
         if not self._waiting_noted:
             self._waiting_noted = True
             self._report(NoteEvent(text=f"--cluster {self._word}: waiting for a worker"))
+        if now - self._looked > TROUBLE_SECONDS:
+            self._looked = now
+            if trouble := self._trouble():
+                raise MachineError(f"--cluster {self._word}: {trouble} {_AGAIN}")
         if self._patience_s is not None and now - max(self._seen_workers, self._heard) > self._patience_s:
             raise MachineError(
                 f"--cluster {self._word}: no worker for {self._patience_s:g} s. Start workers (dask worker "

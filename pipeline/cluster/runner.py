@@ -72,13 +72,14 @@ def run_tasks(
 
     sizes = memory_bytes or [0] * len(tasks)
     patience_s = settings.worker_patience_s or (None if kind.name == "queue" else PATIENCE_S)
-    with open_client(kind, settings, memory_bytes=sizes, report=report) as client:
+    with open_client(kind, settings, memory_bytes=sizes, report=report) as connection:
         yield from DaskTasks(
-            client,
+            connection.client,
             work,
             tasks=tasks,
             word=kind.word,
             least_at_once=planned_workers(kind, settings, memory_bytes=sizes),
             patience_s=patience_s,
+            trouble=connection.trouble,
             report=report,
         ).results()

@@ -1,9 +1,11 @@
 """Batch systems: the job script of each, and a whole run through a stand-in for SLURM."""
 
+import re
 import sys
 
 import pytest
 
+from nwb_latents.pipeline.cluster import dask_tasks
 from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, parse_cluster
 from nwb_latents.pipeline.cluster.dask_client import job_words
 from nwb_latents.pipeline.errors import MachineError, SettingsError
@@ -126,6 +128,47 @@ def test_a_setting_dask_jobqueue_does_not_know_is_named(recordings, tmp_path, fa
             tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm",
             cluster_settings=ClusterSettings(options={"no_such_word": 1}),
         )  # fmt: skip
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sbatch", "squeue", "says"),
+    [
+        (
+            "#!/bin/sh\necho 'sbatch: error: invalid partition specified: short' >&2\nexit 1\n",
+            None,
+            "slurm took no job: sbatch: error: invalid partition specified: short. Mend --cluster-config",
+        ),
+        (
+            "#!/bin/sh\necho conda: no > {folder}/logs/worker-77.err\necho Submitted batch job 77\n",
+            "#!/bin/sh\nexit 0\n",
+            "ended before a worker was there (job 77). {folder}/logs/worker-77.err ends with: conda: no",
+        ),
+        (
+            "#!/bin/sh\necho Submitted batch job 78\n",
+            "#!/bin/sh\necho slurm_load_jobs error: Invalid job id specified >&2\nexit 1\n",
+            "It has left no log (set log_directory).",
+        ),
+    ],
+    ids=["refused", "died", "died without a log"],
+)
+def test_jobs_that_never_work_are_not_waited_for(
+    recordings, tmp_path, fake_slurm, monkeypatch, sbatch, squeue, says
+):
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr(dask_tasks, "TROUBLE_SECONDS", 1.0)
+    monkeypatch.setattr(dask_tasks, "WORKERS_SECONDS", 0.5)
+    (fake_slurm / "logs").mkdir()
+    for name, text in {"sbatch": sbatch, "squeue": squeue}.items():
+        if text is not None:
+            (fake_slurm / "bin" / name).write_text(text.format(folder=fake_slurm))
+            (fake_slurm / "bin" / name).chmod(0o755)
+    settings = ClusterSettings(n_jobs=1, interface="lo", log_directory=str(fake_slurm / "logs"))
+    with pytest.raises(MachineError, match=re.escape(says.format(folder=fake_slurm))):
+        ingest(
+            tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm", cluster_settings=settings
+        )
 
 
 @pytest.mark.cluster

@@ -332,6 +332,19 @@ def test_the_best_run_is_bold_among_those_of_all_sessions(measured: Records) -> 
     assert as_html([board]).count("<b>") == 2
 
 
+def test_the_best_of_what_is_better_when_lower_is_the_least(measured: Records) -> None:
+    further = [
+        record
+        for source, group, value in (("a", "g", 0.2), ("n", "n", 0.1))
+        for session in ("s1", "s2")
+        for record in evaluated(source, session, seed=0, group=group, label=group, calibration=value)
+    ]
+    (board,) = compared([*measured, *further], ranked_by="calibration")
+    (column,) = [each for each in board.columns if each.key == "calibration"]
+    assert [row.label for row in board.rows if board.is_best(row, column)] == ["n"]
+    assert board.rows[0].label == "n"
+
+
 def test_a_metric_that_is_not_installed_is_shown_by_its_name_and_said_to_be_unknown(
     measured: Records,
 ) -> None:

@@ -269,7 +269,12 @@ def test_spikes_that_are_not_finite_can_be_left_out(tmp_path, plain):
 
 def test_spikes_written_twice_can_be_dropped_or_counted(tmp_path, plain):
     path = changed(tmp_path, spikes(lambda s: [np.repeat(each, 2) for each in s]))
-    _, dropped = read(path, "on_repeated_spikes=drop")
+    recording, dropped = read(path, "on_repeated_spikes=drop")
+    first = np.r_[0, recording.spike_index[:-1]]
+    with h5py.File(path) as h5:
+        ends = h5["units/spike_times_index"][:]
+        starts = h5["units/spike_times"][:][np.r_[0, ends[:-1]]]
+    assert recording.spike_times[first].tolist() == starts.tolist(), "the first spike of each unit stays"
     _, kept = read(path, "on_repeated_spikes=keep")
     # A few spikes of the plain file follow another one within 0.1 ms by chance.
     assert plain - 10 <= int(dropped.trials["counts"].sum()) <= plain
