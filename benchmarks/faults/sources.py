@@ -43,5 +43,6 @@ FAULTS = (
      ("tests/sources/reading_remotely",)),
     ("pipeline/sources/simulator/neurons.py", "-(-n_units // 2)", "n_units", "all simulated units are in M1"),
     ("pipeline/sources/simulator/neurons.py", "hazard = rates / (1 - rates * DEAD_TIME_S)", "hazard = rates",
-     "simulated units fire less than their rates"),
+     "simulated units fire less than their rates",
+     ("tests/sources/simulator/test_simulator_neurons.py",)),
 )  # fmt: skip

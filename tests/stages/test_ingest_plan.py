@@ -68,6 +68,15 @@ def test_a_dry_run_states_bytes_time_and_memory(folder, tmp_path, pipeline_comma
     assert not (tmp_path / "stores").exists()
 
 
+def test_a_plan_says_what_the_catalog_has_of_this_recipe(folder, tmp_path):
+    run(folder, tmp_path)
+    for recipe, is_there in ((IngestRecipe(), True), (IngestRecipe(smooth_sigma_s=0.05), False)):
+        events = []
+        words = {"dry_run": True, "report": events.append}
+        ingest(tmp_path / "catalog.yaml", FolderSource([folder]), recipe, **words)
+        assert {e.in_catalog for e in events if e.event == "planned"} == {is_there}, recipe.recipe_id
+
+
 def test_what_is_excluded_is_left_out_by_file_name_and_by_session_id(folder, tmp_path):
     (folder / "sub-T_ses-2.nwb").rename(folder / "renamed.nwb")
     assert run(folder, tmp_path, selection=Selection(exclude=("*_ses-1", "*_ses-2"))) == {

@@ -15,6 +15,7 @@ from nwb_latents.pipeline.stores.trials import (
     read_continuous,
     read_trials,
     to_dataset,
+    trial_sizes,
     write_store,
 )
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -49,6 +50,13 @@ def test_plain_xarray_reads_what_was_written(tmp_path, groups):
         assert (trials.split == "train").sum() > 0
     with xr.open_zarr(path, group="continuous") as continuous:
         assert set(continuous.variables) == set(specs_of("continuous", groups[1].variables))
+
+
+def test_sizes_are_told_from_the_metadata_alone(tmp_path, groups):
+    write_store(tmp_path / "s.zarr", *groups)
+    sizes = groups[0].sizes
+    assert len({sizes["trial"], sizes["time"], sizes["unit"]}) == 3
+    assert trial_sizes(tmp_path / "s.zarr") == {name: sizes[name] for name in ("trial", "time", "unit")}
 
 
 def test_it_is_zarr_v3_with_one_shard_per_array(tmp_path, groups):
