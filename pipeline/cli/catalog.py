@@ -191,8 +191,8 @@ def failures(
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
 ) -> None:
-    """List the sessions whose last ingest failed: when, how often, why, and what to do."""
-    from nwb_latents.pipeline.cluster.ledger import ledgers_beside, read_ledger, standing_failures
+    """List the sessions whose last ingest, or last score, failed: when, how often, why, and what to do."""
+    from nwb_latents.pipeline.cluster.ledger import ledgers_beside, read_ledger, stage_of, standing_failures
 
     ledgers = [path for path in ledgers_beside(catalog) if path.parent.name.startswith(recipe_id or "")]
     if not ledgers:
@@ -201,14 +201,14 @@ def failures(
             f"{catalog}: no ledger{of} beside it: no ingest has worked on a session yet. Run `pipeline run "
             "ingest` first, or name another catalog with --catalog FILE."
         )
-    found = [failure for path in ledgers for failure in standing_failures(read_ledger(path))]
+    found = [(stage_of(path), each) for path in ledgers for each in standing_failures(read_ledger(path))]
     with Output(json_lines=json_lines) as out:
-        for failure in found:
-            out.record(_failure_event(failure))
-            out.result(_failure_line(failure))
+        for stage, failure in found:
+            out.record(_failure_event(failure, stage))
+            out.result(_failure_line(failure, stage))
         if found:
             n = f"{len(found)} sessions" if len(found) > 1 else "1 session"
-            out.result(f"{n} failed; the same ingest with --retry-failed does only what failed.")
+            out.result(f"{n} failed; the same command with --retry-failed does only what failed.")
         else:
             out.result("None: no session failed in its last attempt.")
 
@@ -256,11 +256,12 @@ def _verify_line(event: VerifyEvent) -> str:
     return f"{looked}, in {event.seconds:.3g} s{speed}{depth}: {found}{old}."
 
 
-def _failure_event(failure: Failure) -> FailureEvent:
+def _failure_event(failure: Failure, stage: str) -> FailureEvent:
     from nwb_latents.schemas.events import FailureEvent
 
     last = failure.last
     return FailureEvent(
+        stage=stage,
         session=last.session,
         source=last.source,
         recipe_id=last.recipe_id,
@@ -274,11 +275,11 @@ def _failure_event(failure: Failure) -> FailureEvent:
     )
 
 
-def _failure_line(failure: Failure) -> str:
+def _failure_line(failure: Failure, stage: str) -> str:
     """Return a session that failed as one line."""
     last = failure.last
     times = f"{failure.n_attempts} attempts" if failure.n_attempts > 1 else "1 attempt"
     return (
-        f"{last.session} ({last.source}, recipe {last.recipe_id}): failed {last.time[:19]} UTC, {times}: "
-        f"{failure.kind}: {failure.message} → {failure.remedy}"
+        f"{last.session} ({last.source}, recipe {last.recipe_id}): {stage} failed {last.time[:19]} UTC, "
+        f"{times}: {failure.kind}: {failure.message} → {failure.remedy}"
     )

@@ -206,7 +206,7 @@ def last_attempts(attempts: Iterable[Attempt]) -> dict[str, Attempt]:
 
 
 def ledgers_beside(catalog_path: Path) -> list[Path]:
-    """Return the ledgers beside a catalog, one for each recipe, in order of the recipes' ids.
+    """Return the ledgers beside a catalog: of ingest, in order of the recipes' ids, then of the other stages.
 
     Examples
     --------
@@ -214,7 +214,26 @@ def ledgers_beside(catalog_path: Path) -> list[Path]:
     >>> ledgers_beside(Path("nowhere/catalog.yaml"))
     []
     """
-    return sorted((catalog_path.parent / "stores").glob(f"*/{LEDGER_NAME}"))
+    folder = catalog_path.parent
+    return [
+        *sorted((folder / "stores").glob(f"*/{LEDGER_NAME}")),
+        *sorted((folder / "results").glob(f"*/*/{LEDGER_NAME}")),
+    ]
+
+
+def stage_of(ledger: Path) -> str:
+    """Return the stage whose attempts a ledger has.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> stage_of(Path("demo/stores/20ms-0/ledger.jsonl"))
+    'ingest'
+    >>> stage_of(Path("demo/results/decode/20ms-0/ledger.jsonl"))
+    'decode'
+    """
+    folder = ledger.parent.parent
+    return "ingest" if folder.name == "stores" else folder.name
 
 
 def standing_failures(attempts: Iterable[Attempt]) -> list[Failure]:

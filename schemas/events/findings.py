@@ -37,9 +37,10 @@ class CatalogRunEvent(RunEntry, Event):
 
 
 class FailureEvent(Event):
-    """A session whose last ingest failed."""
+    """A session whose last ingest, or last score, failed."""
 
     event: Literal["failure"] = "failure"
+    stage: str = Field("ingest", description="What failed: ingest, decode, evaluate or forecast.")
     session: str = Field(description="Session id.")
     source: str = Field(description="The file.")
     recipe_id: str = Field(description="Recipe.")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 from stages.conftest import store_recording
+from typer.testing import CliRunner
 
+from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.ledger import read_ledger
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
@@ -121,6 +124,9 @@ def test_one_that_fails_is_written_down_and_can_be_done_alone(place, cluster):
     (line,) = read_ledger(ledger)
     assert (line.session, line.status, line.exit_code) == ("sub-B_ses-CO-1", "failed", 4)
     assert line.reason in str(caught.value)
+    listed = CliRunner().invoke(app, ["catalog", "failures", "--catalog", str(catalog), "--json"])
+    (told,) = map(json.loads, listed.stdout.splitlines())
+    assert (told["stage"], told["session"], told["error"]) == ("forecast", "sub-B_ses-CO-1", "data")
     mend()
     done = stage(catalog, settings, device="cpu", where=Where(cluster, retry_failed=True))
     assert {each.session for each in done} == {"sub-B_ses-CO-1"}
