@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.signals.task import whole_bins
 from nwb_latents.pipeline.stages.evaluate_days import held_out_days, knows_days_before
-from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan
+from nwb_latents.pipeline.stages.evaluate_plan import EvaluationPlan, truth_files
 from nwb_latents.pipeline.stages.evaluate_records import (
     STAGE,
     Known,
@@ -158,7 +158,7 @@ def evaluate(
         whole_bins(settings.lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
         whole_bins(settings.forward_ms, bin_size_s=entry.bin_size_s, name="forward_ms")
     say_negative([settings.lag_ms], report or ignore)
-    truths = {} if truth is None else _truth_files(truth, entries)
+    truths = {} if truth is None else truth_files(truth, entries)
     if truth is not None and not truths:
         raise DataError(
             f"{truth}: no truth of {entries[0].session} or another chosen session is here; expected the "
@@ -394,14 +394,3 @@ def _say_what_is_missing(work: Work, plan: EvaluationPlan) -> None:
             "forecast.seen_bins or forecast.bins"
         )
         work.report(SourceEvent(source="forecast", status="skipped", reason=reason))
-
-
-def _truth_files(folder: Path, entries: Sequence[SessionEntry]) -> dict[str, Path]:
-    """Return the truth beside the simulated file of each session that has one."""
-    from pathlib import Path  # noqa: PLC0415
-
-    from nwb_latents.pipeline.sources.simulator.truth import TRUTH_SUFFIX, truth_path  # noqa: PLC0415
-
-    there = {path.name: path for path in sorted(folder.rglob(f"*{TRUTH_SUFFIX}"), reverse=True)}
-    names = {entry.session: truth_path(Path(Path(entry.source).name)).name for entry in entries}
-    return {session: there[name] for session, name in names.items() if name in there}

@@ -106,3 +106,14 @@ class EvaluationPlan:
         """Return what is asked for and has to be measured."""
         known = self.up_to_date(source, entry)
         return [wanted for wanted in self.asked(source, entry) if wanted not in known]
+
+
+def truth_files(folder: Path, entries: Sequence[SessionEntry]) -> dict[str, Path]:
+    """Return the truth beside the simulated file of each session that has one."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from nwb_latents.pipeline.sources.simulator.truth import TRUTH_SUFFIX, truth_path  # noqa: PLC0415
+
+    there = {path.name: path for path in sorted(folder.rglob(f"*{TRUTH_SUFFIX}"), reverse=True)}
+    names = {entry.session: truth_path(Path(Path(entry.source).name)).name for entry in entries}
+    return {session: there[name] for session, name in names.items() if name in there}
