@@ -11,18 +11,23 @@ from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
     ConfigOption,
     DeviceOption,
     JsonOption,
     QuietOption,
+    RetryFailedOption,
     SessionOption,
     SetOption,
+    ShardOption,
     UnseenOption,
     VerboseOption,
     WhateverSizeOption,
     device_of,
     given,
     listed,
+    where_of,
 )
 
 
@@ -49,6 +54,10 @@ def embed(
     ] = None,
     device: DeviceOption = "auto",
     unseen_trials: UnseenOption = False,
+    cluster: ClusterOption = "serial",
+    cluster_config: ClusterConfigOption = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailedOption = False,
     force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -76,6 +85,7 @@ def embed(
             towards=to,
             device=device_of(device),
             unseen_trials=unseen_trials,
+            where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
             force=force,
             report=out,
         )

@@ -5,17 +5,17 @@ Catalog → one run and its sessions → table, interpolations and flow fields i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
-    each_session,
     matching_runs,
     named_runs,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.decoding.decoder import FittedDecoder
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
-    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.embedding import EmbedSettings
     from nwb_latents.schemas.training import Device
 
@@ -69,6 +69,7 @@ def embed(
     device: Device = "auto",
     unseen_trials: bool = False,
     force: bool = False,
+    where: Where | None = None,
     report: Report | None = None,
 ) -> Embeddings:
     """Write the embeddings of a run's sessions, rollouts around them, and flow fields, with pictures.
@@ -96,6 +97,9 @@ def embed(
         refusing the session.
     force
         Begin whatever the size of stores and weights.
+    where
+        Which part of the sessions is gone around, and where; default: all, in this process. The table has all
+        sessions of the run, and is made here. On a cluster one session is one task.
     report
         Called with one event per embedding, session and failure.
 
@@ -111,7 +115,8 @@ def embed(
     SettingsError
         If a setting does not fit the sessions.
     MachineError
-        If the device is not there, the disk refuses, or the sessions are larger than the memory.
+        If the device is not there, the disk refuses, the sessions are larger than the memory, or the cluster
+        cannot be reached or is lost.
     PartialFailure
         If some sessions failed; it carries the files of the others.
 
@@ -128,6 +133,7 @@ def embed(
     from nwb_latents.pipeline.evaluation.figures.embedding import draw_embedding  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
+    where = where or Where()
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
     require_stores_fit(
         catalog_path, _entries_of_all(work), runs=[work.run], together=True, recordings=False, force=force
@@ -141,13 +147,9 @@ def embed(
     draw_embedding(folder / SCATTER, table, colour_by=settings.colour_by)
     _write(folder / TABLE, table)
     work.results += [folder / TABLE, folder / SCATTER]
-    each_session(
-        work.sessions,
-        lambda entry: _session(work, trained, entry, table, towards=towards),
-        stage="embed",
-        failures=work.failures,
-        fatal=(MachineError,),
-    )
+    work.sessions = where.part_of(work.sessions, catalog_path, EMBEDDING.name, work.report)
+    if work.sessions:
+        do_sessions(work, EMBEDDING, _Plan(table, towards), where, device=device)
     if work.failures.found:
         summary = f"{len(work.failures.found)} sessions failed, {len(work.results)} files were written."
         raise work.failures.error(summary, work.results)
@@ -248,13 +250,32 @@ def _report_table(work: Work, table: xr.Dataset) -> None:
         work.report(NoteEvent(text=text))
 
 
-def _session(
-    work: Work, trained: TrainedRun, entry: SessionEntry, table: xr.Dataset, *, towards: str | None
-) -> dict[str, object]:
-    from nwb_latents.pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.figures.embedding import draw_interpolation  # noqa: PLC0415
+@dataclass(frozen=True)
+class _Plan:
+    """The embeddings of all sessions, and the one to go to; None: around each."""
 
-    settings = work.settings
+    table: xr.Dataset
+    towards: str | None
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Rollouts of a session under other embeddings, and flow fields in the plane that holds most of them.
+
+    Without fields, the latent state has one dimension.
+    """
+
+    name: str
+    rollouts: xr.Dataset
+    fields: tuple[xr.Dataset, ...] = ()
+    share: float = 1.0
+
+
+def _session(work: Work, plan: _Plan, entry: SessionEntry) -> _Made:
+    """Return what a session becomes under other embeddings; writes nothing."""
+    from nwb_latents.pipeline.evaluation.embedding import embedding_grid, embedding_line, interpolate  # noqa: PLC0415
+
+    settings, table, towards, trained = work.settings, plan.table, plan.towards, work.trained[work.run.run]
     mean = table["mean"].sel(session=entry.session).values
     if towards is None:
         name, embeddings = "grid", embedding_grid(mean, size=settings.grid_size, spacing=settings.spacing)
@@ -274,14 +295,33 @@ def _session(
         start_bin=start,
         lag_ms=settings.lag_ms,
     )
-    stem = work.run_folder(work.run, "embedding") / f"{path_name(entry.session)}_{name}"
-    _write(stem.with_name(f"{stem.name}.nc"), made)
+    return _with_flow(work, trained, _Made(name, made))
+
+
+def _keep(work: Work, plan: _Plan, entry: SessionEntry, made: _Made) -> dict[str, object]:
+    """Write what a session becomes, and draw it."""
+    from nwb_latents.pipeline.evaluation.figures.embedding import draw_interpolation  # noqa: PLC0415
+
+    del plan
+    stem = work.run_folder(work.run, "embedding") / f"{path_name(entry.session)}_{made.name}"
+    _write(stem.with_name(f"{stem.name}.nc"), made.rollouts)
     work.results.append(stem.with_name(f"{stem.name}.nc"))
-    if "position" in made:
-        draw_interpolation(stem.with_name(f"{stem.name}.png"), made)
+    if "position" in made.rollouts:
+        draw_interpolation(stem.with_name(f"{stem.name}.png"), made.rollouts)
         work.results.append(stem.with_name(f"{stem.name}.png"))
-    _flow(work, trained, made, stem)
+    if made.fields:
+        _keep_flow(work, made, stem)
     return {}
+
+
+def _runs(work: Work, plan: _Plan) -> list[RunEntry]:
+    del plan
+    return [work.run]
+
+
+EMBEDDING = SessionStage(
+    "embed", make=_session, keep=_keep, runs=_runs, reads_recording=False, ends_with_the_machine=True
+)
 
 
 def _decoder(work: Work, entry: SessionEntry) -> FittedDecoder | None:
@@ -299,31 +339,38 @@ def _decoder(work: Work, entry: SessionEntry) -> FittedDecoder | None:
         return None
 
 
-def _flow(work: Work, trained: TrainedRun, made: xr.Dataset, stem: Path) -> None:
-    """Flow fields along the first direction of the grid, through its middle, all in one plane."""
-    import xarray as xr  # noqa: PLC0415
-
-    from nwb_latents.pipeline.evaluation.figures.embedding import draw_flow  # noqa: PLC0415
+def _with_flow(work: Work, trained: TrainedRun, made: _Made) -> _Made:
+    """Add flow fields along the first direction of the grid, through its middle, all in one plane."""
     from nwb_latents.pipeline.evaluation.flow import flow_field, plane_of  # noqa: PLC0415
 
-    if made.sizes["latent"] < 2:
-        text = f"{made.attrs['session']}: a latent state of one dimension has no flow field in a plane"
-        work.report(NoteEvent(text=text, session=made.attrs["session"]))
-        return
-    row = made.isel(grid1=made.sizes["grid1"] // 2)
+    rollouts = made.rollouts
+    if rollouts.sizes["latent"] < 2:
+        text = f"{rollouts.attrs['session']}: a latent state of one dimension has no flow field in a plane"
+        work.report(NoteEvent(text=text, session=rollouts.attrs["session"]))
+        return made
+    row = rollouts.isel(grid1=rollouts.sizes["grid1"] // 2)
     plane = plane_of(row["latents"].values)
     options: dict[str, Any] = {"plane": plane, "n_points": work.settings.flow_points}
     fields = []
     for point in range(row.sizes["grid0"]):
         one = row.isel(grid0=point)
         fields.append(flow_field(trained, one["embedding_value"].values, one["latents"].values, **options))
-    conditions = [str(name) for name in made["condition"].values]
-    title = (
-        f"{made.attrs['session']}, run {work.run.run}\nf(z, e) − z in the plane of the first two principal "
-        f"components of the rollouts ({plane.share:.0%} of their variance)"
-        if made.sizes["latent"] > 2
-        else f"{made.attrs['session']}, run {work.run.run}\nf(z, e) − z"
-    )
+    return replace(made, fields=tuple(fields), share=plane.share)
+
+
+def _keep_flow(work: Work, made: _Made, stem: Path) -> None:
+    import xarray as xr  # noqa: PLC0415
+
+    from nwb_latents.pipeline.evaluation.figures.embedding import draw_flow  # noqa: PLC0415
+
+    rollouts, fields = made.rollouts, list(made.fields)
+    conditions = [str(name) for name in rollouts["condition"].values]
+    title = f"{rollouts.attrs['session']}, run {work.run.run}\nf(z, e) − z"
+    if rollouts.sizes["latent"] > 2:
+        title += (
+            " in the plane of the first two principal components of the rollouts "
+            f"({made.share:.0%} of their variance)"
+        )
     path = stem.with_name(f"{stem.name}_flow.png")
     draw_flow(path, fields, conditions=conditions, title=title)
     _write(path.with_suffix(".nc"), xr.concat(fields, "point", join="override", combine_attrs="override"))

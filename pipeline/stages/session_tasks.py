@@ -120,6 +120,8 @@ class SessionStage(Generic[Settings, Result, Plan, Made]):
         What of the plan a session needs; None: all of it.
     reads_recording
         Whether what the trials were cut from is read too.
+    ends_with_the_machine
+        Whether what the machine refuses ends the stage, and not one session after the other.
     """
 
     name: str
@@ -129,6 +131,7 @@ class SessionStage(Generic[Settings, Result, Plan, Made]):
     is_needed: Callable[[StageWork[Settings, Result], Plan, SessionEntry], bool] | None = None
     plan_of: Callable[[Plan, SessionEntry], Plan] | None = None
     reads_recording: bool = True
+    ends_with_the_machine: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,13 +208,12 @@ def do_sessions(
     """
     log = AttemptLog(ledger_of(work.catalog_path, stage.name, work.recipe_id), work.recipe_id, work.report)
     if where.is_here:
-        work.trained = load_runs(
-            work.catalog_path, stage.runs(work, plan), device=device, failures=work.failures
-        )
+        lacking = [run for run in stage.runs(work, plan) if run.run not in work.trained]
+        work.trained |= load_runs(work.catalog_path, lacking, device=device, failures=work.failures)
         attempts = _here(work, stage, plan, work.sessions)
     else:
         attempts = _on_a_cluster(work, stage, plan, where, device=device)
-    kept: dict[str, list[Result]] = {}
+    first, kept = list(work.results), dict[str, list[Result]]()
     done = 0
     for attempted in attempts:
         entry, outcome = attempted.task.entry, attempted.result
@@ -241,7 +243,8 @@ def do_sessions(
         kept[entry.session] = work.results[before:]
         done += 1
         work.report(ProgressEvent(stage=stage.name, step=done, total=len(work.sessions)))
-    work.results[:] = [each for entry in work.sessions for each in kept.get(entry.session, [])]
+    of_sessions = [each for entry in work.sessions for each in kept.get(entry.session, [])]
+    work.results[:] = [*first, *of_sessions]
 
 
 def _keep(
@@ -256,6 +259,8 @@ def _keep(
     work.unseen |= outcome.unseen
     failed, made = SessionEvent(session=entry.session, status="failed"), outcome.made
     if made is None:
+        if stage.ends_with_the_machine and is_transient(outcome):
+            raise MachineError(outcome.reason)
         work.failures.take(entry.session, outcome.reason, outcome.exit_code)
         work.report(failed.model_copy(update={"reason": outcome.reason}))
         return
@@ -263,6 +268,8 @@ def _keep(
     try:
         told = stage.keep(work, plan, entry, made)
     except FAILURES as error:
+        if stage.ends_with_the_machine and isinstance(error, MachineError):
+            raise
         work.failures.add(error, event=failed, name=entry.session)
         return
     seconds = round(outcome.seconds + time.perf_counter() - started, 3)

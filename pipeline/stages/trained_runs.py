@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import difflib
 import logging
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, is_interruption
 from nwb_latents.pipeline.stages.report import noted
 from nwb_latents.pipeline.stores.catalog import select_sessions
-from nwb_latents.schemas.events import ProgressEvent, RunEvent, SessionEvent
+from nwb_latents.schemas.events import RunEvent, SessionEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from nwb_latents.pipeline.stages.report import Report
@@ -198,48 +197,6 @@ def choose(
         recipe_id = named[0].recipe_id
     entries = select_sessions(catalog, sessions, recipe_id, say=noted(report))
     return entries, matching_runs(catalog, named, entries)
-
-
-def each_session(
-    entries: Sequence[SessionEntry],
-    do: Callable[[SessionEntry], Mapping[str, object]],
-    *,
-    stage: str,
-    failures: Failures,
-    fatal: tuple[type[Exception], ...] = (),
-) -> None:
-    """Do every session; one that fails does not stop the others.
-
-    Parameters
-    ----------
-    entries
-        Sessions.
-    do
-        Does one, and returns what its event tells besides.
-    stage
-        Name of the stage, for the progress.
-    failures
-        Takes what fails (`FAILURES`), and whom to report to.
-    fatal
-        Errors that end it all the same.
-    """
-    report = failures.report
-    for step, entry in enumerate(entries, start=1):
-        started = time.perf_counter()
-        try:
-            told = do(entry)
-        except fatal:
-            raise
-        except FAILURES as error:
-            failures.add(
-                error, event=SessionEvent(session=entry.session, status="failed"), name=entry.session
-            )
-        else:
-            seconds = round(time.perf_counter() - started, 3)
-            report(
-                SessionEvent(session=entry.session, status="done", store=entry.store, **told, seconds=seconds)
-            )
-        report(ProgressEvent(stage=stage, step=step, total=len(entries)))
 
 
 def load_runs(

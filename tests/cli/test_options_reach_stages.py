@@ -112,9 +112,10 @@ COMMANDS = {
     ),
     "run embed": (
         "embed",
-        "--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials --force",
+        (f"--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials {PLACE} "
+         "--force"),
         {"run": "m", "sessions": ("a*", "b"), "towards": "c", "device": "cpu", "unseen_trials": True,
-         "force": True},
+         "force": True, **AT},
         {"colour_by": ("task",)},
     ),
     "run align": (
@@ -165,6 +166,7 @@ COMMANDS = {
 
 NOT_OF_THE_STAGE = {
     "run decode": {"cluster_config"},
+    "run embed": {"cluster_config"},
     "run forecast": {"cluster_config"},
     "run evaluate": {"cluster_config"},
     "run train": {"resume"},

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import xarray as xr
 from stages.conftest import store_recording
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from nwb_latents.pipeline.cluster.ledger import read_ledger
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
 from nwb_latents.pipeline.stages.decode import decode
+from nwb_latents.pipeline.stages.embed import embed
 from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.forecast import FORECASTS, forecast
 from nwb_latents.pipeline.stages.forecast_sources import EnsembleMembers
@@ -30,6 +32,7 @@ from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.decoding import DecodeSettings
+from nwb_latents.schemas.embedding import EmbedSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.training import TrainSettings
@@ -61,6 +64,11 @@ def original(tmp_path_factory, make_reaches, as_recording):
             "heldout_fraction": 0.25, "forward_ms": 100,
         })  # fmt: skip
         train(path, settings, run_name=f"run{seed}")
+    latent = {"name": "mdssm", "latent_dim": 3, "embedding_dim": 2, "rank": 1, "dynamics_width": 8}
+    small = {"hyper_width": 8, "encoder_width": 8, "read_in": {"hidden": 8, "width": 4}}
+    few = {"batch": {"trials_per_session": 8}, "device": "cpu", "max_steps": 2, "validate_every": 2}
+    settings = TrainSettings.model_validate({"model": {**latent, **small}, **few})
+    train(path, settings, run_name="latent", sessions=["*"])
     return path
 
 
@@ -100,6 +108,23 @@ def test_numbers_files_and_order_are_those_of_one_process(place, dask_processes,
         return {name for name in found if "measurements" not in name}
 
     assert files(here) == files(there)
+
+
+def test_embeddings_are_those_of_one_process(place, dask_processes):
+    dask_processes.start_worker()
+    settings = EmbedSettings(grid_size=3, flow_points=5)
+    made = {}
+    for name, where in (("here", Where()), ("there", Where(dask_processes.address))):
+        catalog = place(name)
+        found = embed(catalog, settings, run="latent", device="cpu", where=where)
+        made[name] = {file.name: file for file in found.files}
+        assert [*made[name]][:2] == ["embedding.nc", "embedding.png"]
+    assert [*made["here"]] == [*made["there"]]
+    assert len(made["here"]) == 2 + 4 * len(SUBJECTS)
+    for name, file in made["here"].items():
+        if name.endswith(".nc"):
+            with xr.open_dataset(file) as mine, xr.open_dataset(made["there"][name]) as theirs:
+                xr.testing.assert_identical(mine, theirs)
 
 
 def spoil(catalog, session):
@@ -145,7 +170,7 @@ def test_a_run_that_cannot_be_read_fails_once_and_alone(place, cluster):
         stage(catalog, settings, device="cpu", where=Where(cluster), report=said.append)
     ((name, reason),) = caught.value.failures
     assert (name, "best.safetensors" in reason) == ("run1", True)
-    assert {each.run for each in caught.value.results} == {"run0", None}
+    assert {each.run for each in caught.value.results} == {"run0", "latent", None}
     assert len({each.session for each in caught.value.results}) == len(SUBJECTS)
     assert any(event.event == "run" and event.status == "failed" for event in said)
     # The sessions themselves are done: there is nothing to do again by itself.
@@ -219,4 +244,4 @@ def test_shards_look_at_every_store_and_run_once(place):
     looked = sorted(
         getattr(event, "session", None) or event.run for event in said if event.event in ("session", "run")
     )
-    assert looked == ["run0", "run1", *(f"sub-{subject}_ses-CO-1" for subject in SUBJECTS)]
+    assert looked == ["latent", "run0", "run1", *(f"sub-{subject}_ses-CO-1" for subject in SUBJECTS)]
