@@ -43,7 +43,6 @@ FAULTS = (
     (TASKS, "\"status\": \"done\", \"store\": entry.store,", "\"status\": \"done\", \"store\": entry.session,",
      "an event names the session as its store",
      ("tests/ruler/test_event_values.py",)),
-    ("tests/ruler/test_event_values.py",)),
     (TRAIN, "stores = sorted(entry.store_key for entry in entries)", "stores = sorted(entry.session for entry in entries)",
      "the key of a run ignores which stores"),
     (TRAIN, "if entry is None or entry.store_key != source.store_key:", "if entry is None:",
