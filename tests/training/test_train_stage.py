@@ -78,6 +78,17 @@ def test_a_run_is_entered_and_found_again(catalog: Path, make_settings: Make) ->
     assert (folder / "last.safetensors").stat().st_mtime_ns == written
 
 
+def test_a_run_that_stopped_early_says_the_steps_it_took(
+    catalog: Path, make_settings: Make, datasets: dict[str, xr.Dataset]
+) -> None:
+    for dataset in datasets.values():
+        dataset["rates"].values[3::5] += 1000  # Validation unlike training: only worse with training.
+    rates = {"optimiser": {"lr": 0.02}, "model": {"mask_probability": 0.0}}
+    entry = train(catalog, make_settings(max_steps=400, validate_every=2, patience=3, **rates))
+    lines = (catalog.parent / entry.path / "metrics.jsonl").read_text().splitlines()
+    assert entry.steps == json.loads(lines[-1])["step"] == entry.metrics["best_step"] + 6
+
+
 def test_an_embedding_that_tells_no_sessions_apart_is_said(catalog: Path, make_settings: Make) -> None:
     events: list[Any] = []
     entry = train(catalog, make_settings(max_steps=1), report=events.append)
