@@ -21,7 +21,7 @@ from nwb_latents.pipeline.stages.decode_runs import (
     recorded,
 )
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
-from nwb_latents.pipeline.stages.forecast_sources import ensemble_members
+from nwb_latents.pipeline.stages.forecast_sources import ensemble_members, runs_that_know
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
@@ -241,10 +241,7 @@ def _forecast_plan(work: Work) -> ForecastPlan:
 
 
 def _runs(work: Work, plan: ForecastPlan) -> list[RunEntry]:
-    """Return the runs of the sessions of the work, and those they are averaged with."""
-    known = {entry.session for entry in work.sessions}
-    every = {run.run: run for run in (*work.runs, *plan.members.runs)}
-    return [run for run in every.values() if known & set(run.sessions)]
+    return runs_that_know(work.sessions, work.runs, plan.members)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from nwb_latents.pipeline.stages.forecast_sources import (
     ensemble_members,
     ensemble_of,
     foresight,
+    runs_that_know,
 )
 from nwb_latents.pipeline.stages.given_trials import Given, given_to, require_no_more
 from nwb_latents.pipeline.stages.lag_words import say_negative
@@ -193,10 +194,7 @@ class _Measured:
 
 
 def _runs(work: Work, members: EnsembleMembers) -> list[RunEntry]:
-    """Return the runs that forecast the sessions of the work, and those they are averaged with."""
-    known = {entry.session for entry in work.sessions}
-    every = {run.run: run for run in (*work.runs, *members.runs)}
-    return [run for run in every.values() if known & set(run.sessions)]
+    return runs_that_know(work.sessions, work.runs, members)
 
 
 def _forecast_session(work: Work, members: EnsembleMembers, entry: SessionEntry) -> _Measured:

@@ -85,6 +85,15 @@ def ensemble_members(names: Sequence[str], catalog: Catalog, entries: list[Sessi
     return EnsembleMembers(asked, [known[name] for name in asked if name in known], runs)
 
 
+def runs_that_know(
+    entries: Sequence[SessionEntry], runs: Sequence[RunEntry], members: EnsembleMembers
+) -> list[RunEntry]:
+    """Return the runs that were trained on one of the sessions, and those they are averaged with, each once."""
+    known = {entry.session for entry in entries}
+    every = {run.run: run for run in (*runs, *members.runs)}
+    return [run for run in every.values() if known & set(run.sessions)]
+
+
 def foresight(run: TrainedRun, session: Session, task: ForecastTask, *, is_leaky: bool = False) -> Foresee:
     """Return a function from positions of trials to what a run foresees of them, each computed once.
 

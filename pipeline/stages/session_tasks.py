@@ -216,7 +216,9 @@ def do_sessions(
     first, kept = list(work.results), dict[str, list[Result]]()
     done = 0
     for attempted in attempts:
-        entry, outcome = attempted.task.entry, attempted.result
+        entry, outcome, before = attempted.task.entry, attempted.result, len(work.results)
+        if attempted.is_final:
+            outcome = _kept(work, stage, plan, entry, outcome)
         if outcome.made is None or entry.store in log.failed:
             log.add(
                 attempted,
@@ -238,8 +240,6 @@ def do_sessions(
                 )
             )
             continue
-        before = len(work.results)
-        _keep(work, stage, plan, entry, outcome)
         kept[entry.session] = work.results[before:]
         done += 1
         work.report(ProgressEvent(stage=stage.name, step=done, total=len(work.sessions)))
@@ -247,13 +247,14 @@ def do_sessions(
     work.results[:] = [*first, *of_sessions]
 
 
-def _keep(
+def _kept(
     work: StageWork[Settings, Result],
     stage: SessionStage[Settings, Result, Plan, Made],
     plan: Plan,
     entry: SessionEntry,
     outcome: Outcome[Made],
-) -> None:
+) -> Outcome[Made]:
+    """Keep what was made of a session and report it; return the outcome, failed where it cannot be kept."""
     for failure in outcome.failures:
         work.failures.take(*failure)
     work.unseen |= outcome.unseen
@@ -263,7 +264,7 @@ def _keep(
             raise MachineError(outcome.reason)
         work.failures.take(entry.session, outcome.reason, outcome.exit_code)
         work.report(failed.model_copy(update={"reason": outcome.reason}))
-        return
+        return outcome
     started = time.perf_counter()
     try:
         told = stage.keep(work, plan, entry, made)
@@ -271,13 +272,15 @@ def _keep(
         if stage.ends_with_the_machine and isinstance(error, MachineError):
             raise
         work.failures.add(error, event=failed, name=entry.session)
-        return
+        reason, exit_code = words_of(error, entry.session)
+        return replace(outcome, made=None, reason=reason, exit_code=exit_code)
     seconds = round(outcome.seconds + time.perf_counter() - started, 3)
     work.report(
         SessionEvent.model_validate(
             {"session": entry.session, "status": "done", "store": entry.store, **told, "seconds": seconds}
         )
     )
+    return outcome
 
 
 def _here(

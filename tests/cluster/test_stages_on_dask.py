@@ -14,6 +14,7 @@ from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.ledger import read_ledger
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
+from nwb_latents.pipeline.stages import forecast as forecast_stage
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.embed import embed
 from nwb_latents.pipeline.stages.evaluate import evaluate
@@ -175,6 +176,24 @@ def test_a_run_that_cannot_be_read_fails_once_and_alone(place, cluster):
     assert any(event.event == "run" and event.status == "failed" for event in said)
     # The sessions themselves are done: there is nothing to do again by itself.
     assert not ledger_of(catalog, "forecast", caught.value.results[0].recipe_id).exists()
+
+
+def test_what_cannot_be_kept_has_failed_and_can_be_done_again(place, monkeypatch):
+    stage, settings = STAGES["forecast"]
+    catalog = place("work")
+    draw = forecast_stage._draw
+
+    def full(work, run, numbers, *, name):
+        if name == "sub-B_ses-CO-1":
+            raise MachineError("the disk is full")
+        draw(work, run, numbers, name=name)
+
+    monkeypatch.setattr(forecast_stage, "_draw", full)
+    with pytest.raises(PartialFailure, match="the disk is full"):
+        stage(catalog, settings, device="cpu")
+    monkeypatch.undo()
+    done = stage(catalog, settings, device="cpu", where=Where(retry_failed=True))
+    assert {each.session for each in done} == {"sub-B_ses-CO-1"}
 
 
 def test_shards_are_all_sessions_each_once_and_an_empty_one_says_so(place):
