@@ -88,7 +88,7 @@ def ensemble_members(names: Sequence[str], catalog: Catalog, entries: list[Sessi
 def runs_that_know(
     entries: Sequence[SessionEntry], runs: Sequence[RunEntry], members: EnsembleMembers
 ) -> list[RunEntry]:
-    """Return the runs that were trained on one of the sessions, and those they are averaged with, each once."""
+    """Return the runs that know one of the sessions, and those they are averaged with, each once."""
     known = {entry.session for entry in entries}
     every = {run.run: run for run in (*runs, *members.runs)}
     return [run for run in every.values() if known & set(run.sessions)]
