@@ -60,7 +60,8 @@ def open_fabric(settings: TrainSettings) -> Any:
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     from lightning_fabric import Fabric  # noqa: PLC0415
-    from lightning_fabric.plugins.environments import LightningEnvironment  # noqa: PLC0415
+
+    from nwb_latents.pipeline.training.ranks import ALONE, ToldEnvironment  # noqa: PLC0415
 
     device = resolve_device(settings.device)
     if device.type == "cpu":
@@ -73,7 +74,7 @@ def open_fabric(settings: TrainSettings) -> Any:
     if settings.precision == "16-mixed" and device.type == "cpu":
         raise SettingsError("precision 16-mixed needs a GPU. Use 32-true or bf16-mixed on the CPU.")
     # A run trains in one process, also where the variables of a batch system say it is one of several.
-    plugins = [LightningEnvironment()]
+    plugins = [ToldEnvironment(ALONE)]
     return Fabric(accelerator=device.type, devices=1, precision=settings.precision, plugins=plugins)
 
 
