@@ -8,8 +8,12 @@ started it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from lightning_fabric.plugins.environments import ClusterEnvironment
+
+LONGEST_WAIT = timedelta(minutes=30)
+"""A process that hears nothing of the others for so long ends: validating and writing take less."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ ALONE = Rank()
 """A training on one device."""
 
 
-class ToldEnvironment(ClusterEnvironment):
+class ToldEnvironment(ClusterEnvironment):  # type: ignore[misc]
     """What Lightning Fabric asks of a cluster, answered by a `Rank` and by nothing else.
 
     Fabric's own environments look at the variables of SLURM, LSF, MPI and torchrun, and take any process of a
