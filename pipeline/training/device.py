@@ -80,7 +80,6 @@ def open_fabric(settings: TrainSettings, rank: Rank = ALONE) -> Any:
     if rank.of == 1:
         return Fabric(accelerator=device.type, devices=1, precision=settings.precision, plugins=[told])
     strategy = DDPStrategy(
-        cluster_environment=told,
         process_group_backend="gloo" if device.type == "cpu" else "nccl",
         timeout=LONGEST_WAIT,
         broadcast_buffers=False,
