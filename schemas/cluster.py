@@ -24,19 +24,27 @@ class ClusterSettings(Frozen):
         None,
         ge=1,
         le=MOST_ITEMS,
-        description="Worker processes of one job, one session each at a time; none: one per core.",
+        description="Worker processes of one job, one session or training each at a time; none: one per "
+        "core, and for trainings one with all cores.",
+    )
+    gpus: int = Field(
+        0,
+        ge=0,
+        le=MOST_ITEMS,
+        description="GPUs of one job, for trainings; slurm is asked for them (--gres), elsewhere add the "
+        "directive that asks.",
     )
     memory: str | None = Field(
         None,
-        description="Memory of one job, e.g. 8GB; none: what the largest session is estimated to need, for "
-        "each process.",
+        description="Memory of one job, e.g. 8GB; none: what the largest session or training is estimated to "
+        "need, for each process.",
     )
     walltime: str = Field("01:00:00", description="Time limit of one job, as the batch system writes it.")
     n_jobs: int | None = Field(
         None,
         ge=1,
         le=MOST_ITEMS,
-        description="Number of jobs; none: as many as there are sessions, at most 10.",
+        description="Number of jobs; none: as many as there are tasks, at most 10.",
     )
     adaptive: bool = Field(False, description="Let idle jobs end, and submit jobs again, up to n_jobs.")
     interface: str | None = Field(None, description="Network interface the workers reach the scheduler by.")

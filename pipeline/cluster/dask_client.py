@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import math
 import os
 import shutil
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,18 +15,19 @@ from nwb_latents.pipeline import machine
 from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, ClusterKind
 from nwb_latents.pipeline.cluster.estimate import GIB, memory_share
 from nwb_latents.pipeline.cluster.held_interruptions import held_interruptions
+from nwb_latents.pipeline.cluster.job_settings import job_words, processes_of
 from nwb_latents.pipeline.cluster.job_watch import JobWatch
 from nwb_latents.pipeline.cluster.safe_path import SAFE_PATH, start_tracker
-from nwb_latents.pipeline.errors import MachineError, SettingsError, UsageError
-from nwb_latents.pipeline.machine import available_cores
+from nwb_latents.pipeline.errors import MachineError, SettingsError
+from nwb_latents.pipeline.machine import available_cores, n_gpus
 from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from distributed import Client
 
-    from nwb_latents.pipeline.cluster.task_batch import Report
+    from nwb_latents.pipeline.cluster.task_batch import Needs, Report
     from nwb_latents.schemas.cluster import ClusterSettings
 
 CONNECT_SECONDS = 30.0
@@ -48,8 +47,6 @@ _SUBMIT = {
     "slurm": "sbatch", "pbs": "qsub", "sge": "qsub", "lsf": "bsub", "oar": "oarsub", "moab": "msub",
     "htcondor": "condor_submit",
 }  # fmt: skip
-_ACCOUNT = {"slurm": "account", "pbs": "account", "moab": "account"}
-_NO_QUEUE = {"htcondor"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ def open_client(
     settings: ClusterSettings,
     *,
     memory_bytes: Sequence[int],
+    needs: Needs | None = None,
     report: Report,
 ) -> Iterator[Connection]:
     """Connect to a cluster, starting it where `kind` says so; what was started is ended at the end.
@@ -87,6 +85,8 @@ def open_client(
     memory_bytes
         Estimated memory of each task; decides how many run at once on this machine, and the default memory
         of a job.
+    needs
+        What each task takes of its worker; None: a core.
     report
         Receives a note with what was started and where its dashboard is.
 
@@ -101,7 +101,9 @@ def open_client(
     starts = kind.name != "address"
     with _quiet(), _own_environment(), held_interruptions(hold=starts) as let_through:
         watch = JobWatch(kind.word, settings.log_directory)
-        start = partial(_start, kind, settings, memory_bytes=memory_bytes, watch=watch, report=report)
+        start = partial(
+            _start, kind, settings, memory_bytes=memory_bytes, needs=needs, watch=watch, report=report
+        )
         client, cluster = _connect(Client, kind, start)
         try:
             let_through()
@@ -120,12 +122,13 @@ def _start(
     settings: ClusterSettings,
     *,
     memory_bytes: Sequence[int],
+    needs: Needs | None,
     watch: JobWatch,
     report: Report,
 ) -> Any:
     if kind.name == "local":
-        return _local(kind, settings, memory_bytes, report)
-    return _batch(kind, settings, memory_bytes, watch, report)
+        return _local(kind, settings, memory_bytes, needs=needs, report=report)
+    return _batch(kind, settings, memory_bytes, needs=needs, watch=watch, report=report)
 
 
 def _connect(
@@ -187,7 +190,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def local_workers(asked: int | None, memory_bytes: Sequence[int]) -> int:
+def local_workers(asked: int | None, memory_bytes: Sequence[int], needs: Needs | None = None) -> int:
     """Return how many processes of this machine to start.
 
     Parameters
@@ -197,6 +200,8 @@ def local_workers(asked: int | None, memory_bytes: Sequence[int]) -> int:
     memory_bytes
         Estimated memory of each task. The largest ones running at the same time have to fit in 80 % of
         this machine's memory.
+    needs
+        What each task takes of its worker; there are no more workers than GPUs for them.
 
     Examples
     --------
@@ -206,6 +211,8 @@ def local_workers(asked: int | None, memory_bytes: Sequence[int]) -> int:
     1
     """
     wanted = min(asked or available_cores(), len(memory_bytes))
+    if needs is not None and needs.gpus:
+        wanted = min(wanted, n_gpus() // needs.gpus)
     largest, left, fitting = sorted(memory_bytes, reverse=True), memory_share(), 0
     for need in largest[:wanted]:
         left -= need
@@ -215,7 +222,9 @@ def local_workers(asked: int | None, memory_bytes: Sequence[int]) -> int:
     return max(1, fitting)
 
 
-def planned_workers(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Sequence[int]) -> int:
+def planned_workers(
+    kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Sequence[int], needs: Needs | None = None
+) -> int:
     """Return how many workers there will be as far as this program decides it, at least 1.
 
     Examples
@@ -226,8 +235,8 @@ def planned_workers(kind: ClusterKind, settings: ClusterSettings, *, memory_byte
     12
     """
     if kind.name == "queue":
-        return _n_jobs(settings, memory_bytes) * (settings.processes or settings.cores)
-    return local_workers(kind.n_workers, memory_bytes) if kind.name == "local" else 1
+        return _n_jobs(settings, memory_bytes) * processes_of(settings, needs)
+    return local_workers(kind.n_workers, memory_bytes, needs) if kind.name == "local" else 1
 
 
 def _n_jobs(settings: ClusterSettings, memory_bytes: Sequence[int]) -> int:
@@ -238,17 +247,19 @@ def _local(
     kind: ClusterKind,
     settings: ClusterSettings,
     memory_bytes: Sequence[int],
+    *,
+    needs: Needs | None,
     report: Report,
 ) -> Any:
     """Start the processes, once more where one ends while it starts: another program may have ended it."""
     import dask  # noqa: PLC0415
     from distributed import LocalCluster  # noqa: PLC0415
 
-    n = local_workers(kind.n_workers, memory_bytes)
+    n = local_workers(kind.n_workers, memory_bytes, needs)
     if kind.n_workers is not None and n < min(kind.n_workers, len(memory_bytes)):
         largest = max(memory_bytes) / GIB
         text = (
-            f"--cluster {kind.word}: {n} at once, because sessions are estimated to need up to "
+            f"--cluster {kind.word}: {n} at once, because tasks are estimated to need up to "
             f"{largest:.1f} GiB each and {memory_share() / GIB:.1f} GiB may be used"
         )
         report(NoteEvent(text=text))
@@ -266,7 +277,8 @@ def _local(
         start = partial(
             LocalCluster,
             n_workers=n,
-            threads_per_worker=1,
+            threads_per_worker=1 if needs is None else max(1, available_cores() // n),
+            resources=None if needs is None else needs.resources,
             processes=True,
             # Sessions differ in size: together they fit, and equal shares would end the largest of them.
             memory_limit=machine.memory_bytes(),
@@ -287,6 +299,8 @@ def _batch(
     kind: ClusterKind,
     settings: ClusterSettings,
     memory_bytes: Sequence[int],
+    *,
+    needs: Needs | None,
     watch: JobWatch,
     report: Report,
 ) -> Any:
@@ -302,7 +316,7 @@ def _batch(
             f"--cluster {kind.word}: the command {_SUBMIT[kind.word]} is not on this machine. Run this on a "
             "machine that may submit jobs, or use --cluster local."
         )
-    words = job_words(kind, settings, memory_bytes=memory_bytes)
+    words = job_words(kind, settings, memory_bytes=memory_bytes, needs=needs)
     n_jobs = _n_jobs(settings, memory_bytes)
     try:
         queue = getattr(dask_jobqueue, JOB_QUEUES[kind.word])
@@ -319,59 +333,3 @@ def _batch(
     each = f"{words['processes']} × {words['memory']} / {words['processes']}, {settings.walltime}"
     report(NoteEvent(text=f"{n_jobs} {kind.word} jobs submitted, each of {each}"))
     return cluster
-
-
-def job_words(kind: ClusterKind, settings: ClusterSettings, *, memory_bytes: Sequence[int]) -> dict[str, Any]:
-    """Return the keywords of the dask-jobqueue class.
-
-    Examples
-    --------
-    >>> from nwb_latents.schemas.cluster import ClusterSettings
-    >>> from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
-    >>> settings = ClusterSettings(queue="short", account="lab", cores=2)
-    >>> words = job_words(parse_cluster("slurm"), settings, memory_bytes=[3 * 2**30])
-    >>> words["memory"], words["processes"], words["queue"], words["account"]
-    ('8GiB', 2, 'short', 'lab')
-    >>> words["job_script_prologue"]
-    ['export PYTHONSAFEPATH=1']
-    """
-    if kind.name != "queue":
-        raise UsageError(f"--cluster {kind.word} submits no jobs.")
-    processes = settings.processes or settings.cores
-    # Dask restarts a worker at 95 % of its memory and lets it rest at 80 %.
-    needed = math.ceil(max(memory_bytes, default=GIB) / 0.8 / GIB) * processes
-    words: dict[str, Any] = {
-        "cores": settings.cores,
-        "processes": processes,
-        "memory": settings.memory or f"{needed}GiB",
-        "python": sys.executable,
-        "job_script_prologue": settings.prologue,
-        "job_extra_directives": list(settings.directives),
-        "interface": settings.interface,
-        "local_directory": settings.local_directory,
-        "log_directory": settings.log_directory,
-    }
-    if kind.word not in _NO_QUEUE:
-        words |= {"queue": settings.queue, "walltime": settings.walltime}
-        words[_ACCOUNT.get(kind.word, "project")] = settings.account
-    _require_said_once(settings, words)
-    options = dict(settings.options)
-    lines = {"job_extra_directives": settings.directives, "job_script_prologue": settings.prologue}
-    for key, own in lines.items():
-        further = options.pop(key, None)
-        words[key] = [*own, *(further if isinstance(further, list) else [further] if further else [])]
-    words = {key: value for key, value in words.items() if value is not None} | options
-    # `python -m` would look for modules in the folder the job was submitted from before anywhere else.
-    words["job_script_prologue"] = [f"export {SAFE_PATH}=1", *(words["job_script_prologue"] or ())]
-    return words
-
-
-def _require_said_once(settings: ClusterSettings, words: Mapping[str, Any]) -> None:
-    """Refuse an option that says something else than the setting of the same meaning."""
-    for key, value in settings.options.items():
-        setting = "account" if key == "project" else key
-        if setting in settings.model_fields_set and words.get(key, value) != value:
-            own = getattr(settings, setting)
-            raise SettingsError(
-                f"--cluster-config: {setting} is {own!r} and options.{key} is {value!r}. Leave one out."
-            )

@@ -22,11 +22,14 @@ from toolz import pipe
 from nwb_latents.pipeline.cluster.dask_strangers import remedy_for_strangers
 from nwb_latents.pipeline.cluster.task_batch import (
     MOST_ATTEMPTS,
+    TRAINING,
     Attempted,
+    Needs,
     Report,
     Result,
     Shared,
     Task,
+    WithdrawnError,
     Work,
 )
 from nwb_latents.pipeline.errors import MachineError
@@ -35,7 +38,7 @@ from nwb_latents.schemas.events import NoteEvent, parse_event
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from distributed import Client, Future
+    from distributed import Client, Future, Worker
 
     from nwb_latents.schemas.events import Event
 
@@ -77,8 +80,13 @@ class Call(Generic[Shared, Task, Result]):
         host, pid = platform.node(), os.getpid()
         worker.log_event(self.topic, {"index": index, "worker": worker.address, "host": host, "pid": pid})
         last = [0.0]
+        key = worker.get_current_task()
 
         def report(event: Event) -> None:
+            # Dask lets what was cancelled run on; a training would hold its folder for hours.
+            mine = worker.state.tasks.get(key)
+            if mine is None or mine.state == "cancelled":
+                raise WithdrawnError
             if event.is_frequent:
                 if time.monotonic() - last[0] < EVENT_SECONDS:
                     return
@@ -114,6 +122,8 @@ class DaskTasks(Generic[Shared, Task, Result]):
         The cluster as the user named it, for messages.
     least_at_once
         Tasks to hand out even before the workers are there, so that an adaptive cluster sees the work.
+    needs
+        What each task takes of its worker; None: a thread.
     patience_s
         Give up after so long without any worker, s; None: wait for ever.
     trouble
@@ -130,6 +140,7 @@ class DaskTasks(Generic[Shared, Task, Result]):
         tasks: Sequence[Task],
         word: str,
         least_at_once: int = 1,
+        needs: Needs | None = None,
         patience_s: float | None,
         trouble: Callable[[], str] = str,
         report: Report,
@@ -140,6 +151,7 @@ class DaskTasks(Generic[Shared, Task, Result]):
         self._word = word
         self._least_at_once = least_at_once
         self._at_once = least_at_once
+        self._needs = needs
         self._patience_s = patience_s
         self._trouble = trouble
         self._looked = time.monotonic()
@@ -188,6 +200,8 @@ class DaskTasks(Generic[Shared, Task, Result]):
         # As bytes, unpickled where it runs: a worker that unpickles a message of the scheduler and has no
         # module for it dies without a word.
         sent = cloudpickle.dumps(partial(self._call, self._tasks[index], index))
+        if self._needs is not None:
+            where["resources"] = self._needs.resources
         future = self._client.submit(pipe, sent, pickle.loads, operator.call, key=key, pure=False, **where)
         self._futures[index] = future
         future.add_done_callback(lambda done: self._inbox.put((index, done)))
@@ -241,7 +255,7 @@ class DaskTasks(Generic[Shared, Task, Result]):
         tried.workers.add(tried.worker)
         if tried.attempt >= MOST_ATTEMPTS:
             return []
-        workers = list(self._client.scheduler_info()["workers"])
+        workers = list(self._rooms())
         return [w for w in workers if _host(w) not in tried.hosts] or [
             w for w in workers if w not in tried.workers
         ]
@@ -276,27 +290,42 @@ class DaskTasks(Generic[Shared, Task, Result]):
             return
         self._asked = now
         try:
-            threads = self._client.nthreads()
+            rooms = self._rooms()
         except OSError as error:
             raise self._lost_scheduler() from error
-        n_threads = sum(threads.values())
-        self._unbind(set(threads))
+        n_threads = sum(rooms.values())
+        self._unbind(set(rooms))
         self._at_once = max(n_threads, self._least_at_once)
         if n_threads:
             self._seen_workers, self._waiting_noted = now, False
             return
         if not self._waiting_noted:
             self._waiting_noted = True
-            self._report(NoteEvent(text=f"--cluster {self._word}: waiting for a worker"))
+            wanted = "a worker" if self._needs is None else self._needs.words()
+            self._report(NoteEvent(text=f"--cluster {self._word}: waiting for {wanted}"))
         if now - self._looked > TROUBLE_SECONDS:
             self._looked = now
             if trouble := self._trouble():
                 raise MachineError(f"--cluster {self._word}: {trouble} {_AGAIN}")
         if self._patience_s is not None and now - max(self._seen_workers, self._heard) > self._patience_s:
+            wanted = "no worker" if self._needs is None else f"not {self._needs.words()}"
             raise MachineError(
-                f"--cluster {self._word}: no worker for {self._patience_s:g} s. Start workers (dask worker "
+                f"--cluster {self._word}: {wanted} for {self._patience_s:g} s. Start workers (dask worker "
                 f"{self._client.scheduler.address}) and look at their logs. {_AGAIN}"
             )
+
+    def _rooms(self) -> dict[str, int]:
+        """Return how many tasks each worker can do at once; without those that are too small for one.
+
+        Of workers started elsewhere, those that are large enough are made to train one model at a time.
+        """
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        if self._needs is None:
+            return {address: int(worker["nthreads"]) for address, worker in workers.items()}
+        able = {a: w for a, w in workers.items() if self._needs.fit(w["memory_limit"], w["resources"])}
+        if new := [address for address, worker in able.items() if TRAINING not in worker["resources"]]:
+            self._client.run(_one_at_a_time, workers=new, on_error="ignore")
+        return dict.fromkeys(able, 1)
 
     def _unbind(self, alive: set[str]) -> None:
         """Let retries run anywhere if the workers they were meant for have gone."""
@@ -332,6 +361,10 @@ class DaskTasks(Generic[Shared, Task, Result]):
             ask.start()
             ask.join(timeout=5)
         self._client.unsubscribe_topic(self._call.topic)
+
+
+async def _one_at_a_time(dask_worker: Worker) -> None:
+    await dask_worker.set_resources(**{**dask_worker.state.total_resources, TRAINING: 1})
 
 
 def _host(worker: str) -> str:

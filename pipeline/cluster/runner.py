@@ -10,7 +10,7 @@ import platform
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
-from nwb_latents.pipeline.cluster.task_batch import Attempted, Report, Result, Shared, Task, Work
+from nwb_latents.pipeline.cluster.task_batch import Attempted, Needs, Report, Result, Shared, Task, Work
 from nwb_latents.schemas.cluster import ClusterSettings
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def run_tasks(
     cluster: str = "serial",
     settings: ClusterSettings | None = None,
     memory_bytes: Sequence[int] = (),
+    needs: Needs | None = None,
 ) -> Iterator[Attempted[Task, Result]]:
     """Do every task, and yield each attempt as it ends.
 
@@ -44,6 +45,8 @@ def run_tasks(
         Settings of the cluster.
     memory_bytes
         Estimated memory of each task; decides how many run at once.
+    needs
+        What each task takes of its worker, which does one at a time; None: a core.
 
     Raises
     ------
@@ -72,13 +75,17 @@ def run_tasks(
 
     sizes = memory_bytes or [0] * len(tasks)
     patience_s = settings.worker_patience_s or (None if kind.name == "queue" else PATIENCE_S)
-    with open_client(kind, settings, memory_bytes=sizes, report=report) as connection:
+    with open_client(kind, settings, memory_bytes=sizes, needs=needs, report=report) as connection:
         yield from DaskTasks(
             connection.client,
             work,
             tasks=tasks,
             word=kind.word,
-            least_at_once=planned_workers(kind, settings, memory_bytes=sizes),
+            # Dask forgets what it was given before a worker said that it can do such a thing.
+            least_at_once=0
+            if needs is not None and kind.name == "address"
+            else planned_workers(kind, settings, memory_bytes=sizes, needs=needs),
+            needs=needs,
             patience_s=patience_s,
             trouble=connection.trouble,
             report=report,

@@ -24,6 +24,7 @@ from nwb_latents.pipeline.nwb.session_ids import label, session_id, subject_labe
 from nwb_latents.pipeline.nwb.zarr_consolidated import disagreements
 from nwb_latents.pipeline.nwb.zarr_metadata import UNDESCRIBED, lost_description
 from nwb_latents.pipeline.nwb.zarr_tree import ZarrTree, is_zarr
+from nwb_latents.pipeline.scratch import IN_MEMORY, Scratch, pieces
 from nwb_latents.schemas.columns import ColumnSettings
 from nwb_latents.schemas.store import ReadChoice
 
@@ -68,6 +69,8 @@ class NwbFile:
         Small arrays that were read, by their paths: columns are looked at by many.
     trials_path
         Path of the trial table.
+    scratch
+        Where arrays are made that may be large.
     """
 
     name: str
@@ -79,6 +82,7 @@ class NwbFile:
     opened: set[str] = field(default_factory=set)
     kept: dict[str, NDArray[Any]] = field(default_factory=dict)
     trials_path: str = "intervals/trials"
+    scratch: Scratch = IN_MEMORY
 
     def say(self, text: str) -> None:
         """Note, once, what is odd, ignored, guessed or repaired, for the screen and for the store."""
@@ -149,7 +153,7 @@ class NwbFile:
         self._say_filled(path)
         self.opened.add(path)
         try:
-            values = self.tree.read(path)
+            values = self._read(path)
         except PermissionError:
             raise
         except UnknownCompressionError as error:
@@ -162,6 +166,25 @@ class NwbFile:
         if values.nbytes <= _SMALL:
             self.kept[path] = values.copy()
         return values
+
+    def _read(self, path: str) -> NDArray[Any]:
+        shape = self.tree.shape(path) or ()
+        is_large = self.scratch.is_large(8 * int(np.prod(shape)))
+        dtype = self.tree.dtype(path) if is_large and shape else None
+        if dtype is None:
+            return self.tree.read(path)
+        values = self.scratch.empty(shape, dtype)
+        self.tree.read_into(path, values)
+        return values
+
+    def as_floats(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Return numbers as 64-bit floats: as given where they are, else a copy that may lie on the disk."""
+        if values.dtype == np.float64 or not self.scratch.is_large(8 * values.size):
+            return values.astype(np.float64, copy=False)
+        floats = self.scratch.empty(values.shape, np.float64)
+        for mine, part in zip(pieces(floats), pieces(values), strict=True):
+            mine[...] = part
+        return floats
 
     def _say_filled(self, path: str) -> None:
         if (filled := self.tree.filled_part(path)) is not None:
@@ -248,7 +271,11 @@ class NwbFile:
 
 @contextmanager
 def open_nwb(
-    source: NwbSource, *, name: str | None = None, wanted: ColumnSettings | None = None
+    source: NwbSource,
+    *,
+    name: str | None = None,
+    wanted: ColumnSettings | None = None,
+    scratch: Scratch = IN_MEMORY,
 ) -> Iterator[NwbFile]:
     """Open an NWB file for reading, without locks (read-only and network disks).
 
@@ -260,6 +287,8 @@ def open_nwb(
         Name of the file, for messages and for what its metadata lack; default: that of the path or object.
     wanted
         Columns of the trial table that a person named.
+    scratch
+        Where large arrays are read to.
 
     Raises
     ------
@@ -282,7 +311,7 @@ def open_nwb(
         if (why := why_no_file(source)) is not None:
             raise DataError(f"{source}: {why}")
         if is_zarr(source):
-            yield from _open_zarr(source, shown, wanted or ColumnSettings())
+            yield from _open_zarr(source, shown, wanted or ColumnSettings(), scratch)
             return
         if source.is_dir():
             raise DataError(
@@ -315,7 +344,7 @@ def open_nwb(
         size = source.stat().st_size if isinstance(source, Path) else size_of_stream(source)
         try:
             _require_nwb_2(h5, shown)
-            yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings())
+            yield NwbFile(shown, Hdf5Tree(h5, size), wanted=wanted or ColumnSettings(), scratch=scratch)
         except UnknownCompressionError as error:
             raise DataError(f"{shown}: {error}") from error
         except (OSError, RuntimeError, UnicodeDecodeError) as error:
@@ -323,13 +352,13 @@ def open_nwb(
             raise DataError(f"{shown}: damaged: {error}. Fetch the file again.") from error
 
 
-def _open_zarr(path: Path, name: str, wanted: ColumnSettings) -> Iterator[NwbFile]:
+def _open_zarr(path: Path, name: str, wanted: ColumnSettings, scratch: Scratch) -> Iterator[NwbFile]:
     tree = ZarrTree(path)
     said = disagreements(path, name)
     if tree.attribute("", "nwb_version") is None:
         raise _not_nwb(name, "zarr directory")
     try:
-        yield NwbFile(name, tree, said=said, wanted=wanted)
+        yield NwbFile(name, tree, said=said, wanted=wanted, scratch=scratch)
     except PermissionError as error:
         raise MachineError(f"{path}: may not be read. Change its permissions.") from error
     except (OSError, RuntimeError, ValueError) as error:

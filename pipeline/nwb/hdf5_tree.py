@@ -14,12 +14,16 @@ from nwb_latents.pipeline.nwb.compression import (
     lacking_words,
 )
 from nwb_latents.pipeline.nwb.outside_data import absent_part, what_lies_at
+from nwb_latents.pipeline.scratch import give_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+_TOGETHER_BYTES = 8 << 20
+"""So much of a large array is read together."""
 
 
 class Readable(Protocol):
@@ -125,6 +129,31 @@ class Hdf5Tree:
         named = np.array([by_code.get(code, str(code)) for code in values.ravel().tolist()], dtype=object)
         return named.reshape(values.shape)
 
+    def dtype(self, path: str) -> np.dtype[Any] | None:
+        """Return the type of an array of plain numbers; None where there is none, or it is of others."""
+        found = self._array(path)
+        is_plain = found is not None and found.dtype.kind in "iuf" and not h5py.check_enum_dtype(found.dtype)
+        return found.dtype if found is not None and is_plain else None
+
+    def read_into(self, path: str, out: NDArray[Any]) -> None:
+        """Read an array of plain numbers into another of its shape and type, in blocks along its first axis.
+
+        Raises
+        ------
+        UnknownCompressionError, OSError
+            As `read` does.
+        """
+        found = self._array(path)
+        if found is None:
+            found = self._h5[path]  # raises what is wrong with it
+        row_bytes = max(1, found.dtype.itemsize * int(np.prod(found.shape[1:])))
+        # Whole chunks: each is unpacked once.
+        chunk = found.chunks[0] if found.chunks else 1
+        rows = max(chunk, _TOGETHER_BYTES // row_bytes // chunk * chunk)
+        for lo in range(0, len(out), rows):
+            out[lo : lo + rows] = _values(found, path, slice(lo, lo + rows))
+            give_back(out)
+
     def ends(self, path: str) -> tuple[float, float] | None:
         """Return the first and the last number of a list; None where it is none, or empty."""
         found = self._array(path)
@@ -180,7 +209,7 @@ class Hdf5Tree:
         return found if isinstance(found, h5py.Dataset) else None
 
 
-def _values(found: h5py.Dataset, path: str, at: tuple[()] | int) -> Any:
+def _values(found: h5py.Dataset, path: str, at: tuple[()] | int | slice) -> Any:
     try:
         return found[at]
     except OSError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.nwb.tree import Tree
@@ -51,6 +52,14 @@ class KeptArrays:
         if path not in self._kept:
             self._kept[path] = self._tree.read(path)
         return self._kept[path].copy()
+
+    def dtype(self, path: str) -> np.dtype[Any] | None:
+        """Return the type of an array of plain numbers."""
+        return self._tree.dtype(path)
+
+    def read_into(self, path: str, out: NDArray[Any]) -> None:
+        """Read an array of plain numbers into another; what is read so is not kept."""
+        self._tree.read_into(path, out)
 
     def ends(self, path: str) -> tuple[float, float] | None:
         """Return first and last number of a list, reading no others; None where it is none, or empty."""

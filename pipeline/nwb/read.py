@@ -41,6 +41,7 @@ from nwb_latents.pipeline.nwb.trial_table_search import trial_table
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.unit_quality import good_units, quality_columns
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table, units_table
+from nwb_latents.pipeline.scratch import IN_MEMORY, Scratch
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ _TABLES = (TRIALS, INVALID, "units", ELECTRODES)
 _TRIAL_ARRAYS_NEVER = {"timeseries", "timeseries_index"}
 
 
-def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None = None) -> Recording:
+def read_recording(
+    source: NwbSource, recipe: IngestRecipe, *, name: str | None = None, scratch: Scratch = IN_MEMORY
+) -> Recording:
     """Read one session.
 
     Parameters
@@ -68,6 +71,8 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
         Layout, series and spike rules; everything else is used later.
     name
         Name of the file, for messages and for what its metadata lack; default: that of the source.
+    scratch
+        Where large arrays are read to; default: memory, whatever their size.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def read_recording(source: NwbSource, recipe: IngestRecipe, *, name: str | None 
     SettingsError
         If the recipe names an unknown layout.
     """
-    with open_nwb(source, name=name, wanted=recipe.columns) as file:
+    with open_nwb(source, name=name, wanted=recipe.columns, scratch=scratch) as file:
         return recording_of(file, recipe)
 
 

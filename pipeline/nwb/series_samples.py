@@ -73,7 +73,7 @@ def read_samples(file: NwbFile, path: str, *, what: str) -> FloatArray:
         )
     values = _upright(file, path, values if values.ndim == 2 else values[:, None])
     require_unwrapped(file, path, values)
-    return values.astype(np.float64, copy=False)
+    return file.as_floats(values)
 
 
 def _upright(file: NwbFile, path: str, values: NDArray[Any]) -> NDArray[Any]:

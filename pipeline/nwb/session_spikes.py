@@ -10,6 +10,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.spike_clock import extent_of, first_and_last, require_seconds, without_strays
 from nwb_latents.pipeline.nwb.spike_repeats import require_resolution, say_twins, without_repeats
+from nwb_latents.pipeline.nwb.spike_selection import only_trains
 from nwb_latents.pipeline.nwb.unit_clocks import require_session_clock, units_on_clock
 from nwb_latents.pipeline.nwb.units import falling, in_order
 from nwb_latents.pipeline.signals.recording import UnitTable
@@ -84,18 +85,11 @@ def only_units(parts: Parts, kept: np.ndarray) -> Parts:
     """
     if kept.all():
         return parts
-    rows = np.flatnonzero(kept)
-    starts = np.concatenate([[0], parts.spike_index[:-1]])
-    own = [parts.spike_times[starts[unit] : parts.spike_index[unit]] for unit in rows]
     units = UnitTable(
-        ids=parts.units.ids[rows], area=parts.units.area[rows], heldout=parts.units.heldout[rows]
+        ids=parts.units.ids[kept], area=parts.units.area[kept], heldout=parts.units.heldout[kept]
     )
-    return replace(
-        parts,
-        units=units,
-        spike_times=np.concatenate(own) if own else np.zeros(0),
-        spike_index=np.cumsum([len(each) for each in own], dtype=np.int64),
-    )
+    times, index = only_trains(parts.spike_times, parts.spike_index, kept)
+    return replace(parts, units=units, spike_times=times, spike_index=index)
 
 
 def spans(parts: Parts) -> list[FloatArray]:

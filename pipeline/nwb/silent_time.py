@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.nwb.observed_units import intersect_intervals
+from nwb_latents.pipeline.scratch import pieces, trains
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -82,8 +83,8 @@ def _pauses(
     width = max(shortest / 8, (high - low) / MOST_BINS)
     n_bins = int((high - low) / width) + 1
     fires = np.zeros(n_bins + 2, dtype=bool)
-    for start, stop in pairwise([0, *index.tolist()]):
-        where = ((spikes[start:stop] - low) / width).astype(np.int64) + 1
+    for train in trains(spikes, index):
+        where = ((train - low) / width).astype(np.int64) + 1
         fires[where[(where >= 1) & (where <= n_bins)]] = True
         if fires[1:-1].all():
             # A few units tell, where there is no pause.
@@ -96,14 +97,9 @@ def _pauses(
             continue
         # From the last spike before to the first one after.
         begin, end = low + before * width, low + (after - 1) * width
-        earlier, later = (
-            spikes[(spikes <= begin) & (spikes >= low)],
-            spikes[(spikes >= end) & (spikes <= high)],
-        )
-        found.append(
-            (
-                float(earlier.max()) if len(earlier) else low,
-                float(later.min()) if len(later) else high,
-            )
-        )
+        earlier, later = [low], [high]
+        for train in pieces(spikes):
+            earlier.append(float(train.max(initial=low, where=(train <= begin) & (train >= low))))
+            later.append(float(train.min(initial=high, where=(train >= end) & (train <= high))))
+        found.append((max(earlier), min(later)))
     return found

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.spike_selection import only_spikes
+from nwb_latents.pipeline.scratch import pieces, trains
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
-    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, TrialTable
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, TrialTable
 
 MARGIN_S = 60.0
 """Spikes recorded so long before and after the rest belong to the recording."""
@@ -76,7 +78,7 @@ def require_seconds(
         for factor, unit in UNITS
         if high > low
         and span > 0
-        and share_inside(spikes * factor, extent) > 0.9
+        and share_inside(spikes, extent, factor=factor) > 0.9
         and (high - low) * factor > SHORTEST * span
     ]
     where = f"{file.name}: spike times (/units/spike_times) run from {low:g} to {high:g}"
@@ -123,10 +125,18 @@ def lie_inside(span: tuple[float, float] | None, extent: tuple[float, float]) ->
     return span is not None and extent[0] - MARGIN_S <= span[0] <= span[1] <= extent[1] + MARGIN_S
 
 
-def share_inside(spikes: FloatArray, extent: tuple[float, float]) -> float:
-    """Return the share of spikes that lie in an extent, s, or at most `MARGIN_S` beside it."""
-    inside = (spikes >= extent[0] - MARGIN_S) & (spikes <= extent[1] + MARGIN_S)
-    return float(inside.mean())
+def share_inside(spikes: FloatArray, extent: tuple[float, float], *, factor: float = 1.0) -> float:
+    """Return the share of spikes that lie, times a factor, in an extent, s, or `MARGIN_S` beside it at most.
+
+    Examples
+    --------
+    >>> share_inside(np.array([1.0, 500.0]), (0.0, 100.0)), share_inside(np.zeros(1), (0.0, 1.0), factor=2.0)
+    (0.5, 1.0)
+    """
+    low, high = extent[0] - MARGIN_S, extent[1] + MARGIN_S
+    scaled = (piece if factor == 1.0 else piece * factor for piece in pieces(spikes))
+    n_inside = sum(int(np.count_nonzero((piece >= low) & (piece <= high))) for piece in scaled)
+    return n_inside / len(spikes)
 
 
 def require_observed_seconds(file: NwbFile, observed: FloatArray, extent: tuple[float, float] | None) -> None:
@@ -253,27 +263,38 @@ def without_strays(
     """
     if not len(spikes):
         return spikes, index
-    low, high = _longest_stretch(spikes) if extent is None else extent
+    low, high = _longest_stretch(spikes, index) if extent is None else extent
     margin = LONGEST_PAUSE_S if extent is None else MARGIN_S
     span = first_and_last(spikes, index)
     if span is not None and low - margin <= span[0] and span[1] <= high + margin:
         return spikes, index
-    stray = (spikes < low - margin) | (spikes > high + margin)
-    if not stray.any() or stray.mean() > MOST_STRAYS:
+    low_end, high_end = low - margin, high + margin
+
+    def is_near(train: FloatArray) -> BoolArray:
+        return np.asarray((train >= low_end) & (train <= high_end))
+
+    strays = np.concatenate([train[~is_near(train)] for train in trains(spikes, index)])
+    if not len(strays) or len(strays) / len(spikes) > MOST_STRAYS:
         return spikes, index
-    first, last = float(spikes[stray].min()), float(spikes[stray].max())
     file.say(
-        f"{int(stray.sum())} spikes from {first:g} to {last:g} s lie far outside the recording ({low:g} to "
-        f"{high:g} s) and are left out"
+        f"{len(strays)} spikes from {strays.min():g} to {strays.max():g} s lie far outside the recording "
+        f"({low:g} to {high:g} s) and are left out"
     )
-    lost = np.concatenate([[0], np.cumsum(stray)])
-    return spikes[~stray], index - lost[index]
+    return only_spikes(spikes, index, is_near)
 
 
-def _longest_stretch(spikes: FloatArray) -> tuple[float, float]:
+def _longest_stretch(spikes: FloatArray, index: IntArray) -> tuple[float, float]:
     """Return from when to when most spikes lie without a pause of an hour."""
-    ordered = np.sort(spikes)
-    cuts = np.flatnonzero(np.diff(ordered) > LONGEST_PAUSE_S) + 1
-    parts = np.split(ordered, cuts)
-    kept = [part for part in parts if len(part) > MOST_STRAYS * len(spikes)] or parts
-    return float(kept[0][0]), float(kept[-1][-1])
+    runs = []
+    for train in trains(spikes, index):
+        cuts = np.flatnonzero(np.diff(train) > LONGEST_PAUSE_S) + 1
+        runs += [(float(run[0]), float(run[-1]), len(run)) for run in np.split(train, cuts) if len(run)]
+    parts: list[tuple[float, float, int]] = []
+    for first, last, n in sorted(runs):
+        if parts and first - parts[-1][1] <= LONGEST_PAUSE_S:
+            begin, end, so_far = parts.pop()
+            parts.append((begin, max(end, last), so_far + n))
+        else:
+            parts.append((first, last, n))
+    kept = [part for part in parts if part[2] > MOST_STRAYS * len(spikes)] or parts
+    return kept[0][0], kept[-1][1]

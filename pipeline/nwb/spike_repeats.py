@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import hashlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.nwb.spike_selection import only_spikes
+from nwb_latents.pipeline.scratch import trains
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from nwb_latents.pipeline.nwb.file import NwbFile
-    from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
 
 REPEAT_S = 1e-4
 """No unit fires again so soon, and few do where a channel records several."""
@@ -113,15 +113,15 @@ def say_twins(file: NwbFile, spikes: FloatArray, index: IntArray, ids: IntArray)
     ids
         Shape ``(n_units,)``.
     """
-    trains = np.split(spikes, index[:-1])
+    own = np.split(spikes, index[:-1])
     alike: dict[tuple[int, float, float], list[int]] = {}
-    for unit, train in enumerate(trains):
+    for unit, train in enumerate(own):
         if len(train) >= LEAST_LOOKED_AT:
             alike.setdefault((len(train), float(train[0]), float(train[-1])), []).append(unit)
     same: dict[bytes, list[int]] = {}
     # Few units begin, end and number alike without being the same.
     for unit in (unit for units in alike.values() if len(units) > 1 for unit in units):
-        same.setdefault(trains[unit].tobytes(), []).append(unit)
+        same.setdefault(hashlib.sha256(own[unit].tobytes()).digest(), []).append(unit)
     twins = [units for units in same.values() if len(units) > 1]
     if twins:
         shown = "; ".join(", ".join(str(ids[unit]) for unit in units) for units in twins[:_MOST_SHOWN])
@@ -177,7 +177,7 @@ def without_repeats(
         )
     if on_repeated == "drop" and n_near:
         file.say(f"{what}; they are left out")
-        return _dropped(spikes, index)
+        return only_spikes(spikes, index, _is_first)
     if is_much and on_repeated == "error":
         raise DataError(
             f"{file.name}: {what}: no neuron fires so, spikes were written twice or more "
@@ -200,8 +200,7 @@ def _repeats(
     n = len(index)
     near, exact = np.zeros(n, np.int64), np.zeros(n, np.int64)
     by_chance = np.zeros((2, n))
-    for unit, (start, stop) in enumerate(pairwise([0, *index.tolist()])):
-        times = spikes[start:stop]
+    for unit, times in enumerate(trains(spikes, index)):
         if len(times) < 2:
             continue
         gaps = np.diff(times)
@@ -213,9 +212,8 @@ def _repeats(
     return near, exact, by_chance[0], by_chance[1]
 
 
-def _dropped(spikes: FloatArray, index: IntArray) -> tuple[FloatArray, IntArray]:
-    follows: NDArray[np.bool_] = np.zeros(len(spikes), dtype=bool)
-    follows[1:] = np.diff(spikes) <= REPEAT_S
-    follows[index[index < len(spikes)]] = False
-    lost = np.concatenate([[0], np.cumsum(follows)])
-    return spikes[~follows], index - lost[index]
+def _is_first(train: FloatArray) -> BoolArray:
+    """Return which spikes of a unit do not follow the one before them at once."""
+    first: BoolArray = np.ones(len(train), dtype=bool)
+    first[1:] = np.diff(train) > REPEAT_S
+    return first

@@ -274,7 +274,7 @@ def typed(file: NwbFile, path: str) -> tuple[NDArray[Any], Kind]:
     if values.dtype.kind == "b":
         return values, "bool"
     if values.dtype.kind in "iuf":
-        return values.astype(np.float64, copy=False), "number"
+        return file.as_floats(values), "number"
     if values.dtype.kind == "O" and all(isinstance(v, str) for v in values.ravel()):
         words = {v.strip().lower() for v in values.ravel()}
         if words and words <= TRUE_WORDS | FALSE_WORDS and not words <= {"1", "0", "1.0", "0.0"}:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -36,6 +37,14 @@ class Tree(Protocol):
 
     def read(self, path: str) -> NDArray[Any]:
         """Return an array whole; text as str objects. The array must be there."""
+        ...
+
+    def dtype(self, path: str) -> np.dtype[Any] | None:
+        """Return the type of an array of plain numbers; None where there is none, or it is of others."""
+        ...
+
+    def read_into(self, path: str, out: NDArray[Any]) -> None:
+        """Read an array of plain numbers into another of its shape and type, in blocks where that can be."""
         ...
 
     def ends(self, path: str) -> tuple[float, float] | None:

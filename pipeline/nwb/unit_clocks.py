@@ -129,7 +129,7 @@ def _described(unit: np.integer, times: FloatArray, extent: tuple[float, float])
     fitting = [
         (abs(np.log((high - low) * factor / span)), factor, name)
         for factor, name in UNITS
-        if high > low and share_inside(times * factor, extent) > 1 - ALIEN
+        if high > low and share_inside(times, extent, factor=factor) > 1 - ALIEN
     ]
     if not fitting or min(fitting)[0] > np.log(2):
         return f"{text} s"

@@ -8,9 +8,11 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.plain_words import value_words
+from nwb_latents.pipeline.nwb.spike_selection import only_spikes
 from nwb_latents.pipeline.nwb.tables import Column, Table, typed
 from nwb_latents.pipeline.nwb.unit_areas import electrode_areas
 from nwb_latents.pipeline.nwb.unit_ids import unit_ids
+from nwb_latents.pipeline.scratch import pieces, trains
 from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, UnitTable
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.layouts.layout import Layout
 
 
-_BLOCK = 1 << 16
+_TOGETHER = 1 << 16
 """Spikes looked at together: so many that they stay in the cache."""
 
 
@@ -67,8 +69,7 @@ def read_spikes(file: NwbFile, *, on_not_finite: str = "error") -> tuple[FloatAr
             f"{file.name}: the units table (/{table.path}) is empty. Sort the spikes first, or leave the "
             "session out."
         )
-    # In blocks, for the session may hold a hundred million spikes.
-    if not all(np.isfinite(times[a : a + _BLOCK]).all() for a in range(0, len(times), _BLOCK)):
+    if not all(np.isfinite(piece).all() for piece in pieces(times)):
         return _finite(file, table, (times, index), on_not_finite=on_not_finite)
     return times, index
 
@@ -95,13 +96,13 @@ def _finite(
 ) -> tuple[FloatArray, IntArray]:
     """Leave out times that are NaN or infinite, or refuse them."""
     times, index = spikes
-    bad = ~np.isfinite(times)
-    rows = np.unique(np.searchsorted(index, np.flatnonzero(bad), side="right"))
+    n_bad = np.array([np.count_nonzero(~np.isfinite(train)) for train in trains(times, index)])
+    rows = np.flatnonzero(n_bad)
     what = (
-        f"{int(bad.sum())} of {len(times)} spike times are NaN or infinite, in {len(rows)} of {len(index)} "
+        f"{n_bad.sum()} of {len(times)} spike times are NaN or infinite, in {len(rows)} of {len(index)} "
         f"units, the first in row {rows[0]} of /{table.path}"
     )
-    if bad.all():
+    if n_bad.sum() == len(times):
         raise DataError(f"{file.name}: {what}: no spike is left. Leave the session out.")
     if on_not_finite == "error":
         raise DataError(
@@ -109,8 +110,7 @@ def _finite(
             "on_not_finite_spikes=drop, or leave the session out."
         )
     file.say(f"{what}; they are left out")
-    lost = np.concatenate([[0], np.cumsum(bad)])
-    return times[~bad], index - lost[index]
+    return only_spikes(times, index, np.isfinite)
 
 
 def units_table(file: NwbFile) -> Table:
@@ -158,10 +158,10 @@ def falling(spikes: FloatArray, index: IntArray) -> BoolArray:
 
 def _falls(times: FloatArray) -> IntArray:
     """Return where a time is earlier than the one before it."""
-    found = [np.zeros(0, dtype=np.int64)]
-    for a in range(0, len(times) - 1, _BLOCK):
-        part = times[a : a + _BLOCK + 1]
-        found.append(a + 1 + np.flatnonzero(part[1:] < part[:-1]))
+    found, at = [np.zeros(0, dtype=np.int64)], 1
+    for piece in pieces(times, _TOGETHER, overlap=1):
+        found.append(at + np.flatnonzero(piece[1:] < piece[:-1]))
+        at += _TOGETHER
     return np.concatenate(found)
 
 

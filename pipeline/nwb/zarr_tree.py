@@ -129,6 +129,16 @@ class ZarrTree:
             values = decoded(values)
         return values.reshape(shape) if values.size == 1 else values
 
+    def dtype(self, path: str) -> np.dtype[Any] | None:
+        """Return the type of an array of plain numbers; None where there is none, or it is of others."""
+        folder = self._array_folder(path)
+        found = None if folder is None else np.dtype(self._open(folder, path).dtype)
+        return found if found is not None and found.kind in "iuf" else None
+
+    def read_into(self, path: str, out: NDArray[Any]) -> None:
+        """Read an array of plain numbers into another: whole, which its chunks are checked by."""
+        out[...] = self.read(path).reshape(out.shape)
+
     def ends(self, path: str) -> tuple[float, float] | None:
         """Return the first and the last number of a list; None where it is none, or empty."""
         folder, shape = self._array_folder(path), self.shape(path)

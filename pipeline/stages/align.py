@@ -9,27 +9,32 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import platform
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, PipelineError, SettingsError
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
 from nwb_latents.pipeline.stages.align_training import Parent, Work, train_alignment
 from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
-from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
-from nwb_latents.pipeline.stages.train import now, run_event, run_key
-from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
+from nwb_latents.pipeline.stages.run_entries import now
+from nwb_latents.pipeline.stages.run_tasks import Named, RunStage, do_runs
+from nwb_latents.pipeline.stages.seen_stores import require_seen
+from nwb_latents.pipeline.stages.session_tasks import Where
+from nwb_latents.pipeline.stages.stage_memory import require_stores_fit, session_bytes
+from nwb_latents.pipeline.stages.train import run_key
+from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Alignment, RunEntry
-from nwb_latents.schemas.events import NoteEvent, RunEvent
+from nwb_latents.schemas.events import NoteEvent
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -41,14 +46,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class _Held:
+    """What alignments are made of, in memory."""
+
+    parent: Parent
+    sessions: dict[str, Session]
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all alignments of one call have in common; what is in memory does not go to other processes."""
+
+    catalog_path: Path
+    settings: AlignSettings
+    parent: RunEntry
+    digest: str
+    means: dict[str, Tensor]
+    force: bool
+    held: _Held | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "held": None}
+
+
+@dataclass(frozen=True)
 class _Task:
-    """One run to make, of the first of the trials."""
+    """One run to make, of some trials of a session."""
 
     entry: SessionEntry
-    session: Session
-    n_trials: int
-    seed: int
-    from_scratch: bool
+    begun: RunConfig
+    rows: tuple[int, ...]
 
 
 def align(
@@ -61,6 +88,7 @@ def align(
     seeds: int = 1,
     from_scratch: bool = False,
     force: bool = False,
+    where: Where | None = None,
     report: Report | None = None,
 ) -> list[RunEntry]:
     """Align a trained run to new sessions, each from a few of its training trials.
@@ -86,6 +114,9 @@ def align(
         Also train each baseline: the run's settings and the same trials, nothing of what it learnt.
     force
         Make runs again that are complete, and begin whatever the size of stores and model.
+    where
+        Where the runs are made, and which part of them; default: all, in this process. On a cluster each run
+        is a task.
     report
         Called with progress and with every run.
 
@@ -101,7 +132,7 @@ def align(
     SettingsError
         If models of the run's kind cannot be aligned, or model or batches are larger than the memory.
     MachineError
-        If the sessions are larger than the memory.
+        If the sessions are larger than the memory, or the cluster cannot be reached or is lost.
     PartialFailure
         If some runs failed; it carries the entries of the others.
 
@@ -114,7 +145,7 @@ def align(
         ...
     nwb_latents.pipeline.errors.DataError: No run is called mine. Complete runs in the catalog: none; ...
     """
-    report = report or ignore
+    report, where = report or ignore, where or Where()
     if not trials or min(trials) < 1 or seeds < 1:
         raise SettingsError(f"trials {list(trials)}, seeds {seeds}: expected numbers above 0, at least one.")
     catalog = read_catalog(catalog_path)
@@ -123,28 +154,50 @@ def align(
     work = Work(catalog_path, settings, entries, [parent.entry], report)
     of_session = _training_sessions(work, parent, max(trials), force=force)
     tasks = [
-        _Task(entry, of_session[entry.session], n_trials, settings.seed + offset, scratch)
+        _planned(parent, seeded, entry, of_session[entry.session], n_trials, from_scratch=scratch)
         for entry in entries
         for n_trials in dict.fromkeys(trials)
-        for offset in range(seeds)
+        for seeded in (
+            settings.model_copy(update={"seed": settings.seed + offset}) for offset in range(seeds)
+        )
         for scratch in ((False, True) if from_scratch else (False,))
     ]
-    return _all(work, parent, tasks, force=force)
+    return _all(work, parent, of_session, tasks, where, force=force)
 
 
-def _all(work: Work, parent: Parent, tasks: Sequence[_Task], *, force: bool) -> list[RunEntry]:
-    for task in tasks:
-        try:
-            work.results.append(_make(work, parent, task, force=force))
-        except PipelineError as error:
-            name = f"{task.entry.session} with {task.n_trials} trials, seed {task.seed}"
-            event = RunEvent(
-                run=parent.entry.run,
-                session=task.entry.session,
-                n_trials=task.n_trials,
-                status="failed",
-            )
-            work.failures.add(error, event=event, name=name)
+def _all(
+    work: Work,
+    parent: Parent,
+    sessions: dict[str, Session],
+    tasks: Sequence[_Task],
+    where: Where,
+    *,
+    force: bool,
+) -> list[RunEntry]:
+    shared = _Shared(
+        work.catalog_path.absolute(),
+        work.settings,
+        parent.entry,
+        parent.digest,
+        parent.means,
+        force,
+        held=_Held(parent, sessions),
+    )
+    named = [
+        Named(task.begun.run, task, session_bytes(work.catalog_path, task.entry, [parent.entry]))
+        for task in {task.begun.run: task for task in tasks}.values()
+    ]
+    work.results += do_runs(
+        work.catalog_path,
+        ALIGNMENT,
+        shared,
+        named,
+        where,
+        recipe_id=parent.config.recipe_id,
+        device=work.settings.device,
+        failures=work.failures,
+        report=work.report,
+    )
     if work.failures.found:
         number = len(work.failures.found)
         summary = f"{number} of {len(tasks)} alignments failed, the others are in the catalog."
@@ -250,25 +303,28 @@ def _training_sessions(work: Work, parent: Parent, most: int, *, force: bool) ->
     return found
 
 
-def _make(work: Work, parent: Parent, task: _Task, *, force: bool) -> RunEntry:
+def _planned(
+    parent: Parent,
+    settings: AlignSettings,
+    entry: SessionEntry,
+    session: Session,
+    n_trials: int,
+    *,
+    from_scratch: bool,
+) -> _Task:
     from nwb_latents.pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
-    from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
-    entry, session = task.entry, task.session
-    settings = work.settings.model_copy(update={"seed": task.seed})
-    rows = trial_order(session, choice=settings.choice, seed=task.seed)[: task.n_trials]
-    training = few_shot_settings(parent.config.settings, settings, from_scratch=task.from_scratch)
+    rows = trial_order(session, choice=settings.choice, seed=settings.seed)[:n_trials]
+    training = few_shot_settings(parent.config.settings, settings, from_scratch=from_scratch)
     chosen = tuple(int(session.trials["trial"].values[row]) for row in rows)
-    made_of = "" if task.from_scratch else [parent.digest, sorted(parent.means)]
+    made_of = "" if from_scratch else [parent.digest, sorted(parent.means)]
     decisive: list[object] = [run_key(training, [entry]), made_of, chosen, settings.validation_share]
-    if settings.starts != 1 and not task.from_scratch:
+    if settings.starts != 1 and not from_scratch:
         decisive.append([settings.starts, settings.start_steps])
     key = hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
-    label = "scratch-n" if task.from_scratch else "n"
-    name = f"{parent.entry.run}-{label}{task.n_trials}-{key[:8]}"
-    run_dir = work.catalog_path.parent / "runs" / name
+    label = "scratch-n" if from_scratch else "n"
     begun = RunConfig(
-        run=name,
+        run=f"{parent.entry.run}-{label}{n_trials}-{key[:8]}",
         run_key=key,
         recipe_id=entry.recipe_id,
         sessions={entry.session: source_of(entry, trials=chosen)},
@@ -277,25 +333,59 @@ def _make(work: Work, parent: Parent, task: _Task, *, force: bool) -> RunEntry:
         alignment=Alignment(
             parent=parent.entry.run,
             parent_key=parent.entry.run_key,
-            n_trials=task.n_trials,
-            seed=task.seed,
-            from_scratch=task.from_scratch,
+            n_trials=n_trials,
+            seed=settings.seed,
+            from_scratch=from_scratch,
         ),
-        pretrained_on=() if task.from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
+        pretrained_on=() if from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
     )
+    return _Task(entry, begun, tuple(int(row) for row in rows))
+
+
+def _make(shared: _Shared, task: _Task, report: Report) -> tuple[RunEntry, bool]:
+    import numpy as np  # noqa: PLC0415
+
+    from nwb_latents.pipeline.training.training_start import training_session  # noqa: PLC0415
+    from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
+
+    run_dir = shared.catalog_path.parent / "runs" / task.begun.run
     with only_trainer(run_dir):
-        done = prepare_run(run_dir, begun, resume=False, force=force, report=work.report)
-        if done is None:
-            write_trials(run_dir, [session])
-        entry_made = done or train_alignment(
-            work, parent, begun, run_dir, few=session.select(rows), force=force
+        done = prepare_run(run_dir, task.begun, resume=False, force=shared.force, report=report)
+        if done is not None:
+            return done, True
+        if shared.held is not None:
+            parent, session = shared.held.parent, shared.held.sessions[task.entry.session]
+        else:
+            require_seen(shared.catalog_path, [task.entry])
+            parent = _read_parent(shared)
+            store = store_path(shared.catalog_path, task.entry.store)
+            session = training_session(store, parent.config.settings.forward_ms)
+        write_trials(run_dir, [session])
+        work = Work(shared.catalog_path, shared.settings, [task.entry], [parent.entry], report)
+        few = session.select(np.array(task.rows, dtype=np.int64))
+        return train_alignment(work, parent, task.begun, run_dir, few=few, force=shared.force), False
+
+
+def _read_parent(shared: _Shared) -> Parent:
+    """Return the parent as this worker sees it, which has to be what was planned with."""
+    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
+
+    run_dir = shared.catalog_path.parent / shared.parent.path
+    weights, config = run_dir / BEST, read_config(run_dir)
+    if config is None or hashlib.sha256(weights.read_bytes()).hexdigest() != shared.digest:
+        raise MachineError(
+            f"{platform.node()} sees other weights of run {shared.parent.run} in {run_dir} than the process "
+            "that planned its alignments. Every worker has to see the folder of the catalog under the same "
+            "path; or the run was trained anew meanwhile: run the same command again."
         )
-        add_run(work.catalog_path, entry_made)
-    work.report(_event(entry_made, "skipped" if done else "done"))
-    return entry_made
+    return Parent(shared.parent, config, read_weights(weights), shared.digest, shared.means)
 
 
-def _event(entry: RunEntry, status: Literal["done", "skipped"]) -> RunEvent:
-    made = entry.alignment
+def _about(task: _Task) -> Mapping[str, object]:
+    made = task.begun.alignment
     told = made.model_dump(include={"parent", "n_trials", "seed", "from_scratch"}) if made else {}
-    return run_event(entry, status, session=entry.sessions[0], **told)
+    return {"session": task.entry.session, "model": task.begun.settings.model.name, **told}
+
+
+ALIGNMENT = RunStage("align", _make, _about)

@@ -7,7 +7,7 @@ import pytest
 
 from nwb_latents.pipeline.cluster import dask_tasks
 from nwb_latents.pipeline.cluster.cluster_option import JOB_QUEUES, parse_cluster
-from nwb_latents.pipeline.cluster.dask_client import job_words
+from nwb_latents.pipeline.cluster.job_settings import job_words
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages.ingest import ingest
