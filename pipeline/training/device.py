@@ -49,6 +49,17 @@ def resolve_device(device: Device) -> torch.device:
     return torch.device("cuda")
 
 
+def gpus_for(device: Device) -> int | None:
+    """Return how many GPUs a training has to choose from; None where it does not run on any.
+
+    Examples
+    --------
+    >>> gpus_for("cpu") is None
+    True
+    """
+    return torch.cuda.device_count() if resolve_device(device).type == "cuda" else None
+
+
 def open_fabric(settings: TrainSettings, rank: Rank = ALONE) -> Any:
     """Return a Lightning Fabric for the device and precision of the settings.
 
@@ -82,7 +93,6 @@ def open_fabric(settings: TrainSettings, rank: Rank = ALONE) -> Any:
     strategy = DDPStrategy(
         process_group_backend="gloo" if device.type == "cpu" else "nccl",
         timeout=LONGEST_WAIT,
-        broadcast_buffers=False,
     )
     fabric = Fabric(
         accelerator=device.type,
