@@ -16,7 +16,7 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.run_entries import final_metrics, now, run_event
-from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
+from nwb_latents.pipeline.stages.stage_memory import reading_of
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
@@ -368,17 +368,16 @@ def _train(catalog_path: Path, run_dir: Path, training: Training, report: Report
 
     settings, entries, force = training.begun.settings, training.entries, training.force
     root = catalog_path.parent
-    forward = bool(settings.forward_ms)
-    require_stores_fit(
-        catalog_path, entries, together=True, recordings=forward, at_once=settings.devices, force=force
-    )
+    reading = reading_of(catalog_path, entries, settings, force=force)
+    if reading.text:
+        report(NoteEvent(text=reading.text, stage="train", run=run_dir.name))
     stores = [store_path(catalog_path, entry.store) for entry in entries]
     if settings.devices == 1:
-        result = train_model(stores, settings, run_dir, force=force, report=report)
+        result = train_model(stores, settings, run_dir, force=force, room=reading.room, report=report)
     else:
         from nwb_latents.pipeline.stages.train_devices import train_on_devices  # noqa: PLC0415
 
-        result = train_on_devices(stores, settings, run_dir, force=force, report=report)
+        result = train_on_devices(stores, settings, run_dir, force=force, room=reading.room, report=report)
     entry = RunEntry(
         run=run_dir.name,
         model=settings.model.name,

@@ -62,7 +62,13 @@ def require_devices(settings: TrainSettings) -> None:
 
 
 def train_on_devices(
-    stores: Sequence[StoreLocation], settings: TrainSettings, run_dir: Path, *, force: bool, report: Report
+    stores: Sequence[StoreLocation],
+    settings: TrainSettings,
+    run_dir: Path,
+    *,
+    force: bool,
+    room: int | None = None,
+    report: Report,
 ) -> Trained:
     """Train as `train_model` does, on ``settings.devices`` devices of this machine.
 
@@ -79,6 +85,7 @@ def train_on_devices(
             "stores": [str(each) for each in stores],
             "run_dir": str(run_dir.absolute()),
             "force": force,
+            "room": room,
         }
         try:
             crew.start(job)

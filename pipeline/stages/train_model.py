@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
@@ -10,6 +11,7 @@ from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.training.device_shares import require_shares
 from nwb_latents.pipeline.training.loop import fit
 from nwb_latents.pipeline.training.ranks import ALONE, Rank
+from nwb_latents.pipeline.training.stored_trials import StoredFeed, StoredSessions
 from nwb_latents.pipeline.training.training_start import begin, training_session
 from nwb_latents.pipeline.training.trial_record import write_trials
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nwb_latents.pipeline.stores.location import StoreLocation
+    from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.schemas.training import TrainSettings
 
@@ -47,6 +50,7 @@ def train_model(
     run_dir: Path,
     *,
     force: bool = False,
+    room: int | None = None,
     report: Report = ignore,
     rank: Rank = ALONE,
     asked_to_stop: Callable[[], bool] = lambda: False,
@@ -63,6 +67,9 @@ def train_model(
         Run directory, prepared.
     force
         Train whatever the size of the model.
+    room
+        Bytes of sessions that are kept in memory, where each is read when it is drawn; None: all are read
+        once.
     report
         Told of progress, and of what is odd.
     rank, asked_to_stop
@@ -74,12 +81,17 @@ def train_model(
         As `pipeline.stages.train.train`.
     """
     run = run_dir.name
-    sessions = [training_session(store, settings.forward_ms) for store in stores]
+    sessions: list[Session] | StoredSessions
+    if room is None:
+        sessions = [training_session(store, settings.forward_ms) for store in stores]
+    else:
+        opened = partial(training_session, forward_ms=settings.forward_ms, loaded=False)
+        sessions = StoredSessions([partial(opened, store) for store in stores])
     if rank.is_first:
         write_trials(run_dir, sessions)
     for one in sessions:
         say_what_cannot_be_scored(one, report, stage="train", run=run)
-    model, feeds = begin(sessions, settings, whatever_the_size=force, at_once=rank.on_node)
+    model, feeds = begin(sessions, settings, room=room or 0, whatever_the_size=force, at_once=rank.on_node)
     for text in require_shares(model, {name: feed.train.n_trials for name, feed in feeds.items()}, settings):
         report(NoteEvent(text=text, stage="train", run=run))
     for session, feed in feeds.items():
@@ -95,7 +107,7 @@ def train_model(
     return Trained(tuple(feeds), result.steps, result.best_step, result.metrics)
 
 
-def _say_if_single(session: str, feed: SessionFeed, run: str, report: Report) -> None:
+def _say_if_single(session: str, feed: SessionFeed | StoredFeed, run: str, report: Report) -> None:
     n_trials, n_units = feed.train.n_trials, feed.train.n_units
     if 1 in {n_trials, n_units}:
         words = f"{n_trials} training trial{'s' * (n_trials > 1)} of {n_units} unit{'s' * (n_units > 1)}"

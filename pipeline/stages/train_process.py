@@ -133,6 +133,7 @@ def _train(job: dict[str, Any], voice: Voice, stop: threading.Event) -> Any:
         TrainSettings.model_validate(job["settings"]),
         Path(job["run_dir"]),
         force=job["force"],
+        room=job["room"],
         report=report if rank.is_first else ignore,
         rank=rank,
         asked_to_stop=asked,

@@ -26,12 +26,14 @@ from nwb_latents.pipeline.training.checkpoint import (
     save_checkpoint,
 )
 from nwb_latents.pipeline.training.drawn_ahead import DrawnAhead
+from nwb_latents.pipeline.training.feed import SessionFeed
 from nwb_latents.pipeline.training.ranks import ALONE, Rank
 from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog, NoLog
 from nwb_latents.pipeline.training.session_embedding import keep_embeddings
 from nwb_latents.pipeline.training.step import Training, forward, prepared, take_step
 from nwb_latents.pipeline.training.step_masks import step_masker
 from nwb_latents.pipeline.training.step_metrics import read_back, summed
+from nwb_latents.pipeline.training.stored_trials import StoredFeed, changed_once
 from nwb_latents.pipeline.training.team import Team
 from nwb_latents.pipeline.training.validation import validation_metrics
 
@@ -41,12 +43,13 @@ if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
     from nwb_latents.models.batching.views import Masker
     from nwb_latents.models.interface import Model
-    from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.pipeline.training.step_guard import Verdict
     from nwb_latents.schemas.training import TrainSettings
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """``(step, max_steps, metrics)``, called every `LOG_EVERY` steps and after every validation."""
+
+Feeds = Mapping[str, SessionFeed] | Mapping[str, StoredFeed]
 
 LOG_EVERY = 10
 
@@ -79,7 +82,7 @@ class FitResult:
 
 def fit(
     model: Model,
-    sessions: Mapping[str, SessionFeed],
+    sessions: Feeds,
     settings: TrainSettings,
     run_dir: Path,
     *,
@@ -100,7 +103,8 @@ def fit(
     model
         Freshly built; changed in place. It holds the last weights afterwards, not the best.
     sessions
-        Session id → its trials (`feed_sessions`).
+        Session id → its trials (`feed_sessions`), all in memory or all read when they are drawn
+        (`stored_feeds`).
     settings
         Batches, optimiser, stopping, seed, device.
     run_dir
@@ -144,7 +148,7 @@ def fit(
     MachineError
         If the device is not there or out of memory, or the disk refuses.
     """
-    sessions = {name: masked_once(feed, settings) for name, feed in sessions.items()}
+    sessions = _all_masked_once(sessions, settings)
     shown = step_masker(settings, masker)
     training = prepared(
         model, sessions, settings, run_dir,
@@ -162,7 +166,7 @@ def fit(
         training.state = TrainState(step=begun.step)
     elif not is_begun:
         model.start_from(
-            {name: feed.train.scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
+            {name: feed.train.read().scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
         )
     metrics = _logged(training, progress)
     _save_last(training)
@@ -210,6 +214,14 @@ def _require_logs_and_best(training: Training) -> None:
             f"{run_dir / METRICS}: the log of the first {state.step} steps is not there; it begins anew. The "
             "weights do not depend on it."
         )
+
+
+def _all_masked_once(sessions: Feeds, settings: TrainSettings) -> Feeds:
+    stored = {name: feed for name, feed in sessions.items() if isinstance(feed, StoredFeed)}
+    if stored:
+        return changed_once(stored, partial(masked_once, settings=settings))
+    held = {name: feed for name, feed in sessions.items() if isinstance(feed, SessionFeed)}
+    return {name: masked_once(feed, settings) for name, feed in held.items()}
 
 
 def masked_once(feed: SessionFeed, settings: TrainSettings) -> SessionFeed:
@@ -261,7 +273,8 @@ def _drawn(training: Training, step: int) -> tuple[Batch, ...]:
 
 def _ahead(training: Training) -> int:
     """Return how many steps are drawn while another is computed."""
-    return int(training.device.type == "cuda")
+    is_read = not all(feed.is_in_memory for feed in training.sessions.values())
+    return int(is_read or training.device.type == "cuda")
 
 
 def _plan(settings: TrainSettings) -> BatchPlan:

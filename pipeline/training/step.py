@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.batching.views import Masker
     from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.pipeline.training.stored_trials import StoredFeed
     from nwb_latents.pipeline.training.team import Team
     from nwb_latents.schemas.training import TrainSettings
 
@@ -62,7 +63,7 @@ class Training:
     model: Any
     optimiser: Any
     learning: list[torch.nn.Parameter]
-    sessions: Mapping[str, SessionFeed]
+    sessions: Mapping[str, SessionFeed] | Mapping[str, StoredFeed]
     settings: TrainSettings
     run_dir: Path
     masker: Masker
@@ -133,7 +134,7 @@ def forward(training: Training, batch: Batch, generator: torch.Generator, masker
 
 def prepared(
     model: Model,
-    sessions: Mapping[str, SessionFeed],
+    sessions: Mapping[str, SessionFeed] | Mapping[str, StoredFeed],
     settings: TrainSettings,
     run_dir: Path,
     *,

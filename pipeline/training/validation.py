@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
     from nwb_latents.models.batching.views import Masker
     from nwb_latents.models.interface import Output
+    from nwb_latents.pipeline.training.stored_trials import StoredTrials
     from nwb_latents.schemas.training import TrainSettings
 
     Forward = Callable[[Batch, torch.Generator, Masker], Output]
@@ -40,7 +41,7 @@ WHOLE, CUT = "val_whole_loss", "val_cut_loss"
 
 def validation_metrics(
     forward: Forward,
-    trials: Sequence[TrialTensors],
+    trials: Sequence[TrialTensors | StoredTrials],
     settings: TrainSettings,
     *,
     device: torch.device,
