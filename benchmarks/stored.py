@@ -76,7 +76,7 @@ def made_stores(place: Path, n: int) -> tuple[Path, int]:
     from nwb_latents.pipeline.stages.stage_memory import store_bytes
     from nwb_latents.pipeline.stores.location import StoreLocation
 
-    nl.simulate(place / "nwb", subjects=1, n_sessions=2, n_units=(100, 100), n_trials=300)
+    nl.simulate(place / "nwb", n_subjects=1, n_sessions=2, n_units=(100, 100), n_trials=300)
     catalog = place / "catalog.yaml"
     nl.ingest(catalog, path=place / "nwb")
     made = [Path(one) for one in sorted(place.rglob("*.zarr"))]

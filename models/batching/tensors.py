@@ -71,6 +71,10 @@ class TrialTensors:
         """Units that may be shown."""
         return self.y.shape[2]
 
+    def target_means(self) -> Tensor:
+        """Return the mean of what is scored of each unit, 0 where nothing is. Shape ``(unit,)``."""
+        return self.scored.nanmean((0, 1)).nan_to_num()
+
     def read(self) -> TrialTensors:
         """Return all trials: these."""
         return self

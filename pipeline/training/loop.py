@@ -165,9 +165,7 @@ def fit(
         begun, _ = load_checkpoint(start, training.bare, optimiser=training.optimiser.optimizer)
         training.state = TrainState(step=begun.step)
     elif not is_begun:
-        model.start_from(
-            {name: feed.train.read().scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
-        )
+        model.start_from({name: feed.train.target_means() for name, feed in sessions.items()})
     metrics = _logged(training, progress)
     _save_last(training)
     state = training.state
@@ -219,7 +217,11 @@ def _require_logs_and_best(training: Training) -> None:
 def _all_masked_once(sessions: Feeds, settings: TrainSettings) -> Feeds:
     stored = {name: feed for name, feed in sessions.items() if isinstance(feed, StoredFeed)}
     if stored:
-        return changed_once(stored, partial(masked_once, settings=settings))
+        return changed_once(
+            stored,
+            partial(masked_once, settings=settings),
+            keeps_targets=settings.masks.observed_share == 1,
+        )
     held = {name: feed for name, feed in sessions.items() if isinstance(feed, SessionFeed)}
     return {name: masked_once(feed, settings) for name, feed in held.items()}
 

@@ -123,6 +123,8 @@ class StoredTrials:
         As those of `TrialTensors`.
     shelf
         Reads them.
+    means
+        What `target_means` returns; None: it is not known before they are read.
     """
 
     session: str
@@ -131,11 +133,16 @@ class StoredTrials:
     n_bins: int
     n_units: int
     shelf: Shelf
+    means: Tensor | None = None
 
     def read(self) -> TrialTensors:
         """Return all trials, in memory."""
         feed = self.shelf.feed(self.session)
         return feed.train if self.part == "train" else feed.val
+
+    def target_means(self) -> Tensor:
+        """As that of `TrialTensors`."""
+        return self.read().target_means() if self.means is None else self.means
 
     def select(self, trials: Tensor) -> TrialTensors:
         """Return the trials of the given indices, in memory."""
@@ -181,9 +188,11 @@ def stored_feeds(sessions: StoredSessions, settings: TrainSettings, *, room: int
     """
     openers: dict[str, Callable[[], Session]] = {}
     scalings: dict[str, Scaling] = {}
+    means: dict[str, Tensor] = {}
     sizes: dict[str, list[tuple[Part, int, int, int]]] = {}
     for number, session in enumerate(sessions):
         feed = feed_session(session, settings)
+        means[session.name] = feed.train.target_means()
         openers[session.name], scalings[session.name] = sessions.opener(number), feed.scaling
         parts: tuple[tuple[Part, TrialTensors], ...] = (("train", feed.train), ("val", feed.val))
         sizes[session.name] = [(part, one.n_trials, one.n_bins, one.n_units) for part, one in parts]
@@ -192,20 +201,34 @@ def stored_feeds(sessions: StoredSessions, settings: TrainSettings, *, room: int
     found = {}
     for name, of_parts in sizes.items():
         train, val = (StoredTrials(name, *each, shelf) for each in of_parts)
-        found[name] = StoredFeed(train, val, scalings[name], room)
+        found[name] = StoredFeed(replace(train, means=means[name]), val, scalings[name], room)
     return found
 
 
 def changed_once(
-    feeds: Mapping[str, StoredFeed], change: Callable[[SessionFeed], SessionFeed]
+    feeds: Mapping[str, StoredFeed],
+    change: Callable[[SessionFeed], SessionFeed],
+    *,
+    keeps_targets: bool = True,
 ) -> dict[str, StoredFeed]:
-    """Return sessions with something done to each when it is read; what is kept is kept of these."""
+    """Return sessions with something done to each when it is read; what is kept is kept of these.
+
+    Parameters
+    ----------
+    feeds
+        The sessions.
+    change
+        What is done.
+    keeps_targets
+        Whether the means of what is scored stay what they are.
+    """
     first = next(iter(feeds.values()))
     shelf = first.train.shelf.changed(change, room=first.room)
-    return {
-        name: replace(feed, train=replace(feed.train, shelf=shelf), val=replace(feed.val, shelf=shelf))
-        for name, feed in feeds.items()
-    }
+    found = {}
+    for name, feed in feeds.items():
+        train = replace(feed.train, shelf=shelf, means=feed.train.means if keeps_targets else None)
+        found[name] = replace(feed, train=train, val=replace(feed.val, shelf=shelf))
+    return found
 
 
 def bytes_of(trials: TrialTensors) -> int:
