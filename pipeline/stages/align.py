@@ -6,14 +6,13 @@ in the catalog, which is decoded like any other.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
+from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.stages.align_parent import parent_of, read_parent
 from nwb_latents.pipeline.stages.align_sessions import new_sessions
 from nwb_latents.pipeline.stages.align_training import Parent, Work, train_alignment
 from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
@@ -25,12 +24,11 @@ from nwb_latents.pipeline.stages.seen_stores import require_seen
 from nwb_latents.pipeline.stages.session_tasks import Where
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit, session_bytes
 from nwb_latents.pipeline.stages.train import run_key
+from nwb_latents.pipeline.stages.trained_runs import Failures
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import Alignment, RunEntry
-from nwb_latents.schemas.events import NoteEvent
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
@@ -40,9 +38,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nwb_latents.pipeline.stores.session import Session
-    from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.align import AlignSettings
-    from nwb_latents.schemas.catalog import Catalog, SessionEntry
+    from nwb_latents.schemas.catalog import SessionEntry
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class _Held:
 
 @dataclass(frozen=True)
 class _Shared:
-    """What all alignments of one call have in common; what is in memory does not go to other processes."""
+    """What alignments of one run have in common; what is in memory does not go to other processes."""
 
     catalog_path: Path
     settings: AlignSettings
@@ -70,12 +67,17 @@ class _Shared:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """One run to make, of some trials of a session."""
+class Aligning:
+    """One alignment to make, of some trials of a session, as `plan_alignments` returns them."""
 
+    shared: _Shared
     entry: SessionEntry
     begun: RunConfig
     rows: tuple[int, ...]
+
+    def without_arrays(self) -> Aligning:
+        """Return it without what is in memory, which is read again when it is made."""
+        return replace(self, shared=replace(self.shared, held=None))
 
 
 def align(
@@ -145,16 +147,58 @@ def align(
         ...
     nwb_latents.pipeline.errors.DataError: No run is called mine. Complete runs in the catalog: none; ...
     """
-    report, where = report or ignore, where or Where()
+    report = report or ignore
+    tasks = plan_alignments(
+        catalog_path,
+        settings,
+        run=run,
+        sessions=sessions,
+        trials=trials,
+        seeds=seeds,
+        from_scratch=from_scratch,
+        force=force,
+        report=report,
+    )
+    return make_alignments(catalog_path, tasks, where or Where(), report=report)
+
+
+def plan_alignments(
+    catalog_path: Path,
+    settings: AlignSettings,
+    *,
+    run: str,
+    sessions: Sequence[str],
+    trials: Sequence[int],
+    seeds: int = 1,
+    from_scratch: bool = False,
+    force: bool = False,
+    report: Report = ignore,
+) -> list[Aligning]:
+    """Return the alignments that are to be made; nothing is written.
+
+    Parameters
+    ----------
+    catalog_path, settings, run, sessions, trials, seeds, from_scratch, force, report
+        As in `align`.
+
+    Raises
+    ------
+    DataError, SettingsError, MachineError
+        As `align` does before it trains.
+    """
     if not trials or min(trials) < 1 or seeds < 1:
         raise SettingsError(f"trials {list(trials)}, seeds {seeds}: expected numbers above 0, at least one.")
     catalog = read_catalog(catalog_path)
-    parent = _parent(catalog_path, catalog, run, start=settings.start, force=force, report=report)
+    parent = parent_of(catalog_path, catalog, run, start=settings.start, force=force, report=report)
     entries = new_sessions(catalog, parent.config, sessions, report)
     work = Work(catalog_path, settings, entries, [parent.entry], report)
     of_session = _training_sessions(work, parent, max(trials), force=force)
-    tasks = [
-        _planned(parent, seeded, entry, of_session[entry.session], n_trials, from_scratch=scratch)
+    held = _Held(parent, of_session)
+    shared = _Shared(
+        catalog_path.absolute(), settings, parent.entry, parent.digest, parent.means, force, held=held
+    )
+    return [
+        _planned(shared, held, seeded, entry, n_trials, from_scratch=scratch)
         for entry in entries
         for n_trials in dict.fromkeys(trials)
         for seeded in (
@@ -162,122 +206,49 @@ def align(
         )
         for scratch in ((False, True) if from_scratch else (False,))
     ]
-    return _all(work, parent, of_session, tasks, where, force=force)
 
 
-def _all(
-    work: Work,
-    parent: Parent,
-    sessions: dict[str, Session],
-    tasks: Sequence[_Task],
-    where: Where,
-    *,
-    force: bool,
+def make_alignments(
+    catalog_path: Path, tasks: Sequence[Aligning], where: Where, *, report: Report = ignore
 ) -> list[RunEntry]:
-    shared = _Shared(
-        work.catalog_path.absolute(),
-        work.settings,
-        parent.entry,
-        parent.digest,
-        parent.means,
-        force,
-        held=_Held(parent, sessions),
-    )
+    """Make alignments, of one run or of several; one that fails does not stop the others.
+
+    Parameters
+    ----------
+    catalog_path, where, report
+        As in `align`.
+    tasks
+        As `plan_alignments` returns them, all of one recipe.
+
+    Raises
+    ------
+    MachineError
+        If the cluster cannot be reached or is lost.
+    PartialFailure
+        If some failed; it carries the entries of the others.
+    """
+    if not tasks:
+        return []
+    failures = Failures(report)
     named = [
-        Named(task.begun.run, task, session_bytes(work.catalog_path, task.entry, [parent.entry]))
+        Named(task.begun.run, task, session_bytes(catalog_path, task.entry, [task.shared.parent]))
         for task in {task.begun.run: task for task in tasks}.values()
     ]
-    work.results += do_runs(
-        work.catalog_path,
+    made = do_runs(
+        catalog_path,
         ALIGNMENT,
-        shared,
+        None,
         named,
         where,
-        recipe_id=parent.config.recipe_id,
-        device=work.settings.device,
-        failures=work.failures,
-        report=work.report,
+        recipe_id=tasks[0].begun.recipe_id,
+        device=tasks[0].shared.settings.device,
+        failures=failures,
+        report=report,
     )
-    if work.failures.found:
-        number = len(work.failures.found)
-        summary = f"{number} of {len(tasks)} alignments failed, the others are in the catalog."
-        raise work.failures.error(summary, work.results)
-    return work.results
-
-
-def _parent(
-    catalog_path: Path, catalog: Catalog, name: str, *, start: str, force: bool, report: Report
-) -> Parent:
-    if name not in catalog.runs:
-        known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
-        close = difflib.get_close_matches(name, catalog.runs, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise DataError(f"No run is called {name}.{hint} Complete runs in the catalog: {known}.")
-    from nwb_latents.models.interface import Aligns  # noqa: PLC0415
-    from nwb_latents.models.registry import models_that  # noqa: PLC0415
-    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
-    from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
-    from nwb_latents.pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
-
-    entry = catalog.runs[name]
-    run_dir = catalog_path.parent / entry.path
-    require_stores_fit(catalog_path, [], runs=[entry], force=force)
-    trained = load_run(run_dir, device="cpu")
-    config = read_config(run_dir)
-    if config is None or (config.alignment is not None and config.alignment.from_scratch):
-        raise DataError(
-            f"Run {name} is a baseline trained on a few trials of one session. Align the run it was compared "
-            "with, or another that was trained on several sessions."
-        )
-    able = f"Models that can be aligned: {', '.join(models_that(Aligns)) or 'none'}."
-    if not isinstance(trained.model, Aligns):
-        model = config.settings.model.name
-        raise SettingsError(f"Run {name}: the model {model} cannot be aligned to further sessions. {able}")
-    try:
-        trained.model.alignable_parameters(tuple(config.sessions))
-    except ValueError as error:
-        raise SettingsError(f"Run {name}: {error}. {able}") from error
-    digest = hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
-    means: dict[str, Tensor] = {}
-    if start == "conditions":
-        means = _condition_means(catalog_path, catalog, config, trained, force=force, report=report)
-    return Parent(entry, config, read_weights(run_dir / BEST), digest, means)
-
-
-def _condition_means(
-    catalog_path: Path,
-    catalog: Catalog,
-    config: RunConfig,
-    trained: TrainedRun,
-    *,
-    force: bool,
-    report: Report,
-) -> dict[str, Tensor]:
-    """Return what the parent reads in under each condition.
-
-    Nothing if its model has no such start, or a store of it is gone or changed; that is said.
-    """
-    from nwb_latents.models.interface import StartsFromConditions  # noqa: PLC0415
-    from nwb_latents.pipeline.training.read_in_start import condition_means  # noqa: PLC0415
-
-    def at_random(reason: str) -> dict[str, Tensor]:
-        text = f"The read-in starts at random: {reason}."
-        report(NoteEvent(text=text, stage="align", status="random start", reason=reason))
-        return {}
-
-    if not isinstance(trained.model, StartsFromConditions):
-        return at_random(f"the model {config.settings.model.name} has no start from known conditions")
-    stores = {e.session: e for e in catalog.sessions.values() if e.recipe_id == config.recipe_id}
-    same = {
-        session: stores[session]
-        for session, source in config.sessions.items()
-        if session in stores and stores[session].store_key == source.store_key
-    }
-    if len(same) < len(config.sessions):
-        return at_random(f"not all stores run {config.run} was trained on are here as they were")
-    require_stores_fit(catalog_path, list(same.values()), together=True, recordings=False, force=force)
-    sessions = [open_session(store_path(catalog_path, entry.store)).loaded() for entry in same.values()]
-    return condition_means(trained, sessions)
+    if failures.found:
+        summary = f"{len(failures.found)} of {len(named)} alignments failed, the others are in the catalog."
+        raise failures.error(summary, made)
+    return made
 
 
 def _training_sessions(work: Work, parent: Parent, most: int, *, force: bool) -> dict[str, Session]:
@@ -304,16 +275,17 @@ def _training_sessions(work: Work, parent: Parent, most: int, *, force: bool) ->
 
 
 def _planned(
-    parent: Parent,
+    shared: _Shared,
+    held: _Held,
     settings: AlignSettings,
     entry: SessionEntry,
-    session: Session,
     n_trials: int,
     *,
     from_scratch: bool,
-) -> _Task:
+) -> Aligning:
     from nwb_latents.pipeline.training.alignment import few_shot_settings, trial_order  # noqa: PLC0415
 
+    parent, session = held.parent, held.sessions[entry.session]
     rows = trial_order(session, choice=settings.choice, seed=settings.seed)[:n_trials]
     training = few_shot_settings(parent.config.settings, settings, from_scratch=from_scratch)
     chosen = tuple(int(session.trials["trial"].values[row]) for row in rows)
@@ -339,15 +311,16 @@ def _planned(
         ),
         pretrained_on=() if from_scratch else (*parent.config.pretrained_on, *parent.config.sessions),
     )
-    return _Task(entry, begun, tuple(int(row) for row in rows))
+    return Aligning(shared, entry, begun, tuple(int(row) for row in rows))
 
 
-def _make(shared: _Shared, task: _Task, report: Report) -> tuple[RunEntry, bool]:
+def _make(_: None, task: Aligning, report: Report) -> tuple[RunEntry, bool]:
     import numpy as np  # noqa: PLC0415
 
     from nwb_latents.pipeline.training.training_start import training_session  # noqa: PLC0415
     from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
+    shared = task.shared
     run_dir = shared.catalog_path.parent / "runs" / task.begun.run
     with only_trainer(run_dir):
         done = prepare_run(run_dir, task.begun, resume=False, force=shared.force, report=report)
@@ -357,7 +330,7 @@ def _make(shared: _Shared, task: _Task, report: Report) -> tuple[RunEntry, bool]
             parent, session = shared.held.parent, shared.held.sessions[task.entry.session]
         else:
             require_seen(shared.catalog_path, [task.entry])
-            parent = _read_parent(shared)
+            parent = read_parent(shared.catalog_path, shared.parent, digest=shared.digest, means=shared.means)
             store = store_path(shared.catalog_path, task.entry.store)
             session = training_session(store, parent.config.settings.forward_ms)
         write_trials(run_dir, [session])
@@ -366,23 +339,7 @@ def _make(shared: _Shared, task: _Task, report: Report) -> tuple[RunEntry, bool]
         return train_alignment(work, parent, task.begun, run_dir, few=few, force=shared.force), False
 
 
-def _read_parent(shared: _Shared) -> Parent:
-    """Return the parent as this worker sees it, which has to be what was planned with."""
-    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
-    from nwb_latents.pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
-
-    run_dir = shared.catalog_path.parent / shared.parent.path
-    weights, config = run_dir / BEST, read_config(run_dir)
-    if config is None or hashlib.sha256(weights.read_bytes()).hexdigest() != shared.digest:
-        raise MachineError(
-            f"{platform.node()} sees other weights of run {shared.parent.run} in {run_dir} than the process "
-            "that planned its alignments. Every worker has to see the folder of the catalog under the same "
-            "path; or the run was trained anew meanwhile: run the same command again."
-        )
-    return Parent(shared.parent, config, read_weights(weights), shared.digest, shared.means)
-
-
-def _about(task: _Task) -> Mapping[str, object]:
+def _about(task: Aligning) -> Mapping[str, object]:
     made = task.begun.alignment
     told = made.model_dump(include={"parent", "n_trials", "seed", "from_scratch"}) if made else {}
     return {"session": task.entry.session, "model": task.begun.settings.model.name, **told}

@@ -163,9 +163,9 @@ def reading_of(
     if least > most and not force:
         raise MachineError(
             f"one session and the batches of a step: estimated to need {least / 1e9:,.1f} GB of memory; "
-            f"{most / 1e9:,.1f} GB may be used here ({where}). Use a larger data_memory_gb, fewer sessions or "
-            "trials a step (batch.sessions_per_step, batch.trials_per_session), a machine with more memory, or "
-            "--force to try all the same."
+            f"{most / 1e9:,.1f} GB may be used here ({where}). Use a larger data_memory_gb, fewer sessions "
+            "or trials a step (batch.sessions_per_step, batch.trials_per_session), a machine with more "
+            "memory, or --force to try all the same."
         )
     room = max(0, int(most - least))
     text = (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+from pathlib import Path
 
 import pytest
 from cluster.conftest import wait_for
@@ -119,8 +122,7 @@ def test_a_worker_that_dies_in_a_training_is_replaced_and_the_training_goes_on(c
 
 
 def cpu_ticks(pid):
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        fields = file.read().rpartition(") ")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
@@ -128,24 +130,21 @@ def test_a_training_nobody_waits_for_any_more_lets_go_of_its_folder(catalog, das
     path = catalog()
     dask_processes.start_worker()
 
-    class InterruptedError_(Exception):
+    class LeftAloneError(Exception):
         pass
 
     def interrupt(event):
         if event.event == "progress" and event.stage == "train":
-            raise InterruptedError_
+            raise LeftAloneError
 
-    with pytest.raises(InterruptedError_):
+    with pytest.raises(LeftAloneError):
         train_seeds(path, LONG, Where(dask_processes.address), report=interrupt)
     short = LONG.model_copy(update={"max_steps": 5})
     name = next(path.parent.glob("runs/*")).name
 
     def is_free():
-        try:
+        with contextlib.suppress(MachineError):
             return train(path, short, resume=name)
-        except MachineError as error:
-            assert "another process trains this run" in str(error)
-            return None
 
     assert wait_for(is_free, what="the training to end", every_s=0.5).run == name
 
@@ -197,7 +196,7 @@ def test_a_worker_trains_one_model_at_a_time_however_many_threads_it_has(catalog
     events = []
     train_seeds(path, settings, Where(dask_processes.address), seeds=3, report=events.append)
     order = [event.run for event in of_kind(events, "progress") if event.run]
-    changes = sum(one != other for one, other in zip(order, order[1:], strict=False))
+    changes = sum(one != other for one, other in itertools.pairwise(order))
     assert changes == len(set(order)) - 1, "trainings of one process took turns"
 
 
