@@ -150,7 +150,7 @@ def test_keys_of_runs_leave_out_what_decides_where_and_how_often_alone():
         before, after = TrainSettings.model_validate(base), TrainSettings.model_validate(content)
         if before != after and run_key(before, STORES) == run_key(after, STORES):
             free.add(where.split(".")[0])
-    assert free == {"device", "devices", "checkpoint_every", "select"}
+    assert free == {"device", "devices", "data_memory_gb", "checkpoint_every", "select"}
 
 
 def test_keys_of_sweeps_leave_out_the_same_and_the_workers():
