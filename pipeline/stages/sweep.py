@@ -113,6 +113,12 @@ def sweep(
             "one. Leave it out; members are dealt out among the GPUs (--workers).",
             setting="train.devices",
         )
+    if settings.train.data_memory_gb is not None:
+        raise SettingsError(
+            "train.data_memory_gb: members of a sweep keep their trials in memory. Leave it out, and "
+            "use fewer sessions or --workers where they do not fit.",
+            setting="train.data_memory_gb",
+        )
     entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
     entries = good_enough(catalog_path, entries, settings.train.select, report, stage="sweep")
     require_ray()

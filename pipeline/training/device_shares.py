@@ -46,14 +46,7 @@ def require_shares(model: Model, sizes: Mapping[str, int], settings: TrainSettin
         ...
     nwb_latents.pipeline.errors.SettingsError: devices: 2 were asked for, and a step has 1 block to share ...
     """
-    batch, name = settings.batch, settings.model.name
-    if batch.trials_per_block is not None and not model.computes_trials_apart:
-        raise SettingsError(
-            f"batch.trials_per_block: the loss of the model {name} as it is set takes the trials of a "
-            "session together, so that they cannot be computed apart. Leave it out; devices then share "
-            "sessions out.",
-            setting="batch.trials_per_block",
-        )
+    require_blocks(model, settings)
     n_blocks, n = least_blocks(sizes, settings), settings.devices
     if n_blocks >= n:
         if n == 1 or n_blocks % n == 0:
@@ -69,6 +62,24 @@ def require_shares(model: Model, sizes: Mapping[str, int], settings: TrainSettin
         f"{_smaller_blocks(model, sizes, settings)}.",
         setting="devices",
     )
+
+
+def require_blocks(model: Model, settings: TrainSettings) -> None:
+    """Refuse to cut the trials of a session into blocks where the model cannot compute them apart.
+
+    Raises
+    ------
+    SettingsError
+        If it cannot.
+    """
+    batch, name = settings.batch, settings.model.name
+    if batch.trials_per_block is not None and not model.computes_trials_apart:
+        raise SettingsError(
+            f"batch.trials_per_block: the loss of the model {name} as it is set takes the trials of a "
+            "session together, so that they cannot be computed apart. Leave it out; devices then share "
+            "sessions out.",
+            setting="batch.trials_per_block",
+        )
 
 
 def least_blocks(sizes: Mapping[str, int], settings: TrainSettings) -> int:

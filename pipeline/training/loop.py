@@ -25,6 +25,7 @@ from nwb_latents.pipeline.training.checkpoint import (
     read_weights,
     save_checkpoint,
 )
+from nwb_latents.pipeline.training.device_shares import require_blocks
 from nwb_latents.pipeline.training.drawn_ahead import DrawnAhead
 from nwb_latents.pipeline.training.feed import SessionFeed
 from nwb_latents.pipeline.training.ranks import ALONE, Rank
@@ -145,10 +146,13 @@ def fit(
         If the loss is no longer finite (the last good checkpoint stays).
     DataError
         If a checkpoint does not fit.
+    SettingsError
+        If trials are to be computed apart and the model cannot.
     MachineError
         If the device is not there or out of memory, or the disk refuses.
     """
     sessions = _all_masked_once(sessions, settings)
+    require_blocks(model, settings)
     shown = step_masker(settings, masker)
     training = prepared(
         model, sessions, settings, run_dir,
