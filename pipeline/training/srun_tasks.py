@@ -116,8 +116,8 @@ class Meeting:
         except RuntimeError as error:
             raise MachineError(
                 f"task {rank.number + 1} of {rank.of}: the first task is not met at {rank.address}:"
-                f"{rank.port} ({_first_line(error)}). See whether it runs, and whether its machine can be reached from "
-                "here."
+                f"{rank.port} ({_first_line(error)}). See whether it runs, and whether its machine can be "
+                "reached from here."
             ) from error
 
     def tell(self, kind: str, content: object) -> None:
