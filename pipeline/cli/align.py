@@ -12,13 +12,18 @@ from nwb_latents.pipeline.cli.console import Output
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
     ConfigOption,
     ForceOption,
     JsonOption,
     QuietOption,
+    RetryFailedOption,
     SetOption,
+    ShardOption,
     VerboseOption,
     given,
+    where_of,
 )
 from nwb_latents.pipeline.errors import PartialFailure, UsageError
 
@@ -77,6 +82,10 @@ def align(
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    cluster: ClusterOption = "serial",
+    cluster_config: ClusterConfigOption = None,
+    shard: ShardOption = None,
+    retry_failed: RetryFailedOption = False,
     force: ForceOption = False,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
@@ -105,6 +114,7 @@ def align(
                 seeds=seeds,
                 from_scratch=from_scratch,
                 force=force,
+                where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
                 report=out,
             )
         except PartialFailure as failure:

@@ -152,7 +152,9 @@ class Output:
                 text = event_text(event)
                 if isinstance(event, SessionEvent):
                     self._done += 1
-                    text = f"[{self._done}/{self._planned}] {text}" if self._planned else text
+                    # Sessions after those of the plan are those of another stage.
+                    is_planned = self._done <= self._planned
+                    text = f"[{self._done}/{self._planned}] {text}" if is_planned else text
                 if text is not None or self.verbose:
                     self._line(event.line() if text is None else text)
         if isinstance(event, PlanEvent):

@@ -19,7 +19,7 @@ import typer
 from typer.exceptions import TyperException
 
 from nwb_latents import __version__
-from nwb_latents.pipeline.cli import catalog, export, imports, run
+from nwb_latents.pipeline.cli import catalog, export, imports, run, study
 from nwb_latents.pipeline.cli.dandisets import dandisets
 from nwb_latents.pipeline.cli.doctor import doctor
 from nwb_latents.pipeline.cli.error_report import unexpected
@@ -63,6 +63,7 @@ def pipeline(
 
 
 app.add_typer(run.app, name="run")
+app.add_typer(study.app, name="study")
 app.command(cls=OnceCommand)(leaderboard)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(export.app, name="export")

@@ -29,6 +29,7 @@ from nwb_latents.pipeline.cluster.task_batch import (
     Result,
     Shared,
     Task,
+    WithdrawnError,
     Work,
 )
 from nwb_latents.pipeline.errors import MachineError
@@ -79,8 +80,13 @@ class Call(Generic[Shared, Task, Result]):
         host, pid = platform.node(), os.getpid()
         worker.log_event(self.topic, {"index": index, "worker": worker.address, "host": host, "pid": pid})
         last = [0.0]
+        key = worker.get_current_task()
 
         def report(event: Event) -> None:
+            # Dask lets what was cancelled run on; a training would hold its folder for hours.
+            mine = worker.state.tasks.get(key)
+            if mine is None or mine.state == "cancelled":
+                raise WithdrawnError
             if event.is_frequent:
                 if time.monotonic() - last[0] < EVENT_SECONDS:
                     return

@@ -81,7 +81,10 @@ def run_tasks(
             work,
             tasks=tasks,
             word=kind.word,
-            least_at_once=planned_workers(kind, settings, memory_bytes=sizes, needs=needs),
+            # Dask forgets what it was given before a worker said that it can do such a thing.
+            least_at_once=0
+            if needs is not None and kind.name == "address"
+            else planned_workers(kind, settings, memory_bytes=sizes, needs=needs),
             needs=needs,
             patience_s=patience_s,
             trouble=connection.trouble,

@@ -72,6 +72,10 @@ MOST_ATTEMPTS = 3
 """A task that fails for a passing reason is tried at most this often."""
 
 
+class WithdrawnError(BaseException):
+    """Nobody waits for this task any more; it ends at its next word, whatever it is in the middle of."""
+
+
 @dataclass(frozen=True)
 class Work(Generic[Shared, Task, Result]):
     """A function and what it needs to be run for many tasks, in other processes as well.

@@ -7,8 +7,8 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.stages.run_entries import final_metrics, now
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.train import final_metrics, now
 from nwb_latents.schemas.align import SEVERAL_STARTS
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent

@@ -20,6 +20,7 @@ from nwb_latents.schemas.events import (
     SourceEvent,
     StreamEvent,
     StreamTimingEvent,
+    StudyPlanEvent,
 )
 
 if TYPE_CHECKING:
@@ -78,6 +79,25 @@ def _plan(event: PlanEvent) -> str:
     if event.memory_bytes:
         words.append(f"up to {event.memory_bytes / 1e9:.1f} GB of memory each")
     return f"{', '.join(words)}{_version_words(event)}; recipe {event.recipe}, stores in {event.stores}"
+
+
+@event_text.register
+def _study_plan(event: StudyPlanEvent) -> str:
+    groups = ", ".join(f"{name} {number}" for name, number in event.groups.items())
+    words = [f"{event.n_runs} trainings, {event.n_runs_there} of them complete"]
+    if event.n_alignments:
+        words.append(f"{event.n_alignments} alignments")
+    if event.n_from_scratch:
+        words.append(f"{event.n_from_scratch} trainings from scratch")
+    if event.seconds is not None:
+        words.append(
+            f"at most {duration(event.seconds)} one after the other, by a few steps of each on this machine"
+        )
+    if event.memory_bytes:
+        words.append(f"up to {event.memory_bytes / 1e9:.1f} GB of memory each")
+    if event.gpu_hours is not None:
+        words.append(f"{event.gpu_hours:.2f} GPU hours")
+    return f"study {event.study}: {'; '.join(words)}. Sessions: {groups}"
 
 
 def _version_words(event: PlanEvent) -> str:

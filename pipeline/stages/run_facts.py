@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from nwb_latents.schemas.catalog import RunEntry
-    from nwb_latents.schemas.training import RunConfig
+    from nwb_latents.schemas.catalog import Alignment, RunEntry
+    from nwb_latents.schemas.training import RunConfig, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,14 @@ def facts_of_runs(catalog_path: Path, runs: Iterable[RunEntry]) -> dict[str, Fac
     runs
         Their entries.
     """
-    return {run.run: facts_of_run(run, _config(catalog_path.parent / run.path)) for run in runs}
+    folder, found = catalog_path.parent, {}
+    for run in runs:
+        parent = _config(folder / "runs" / run.alignment.parent) if run.alignment else None
+        found[run.run] = facts_of_run(run, _config(folder / run.path), parent=parent)
+    return found
 
 
-def facts_of_run(run: RunEntry, config: RunConfig | None) -> Facts:
+def facts_of_run(run: RunEntry, config: RunConfig | None, *, parent: RunConfig | None = None) -> Facts:
     """Return the facts of a run.
 
     Parameters
@@ -60,21 +64,36 @@ def facts_of_run(run: RunEntry, config: RunConfig | None) -> Facts:
         Its entry in the catalog.
     config
         What it was made with; None where that cannot be read.
+    parent
+        Of an alignment: what the run it was made of was made with; None where that cannot be read, and
+        alignments of that run alone belong together.
     """
     settings = config.settings if config is not None else None
     seed = run.alignment.seed if run.alignment else settings.seed if settings else None
     label, kind = run.model, ""
     if settings is not None:
-        kind = settings.model_copy(update={"seed": 0}).digest(bin_size_s=bin_size_in(run.recipe_id))
+        kind = _seedless(settings, run.recipe_id)
     if run.alignment:
         how = "from scratch" if run.alignment.from_scratch else "aligned"
         label = f"{run.model}, {how}, {run.alignment.n_trials} trials"
-        kind += f"{run.alignment.parent}/{how}/{run.alignment.n_trials}"
+        kind += f"{_kind_of_parent(run.alignment, parent)}/{how}/{run.alignment.n_trials}"
     elif run.imported:
         label = f"{run.model} ({run.imported.program})"
         kind += run.run
     group = hashlib.sha256(kind.encode()).hexdigest()[:16]
     return Facts(label=label, group=group, seed=seed, model=run.model, run_key=run.run_key)
+
+
+def _seedless(settings: TrainSettings, recipe_id: str) -> str:
+    return settings.model_copy(update={"seed": 0}).digest(bin_size_s=bin_size_in(recipe_id))
+
+
+def _kind_of_parent(made: Alignment, parent: RunConfig | None) -> str:
+    """Return what parents that differ in their seed alone have in common."""
+    if parent is None:
+        return made.parent
+    stores = sorted(source.store_key for source in parent.sessions.values())
+    return f"{_seedless(parent.settings, parent.recipe_id)}/{'/'.join(stores)}"
 
 
 def facts_of_baseline(name: str) -> Facts:

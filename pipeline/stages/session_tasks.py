@@ -20,10 +20,11 @@ from nwb_latents.pipeline.cluster.runner import run_tasks
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
 from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.stages.seen_stores import require_seen
 from nwb_latents.pipeline.stages.stage_memory import session_bytes
 from nwb_latents.pipeline.stages.stage_work import Result, Settings, StageWork
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, load_runs, words_of
-from nwb_latents.pipeline.stores.location import path_name, store_path
+from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RetryEvent, RunEvent, SessionEvent
 
 if TYPE_CHECKING:
@@ -334,12 +335,7 @@ def make_elsewhere(
     )
     work.unseen_trials = job.unseen_trials
     try:
-        store = store_path(job.catalog_path, task.entry.store)
-        if not store.exists():
-            raise MachineError(
-                f"{task.entry.session}: {platform.node()} does not see the store {store}. Every worker has "
-                "to see the folder of the catalog under the same path."
-            )
+        require_seen(job.catalog_path, [task.entry])
         for run in job.stage.runs(work, task.plan):
             try:
                 path = job.catalog_path.parent / run.path

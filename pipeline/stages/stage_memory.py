@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stores.location import StoreLocation
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.training import TrainSettings
 
 STAGE_BASE_BYTES = BASE_BYTES + (300 << 20)
 """A process with torch and the libraries of figures loaded."""
@@ -125,6 +126,29 @@ def session_bytes(
     trials, whole = store_bytes(store_path(catalog_path, entry.store))
     weights = WEIGHTS_COPIES * sum(_weights_bytes(catalog_path, run) for run in runs)
     return STAGE_BASE_BYTES + int(weights + TRIALS_COPIES * trials + CONTINUOUS_COPIES * whole * recording)
+
+
+def training_bytes(catalog_path: Path, entries: Sequence[SessionEntry], settings: TrainSettings) -> int:
+    """Return the memory a process is estimated to need that trains a model on sessions, steps left out.
+
+    Parameters
+    ----------
+    catalog_path, entries
+        As in `require_stores_fit`.
+    settings
+        Of the training.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from nwb_latents.schemas.training import TrainSettings
+    >>> training_bytes(Path("nowhere/catalog.yaml"), [], TrainSettings()) == STAGE_BASE_BYTES
+    True
+    """
+    held = [store_bytes(store_path(catalog_path, entry.store)) for entry in entries]
+    recordings = bool(settings.forward_ms)
+    whole = CONTINUOUS_COPIES * max((size for _, size in held), default=0) * recordings
+    return STAGE_BASE_BYTES + int(TRIALS_COPIES * sum(size for size, _ in held) + whole)
 
 
 def store_bytes(store: StoreLocation) -> tuple[int, int]:

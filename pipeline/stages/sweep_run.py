@@ -8,8 +8,8 @@ import shutil
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages.run_entries import final_metrics, now
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.train import final_metrics, now
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.sweep import SweepSettings

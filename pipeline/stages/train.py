@@ -9,24 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
+from nwb_latents.pipeline.stages.run_entries import final_metrics, now, run_event
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import RunEntry
-from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RunEvent
+from nwb_latents.schemas.events import NoteEvent, ProgressEvent
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from nwb_latents.schemas.catalog import SessionEntry
@@ -97,6 +98,74 @@ def train(
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     report = report or ignore
+    training = plan_training(
+        catalog_path,
+        settings,
+        sessions=sessions,
+        recipe_id=recipe_id,
+        run_name=run_name,
+        resume=resume,
+        force=force,
+        report=report,
+    )
+    entry, was_there = make_training(catalog_path, training, report)
+    add_run(catalog_path, entry)
+    report(run_event(entry, "skipped" if was_there else "done"))
+    return entry
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run to train.
+
+    Attributes
+    ----------
+    begun
+        What it is made of.
+    entries
+        Its sessions.
+    is_resumed
+        Whether a run of other steps may go on.
+    force
+        As in `train`.
+    """
+
+    begun: RunConfig
+    entries: tuple[SessionEntry, ...]
+    is_resumed: bool = False
+    force: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.begun.run
+
+
+def plan_training(
+    catalog_path: Path,
+    settings: TrainSettings,
+    *,
+    sessions: Sequence[str] = ("*",),
+    recipe_id: str | None = None,
+    run_name: str | None = None,
+    resume: str | None = None,
+    force: bool = False,
+    report: Report = ignore,
+) -> Training:
+    """Return the run that is to be trained; nothing is written.
+
+    Parameters
+    ----------
+    catalog_path, settings, sessions, recipe_id, run_name, resume, force, report
+        As in `train`.
+
+    Raises
+    ------
+    DataError
+        If no session matches or is good enough for ``settings.select``, or a resumed run cannot go on.
+    SettingsError
+        If the name cannot be one.
+    """
     runs = catalog_path.parent / "runs"
     check_run_name(resume)
     check_run_name(run_name)
@@ -109,27 +178,41 @@ def train(
         entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
         entries = good_enough(catalog_path, entries, settings.select, report)
     key = run_key(settings, entries)
-    name = resume or run_name or f"{settings.model.name}-{key[:8]}"
-    with only_trainer(runs / name):
-        sources = {e.session: source_of(e) for e in entries}
-        begun = RunConfig(
-            run=name,
-            run_key=key,
-            recipe_id=entries[0].recipe_id,
-            sessions=sources,
-            settings=settings,
-            created=now(),
-            sweep=searched,
+    begun = RunConfig(
+        run=resume or run_name or f"{settings.model.name}-{key[:8]}",
+        run_key=key,
+        recipe_id=entries[0].recipe_id,
+        sessions={entry.session: source_of(entry) for entry in entries},
+        settings=settings,
+        created=now(),
+        sweep=searched,
+    )
+    return Training(begun, tuple(entries), is_resumed=resume is not None, force=force)
+
+
+def make_training(catalog_path: Path, training: Training, report: Report) -> tuple[RunEntry, bool]:
+    """Train a run in its folder; return what is to be entered, and whether it was complete already.
+
+    Parameters
+    ----------
+    catalog_path, report
+        As in `train`. The catalog is not written.
+    training
+        What is trained.
+
+    Raises
+    ------
+    DataError, SettingsError, MachineError
+        As `train` does.
+    """
+    run_dir = catalog_path.parent / "runs" / training.name
+    with only_trainer(run_dir):
+        done = prepare_run(
+            run_dir, training.begun, resume=training.is_resumed, force=training.force, report=report
         )
-        done = prepare_run(runs / name, begun, resume=resume is not None, force=force, report=report)
         if done is not None:
-            add_run(catalog_path, done)
-            report(run_event(done, "skipped"))
-            return done
-        entry = _train(catalog_path, runs / name, settings, entries, key=key, force=force, report=report)
-        add_run(catalog_path, entry)
-    report(run_event(entry, "done"))
-    return entry
+            return done, True
+        return _train(catalog_path, run_dir, training, report), False
 
 
 def check_run_name(name: str | None) -> None:
@@ -280,21 +363,13 @@ def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
     return entries
 
 
-def _train(
-    catalog_path: Path,
-    run_dir: Path,
-    settings: TrainSettings,
-    entries: Sequence[SessionEntry],
-    *,
-    key: str,
-    force: bool,
-    report: Report,
-) -> RunEntry:
+def _train(catalog_path: Path, run_dir: Path, training: Training, report: Report) -> RunEntry:
     from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
     from nwb_latents.pipeline.training.training_start import begin, training_session  # noqa: PLC0415
     from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
+    settings, entries, force = training.begun.settings, training.entries, training.force
     root = catalog_path.parent
     forward = bool(settings.forward_ms)
     require_stores_fit(catalog_path, entries, together=True, recordings=forward, force=force)
@@ -318,7 +393,7 @@ def _train(
         run=run_dir.name,
         model=settings.model.name,
         path=run_dir.relative_to(root).as_posix(),
-        run_key=key,
+        run_key=training.begun.run_key,
         recipe_id=entries[0].recipe_id,
         sessions=tuple(feeds),
         steps=result.steps,
@@ -342,39 +417,3 @@ def _say_unused_embedding(entry: RunEntry, report: Report) -> None:
             "where they are not, train longer, or give the model a smaller latent_dim"
         )
         report(NoteEvent(text=text, stage="train", run=entry.run))
-
-
-def final_metrics(metrics: Mapping[str, float], best_step: int) -> dict[str, float]:
-    """Return the metrics that are kept in the catalog.
-
-    Examples
-    --------
-    >>> final_metrics({"loss": 2.0, "lr": 1e-3}, 40)
-    {'loss': 2.0, 'best_step': 40.0}
-    """
-    told = {name: value for name, value in metrics.items() if name not in {"lr", "gradient_norm"}}
-    return {**told, "best_step": float(best_step)}
-
-
-def run_event(entry: RunEntry, status: Literal["done", "skipped"], **about: object) -> RunEvent:
-    """Return the event that reports a run, and what else there is to say about it."""
-    return RunEvent(
-        run=entry.run,
-        model=entry.model,
-        path=entry.path,
-        steps=entry.steps,
-        metrics=dict(entry.metrics),
-        status=status,
-        **about,
-    )
-
-
-def now() -> str:
-    """Return the time, ISO 8601, UTC.
-
-    Examples
-    --------
-    >>> len(now())
-    25
-    """
-    return datetime.now(UTC).isoformat(timespec="seconds")

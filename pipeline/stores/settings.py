@@ -149,7 +149,7 @@ def settings_from(
     typed: dict[str, Any] = {}
     for each in (*said, *by_value, *by_word):
         typed = _merged(typed, each.content)
-    content = _laid_over(base or {}, typed)
+    content = laid_over(base or {}, typed)
     try:
         return schema.model_validate(content)
     except ValidationError as error:
@@ -258,8 +258,16 @@ def _without_key(text: str, key: Sequence[str], location: Sequence[str]) -> str:
     return text
 
 
-def _laid_over(base: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the base with what was typed; a part that is of another name, such as a model, in its place."""
+def laid_over(base: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the base with what was typed; a part that is of another name, such as a model, in its place.
+
+    Examples
+    --------
+    >>> laid_over({"model": {"name": "ndt", "layers": 2}, "seed": 1}, {"model": {"name": "hnet"}})
+    {'seed': 1, 'model': {'name': 'hnet'}}
+    >>> laid_over({"model": {"name": "ndt", "layers": 2}}, {"model": {"layers": 4}})
+    {'model': {'name': 'ndt', 'layers': 4}}
+    """
     under = dict(base)
     for key, value in typed.items():
         mine = under.get(key)

@@ -56,6 +56,40 @@ class PlannedEvent(Event):
     in_catalog: bool = Field(description="Whether its session is in the catalog.")
 
 
+class StudyPlanEvent(Event):
+    """What a study is about to do, and what it will cost if no training stops early."""
+
+    event: Literal["study_plan"] = "study_plan"
+    study: str = Field(description="Name of the study.")
+    groups: dict[str, int] = Field(description="Group → number of its sessions.")
+    n_runs: int = Field(ge=0, description="Trainings.")
+    n_runs_there: int = Field(ge=0, description="Of these, complete in the catalog.")
+    n_alignments: int = Field(ge=0, description="Alignments.")
+    n_from_scratch: int = Field(ge=0, description="Trainings on a few trials beside them.")
+    seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Estimated time of what is missing, one run after the other, s; none: not estimated.",
+    )
+    memory_bytes: int | None = Field(None, ge=0, description="Estimated peak of the largest training, bytes.")
+    gpu_hours: float | None = Field(None, ge=0, description="Hours on a GPU; none: there is none here.")
+
+
+class FactorEvent(Event):
+    """One level of a factor of a study: what it is worth over everything else, seeds as spread."""
+
+    event: Literal["factor"] = "factor"
+    study: str = Field(description="Name of the study.")
+    factor: str = Field(description="Name of the factor.")
+    level: str = Field(description="The level.")
+    setting: str = Field(description="What was done with the runs, e.g. aligned to new_days.")
+    metric: str = Field(description="Column of the leaderboard.")
+    value: float = Field(description="Mean over seeds of the mean over runs and sessions.")
+    seed_sd: float | None = Field(None, description="Standard deviation over seeds; none: a single one.")
+    n_seeds: int = Field(ge=1, description="Seeds.")
+    n_sessions: int = Field(ge=1, description="Sessions.")
+
+
 class RetryEvent(Event):
     """An attempt failed, and another one follows."""
 

@@ -1,0 +1,122 @@
+"""The sessions of a study: ingested from what it names, or those the catalog has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nwb_latents.pipeline.errors import DataError, PartialFailure
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.ingest_plan import Selection
+from nwb_latents.pipeline.stages.ingest_words import archive_source, folder_source
+from nwb_latents.pipeline.stages.report import noted
+from nwb_latents.pipeline.stages.simulate import simulate
+from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nwb_latents.pipeline.sources.asset import Source
+    from nwb_latents.pipeline.stages.report import Report
+    from nwb_latents.pipeline.stages.session_tasks import Where
+    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.study import StudyRecordings, StudySettings
+
+RECORDINGS = "recordings"
+"""Folder of a study that holds its simulated sessions."""
+
+
+def study_entries(
+    catalog_path: Path,
+    settings: StudySettings,
+    folder: Path,
+    *,
+    base: Path,
+    where: Where,
+    dry_run: bool,
+    report: Report,
+) -> tuple[list[SessionEntry], list[tuple[str, str]]]:
+    """Return the sessions of a study, ingested first where it names recordings.
+
+    Parameters
+    ----------
+    catalog_path, settings, base, where, dry_run, report
+        As in `pipeline.stages.study.run_study`.
+    folder
+        Of the study.
+
+    Returns
+    -------
+    entries
+        Sessions, of one recipe.
+    failures
+        Name and reason of recordings that failed.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    wanted = settings.recordings
+    if wanted is None:
+        catalog = read_catalog(catalog_path)
+        return select_sessions(catalog, ("*",), settings.recipe_id, say=noted(report)), []
+    recipe_id = wanted.recipe.recipe_id
+    if dry_run:
+        return _there(catalog_path, wanted, recipe_id), []
+    entries: dict[str, SessionEntry] = {}
+    failures: list[tuple[str, str]] = []
+    for source in _sources(wanted, catalog_path, folder, base=base, report=report):
+        try:
+            done = ingest(
+                catalog_path,
+                source,
+                wanted.recipe,
+                selection=Selection(sessions=wanted.sessions, task=wanted.task, exclude=wanted.exclude),
+                cluster=where.cluster,
+                cluster_settings=where.settings,
+                report=report,
+            )
+        except PartialFailure as failure:
+            failures += failure.failures
+            done = list(failure.results)  # type: ignore[arg-type]
+        entries |= {entry.session: entry for entry in done}
+    if not entries:
+        raise DataError(
+            "recordings: none of them could be ingested. " + "; ".join(r for _, r in failures[:3])
+        )
+    return list(entries.values()), failures
+
+
+def _there(catalog_path: Path, wanted: StudyRecordings, recipe_id: str) -> list[SessionEntry]:
+    """Return the sessions that were ingested before; a plan reads no recording."""
+    catalog = read_catalog(catalog_path)
+    chosen = Selection(sessions=wanted.sessions, exclude=wanted.exclude)
+    names = {name.partition("@")[0] for name in wanted.dandisets}
+    found = [
+        entry
+        for entry in catalog.sessions.values()
+        if entry.recipe_id == recipe_id
+        and chosen.takes(entry.session)
+        and (not names or (entry.dandiset or "").partition("@")[0] in names)
+    ]
+    if not found:
+        raise DataError(
+            f"None of the study's recordings is in the catalog by its recipe {recipe_id}: what it costs is "
+            "told from a few steps on the sessions themselves. Ingest them first (the same command without "
+            "--dry-run begins with that), or `pipeline run ingest --dry-run` for what that costs."
+        )
+    return found
+
+
+def _sources(
+    wanted: StudyRecordings, catalog_path: Path, folder: Path, *, base: Path, report: Report
+) -> Iterator[Source]:
+    if wanted.simulate is not None:
+        place = folder / RECORDINGS
+        simulate(place, wanted.simulate, report=report)
+        yield folder_source([place])
+    if wanted.paths:
+        yield folder_source([base / Path(path).expanduser() for path in wanted.paths])
+    for dandiset in wanted.dandisets:
+        yield archive_source(dandiset, catalog_path, instance=wanted.instance)

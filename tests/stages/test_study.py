@@ -1,0 +1,279 @@
+"""Studies: what is planned, done, left alone, compared."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+import yaml
+from stages.conftest import store_recording
+from typer.testing import CliRunner
+
+from nwb_latents.pipeline.cli.main import app
+from nwb_latents.pipeline.cluster.shard import Shard
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.stages.session_tasks import Where
+from nwb_latents.pipeline.stages.study import run_study
+from nwb_latents.pipeline.stages.study_tables import PRETRAINED, TRIALS, study_numbers, study_tables
+from nwb_latents.pipeline.stages.train import train
+from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.study import StudySettings
+from nwb_latents.schemas.training import TrainSettings
+
+NDT = {"name": "ndt", "layers": 1, "hidden": 8, "read_in": {"hidden": 8, "width": 8}}
+MDSSM = {
+    "name": "mdssm", "latent_dim": 3, "embedding_dim": 2, "rank": 1, "dynamics_width": 8, "hyper_width": 8,
+    "encoder_width": 8, "read_in": {"hidden": 8, "width": 4},
+}  # fmt: skip
+SHORT = {
+    "batch": {"trials_per_session": 8}, "max_steps": 2, "validate_every": 2, "checkpoint_every": 2,
+    "device": "cpu",
+}  # fmt: skip
+STUDY = {
+    "name": "small",
+    "groups": {
+        "newcomer": {"last_subjects": 1},
+        "known": {"without": ["newcomer"]},
+    },
+    "train": {
+        "models": {"ndt": {"model": NDT}, "mdssm": {"model": MDSSM}},
+        "settings": SHORT,
+        "grid": {"optimiser.lr": [1e-3, 3e-3]},
+        "seeds": 2,
+        "groups": ["known"],
+    },
+    "align": {
+        "to": ["newcomer"], "trials": [4, 8], "models": ["mdssm"], "from_scratch": True,
+        "settings": {"max_steps": 2, "start_steps": 1, "device": "cpu", "scratch": {"max_steps": 2}},
+    },
+    "evaluate": {"metrics": ["velocity_r2"], "baselines": ["null"], "n_resamples": 20},
+    "tables": ["velocity_r2"],
+}  # fmt: skip
+
+
+def study(**changed):
+    return StudySettings.model_validate({**STUDY, **changed})
+
+
+def without(key):
+    return StudySettings.model_validate({name: value for name, value in STUDY.items() if name != key})
+
+
+@pytest.fixture
+def catalog(tmp_path, make_reaches, as_recording):
+    path = tmp_path / "catalog.yaml"
+    for number, subject in enumerate("ABC"):
+        recording = as_recording(make_reaches(n_trials=40, n_units=8, seed=number))
+        store_recording(path, recording, subject=subject)
+    return path
+
+
+def kinds(events, kind):
+    return [event for event in events if event.event == kind]
+
+
+def test_a_study_makes_every_combination_once_and_ends_in_tables(catalog):
+    events = []
+    done = run_study(catalog, study(), base=catalog.parent, report=events.append)
+    entries = read_catalog(catalog).runs
+    trained = [run for run in entries.values() if run.alignment is None]
+    assert len(trained) == 2 * 2 * 2
+    assert all(len(run.sessions) == 2 for run in trained)
+    assert len(entries) - len(trained) == 4 * 2 * 2, "2 rates × 2 seeds of mdssm, 2 numbers, with and without"
+    assert {run.alignment.seed for run in entries.values() if run.alignment} == {0, 1}
+    (plan,) = kinds(events, "study_plan")
+    assert (plan.n_runs, plan.n_runs_there, plan.n_alignments, plan.n_from_scratch) == (8, 0, 8, 8)
+    assert plan.groups == {"all": 3, "newcomer": 1, "known": 2}
+    tables = {table.factor: table for table in study_tables(done)}
+    assert set(tables) == {"model", "optimiser.lr", TRIALS, PRETRAINED}
+    assert tables["model"].levels == ("ndt", "mdssm")
+    assert tables["model"].columns == (("trained on known", "velocity_r2"),)
+    assert tables[TRIALS].columns == (
+        ("aligned to newcomer", "velocity_r2"),
+        ("fitted from scratch to newcomer", "velocity_r2"),
+    )
+    assert tables[PRETRAINED].columns == (("few trials of newcomer", "velocity_r2"),)
+    numbers = study_numbers(done)
+    mine = numbers[(numbers["model"] == "mdssm") & (numbers["setting"] == "trained on known")]
+    by_seed = mine.groupby("seed")["value"].mean()
+    cell = tables["model"].cells["mdssm", "trained on known", "velocity_r2"]
+    assert cell.value == pytest.approx(by_seed.mean())
+    assert cell.seed_sd == pytest.approx(by_seed.std(ddof=1))
+
+
+def test_a_study_that_is_done_or_grows_makes_only_what_is_new(catalog):
+    small = study(
+        train={**STUDY["train"], "seeds": 1, "models": {"ndt": {"model": NDT}}, "grid": {}}, align=None
+    )
+    settings = TrainSettings.model_validate({**SHORT, "model": NDT})
+    before = train(catalog, settings, sessions=["sub-A*", "sub-B*"])
+    events = []
+    run_study(catalog, small, base=catalog.parent, report=events.append)
+    assert [(event.run, event.status) for event in kinds(events, "run")] == [(before.run, "skipped")]
+    more = study(train={**STUDY["train"], "grid": {}}, align=None)
+    events = []
+    run_study(catalog, more, base=catalog.parent, report=events.append)
+    done = [event.status for event in kinds(events, "run")]
+    assert (done.count("skipped"), done.count("done")) == (1, 3)
+    events = []
+    again = run_study(catalog, more, base=catalog.parent, report=events.append)
+    assert {event.status for event in kinds(events, "run")} == {"skipped"}
+    assert len(again.measurements) > 0
+
+
+def test_a_part_of_a_study_is_one_job_and_the_whole_measures(catalog):
+    parts = []
+    for index in (0, 1):
+        events = []
+        run_study(
+            catalog,
+            without("align"),
+            base=catalog.parent,
+            where=Where(shard=Shard(index, 2)),
+            report=events.append,
+        )
+        parts.append({event.run for event in kinds(events, "run")})
+        assert "without --shard" in kinds(events, "note")[-1].text
+        assert not kinds(events, "measurement")
+    assert not parts[0] & parts[1]
+    assert len(parts[0] | parts[1]) == 8
+    events = []
+    run_study(catalog, without("align"), base=catalog.parent, report=events.append)
+    assert {event.status for event in kinds(events, "run")} == {"skipped"}
+    assert kinds(events, "measurement")
+
+
+def test_what_fails_is_told_at_the_end_and_the_rest_is_measured(catalog):
+    apart = {**STUDY["train"], "models": {"ndt": {"model": NDT}}, "grid": {}, "each": "session"}
+    asked = study(train=apart, align=None)
+    entries = read_catalog(catalog).sessions.values()
+    (store,) = [entry.store for entry in entries if entry.subject == "A"]
+    shard = next((catalog.parent / store / "trials" / "counts").rglob("c/0/0/0"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:10])
+    with pytest.raises(PartialFailure, match="tries them again") as failure:
+        run_study(catalog, asked, base=catalog.parent)
+    (done,) = failure.value.results
+    assert len({name for name, _ in done.failures}) == 2, "two seeds"
+    assert set(study_numbers(done)["session"]) == {"sub-B_ses-CO-1"}
+    shard.write_bytes(content)
+    again = run_study(catalog, asked, base=catalog.parent)
+    assert set(study_numbers(again)["session"]) == {"sub-A_ses-CO-1", "sub-B_ses-CO-1"}
+
+
+def test_dry_run_changes_nothing_and_tells_the_cost(catalog):
+    before = sorted(path.as_posix() for path in catalog.parent.rglob("*"))
+    events = []
+    run_study(catalog, study(), base=catalog.parent, dry_run=True, report=events.append)
+    assert sorted(path.as_posix() for path in catalog.parent.rglob("*")) == before
+    (plan,) = kinds(events, "study_plan")
+    assert plan.seconds > 0
+    assert plan.memory_bytes > 100_000_000
+    assert not kinds(events, "run")
+
+
+def test_groups_are_chosen_by_days_subjects_and_each_other(catalog):
+    settings = study(groups={"newcomer": {"subjects": ["C"]}, "known": {"sessions": ["sub-A*"]}}, align=None)
+    done = run_study(catalog, settings, base=catalog.parent, dry_run=True)
+    assert [entry.subject for entry in done.groups["known"]] == ["A"]
+    empty = study(groups={"newcomer": {"last_subjects": 1}, "known": {"tasks": ["RT"]}})
+    with pytest.raises(DataError, match=r"groups.known: none of 3 sessions.*subjects A, B, C"):
+        run_study(catalog, empty, base=catalog.parent)
+    dated = study(groups={"newcomer": {"since": "1990-01-01"}, "known": {}})
+    events = []
+    with pytest.raises(DataError, match="newcomer"):
+        run_study(catalog, dated, base=catalog.parent, report=events.append)
+    assert any("day of recording is not known" in note.text for note in kinds(events, "note"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"train": {**STUDY["train"], "groups": ["nobody"]}}, "no group 'nobody'"),
+        (
+            {"groups": {**STUDY["groups"], "a": {"without": ["b"]}, "b": {"without": ["a"]}}},
+            "leads back",
+        ),
+        ({"groups": {**STUDY["groups"], "all": {}}}, "name of all sessions"),
+        ({"train": {**STUDY["train"], "grid": {"seed": [1]}}}, "train.seeds"),
+        ({"train": {**STUDY["train"], "grid": {"optimiser.lr": []}}}, "no values"),
+        ({"train": {**STUDY["train"], "grid": {"optimiser.lr": [1, 1]}}}, "twice"),
+        ({"align": {**STUDY["align"], "models": ["lfads"]}}, "no model 'lfads'"),
+        ({"align": {**STUDY["align"], "trials": [0]}}, "above 0"),
+        ({"name": "../x"}, "letters, digits"),
+        ({"recordings": {}}, "one of simulate, paths and dandisets"),
+        ({"recordings": {"paths": ["a"], "dandisets": ["000688"]}}, "paths and dandisets"),
+    ],
+)
+def test_a_study_that_makes_no_sense_is_refused_by_its_words(changed, words):
+    with pytest.raises(ValueError, match=words):
+        study(**changed)
+
+
+@pytest.mark.parametrize(
+    ("train_settings", "words"),
+    [
+        (
+            {"models": {"ndt": {"model": {"name": "ndt", "heads": 99, "lairs": 1}}}},
+            "train.models.ndt: .*lairs",
+        ),
+        ({"grid": {"optimiser.lrr": [1]}}, "train.models.ndt: train.grid optimiser.lrr=1"),
+    ],
+)
+def test_settings_of_a_model_are_refused_before_anything_is_done(catalog, train_settings, words):
+    before = sorted(catalog.parent.rglob("*"))
+    with pytest.raises(SettingsError, match=words):
+        run_study(catalog, study(train={**STUDY["train"], **train_settings}, align=None), base=catalog.parent)
+    assert sorted(catalog.parent.rglob("*")) == before
+
+
+def test_two_models_that_are_the_same_are_refused(catalog):
+    twice = {"one": {"model": NDT}, "two": {"model": NDT}}
+    with pytest.raises(DataError, match=r"model one.*model two.*same training"):
+        run_study(catalog, study(train={**STUDY["train"], "models": twice}, align=None), base=catalog.parent)
+
+
+def test_seeds_of_aligned_runs_and_of_their_parents_are_one_row(catalog):
+    asked = study(train={**STUDY["train"], "models": {"mdssm": {"model": MDSSM}}, "grid": {}})
+    done = run_study(catalog, asked, base=catalog.parent)
+    groups = {
+        (each.label, each.group)
+        for each in done.measurements
+        if each.run is not None and "aligned" in each.label
+    }
+    assert len(groups) == 2, "4 and 8 trials, each one row over both seeds"
+
+
+def test_the_command_simulates_ingests_and_writes_its_tables(tmp_path):
+    asked = {
+        **STUDY,
+        "recordings": {
+            "simulate": {
+                "n_subjects": 2, "n_sessions": 1, "n_units": [6, 8], "n_trials": 30, "waveforms": False,
+                "preset": "classic", "silent_units": 0,
+            }
+        },
+        "train": {**STUDY["train"], "models": {"mdssm": {"model": MDSSM}}, "grid": {}},
+        "align": {**STUDY["align"], "trials": [4]},
+    }  # fmt: skip
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(asked))
+    words = ["study", "run", str(file), "--catalog", str(tmp_path / "catalog.yaml")]
+    missing = CliRunner().invoke(app, [*words, "--dry-run"])
+    assert "Ingest them first" in str(missing.exception)
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    factors = [line for line in lines if line["event"] == "factor"]
+    assert {line["factor"] for line in factors} == {PRETRAINED}
+    assert {line["level"] for line in factors} == {"yes", "no"}
+    folder = tmp_path / "studies" / "small"
+    tables = (folder / "tables.md").read_text()
+    assert "## pre-trained" in tables
+    assert "## All runs" in tables
+    numbers = pd.read_csv(folder / "numbers.csv")
+    assert len(numbers) == 2 * 3
+    again = CliRunner().invoke(app, words)
+    assert again.exit_code == 0
+    assert (folder / "tables.md").read_text() == tables
