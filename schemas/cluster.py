@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from nwb_latents.schemas.base import Frozen, Record
 from nwb_latents.schemas.bounds import MOST_ITEMS
+from nwb_latents.schemas.digest import AddedLater
 
 
 class ClusterSettings(Frozen):
@@ -27,7 +28,7 @@ class ClusterSettings(Frozen):
         description="Worker processes of one job, one session or training each at a time; none: one per "
         "core, and for trainings one with all cores.",
     )
-    gpus: int = Field(
+    gpus: Annotated[int, AddedLater(0)] = Field(
         0,
         ge=0,
         le=MOST_ITEMS,

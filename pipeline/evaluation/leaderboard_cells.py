@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -60,8 +62,8 @@ def cells_of(found: pd.DataFrame, cell_of: NDArray[np.integer]) -> list[Cell]:
     Parameters
     ----------
     found
-        Measurements with the columns ``owner``, ``session``, ``value``, ``low`` and ``high``, one for each
-        owner and session of a cell; values are not NaN, ends may be.
+        Measurements with the columns ``owner``, ``session``, ``seed``, ``value``, ``low`` and ``high``, one
+        for each owner and session of a cell; values are not NaN, ends and seeds may be.
     cell_of
         Cell of each row, numbered from 0 on with none left out. Shape ``(row,)``.
 
@@ -73,13 +75,14 @@ def cells_of(found: pd.DataFrame, cell_of: NDArray[np.integer]) -> list[Cell]:
     Notes
     -----
     Sessions are independent: the half-widths of their intervals over trials add in quadrature and are divided
-    by the number of sessions. Seeds share their trials: their half-widths are averaged.
+    by the number of sessions. Seeds share their trials: their half-widths are averaged. Where each session
+    has runs of its own, as alignments are, those of one seed in all sessions are one repetition.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> found = pd.DataFrame({"owner": ["a", "b", "a"], "session": ["s", "s", "t"], "value": [0.2, 0.4, 0.5],
-    ...                       "low": [0.1, 0.3, 0.4], "high": [0.3, 0.5, 0.6]})
+    >>> found = pd.DataFrame({"owner": ["a", "b", "a"], "session": ["s", "s", "t"], "seed": [0, 1, 0],
+    ...                       "value": [0.2, 0.4, 0.5], "low": [0.1, 0.3, 0.4], "high": [0.3, 0.5, 0.6]})
     >>> (cell,) = cells_of(found, np.zeros(3, dtype=int))
     >>> round(cell.value, 3), cell.n_sessions
     (0.4, 2)
@@ -87,20 +90,22 @@ def cells_of(found: pd.DataFrame, cell_of: NDArray[np.integer]) -> list[Cell]:
     owner, session = (found[name].to_numpy(dtype=str) for name in ("owner", "session"))
     codes = [np.unique(names, return_inverse=True)[1] for names in (owner, session)]
     order = np.lexsort((codes[1], codes[0], cell_of))
-    columns = [*(found[end].to_numpy(dtype=np.float64) for end in ("value", "low", "high")), *codes]
+    numbers = [
+        found[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in ("value", "low", "high", "seed")
+    ]
+    columns = [*numbers, *codes]
     begins = np.flatnonzero(np.diff(cell_of[order], prepend=-1))
     parts = [np.split(column[order], begins[1:]) for column in columns]
-    return [_cell(*each) for each in zip(*parts, strict=True)]
+    return [_cell(each[:4], *each[4:]) for each in zip(*parts, strict=True)]
 
 
 def _cell(
-    value: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
+    numbers: Sequence[NDArray[np.float64]],
     owner: NDArray[np.integer],
     session: NDArray[np.integer],
 ) -> Cell:
     """Return the cell of rows in order of owner and session."""
+    value, low, high, seed = numbers
     sessions, session_of = np.unique(session, return_inverse=True)
     n = len(sessions)
     by_session, *widths = (
@@ -110,9 +115,25 @@ def _cell(
     below, above = (float(np.sqrt(np.square(width).sum()) / n) for width in widths)
     _, n_of_owner = np.unique(owner, return_counts=True)
     of_all_sessions = value[np.repeat(n_of_owner == n, n_of_owner)].reshape(-1, n)
+    if n > 1 and n_of_owner.max() == 1:
+        of_all_sessions = _by_seed(value, seed, session_of, n)
     has_spread = len(of_all_sessions) > 1
     spread = float(of_all_sessions.mean(axis=1).std(ddof=1)) if has_spread else float("nan")
     return Cell(mean, mean - below, mean + above, spread, n)
+
+
+def _by_seed(
+    value: NDArray[np.float64], seed: NDArray[np.float64], session_of: NDArray[np.integer], n: int
+) -> NDArray[np.float64]:
+    """Return the values of the seeds that all sessions have once, shape ``(seed, session)``."""
+    order = np.lexsort((session_of, seed))
+    seeds, begins, number = np.unique(seed[order], return_index=True, return_counts=True)
+    rows = [
+        value[order][begin : begin + n]
+        for each, begin, many in zip(seeds, begins, number, strict=True)
+        if np.isfinite(each) and many == n == len(np.unique(session_of[order][begin : begin + many]))
+    ]
+    return np.array(rows).reshape(-1, n)
 
 
 def _mean_over_seeds(
