@@ -78,8 +78,9 @@ class Scratch:
             where = self.folder or tempfile.gettempdir()
             raise MachineError(
                 f"{where}: cannot hold {n_bytes / 1e9:.3g} GB that are put there while a long recording is "
-                f"read: {error.strerror or error}. Free some space, name another folder with TMPDIR, or let "
-                "more memory be used (--memory-gb)."
+                f"read: {error.strerror or error}. Free some space, "
+                f"{'name another folder with TMPDIR, ' if self.folder is None else ''}or let more memory be "
+                "used (--memory-gb)."
             ) from error
         return np.frombuffer(mapped, dtype=kind).reshape(shape)
 

@@ -7,10 +7,11 @@ decides with `objections` what it asks of a session.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nwb_latents.pipeline.signals.rows import blocks
 from nwb_latents.schemas.quality import Percentiles, RateStability, SessionQuality
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.signals.binned import BinnedSession
     from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.signals.rows import Rows
     from nwb_latents.schemas.quality import Flag, QualityFilter, QualitySettings
     from nwb_latents.schemas.recipe import IngestRecipe
     from nwb_latents.schemas.store import DropCounts
@@ -32,7 +34,7 @@ SURE_ONSETS = frozenset({"ok", "column", "chop"})
 
 def measure_quality(
     session: BinnedSession,
-    trials: Mapping[str, NDArray[np.generic]],
+    trials: Mapping[str, Any],
     dropped: DropCounts,
     *,
     recipe: IngestRecipe,
@@ -87,9 +89,7 @@ def percentiles(values: FloatArray) -> Percentiles:
     return Percentiles(n=len(finite), **dict(zip(("p5", "p25", "p50", "p75", "p95"), marks, strict=True)))
 
 
-def rate_stability(
-    counts: NDArray[np.generic], start_bin: NDArray[np.generic], *, bin_size_s: float
-) -> RateStability:
+def rate_stability(counts: Rows, start_bin: NDArray[np.generic], *, bin_size_s: float) -> RateStability:
     """Compare firing rates between trials.
 
     Parameters
@@ -114,7 +114,9 @@ def rate_stability(
     """
     order = np.argsort(np.asarray(start_bin), kind="stable")
     n_bins = counts.shape[1]
-    rates = np.asarray(counts).sum(axis=1, dtype=np.float64)[order] / (n_bins * bin_size_s)
+    # Whole numbers: the order of the sums is of no account.
+    sums = np.concatenate([block.sum(axis=1, dtype=np.float64) for block in blocks(counts)])
+    rates = sums[order] / (n_bins * bin_size_s)
     if len(rates) < 2:
         return RateStability()
     middle = len(rates) // 2
@@ -263,9 +265,7 @@ def objections(quality: SessionQuality | None, asked: QualityFilter) -> tuple[st
     return tuple(out)
 
 
-def _decodability(
-    session: BinnedSession, trials: Mapping[str, NDArray[np.generic]], recipe: IngestRecipe
-) -> float | None:
+def _decodability(session: BinnedSession, trials: Mapping[str, Any], recipe: IngestRecipe) -> float | None:
     settings = recipe.quality
     start = np.asarray(trials["start_bin"], dtype=np.int64)[trials["split"] == "train"]
     if len(start) > MOST_DECODED_TRIALS:

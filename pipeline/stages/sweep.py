@@ -14,7 +14,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.ray_tune import named_cluster, ray_workers, require_ray
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
@@ -111,6 +111,18 @@ def sweep(
     """
     report = report or ignore
     check_run_name(run_name)
+    if settings.train.devices > 1:
+        raise SettingsError(
+            f"train.devices: {settings.train.devices} were asked for, and each member of a sweep trains on "
+            "one. Leave it out; members are dealt out among the GPUs (--workers).",
+            setting="train.devices",
+        )
+    if settings.train.data_memory_gb is not None:
+        raise SettingsError(
+            "train.data_memory_gb: members of a sweep keep their trials in memory. Leave it out, and "
+            "use fewer sessions or --workers where they do not fit.",
+            setting="train.data_memory_gb",
+        )
     entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
     entries = good_enough(catalog_path, entries, settings.train.select, report, stage="sweep")
     require_ray()
