@@ -109,7 +109,8 @@ def one(stores: Path, n: int, room: float | None, *, steps: int) -> None:
         sessions = [opened(number, loaded=True) for number in range(n)]
         model, feeds = begin(sessions, settings)
     else:
-        stored = StoredSessions([partial(opened, number, loaded=False) for number in range(n)])
+        openers = [partial(opened, number, loaded=False) for number in range(n)]
+        stored = StoredSessions(openers, stay_open=True)
         model, feeds = begin(stored, settings, room=int(room))
     ends, plain = [], loop.take_step
 

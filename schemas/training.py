@@ -182,6 +182,17 @@ class TrainSettings(Frozen):
     )
 
     @property
+    def reads_recordings(self) -> bool:
+        """Whether a training reads what the trials were cut from beside the trials.
+
+        Examples
+        --------
+        >>> TrainSettings().reads_recordings, TrainSettings(model={"behaviour_weight": 1.0}).reads_recordings
+        (False, True)
+        """
+        return bool(self.forward_ms or getattr(self.model, "trains_on_velocity", False))
+
+    @property
     def sees_ahead(self) -> bool:
         """Whether the last bins a model is shown hold spikes of bins after them.
 

@@ -145,9 +145,8 @@ def reading_of(
     n, batch, told = settings.devices, settings.batch, settings.data_memory_gb
     most = int(told * 1e9) if told is not None else max(0, memory_share() // n - STAGE_BASE_BYTES)
     held = [store_bytes(store_path(catalog_path, entry.store)) for entry in entries]
-    recording = bool(settings.forward_ms or getattr(settings.model, "trains_on_velocity", False))
     trials = [TRIALS_COPIES * size for size, _ in held]
-    whole = max((CONTINUOUS_COPIES * size for _, size in held), default=0.0) * recording
+    whole = max((CONTINUOUS_COPIES * size for _, size in held), default=0.0) * settings.reads_recordings
     needed = sum(trials) + whole
     where = "data_memory_gb" if told is not None else "the memory of this machine"
     if needed <= most:

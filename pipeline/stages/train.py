@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.training.srun_tasks import Meeting
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.quality import QualityFilter
     from nwb_latents.schemas.training import TrainSettings
@@ -97,20 +98,28 @@ def train(
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     report = report or ignore
-    training = plan_training(
-        catalog_path,
-        settings,
-        sessions=sessions,
-        recipe_id=recipe_id,
-        run_name=run_name,
-        resume=resume,
-        force=force,
-        report=report,
-    )
-    entry, was_there = make_training(catalog_path, training, report)
-    add_run(catalog_path, entry)
-    report(run_event(entry, "skipped" if was_there else "done"))
-    return entry
+
+    def do(meeting: Meeting | None) -> RunEntry:
+        training = plan_training(
+            catalog_path,
+            settings,
+            sessions=sessions,
+            recipe_id=recipe_id,
+            run_name=run_name,
+            resume=resume,
+            force=force,
+            report=report,
+        )
+        entry, was_there = make_training(catalog_path, training, report, meeting=meeting)
+        add_run(catalog_path, entry)
+        report(run_event(entry, "skipped" if was_there else "done"))
+        return entry
+
+    if settings.devices == 1:
+        return do(None)
+    from nwb_latents.pipeline.stages.train_srun import with_tasks  # noqa: PLC0415
+
+    return with_tasks(settings.devices, do)
 
 
 @dataclass(frozen=True)
@@ -189,7 +198,9 @@ def plan_training(
     return Training(begun, tuple(entries), is_resumed=resume is not None, force=force)
 
 
-def make_training(catalog_path: Path, training: Training, report: Report) -> tuple[RunEntry, bool]:
+def make_training(
+    catalog_path: Path, training: Training, report: Report, *, meeting: Meeting | None = None
+) -> tuple[RunEntry, bool]:
     """Train a run in its folder; return what is to be entered, and whether it was complete already.
 
     Parameters
@@ -198,6 +209,8 @@ def make_training(catalog_path: Path, training: Training, report: Report) -> tup
         As in `train`. The catalog is not written.
     training
         What is trained.
+    meeting
+        Tasks of srun that train it together; None: there are none.
 
     Raises
     ------
@@ -211,7 +224,7 @@ def make_training(catalog_path: Path, training: Training, report: Report) -> tup
         )
         if done is not None:
             return done, True
-        return _train(catalog_path, run_dir, training, report), False
+        return _train(catalog_path, run_dir, training, report, meeting), False
 
 
 def check_run_name(name: str | None) -> None:
@@ -362,7 +375,9 @@ def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
     return entries
 
 
-def _train(catalog_path: Path, run_dir: Path, training: Training, report: Report) -> RunEntry:
+def _train(
+    catalog_path: Path, run_dir: Path, training: Training, report: Report, meeting: Meeting | None
+) -> RunEntry:
     from nwb_latents.pipeline.stages.train_model import train_model  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
 
@@ -374,6 +389,12 @@ def _train(catalog_path: Path, run_dir: Path, training: Training, report: Report
     stores = [store_path(catalog_path, entry.store) for entry in entries]
     if settings.devices == 1:
         result = train_model(stores, settings, run_dir, force=force, room=reading.room, report=report)
+    elif meeting is not None:
+        from nwb_latents.pipeline.stages.train_srun import train_first  # noqa: PLC0415
+
+        result = train_first(
+            meeting, stores, settings, run_dir, force=force, room=reading.room, report=report
+        )
     else:
         from nwb_latents.pipeline.stages.train_devices import train_on_devices  # noqa: PLC0415
 

@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,12 +20,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from nwb_latents.pipeline.errors import MachineError, PipelineError
+from nwb_latents.pipeline.errors import MachineError, PipelineError, SettingsError
 from nwb_latents.pipeline.stages.train_model import Trained
 from nwb_latents.pipeline.stages.train_process import decoded
 from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.training.device import gpus_for
 from nwb_latents.pipeline.training.ranks import Rank
+from nwb_latents.pipeline.training.run_port import free_port
+from nwb_latents.pipeline.training.srun_tasks import srun_rank
+from nwb_latents.pipeline.training.team import LostProcessError
 from nwb_latents.schemas.events import parse_event
 
 if TYPE_CHECKING:
@@ -77,6 +79,12 @@ def train_on_devices(
     DataError, SettingsError, MachineError
         As `train_model`; a MachineError too where a process dies, or there are fewer devices.
     """
+    if srun_rank(settings.devices) is not None:
+        raise SettingsError(
+            "devices: the tasks of one srun train one run together. Leave out --seeds and --cluster, or "
+            "start one task (srun --ntasks=1), which starts the processes of its machine by itself.",
+            setting="devices",
+        )
     require_devices(settings)
     with tempfile.TemporaryDirectory(prefix="pipeline-train-") as folder:
         crew = _Crew(Path(folder), settings.devices, report)
@@ -112,7 +120,7 @@ class _Crew:
     def start(self, job: dict[str, Any]) -> None:
         """Start the processes, out of the reach of the terminal's Ctrl-C."""
         threads = max(1, (os.cpu_count() or 1) // self.n)
-        port = _free_port()
+        port = free_port()
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
         for number in range(self.n):
             rank = Rank(number=number, of=self.n, local=number, on_node=self.n, port=port)
@@ -206,7 +214,9 @@ class _Crew:
             self._next(0.1)
         while self._next(0.0) is not None:
             pass
-        known = [error for _, error in self.errors if isinstance(error, PipelineError)]
+        # Those that lost another process only say so: which one it was, and how, tells more.
+        first = [error for _, error in self.errors if not isinstance(error, LostProcessError)]
+        known = [error for error in first if isinstance(error, PipelineError)]
         if known:
             raise known[0]
         told = {number for number, _ in self.errors}
@@ -214,8 +224,8 @@ class _Crew:
             code = process.poll()
             if code is not None and code != 0 and number not in told:
                 raise MachineError(self._words(number, code))
-        if self.errors:
-            raise self.errors[0][1]
+        for error in (*first, *(error for _, error in self.errors)):
+            raise error
         raise MachineError(self._words(0, self.processes[0].poll() or 0))
 
     def _words(self, number: int, code: int) -> str:
@@ -230,13 +240,6 @@ class _Crew:
             "Run the same command again: it goes on from the last checkpoint, on as many devices as you like."
             + (f" Its last words: {said}" if said else "")
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    return port
 
 
 def _close(stream: IO[str]) -> None:

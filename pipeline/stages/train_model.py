@@ -86,7 +86,8 @@ def train_model(
         sessions = [training_session(store, settings.forward_ms) for store in stores]
     else:
         opened = partial(training_session, forward_ms=settings.forward_ms, loaded=False)
-        sessions = StoredSessions([partial(opened, store) for store in stores])
+        openers = [partial(opened, store) for store in stores]
+        sessions = StoredSessions(openers, stay_open=not settings.reads_recordings)
     if rank.is_first:
         write_trials(run_dir, sessions)
     for one in sessions:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.training.feed import feed_session, require_equal_bins
@@ -27,14 +28,20 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "val"]
 
+MOST_OPEN = 1000
+"""Sessions that stay open, 0.3 MB each."""
+
 
 class StoredSessions:
-    """Sessions that are opened when they are asked for, and let go of afterwards.
+    """Sessions that are opened when they are asked for, their arrays read when they are used and let go of.
 
     Parameters
     ----------
     openers
-        Opens each session; its arrays are to be read when they are used.
+        Opens each session, with nothing of it read.
+    stay_open
+        Whether the first `MOST_OPEN` of them stay open, unread: opening a store takes four times as long as
+        reading its trials. Not where recordings are read too, which would stay in memory.
 
     Examples
     --------
@@ -43,18 +50,26 @@ class StoredSessions:
     1
     """
 
-    def __init__(self, openers: Sequence[Callable[[], Session]]) -> None:
-        self._openers = list(openers)
+    def __init__(self, openers: Sequence[Callable[[], Session]], *, stay_open: bool = False) -> None:
+        self._openers, self._stay_open = list(openers), stay_open
+        self._open: dict[int, Session] = {}
 
     def __len__(self) -> int:
         return len(self._openers)
 
     def __iter__(self) -> Iterator[Session]:
-        return (opened() for opened in self._openers)
+        return (self.opened(number) for number in range(len(self)))
 
-    def opener(self, number: int) -> Callable[[], Session]:
-        """Return what opens a session."""
-        return self._openers[number]
+    def opened(self, number: int) -> Session:
+        """Return a session, nothing of it read."""
+        session = self._open.get(number)
+        if session is None:
+            session = self._openers[number]()
+            if not self._stay_open or len(self._open) >= MOST_OPEN:
+                return session
+            self._open[number] = session
+        # An array that is read stays with the trials it was asked of: those that stay open are never asked.
+        return session.with_trials(session.trials.isel(trial=slice(None)))
 
 
 class Shelf:
@@ -193,7 +208,7 @@ def stored_feeds(sessions: StoredSessions, settings: TrainSettings, *, room: int
     for number, session in enumerate(sessions):
         feed = feed_session(session, settings)
         means[session.name] = feed.train.target_means()
-        openers[session.name], scalings[session.name] = sessions.opener(number), feed.scaling
+        openers[session.name], scalings[session.name] = partial(sessions.opened, number), feed.scaling
         parts: tuple[tuple[Part, TrialTensors], ...] = (("train", feed.train), ("val", feed.val))
         sizes[session.name] = [(part, one.n_trials, one.n_bins, one.n_units) for part, one in parts]
     require_equal_bins({name: (sizes[name][0][2], each.bin_size_s) for name, each in scalings.items()})

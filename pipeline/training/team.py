@@ -13,18 +13,37 @@ through a group of processors, so that no GPU is waited for.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import distributed
 
+from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.training.ranks import ALONE, LONGEST_WAIT, Rank
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
+
+
+class LostProcessError(MachineError):
+    """Another process of a training has ended before this one."""
+
+
+@contextmanager
+def _others_are_there() -> Iterator[None]:
+    """Say in words that another process is gone, whatever the library says."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = next(iter(str(error).splitlines()), type(error).__name__)
+        raise LostProcessError(
+            f"another process of this training has ended, or is not heard any more ({said}). Run the same "
+            "command again: it goes on from the last checkpoint."
+        ) from error
 
 
 @dataclass
@@ -78,12 +97,14 @@ class Team:
             self.stopped = stop
             return loss
         has = torch.tensor([stop, *(one.grad is not None for one in parameters)], dtype=torch.uint8)
-        distributed.all_reduce(has, op=distributed.ReduceOp.MAX, group=self._processors)
+        with _others_are_there():
+            distributed.all_reduce(has, op=distributed.ReduceOp.MAX, group=self._processors)
         self.stopped = bool(has[0])
         used = [one for one, there in zip(parameters, has[1:].tolist(), strict=True) if there]
         parts = [(torch.zeros_like(one) if one.grad is None else one.grad).flatten() for one in used]
         flat = torch.cat([*parts, loss.detach().reshape(1).to(loss.dtype)])
-        distributed.all_reduce(flat)
+        with _others_are_there():
+            distributed.all_reduce(flat)
         first = 0
         for one in used:
             one.grad = flat[first : first + one.numel()].view_as(one)
@@ -95,5 +116,6 @@ class Team:
         if self.rank.of == 1:
             return mine
         found: list[Any] = [None] * self.rank.of
-        distributed.all_gather_object(found, mine, group=self._processors)
+        with _others_are_there():
+            distributed.all_gather_object(found, mine, group=self._processors)
         return sorted((each for part in found for each in part), key=lambda each: each.number)

@@ -6,6 +6,7 @@ import hashlib
 import threading
 
 import pytest
+import torch
 from small_models import SMALL
 
 from nwb_latents.pipeline.errors import MachineError
@@ -112,6 +113,15 @@ def test_sessions_are_kept_as_long_as_there_is_room(make_reaches, as_recording, 
     first = sum(
         stored_trials.bytes_of(part.read()) for part in (whole[min(whole)].train, whole[min(whole)].val)
     )
+    for feed in whole.values():
+        feed.train.read()
+    opened.clear()
+    stay_open = stored_trials.StoredSessions([opener(store) for store in stores], stay_open=True)
+    for feed in stored_trials.stored_feeds(stay_open, settings_of(), room=0).values():
+        for name in ("y", "target"):
+            again, was = (getattr(one.train.read(), name) for one in (feed, whole[feed.train.session]))
+            assert torch.equal(again, was)
+    assert len(opened) == 4 + 8
     for room, reads in ((0, 8), (10**9, 4), (first, 7)):
         feeds = stored_trials.changed_once(
             stored_trials.stored_feeds(sessions, settings_of(), room=room), lambda feed: feed
