@@ -156,11 +156,18 @@ def resample_into(
             continue
         parts = [(lo, min(lo + _TOGETHER, last)) for lo in range(first, last, _TOGETHER)]
         if step > 0.75 * bin_size_s:
-            cubic = PchipInterpolator(segment.time, segment.values)
             for lo, hi in parts:
-                out[lo:hi] = cubic(np.clip(centres(lo, hi), segment.time[0], segment.time[-1]))
+                out[lo:hi] = _cubic(segment, centres(lo, hi))
         else:
             _windowed_sinc(out, segment, parts, centres, step=step, bin_size_s=bin_size_s)
+
+
+def _cubic(segment: Segment, at: FloatArray) -> FloatArray:
+    """Return monotone cubics at some times, of the samples around them: slopes need their neighbours."""
+    inside = np.clip(at, segment.time[0], segment.time[-1])
+    first, last = np.searchsorted(segment.time, inside[[0, -1]])
+    near = slice(max(int(first) - 3, 0), int(last) + 3)
+    return np.asarray(PchipInterpolator(segment.time[near], segment.values[near])(inside))
 
 
 def _first_from(time_s: float, n_bins: int, centres: Callable[[int, int], FloatArray]) -> int:

@@ -173,6 +173,43 @@ class Windows:
         return self.rows[self.start[at][..., None] + np.arange(self.n)]
 
 
+@dataclass(frozen=True)
+class Picked:
+    """Single rows of others, in any order.
+
+    Attributes
+    ----------
+    rows
+        What they are rows of.
+    at
+        Their numbers. Shape ``(n,)``.
+
+    Examples
+    --------
+    >>> Picked(np.arange(10), np.array([7, 2, 5]))[1:]
+    array([2, 5])
+    """
+
+    rows: Rows
+    at: IntArray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows, and what follows in `rows`."""
+        return (len(self.at), *self.rows.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
+        return self.rows.dtype
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, at: Any, /) -> NDArray[Any]:
+        return self.rows[self.at[at]]
+
+
 def blocks(rows: Rows, *, cells: int = BLOCK_CELLS) -> Iterator[NDArray[Any]]:
     """Yield rows block by block.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.scratch import give_back, trains
+from nwb_latents.pipeline.scratch import Touched, give_back, trains
 from nwb_latents.pipeline.signals.millisecond_clock import MS_NS, is_observed_ms
 from nwb_latents.pipeline.signals.timebase import to_ns
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.scratch import Scratch
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording
     from nwb_latents.pipeline.signals.timebase import Grid
+
+_MOST_MARKS = 1024
 
 
 @dataclass(frozen=True)
@@ -33,12 +35,19 @@ class SpikeBins:
         Spikes that do not lie on the grid.
     dtype
         The narrowest unsigned type that holds the largest count of a bin.
+    marks
+        How many spikes of each unit lie before every so many bins, so that those of a stretch of time are
+        found without a look at others. Shape ``(n_units, n_marks)``.
+    stride
+        Bins from one mark to the next.
     """
 
     bins: NDArray[np.signedinteger]
     index: IntArray
     n_outside: int
     dtype: np.dtype[Any]
+    marks: IntArray
+    stride: int
 
     @classmethod
     def of_counts(cls, counts: NDArray[np.unsignedinteger]) -> SpikeBins:
@@ -56,7 +65,10 @@ class SpikeBins:
         """
         rows = [np.repeat(np.arange(len(row)), row) for row in counts]
         index = np.cumsum([len(row) for row in rows], dtype=np.int64)
-        return cls(np.concatenate([np.zeros(0, np.int64), *rows]), index, 0, counts.dtype)
+        edges = np.array([0, counts.shape[1]])
+        marks = np.array([np.searchsorted(row, edges) for row in rows]).reshape(-1, 2)
+        bins = np.concatenate([np.zeros(0, np.int64), *rows])
+        return cls(bins, index, 0, counts.dtype, marks, counts.shape[1])
 
     def counts(self, units: IntArray, lo: int, hi: int, *, observed: BoolArray) -> NDArray[Any]:
         """Count the spikes of some units in some bins.
@@ -77,10 +89,14 @@ class SpikeBins:
         """
         starts = np.concatenate([[0], self.index[:-1]])
         out = np.empty((len(units), hi - lo), self.dtype)
+        begins = (starts + self.marks[:, lo // self.stride]).tolist()
+        ends = (starts + self.marks[:, -(-hi // self.stride)]).tolist()
+        touched = Touched(self.bins)
         for row, unit in enumerate(units.tolist()):
-            train = self.bins[starts[unit] : self.index[unit]]
+            train = self.bins[begins[unit] : ends[unit]]
             first, last = np.searchsorted(train, (lo, hi))
             out[row] = np.bincount(train[first:last] - lo, minlength=hi - lo)
+            touched.add()
         give_back(self.bins)
         if not observed.all():
             out[:, ~observed] = 0
@@ -120,15 +136,20 @@ def spike_bins(recording: Recording, grid: Grid, *, scratch: Scratch, by_ms: boo
     times, index = recording.spike_times, recording.spike_index
     bins = scratch.empty(len(times), np.int32 if grid.n_bins < 1 << 31 else np.int64)
     ends: list[int] = []
-    at, wide = 0, np.dtype(np.uint8)
-    for train in trains(times, index):
+    at, wide, touched = 0, np.dtype(np.uint8), Touched(bins)
+    stride = -(-grid.n_bins // _MOST_MARKS)
+    edges = np.arange(-(-grid.n_bins // stride) + 1) * stride
+    marks = np.empty((len(index), len(edges)), np.int64)
+    for unit, train in enumerate(trains(times, index)):
         own = _on_grid(recording, train, grid, by_ms=by_ms)
         bins[at : at + len(own)] = own
         wide = _wide_enough(own, wide)
+        marks[unit] = np.searchsorted(own, edges)
         at += len(own)
         ends.append(at)
+        touched.add(own.nbytes)
     give_back(bins)
-    return SpikeBins(bins[:at], np.array(ends, dtype=np.int64), len(times) - at, wide)
+    return SpikeBins(bins[:at], np.array(ends, dtype=np.int64), len(times) - at, wide, marks, stride)
 
 
 def _on_grid(recording: Recording, times: FloatArray, grid: Grid, *, by_ms: bool) -> IntArray:
