@@ -143,12 +143,14 @@ def reading_of(
         If not even one session and the batches of a step fit.
     """
     n, batch, told = settings.devices, settings.batch, settings.data_memory_gb
-    most = int(told * 1e9) if told is not None else max(0, memory_share() // n - STAGE_BASE_BYTES)
+    most = int(told * 1e9 / n) if told is not None else max(0, memory_share() // n - STAGE_BASE_BYTES)
     held = [store_bytes(store_path(catalog_path, entry.store)) for entry in entries]
     trials = [TRIALS_COPIES * size for size, _ in held]
     whole = max((CONTINUOUS_COPIES * size for _, size in held), default=0.0) * settings.reads_recordings
     needed = sum(trials) + whole
     where = "data_memory_gb" if told is not None else "the memory of this machine"
+    if n > 1:
+        where += f", shared by {n} processes"
     if needed <= most:
         text = f"the trials of {len(held)} sessions are kept in memory: about {_gb(needed)}"
         return Reading(None, f"{text} of {_gb(most)} ({where})" if told is not None else "")

@@ -6,6 +6,7 @@ complete and leaves it, or finds it unfinished and goes on.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -17,7 +18,7 @@ from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.run_entries import final_metrics, now, run_event
 from nwb_latents.pipeline.stages.stage_memory import reading_of
-from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions, some_of
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.pipeline.training.run_stores import source_of
@@ -295,7 +296,10 @@ def _begun(runs: Path, name: str) -> RunConfig:
     config = read_config(runs / name)
     if config is None:
         known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
-        raise DataError(f"No run is called {name}. Runs beside the catalog: {', '.join(known) or 'none'}.")
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        shown = some_of(known) or "none"
+        raise DataError(f"No run is called {name}.{hint} Runs beside the catalog: {shown}.")
     if config.alignment is not None:
         raise SettingsError(
             f"Run {name} is an alignment of {config.alignment.parent}: training all of it would undo that. "

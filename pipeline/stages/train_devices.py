@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import MachineError, PipelineError, SettingsError
+from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.train_model import Trained
 from nwb_latents.pipeline.stages.train_process import decoded
 from nwb_latents.pipeline.stores.lenient import say
@@ -119,7 +120,7 @@ class _Crew:
 
     def start(self, job: dict[str, Any]) -> None:
         """Start the processes, out of the reach of the terminal's Ctrl-C."""
-        threads = max(1, (os.cpu_count() or 1) // self.n)
+        threads = max(1, available_cores() // self.n)
         port = free_port()
         environment = {"OMP_NUM_THREADS": str(threads), **os.environ}
         for number in range(self.n):

@@ -60,6 +60,17 @@ def gpus_for(device: Device) -> int | None:
     return torch.cuda.device_count() if resolve_device(device).type == "cuda" else None
 
 
+def n_gpus() -> int:
+    """Return the GPUs torch can compute on here.
+
+    Examples
+    --------
+    >>> n_gpus() >= 0
+    True
+    """
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def open_fabric(settings: TrainSettings, rank: Rank = ALONE) -> Any:
     """Return a Lightning Fabric for the device and precision of the settings.
 
