@@ -1,10 +1,10 @@
 """What a session will cost: from what its recording holds, where that is known, or the size of its file.
 
 Memory follows units × bins, and spikes, up to what a session may take; beyond that they lie on the disk,
-and what follows is the number of bins alone. That is known once a file is open (`pipeline.nwb.recording_size`). Before, as of a listing
-of an archive, there is the size of the file alone; those constants are of simulated sessions whose files hold
-nothing but spikes and kinematics, the worst case for their size. Files with waveforms or broadband recordings
-need less.
+and what grows is the number of bins alone. What a file holds is known once it is open
+(`pipeline.nwb.recording_size`). Before, as of a listing of an archive, there is the size of the file alone;
+those constants are of simulated sessions whose files hold nothing but spikes and kinematics, the worst case
+for their size. Files with waveforms or broadband recordings need less.
 
 Measured is the peak of the resident memory (``VmHWM``; ``getrusage`` tells the peak of the parent where that
 was larger) of a process started from a shell (``benchmarks/memory.py``, ``benchmarks/plan.py``; tables in
