@@ -45,7 +45,7 @@ FAULTS = (
      ("tests/ruler/test_event_values.py",)),
     (TRAIN, "stores = sorted(entry.store_key for entry in entries)", "stores = sorted(entry.session for entry in entries)",
      "the key of a run ignores which stores"),
-    (TRAIN, "if entry is None or entry.store_key != source.store_key:", "if entry is None:",
+    ("pipeline/stages/resumed_run.py", "if entry is None or entry.store_key != source.store_key:", "if entry is None:",
      "a run goes on with another store", TRAINED),
     (TRAIN, "steps=result.steps,", "steps=settings.max_steps,", "a run that stopped early says all its steps", TRAINED),
     ("pipeline/stages/run_entries.py", "return {**told, \"best_step\": float(best_step)}", "return {**told, \"best_step\": float(len(told))}",

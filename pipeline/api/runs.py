@@ -91,7 +91,7 @@ def train(
     """
     from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
-    from nwb_latents.pipeline.stages.train import settings_to_resume  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.resumed_run import settings_to_resume  # noqa: PLC0415
     from nwb_latents.pipeline.stages.train import train as stage  # noqa: PLC0415
     from nwb_latents.schemas.training import TrainSettings  # noqa: PLC0415
 

@@ -93,7 +93,7 @@ def train(
     The same command resumes what was interrupted and does nothing where the run is complete. Several seeds
     are runs of their own; on a cluster each takes a worker, and a GPU where there is one.
     """
-    from nwb_latents.pipeline.stages.train import settings_to_resume
+    from nwb_latents.pipeline.stages.resumed_run import settings_to_resume
     from nwb_latents.pipeline.stages.train import train as stage
     from nwb_latents.pipeline.stages.train_runs import train_seeds
     from nwb_latents.pipeline.stores.settings import settings_from

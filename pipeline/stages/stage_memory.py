@@ -225,7 +225,10 @@ def training_bytes(catalog_path: Path, entries: Sequence[SessionEntry], settings
     held = [store_bytes(store_path(catalog_path, entry.store)) for entry in entries]
     recordings = bool(settings.forward_ms)
     whole = CONTINUOUS_COPIES * max((size for _, size in held), default=0) * recordings
-    return STAGE_BASE_BYTES + int(TRIALS_COPIES * sum(size for size, _ in held) + whole)
+    trials = TRIALS_COPIES * sum(size for size, _ in held)
+    if settings.data_memory_gb is not None:
+        trials = min(trials, settings.data_memory_gb * 1e9)
+    return STAGE_BASE_BYTES + int(trials + whole)
 
 
 def store_bytes(store: StoreLocation) -> tuple[int, int]:

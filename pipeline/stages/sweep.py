@@ -17,13 +17,13 @@ from nwb_latents.pipeline.cluster.ray_tune import named_cluster, ray_workers, re
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
+from nwb_latents.pipeline.stages.resumed_run import check_run_name
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.run_entries import now, run_event
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.sweep_run import MEMBERS, STATE, Work, member_folder, register_best
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
-    check_run_name,
     good_enough,
 )
 from nwb_latents.pipeline.stores.atomic import write_text

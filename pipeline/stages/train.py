@@ -6,19 +6,18 @@ complete and leaves it, or finds it unfinished and goes on.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, SettingsError
+from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
+from nwb_latents.pipeline.stages.resumed_run import begun_run, check_run_name, entries_of
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.run_entries import final_metrics, now, run_event
 from nwb_latents.pipeline.stages.stage_memory import reading_of
-from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions, some_of
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.pipeline.training.run_stores import source_of
@@ -180,9 +179,9 @@ def plan_training(
     check_run_name(run_name)
     searched = None
     if resume is not None:
-        before = _begun(runs, resume)
+        before = begun_run(runs, resume)
         searched = before.sweep
-        entries = _entries_of(catalog_path, before)
+        entries = entries_of(catalog_path, before)
     else:
         entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
         entries = good_enough(catalog_path, entries, settings.select, report)
@@ -228,27 +227,6 @@ def make_training(
         return _train(catalog_path, run_dir, training, report, meeting), False
 
 
-def check_run_name(name: str | None) -> None:
-    """Refuse a name that is no safe name of a directory.
-
-    Raises
-    ------
-    SettingsError
-        If it has other characters than letters, digits, ``.``, ``_`` and ``-``.
-
-    Examples
-    --------
-    >>> check_run_name("../runs")
-    Traceback (most recent call last):
-        ...
-    nwb_latents.pipeline.errors.SettingsError: run name '../runs': use letters, ...
-    """
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise SettingsError(
-            f"run name {name!r}: use letters, digits, '.', '_' and '-', the first a letter or digit."
-        )
-
-
 def run_key(settings: TrainSettings, entries: Sequence[SessionEntry]) -> str:
     """Return the SHA-256 of the settings and the keys of the stores, in hexadecimal.
 
@@ -274,48 +252,6 @@ def bin_size_of(entries: Sequence[SessionEntry]) -> float | None:
     True
     """
     return entries[0].bin_size_s if entries else None
-
-
-def settings_to_resume(catalog_path: Path, name: str) -> dict[str, Any]:
-    """Return the settings of a run that is to go on, as values that others are laid over.
-
-    Raises
-    ------
-    DataError
-        If there is no such run.
-    SettingsError
-        If it is one that cannot go on by training.
-    """
-    check_run_name(name)
-    return _begun(catalog_path.parent / "runs", name).settings.model_dump()
-
-
-def _begun(runs: Path, name: str) -> RunConfig:
-    from nwb_latents.pipeline.training.run_files import CONFIG, read_config, read_entry  # noqa: PLC0415
-
-    config = read_config(runs / name)
-    if config is None:
-        known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        shown = some_of(known) or "none"
-        raise DataError(f"No run is called {name}.{hint} Runs beside the catalog: {shown}.")
-    if config.alignment is not None:
-        raise SettingsError(
-            f"Run {name} is an alignment of {config.alignment.parent}: training all of it would undo that. "
-            "Go on with the `pipeline run align` that began it."
-        )
-    if config.imported is not None:
-        raise SettingsError(
-            f"Run {name} was imported from {config.imported.source}, without the state of an "
-            "optimiser to go on from. Train a run of its settings without --resume, or give it new sessions "
-            "with `pipeline run align`."
-        )
-    if config.sweep is not None and read_entry(runs / name) is None:
-        raise SettingsError(
-            f"Run {name} is a sweep that is not complete. Go on with the `pipeline run sweep` that began it."
-        )
-    return config
 
 
 def good_enough(
@@ -360,23 +296,6 @@ def good_enough(
             "select.…, or choose others with --session."
         )
     return kept
-
-
-def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
-    """Return the sessions a run was begun on; their stores must be the same."""
-    held = read_catalog(catalog_path).sessions.values()
-    stores = {entry.session: entry for entry in held if entry.recipe_id == config.recipe_id}
-    entries = []
-    for session, source in config.sessions.items():
-        entry = stores.get(session)
-        if entry is None or entry.store_key != source.store_key:
-            state = "is no longer in the catalog" if entry is None else "was ingested anew"
-            raise DataError(
-                f"Run {config.run} cannot go on: {session} {state} since it was begun. Train a new run, "
-                "without --resume."
-            )
-        entries.append(entry)
-    return entries
 
 
 def _train(

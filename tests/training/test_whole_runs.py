@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from nwb_latents.pipeline.errors import CatalogWarning, DataError, SettingsError
-from nwb_latents.pipeline.stages.train import settings_to_resume, train
+from nwb_latents.pipeline.stages.resumed_run import settings_to_resume
+from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores import lenient
 from nwb_latents.pipeline.stores.catalog import add_session
 from nwb_latents.pipeline.stores.manifest import MANIFEST, manifest_of
