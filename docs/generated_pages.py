@@ -42,6 +42,13 @@ from nwb_latents.schemas.store import (
     ArraySpec,
     StoreAttributes,
 )
+from nwb_latents.schemas.study import (
+    SessionGroup,
+    StudyAlignment,
+    StudyRecordings,
+    StudySettings,
+    StudyTraining,
+)
 from nwb_latents.schemas.sweep import HyperParameter, MemberOutcome, SweepSettings, SweepState
 from nwb_latents.schemas.training import RunConfig
 
@@ -111,6 +118,11 @@ def write_pages() -> None:
         "nlb_windows.md": "\n".join(_benchmark_windows()),
         "nlb_behaviour.md": "\n".join(_benchmark_behaviour()),
         "sweep.md": "\n".join(_fields(SweepSettings)),
+        "study.md": "\n".join(_fields(StudySettings)),
+        "study_recordings.md": "\n".join(_fields(StudyRecordings)),
+        "study_group.md": "\n".join(_fields(SessionGroup)),
+        "study_training.md": "\n".join(_fields(StudyTraining)),
+        "study_alignment.md": "\n".join(_fields(StudyAlignment)),
         "hyper_parameter.md": "\n".join(_fields(HyperParameter)),
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
         "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),

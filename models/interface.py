@@ -138,6 +138,11 @@ class Model(nn.Module, ABC):
         """Samples of the posterior whose average are the model's rates; 0: those along the posterior mean."""
         return 0
 
+    @property
+    def computes_trials_apart(self) -> bool:
+        """Whether no trial has a part in the loss of another, so that they can be computed apart."""
+        return False
+
     def embed(self, batch: Batch) -> DiagGaussian | None:
         """Return the embedding of each session, shapes ``(session, E)``; None where there is none."""
         del batch

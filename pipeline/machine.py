@@ -28,19 +28,6 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def n_gpus() -> int:
-    """Return the GPUs torch can compute on here.
-
-    Examples
-    --------
-    >>> n_gpus() >= 0
-    True
-    """
-    import torch  # noqa: PLC0415 - half a second
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Let products and decompositions of small matrices run on one thread each while the block lasts.

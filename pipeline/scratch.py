@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _TOUCHED_BYTES = 16 << 20
 """So much of an array on the disk is in memory at most while it is gone through."""
 
+_AROUND_BYTES = 1 << 19
+"""What the system brings into memory around a single value that is looked at."""
+
 _PIECE = 1 << 16
 """Values looked at together: so many that they stay in the cache."""
 
@@ -78,8 +81,9 @@ class Scratch:
             where = self.folder or tempfile.gettempdir()
             raise MachineError(
                 f"{where}: cannot hold {n_bytes / 1e9:.3g} GB that are put there while a long recording is "
-                f"read: {error.strerror or error}. Free some space, name another folder with TMPDIR, or let "
-                "more memory be used (--memory-gb)."
+                f"read: {error.strerror or error}. Free some space, "
+                f"{'name another folder with TMPDIR, ' if self.folder is None else ''}or let more memory be "
+                "used (--memory-gb)."
             ) from error
         return np.frombuffer(mapped, dtype=kind).reshape(shape)
 
@@ -136,14 +140,11 @@ def pieces(array: NDArray[Scalar], n: int = _PIECE, *, overlap: int = 0) -> Iter
     >>> [piece.tolist() for piece in pieces(np.arange(4), 2, overlap=1)]
     [[0, 1, 2], [2, 3]]
     """
-    touched = 0
+    kept = Touched(array)
     for lo in range(0, len(array), n):
         piece = array[lo : lo + n + overlap]
         yield piece
-        touched += piece.nbytes
-        if touched >= _TOUCHED_BYTES:
-            give_back(array)
-            touched = 0
+        kept.add(piece.nbytes)
     give_back(array)
 
 
@@ -162,12 +163,54 @@ def trains(values: NDArray[Scalar], index: NDArray[np.int64]) -> Iterator[NDArra
     >>> [train.tolist() for train in trains(np.array([1.0, 2.0, 5.0]), np.array([2, 2, 3]))]
     [[1.0, 2.0], [], [5.0]]
     """
-    touched = 0
+    kept = Touched(values)
     for start, stop in pairwise([0, *index.tolist()]):
         train = values[start:stop]
         yield train
-        touched += train.nbytes
-        if touched >= _TOUCHED_BYTES:
-            give_back(values)
-            touched = 0
+        kept.add(max(train.nbytes, _AROUND_BYTES))
     give_back(values)
+
+
+def picked(values: NDArray[Scalar], at: NDArray[np.int64]) -> NDArray[Scalar]:
+    """Return single values, and give back what was touched on the way.
+
+    Parameters
+    ----------
+    values
+        Shape ``(n,)``.
+    at
+        Which ones. Shape ``(m,)``.
+
+    Examples
+    --------
+    >>> picked(np.array([5.0, 6.0, 7.0]), np.array([2, 0]))
+    array([7., 5.])
+    """
+    if not is_on_disk(values):
+        return values[at]
+    out, step = np.empty(len(at), values.dtype), _TOUCHED_BYTES // _AROUND_BYTES
+    for lo in range(0, len(at), step):
+        out[lo : lo + step] = values[at[lo : lo + step]]
+        give_back(values)
+    return out
+
+
+class Touched:
+    """Gives back the memory of an array whenever enough of it was touched.
+
+    Parameters
+    ----------
+    array
+        Gone through by someone else.
+    """
+
+    def __init__(self, array: NDArray[Any]) -> None:
+        self._array = array
+        self._bytes = 0
+
+    def add(self, n_bytes: int = _AROUND_BYTES) -> None:
+        """Note that so much was touched; default: a single place."""
+        self._bytes += n_bytes
+        if self._bytes >= _TOUCHED_BYTES:
+            give_back(self._array)
+            self._bytes = 0

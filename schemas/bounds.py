@@ -15,6 +15,9 @@ MOST_WIDTH = 16_384
 MOST_LAYERS = 256
 """Layers, blocks, heads and groups."""
 
+MOST_GB = 1e6
+"""Memory, 10⁹ bytes."""
+
 MOST_STEPS = 1_000_000_000
 """Training steps, and steps between things done."""
 

@@ -8,9 +8,15 @@ from pydantic import Field, ValidationInfo, model_validator
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen, Reading, Record
-from nwb_latents.schemas.bounds import MOST_BINS, MOST_ITEMS, MOST_SEED, MOST_STEPS
+from nwb_latents.schemas.bounds import MOST_BINS, MOST_GB, MOST_ITEMS, MOST_SEED, MOST_STEPS
 from nwb_latents.schemas.catalog import Alignment, Imported
-from nwb_latents.schemas.digest import AddedLater, DecidesNothing, DefaultBefore, FormerlyInBins
+from nwb_latents.schemas.digest import (
+    AddedLater,
+    DecidesNothing,
+    DefaultBefore,
+    FormerlyInBins,
+    NeverCounts,
+)
 from nwb_latents.schemas.masks import MaskSettings
 from nwb_latents.schemas.mdssm import MDSSMSettings
 from nwb_latents.schemas.models import AnyModel, known_models, model_settings
@@ -25,6 +31,7 @@ Device = Literal["auto", "cpu", "cuda"]
 
 _SHOWS_IN_THE_STORES = "which sessions were chosen shows in the keys of the stores"
 _NOTHING_ASKED = {"min_trials": 0, "min_decodability": None, "max_flags": None, "exclude_flags": ()}
+_WHERE_TRIALS_LIE = "whether trials are kept in memory or read again when they are drawn"
 _BEST_IS_VALIDATED = "how often training can be resumed from; the best step is kept at validations"
 _NOTHING_HIDDEN = {
     "coordinated_dropout": 0.0,
@@ -50,7 +57,15 @@ class BatchSettings(Frozen):
         10,
         ge=1,
         le=MOST_ITEMS,
-        description="Sessions packed into one block; small blocks stay in the processor's cache.",
+        description="Sessions packed into one block; small blocks stay in the processor's cache. Several "
+        "devices share the blocks of a step out.",
+    )
+    trials_per_block: Annotated[int | None, AddedLater(None)] = Field(
+        None,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Trials of one session in one block, where its trials are to be shared out among "
+        "devices: every session then has blocks of its own. Default: sessions are not cut.",
     )
 
 
@@ -149,11 +164,33 @@ class TrainSettings(Frozen):
         "auto", description="Where to train; auto: a GPU if there is one."
     )
     devices: Annotated[int, DecidesNothing("on how many devices it is done", as_if=1)] = Field(
-        1, ge=1, le=MOST_ITEMS, description="Number of devices."
+        1,
+        ge=1,
+        le=MOST_ITEMS,
+        description="Number of devices, which share the blocks of every step out; the numbers are those of "
+        "one device, up to the order of sums.",
+    )
+    data_memory_gb: Annotated[float | None, NeverCounts(_WHERE_TRIALS_LIE)] = Field(
+        None,
+        gt=0,
+        le=MOST_GB,
+        description="Memory for the trials of the sessions, GB. Where reading all of them is estimated to "
+        "take more, each is read when it is drawn. Default: what this machine has to give.",
     )
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = Field(
         "32-true", description="Arithmetic of the training step."
     )
+
+    @property
+    def reads_recordings(self) -> bool:
+        """Whether a training reads what the trials were cut from beside the trials.
+
+        Examples
+        --------
+        >>> TrainSettings().reads_recordings, TrainSettings(model={"behaviour_weight": 1.0}).reads_recordings
+        (False, True)
+        """
+        return bool(self.forward_ms or getattr(self.model, "trains_on_velocity", False))
 
     @property
     def sees_ahead(self) -> bool:

@@ -1,6 +1,7 @@
 """Faults of training and of what a trained run gives."""
 
 LOOP = "pipeline/training/loop.py"
+STEP = "pipeline/training/step.py"
 STEPS = "pipeline/training/step_masks.py"
 VALIDATION = "pipeline/training/validation.py"
 FEED = "pipeline/training/feed.py"
@@ -23,26 +24,26 @@ FAULTS = (
      "rates of a model are scaled as if bins were 20 ms wide"),
     (FEED, ".astype(np.float32) * np.float32(session.bin_size_s)", ".astype(np.float32) * np.float32(0.02)",
      "rates are shown as if bins were 20 ms wide"),
-    (LOOP, "torch.optim.AdamW(", "torch.optim.Adam(", "weight decay goes through the gradients"),
-    (LOOP, "    training.bare.train()\n", "", "training goes on in evaluation mode"),
-    (LOOP, "weight_decay=options.weight_decay,", "weight_decay=0.0,", "weights do not decay"),
-    (LOOP, "group[\"lr\"] = training.lr(state.step)", "group[\"lr\"] = training.settings.optimiser.lr",
+    (STEP, "torch.optim.AdamW(", "torch.optim.Adam(", "weight decay goes through the gradients"),
+    (STEP, "    training.bare.train()\n", "", "training goes on in evaluation mode"),
+    (STEP, "weight_decay=options.weight_decay,", "weight_decay=0.0,", "weights do not decay"),
+    (STEP, "group[\"lr\"] = training.lr(state.step)", "group[\"lr\"] = training.settings.optimiser.lr",
      "the learning rate never falls"),
-    (LOOP, "warmup=warmup, final=options.final_lr)", "warmup=0, final=options.final_lr)",
+    (STEP, "warmup=warmup, final=options.final_lr)", "warmup=0, final=options.final_lr)",
      "the learning rate does not warm up"),
-    (LOOP, "max_norm=settings.optimiser.clip_norm,", "max_norm=1e9,", "gradients are not clipped"),
-    (LOOP, "derived_generator(settings.seed, \"noise\", state.step, block, device=training.device)",
-     "derived_generator(0, \"noise\", state.step, block, device=training.device)", "the noise is not of the seed"),
-    (LOOP, "derived_generator(settings.seed, \"noise\", state.step, block, device=training.device)",
-     "derived_generator(settings.seed, \"noise\", block, device=training.device)", "the noise is the same in every step"),
-    (LOOP, "seed=settings.seed, step=state.step))", "seed=0, step=state.step))", "batches are not of the seed"),
+    (STEP, "max_norm=settings.optimiser.clip_norm,", "max_norm=1e9,", "gradients are not clipped"),
+    (STEP, "settings.seed, \"noise\", state.step, batch.number, device=training.device",
+     "0, \"noise\", state.step, batch.number, device=training.device", "the noise is not of the seed"),
+    (STEP, "settings.seed, \"noise\", state.step, batch.number, device=training.device",
+     "settings.seed, \"noise\", batch.number, device=training.device", "the noise is the same in every step"),
+    (LOOP, "seed=settings.seed, step=step, every", "seed=0, step=step, every", "batches are not of the seed"),
     (LOOP, "mask_once(trials, settings.masks, seed=settings.seed, part=part)",
      "mask_once(trials, settings.masks, seed=0, part=part)", "masks that are drawn once are not of the seed"),
     (LOOP, "if state.best_loss is None or loss < state.best_loss:", "if True:",
      "the last weights are kept in place of the best"),
     (VALIDATION, "\"val_held_loss\": held[\"loss\"]}, held[\"loss\"]",
      "\"val_held_loss\": held[\"loss\"]}, metrics[\"val_loss\"]", "held-back samples do not decide the best", LFADS),
-    (VALIDATION, "summary(outputs, batches, FINAL)", "summary(outputs, batches, 0)",
+    (VALIDATION, "told_of(output, batch, FINAL)", "told_of(output, batch, 0)",
      "validation losses are weighed as at the start of a warm-up"),
     (VALIDATION, "(1 - share) * value + share * means[name]", "value", "the best step is that of whole trials alone", CUTS),
     (VALIDATION, "scored(compose(masker, cut_at(bins)))", "scored(masker)", "cut validation trials are shown whole", CUTS),

@@ -36,13 +36,14 @@ def spike_jitter(width: int) -> Change:
     """
 
     def change(view: View, batch: Batch, generator: torch.Generator | None, step: int) -> View:
-        del batch, step
+        del step
         if generator is None or width == 0:
             return view
+        largest = batch.largest or (int(view.samples.max()), int(view.target.max()))
         return replace(
             view,
-            samples=_jittered(view.samples, width, generator),
-            target=_jittered(view.target, width, generator),
+            samples=_jittered(view.samples, width, generator, largest=largest[0]),
+            target=_jittered(view.target, width, generator, largest=largest[1]),
         )
 
     return change
@@ -85,11 +86,11 @@ def temporal_shift(deviation: float, most: int) -> Change:
     return change
 
 
-def _jittered(counts: Tensor, width: int, generator: torch.Generator) -> Tensor:
+def _jittered(counts: Tensor, width: int, generator: torch.Generator, *, largest: int) -> Tensor:
     T = counts.shape[2]
     bins = torch.arange(T, device=counts.device)[:, None]
     out = torch.zeros_like(counts)
-    for spike in range(int(counts.max())):
+    for spike in range(largest):
         moved = bins + torch.randint(
             -width, width + 1, counts.shape, generator=generator, device=counts.device
         )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nwb_latents.models.randomness import deciding_generator, listed
+
 if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch
     from nwb_latents.models.batching.views import Change, View
@@ -70,7 +72,7 @@ def cut_some(probability: float) -> Change:
         n_bins = view.samples.shape[2]
         if generator is None or probability == 0 or n_bins < MIN_BINS_TO_CUT:
             return view
-        cut, where = torch.rand(2, generator=generator, device=generator.device).tolist()
+        cut, where = listed(torch.rand(2, generator=deciding_generator(generator, "cut")))
         least = n_bins // 4
         shown = least + int(where * (n_bins - least)) if cut < probability else n_bins
         return cut_at(shown)(view, batch, generator, step)

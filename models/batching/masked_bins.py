@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nwb_latents.models.batching.views import Change, View, on_target
+from nwb_latents.models.randomness import deciding_generator, listed
 
 if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch
@@ -83,7 +84,7 @@ def _span(longest: int, probability: float, generator: torch.Generator) -> int:
     """Draw the length of the runs of a batch."""
     if longest == 1:
         return 1
-    expanded, length = torch.rand(2, generator=generator, device=generator.device).tolist()
+    expanded, length = listed(torch.rand(2, generator=deciding_generator(generator, "span")))
     return 1 + int(length * longest) if expanded < probability else 1
 
 

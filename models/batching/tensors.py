@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from nwb_latents.models.batching.shown_input import ShownSmoothing
 
@@ -60,6 +60,24 @@ class TrialTensors:
     def n_trials(self) -> int:
         """Number of trials."""
         return self.y.shape[0]
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of a trial that may be shown."""
+        return self.y.shape[1]
+
+    @property
+    def n_units(self) -> int:
+        """Units that may be shown."""
+        return self.y.shape[2]
+
+    def target_means(self) -> Tensor:
+        """Return the mean of what is scored of each unit, 0 where nothing is. Shape ``(unit,)``."""
+        return self.scored.nanmean((0, 1)).nan_to_num()
+
+    def read(self) -> TrialTensors:
+        """Return all trials: these."""
+        return self
 
     @property
     def scored(self) -> Tensor:
@@ -129,6 +147,13 @@ class Batch:
         read in training alone. Shape ``(session, trial, time, axis)``; None: it is not looked at.
     gaps
         Whether `y` may hold samples that were not recorded. Only looked at where there is smoothing.
+    number
+        Its number among the blocks of a step, which its noise hangs on.
+    share
+        Share of the trials of its session that it holds, where these are cut into several blocks: its loss
+        counts by it.
+    largest
+        Largest whole numbers of what is shown and what is scored (`with_largest`); None: not known.
     """
 
     sessions: tuple[str, ...]
@@ -142,6 +167,9 @@ class Batch:
     smoothing: ShownSmoothing | None = None
     behaviour: Tensor | None = None
     gaps: bool = True
+    number: int = 0
+    share: float = 1.0
+    largest: tuple[int, int] | None = None
 
     def first_bins(self, n_bins: int) -> Batch:
         """Return the batch without behaviour, and anything recorded after the first `n_bins` bins of `y`.
@@ -191,18 +219,48 @@ class Batch:
         )
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
-        """Return the batch on another device, its values as `dtype`."""
-        y = self.y.to(device, dtype)
+        """Return the batch on another device, values as `dtype`; a `pinned` one is not waited for."""
+        pinned = self.y.is_pinned()
+
+        def moved(x: Tensor) -> Tensor:
+            return x.to(device, dtype if x.is_floating_point() else None, non_blocking=pinned)
+
+        return self._each(moved)
+
+    def pinned(self) -> Batch:
+        """Return the batch in memory a GPU reads by itself, while the processor goes on."""
+        return self._each(Tensor.pin_memory)
+
+    def with_largest(self) -> Batch:
+        """Return the batch with the largest whole numbers of it that are neither missing nor held back.
+
+        Examples
+        --------
+        >>> pack([TrialTensors("a", torch.tensor([[[3.0, float("nan")]]]))]).with_largest().largest
+        (3, 3)
+        """
+        kept = torch.ones_like(self.y, dtype=torch.bool) if self.held_back is None else ~self.held_back
+        T, N = self.y.shape[2:]
+        shown = torch.where(kept, self.y, 0.0).nan_to_num(posinf=0.0, neginf=0.0)
+        scored = self.target.nan_to_num(posinf=0.0, neginf=0.0)
+        scored[:, :, :T, :N] *= kept[:, :, : scored.shape[2], : scored.shape[3]]
+        return replace(self, largest=(int(shown.max()), int(scored.max())))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(x: Tensor | None) -> Tensor | None:
+            return None if x is None else change(x)
+
+        y = change(self.y)
         return replace(
             self,
             y=y,
-            target=y if self.target is self.y else self.target.to(device, dtype),
-            unit_mask=self.unit_mask.to(device),
-            trial_mask=self.trial_mask.to(device),
-            time_mask=self.time_mask.to(device),
-            ext=None if self.ext is None else self.ext.to(device, dtype),
-            held_back=None if self.held_back is None else self.held_back.to(device),
-            behaviour=None if self.behaviour is None else self.behaviour.to(device, dtype),
+            target=y if self.target is self.y else change(self.target),
+            unit_mask=change(self.unit_mask),
+            trial_mask=change(self.trial_mask),
+            time_mask=change(self.time_mask),
+            ext=changed(self.ext),
+            held_back=changed(self.held_back),
+            behaviour=changed(self.behaviour),
         )
 
 

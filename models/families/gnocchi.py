@@ -147,6 +147,11 @@ class GNOCCHI(StitchedModel):
         )
         return self._output(data, factors, code, terms=terms)
 
+    @property
+    def computes_trials_apart(self) -> bool:
+        """False where codes are held against the prior together, as draws of one distribution."""
+        return self.settings.mmd_weight == 0
+
     def code_size(self) -> int:
         """Return the number of numbers of a code."""
         return self.settings.code_dim

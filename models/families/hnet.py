@@ -102,6 +102,11 @@ class HNET(Model):
             self.read_in.add_sessions(n_units)
             self.read_out.add_sessions(n_units)
 
+    @property
+    def computes_trials_apart(self) -> bool:
+        """True: trials share parameters, and nothing that is inferred."""
+        return True
+
     def alignable_parameters(self, sessions: Sequence[str]) -> frozenset[str]:
         """Return the embeddings of the sessions, and their read-ins and read-outs if they have any."""
         return names_of_sessions(per_session_parts(self), self.names.index(sessions).tolist())

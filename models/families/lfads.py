@@ -106,6 +106,11 @@ class LFADS(StitchedModel):
         inferred = self.settings.n_inferred and self.settings.input_prior != "none"
         return RATE_SAMPLES if inferred or self.settings.ic_prior != "none" else 0
 
+    @property
+    def computes_trials_apart(self) -> bool:
+        """True: trials share parameters, and nothing that is inferred."""
+        return True
+
     def regressed_width(self) -> int | None:
         """Return the width of the per-session maps, where they start by regression."""
         return self.settings.read_in.hidden if self.settings.read_in.start == "pcr" else None

@@ -35,6 +35,7 @@ from nwb_latents.models.parts.priors import DynamicsPrior, Learned, PriorContext
 from nwb_latents.models.parts.rollout import Path, rollout
 from nwb_latents.models.parts.session_maps import ReadIn, ReadOut, SessionNames, checked_units
 from nwb_latents.models.parts.started_sessions import StartedSessions
+from nwb_latents.models.randomness import deciding_generator, listed, placed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,6 +104,11 @@ class MDSSM(StartedSessions):
         self.behaviour: BehaviourHead | None = None
         if settings.trains_on_velocity:
             self.behaviour = BehaviourHead(settings, n_sessions=len(n_units), width=D)
+
+    @property
+    def computes_trials_apart(self) -> bool:
+        """False where an embedding is inferred from all trials of a session together."""
+        return isinstance(self.embedding, Fixed)
 
     def add_sessions(self, units: Mapping[str, int]) -> None:
         """Make room for further sessions; see `Model.add_sessions`."""
@@ -178,14 +184,15 @@ class MDSSM(StartedSessions):
         weights = self.conditioner(e)
         q_z = self._encode(shared, e)
         sample = q_z.rsample(generator)
-        inferred = pad(self._draw_mask(n_seen, generator, sample.device), (0, n_bins - n_seen))
+        taught = [*self._draw_mask(n_seen, generator), *[False] * (n_bins - n_seen)]
+        inferred = placed(taught, sample.device)
         path = rollout(
             self.dynamics,
             sample[:, :, 0],
             n_bins,
             weights=weights,
             teacher=pad(sample, (0, 0, 0, n_bins - n_seen)),
-            use_teacher=inferred,
+            use_teacher=taught,
         )
         output = self._read(path.z, sessions, view.target.shape[-1])
         nll = weighted(self.likelihood.nll(output.params, view.target, sessions), view).sum((2, 3))
@@ -325,13 +332,12 @@ class MDSSM(StartedSessions):
         read = self.state_encoder(shared, shown[:, None])
         return from_raw(linear(read.seq, self.state_head.weight, self.state_head.bias))
 
-    def _draw_mask(self, n_bins: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    def _draw_mask(self, n_bins: int, generator: torch.Generator | None) -> list[bool]:
         p = self.settings.mask_probability
         if generator is None or p == 0:
-            return torch.ones(n_bins, dtype=torch.bool, device=device)
-        inferred = torch.rand(n_bins, generator=generator, device=generator.device) >= p
-        inferred[0] = True
-        return inferred.to(device)
+            return [True] * n_bins
+        drawn = torch.rand(n_bins, generator=deciding_generator(generator, "mask"))
+        return [True, *listed(drawn >= p)[1:]]
 
     def _state_kl(
         self, q: DiagGaussian, path: Path, inferred: Tensor, batch: Batch, sessions: Tensor

@@ -87,6 +87,11 @@ class NDT(StitchedModel):
             mask.ratio, max_span=mask.max_span, expand=self._expand, zero=mask.zero, random=mask.random
         )
 
+    @property
+    def computes_trials_apart(self) -> bool:
+        """True: trials share parameters, and nothing that is inferred."""
+        return True
+
     def _expand(self, step: int) -> float:
         return self.ramp(step) if self.training else 1.0
 

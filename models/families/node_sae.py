@@ -70,6 +70,11 @@ class NODESAE(StitchedModel):
         self.likelihood = likelihood_of(settings.likelihood, n_units, rate_link=settings.rate_link)
         self.read_out = ReadOut(n_units, n_factors=settings.latent_dim)
 
+    @property
+    def computes_trials_apart(self) -> bool:
+        """True: trials share parameters, and nothing that is inferred."""
+        return True
+
     def forward(
         self, batch: Batch, view: View, step: int = 0, generator: torch.Generator | None = None
     ) -> Output:

@@ -8,12 +8,14 @@ are held against it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from nwb_latents.models.randomness import placed
 
 if TYPE_CHECKING:
     from nwb_latents.models.parts.dynamics import Dynamics
@@ -48,7 +50,7 @@ def rollout(
     inputs: Tensor | None = None,
     weights: Weights | None = None,
     teacher: Tensor | None = None,
-    use_teacher: Tensor | None = None,
+    use_teacher: Tensor | Sequence[bool] | None = None,
     noise: Tensor | None = None,
     step_hook: StepHook | None = None,
 ) -> Path:
@@ -71,7 +73,8 @@ def rollout(
         States to use where `use_teacher` says so. Shape ``(session, trial, time, D)``.
     use_teacher
         Shape ``(time,)``, the same for all trials, or broadcasting with ``(session, trial, time, 1)``; bool.
-        None with a teacher: only the first bin.
+        None with a teacher: only the first bin. As a sequence, of length ``time``, it is known without
+        waiting for the device a tensor lies on.
     noise
         Added to bins without a teacher. Shape ``(session, trial, time, D)``.
     step_hook
@@ -99,13 +102,15 @@ def rollout(
     """
     if inputs is not None and step_hook is not None:
         raise ValueError("give inputs or a step_hook that makes them, not both")
-    shared = use_teacher is not None and use_teacher.ndim == 1
+    shared = not isinstance(use_teacher, Tensor) or use_teacher.ndim == 1
     if teacher is not None and use_teacher is not None and shared and inputs is None and step_hook is None:
-        taught = use_teacher.tolist()
+        taught = use_teacher.tolist() if isinstance(use_teacher, Tensor) else list(use_teacher)
         if taught[0]:
             return _parallel_runs(
                 dynamics, z0, teacher[..., :steps, :], taught[:steps], weights=weights, noise=noise
             )
+    if use_teacher is not None and not isinstance(use_teacher, Tensor):
+        use_teacher = placed(list(use_teacher), z0.device)
     if use_teacher is not None and shared:
         use_teacher = use_teacher[:, None]
     z = z0
@@ -141,7 +146,7 @@ def _parallel_runs(
     """
     device = teacher.device
     level = [t for t, known in enumerate(taught) if known]
-    z = teacher if len(level) == len(taught) else teacher[..., torch.tensor(level, device=device), :]
+    z = teacher if len(level) == len(taught) else teacher.index_select(-2, placed(level, device))
     states, state_bins = [], []
     predicted, predicted_bins = [z0.unsqueeze(-2)], [0]
     while level:
@@ -150,7 +155,7 @@ def _parallel_runs(
         rows = [row for row, t in enumerate(level) if t + 1 < len(taught)]
         if not rows:
             break
-        source = z if len(rows) == len(level) else z[..., torch.tensor(rows, device=device), :]
+        source = z if len(rows) == len(level) else z.index_select(-2, placed(rows, device))
         expected = dynamics(source, None, weights)
         after = [level[row] + 1 for row in rows]
         predicted.append(expected)
@@ -158,9 +163,9 @@ def _parallel_runs(
         free = [row for row, t in enumerate(after) if not taught[t]]
         level = [after[row] for row in free]
         if level:
-            z = expected[..., torch.tensor(free, device=device), :]
+            z = expected.index_select(-2, placed(free, device))
             if noise is not None:
-                z = z + noise[..., torch.tensor(level, device=device), :]
+                z = z + noise.index_select(-2, placed(level, device))
     return Path(_in_order(states, state_bins), _in_order(predicted, predicted_bins))
 
 
@@ -168,5 +173,5 @@ def _in_order(parts: list[Tensor], bins: list[int]) -> Tensor:
     joined = parts[0] if len(parts) == 1 else torch.cat(parts, -2)
     if bins == sorted(bins):
         return joined
-    order = torch.tensor(bins, device=joined.device).argsort()
-    return joined.index_select(-2, order)
+    order = sorted(range(len(bins)), key=bins.__getitem__)
+    return joined.index_select(-2, placed(order, joined.device))

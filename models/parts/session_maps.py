@@ -16,6 +16,7 @@ from torch.nn.functional import silu
 from nwb_latents.models.kernels.products import linear
 from nwb_latents.models.parts.distributions import full_precision
 from nwb_latents.models.parts.per_session import PerSession
+from nwb_latents.models.randomness import placed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +60,7 @@ class SessionNames:
         unknown = [name for name in names if name not in self.position]
         if unknown:
             raise KeyError(f"the model has no session {unknown[0]}; it knows {', '.join(self.position)}")
-        return torch.tensor([self.position[name] for name in names], device=device)
+        return placed([self.position[name] for name in names], device)
 
 
 class ReadIn(nn.Module):

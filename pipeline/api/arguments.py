@@ -17,6 +17,9 @@ from nwb_latents.pipeline.stores.settings import settings_from
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nwb_latents.pipeline.stages.session_tasks import Where
+    from nwb_latents.schemas.cluster import ClusterSettings
+
 Place = str | os.PathLike[str]
 """A file or folder, as text or `Path`; ``~`` is the home of the user."""
 
@@ -215,3 +218,28 @@ def _refuse_misspelt_arguments(
         close = difflib.get_close_matches(key, [*schema.model_fields, *arguments], n=1, cutoff=0.5)
         if close and close[0] not in schema.model_fields:
             raise SettingsError(f"{function.__name__}(): no argument {key!r}; did you mean {close[0]}?")
+
+
+def where_of(
+    cluster: str,
+    settings: ClusterSettings | Mapping[str, object] | Place | None,
+    function: Callable[..., object],
+) -> Where:
+    """Return where a function works, from its arguments.
+
+    Parameters
+    ----------
+    cluster, settings
+        As the function takes them.
+    function
+        The function, which errors name.
+
+    Raises
+    ------
+    SettingsError
+        If a setting is unknown or does not fit.
+    """
+    from nwb_latents.pipeline.stages.session_tasks import Where  # noqa: PLC0415
+    from nwb_latents.schemas.cluster import ClusterSettings  # noqa: PLC0415
+
+    return Where(cluster, settings_of(ClusterSettings, settings, {}, function=function))

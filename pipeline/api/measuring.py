@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from nwb_latents.pipeline.api.arguments import Names, Place
-    from nwb_latents.pipeline.stages.session_tasks import Where
     from nwb_latents.schemas.cluster import ClusterSettings
     from nwb_latents.schemas.decoding import DecodeSettings
     from nwb_latents.schemas.evaluation import EvaluateSettings
@@ -94,7 +93,7 @@ def decode(
     nwb_latents.pipeline.errors.SettingsError: decode(source=['rates']): unknown key, found ['rates']; did
     you mean sources?
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of, where_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.decode import decode as stage  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
@@ -108,7 +107,7 @@ def decode(
         recipe_id=recipe_id,
         device=device,
         unseen_trials=unseen_trials,
-        where=_where(cluster, cluster_settings, decode),
+        where=where_of(cluster, cluster_settings, decode),
         force=force,
         report=reported_to(report),
     )
@@ -193,7 +192,7 @@ def evaluate(
     nwb_latents.pipeline.errors.SettingsError: evaluate(n_resample=50): unknown key, found 50; did you mean
     n_resamples?
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of, where_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.evaluate import evaluate as stage  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
@@ -209,7 +208,7 @@ def evaluate(
         force=force,
         device=device,
         unseen_trials=unseen_trials,
-        where=_where(cluster, cluster_settings, evaluate),
+        where=where_of(cluster, cluster_settings, evaluate),
         report=reported_to(report),
     )
     return measurements_as_table(made)
@@ -289,7 +288,7 @@ def forecast(
         ...
     nwb_latents.pipeline.errors.SettingsError: forecast(lag=100): unknown key, found 100; did you mean lag_ms?
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of, where_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.forecast import forecast as stage  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
@@ -303,20 +302,8 @@ def forecast(
         recipe_id=recipe_id,
         device=device,
         unseen_trials=unseen_trials,
-        where=_where(cluster, cluster_settings, forecast),
+        where=where_of(cluster, cluster_settings, forecast),
         force=force,
         report=reported_to(report),
     )
     return measurements_as_table(made)
-
-
-def _where(
-    cluster: str,
-    settings: ClusterSettings | Mapping[str, object] | Place | None,
-    function: Callable[..., object],
-) -> Where:
-    from nwb_latents.pipeline.api.arguments import settings_of  # noqa: PLC0415
-    from nwb_latents.pipeline.stages.session_tasks import Where  # noqa: PLC0415
-    from nwb_latents.schemas.cluster import ClusterSettings  # noqa: PLC0415
-
-    return Where(cluster, settings_of(ClusterSettings, settings, {}, function=function))

@@ -92,6 +92,7 @@ def ingest(
     dry_run: bool = False,
     force: bool = False,
     session_id: str | None = None,
+    memory_gb: float = 1.0,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> list[SessionEntry]:
@@ -138,6 +139,9 @@ def ingest(
     session_id
         What sessions are called, in place of what their files say; ``"{folder}"``, ``"{file}"``,
         ``"{session}"``, ``"{subject}"`` and ``"{date}"`` stand for those of each file.
+    memory_gb
+        Memory each session may take, GB; more of a long one then lies on the disk. What is written is the
+        same.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -197,6 +201,7 @@ def ingest(
         dry_run=dry_run,
         force=force,
         session_id=session_id,
+        memory_gb=memory_gb,
         report=reported_to(report),
     )
 

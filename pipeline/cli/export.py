@@ -16,14 +16,19 @@ from nwb_latents.pipeline.cli.once import OnceCommand
 from nwb_latents.pipeline.cli.options import (
     CATALOG,
     CatalogOption,
+    ClusterConfigOption,
+    ClusterOption,
     ConfigOption,
     ForceOption,
     JsonOption,
     QuietOption,
     RecipeIdOption,
+    RetryFailedOption,
     SessionOption,
     SetOption,
+    ShardOption,
     VerboseOption,
+    where_of,
 )
 from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.errors import MachineError, PartialFailure, UsageError
@@ -92,6 +97,10 @@ def _command(name: str) -> Any:
         out: OutOption = None,
         config: ConfigOption = None,
         settings: SetOption = None,
+        cluster: ClusterOption = "serial",
+        cluster_config: ClusterConfigOption = None,
+        shard: ShardOption = None,
+        retry_failed: RetryFailedOption = False,
         force: ForceOption = False,
         catalog: CatalogOption = CATALOG,
         json_lines: JsonOption = False,
@@ -111,6 +120,7 @@ def _command(name: str) -> Any:
                 done = stage(
                     catalog, name, settings=chosen, sessions=tuple(session or ("*",)), recipe_id=recipe_id,
                     out=out, force=force, report=say,
+                    where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
                 )  # fmt: skip
             except PartialFailure as failure:
                 _files_table(say, cast("Sequence[Exported]", failure.results))

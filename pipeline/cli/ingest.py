@@ -127,6 +127,15 @@ def ingest(
         ),
     ] = None,
     settings: SetOption = None,
+    memory_gb: Annotated[
+        float,
+        typer.Option(
+            "--memory-gb",
+            help="Memory each session may take; more of a long one then lies on the disk. What is written is "
+            "the same.",
+            metavar="GB",
+        ),
+    ] = 1.0,
     cluster: ClusterOption = "serial",
     cluster_config: ClusterConfigOption = None,
     dry_run: Annotated[
@@ -176,6 +185,7 @@ def ingest(
                 dry_run=dry_run,
                 force=force,
                 session_id=session_id,
+                memory_gb=memory_gb,
                 report=out,
             )
         except PartialFailure as failure:

@@ -72,6 +72,14 @@ def sweep(
     device: Annotated[
         str | None, typer.Option("--device", help="auto (GPUs if there are any), cpu or cuda; default: auto.")
     ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            help="A running cluster of Ray; default: what RAY_ADDRESS says, else this machine.",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
     force: ForceOption = False,
@@ -111,6 +119,7 @@ def sweep(
             recipe_id=recipe_id,
             run_name=run_name,
             force=force,
+            ray_address=ray_address,
             report=out,
         )
         out.result(f"Run {entry.run}: {catalog.parent / entry.path}, the schedule found in sweep.png")

@@ -60,7 +60,8 @@ def train(
         str | None, typer.Option("--device", help="auto (a GPU if there is one), cpu or cuda; default: auto.")
     ] = None,
     devices: Annotated[
-        int | None, typer.Option("--devices", min=1, help="Number of devices; default: 1.")
+        int | None,
+        typer.Option("--devices", min=1, help="Devices that share each step out, of one run; default: 1."),
     ] = None,
     precision: Annotated[
         str | None,

@@ -19,7 +19,7 @@ from nwb_latents.pipeline.cluster.job_settings import job_words, processes_of
 from nwb_latents.pipeline.cluster.job_watch import JobWatch
 from nwb_latents.pipeline.cluster.safe_path import SAFE_PATH, start_tracker
 from nwb_latents.pipeline.errors import MachineError, SettingsError
-from nwb_latents.pipeline.machine import available_cores, n_gpus
+from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def local_workers(asked: int | None, memory_bytes: Sequence[int], needs: Needs |
     """
     wanted = min(asked or available_cores(), len(memory_bytes))
     if needs is not None and needs.gpus:
-        wanted = min(wanted, n_gpus() // needs.gpus)
+        wanted = min(wanted, needs.gpus_here // needs.gpus)
     largest, left, fitting = sorted(memory_bytes, reverse=True), memory_share(), 0
     for need in largest[:wanted]:
         left -= need

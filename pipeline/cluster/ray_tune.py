@@ -151,9 +151,23 @@ class RayWorkers:
             raise KeyboardInterrupt
 
 
+def named_cluster(address: str | None) -> str | None:
+    """Return the address of the cluster that is meant, by an option or by ``RAY_ADDRESS``; None: none is.
+
+    Examples
+    --------
+    >>> named_cluster("10.0.0.1:6379")
+    '10.0.0.1:6379'
+    """
+    found = address or os.environ.get("RAY_ADDRESS")
+    return None if found == "local" else found
+
+
 @contextmanager
-def ray_workers(workers: int, *, gpus: bool, report: Report) -> Iterator[RayWorkers]:
-    """Start Ray on this machine, or connect to the cluster that ``RAY_ADDRESS`` names.
+def ray_workers(
+    workers: int, *, gpus: bool, address: str | None = None, report: Report
+) -> Iterator[RayWorkers]:
+    """Start Ray on this machine, or connect to a cluster of it.
 
     Parameters
     ----------
@@ -161,6 +175,9 @@ def ray_workers(workers: int, *, gpus: bool, report: Report) -> Iterator[RayWork
         Trials at once, each with one core.
     gpus
         Whether trials use GPUs where there are any.
+    address
+        ``HOST:PORT`` of a running cluster of Ray; None: what ``RAY_ADDRESS`` says, and this machine where it
+        says nothing.
     report
         Receives a note with what is used.
 
@@ -174,7 +191,7 @@ def ray_workers(workers: int, *, gpus: bool, report: Report) -> Iterator[RayWork
         os.environ.setdefault(name, value)
     import ray  # noqa: PLC0415
 
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = named_cluster(address) or "local"
     options: dict[str, Any] = {}
     if address == "local":
         options = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
@@ -185,7 +202,7 @@ def ray_workers(workers: int, *, gpus: bool, report: Report) -> Iterator[RayWork
         except Exception as error:
             raise MachineError(
                 f"Ray does not start (address {address}): {error}. Check the machine's memory and /tmp, or "
-                "the address in RAY_ADDRESS and the token the cluster asks for (RAY_AUTH_TOKEN)."
+                "the address (--ray-address, RAY_ADDRESS) and the token it asks for (RAY_AUTH_TOKEN)."
             ) from error
     # What Ray has to say of a worker may come as late as its own end.
     with _no_output_of_other_threads():

@@ -26,10 +26,13 @@ class Needs:
         GPUs.
     memory_bytes
         Memory of the largest task.
+    gpus_here
+        GPUs of this machine, for workers that are started on it.
     """
 
     gpus: int = 0
     memory_bytes: int = 0
+    gpus_here: int = 0
 
     @property
     def resources(self) -> dict[str, int]:

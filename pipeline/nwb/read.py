@@ -41,7 +41,7 @@ from nwb_latents.pipeline.nwb.trial_table_search import trial_table
 from nwb_latents.pipeline.nwb.unit_areas import ELECTRODES
 from nwb_latents.pipeline.nwb.unit_quality import good_units, quality_columns
 from nwb_latents.pipeline.nwb.units import read_spikes, read_unit_table, units_table
-from nwb_latents.pipeline.scratch import IN_MEMORY, Scratch
+from nwb_latents.pipeline.scratch import IN_MEMORY, Scratch, pieces
 from nwb_latents.pipeline.signals.recording import FloatArray, Recording, Series
 
 if TYPE_CHECKING:
@@ -294,7 +294,8 @@ def _support(position: Series | None, velocity: Series | None, spikes: FloatArra
     """Extent of the kinematics, or of the spikes where there are none."""
     times = [s.time[[0, -1]] for s in (position, velocity) if s is not None]
     if not times:
-        return np.array([[spikes.min(), spikes.max()]]) if len(spikes) else np.zeros((0, 2))
+        ends = [(piece.min(), piece.max()) for piece in pieces(spikes)]
+        return np.array([[min(e[0] for e in ends), max(e[1] for e in ends)]]) if ends else np.zeros((0, 2))
     return np.array([[min(t[0] for t in times), max(t[1] for t in times)]])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.spike_selection import only_spikes
-from nwb_latents.pipeline.scratch import pieces, trains
+from nwb_latents.pipeline.scratch import picked, pieces, trains
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -117,7 +117,7 @@ def first_and_last(spikes: FloatArray, index: IntArray) -> tuple[float, float] |
     fires = index > starts
     if not fires.any():
         return None
-    return float(spikes[starts[fires]].min()), float(spikes[index[fires] - 1].max())
+    return float(picked(spikes, starts[fires]).min()), float(picked(spikes, index[fires] - 1).max())
 
 
 def lie_inside(span: tuple[float, float] | None, extent: tuple[float, float]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.spike_selection import only_spikes
-from nwb_latents.pipeline.scratch import trains
+from nwb_latents.pipeline.scratch import picked, trains
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -45,7 +45,7 @@ def resolution_s(spikes: FloatArray) -> float:
     >>> resolution_s(times.astype(np.float16).astype(np.float64))
     0.0625
     """
-    taken = spikes[np.linspace(0, len(spikes) - 1, min(len(spikes), N_LOOKED_AT)).astype(np.int64)]
+    taken = picked(spikes, np.linspace(0, len(spikes) - 1, min(len(spikes), N_LOOKED_AT)).astype(np.int64))
     steps = np.diff(np.unique(taken))
     # Many spikes at few times are on a grid all the more.
     is_few = len(steps) < LEAST_LOOKED_AT and len(taken) < 10 * LEAST_LOOKED_AT
@@ -115,7 +115,7 @@ def say_twins(file: NwbFile, spikes: FloatArray, index: IntArray, ids: IntArray)
     """
     own = np.split(spikes, index[:-1])
     alike: dict[tuple[int, float, float], list[int]] = {}
-    for unit, train in enumerate(own):
+    for unit, train in enumerate(trains(spikes, index)):
         if len(train) >= LEAST_LOOKED_AT:
             alike.setdefault((len(train), float(train[0]), float(train[-1])), []).append(unit)
     same: dict[bytes, list[int]] = {}

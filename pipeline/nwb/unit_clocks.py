@@ -9,6 +9,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.nwb.spike_clock import UNITS, extent_of, first_and_last, lie_inside, share_inside
+from nwb_latents.pipeline.scratch import picked, pieces
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -56,9 +57,11 @@ def require_session_clock(file: NwbFile, spikes: FloatArray, trials: TrialTable 
         return
     longest = float(lengths.max())
     # A few of the spikes tell, where there is nothing to refuse.
-    if spikes[:: max(1, len(spikes) // 1000)].max() > 1.5 * longest:
+    if picked(spikes, np.arange(0, len(spikes), max(1, len(spikes) // 1000))).max() > 1.5 * longest:
         return
-    low, high, span = float(spikes.min()), float(spikes.max()), extent[1] - extent[0]
+    low = min(float(piece.min()) for piece in pieces(spikes))
+    high = max(float(piece.max()) for piece in pieces(spikes))
+    span = extent[1] - extent[0]
     if low < -longest or high > 1.5 * longest or span < FEW_TRIALS * longest or high <= low:
         return
     if any(abs(np.log((high - low) * factor / span)) < FITS for factor, _ in UNITS):

@@ -10,12 +10,14 @@ import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.signals.binning import bin_spikes, merge_intervals, observed_fraction, rates_of
+from nwb_latents.pipeline.scratch import give_back
+from nwb_latents.pipeline.signals.activity import binned_activity
+from nwb_latents.pipeline.signals.binning import merge_intervals, observed_fractions, rates_of
 from nwb_latents.pipeline.signals.millisecond_clock import (
     MS_NS,
     decimated,
@@ -24,18 +26,24 @@ from nwb_latents.pipeline.signals.millisecond_clock import (
 )
 from nwb_latents.pipeline.signals.movements import find_candidates, native_velocity
 from nwb_latents.pipeline.signals.outliers import count_outliers, kinematic_outliers, thresholds_in
-from nwb_latents.pipeline.signals.resample import resample
-from nwb_latents.pipeline.signals.smoothing import smooth_counts
-from nwb_latents.pipeline.signals.timebase import Grid, to_ns
+from nwb_latents.pipeline.signals.resample import resample_into
+from nwb_latents.pipeline.signals.rows import MemoryShelf, put
+from nwb_latents.pipeline.signals.spike_bins import spike_bins
+from nwb_latents.pipeline.signals.timebase import Grid
 from nwb_latents.pipeline.signals.units import unit_reasons
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from nwb_latents.pipeline.scratch import Scratch
     from nwb_latents.pipeline.signals.candidates import Candidates
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording, Series
+    from nwb_latents.pipeline.signals.rows import Rows, Shelf
+    from nwb_latents.pipeline.signals.spike_bins import SpikeBins
     from nwb_latents.schemas.quality import KinematicOutliers, QualitySettings
     from nwb_latents.schemas.recipe import IngestRecipe
+
+IN_MEMORY = MemoryShelf()
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,8 @@ class BinnedSession:
 
     session: str
     grid: Grid
-    counts: NDArray[np.unsignedinteger]
-    rates: NDArray[np.float32]
+    counts: Rows
+    rates: Rows
     position: NDArray[np.float32]
     velocity: NDArray[np.float32]
     observed: BoolArray
@@ -93,10 +101,10 @@ class BinnedSession:
     notes: tuple[str, ...] = ()
     where: str = ""
     outcomes: str = ""
-    psth_counts: NDArray[np.float32] | None = None
+    psth_counts: Rows | None = None
 
 
-def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
+def bin_session(recording: Recording, recipe: IngestRecipe, *, shelf: Shelf = IN_MEMORY) -> BinnedSession:
     """Bin, smooth and filter one session, and find its events.
 
     Parameters
@@ -105,6 +113,8 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         The continuous session.
     recipe
         Bins, smoothing, unit selection, onsets.
+    shelf
+        Where the arrays go; not a bit of them depends on it.
 
     Returns
     -------
@@ -117,36 +127,28 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         If no unit is left; the message counts the reasons.
     """
     grid = _session_grid(recording, recipe.bin_ns)
-    spike_times, spike_index, n_outside = _inside(recording, recipe, grid)
     with ThreadPoolExecutor(1) as other:
         # Neither needs the other, and both spend their time in loops that free the interpreter.
         quality, unit_notes = thresholds_in(recipe.quality, unit=recording.kinematics_unit)
-        moving = other.submit(_movements, recording, recipe, grid, quality)
-        counts = bin_spikes(spike_times, spike_index, grid)
+        moving = other.submit(_movements, recording, recipe, grid, quality, shelf.scratch)
+        spikes = spike_bins(recording, grid, scratch=shelf.scratch, by_ms=recipe.observed_by == "first_ms")
         observed = _observed(recording, recipe, grid)
         _require_observed(recording, observed)
-        lost, notes = _clear_unobserved(counts, observed, n_outside=n_outside)
+        lost, notes = _unobserved(spikes, observed)
 
-        n_spikes = np.diff(spike_index, prepend=0) - lost
+        n_spikes = np.diff(spikes.index, prepend=0) - lost
         mean_rate = rates_of(n_spikes, observed, grid.bin_size_s)
-        reason = unit_reasons(recording, recipe, counts=counts, observed=observed, mean_rate=mean_rate)
+        reason = unit_reasons(recording, recipe, spikes=spikes, observed=observed, mean_rate=mean_rate)
         _require_units(recording, recipe, mean_rate, reason)
         kept = _kept_units(recording, recipe, reason)
-        counts = counts if np.array_equal(kept, np.arange(len(counts))) else counts[kept]
-        turned = other.submit(_transposed, counts)
-        rates = smooth_counts(
-            counts,
-            observed,
-            bin_size_s=grid.bin_size_s,
-            sigma_s=recipe.smooth_sigma_s,
-            truncate=recipe.smooth_truncate,
-            kernel=recipe.smooth_kernel,
+        counts, rates = binned_activity(
+            spikes, kept, observed, bin_size_s=grid.bin_size_s, recipe=recipe, shelf=shelf
         )
-        movements, by_bin = moving.result(), turned.result()
+        movements = moving.result()
     return BinnedSession(
         session=recording.session,
         grid=grid,
-        counts=by_bin,
+        counts=counts,
         rates=rates,
         position=movements.position,
         velocity=movements.velocity,
@@ -165,7 +167,11 @@ def bin_session(recording: Recording, recipe: IngestRecipe) -> BinnedSession:
         outcomes=next((choice.why for choice in recording.choices if choice.what == "success values"), ""),
         psth_counts=None
         if recipe.psth_sigma_s is None
-        else smoothed_at_1_ms(recording, kept, grid, sigma_s=recipe.psth_sigma_s),
+        else put(
+            smoothed_at_1_ms(recording, kept, grid, sigma_s=recipe.psth_sigma_s),
+            "continuous/psth_counts",
+            shelf,
+        ),
     )
 
 
@@ -194,26 +200,18 @@ class _Movements(NamedTuple):
 
 
 def _movements(
-    recording: Recording, recipe: IngestRecipe, grid: Grid, quality: QualitySettings
+    recording: Recording, recipe: IngestRecipe, grid: Grid, quality: QualitySettings, scratch: Scratch
 ) -> _Movements:
     """Do what needs the kinematics and no spikes."""
     velocity = native_velocity(recording)
     outlier, n_outliers = kinematic_outliers(recording.position, velocity, grid, quality)
     return _Movements(
-        position=_on_grid(recording, recording.position, grid, at=recipe.kinematics_at),
-        velocity=_on_grid(recording, velocity, grid, at=recipe.kinematics_at),
+        position=_on_grid(recording, recording.position, grid, at=recipe.kinematics_at, scratch=scratch),
+        velocity=_on_grid(recording, velocity, grid, at=recipe.kinematics_at, scratch=scratch),
         outlier=outlier,
         n_outliers=n_outliers,
         candidates=find_candidates(recording, recipe, velocity=velocity),
     )
-
-
-def _transposed(values: NDArray[Any]) -> NDArray[Any]:
-    """Return a transposed copy, block by block: column by column, every write would miss the cache."""
-    out = np.empty(values.shape[::-1], values.dtype)
-    for lo in range(0, values.shape[1], 1024):
-        out[lo : lo + 1024] = values[:, lo : lo + 1024].T
-    return out
 
 
 def _session_grid(recording: Recording, bin_ns: int) -> Grid:
@@ -236,62 +234,43 @@ def _observed(recording: Recording, recipe: IngestRecipe, grid: Grid) -> BoolArr
     if recipe.observed_by == "first_ms":
         first = (grid.first + np.arange(grid.n_bins)) * (grid.bin_ns // MS_NS)
         return is_observed_ms(recording, first)
-    share = observed_fraction(merge_intervals(recording.observed), grid)
-    return np.asarray(share >= recipe.min_observed - 1e-12)
+    shares = observed_fractions(merge_intervals(recording.observed), grid)
+    return np.concatenate([share >= recipe.min_observed - 1e-12 for share in shares])
 
 
-def _inside(recording: Recording, recipe: IngestRecipe, grid: Grid) -> tuple[FloatArray, IntArray, int]:
-    """Return the spikes that lie on the grid, and how many do not.
-
-    Where bins count that what was observed ends in, the spikes beyond its end are not among them.
-    """
-    times, index = recording.spike_times, recording.spike_index
-    if not len(times):
-        return times, index, 0
-    if recipe.observed_by == "first_ms":
-        ns = to_ns(times)
-        bins = ns // grid.bin_ns - grid.first
-        kept = (bins >= 0) & (bins < grid.n_bins) & is_observed_ms(recording, ns // MS_NS)
-        return _only(times, index, kept)
-    ends = np.array([times.min(), times.max()])
-    if np.isfinite(ends).all():
-        earliest, latest = to_ns(ends) // grid.bin_ns
-        if grid.first <= earliest and latest < grid.first + grid.n_bins:
-            return times, index, 0
-    at = to_ns(times) // grid.bin_ns
-    return _only(times, index, (at >= grid.first) & (at < grid.first + grid.n_bins))
-
-
-def _only(times: FloatArray, index: IntArray, kept: BoolArray) -> tuple[FloatArray, IntArray, int]:
-    """Return the spikes that are kept, with the index of the units, and how many are not."""
-    passed = np.concatenate([[0], np.cumsum(kept)])
-    return times[kept], passed[index], int((~kept).sum())
-
-
-def _clear_unobserved(
-    counts: NDArray[np.unsignedinteger], observed: BoolArray, *, n_outside: int
-) -> tuple[IntArray, tuple[str, ...]]:
-    """Take out counts of time that was not observed; return how many of each unit, and what is to be said."""
-    lost: IntArray = counts[:, ~observed].sum(axis=1, dtype=np.int64)
+def _unobserved(spikes: SpikeBins, observed: BoolArray) -> tuple[IntArray, tuple[str, ...]]:
+    """Return how many spikes of each unit lie in time that was not observed, and what is to be said."""
+    lost = spikes.n_in(~observed) if not observed.all() else np.zeros(len(spikes.index), dtype=np.int64)
     # A bin at the edge of what was observed is cut by it; spikes there are no sign of anything.
     beside = np.zeros_like(observed)
     beside[1:] |= observed[:-1]
     beside[:-1] |= observed[1:]
-    n_outside += int(counts[:, ~observed & ~beside].sum(dtype=np.int64))
-    counts[:, ~observed] = 0
+    n_outside = spikes.n_outside
+    if lost.any():
+        n_outside += int(spikes.n_in(~observed & ~beside).sum())
     if not n_outside:
         return lost, ()
     return lost, (f"{n_outside} spikes lie in time that counts as not observed and were left out.",)
 
 
 def _on_grid(
-    recording: Recording, series: Series | None, grid: Grid, *, at: Literal["centre", "left_edge"]
+    recording: Recording,
+    series: Series | None,
+    grid: Grid,
+    *,
+    at: Literal["centre", "left_edge"],
+    scratch: Scratch,
 ) -> NDArray[np.float32]:
+    n_axes = len(recording.axes) if series is None else series.values.shape[1]
+    out: NDArray[np.float32] = scratch.empty((grid.n_bins, n_axes), np.float32)
     if series is None:
-        return np.full((grid.n_bins, len(recording.axes)), np.nan, np.float32)
-    if at == "left_edge":
-        return decimated(recording, series, grid).astype(np.float32)
-    return resample(series, grid.centre_s, bin_size_s=grid.bin_size_s).astype(np.float32)
+        out[:] = np.nan
+    elif at == "left_edge":
+        out[:] = decimated(recording, series, grid)
+    else:
+        resample_into(out, series, grid.centres_s, bin_size_s=grid.bin_size_s)
+    give_back(out)
+    return out
 
 
 def _require_observed(recording: Recording, observed: BoolArray) -> None:

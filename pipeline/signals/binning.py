@@ -10,9 +10,14 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.timebase import Grid, to_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray
+
+_TOGETHER = 1 << 16
+"""Bins looked at together."""
 
 
 def bin_spikes(spike_times: FloatArray, spike_index: IntArray, grid: Grid) -> NDArray[np.unsignedinteger]:
@@ -88,16 +93,33 @@ def observed_fraction(intervals: FloatArray, grid: Grid) -> FloatArray:
     >>> observed_fraction(np.array([[0.01, 0.05]]), Grid(0, 3, 20_000_000))
     array([0.5, 1. , 0.5])
     """
-    edges = (grid.first + np.arange(grid.n_bins + 1)) * grid.bin_ns
+    return np.concatenate([np.zeros(0), *observed_fractions(intervals, grid)])
+
+
+def observed_fractions(intervals: FloatArray, grid: Grid) -> Iterator[FloatArray]:
+    """Yield what `observed_fraction` returns, some thousand bins at a time.
+
+    Parameters
+    ----------
+    intervals, grid
+        As of `observed_fraction`.
+
+    Examples
+    --------
+    >>> [share.tolist() for share in observed_fractions(np.array([[0.01, 0.05]]), Grid(0, 3, 20_000_000))]
+    [[0.5, 1.0, 0.5]]
+    """
     bounds = to_ns(np.asarray(intervals, dtype=np.float64)).reshape(-1, 2)
     # Observed time before each edge, in integers: whole intervals passed plus the part of the open one.
     lengths = bounds[:, 1] - bounds[:, 0]
     before = np.concatenate([[0], np.cumsum(lengths)])
-    n_started = np.searchsorted(bounds[:, 0], edges, side="right")
-    last = np.maximum(n_started - 1, 0)
-    overhang = np.where(n_started > 0, np.maximum(bounds[last, 1] - edges, 0), 0) if len(bounds) else 0
-    cumulative = before[n_started] - overhang
-    return np.asarray(np.diff(cumulative) / grid.bin_ns, dtype=np.float64)
+    for lo in range(0, grid.n_bins, _TOGETHER):
+        edges = (grid.first + np.arange(lo, min(lo + _TOGETHER, grid.n_bins) + 1)) * grid.bin_ns
+        n_started = np.searchsorted(bounds[:, 0], edges, side="right")
+        last = np.maximum(n_started - 1, 0)
+        overhang = np.where(n_started > 0, np.maximum(bounds[last, 1] - edges, 0), 0) if len(bounds) else 0
+        cumulative = before[n_started] - overhang
+        yield np.asarray(np.diff(cumulative) / grid.bin_ns, dtype=np.float64)
 
 
 def merge_intervals(intervals: FloatArray) -> FloatArray:

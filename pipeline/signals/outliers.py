@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from nwb_latents.pipeline.signals.binning import merge_intervals, observed_fraction
+from nwb_latents.pipeline.signals.binning import merge_intervals, observed_fractions
 from nwb_latents.pipeline.signals.resample import slopes
 from nwb_latents.schemas.quality import KinematicOutliers
 
@@ -66,7 +66,8 @@ def kinematic_outliers(
         _around(fast, velocity, dilate_s=settings.acceleration_dilate_s, erode_s=0.0),
         _around(far, position, dilate_s=settings.position_dilate_s, erode_s=settings.position_erode_s),
     ]
-    outlier = observed_fraction(merge_intervals(np.concatenate(around)), grid) > 0
+    shares = observed_fractions(merge_intervals(np.concatenate(around)), grid)
+    outlier = np.concatenate([share > 0 for share in shares])
     return outlier, np.array([len(fast), len(far)], dtype=np.float64)
 
 

@@ -7,19 +7,21 @@ decides with `objections` what it asks of a session.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nwb_latents.pipeline.signals.rows import Picked, blocks
 from nwb_latents.schemas.quality import Percentiles, RateStability, SessionQuality
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.signals.binned import BinnedSession
     from nwb_latents.pipeline.signals.recording import FloatArray, IntArray
+    from nwb_latents.pipeline.signals.rows import Rows
     from nwb_latents.schemas.quality import Flag, QualityFilter, QualitySettings
     from nwb_latents.schemas.recipe import IngestRecipe
     from nwb_latents.schemas.store import DropCounts
@@ -32,7 +34,7 @@ SURE_ONSETS = frozenset({"ok", "column", "chop"})
 
 def measure_quality(
     session: BinnedSession,
-    trials: Mapping[str, NDArray[np.generic]],
+    trials: Mapping[str, Any],
     dropped: DropCounts,
     *,
     recipe: IngestRecipe,
@@ -87,9 +89,7 @@ def percentiles(values: FloatArray) -> Percentiles:
     return Percentiles(n=len(finite), **dict(zip(("p5", "p25", "p50", "p75", "p95"), marks, strict=True)))
 
 
-def rate_stability(
-    counts: NDArray[np.generic], start_bin: NDArray[np.generic], *, bin_size_s: float
-) -> RateStability:
+def rate_stability(counts: Rows, start_bin: NDArray[np.generic], *, bin_size_s: float) -> RateStability:
     """Compare firing rates between trials.
 
     Parameters
@@ -114,7 +114,9 @@ def rate_stability(
     """
     order = np.argsort(np.asarray(start_bin), kind="stable")
     n_bins = counts.shape[1]
-    rates = np.asarray(counts).sum(axis=1, dtype=np.float64)[order] / (n_bins * bin_size_s)
+    # Whole numbers: the order of the sums is of no account.
+    sums = np.concatenate([block.sum(axis=1, dtype=np.float64) for block in blocks(counts)])
+    rates = sums[order] / (n_bins * bin_size_s)
     if len(rates) < 2:
         return RateStability()
     middle = len(rates) // 2
@@ -134,13 +136,11 @@ def rate_stability(
     )
 
 
-def cross_validated_r2(
-    features: FloatArray, targets: FloatArray, fold: IntArray, *, alpha: float
-) -> float | None:
+def cross_validated_r2(features: Rows, targets: FloatArray, fold: IntArray, *, alpha: float) -> float | None:
     """Return the R² of a ridge regression on samples it has not seen.
 
-    The sums a fit needs are those of all folds less those of the one left out, so that the data are
-    passed over once. Features are scaled by their deviation over all samples.
+    The sums a fit needs are those of all folds less those of the one left out. Features are scaled by their
+    deviation over all samples, and those of one fold alone are in memory at a time.
 
     Parameters
     ----------
@@ -167,24 +167,42 @@ def cross_validated_r2(
     >>> round(cross_validated_r2(x, 3 * x, np.arange(20) % 4, alpha=1e-6), 3)
     1.0
     """
-    x = np.ones((len(features), features.shape[1] + 1))
-    scaled = np.subtract(features, features.mean(axis=0), out=x[:, :-1])
-    scale = np.sqrt(np.square(scaled).mean(axis=0))
-    scaled /= np.where(scale > 0, scale, 1.0)
+    mean = _mean(block.astype(np.float64) for block in blocks(features))
+    scale = np.sqrt(_mean(np.square(block - mean) for block in blocks(features)))
+    scale = np.where(scale > 0, scale, 1.0)
+
+    def scaled(part: slice | IntArray) -> FloatArray:
+        own = features[part]
+        x = np.ones((len(own), len(mean) + 1))
+        np.subtract(own, mean, out=x[:, :-1])
+        x[:, :-1] /= scale
+        return x
+
     y = targets - targets.mean(axis=0)
-    penalty = alpha * np.eye(x.shape[1])
+    penalty = alpha * np.eye(len(mean) + 1)
     penalty[-1, -1] = 1e-9  # the intercept is free, up to what keeps the matrix regular
     parts = [_rows(fold == one) for one in np.unique(fold)]
-    own = [(x[part], y[part]) for part in parts]
-    grams = [(x_part.T @ x_part, x_part.T @ y_part) for x_part, y_part in own]
+    grams = []
+    for part in parts:
+        x = scaled(part)
+        grams.append((x.T @ x, x.T @ y[part]))
     gram, cross = (sum(both[i] for both in grams) for i in (0, 1))
     error = np.zeros(y.shape[1])
-    for (mine, truth), (of_mine, crossed) in zip(own, grams, strict=True):
+    for part, (of_mine, crossed) in zip(parts, grams, strict=True):
         weights = np.linalg.solve(gram - of_mine + penalty, cross - crossed)
-        error += np.square(truth - mine @ weights).sum(axis=0)
+        error += np.square(y[part] - scaled(part) @ weights).sum(axis=0)
     total = np.square(y).sum(axis=0)
     varies = total > 1e-12 * max(1.0, float(np.square(targets).sum()))
     return float((1 - error[varies] / total[varies]).mean()) if varies.any() else None
+
+
+def _mean(parts: Iterable[FloatArray]) -> FloatArray:
+    """Return the mean over the rows of all parts, summed one row after the other."""
+    total, n = None, 0
+    for part in parts:
+        rows = part if total is None else np.concatenate([total[None], part])
+        total, n = rows.sum(axis=0), n + len(part)
+    return np.asarray(0.0 if total is None else total / n)
 
 
 def _rows(is_mine: NDArray[np.bool_]) -> slice | IntArray:
@@ -263,9 +281,7 @@ def objections(quality: SessionQuality | None, asked: QualityFilter) -> tuple[st
     return tuple(out)
 
 
-def _decodability(
-    session: BinnedSession, trials: Mapping[str, NDArray[np.generic]], recipe: IngestRecipe
-) -> float | None:
+def _decodability(session: BinnedSession, trials: Mapping[str, Any], recipe: IngestRecipe) -> float | None:
     settings = recipe.quality
     start = np.asarray(trials["start_bin"], dtype=np.int64)[trials["split"] == "train"]
     if len(start) > MOST_DECODED_TRIALS:
@@ -283,7 +299,7 @@ def _decodability(
     known = np.isfinite(targets).all(axis=1)
     if len(np.unique(fold[known])) < 2:
         return None
-    features = session.rates[bins[known]].astype(np.float64)
+    features = Picked(session.rates, bins[known])
     r2 = cross_validated_r2(features, targets[known], fold[known], alpha=settings.ridge_alpha)
     return None if r2 is None else _rounded(r2)
 

@@ -12,6 +12,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.interpolate import PchipInterpolator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
     from nwb_latents.pipeline.signals.recording import FloatArray, IntArray, Segment, Series
 
 CUTOFF = 0.8
@@ -121,23 +125,69 @@ def resample(series: Series, at: FloatArray, *, bin_size_s: float) -> FloatArray
     >>> resample(Series(t, np.ones((200, 1))), np.array([0.05, 0.07]), bin_size_s=0.02)[:, 0]
     array([1., 1.])
     """
-    out = np.full((len(at), series.values.shape[1]), np.nan)
-    for segment in series.segments:
-        step = (segment.time[-1] - segment.time[0]) / (len(segment.time) - 1)
-        slack = min(step, bin_size_s) / 2 + 1e-9
-        first = int(np.searchsorted(at, segment.time[0] - slack))
-        last = int(np.searchsorted(at, segment.time[-1] + slack))
-        if first == last:
-            continue
-        if step > 0.75 * bin_size_s:
-            inside = np.clip(at[first:last], segment.time[0], segment.time[-1])
-            out[first:last] = PchipInterpolator(segment.time, segment.values)(inside)
-        else:
-            out[first:last] = _windowed_sinc(segment, at[first:last], step=step, bin_size_s=bin_size_s)
+    out = np.empty((len(at), series.values.shape[1]))
+    resample_into(out, series, lambda lo, hi: at[lo:hi], bin_size_s=bin_size_s)
     return out
 
 
-def _windowed_sinc(segment: Segment, at: FloatArray, *, step: float, bin_size_s: float) -> FloatArray:
+def resample_into(
+    out: NDArray[np.floating], series: Series, centres: Callable[[int, int], FloatArray], *, bin_size_s: float
+) -> None:
+    """Evaluate a series at bin centres, as `resample` does, some thousand bins at a time.
+
+    Parameters
+    ----------
+    out
+        What is filled: NaN at centres that lie in no contiguous segment. Shape ``(n_bins, n_axes)``.
+    series
+        Sampled signal.
+    centres
+        From which bin to before which → their centres in seconds, ascending, one bin apart.
+    bin_size_s
+        Width of a bin in seconds.
+    """
+    out[...] = np.nan
+    for segment in series.segments:
+        step = (segment.time[-1] - segment.time[0]) / (len(segment.time) - 1)
+        slack = min(step, bin_size_s) / 2 + 1e-9
+        first = _first_from(segment.time[0] - slack, len(out), centres)
+        last = _first_from(segment.time[-1] + slack, len(out), centres)
+        if first == last:
+            continue
+        parts = [(lo, min(lo + _TOGETHER, last)) for lo in range(first, last, _TOGETHER)]
+        if step > 0.75 * bin_size_s:
+            for lo, hi in parts:
+                out[lo:hi] = _cubic(segment, centres(lo, hi))
+        else:
+            _windowed_sinc(out, segment, parts, centres, step=step, bin_size_s=bin_size_s)
+
+
+def _cubic(segment: Segment, at: FloatArray) -> FloatArray:
+    """Return monotone cubics at some times, of the samples around them: slopes need their neighbours."""
+    inside = np.clip(at, segment.time[0], segment.time[-1])
+    first, last = np.searchsorted(segment.time, inside[[0, -1]])
+    near = slice(max(int(first) - 3, 0), int(last) + 3)
+    return np.asarray(PchipInterpolator(segment.time[near], segment.values[near])(inside))
+
+
+def _first_from(time_s: float, n_bins: int, centres: Callable[[int, int], FloatArray]) -> int:
+    """Return the first bin whose centre does not lie before a time."""
+    low, high = 0, n_bins
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if centres(middle, middle + 1)[0] < time_s else (low, middle)
+    return low
+
+
+def _windowed_sinc(
+    out: NDArray[np.floating],
+    segment: Segment,
+    parts: list[tuple[int, int]],
+    centres: Callable[[int, int], FloatArray],
+    *,
+    step: float,
+    bin_size_s: float,
+) -> None:
     start = segment.time[0]
     values = segment.values
     if _drift(segment.time, step) > 0.01 * step:
@@ -146,31 +196,33 @@ def _windowed_sinc(segment: Segment, at: FloatArray, *, step: float, bin_size_s:
     cutoff_hz = CUTOFF / (2 * bin_size_s)
     half_s = ZERO_CROSSINGS / (2 * cutoff_hz)
     n_side = int(np.ceil(half_s / step))
-    position = (at - start) / step
-    nearest = np.rint(position).astype(np.int64)
+
+    def placed(lo: int, hi: int) -> tuple[IntArray, FloatArray]:
+        """Return the sample nearest to each centre, and how far the centre lies beyond it, in samples."""
+        position = (centres(lo, hi) - start) / step
+        nearest = np.rint(position).astype(np.int64)
+        return nearest, np.round(position - nearest, 4)
+
     # Bins and samples drift past each other slowly or not at all, so that few phases occur.
-    phases, phase_of = np.unique(np.round(position - nearest, 4), return_inverse=True)
+    phases = np.unique(np.concatenate([np.unique(placed(lo, hi)[1]) for lo, hi in parts]))
     taps = (np.arange(-n_side, n_side + 1) - phases[:, None]) * step
     weights = np.sinc(2 * cutoff_hz * taps) * np.where(
         np.abs(taps) < half_s, np.cos(np.pi * taps / (2 * half_s)) ** 2, 0.0
     )
     weights /= weights.sum(axis=1, keepdims=True)
-    out = np.empty((len(at), values.shape[1]))
-    if len(phases) == 1:
-        # Bins are whole multiples of the samples: one filter, evaluated every so many samples.
-        stride = int(nearest[1] - nearest[0]) if len(nearest) > 1 else 1
-        for lo in range(0, len(at), _TOGETHER):
-            own = nearest[lo : lo + _TOGETHER]
-            last = int(own[0]) + stride * (len(own) - 1)
-            picked = _windows(values, int(own[0]), last, n_side)[::stride]
+    begin, end = parts[0][0], parts[-1][1]
+    # Where bins are whole multiples of the samples, it is one filter, evaluated every so many samples.
+    stride = int(np.diff(placed(begin, begin + 2)[0])[0]) if end - begin > 1 else 1
+    for lo, hi in parts:
+        nearest, phase = placed(lo, hi)
+        if len(phases) == 1:
+            last = int(nearest[0]) + stride * (hi - lo - 1)
+            picked = _windows(values, int(nearest[0]), last, n_side)[::stride]
             for axis in range(values.shape[1]):
-                out[lo : lo + _TOGETHER, axis] = picked[:, axis] @ weights[0]
-        return out
-    for lo in range(0, len(at), _TOGETHER):
-        rows: IntArray = nearest[lo : lo + _TOGETHER]
-        picked = _windows(values, int(rows[0]), int(rows[-1]), n_side)[rows - rows[0]]
-        out[lo : lo + _TOGETHER] = np.einsum("tak,tk->ta", picked, weights[phase_of[lo : lo + _TOGETHER]])
-    return out
+                out[lo:hi, axis] = picked[:, axis] @ weights[0]
+        else:
+            picked = _windows(values, int(nearest[0]), int(nearest[-1]), n_side)[nearest - nearest[0]]
+            out[lo:hi] = np.einsum("tak,tk->ta", picked, weights[np.searchsorted(phases, phase)])
 
 
 def _windows(values: FloatArray, first: int, last: int, n_side: int) -> FloatArray:

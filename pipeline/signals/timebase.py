@@ -89,13 +89,44 @@ class Grid:
     @property
     def left_s(self) -> FloatArray:
         """Left edges in seconds. Shape ``(n_bins,)``."""
-        out: FloatArray = (self.first + np.arange(self.n_bins)) * self.bin_ns / NS_PER_S
-        return out
+        return self.left_of(np.arange(self.n_bins))
+
+    def left_of(self, bins: IntArray) -> FloatArray:
+        """Return the left edges of some bins in seconds.
+
+        Parameters
+        ----------
+        bins
+            Their positions in the grid, any shape.
+
+        Examples
+        --------
+        >>> Grid(5, 10, 20_000_000).left_of(np.array([0, 2]))
+        array([0.1 , 0.14])
+        """
+        edges = self.first + bins
+        edges *= self.bin_ns
+        return np.asarray(edges / NS_PER_S)
 
     @property
     def centre_s(self) -> FloatArray:
         """Centres in seconds. Shape ``(n_bins,)``."""
-        out: FloatArray = (2 * (self.first + np.arange(self.n_bins)) + 1) * self.bin_ns / (2 * NS_PER_S)
+        return self.centres_s(0, self.n_bins)
+
+    def centres_s(self, lo: int, hi: int) -> FloatArray:
+        """Return the centres of some bins in seconds.
+
+        Parameters
+        ----------
+        lo, hi
+            From which bin of the grid to before which.
+
+        Examples
+        --------
+        >>> Grid(0, 10, 20_000_000).centres_s(2, 4)
+        array([0.05, 0.07])
+        """
+        out: FloatArray = (2 * (self.first + np.arange(lo, hi)) + 1) * self.bin_ns / (2 * NS_PER_S)
         return out
 
     def bin_of(self, seconds: FloatArray) -> IntArray:

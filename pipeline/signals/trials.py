@@ -9,28 +9,32 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.signals.binned import BinnedSession, bin_session
+from nwb_latents.pipeline.signals.binned import IN_MEMORY, BinnedSession, bin_session
 from nwb_latents.pipeline.signals.candidates import selection_reasons, to_arrays, touches, window_reasons
 from nwb_latents.pipeline.signals.chop import bin_hints, chop
 from nwb_latents.pipeline.signals.conditions import labels_of_nothing
 from nwb_latents.pipeline.signals.quality import measure_quality
 from nwb_latents.pipeline.signals.remedies import remedies
+from nwb_latents.pipeline.signals.rows import Windows, blocks, put
 from nwb_latents.pipeline.signals.split import stratified_split
 from nwb_latents.pipeline.signals.window_starts import drawn_bins, first_bins, moved
 from nwb_latents.schemas.store import COLUMN, DropCounts
 
 if TYPE_CHECKING:
-    from nwb_latents.pipeline.signals.recording import IntArray, Recording
+    from numpy.typing import NDArray
+
+    from nwb_latents.pipeline.signals.recording import BoolArray, IntArray, Recording
+    from nwb_latents.pipeline.signals.rows import Shelf
     from nwb_latents.schemas.quality import SessionQuality
     from nwb_latents.schemas.recipe import IngestRecipe
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, Any]
+"""Name → plain array, or `signals.rows.Rows` where a shelf keeps them."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class _Cut:
     reason: NDArray[np.object_]
 
 
-def make_trials(recording: Recording, recipe: IngestRecipe) -> Trials:
+def make_trials(recording: Recording, recipe: IngestRecipe, *, shelf: Shelf = IN_MEMORY) -> Trials:
     """Bin, smooth and filter one session, and cut it into trials.
 
     Parameters
@@ -75,6 +79,8 @@ def make_trials(recording: Recording, recipe: IngestRecipe) -> Trials:
         The continuous session.
     recipe
         Bins, smoothing, thresholds, event, splits.
+    shelf
+        Where the large arrays go; default: memory. Not a bit of them depends on it.
 
     Returns
     -------
@@ -86,10 +92,10 @@ def make_trials(recording: Recording, recipe: IngestRecipe) -> Trials:
     DataError
         If no unit or no trial is left; the message counts the reasons.
     """
-    return cut_trials(bin_session(recording, recipe), recipe)
+    return cut_trials(bin_session(recording, recipe, shelf=shelf), recipe, shelf=shelf)
 
 
-def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
+def cut_trials(session: BinnedSession, recipe: IngestRecipe, *, shelf: Shelf = IN_MEMORY) -> Trials:
     """Cut trials out of a binned session, or windows of continuous time where the recipe chops.
 
     Parameters
@@ -98,6 +104,8 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
         The binned session.
     recipe
         Event, window, trial selection, splits, chopping. Its bins have to be those of the session.
+    shelf
+        Where the large arrays go; default: memory.
 
     Returns
     -------
@@ -110,8 +118,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
         If no trial is left; the message counts the reasons.
     """
     cut = _chopped(session, recipe) if recipe.chop.enabled else _cut_at_events(session, recipe)
-    bins = cut.start[:, None] + np.arange(recipe.n_bins)
-    _require_spikes(session, bins)
+    _require_spikes(session, Windows(session.counts, cut.start, recipe.n_bins))
     shared: Arrays = {"unit": session.unit, "axis": session.axis}
     by_time: Arrays = {
         "counts": session.counts,
@@ -119,8 +126,9 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
         "position": session.position,
         "velocity": session.velocity,
     }
+    cut_out = {name: Windows(values, cut.start, recipe.n_bins) for name, values in by_time.items()}
     trials: Arrays = {
-        **{name: values[bins] for name, values in by_time.items()},
+        **{name: put(windows, f"trials/{name}", shelf) for name, windows in cut_out.items()},
         "time": (recipe.window_bins[0] + np.arange(recipe.n_bins)) * recipe.bin_ns / 1e9,
         "start_bin": cut.start,
         **cut.coordinates,
@@ -131,6 +139,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe) -> Trials:
     }
     continuous: Arrays = {
         **by_time,
+        **{name: put(by_time[name], f"continuous/{name}", shelf) for name in ("position", "velocity")},
         **({} if session.psth_counts is None else {"psth_counts": session.psth_counts}),
         "observed": session.observed,
         "outlier": session.outlier,
@@ -157,7 +166,9 @@ def _missing(trials: Arrays) -> list[str]:
     """Return what is said of hand data that are not known throughout the trials, series that are there."""
     said = []
     for name in ("position", "velocity"):
-        is_missing = np.asarray(~np.isfinite(trials[name]).all(axis=-1))
+        is_missing: BoolArray = np.concatenate(
+            [~np.isfinite(block).all(axis=-1) for block in blocks(trials[name])]
+        )
         within = np.asarray(is_missing.any(axis=1))
         if within.any() and not is_missing.all():
             said.append(
@@ -207,7 +218,7 @@ def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
         {
             "trial": candidates.row[keep].astype(np.int64),
             "event_time": event[keep],
-            "event_offset": event[keep] - grid.left_s[event_bin[keep]],
+            "event_offset": event[keep] - grid.left_of(event_bin[keep]),
             "go_cue": events["go_cue"],
             "target_on": events["target_on"],
             "move_onset": events["move_onset"],
@@ -227,19 +238,20 @@ def _cut_at_events(session: BinnedSession, recipe: IngestRecipe) -> _Cut:
     )
 
 
-def _require_spikes(session: BinnedSession, bins: IntArray) -> None:
+def _require_spikes(session: BinnedSession, windows: Windows) -> None:
     """Refuse windows without any spike: a store without counts is of no use to anybody."""
-    if session.counts[bins].any():
+    if any(block.any() for block in blocks(windows)):
         return
-    fires = np.flatnonzero(session.counts.any(axis=1))
-    left = session.grid.left_s
+    fires = np.flatnonzero(np.concatenate([block.any(axis=1) for block in blocks(session.counts)]))
+    left = session.grid.left_of
     when = "there are none in observed time"
     if len(fires):
-        when = f"they run from {left[fires[0]]:g} to {left[fires[-1]]:g} s"
+        when = f"they run from {left(fires[:1])[0]:g} to {left(fires[-1:])[0]:g} s"
+    first, last = left(np.array([windows.start.min(), windows.start.max() + windows.n - 1]))
     raise DataError(
-        f"{session.session}: none of {len(bins)} windows (from {left[bins.min()]:g} to {left[bins.max()]:g} "
-        f"s) holds a spike of the {len(session.unit)} units: {when}. Check the clock of "
-        "the spikes against that of the trials, or leave the session out."
+        f"{session.session}: none of {len(windows)} windows (from {first:g} to {last:g} s) holds a spike of "
+        f"the {len(session.unit)} units: {when}. Check the clock of the spikes against that of the trials, "
+        "or leave the session out."
     )
 
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nwb_latents.pipeline.scratch import give_back, is_on_disk, trains
 from nwb_latents.pipeline.signals.timebase import to_ns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, IntArray, Recording
+    from nwb_latents.pipeline.signals.spike_bins import SpikeBins
     from nwb_latents.schemas.recipe import IngestRecipe
+
+_TOGETHER = 1 << 20
+"""Spikes compared with each other at once."""
 
 
 def unit_reasons(
     recording: Recording,
     recipe: IngestRecipe,
     *,
-    counts: NDArray[np.unsignedinteger],
+    spikes: SpikeBins,
     observed: BoolArray,
     mean_rate: FloatArray,
 ) -> NDArray[np.object_]:
@@ -31,8 +39,8 @@ def unit_reasons(
         Spike times of all units.
     recipe
         Thresholds; rules that are off cost nothing.
-    counts, observed
-        Spikes per bin and the bins that were observed. Shapes ``(n_units, n_bins)`` and ``(n_bins,)``.
+    spikes, observed
+        The bin of every spike, and the bins that were observed, shape ``(n_bins,)``.
     mean_rate
         Hz. Shape ``(n_units,)``.
 
@@ -47,7 +55,7 @@ def unit_reasons(
     reason[mean_rate < recipe.min_rate_hz] = "below_min_rate"
     if rules.min_presence > 0:
         bins = max(1, round(rules.presence_s / recipe.bin_size_s))
-        present = presence_ratio(counts, observed, stretch_bins=bins)
+        present = presence_ratio(spikes, observed, stretch_bins=bins)
         reason[(present < rules.min_presence) & (reason == "")] = "low_presence"
     if rules.max_refractory_violations is not None:
         share = refractory_violations(
@@ -62,15 +70,13 @@ def unit_reasons(
     return reason
 
 
-def presence_ratio(
-    counts: NDArray[np.unsignedinteger], observed: BoolArray, *, stretch_bins: int
-) -> FloatArray:
+def presence_ratio(spikes: SpikeBins, observed: BoolArray, *, stretch_bins: int) -> FloatArray:
     """Return the share of the session's stretches in which each unit fires.
 
     Parameters
     ----------
-    counts
-        Spikes per bin. Shape ``(n_units, n_bins)``.
+    spikes
+        The bin of every spike.
     observed
         Only these bins count, laid end to end. Shape ``(n_bins,)``.
     stretch_bins
@@ -83,16 +89,21 @@ def presence_ratio(
 
     Examples
     --------
-    >>> presence_ratio(np.array([[1, 0, 0, 0], [1, 0, 1, 0]], np.uint8), np.ones(4, bool), stretch_bins=2)
+    >>> from nwb_latents.pipeline.signals.spike_bins import SpikeBins
+    >>> spikes = SpikeBins.of_counts(np.array([[1, 0, 0, 0], [1, 0, 1, 0]], np.uint8))
+    >>> presence_ratio(spikes, np.ones(4, bool), stretch_bins=2)
     array([0.5, 1. ])
     """
-    seen = counts[:, observed]
-    n_bins = seen.shape[1]
+    n_bins = int(observed.sum())
     if n_bins == 0:
-        return np.zeros(len(counts))
+        return np.zeros(len(spikes.index))
     n_stretches = max(1, int(n_bins / stretch_bins + 0.5))
-    totals = np.add.reduceat(seen, np.arange(n_stretches) * stretch_bins, axis=1, dtype=np.int64)
-    return np.asarray((totals > 0).mean(axis=1), dtype=np.float64)
+    place = np.cumsum(observed, dtype=spikes.bins.dtype) - 1
+    fires = [
+        len(np.unique(np.minimum(place[train[observed[train]]] // stretch_bins, n_stretches - 1)))
+        for train in trains(spikes.bins, spikes.index)
+    ]
+    return np.array(fires) / n_stretches
 
 
 def refractory_violations(
@@ -118,19 +129,18 @@ def refractory_violations(
     >>> refractory_violations(times, np.array([3, 5]), refractory_s=0.001)
     array([0.5, 0. ])
     """
-    n_units = len(spike_index)
-    unit = _unit_of(spike_index)
-    is_short = (np.diff(to_ns(spike_times)) < round(refractory_s * 1e9)) & (unit[1:] == unit[:-1])
-    short = np.bincount(unit[1:][is_short], minlength=n_units)
+    shortest = round(refractory_s * 1e9)
+    short = [np.count_nonzero(np.diff(to_ns(train)) < shortest) for train in trains(spike_times, spike_index)]
     intervals = np.maximum(np.diff(spike_index, prepend=0) - 1, 1)
-    return np.asarray(short / intervals, dtype=np.float64)
+    return np.asarray(np.array(short, dtype=np.int64) / intervals, dtype=np.float64)
 
 
 def coincidence(spike_times: FloatArray, spike_index: IntArray, *, within_s: float) -> FloatArray:
     """Return how much every two units fire at the same time.
 
     All spikes are laid on one line and compared with the next, the one after it, and so on, until none is
-    near enough: the cost grows with the spikes, not with the square of the units.
+    near enough: the cost grows with the spikes, not with the square of the units. Of spikes that lie on the
+    disk, one stretch of time is looked at after the other.
 
     Parameters
     ----------
@@ -153,17 +163,18 @@ def coincidence(spike_times: FloatArray, spike_index: IntArray, *, within_s: flo
            [1., 0.]])
     """
     n_units = len(spike_index)
-    order = np.argsort(spike_times, kind="stable")
-    time, unit = to_ns(spike_times)[order], _unit_of(spike_index)[order]
     limit = round(within_s * 1e9)
     pairs = np.zeros(n_units * n_units, dtype=np.int64)
-    first = np.arange(len(time))
-    for step in range(1, len(time)):
-        first = first[first + step < len(time)]
-        first = first[time[first + step] - time[first] <= limit]
-        if not len(first):
-            break
-        pairs += np.bincount(unit[first] * n_units + unit[first + step], minlength=n_units * n_units)
+    for times, units, end in _stretches(spike_times, spike_index, beyond_s=2 * within_s + 1e-6):
+        order = np.argsort(times, kind="stable")
+        time, unit = to_ns(times)[order], units[order]
+        first = np.arange(np.searchsorted(times[order], end))
+        for step in range(1, len(time)):
+            first = first[first + step < len(time)]
+            first = first[time[first + step] - time[first] <= limit]
+            if not len(first):
+                break
+            pairs += np.bincount(unit[first] * n_units + unit[first + step], minlength=n_units * n_units)
     both = pairs.reshape(n_units, n_units)
     both = both + both.T
     np.fill_diagonal(both, 0)
@@ -209,5 +220,20 @@ def duplicates(
     return is_duplicate
 
 
-def _unit_of(spike_index: IntArray) -> IntArray:
-    return np.repeat(np.arange(len(spike_index)), np.diff(spike_index, prepend=0))
+def _stretches(
+    times: FloatArray, index: IntArray, *, beyond_s: float
+) -> Iterator[tuple[FloatArray, IntArray, float]]:
+    """Yield the spikes of a stretch of time and a little beyond it, their units, and where it ends."""
+    units = np.arange(len(index))
+    if not is_on_disk(times):
+        yield times, np.repeat(units, np.diff(index, prepend=0)), np.inf
+        return
+    starts = np.concatenate([[0], index[:-1]])
+    own = [times[a:b] for a, b in zip(starts, index, strict=True)]
+    low, high = min(each[0] for each in own if len(each)), max(each[-1] for each in own if len(each))
+    edges = np.linspace(low, high, max(2, len(times) // _TOGETHER + 1))
+    for begin, end in pairwise([*edges[:-1].tolist(), np.inf]):
+        at = [np.searchsorted(each, (begin, end + beyond_s)) for each in own]
+        parts = [each[a:b] for each, (a, b) in zip(own, at, strict=True)]
+        yield np.concatenate(parts), np.repeat(units, [len(part) for part in parts]), end
+        give_back(times)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.align_training import Parent
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
+from nwb_latents.pipeline.stores.catalog import some_of
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.events import NoteEvent
@@ -53,7 +54,7 @@ def parent_of(
         If it is larger than the memory.
     """
     if name not in catalog.runs:
-        known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
+        known = some_of(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
         close = difflib.get_close_matches(name, catalog.runs, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(f"No run is called {name}.{hint} Complete runs in the catalog: {known}.")

@@ -5,26 +5,22 @@ A file that was made from the same store with the same settings is left alone.
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nwb_latents.pipeline.errors import (
-    DataError,
-    MachineError,
-    PartialFailure,
-    PipelineError,
-    SettingsError,
-)
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
+from nwb_latents.pipeline.stages.run_tasks import SIGHT_TRIES, SIGHT_WAIT_S
+from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
+from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.exporters.exporter import exporter_named, write_export
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
-from nwb_latents.schemas.events import NoteEvent, SessionEvent
+from nwb_latents.schemas.events import NoteEvent
 from nwb_latents.schemas.registry import BrokenPartError, UnknownPartError
 
 if TYPE_CHECKING:
@@ -33,12 +29,9 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stores.exporters.exporter import Exporter
     from nwb_latents.schemas.base import Frozen
-    from nwb_latents.schemas.catalog import SessionEntry
+    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
 
-_log = logging.getLogger(__name__)
-
-# A damaged store fails its own session, whatever zarr says of it.
-_FAILURES = (Exception,)
+STAGE = "export"
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,18 @@ class Exported:
     status: str
 
 
+@dataclass(frozen=True)
+class ExportPlan:
+    """What is written of every session: by which exporter, where, and whether it is up to date or not."""
+
+    name: str
+    folder: Path
+    force: bool
+
+
+Work = StageWork[Any, Exported]
+
+
 def export(
     catalog_path: Path,
     name: str,
@@ -69,6 +74,7 @@ def export(
     recipe_id: str | None = None,
     out: Path | None = None,
     force: bool = False,
+    where: Where | None = None,
     report: Report = ignore,
 ) -> list[Exported]:
     """Write every selected session as a file of another program, one file each.
@@ -89,6 +95,9 @@ def export(
         Folder of the files; default ``exports/<name>/<recipe id>/`` beside the catalog.
     force
         Write files again that are up to date, and begin whatever the size of stores.
+    where
+        Which part of the sessions, and where they are written; default: all, in this process. On a cluster
+        one session is one task, and writes its file itself.
     report
         Receives one event per session, and notes.
 
@@ -102,7 +111,7 @@ def export(
     SettingsError
         If there is no such exporter, or its settings are of another class.
     MachineError
-        If the exporter is there but cannot be loaded.
+        If the exporter is there but cannot be loaded, or the cluster cannot be reached or is lost.
     DataError
         If nothing is selected.
     PartialFailure
@@ -116,40 +125,25 @@ def export(
         ...
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
-    exporter, chosen = _exporter(name, settings)
+    where = where or Where()
+    _, chosen = _exporter(name, settings)
     lag_ms = getattr(chosen, "lag_ms", None)
     if lag_ms is not None:
         say_negative([lag_ms], report)
     entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
+    entries = where.part_of(entries, catalog_path, STAGE, report)
+    if not entries:
+        return []
     folder = out or catalog_path.parent / "exports" / name / entries[0].recipe_id
-    done: list[Exported] = []
-    failures: list[tuple[str, str]] = []
-    exit_codes: set[int] = set()
-    for entry in entries:
-        begin = time.perf_counter()
-        about = {"session": entry.session, "format": name, "n_trials": entry.n_trials}
-        about |= {"n_units": entry.n_units}
-        try:
-            made, notes = _export_session(
-                catalog_path, entry, exporter, settings=chosen, folder=folder, force=force
-            )
-        except _FAILURES as error:
-            _log.debug("%s failed", entry.session, exc_info=error)
-            is_known = isinstance(error, PipelineError)
-            reason = str(error) if is_known else f"{entry.store}: {type(error).__name__}: {error}"
-            failures.append((entry.session, reason))
-            exit_codes.add(error.exit_code if isinstance(error, PipelineError) else DataError.exit_code)
-            report(SessionEvent(**about, status="failed", reason=reason))
-            continue
-        for text in notes:
-            report(NoteEvent(text=text, session=entry.session))
-        done.append(made)
-        reason = "up to date" if made.status == "skipped" else ""
-        seconds = round(time.perf_counter() - begin, 3)
-        report(SessionEvent(**about, status=made.status, path=str(made.path), seconds=seconds, reason=reason))
-    if failures:
-        raise _failure(failures, done, exit_codes)
-    return done
+    # Relative to where the command runs, which workers elsewhere do not know.
+    plan = ExportPlan(name, folder if where.is_here else folder.absolute(), force)
+    work = Work(catalog_path, chosen, entries, [], report)
+    do_sessions(work, EXPORT, plan, where, device="cpu")
+    if work.failures.found:
+        n = len(work.failures.found)
+        summary = f"{n} of {len(entries)} sessions could not be exported, the others are written."
+        raise work.failures.error(summary, work.results)
+    return work.results
 
 
 def _exporter(name: str, settings: Frozen | None) -> tuple[Exporter[Frozen], Frozen]:
@@ -168,33 +162,49 @@ def _exporter(name: str, settings: Frozen | None) -> tuple[Exporter[Frozen], Fro
     return exporter, chosen
 
 
-def _export_session(
-    catalog_path: Path,
-    entry: SessionEntry,
-    exporter: Exporter[Frozen],
-    *,
-    settings: Frozen,
-    folder: Path,
-    force: bool,
-) -> tuple[Exported, tuple[str, ...]]:
-    store = store_path(catalog_path, entry.store)
+def _export_session(work: Work, plan: ExportPlan, entry: SessionEntry) -> tuple[Exported, tuple[str, ...]]:
+    """Write the file of a session, unless it is up to date; return what is to be said of it."""
+    exporter, settings = _exporter(plan.name, work.settings)
+    store = store_path(work.catalog_path, entry.store)
     session = open_session(store)
-    path = folder / f"{store.stem}{exporter.suffix}"
-    if not force and exporter.is_current(path, exporter.key(settings, session.store_key)):
+    path = plan.folder / f"{store.stem}{exporter.suffix}"
+    if not plan.force and exporter.is_current(path, exporter.key(settings, session.store_key)):
         return Exported(entry, path, "skipped"), ()
-    require_stores_fit(catalog_path, [entry], force=force)
+    require_stores_fit(work.catalog_path, [entry], force=plan.force)
     notes = write_export(exporter, session.loaded(), path, settings=settings)
     return Exported(entry, path, "done"), notes
 
 
-def _failure(failures: list[tuple[str, str]], done: list[Exported], exit_codes: set[int]) -> PartialFailure:
-    error = PartialFailure(
-        f"{len(failures)} of {len(failures) + len(done)} sessions could not be exported: "
-        + "; ".join(f"{name}: {reason}" for name, reason in failures[:3])
-        + (f"; and {len(failures) - 3} more" if len(failures) > 3 else ""),
-        results=done,
-        failures=failures,
-    )
-    if not done and len(exit_codes) == 1:
-        error.exit_code = next(iter(exit_codes))
-    return error
+def _keep(
+    work: Work, plan: ExportPlan, entry: SessionEntry, made: tuple[Exported, tuple[str, ...]]
+) -> dict[str, object]:
+    """Look whether the file is seen from here, and report what was said of it."""
+    exported, notes = made
+    for _ in range(SIGHT_TRIES):
+        if exported.path.exists():
+            break
+        time.sleep(SIGHT_WAIT_S)
+    else:
+        raise MachineError(
+            f"{entry.session}: a worker says that it wrote {exported.path}, which is not to be seen here. "
+            "Workers have to see the folder of the files under the same path; take one all see (--out)."
+        )
+    for text in notes:
+        work.report(NoteEvent(text=text, session=entry.session))
+    work.results.append(exported)
+    return {
+        "format": plan.name,
+        "n_trials": entry.n_trials,
+        "n_units": entry.n_units,
+        "status": exported.status,
+        "path": str(exported.path),
+        "reason": "up to date" if exported.status == "skipped" else "",
+    }
+
+
+def _no_runs(work: Work, plan: ExportPlan) -> list[RunEntry]:
+    del work, plan
+    return []
+
+
+EXPORT = SessionStage(STAGE, make=_export_session, keep=_keep, runs=_no_runs)

@@ -20,7 +20,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure,
 from nwb_latents.pipeline.nwb.recognition import require_layouts
 from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
 from nwb_latents.pipeline.stages.ingest_drops import summed_drops
-from nwb_latents.pipeline.stages.ingest_memory import require_plan_fits
+from nwb_latents.pipeline.stages.ingest_memory import MEMORY_BYTES, memory_asked, require_plan_fits
 from nwb_latents.pipeline.stages.ingest_plan import (
     Selection,
     estimate_asset,
@@ -75,6 +75,7 @@ def ingest(
     dry_run: bool = False,
     force: bool = False,
     session_id: str | None = None,
+    memory_gb: float = MEMORY_BYTES / 1e9,
     report: Report = ignore,
 ) -> list[SessionEntry]:
     """Turn every selected NWB file of a source into a trial store and enter it in the catalog.
@@ -106,6 +107,8 @@ def ingest(
     session_id
         What sessions are called in place of what their files say: text with ``{folder}``, ``{file}``,
         ``{session}``, ``{subject}`` and ``{date}``, or without any of them for a single file.
+    memory_gb
+        Memory a session may take, GB; what is larger lies on the disk. What is written does not depend on it.
     report
         Receives events (`schemas.events`).
 
@@ -134,6 +137,7 @@ def ingest(
     require_layouts(recipe.layout)
     if session_id is not None:
         require_pattern(session_id)
+    memory = memory_asked(memory_gb)
     catalog = read_catalog(catalog_path)
     place = StoreLocation.parse(stores or "stores", base=catalog_path.parent.resolve()) / recipe.recipe_id
     ledger = AttemptLog(ledger_path(catalog_path, recipe), recipe.recipe_id, report)
@@ -158,7 +162,9 @@ def ingest(
         known = _known(catalog, recipe)
         new = [(a, c) for a, c in zip(assets, costs, strict=True) if a.path not in known]
         require_plan_fits(new, sizes, recipe)
-    job = IngestJob(source, recipe, selection, catalog_path.absolute(), place, mode, force, session_id)
+    job = IngestJob(
+        source, recipe, selection, catalog_path.absolute(), place, mode, force, session_id, memory
+    )
     attempts = run_tasks(
         Work(ingest_session, job, lost_session, is_transient),
         assets,

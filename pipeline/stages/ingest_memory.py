@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.estimate import memory_refusal, memory_share
-from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +19,38 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.sources.asset import Asset
     from nwb_latents.pipeline.stages.ingest_session import IngestJob
     from nwb_latents.schemas.recipe import IngestRecipe
+
+MEMORY_BYTES = 1_000_000_000
+"""Memory a session may take, unless a person says otherwise; what is larger lies on the disk."""
+
+LEAST_MEMORY_GB = 0.3
+"""The program and its libraries take as much."""
+
+
+def memory_asked(memory_gb: float) -> int:
+    """Return the memory a session may take, bytes.
+
+    Parameters
+    ----------
+    memory_gb
+        As a person says it.
+
+    Raises
+    ------
+    SettingsError
+        If it is less than the program itself takes.
+
+    Examples
+    --------
+    >>> memory_asked(1.0)
+    1000000000
+    """
+    if not memory_gb >= LEAST_MEMORY_GB:
+        raise SettingsError(
+            f"--memory-gb {memory_gb:g}: a session takes at least {LEAST_MEMORY_GB:g} GB, of which the "
+            f"program is the most. Give {LEAST_MEMORY_GB:g} or more; 1 is the default."
+        )
+    return int(min(memory_gb * 1e9, float(1 << 60)))
 
 
 def require_memory(job: IngestJob, asset: Asset, size: RecordingSize | None) -> None:

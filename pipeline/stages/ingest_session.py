@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
-from nwb_latents.pipeline.stages.ingest_memory import require_memory
+from nwb_latents.pipeline.stages.ingest_memory import MEMORY_BYTES, require_memory
 from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path, stem_of_path
 from nwb_latents.pipeline.stages.provenance import provenance_of
 from nwb_latents.pipeline.stages.recording_identity import (
@@ -30,6 +30,7 @@ from nwb_latents.schemas.store import STORE_SCHEMA_VERSION, TRANSFORM_VERSION, P
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nwb_latents.pipeline.scratch import Scratch
     from nwb_latents.pipeline.signals.recording import Recording, RecordingFacts
     from nwb_latents.pipeline.sources.asset import Asset, Mode, Source
     from nwb_latents.pipeline.stages.report import Report
@@ -56,6 +57,8 @@ class IngestJob:
         Make stores again that are up to date, and replace those of other recordings.
     session_id
         What sessions are called, with the placeholders of `recording_identity`; None: as their files say.
+    memory_bytes
+        Memory a session may take; what is larger lies on the disk.
     """
 
     source: Source
@@ -66,6 +69,7 @@ class IngestJob:
     mode: Mode = "download"
     force: bool = False
     session_id: str | None = None
+    memory_bytes: int = MEMORY_BYTES
 
     def store(self, session: str) -> StoreLocation:
         """Return where the store of a session lies."""
@@ -228,10 +232,12 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
             # Where nothing is to be done, nothing of this is loaded.
             from nwb_latents.pipeline.nwb.read import read_recording  # noqa: PLC0415
             from nwb_latents.pipeline.nwb.recording_size import size_of, stated_size  # noqa: PLC0415
+            from nwb_latents.pipeline.stages.session_shelf import scratch_of  # noqa: PLC0415
 
             _phase(report, asset, session, "reading")
             require_memory(job, asset, stated_size(content, name=asset.path))
-            recording = read_recording(content, job.recipe, name=asset.path)
+            scratch = scratch_of(job)
+            recording = read_recording(content, job.recipe, name=asset.path, scratch=scratch)
         # A stream that failed says so at the end of its block at the latest: nothing is written before.
         if job.selection.task not in (None, recording.task):
             return SessionOutcome(session, "unselected")
@@ -241,7 +247,7 @@ def _ingest_session(job: IngestJob, asset: Asset, report: Report, found: _Named)
         verification: Verification = getattr(content, "verification", "digest")
         attributes = _make_store(
             job, asset, report,
-            recording=recording, digest=digest, verification=verification, confirm=confirm,
+            recording=recording, digest=digest, verification=verification, confirm=confirm, scratch=scratch,
         )  # fmt: skip
         if there is not None and there.provenance.verification == "none" != verification:
             said = said or "made again, of verified bytes"
@@ -313,35 +319,39 @@ def _make_store(
     digest: str,
     verification: Verification,
     confirm: Callable[[], None],
+    scratch: Scratch,
 ) -> StoreAttributes:
     from nwb_latents.pipeline.signals.trials import make_trials  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.session_shelf import shelf_of  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import to_dataset, write_store  # noqa: PLC0415
 
     _phase(report, asset, recording.session, "binning")
-    made = make_trials(recording, job.recipe)
-    attributes = StoreAttributes(
-        store_key=store_key(digest, job.recipe),
-        session=recording.session,
-        subject=recording.subject,
-        task=recording.task,
-        bin_size_s=job.recipe.bin_size_s,
-        n_event_bins=-job.recipe.window_bins[0],
-        kinematics_unit=recording.kinematics_unit,
-        recipe=job.recipe,
-        provenance=provenance_of(
-            asset, recording, digest=digest, verification=verification, notes=made.notes
-        ),
-        dropped=made.dropped,
-        quality=made.quality,
-    )
-    _phase(report, asset, recording.session, "writing")
-    write_store(
-        job.store(recording.session),
-        to_dataset("trials", made.trials, attributes),
-        to_dataset("continuous", made.continuous, attributes),
-        to_dataset("events", made.events, attributes),
-        confirm=confirm,
-    )
+    with shelf_of(job, recording, scratch) as (shelf, shards):
+        made = make_trials(recording, job.recipe, shelf=shelf)
+        attributes = StoreAttributes(
+            store_key=store_key(digest, job.recipe),
+            session=recording.session,
+            subject=recording.subject,
+            task=recording.task,
+            bin_size_s=job.recipe.bin_size_s,
+            n_event_bins=-job.recipe.window_bins[0],
+            kinematics_unit=recording.kinematics_unit,
+            recipe=job.recipe,
+            provenance=provenance_of(
+                asset, recording, digest=digest, verification=verification, notes=made.notes
+            ),
+            dropped=made.dropped,
+            quality=made.quality,
+        )
+        _phase(report, asset, recording.session, "writing")
+        write_store(
+            job.store(recording.session),
+            to_dataset("trials", made.trials, attributes),
+            to_dataset("continuous", made.continuous, attributes),
+            to_dataset("events", made.events, attributes),
+            confirm=confirm,
+            shards=shards(),
+        )
     return attributes
 
 

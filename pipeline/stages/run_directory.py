@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.training import RunConfig
 
 MAY_CHANGE = frozenset(
-    {"max_steps", "patience", "validate_every", "checkpoint_every", "device", "devices", "select"}
+    {
+        "max_steps",
+        "patience",
+        "validate_every",
+        "checkpoint_every",
+        "device",
+        "devices",
+        "data_memory_gb",
+        "select",
+    }
 )
 """Settings a resumed run may be given anew; all others decide what the checkpoint means."""
 

@@ -17,8 +17,7 @@ from nwb_latents.pipeline.cluster.ledger import AttemptLog
 from nwb_latents.pipeline.cluster.runner import run_tasks
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Needs, Work
 from nwb_latents.pipeline.cluster.this_worker import this_worker
-from nwb_latents.pipeline.errors import MachineError
-from nwb_latents.pipeline.machine import n_gpus
+from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stages.run_entries import run_event
 from nwb_latents.pipeline.stages.session_tasks import ledger_of
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures, words_of
@@ -139,6 +138,8 @@ def do_runs(
 
     Raises
     ------
+    SettingsError
+        If GPUs are asked for in jobs that have none.
     MachineError
         If the cluster cannot be reached or is lost.
     """
@@ -207,7 +208,8 @@ def _attempts(
     report: Report,
 ) -> Iterator[Attempted[Named[Task], MadeRun]]:
     sizes = [task.memory_bytes for task in tasks]
-    gpus = 0 if where.is_here else _gpus(where, device)
+    here = 0 if where.is_here or device == "cpu" else _gpus_here()
+    gpus = 0 if where.is_here else _gpus(where, device, here=here)
     work: Work[_Job[Shared, Task], Named[Task], MadeRun] = Work(
         _make, _Job(stage, shared, gpus), _lost, _is_transient
     )
@@ -218,18 +220,27 @@ def _attempts(
         cluster=where.cluster,
         settings=where.settings,
         memory_bytes=sizes,
-        needs=Needs(gpus, max(sizes, default=0)),
+        needs=Needs(gpus, max(sizes, default=0), here),
     )
 
 
-def _gpus(where: Where, device: Device) -> int:
+def _gpus_here() -> int:
+    from nwb_latents.pipeline.training.device import n_gpus  # noqa: PLC0415 - torch takes half a second
+
+    return n_gpus()
+
+
+def _gpus(where: Where, device: Device, *, here: int) -> int:
     """Return the GPUs a run takes: one where it is asked for, or where workers are known to have some."""
     if device == "cpu":
         return 0
     kind = parse_cluster(where.cluster).name
-    has_some = (kind == "local" and n_gpus() > 0) or (
-        kind == "queue" and where.settings is not None and where.settings.gpus > 0
-    )
+    in_jobs = where.settings.gpus if where.settings is not None else 0
+    if kind == "queue" and device == "cuda" and not in_jobs:
+        raise SettingsError(
+            f"--device cuda, and the jobs of {where.cluster} ask for no GPU. Set gpus: 1 in --cluster-config."
+        )
+    has_some = (kind == "local" and here > 0) or (kind == "queue" and in_jobs > 0)
     return int(has_some or device == "cuda")
 
 

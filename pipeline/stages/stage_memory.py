@@ -8,6 +8,7 @@ holds is the size of its weights. What is done with them takes several times as 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.estimate import BASE_BYTES, memory_share
@@ -101,6 +102,82 @@ def require_stores_fit(
         f"{_remedy(len(entries), len(runs), together=together, at_once=at_once)} a machine with more "
         "memory, or --force to try all the same."
     )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the trials of a training are read.
+
+    Attributes
+    ----------
+    room
+        Bytes of sessions that are kept in memory, where each is read when it is drawn; None: all are read
+        once.
+    text
+        What is to be said of it; empty: nothing.
+    """
+
+    room: int | None
+    text: str
+
+
+def reading_of(
+    catalog_path: Path, entries: Sequence[SessionEntry], settings: TrainSettings, *, force: bool = False
+) -> Reading:
+    """Return how the trials of a training are read: all at once, or each session when it is drawn.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    entries
+        Its sessions.
+    settings
+        Memory for trials, what a step draws, devices, whether recordings are read too.
+    force
+        Refuse nothing.
+
+    Raises
+    ------
+    MachineError
+        If not even one session and the batches of a step fit.
+    """
+    n, batch, told = settings.devices, settings.batch, settings.data_memory_gb
+    most = int(told * 1e9 / n) if told is not None else max(0, memory_share() // n - STAGE_BASE_BYTES)
+    held = [store_bytes(store_path(catalog_path, entry.store)) for entry in entries]
+    trials = [TRIALS_COPIES * size for size, _ in held]
+    whole = max((CONTINUOUS_COPIES * size for _, size in held), default=0.0) * settings.reads_recordings
+    needed = sum(trials) + whole
+    where = "data_memory_gb" if told is not None else "the memory of this machine"
+    if n > 1:
+        where += f", shared by {n} processes"
+    if needed <= most:
+        text = f"the trials of {len(held)} sessions are kept in memory: about {_gb(needed)}"
+        return Reading(None, f"{text} of {_gb(most)} ({where})" if told is not None else "")
+    shares = (
+        min(1.0, batch.trials_per_session / max(1, entry.n_trials)) * size
+        for entry, (size, _) in zip(entries, held, strict=True)
+    )
+    # The blocks of the step that is computed, and of the next: as they were read, and packed.
+    steps = 4 * sum(sorted(shares, reverse=True)[: batch.sessions_per_step])
+    least = max(trials, default=0.0) + whole + steps
+    if least > most and not force:
+        raise MachineError(
+            f"one session and the batches of a step: estimated to need {least / 1e9:,.1f} GB of memory; "
+            f"{most / 1e9:,.1f} GB may be used here ({where}). Use a larger data_memory_gb, fewer sessions "
+            "or trials a step (batch.sessions_per_step, batch.trials_per_session), a machine with more "
+            "memory, or --force to try all the same."
+        )
+    room = max(0, int(most - least))
+    text = (
+        f"the trials of {len(held)} sessions are read when they are drawn: all of them would take about "
+        f"{_gb(needed)}, and {_gb(most)} may be used ({where}); up to {_gb(room)} of them are kept"
+    )
+    return Reading(room, text)
+
+
+def _gb(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:,.2g} GB" if n_bytes < 1e9 else f"{n_bytes / 1e9:,.1f} GB"
 
 
 def session_bytes(

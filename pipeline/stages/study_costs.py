@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.machine import n_gpus
 from nwb_latents.pipeline.stages.stage_memory import training_bytes
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.schemas.align import SEVERAL_STARTS
@@ -101,6 +100,8 @@ def cost_of(
         starts = align.starts or SEVERAL_STARTS
         seconds += n_alignments * step_s * (align.max_steps + (starts > 1) * starts * align.start_steps)
         seconds += n_from_scratch * step_s * align.scratch.max_steps
+    from nwb_latents.pipeline.training.device import n_gpus  # noqa: PLC0415
+
     on_gpu = any(run.training.begun.settings.device != "cpu" for run in runs)
     return Cost(seconds, memory, seconds / 3600 if on_gpu and n_gpus() else None)
 

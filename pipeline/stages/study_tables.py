@@ -44,7 +44,7 @@ def study_tables(study: Study) -> list[FactorTable]:
     made = factor_tables(numbers, others, study.settings.tables)
     # With and without pre-training stand in columns of their own above; here they are levels.
     few = numbers[numbers[PRETRAINED] != ""]
-    few = few.assign(**{SETTING: few[SETTING].str.partition(" to ")[2].radd("few trials of ")})
+    few = few.assign(**{SETTING: [f"few trials of {name.partition(' to ')[2]}" for name in few[SETTING]]})
     return made + [
         table for table in factor_tables(few, levels, study.settings.tables) if table.factor == PRETRAINED
     ]

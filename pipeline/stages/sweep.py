@@ -13,8 +13,8 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.cluster.ray_tune import ray_workers, require_ray
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.cluster.ray_tune import named_cluster, ray_workers, require_ray
+from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.machine import available_cores
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
@@ -54,6 +54,7 @@ def sweep(
     recipe_id: str | None = None,
     run_name: str | None = None,
     force: bool = False,
+    ray_address: str | None = None,
     report: Report | None = None,
 ) -> RunEntry:
     """Search over settings of a training; the best member becomes a run like any other.
@@ -77,6 +78,9 @@ def sweep(
     force
         Throw away what is in the run directory and search anew, whatever the size of the models and the
         stores.
+    ray_address
+        ``HOST:PORT`` of a running cluster of Ray, whose nodes see the catalog's folder under the same path;
+        default: what the variable ``RAY_ADDRESS`` says, else this machine.
     report
         Called with progress, every generation and, at the end, the run.
 
@@ -107,6 +111,18 @@ def sweep(
     """
     report = report or ignore
     check_run_name(run_name)
+    if settings.train.devices > 1:
+        raise SettingsError(
+            f"train.devices: {settings.train.devices} were asked for, and each member of a sweep trains on "
+            "one. Leave it out; members are dealt out among the GPUs (--workers).",
+            setting="train.devices",
+        )
+    if settings.train.data_memory_gb is not None:
+        raise SettingsError(
+            "train.data_memory_gb: members of a sweep keep their trials in memory. Leave it out, and "
+            "use fewer sessions or --workers where they do not fit.",
+            setting="train.data_memory_gb",
+        )
     entries = select_sessions(read_catalog(catalog_path), sessions, recipe_id, say=noted(report))
     entries = good_enough(catalog_path, entries, settings.train.select, report, stage="sweep")
     require_ray()
@@ -128,7 +144,9 @@ def sweep(
         if done is None and not force:
             _require_fits(work)
         entry = done or register_best(
-            work, _search(work, _state(work, run_dir, key), run_dir, force=force), run_dir
+            work,
+            _search(work, _state(work, run_dir, key), run_dir, force=force, ray_address=ray_address),
+            run_dir,
         )
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
         add_run(catalog_path, entry)
@@ -196,14 +214,18 @@ def _workers(settings: SweepSettings) -> int:
     return min(settings.workers or available_cores(), settings.population)
 
 
-def _search(work: Work, state: SweepState, run_dir: Path, *, force: bool) -> SweepState:
+def _search(
+    work: Work, state: SweepState, run_dir: Path, *, force: bool, ray_address: str | None
+) -> SweepState:
     if state.stopped is not None:
         return state
     from nwb_latents.pipeline.training.search_member import train_member  # noqa: PLC0415
 
     settings = work.settings
     wanted = settings.train.device
-    with ray_workers(_workers(settings), gpus=wanted != "cpu", report=work.report) as workers:
+    # Ray hands out what its nodes have room for.
+    n = settings.workers or (settings.population if named_cluster(ray_address) else _workers(settings))
+    with ray_workers(n, gpus=wanted != "cpu", address=ray_address, report=work.report) as workers:
         if wanted == "cuda" and not workers.gpu_share:
             raise MachineError("device cuda was asked for, but Ray finds no GPU. Use --device auto or cpu.")
         search = _Generations(

@@ -6,6 +6,7 @@ complete and leaves it, or finds it unfinished and goes on.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -13,23 +14,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, SettingsError
-from nwb_latents.pipeline.stages.few_trials import say_what_cannot_be_scored
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.run_entries import final_metrics, now, run_event
-from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
-from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
+from nwb_latents.pipeline.stages.stage_memory import reading_of
+from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions, some_of
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import RunEntry
-from nwb_latents.schemas.events import NoteEvent, ProgressEvent
+from nwb_latents.schemas.events import NoteEvent
 from nwb_latents.schemas.training import RunConfig
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.pipeline.training.srun_tasks import Meeting
     from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.quality import QualityFilter
     from nwb_latents.schemas.training import TrainSettings
@@ -98,20 +99,28 @@ def train(
     nwb_latents.pipeline.errors.DataError: The catalog holds no sessions. Run `pipeline run ingest ...
     """
     report = report or ignore
-    training = plan_training(
-        catalog_path,
-        settings,
-        sessions=sessions,
-        recipe_id=recipe_id,
-        run_name=run_name,
-        resume=resume,
-        force=force,
-        report=report,
-    )
-    entry, was_there = make_training(catalog_path, training, report)
-    add_run(catalog_path, entry)
-    report(run_event(entry, "skipped" if was_there else "done"))
-    return entry
+
+    def do(meeting: Meeting | None) -> RunEntry:
+        training = plan_training(
+            catalog_path,
+            settings,
+            sessions=sessions,
+            recipe_id=recipe_id,
+            run_name=run_name,
+            resume=resume,
+            force=force,
+            report=report,
+        )
+        entry, was_there = make_training(catalog_path, training, report, meeting=meeting)
+        add_run(catalog_path, entry)
+        report(run_event(entry, "skipped" if was_there else "done"))
+        return entry
+
+    if settings.devices == 1:
+        return do(None)
+    from nwb_latents.pipeline.stages.train_srun import with_tasks  # noqa: PLC0415
+
+    return with_tasks(settings.devices, do)
 
 
 @dataclass(frozen=True)
@@ -190,7 +199,9 @@ def plan_training(
     return Training(begun, tuple(entries), is_resumed=resume is not None, force=force)
 
 
-def make_training(catalog_path: Path, training: Training, report: Report) -> tuple[RunEntry, bool]:
+def make_training(
+    catalog_path: Path, training: Training, report: Report, *, meeting: Meeting | None = None
+) -> tuple[RunEntry, bool]:
     """Train a run in its folder; return what is to be entered, and whether it was complete already.
 
     Parameters
@@ -199,6 +210,8 @@ def make_training(catalog_path: Path, training: Training, report: Report) -> tup
         As in `train`. The catalog is not written.
     training
         What is trained.
+    meeting
+        Tasks of srun that train it together; None: there are none.
 
     Raises
     ------
@@ -212,7 +225,7 @@ def make_training(catalog_path: Path, training: Training, report: Report) -> tup
         )
         if done is not None:
             return done, True
-        return _train(catalog_path, run_dir, training, report), False
+        return _train(catalog_path, run_dir, training, report, meeting), False
 
 
 def check_run_name(name: str | None) -> None:
@@ -283,7 +296,10 @@ def _begun(runs: Path, name: str) -> RunConfig:
     config = read_config(runs / name)
     if config is None:
         known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
-        raise DataError(f"No run is called {name}. Runs beside the catalog: {', '.join(known) or 'none'}.")
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        shown = some_of(known) or "none"
+        raise DataError(f"No run is called {name}.{hint} Runs beside the catalog: {shown}.")
     if config.alignment is not None:
         raise SettingsError(
             f"Run {name} is an alignment of {config.alignment.parent}: training all of it would undo that. "
@@ -363,39 +379,37 @@ def _entries_of(catalog_path: Path, config: RunConfig) -> list[SessionEntry]:
     return entries
 
 
-def _train(catalog_path: Path, run_dir: Path, training: Training, report: Report) -> RunEntry:
-    from nwb_latents.pipeline.training.loop import fit  # noqa: PLC0415
+def _train(
+    catalog_path: Path, run_dir: Path, training: Training, report: Report, meeting: Meeting | None
+) -> RunEntry:
+    from nwb_latents.pipeline.stages.train_model import train_model  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import write_entry  # noqa: PLC0415
-    from nwb_latents.pipeline.training.training_start import begin, training_session  # noqa: PLC0415
-    from nwb_latents.pipeline.training.trial_record import write_trials  # noqa: PLC0415
 
     settings, entries, force = training.begun.settings, training.entries, training.force
     root = catalog_path.parent
-    forward = bool(settings.forward_ms)
-    require_stores_fit(catalog_path, entries, together=True, recordings=forward, force=force)
-    sessions = [training_session(store_path(catalog_path, e.store), settings.forward_ms) for e in entries]
-    write_trials(run_dir, sessions)
-    for one in sessions:
-        say_what_cannot_be_scored(one, report, stage="train", run=run_dir.name)
-    model, feeds = begin(sessions, settings, whatever_the_size=force)
-    for session, feed in feeds.items():
-        n_trials, _, n_units = feed.train.y.shape
-        if 1 in {n_trials, n_units}:
-            words = f"{n_trials} training trial{'s' * (n_trials > 1)} of {n_units} unit{'s' * (n_units > 1)}"
-            text = f"{session}: {words}: a model of one of them learns nothing that holds elsewhere"
-            report(NoteEvent(text=text, stage="train", session=session, run=run_dir.name))
+    reading = reading_of(catalog_path, entries, settings, force=force)
+    if reading.text:
+        report(NoteEvent(text=reading.text, stage="train", run=run_dir.name))
+    stores = [store_path(catalog_path, entry.store) for entry in entries]
+    if settings.devices == 1:
+        result = train_model(stores, settings, run_dir, force=force, room=reading.room, report=report)
+    elif meeting is not None:
+        from nwb_latents.pipeline.stages.train_srun import train_first  # noqa: PLC0415
 
-    def progress(step: int, total: int, metrics: dict[str, float]) -> None:
-        report(ProgressEvent(stage="train", run=run_dir.name, step=step, total=total, **metrics))
+        result = train_first(
+            meeting, stores, settings, run_dir, force=force, room=reading.room, report=report
+        )
+    else:
+        from nwb_latents.pipeline.stages.train_devices import train_on_devices  # noqa: PLC0415
 
-    result = fit(model, feeds, settings, run_dir, progress=progress, resume=True)
+        result = train_on_devices(stores, settings, run_dir, force=force, room=reading.room, report=report)
     entry = RunEntry(
         run=run_dir.name,
         model=settings.model.name,
         path=run_dir.relative_to(root).as_posix(),
         run_key=training.begun.run_key,
         recipe_id=entries[0].recipe_id,
-        sessions=tuple(feeds),
+        sessions=result.sessions,
         steps=result.steps,
         metrics=final_metrics(result.metrics, result.best_step),
         created=now(),

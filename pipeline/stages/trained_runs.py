@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, is_interruption
 from nwb_latents.pipeline.stages.report import noted
-from nwb_latents.pipeline.stores.catalog import select_sessions
+from nwb_latents.pipeline.stores.catalog import select_sessions, some_of
 from nwb_latents.schemas.events import RunEvent, SessionEvent
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
     """
     unknown = [name for name in names if name not in catalog.runs]
     if unknown:
-        known = ", ".join(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
+        known = some_of(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
         close = difflib.get_close_matches(unknown[0], catalog.runs, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(

@@ -322,21 +322,22 @@ def select_sessions(
     matching = [e for e in catalog.sessions.values() if any(fnmatch.fnmatchcase(e.session, g) for g in globs)]
     if not matching:
         known = sorted({e.session for e in catalog.sessions.values()})
-        raise DataError(f"No session matches {', '.join(globs)}. The catalog holds: {_some(known)}.")
+        raise DataError(f"No session matches {', '.join(globs)}. The catalog holds: {some_of(known)}.")
     recipes = list(dict.fromkeys(e.recipe_id for e in matching))
     if recipe_id is not None:
         wanted = [r for r in recipes if r.startswith(recipe_id)]
         if not wanted:
+            there = some_of(recipes)
             raise DataError(
-                f"No matching session was ingested with the recipe {recipe_id}. There are: {_some(recipes)}."
+                f"No matching session was ingested with the recipe {recipe_id}. There are: {there}."
             )
         if len(wanted) > 1:
-            raise SettingsError(f"The recipe {recipe_id} is not unique: {_some(wanted)}. Give more of it.")
+            raise SettingsError(f"The recipe {recipe_id} is not unique: {some_of(wanted)}. Give more of it.")
         chosen = wanted[0]
     else:
         chosen = matching[-1].recipe_id
         if len(recipes) > 1 and say is not None:
-            others = _some([r for r in reversed(recipes) if r != chosen])
+            others = some_of([r for r in reversed(recipes) if r != chosen])
             say(
                 f"The sessions are there by {len(recipes)} recipes: {chosen} is taken, by which one of them "
                 f"was ingested last. Another is chosen with --recipe-id: {others}."
@@ -344,6 +345,13 @@ def select_sessions(
     return sorted((e for e in matching if e.recipe_id == chosen), key=lambda e: e.session)
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
+def some_of(names: Sequence[str], most: int = 8) -> str:
+    """Return the first names of many, and how many there are beside them.
+
+    Examples
+    --------
+    >>> some_of(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -83,20 +83,21 @@ def manifest_of(
     return Manifest(files=files)
 
 
-def manifest_of_contents(contents: Mapping[str, bytes]) -> Manifest:
-    """Return the manifest of files that are in memory.
+def manifest_of_contents(
+    contents: Mapping[str, bytes], *, known: Mapping[str, FileDigest] | None = None
+) -> Manifest:
+    """Return the manifest of files that are in memory, and of others whose digests are known.
 
     Examples
     --------
     >>> manifest_of_contents({"a": b""}).files["a"].sha256[:8]
     'e3b0c442'
     """
-    return Manifest(
-        files={
-            name: FileDigest(size=len(contents[name]), sha256=hashlib.sha256(contents[name]).hexdigest())
-            for name in sorted(contents)
-        }
-    )
+    files = {
+        name: FileDigest(size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        for name, content in contents.items()
+    }
+    return Manifest(files=dict(sorted({**files, **(known or {})}.items())))
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

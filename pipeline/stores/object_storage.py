@@ -130,8 +130,8 @@ class ObjectFolder:
         """
         return self._put_if(name, content, {"e_tag": tag})
 
-    def write_all(self, contents: Mapping[str, bytes]) -> None:
-        """Write objects, several at a time, in no order.
+    def write_all(self, contents: Mapping[str, bytes | Path]) -> None:
+        """Write objects, several at a time, in no order; of a path, the content of that file.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class ObjectFolder:
         client = self.client
         import obstore  # noqa: PLC0415 - an extra
 
-        def write(item: tuple[str, bytes]) -> None:
+        def write(item: tuple[str, bytes | Path]) -> None:
             obstore.put(client, *item)
 
         with storage_errors(self.url, doing="write"), ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:

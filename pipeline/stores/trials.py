@@ -31,6 +31,7 @@ from nwb_latents.pipeline.stores.manifest import (
     read_manifest,
     write_manifest,
 )
+from nwb_latents.pipeline.stores.shards import ZSTD_LEVEL, chunk_rows
 from nwb_latents.schemas.store import (
     GROUP_ARRAYS,
     STORE_SCHEMA_VERSION,
@@ -46,15 +47,16 @@ if TYPE_CHECKING:
 
     import xarray as xr
 
+    from nwb_latents.pipeline.signals.rows import Rows
+    from nwb_latents.pipeline.stores.shards import Shard
     from nwb_latents.schemas.manifest import Manifest
 
 GROUPS: dict[str, dict[str, ArraySpec]] = GROUP_ARRAYS
 
 _JSON_ATTRIBUTES = ("recipe", "provenance", "dropped", "quality")
-_CHUNK_BYTES = 1 << 20
 
 
-def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAttributes) -> xr.Dataset:
+def to_dataset(group: str, arrays: Mapping[str, Rows], attributes: StoreAttributes) -> xr.Dataset:
     """Build the dataset of one group, with units and descriptions in the attributes.
 
     Parameters
@@ -62,7 +64,8 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
     group
         ``trials``, ``continuous`` or ``events``.
     arrays
-        Array name → values; names and dimensions of `schemas.store`.
+        Array name → values; names and dimensions of `schemas.store`. Of `Rows` that are no plain array the
+        dataset has shape and type alone: their shards are given to `write_store`.
     attributes
         Attributes of the store.
     """
@@ -79,10 +82,19 @@ def to_dataset(group: str, arrays: Mapping[str, np.ndarray], attributes: StoreAt
         )
         is_variable = len(spec.dims) > 1 or name in {"observed", "outlier"} or group == "events"
         target = variables if is_variable else coordinates
-        target[name] = (spec.dims, arrays[name], described)
+        target[name] = (spec.dims, _lazily(arrays[name]), described)
     dump = attributes.written()
     flat = {key: json.dumps(value) if key in _JSON_ATTRIBUTES else value for key, value in dump.items()}
     return xr.Dataset(variables, coords=coordinates, attrs=flat)
+
+
+def _lazily(values: Rows) -> Any:
+    """Return what stands in a dataset for values: themselves, or an array that is never made."""
+    if isinstance(values, np.ndarray):
+        return values
+    import dask.array  # noqa: PLC0415 - a second, which plain arrays do not need
+
+    return dask.array.zeros(values.shape, dtype=values.dtype, chunks=-1)
 
 
 def write_store(
@@ -92,6 +104,7 @@ def write_store(
     events: xr.Dataset | None = None,
     *,
     confirm: Callable[[], None] | None = None,
+    shards: Mapping[str, Shard] | None = None,
 ) -> None:
     """Write a store whole or not at all, and check it before it becomes visible.
 
@@ -108,6 +121,8 @@ def write_store(
         The same; without it the store cannot be cut anew.
     confirm
         Called just before the store becomes visible; whatever it raises keeps the store invisible.
+    shards
+        Arrays that are written already, by their places in the store; on a disk, they are moved there.
 
     Raises
     ------
@@ -122,8 +137,9 @@ def write_store(
         groups["events"] = events
     for group, dataset in groups.items():
         check_group(dataset, group, where=str(location))
+    shards = shards or {}
     if location.is_remote:
-        _upload(location, groups, confirm)
+        _upload(location, groups, shards, confirm)
         return
     from nwb_latents.pipeline.stores.hashed_folder import hashed_folder  # noqa: PLC0415 - imports zarr
 
@@ -132,6 +148,11 @@ def write_store(
             # The largest group first: what follows is written while its files are summed up.
             _write_groups(store, dict(reversed(groups.items())), where=str(location))
             written = store.digests()
+        for name, shard in shards.items():
+            place = temporary / name
+            place.parent.mkdir(parents=True)
+            shard.path.rename(place)
+            written[name] = shard.digest
         write_manifest(temporary, manifest_of(temporary, known=written))
         if confirm is not None:
             confirm()
@@ -290,8 +311,11 @@ def _write_groups(target: Any, groups: Mapping[str, xr.Dataset], *, where: str) 
 
     with _quiet_zarr():
         for group, dataset in groups.items():
-            dataset.to_zarr(
+            described: Any = dataset
+            described.to_zarr(
                 target,
+                # Arrays that are in shards already are described alone.
+                compute=not any(array.chunks for array in dataset.variables.values()),
                 group=group,
                 mode="w",
                 zarr_format=3,
@@ -309,7 +333,10 @@ def _write_groups(target: Any, groups: Mapping[str, xr.Dataset], *, where: str) 
 
 
 def _upload(
-    location: StoreLocation, groups: Mapping[str, xr.Dataset], confirm: Callable[[], None] | None
+    location: StoreLocation,
+    groups: Mapping[str, xr.Dataset],
+    shards: Mapping[str, Shard],
+    confirm: Callable[[], None] | None,
 ) -> None:
     from zarr.storage import MemoryStore  # noqa: PLC0415
 
@@ -317,15 +344,18 @@ def _upload(
     buffers: dict[str, Any] = {}
     _write_groups(MemoryStore(buffers), groups, where=str(location))
     contents = {name: buffer.to_bytes() for name, buffer in buffers.items()}
-    manifest = manifest_of_contents(contents)
+    digests = {name: shard.digest for name, shard in shards.items()}
+    manifest = manifest_of_contents(contents, known=digests)
     last = {COMPLETE_WHEN: contents.pop(COMPLETE_WHEN)}
     folder = location.objects
     location.remove()
     # Metadata follow what they describe, so that no group that can be opened lacks values.
     metadata = {name: contents.pop(name) for name in list(contents) if name.endswith("zarr.json")}
+    folder.write_all({name: shard.path for name, shard in shards.items()})
     folder.write_all(contents)
     folder.write_all(metadata)
     expected = {name: len(content) for name, content in (contents | metadata).items()}
+    expected |= {name: digest.size for name, digest in digests.items()}
     if folder.sizes() != expected:
         raise MachineError(
             f"{location}: the storage holds other objects than were written, so the store was not made "
@@ -361,15 +391,14 @@ def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     # Smoothed counts take few distinct values: plain zstd at its fastest level makes them smaller, and
     # writes and
     # reads them faster, than any shuffling codec (benchmarks/RESULTS.md).
-    codec = ZstdCodec(level=1, checksum=True)
+    codec = ZstdCodec(level=ZSTD_LEVEL, checksum=True)
     out: dict[str, dict[str, Any]] = {}
     for name, array in dataset.variables.items():
         if array.dtype.kind in "OT" or array.ndim == 0:
             continue
         out[str(name)] = {"compressors": (codec,)}
         if array.ndim > 1:
-            row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-            rows = max(1, min(array.shape[0], _CHUNK_BYTES // max(1, row_bytes)))
+            rows = chunk_rows(array.shape, array.dtype)
             shard_rows = -(-array.shape[0] // rows) * rows
             out[str(name)] |= {"chunks": (rows, *array.shape[1:]), "shards": (shard_rows, *array.shape[1:])}
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nwb_latents.pipeline.errors import MachineError, SettingsError
+from nwb_latents.pipeline.training.ranks import ALONE, LONGEST_WAIT, Rank, ToldEnvironment
 
 if TYPE_CHECKING:
     from nwb_latents.schemas.training import Device, TrainSettings
@@ -48,33 +49,72 @@ def resolve_device(device: Device) -> torch.device:
     return torch.device("cuda")
 
 
-def open_fabric(settings: TrainSettings) -> Any:
+def gpus_for(device: Device) -> int | None:
+    """Return how many GPUs a training has to choose from; None where it does not run on any.
+
+    Examples
+    --------
+    >>> gpus_for("cpu") is None
+    True
+    """
+    return torch.cuda.device_count() if resolve_device(device).type == "cuda" else None
+
+
+def n_gpus() -> int:
+    """Return the GPUs torch can compute on here.
+
+    Examples
+    --------
+    >>> n_gpus() >= 0
+    True
+    """
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def open_fabric(settings: TrainSettings, rank: Rank = ALONE) -> Any:
     """Return a Lightning Fabric for the device and precision of the settings.
+
+    Parameters
+    ----------
+    settings
+        Device, precision.
+    rank
+        Place of this process among those that train together. Fabric is told it, and asks no environment: a
+        run trains in one process also where the variables of a batch system say it is one of several.
 
     Raises
     ------
     MachineError
         If the device is not there.
     SettingsError
-        If several devices were asked for, or the precision does not exist on the device.
+        If the precision does not exist on the device.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     from lightning_fabric import Fabric  # noqa: PLC0415
-    from lightning_fabric.plugins.environments import LightningEnvironment  # noqa: PLC0415
+    from lightning_fabric.strategies import DDPStrategy  # noqa: PLC0415
 
     device = resolve_device(settings.device)
     if device.type == "cpu":
         reuse_freed_memory()
-    if settings.devices > 1:
-        raise SettingsError(
-            f"devices: {settings.devices} were asked for, a run trains on one. Use devices 1; to use "
-            "several, train several runs side by side."
-        )
     if settings.precision == "16-mixed" and device.type == "cpu":
         raise SettingsError("precision 16-mixed needs a GPU. Use 32-true or bf16-mixed on the CPU.")
-    # A run trains in one process, also where the variables of a batch system say it is one of several.
-    plugins = [LightningEnvironment()]
-    return Fabric(accelerator=device.type, devices=1, precision=settings.precision, plugins=plugins)
+    told = ToldEnvironment(rank)
+    if rank.of == 1:
+        return Fabric(accelerator=device.type, devices=1, precision=settings.precision, plugins=[told])
+    strategy = DDPStrategy(
+        process_group_backend="gloo" if device.type == "cpu" else "nccl",
+        timeout=LONGEST_WAIT,
+    )
+    fabric = Fabric(
+        accelerator=device.type,
+        strategy=strategy,
+        devices=rank.on_node,
+        num_nodes=rank.of // rank.on_node,
+        precision=settings.precision,
+        plugins=[told],
+    )
+    fabric.launch()
+    return fabric
 
 
 def reuse_freed_memory() -> None:

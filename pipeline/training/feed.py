@@ -25,7 +25,7 @@ from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.schemas.models import BehaviourSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -125,6 +125,8 @@ class SessionFeed:
     val: TrialTensors
     scaling: Scaling
 
+    is_in_memory = True
+
 
 def read_signal(session: Session, signal: Signal) -> NDArray[np.float32]:
     """Return spikes per bin, counted or expected from the rates.
@@ -166,14 +168,29 @@ def feed_sessions(sessions: Iterable[Session], settings: TrainSettings) -> dict[
     DataError
         If a session has no training trials, or the sessions differ in their bins.
     """
-    feeds = {session.name: _feed_session(session, settings) for session in sessions}
-    shapes = {(feed.train.y.shape[1], feed.scaling.bin_size_s): name for name, feed in feeds.items()}
+    feeds = {session.name: feed_session(session, settings) for session in sessions}
+    require_equal_bins({name: (feed.train.n_bins, feed.scaling.bin_size_s) for name, feed in feeds.items()})
+    return feeds
+
+
+def require_equal_bins(sessions: Mapping[str, tuple[int, float]]) -> None:
+    """Refuse sessions of other numbers of bins, or of bins of other widths, s.
+
+    Raises
+    ------
+    DataError
+        If they differ.
+
+    Examples
+    --------
+    >>> require_equal_bins({"a": (45, 0.02), "b": (45, 0.02)})
+    """
+    shapes = {shape: name for name, shape in sessions.items()}
     if len(shapes) > 1:
         found = "; ".join(f"{name}: {n} bins of {width:g} s" for (n, width), name in shapes.items())
         raise DataError(
             f"Sessions trained together need equal bins, found {found}. Ingest them with one recipe."
         )
-    return feeds
 
 
 def hidden_units(session: Session, settings: TrainSettings) -> NDArray[np.bool_]:
@@ -303,15 +320,30 @@ def _external(session: Session, n_inputs: int) -> torch.Tensor | None:
     return torch.from_numpy(np.concatenate(parts, axis=1).astype(np.float32))
 
 
-def _feed_session(session: Session, settings: TrainSettings) -> SessionFeed:
+def feed_session(session: Session, settings: TrainSettings, *, scaling: Scaling | None = None) -> SessionFeed:
+    """Turn a session into tensors, scaled by its training trials.
+
+    Parameters
+    ----------
+    session, settings
+        As for `feed_sessions`.
+    scaling
+        Of the session, where it was estimated before.
+
+    Raises
+    ------
+    DataError
+        If it has no training trials.
+    """
     rows = {part: session.rows(part) for part in ("train", "val")}
     if len(rows["train"]) == 0:
         raise DataError(
             f"{session.name}: no trial is in the training split ({session.n_trials} trials). Ingest the "
             "session with another split, or leave it out of the training."
         )
-    per_bin = read_signal(session.select(rows["train"]), settings.signal)
-    scaling = _scaling(per_bin, session, settings=settings)
+    if scaling is None:
+        per_bin = read_signal(session.select(rows["train"]), settings.signal)
+        scaling = _scaling(per_bin, session, settings=settings)
     tensors = session_tensors(session, scaling, settings)
     known = behaviour_of(session, settings)
     if known is not None:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 
 from nwb_latents.models.batching.drawn_masks import mask_once
 from nwb_latents.models.batching.draws import BatchPlan, draw_batches
-from nwb_latents.models.interface import Model, Output, total_loss
-from nwb_latents.models.losses.schedules import Schedule, warmup_cosine
-from nwb_latents.models.randomness import derived_generator
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.training.checkpoint import (
@@ -27,11 +25,17 @@ from nwb_latents.pipeline.training.checkpoint import (
     read_weights,
     save_checkpoint,
 )
-from nwb_latents.pipeline.training.device import open_fabric
-from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog
+from nwb_latents.pipeline.training.device_shares import require_blocks
+from nwb_latents.pipeline.training.drawn_ahead import DrawnAhead
+from nwb_latents.pipeline.training.feed import SessionFeed
+from nwb_latents.pipeline.training.ranks import ALONE, Rank
+from nwb_latents.pipeline.training.run_files import BEST, LAST, METRICS, MetricsLog, NoLog
 from nwb_latents.pipeline.training.session_embedding import keep_embeddings
+from nwb_latents.pipeline.training.step import Training, forward, prepared, take_step
 from nwb_latents.pipeline.training.step_masks import step_masker
-from nwb_latents.pipeline.training.step_metrics import summary
+from nwb_latents.pipeline.training.step_metrics import read_back, summed
+from nwb_latents.pipeline.training.stored_trials import StoredFeed, changed_once
+from nwb_latents.pipeline.training.team import Team
 from nwb_latents.pipeline.training.validation import validation_metrics
 
 if TYPE_CHECKING:
@@ -39,16 +43,16 @@ if TYPE_CHECKING:
 
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
     from nwb_latents.models.batching.views import Masker
-    from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.training.step_guard import Verdict
     from nwb_latents.schemas.training import TrainSettings
 
 Progress = Callable[[int, int, dict[str, float]], None]
 """``(step, max_steps, metrics)``, called every `LOG_EVERY` steps and after every validation."""
 
-LOG_EVERY = 10
+Feeds = Mapping[str, SessionFeed] | Mapping[str, StoredFeed]
 
-MOST_LEFT_OUT = 10
-"""Steps in a row whose gradient may overflow before training ends."""
+LOG_EVERY = 10
 
 
 class DivergedError(DataError):
@@ -77,34 +81,9 @@ class FitResult:
     metrics: dict[str, float]
 
 
-@dataclass
-class _Training:
-    """Everything one step needs."""
-
-    fabric: Any
-    bare: Model
-    model: Any
-    optimiser: Any
-    sessions: Mapping[str, SessionFeed]
-    settings: TrainSettings
-    run_dir: Path
-    masker: Masker
-    lr: Schedule
-    last_step: int
-    state: TrainState = field(default_factory=TrainState)
-    resumable: bool = True
-    left_out: int = 0
-    left_out_in_a_row: int = 0
-
-    @property
-    def device(self) -> torch.device:
-        device: torch.device = self.fabric.device
-        return device
-
-
 def fit(
     model: Model,
-    sessions: Mapping[str, SessionFeed],
+    sessions: Feeds,
     settings: TrainSettings,
     run_dir: Path,
     *,
@@ -115,6 +94,8 @@ def fit(
     trainable: Callable[[str], bool] | None = None,
     masker: Masker | None = None,
     is_begun: bool = False,
+    rank: Rank = ALONE,
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> FitResult:
     """Train a model; the best and the last checkpoint lie in `run_dir` at the end.
 
@@ -123,7 +104,8 @@ def fit(
     model
         Freshly built; changed in place. It holds the last weights afterwards, not the best.
     sessions
-        Session id → its trials (`feed_sessions`).
+        Session id → its trials (`feed_sessions`), all in memory or all read when they are drawn
+        (`stored_feeds`).
     settings
         Batches, optimiser, stopping, seed, device.
     run_dir
@@ -146,6 +128,12 @@ def fit(
         shows and scores everything that was recorded (`validation_metrics`).
     is_begun
         Whether the model has been trained on these sessions before: its read-outs do not start anew.
+    rank
+        Place of this process among those that train the model together, all with the same arguments. The
+        first one writes and reports.
+    asked_to_stop
+        Looked at in every step; once it is True in one of the processes, all end the step they are in and
+        raise KeyboardInterrupt.
 
     Returns
     -------
@@ -158,12 +146,18 @@ def fit(
         If the loss is no longer finite (the last good checkpoint stays).
     DataError
         If a checkpoint does not fit.
+    SettingsError
+        If trials are to be computed apart and the model cannot.
     MachineError
         If the device is not there or out of memory, or the disk refuses.
     """
-    sessions = {name: masked_once(feed, settings) for name, feed in sessions.items()}
+    sessions = _all_masked_once(sessions, settings)
+    require_blocks(model, settings)
     shown = step_masker(settings, masker)
-    training = _prepare(model, sessions, settings, run_dir, trainable=trainable, masker=shown)
+    training = prepared(
+        model, sessions, settings, run_dir,
+        trainable=trainable, masker=shown, team=Team(rank), asked_to_stop=asked_to_stop,
+    )  # fmt: skip
     if stop_at is not None:
         training.last_step = min(stop_at, settings.max_steps)
     if resume and (run_dir / LAST).exists():
@@ -175,15 +169,33 @@ def fit(
         begun, _ = load_checkpoint(start, training.bare, optimiser=training.optimiser.optimizer)
         training.state = TrainState(step=begun.step)
     elif not is_begun:
-        model.start_from(
-            {name: feed.train.scored.nanmean((0, 1)).nan_to_num() for name, feed in sessions.items()}
-        )
-    with MetricsLog(run_dir, step=training.state.step) as log:
+        model.start_from({name: feed.train.target_means() for name, feed in sessions.items()})
+    metrics = _logged(training, progress)
+    _save_last(training)
+    state = training.state
+    if state.best_loss is None:
+        state.best_step = state.step
+        _save_best(training)
+    else:
+        metrics["best_val_loss"] = state.best_loss
+    if rank.is_first:
+        keep_embeddings(run_dir / BEST, model, {name: feed.train for name, feed in sessions.items()})
+    stopped = "max_steps" if state.step >= settings.max_steps else "patience"
+    if stopped == "patience" and state.step >= training.last_step:
+        stopped = "stop_at"
+    return FitResult(steps=state.step, best_step=state.best_step, stopped=stopped, metrics=metrics)
+
+
+def _logged(training: Training, progress: Progress | None) -> dict[str, float]:
+    """Train to the end with a log, and leave something to go on from where that is interrupted."""
+    first = training.team.rank.is_first
+    log = MetricsLog(training.run_dir, step=training.state.step) if first else NoLog()
+    with log:
         try:
-            metrics = _train(training, log, progress)
+            return _train(training, log, progress if first else None)
         except KeyboardInterrupt:
             # Half an update or half a validation is no state to go on from; the checkpoint before it is.
-            if training.resumable:
+            if training.resumable and training.guard.read().failed_step is None:
                 _save_last(training)
             raise
         except torch.OutOfMemoryError as error:
@@ -192,21 +204,9 @@ def fit(
                 "batch.sessions_per_block or batch.trials_per_session, or use --device cpu; the run resumes "
                 "from its last checkpoint."
             ) from error
-    _save_last(training)
-    state = training.state
-    if state.best_loss is None:
-        state.best_step = state.step
-        _save_best(training)
-    else:
-        metrics["best_val_loss"] = state.best_loss
-    keep_embeddings(run_dir / BEST, model, {name: feed.train for name, feed in sessions.items()})
-    stopped = "max_steps" if state.step >= settings.max_steps else "patience"
-    if stopped == "patience" and state.step >= training.last_step:
-        stopped = "stop_at"
-    return FitResult(steps=state.step, best_step=state.best_step, stopped=stopped, metrics=metrics)
 
 
-def _require_logs_and_best(training: _Training) -> None:
+def _require_logs_and_best(training: Training) -> None:
     """Refuse to go on without the best weights so far; say it where the log of the steps so far is gone."""
     state, run_dir = training.state, training.run_dir
     if state.best_loss is not None:
@@ -218,6 +218,18 @@ def _require_logs_and_best(training: _Training) -> None:
         )
 
 
+def _all_masked_once(sessions: Feeds, settings: TrainSettings) -> Feeds:
+    stored = {name: feed for name, feed in sessions.items() if isinstance(feed, StoredFeed)}
+    if stored:
+        return changed_once(
+            stored,
+            partial(masked_once, settings=settings),
+            keeps_targets=settings.masks.observed_share == 1,
+        )
+    held = {name: feed for name, feed in sessions.items() if isinstance(feed, SessionFeed)}
+    return {name: masked_once(feed, settings) for name, feed in held.items()}
+
+
 def masked_once(feed: SessionFeed, settings: TrainSettings) -> SessionFeed:
     """Return a session without the samples that are missing or held back throughout a training."""
 
@@ -227,62 +239,48 @@ def masked_once(feed: SessionFeed, settings: TrainSettings) -> SessionFeed:
     return replace(feed, train=masked("train", feed.train), val=masked("val", feed.val))
 
 
-def _prepare(
-    model: Model,
-    sessions: Mapping[str, SessionFeed],
-    settings: TrainSettings,
-    run_dir: Path,
-    *,
-    trainable: Callable[[str], bool] | None,
-    masker: Masker,
-) -> _Training:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    fabric = open_fabric(settings)
-    for name, parameter in model.named_parameters():
-        if trainable is not None and not trainable(name):
-            parameter.requires_grad_(False)  # noqa: FBT003
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not learning:
-        raise DataError("No parameter of the model is trainable. Check the names the predicate accepts.")
-    options = settings.optimiser
-    optimiser = torch.optim.AdamW(
-        learning,
-        lr=options.lr,
-        weight_decay=options.weight_decay,
-        # The gradient scaler of 16-mixed cannot unscale for clipping ahead of a fused step.
-        fused=settings.precision != "16-mixed",
-    )
-    wrapped, optimiser = fabric.setup(model, optimiser)
-    warmup = options.warmup(settings.max_steps)
-    lr = warmup_cosine(options.lr, settings.max_steps, warmup=warmup, final=options.final_lr)
-    return _Training(
-        fabric, model, wrapped, optimiser, sessions, settings, run_dir, masker, lr, settings.max_steps
-    )
-
-
-def _train(training: _Training, log: MetricsLog, progress: Progress | None) -> dict[str, float]:
+def _train(training: Training, log: MetricsLog | NoLog, progress: Progress | None) -> dict[str, float]:
     settings, state = training.settings, training.state
-    tensors = {name: feed.train for name, feed in training.sessions.items()}
     metrics = dict(log.last)
     started, first = time.perf_counter(), state.step
-    while state.step < training.last_step and state.since_best < settings.patience:
-        values = _step(training, draw_batches(tensors, _plan(settings), seed=settings.seed, step=state.step))
-        last = state.step == training.last_step
-        validating = state.step % settings.validate_every == 0 or last
-        if state.step % LOG_EVERY == 0 or validating:
-            metrics |= values
-            fresh = dict(values)
-            if validating:
-                fresh |= _validate(training)
+    with DrawnAhead(partial(_drawn, training), last=training.last_step, ahead=_ahead(training)) as drawn:
+        while state.step < training.last_step and state.since_best < settings.patience:
+            take_step(training, drawn.of(state.step))
+            last = state.step == training.last_step
+            validating = state.step % settings.validate_every == 0 or last
+            if state.step % LOG_EVERY == 0 or validating:
+                fresh = _told(training)
                 metrics |= fresh
-            metrics["seconds_per_step"] = (time.perf_counter() - started) / (state.step - first)
-            log.write(state.step, fresh)
-            if progress is not None:
-                progress(state.step, settings.max_steps, dict(metrics))
-        training.resumable = True
-        if state.step % settings.checkpoint_every == 0:
-            _save_last(training)
+                if validating:
+                    fresh |= _validate(training)
+                    metrics |= fresh
+                metrics["seconds_per_step"] = (time.perf_counter() - started) / (state.step - first)
+                log.write(state.step, fresh)
+                if progress is not None:
+                    progress(state.step, settings.max_steps, dict(metrics))
+            training.resumable = True
+            if state.step % settings.checkpoint_every == 0:
+                _require_sound(training)
+                _save_last(training)
+            if training.team.stopped:
+                raise KeyboardInterrupt
     return metrics
+
+
+def _drawn(training: Training, step: int) -> tuple[Batch, ...]:
+    """Return the blocks of a step that this process computes."""
+    settings, rank = training.settings, training.team.rank
+    tensors = {name: feed.train for name, feed in training.sessions.items()}
+    batches = draw_batches(
+        tensors, _plan(settings), seed=settings.seed, step=step, every=rank.of, first=rank.number
+    )
+    return tuple(batch.pinned() for batch in batches) if training.device.type == "cuda" else batches
+
+
+def _ahead(training: Training) -> int:
+    """Return how many steps are drawn while another is computed."""
+    is_read = not all(feed.is_in_memory for feed in training.sessions.values())
+    return int(is_read or training.device.type == "cuda")
 
 
 def _plan(settings: TrainSettings) -> BatchPlan:
@@ -290,59 +288,23 @@ def _plan(settings: TrainSettings) -> BatchPlan:
         per_session=settings.batch.trials_per_session,
         sessions_per_step=settings.batch.sessions_per_step,
         group=settings.batch.sessions_per_block,
+        trials_per_block=settings.batch.trials_per_block,
+        counts=settings.masks.spike_jitter > 0,
     )
 
 
-def _step(training: _Training, batches: tuple[Batch, ...]) -> dict[str, float]:
-    """Take one optimiser step over all blocks of a step, and return its metrics."""
-    settings, state = training.settings, training.state
-    training.bare.train()
-    for group in training.optimiser.param_groups:
-        group["lr"] = training.lr(state.step)
-    training.optimiser.zero_grad()
-    outputs = []
-    for block, batch in enumerate(batches):
-        noise = derived_generator(settings.seed, "noise", state.step, block, device=training.device)
-        output = _forward(training, batch, noise, training.masker)
-        loss = total_loss(output, state.step)
-        _check_finite(training, float(loss.detach()), "loss")
-        training.fabric.backward(loss)
-        outputs.append(output)
-    norm = training.fabric.clip_gradients(
-        training.model,
-        training.optimiser,
-        max_norm=settings.optimiser.clip_norm,
-        error_if_nonfinite=False,
-    )
-    overflown = not math.isfinite(float(norm))
-    training.left_out += overflown
-    training.left_out_in_a_row = training.left_out_in_a_row + 1 if overflown else 0
-    if training.left_out_in_a_row > MOST_LEFT_OUT:
-        _check_finite(training, float(norm), "gradient")
-    training.resumable = False
-    # Along a long rollout a gradient can grow beyond all numbers: such a step is left out. Half precision
-    # has a scaler that does so itself, and has to see it.
-    if not overflown or settings.precision == "16-mixed":
-        training.optimiser.step()
-    state.step += 1
-    metrics = summary(outputs, batches, state.step - 1)
-    if not overflown:
-        metrics["gradient_norm"] = float(norm)
-    if training.left_out:
-        metrics["steps_left_out"] = float(training.left_out)
+def _told(training: Training) -> dict[str, float]:
+    """Return the metrics of the last step: this is where the device is waited for."""
+    state, verdict = training.state, _require_sound(training)
+    metrics = summed(training.team.gathered(read_back(training.told)))
+    if math.isfinite(verdict.norm):
+        metrics["gradient_norm"] = verdict.norm
+    if verdict.left_out:
+        metrics["steps_left_out"] = float(verdict.left_out)
     return metrics | {"lr": training.lr(state.step - 1)}
 
 
-def _forward(training: _Training, batch: Batch, generator: torch.Generator, masker: Masker) -> Output:
-    dtype = torch.float64 if training.settings.precision == "64-true" else torch.float32
-    moved = batch.to(training.device, dtype)
-    step = training.state.step
-    with training.fabric.autocast():
-        output: Output = training.bare(moved, masker(moved, generator, step), step, generator)
-    return output
-
-
-def _validate(training: _Training) -> dict[str, float]:
+def _validate(training: Training) -> dict[str, float]:
     """Return the metrics of the validation trials, and keep the weights if they are the best so far."""
     state = training.state
     trials = [feed.val for feed in training.sessions.values() if feed.val.n_trials]
@@ -350,11 +312,11 @@ def _validate(training: _Training) -> dict[str, float]:
         return {}
     training.bare.eval()
 
-    def forward(batch: Batch, generator: torch.Generator, masker: Masker) -> Output:
-        return _forward(training, batch, generator, masker)
-
-    metrics, loss = validation_metrics(forward, trials, training.settings, device=training.device)
-    _check_finite(training, loss, "validation loss")
+    metrics, loss = validation_metrics(
+        partial(forward, training), trials, training.settings, device=training.device, team=training.team
+    )
+    if not math.isfinite(loss):
+        raise _diverged(training, "validation loss", loss, state.step)
     if state.best_loss is None or loss < state.best_loss:
         state.best_loss, state.best_step, state.since_best = loss, state.step, 0
         _save_best(training)
@@ -363,20 +325,28 @@ def _validate(training: _Training) -> dict[str, float]:
     return metrics
 
 
-def _check_finite(training: _Training, value: float, what: str) -> None:
-    if math.isfinite(value):
-        return
+def _require_sound(training: Training) -> Verdict:
+    """Raise if training has failed since this was last asked."""
+    verdict = training.guard.read()
+    if verdict.failed_step is not None:
+        raise _diverged(training, verdict.what, verdict.value, verdict.failed_step)
+    return verdict
+
+
+def _diverged(training: Training, what: str, value: float, step: int) -> DivergedError:
     settings = training.settings
     kept = training.run_dir / LAST
-    raise DivergedError(
-        f"{training.run_dir}: the {what} is {value} at step {training.state.step}. Lower the learning rate "
+    return DivergedError(
+        f"{training.run_dir}: the {what} is {value} at step {step}. Lower the learning rate "
         f"(--set optimiser.lr={settings.optimiser.lr / 3:.2g}) or the clipping norm "
         f"(--set optimiser.clip_norm={settings.optimiser.clip_norm / 10:g}). "
         + (f"The last good checkpoint is {kept.name}." if kept.exists() else "No checkpoint was written yet.")
     )
 
 
-def _save_last(training: _Training) -> None:
+def _save_last(training: Training) -> None:
+    if not training.team.rank.is_first:
+        return
     save_checkpoint(
         training.run_dir / LAST,
         training.bare,
@@ -386,7 +356,9 @@ def _save_last(training: _Training) -> None:
     )
 
 
-def _save_best(training: _Training) -> None:
+def _save_best(training: Training) -> None:
+    if not training.team.rank.is_first:
+        return
     save_checkpoint(
         training.run_dir / BEST,
         training.bare,

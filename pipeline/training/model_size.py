@@ -22,12 +22,13 @@ from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.schemas.base import Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from nwb_latents.models.batching.tensors import TrialTensors
     from nwb_latents.models.batching.views import Masker
     from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.pipeline.training.stored_trials import StoredFeed, StoredTrials
     from nwb_latents.schemas.models import ModelSettings
     from nwb_latents.schemas.training import TrainSettings
 
@@ -106,7 +107,7 @@ def require_model_fits(settings: TrainSettings, units: Mapping[str, int], *, at_
 
 def require_step_fits(
     model: Model,
-    feeds: Mapping[str, SessionFeed],
+    feeds: Mapping[str, SessionFeed] | Mapping[str, StoredFeed],
     settings: TrainSettings,
     masker: Masker,
     *,
@@ -132,13 +133,14 @@ def require_step_fits(
     SettingsError
         If a step does not fit; the message says how many trials would.
     """
-    largest = sorted((feed.train for feed in feeds.values()), key=lambda one: one.y[0].numel(), reverse=True)
+    trains = [feed.train for feed in feeds.values()]
+    largest = sorted(trains, key=lambda one: one.n_bins * one.n_units, reverse=True)
     block = largest[: min(settings.batch.sessions_per_block, settings.batch.sessions_per_step)]
     n_trials = min(settings.batch.trials_per_session, max(one.n_trials for one in block))
     n_parameters = sum(parameter.numel() for parameter in model.parameters())
     left = available_bytes(settings, at_once=at_once) - _bytes_of(n_parameters, settings)
-    n_bins = max(one.y.shape[1] for one in block)
-    width = max([*(one.y.shape[2] for one in block), *(value for _, value in _whole_numbers(settings.model))])
+    n_bins = max(one.n_bins for one in block)
+    width = max([*(one.n_units for one in block), *(value for _, value in _whole_numbers(settings.model))])
     guess = len(block) * n_trials * n_bins * width * GUESSED_COPIES * _width_of(settings)
     if n_trials < 2 or guess < ALWAYS_FITS_SHARE * left:
         return
@@ -201,7 +203,12 @@ def _bytes_of(n_parameters: int, settings: TrainSettings) -> int:
 
 
 def _kept_bytes(
-    model: Model, block: list[TrialTensors], settings: TrainSettings, masker: Masker, *, n_trials: int
+    model: Model,
+    block: Sequence[TrialTensors | StoredTrials],
+    settings: TrainSettings,
+    masker: Masker,
+    *,
+    n_trials: int,
 ) -> int:
     """Return the bytes of what a step keeps for its gradient, parameters apart."""
     ours = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}

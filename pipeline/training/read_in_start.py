@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.feed import SessionFeed
     from nwb_latents.pipeline.training.inference import TrainedRun
+    from nwb_latents.pipeline.training.stored_trials import StoredFeed
 
 RIDGE = 0.1
 """Penalty of the read-in, in units of the variance of a standardised unit."""
@@ -70,7 +71,7 @@ def condition_means(run: TrainedRun, sessions: Iterable[Session]) -> dict[str, T
 
 def start_in_frames(
     model: Model,
-    feeds: Mapping[str, SessionFeed],
+    feeds: Mapping[str, SessionFeed] | Mapping[str, StoredFeed],
     pretrained: Mapping[str, Tensor] | None = None,
     *,
     angle: float = 0.0,
@@ -96,7 +97,9 @@ def start_in_frames(
     dim = model.frame_dim() if isinstance(model, StartsInFrames) else None
     if not isinstance(model, StartsInFrames) or dim is None:
         return False
-    frames = {name: principal_frame(feed.train.shown(), dim).turned(angle) for name, feed in feeds.items()}
+    frames = {
+        name: principal_frame(feed.train.read().shown(), dim).turned(angle) for name, feed in feeds.items()
+    }
     model.start_in_frames(frames, pretrained=pretrained)
     return True
 

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from nwb_latents.models.interface import Model
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.pipeline.training.stored_trials import StoredFeed
 
 SMOOTHING_S = 0.04
 """Deviation of the Gaussian that smooths condition means, s."""
 
 
-def start_by_regression(model: Model, feeds: Mapping[str, SessionFeed], sessions: Iterable[Session]) -> bool:
+def start_by_regression(
+    model: Model,
+    feeds: Mapping[str, SessionFeed] | Mapping[str, StoredFeed],
+    sessions: Iterable[Session],
+) -> bool:
     """Set read-ins and read-outs by regression, where the settings of the model ask for it.
 
     Parameters
@@ -64,10 +69,10 @@ def start_by_regression(model: Model, feeds: Mapping[str, SessionFeed], sessions
     return True
 
 
-def _condition_means(feed: SessionFeed, session: Session) -> dict[str, torch.Tensor]:
+def _condition_means(feed: SessionFeed | StoredFeed, session: Session) -> dict[str, torch.Tensor]:
     """Smoothed mean over the training trials of each condition. Shapes ``(time, unit)``."""
     labels = session.condition[session.rows("train")].astype(str)
-    y = feed.train.shown().numpy()
+    y = feed.train.read().shown().numpy()
     width = SMOOTHING_S / feed.scaling.bin_size_s
     out = {}
     for condition in np.unique(labels):

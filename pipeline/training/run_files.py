@@ -12,6 +12,7 @@ import hashlib
 import json
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -253,6 +254,21 @@ class MetricsLog:
         self._file.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
+
+
+class NoLog:
+    """The log of a process that writes none, since another does."""
+
+    last: Mapping[str, float] = MappingProxyType({})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leave nothing open: nothing was."""
+
+    def write(self, step: int, values: dict[str, float]) -> None:
+        """Write nothing."""
 
 
 def read_metrics(path: Path, *, keep_aside: bool = False) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.models.batching.tensors import TrialTensors
     from nwb_latents.models.interface import Model
+    from nwb_latents.pipeline.training.stored_trials import StoredTrials
 
 CHUNK_TRIALS = 512
 """Trials a model is given at once; bounds the memory of long sessions."""
@@ -60,7 +61,7 @@ def infer_embedding(model: Model, trials: TrialTensors) -> DiagGaussian | None:
         return DiagGaussian(torch.stack(means).sum(0), torch.stack(variances).sum(0))
 
 
-def keep_embeddings(path: Path, model: Model, trials: Mapping[str, TrialTensors]) -> None:
+def keep_embeddings(path: Path, model: Model, trials: Mapping[str, TrialTensors | StoredTrials]) -> None:
     """Write into a checkpoint the embeddings its weights infer from the trials that were trained on.
 
     Parameters
@@ -79,7 +80,7 @@ def keep_embeddings(path: Path, model: Model, trials: Mapping[str, TrialTensors]
     was_training = model.training
     state, scalings = load_checkpoint(path, model)
     model.eval()
-    found = {name: infer_embedding(model, each) for name, each in trials.items()}
+    found = {name: infer_embedding(model, each.read()) for name, each in trials.items()}
     known = {name: q for name, q in found.items() if q is not None}
     save_checkpoint(path, model, state, scalings=scalings, embeddings=known)
     model.load_state_dict(weights)

@@ -12,6 +12,7 @@ from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.pipeline.training.model_size import require_model_fits, require_step_fits
 from nwb_latents.pipeline.training.read_in_start import start_in_frames
 from nwb_latents.pipeline.training.regression_start import start_by_regression
+from nwb_latents.pipeline.training.stored_trials import StoredFeed, StoredSessions, stored_feeds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
 
 def begin(
-    sessions: Sequence[Session],
+    sessions: Sequence[Session] | StoredSessions,
     settings: TrainSettings,
     *,
+    room: int = 0,
     at_once: int = 1,
     whatever_the_size: bool = False,
-) -> tuple[Model, dict[str, SessionFeed]]:
+) -> tuple[Model, dict[str, SessionFeed] | dict[str, StoredFeed]]:
     """Return a freshly built model and its feeds, both functions of the settings and the sessions.
 
     Parameters
@@ -38,6 +40,8 @@ def begin(
         The sessions.
     settings
         Model, signal, masks, seed.
+    room
+        Bytes of sessions that are kept in memory, where they are `StoredSessions`.
     at_once
         Processes of this machine that train such a model at the same time.
     whatever_the_size
@@ -56,8 +60,12 @@ def begin(
             f"co_smoothing: no unit of {names} is marked as held out. Choose sessions that "
             "have some, have some drawn with --set heldout_fraction=0.25, or train without it."
         )
-    feeds = feed_sessions(sessions, settings)
-    units = {name: feed.train.y.shape[2] for name, feed in feeds.items()}
+    feeds: dict[str, SessionFeed] | dict[str, StoredFeed]
+    if isinstance(sessions, StoredSessions):
+        feeds = stored_feeds(sessions, settings, room=room)
+    else:
+        feeds = feed_sessions(sessions, settings)
+    units = {name: feed.train.n_units for name, feed in feeds.items()}
     if not whatever_the_size:
         require_model_fits(settings, units, at_once=at_once)
     model = built_model(settings.model, units, seed=settings.seed)
@@ -68,15 +76,26 @@ def begin(
     return model, feeds
 
 
-def training_session(store: StoreLocation, forward_ms: float) -> Session:
+def training_session(store: StoreLocation, forward_ms: float, *, loaded: bool = True) -> Session:
     """Return the session of a store, with so much time after its windows where that is scored too.
+
+    Parameters
+    ----------
+    store
+        The store.
+    forward_ms
+        Time after the windows, ms.
+    loaded
+        Whether all of its trials are read at once, or each array when it is used.
 
     Raises
     ------
     SettingsError
         If that is not a whole number of bins, or longer than the window.
     """
-    session = open_session(store).loaded()
+    session = open_session(store)
+    if loaded:
+        session = session.loaded()
     if not forward_ms:
         return session
     return with_forward_bins(session, session.forward_bins(forward_ms))

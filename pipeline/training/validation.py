@@ -7,16 +7,19 @@ same noise every time.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from nwb_latents.models.batching.cuts import cut_at, fixed_cuts
 from nwb_latents.models.batching.drawn_masks import held_back_masker
-from nwb_latents.models.batching.draws import grouped
+from nwb_latents.models.batching.draws import in_groups
+from nwb_latents.models.batching.tensors import pack
 from nwb_latents.models.batching.views import compose, observe
 from nwb_latents.models.randomness import derived_generator
-from nwb_latents.pipeline.training.step_metrics import EMBEDDINGS_APART, summary
+from nwb_latents.pipeline.training.step_metrics import EMBEDDINGS_APART, read_back, summed, told_of
+from nwb_latents.pipeline.training.team import Team
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from nwb_latents.models.batching.tensors import Batch, TrialTensors
     from nwb_latents.models.batching.views import Masker
     from nwb_latents.models.interface import Output
+    from nwb_latents.pipeline.training.stored_trials import StoredTrials
     from nwb_latents.schemas.training import TrainSettings
 
     Forward = Callable[[Batch, torch.Generator, Masker], Output]
@@ -36,7 +40,12 @@ WHOLE, CUT = "val_whole_loss", "val_cut_loss"
 
 
 def validation_metrics(
-    forward: Forward, trials: Sequence[TrialTensors], settings: TrainSettings, *, device: torch.device
+    forward: Forward,
+    trials: Sequence[TrialTensors | StoredTrials],
+    settings: TrainSettings,
+    *,
+    device: torch.device,
+    team: Team | None = None,
 ) -> tuple[dict[str, float], float]:
     """Return the metrics of validation trials, and the loss that decides.
 
@@ -52,6 +61,8 @@ def validation_metrics(
         Of the training: seed, blocks, held-back samples, cuts.
     device
         Where noise is drawn.
+    team
+        The processes that share the blocks out; None: this one alone.
 
     Returns
     -------
@@ -59,17 +70,20 @@ def validation_metrics(
         ``val_`` and the name of each; where trials are cut too, each is the mean of whole and cut trials in
         the shares of the training.
     """
-    batches = grouped(list(trials), settings.batch.sessions_per_block)
-    cuts = _cuts(settings, n_bins=trials[0].y.shape[1])
+    team = team or Team()
+    groups = in_groups(trials, settings.batch.sessions_per_block)
+    mine = list(enumerate(groups))[team.rank.number :: team.rank.of]
+    cuts = _cuts(settings, n_bins=trials[0].n_bins)
 
     def scored(masker: Masker) -> dict[str, float]:
-        noise = [
-            derived_generator(settings.seed, "validation", k, device=device) for k in range(len(batches))
-        ]
-        with torch.no_grad():
-            pairs = zip(batches, noise, strict=True)
-            outputs = [forward(batch, own, masker) for batch, own in pairs]
-        return summary(outputs, batches, FINAL)
+        told = []
+        for number, group in mine:
+            batch = replace(pack([each.read() for each in group]), number=number)
+            noise = derived_generator(settings.seed, "validation", number, device=device)
+            with torch.no_grad():
+                output = forward(batch, noise, masker)
+            told.append(told_of(output, batch, FINAL))
+        return summed(team.gathered(read_back(told)))
 
     def mixed(masker: Masker) -> tuple[dict[str, float], dict[str, float]]:
         if not cuts:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.api.opened_catalog import open_catalog, open_session
     from nwb_latents.pipeline.api.recordings import ingest, inspect, simulate
     from nwb_latents.pipeline.api.runs import align, load_run, train
+    from nwb_latents.pipeline.api.studies import study
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "open_session",
     "scores",
     "simulate",
+    "study",
     "train",
 ]
 
@@ -51,6 +53,7 @@ _HOMES = {
     "opened_catalog": ("open_catalog", "open_session"),
     "recordings": ("ingest", "inspect", "simulate"),
     "runs": ("align", "load_run", "train"),
+    "studies": ("study",),
 }
 
 

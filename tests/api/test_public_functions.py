@@ -24,7 +24,7 @@ from nwb_latents.schemas.training import TrainSettings
 HEAVY = {"torch", "zarr", "xarray", "numpy", "pandas", "scipy", "pydantic", "yaml", "distributed"}
 FUNCTIONS = {
     "align", "decode", "evaluate", "forecast", "ingest", "inspect", "leaderboard", "load_run", "open_catalog",
-    "open_session", "scores", "simulate", "train",
+    "open_session", "scores", "simulate", "study", "train",
 }  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def test_another_model_leaves_the_settings_of_the_first_behind():
     [
         (lambda: nl.train("c.yaml", max_stepz=3), "train(max_stepz=3): unknown key, found 3; did you mean"),
         (lambda: nl.train("c.yaml", sesions="*"), "train(): no argument 'sesions'; did you mean sessions?"),
-        (lambda: nl.train("c.yaml", batch={"trials": 3}), "did you mean batch.trials_per_session?"),
+        (lambda: nl.train("c.yaml", batch={"trials_session": 3}), "did you mean batch.trials_per_session?"),
         (lambda: nl.train("c.yaml", model="lfadz"), "did you mean lfads?"),
         (lambda: nl.train("c.yaml", seed="one"), "train(seed='one'): expected"),
         (lambda: nl.train("c.yaml", 3), "expected TrainSettings, a mapping or a YAML file, found int"),

@@ -138,9 +138,9 @@ COMMANDS = {
         "ingest",
         ("--path X --session a* --subject M --task CO --limit 3 --exclude b --exclude c "
          "--session-id {folder} --shard 1/4 --retry-failed --auto --stores E --cluster local:2 --dry-run "
-         "--force"),
+         "--memory-gb 2.5 --force"),
         {"cluster": "local:2", "stores": "E", "mode": "auto", "retry_failed": True, "dry_run": True,
-         "force": True, "session_id": "{folder}"},
+         "force": True, "session_id": "{folder}", "memory_gb": 2.5},
         {},
     ),
     "run recut": (

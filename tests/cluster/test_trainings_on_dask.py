@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.ledger import read_ledger
 from nwb_latents.pipeline.cluster.task_batch import Needs
-from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, UsageError
+from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError, UsageError
 from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.session_tasks import Where, ledger_of
 from nwb_latents.pipeline.stages.train import train
@@ -187,6 +187,12 @@ def test_a_gpu_nobody_has_is_waited_for_and_named(catalog, dask_processes):
     where = Where(dask_processes.address, ClusterSettings(worker_patience_s=3))
     with pytest.raises(MachineError, match=r"1 GPU .*--resources GPU=1"):
         train_seeds(catalog(), SHORT.model_copy(update={"device": "cuda"}), where)
+
+
+def test_jobs_without_a_gpu_are_not_asked_for_one(catalog):
+    on_gpu = SHORT.model_copy(update={"device": "cuda"})
+    with pytest.raises(SettingsError, match="gpus: 1 in --cluster-config"):
+        train_seeds(catalog(), on_gpu, Where("slurm"))
 
 
 def test_a_worker_trains_one_model_at_a_time_however_many_threads_it_has(catalog, dask_processes):

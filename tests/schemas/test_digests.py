@@ -150,7 +150,7 @@ def test_keys_of_runs_leave_out_what_decides_where_and_how_often_alone():
         before, after = TrainSettings.model_validate(base), TrainSettings.model_validate(content)
         if before != after and run_key(before, STORES) == run_key(after, STORES):
             free.add(where.split(".")[0])
-    assert free == {"device", "devices", "checkpoint_every", "select"}
+    assert free == {"device", "devices", "data_memory_gb", "checkpoint_every", "select"}
 
 
 def test_keys_of_sweeps_leave_out_the_same_and_the_workers():
@@ -159,7 +159,8 @@ def test_keys_of_sweeps_leave_out_the_same_and_the_workers():
         before, after = SweepSettings.model_validate(base), SweepSettings.model_validate(content)
         if before != after and sweep_key(before, STORES) == sweep_key(after, STORES):
             free.add(".".join(where.split(".")[:2]))
-    assert free == {"workers", "train.device", "train.devices", "train.checkpoint_every", "train.select"}
+    decides_nothing = ("device", "devices", "data_memory_gb", "checkpoint_every", "select")
+    assert free == {"workers", *(f"train.{name}" for name in decides_nothing)}
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.signals.spike_bins import SpikeBins
 from nwb_latents.pipeline.signals.trials import make_trials
 from nwb_latents.pipeline.signals.units import (
     coincidence,
@@ -106,8 +107,9 @@ def test_intervals_between_units_are_no_violations():
 def test_presence_does_not_count_unobserved_time():
     counts = np.array([[1, 0, 0, 1]], np.uint8)
     observed = np.array([True, False, False, True])
-    assert presence_ratio(counts, observed, stretch_bins=1).tolist() == [1.0]
-    assert presence_ratio(counts, np.zeros(4, bool), stretch_bins=1).tolist() == [0.0]
+    spikes = SpikeBins.of_counts(counts)
+    assert presence_ratio(spikes, observed, stretch_bins=1).tolist() == [1.0]
+    assert presence_ratio(spikes, np.zeros(4, bool), stretch_bins=1).tolist() == [0.0]
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.randoms(use_true_random=False))
@@ -119,7 +121,7 @@ def test_presence_is_that_of_a_loop_over_stretches(n_bins, stretch_bins, random)
         edges.pop()
     parts = [counts[:, a:b] for a, b in zip(edges, [*edges[1:], n_bins], strict=True)]
     expected = np.mean([part.any(axis=1) for part in parts], axis=0)
-    found = presence_ratio(counts, np.ones(n_bins, bool), stretch_bins=stretch_bins)
+    found = presence_ratio(SpikeBins.of_counts(counts), np.ones(n_bins, bool), stretch_bins=stretch_bins)
     assert found == pytest.approx(expected)
 
 
@@ -152,8 +154,9 @@ def test_a_unit_on_a_threshold_is_kept_and_one_beyond_it_dropped():
         recipe = IngestRecipe(
             bin_size_s=0.5, window_s=(-0.5, 0.5), min_rate_hz=min_rate_hz, units=UnitSelection(**rules)
         )
+        spikes = SpikeBins.of_counts(counts)
         return unit_reasons(
-            recording, recipe, counts=counts, observed=np.ones(40, bool), mean_rate=rates
+            recording, recipe, spikes=spikes, observed=np.ones(40, bool), mean_rate=rates
         ).tolist()
 
     nothing = [""] * 4

@@ -207,13 +207,13 @@ def test_every_start_sees_what_the_run_is_shown_and_no_more(catalog, monkeypatch
     asked = alignment.few_shot_settings(config.settings, settings(), from_scratch=False)
     asked = asked.model_copy(update={"masks": MaskSettings(observed_share=0.6, sample_validation=0.3)})
     feeds, seen = feed_sessions([few], asked), []
-    original = loop._prepare
+    original = loop.prepared
 
     def watched(model, sessions, *args, **words):
         seen.append(list(sessions.values()))
         return original(model, sessions, *args, **words)
 
-    monkeypatch.setattr(loop, "_prepare", watched)
+    monkeypatch.setattr(loop, "prepared", watched)
     starts = alignment_starts.starts_of(asked, feeds, weights, number=2, conditions=[""] * 4, means={})
     alignment_starts.best_start(starts, feeds, asked, catalog.parent / "starts", pretrained=weights, steps=1)
     (shown,), wanted = seen, loop.masked_once(feeds[NEW], asked).train

@@ -67,7 +67,7 @@ def test_one_session_that_cannot_be_exported_does_not_stop_the_others(catalog):
     with pytest.raises(PartialFailure, match="1 of 2 sessions could not be exported") as caught:
         export(catalog, "nlb", report=events.append)
     assert caught.value.exit_code == 3
-    assert [e.status for e in events] == ["failed", "done"]
+    assert [e.status for e in events if e.event == "session"] == ["failed", "done"]
     assert caught.value.results[0].path.is_file()
 
 
@@ -76,9 +76,7 @@ def test_a_damaged_store_fails_its_own_session_only(catalog):
     for shard in (catalog.parent / entry.store / "trials" / "counts" / "c").rglob("*"):
         if shard.is_file():
             shard.write_bytes(shard.read_bytes()[:20])
-    with pytest.raises(
-        PartialFailure, match="1 of 2 sessions could not be exported: sub-A_ses-CO-0"
-    ) as caught:
+    with pytest.raises(PartialFailure, match=r"1 of 2 sessions could not be exported.*: sub-A_ses") as caught:
         export(catalog, "lfads")
     assert [e.entry.session for e in caught.value.results] == ["sub-B_ses-CO-1"]
     assert not list(catalog.parent.glob("exports/*/*/*sub-A*"))

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from lightning_fabric.plugins import environments
 
 from nwb_latents.pipeline.training import device
 from nwb_latents.pipeline.training.device import open_fabric
@@ -36,24 +37,44 @@ print(max(faults() for _ in range(10)))
     assert int(shown.stdout) < 32
 
 
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {"SLURM_JOB_ID": "1", "SLURM_NTASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1",
-         "SLURM_JOB_NAME": "x", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"},
-        {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_LOCAL_RANK": "1",
-         "JSM_NAMESPACE_SIZE": "2"},
-        {"TORCHELASTIC_RUN_ID": "1", "GROUP_RANK": "0", "LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "4",
-         "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "LOCAL_WORLD_SIZE": "4"},
-    ],
-    ids=["slurm", "lsf", "torchrun"],
-)  # fmt: skip
+SBATCH = {
+    "SLURM_JOB_ID": "1", "SLURM_JOBID": "1", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4",
+    "SLURM_NNODES": "1", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "node[1-2]",
+}  # fmt: skip
+SRUN = {
+    **SBATCH, "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "1", "SLURM_LOCALID": "1",
+    "SLURM_NNODES": "2", "PMI_RANK": "1", "PMI_SIZE": "4",
+}  # fmt: skip
+BATCH_SYSTEMS = {
+    "one variable of slurm": {"SLURM_NTASKS": "4"},
+    "sbatch": SBATCH,
+    "srun": SRUN,
+    "pbs": {"PBS_JOBID": "1.host", "PBS_NODEFILE": "/nowhere", "PBS_NUM_PPN": "4", "PBS_TASKNUM": "2",
+            "OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_LOCAL_RANK": "1"},
+    "lsf": {"LSB_JOBID": "1", "LSB_DJOB_RANKFILE": "/nowhere", "JSM_NAMESPACE_LOCAL_RANK": "1",
+            "JSM_NAMESPACE_SIZE": "2"},
+    "torchrun": {"TORCHELASTIC_RUN_ID": "1", "GROUP_RANK": "0", "LOCAL_RANK": "1", "RANK": "1",
+                 "WORLD_SIZE": "4", "MASTER_ADDR": "localhost", "MASTER_PORT": "1", "LOCAL_WORLD_SIZE": "4"},
+    "lightning": {"LOCAL_RANK": "3", "NODE_RANK": "2", "LT_DEVICES": "4", "LT_NUM_NODES": "2"},
+}  # fmt: skip
+"""What a process finds in its environment where it was started by one of these."""
+
+
+@pytest.mark.parametrize("system", list(BATCH_SYSTEMS))
 def test_variables_of_a_batch_system_do_not_make_a_run_one_of_several(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+    monkeypatch: pytest.MonkeyPatch, system: str
 ) -> None:
+    def asked() -> bool:
+        raise AssertionError("one device asks the environment")
+
     # What it asks of the C library holds for the whole process.
     monkeypatch.setattr(device, "reuse_freed_memory", lambda: None)
-    for name, value in variables.items():
+    for name, value in BATCH_SYSTEMS[system].items():
         monkeypatch.setenv(name, value)
+    for kind in (environments.SLURMEnvironment, environments.TorchElasticEnvironment,
+                 environments.LSFEnvironment, environments.MPIEnvironment):  # fmt: skip
+        monkeypatch.setattr(kind, "detect", asked)
     fabric = open_fabric(TrainSettings(device="cpu"))
     assert (fabric.world_size, fabric.global_rank, fabric.is_global_zero) == (1, 0, True)
+    assert (fabric.local_rank, fabric.node_rank) == (0, 0)

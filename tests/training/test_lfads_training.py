@@ -188,6 +188,8 @@ def test_settings_that_change_nothing_leave_the_digest_of_a_training_as_it_was()
     plain = TrainSettings(model=LFADSSettings(cut_probability=0.0), validation_cuts=0)
     without = {
         "validation_cuts": True,
+        "data_memory_gb": True,
+        "batch": {"trials_per_block"},
         "masks": True,
         "co_smoothing": True,
         "heldout_fraction": True,
