@@ -58,13 +58,13 @@ def measure(shape: Shape, rate_hz: float, *, most_bytes: float) -> None:
         for bin_s in BINS_S:
             cells = shape.n_units * shape.duration_s / bin_s
             name = f"{shape.n_units:5}  {shape.duration_s / 60:7.0f}  {rate_hz:2.0f}  {bin_s * 1e3:6.0f}"
-            if 11 * cells > most_bytes:
+            size = stated_size(path)
+            estimate = 0 if size is None else estimate_memory(size, bin_size_s=bin_s)
+            if estimate > most_bytes:
                 print(f"{name}   left out: more than {most_bytes / 1e9:g} GB", flush=True)
                 continue
             words = [sys.executable, __file__, "--one", str(path), str(bin_s)]
             found = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
-            size = stated_size(path)
-            estimate = 0 if size is None else estimate_memory(size, bin_size_s=bin_s)
             per_cell = (found["peak"] - found["before"]) / cells
             print(
                 f"{name}  {path.stat().st_size / 1e6:8.1f}  {found['peak'] / 1e6:8.0f}  "

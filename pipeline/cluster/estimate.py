@@ -1,10 +1,10 @@
 """What a session will cost: from what its recording holds, where that is known, or the size of its file.
 
-Memory follows units × bins, and spikes: a small file of many units that are rarely active needs more than a
-large one of few. That is known once a file is open (`pipeline.nwb.recording_size`). Before, as of a listing
-of an archive, there is the size of the file alone; those constants are of simulated sessions whose files hold
-nothing but spikes and kinematics, the worst case for their size. Files with waveforms or broadband recordings
-need less.
+Memory follows units × bins, and spikes, up to what a session may take; beyond that they lie on the disk,
+and what grows is the number of bins alone. What a file holds is known once it is open
+(`pipeline.nwb.recording_size`). Before, as of a listing of an archive, there is the size of the file alone;
+those constants are of simulated sessions whose files hold nothing but spikes and kinematics, the worst case
+for their size. Files with waveforms or broadband recordings need less.
 
 Measured is the peak of the resident memory (``VmHWM``; ``getrusage`` tells the peak of the parent where that
 was larger) of a process started from a shell (``benchmarks/memory.py``, ``benchmarks/plan.py``; tables in
@@ -35,19 +35,31 @@ Measured for one session in a process: 4.2 at 30 MB, 5.1 at 115 MB, 5.0 at 322 M
 session to session and keeps its memory takes 6.9 at 115 MB.
 """
 
-BYTES_PER_UNIT_BIN = 9.5
-BYTES_PER_SPIKE = 40.0
-BYTES_PER_BIN = 200.0
+MEMORY_BYTES = 1_000_000_000
+"""Memory an ingest may take for a session, unless a person says otherwise (``--memory-gb``)."""
+
+OF_ONE_ARRAY = 8
+"""One array takes this share of that at most; larger ones lie on the disk, or are made in blocks."""
+
+BYTES_PER_CELL = 5
+"""Counts of one byte and rates of four for each unit and bin: they decide on work in blocks."""
+
+BYTES_PER_UNIT_BIN = 11.0
+BYTES_OF_BLOCKS = 100e6
+BYTES_PER_SPIKE = 14.0
+BYTES_OF_SPIKES_ON_DISK = 60e6
+BYTES_PER_BIN = 45.0
+BYTES_PER_SECOND = 5_000.0
 BYTES_PER_UNIT = 60_000.0
 MORE_BASE_BYTES = 40 << 20
-"""Memory of recordings of 50 to 1,000 units, 10 minutes to 2 hours, 2 and 10 spikes per second each.
+"""Memory of recordings of 50 to 1,000 units, 10 minutes to 2 hours, 2 to 40 spikes per second each.
 
-With bins of 20 and 5 ms, measured peaks are 0.7 to 1.0 of what these give. Counts, rates and their smoothing
-take 7 to 8 bytes per unit and bin, spikes 24 bytes each while they are read and binned.
+With bins of 20, 5 and 1 ms, measured peaks are 0.7 to 1.01 of what these give. What follows time alone are
+kinematics of 100 Hz; a series of 1 kHz takes ten times as much.
 """
 
-MOST_BYTES = 4 * GIB
-"""Three hours of 250 units in bins of 20 ms took 1.8 GB; what is larger holds other things than spikes."""
+MOST_BYTES = 800_000_000
+"""Two hours of 1,000 units in bins of 5 ms take 0.7 GB; what makes a file larger holds other things."""
 
 MEASURED_BIN_S = 0.02
 
@@ -84,6 +96,7 @@ def estimate_session(
     bin_size_s: float = MEASURED_BIN_S,
     is_remote: bool = False,
     recording: RecordingSize | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Estimate:
     """Return what one session costs.
 
@@ -97,6 +110,8 @@ def estimate_session(
         Whether the file has to be fetched first.
     recording
         What the file holds; None: not known, and memory follows the size of the file.
+    memory_bytes
+        What the ingest was told to take.
 
     Examples
     --------
@@ -106,9 +121,9 @@ def estimate_session(
     True
     """
     finer = max(1.0, MEASURED_BIN_S / bin_size_s)
-    memory = BASE_BYTES + int(min(BYTES_PER_BYTE * size_bytes, MOST_BYTES) * finer)
+    memory = BASE_BYTES + int(min(BYTES_PER_BYTE * size_bytes * finer, MOST_BYTES))
     if recording is not None:
-        memory = estimate_memory(recording, bin_size_s=bin_size_s)
+        memory = estimate_memory(recording, bin_size_s=bin_size_s, memory_bytes=memory_bytes)
     seconds = BASE_SECONDS + min(size_bytes, MOST_READ_BYTES) * SECONDS_PER_BYTE * finer
     seconds += size_bytes / DIGEST_BYTES_PER_SECOND
     if is_remote:
@@ -116,7 +131,7 @@ def estimate_session(
     return Estimate(memory, seconds)
 
 
-def estimate_memory(size: RecordingSize, *, bin_size_s: float) -> int:
+def estimate_memory(size: RecordingSize, *, bin_size_s: float, memory_bytes: int = MEMORY_BYTES) -> int:
     """Return the peak memory of the process that ingests a recording, bytes.
 
     Parameters
@@ -125,17 +140,21 @@ def estimate_memory(size: RecordingSize, *, bin_size_s: float) -> int:
         What the recording holds.
     bin_size_s
         Width of a bin, s.
+    memory_bytes
+        What the ingest was told to take.
 
     Examples
     --------
     >>> from nwb_latents.pipeline.nwb.recording_size import RecordingSize
     >>> two_hours = RecordingSize(n_units=1000, n_spikes=14_400_000, duration_s=7200.0)
-    >>> [round(estimate_memory(two_hours, bin_size_s=width) / 1e9, 1) for width in (0.02, 0.005)]
-    [4.4, 14.9]
+    >>> [round(estimate_memory(two_hours, bin_size_s=width) / 1e9, 2) for width in (0.02, 0.005)]
+    [0.67, 0.71]
     """
-    bins = size.duration_s / bin_size_s
-    memory = BYTES_PER_UNIT_BIN * size.n_units * bins + BYTES_PER_SPIKE * size.n_spikes
-    memory += BYTES_PER_BIN * bins + BYTES_PER_UNIT * size.n_units
+    bins, most = size.duration_s / bin_size_s, memory_bytes / OF_ONE_ARRAY
+    cells = size.n_units * bins
+    memory = BYTES_PER_UNIT_BIN * cells if BYTES_PER_CELL * cells <= most else BYTES_OF_BLOCKS
+    memory += BYTES_PER_SPIKE * size.n_spikes if 8 * size.n_spikes <= most else BYTES_OF_SPIKES_ON_DISK
+    memory += BYTES_PER_BIN * bins + BYTES_PER_SECOND * size.duration_s + BYTES_PER_UNIT * size.n_units
     return BASE_BYTES + MORE_BASE_BYTES + int(memory)
 
 
@@ -159,7 +178,9 @@ def _of_worker() -> int:
     return int(limit) if limit else memory_bytes()
 
 
-def memory_refusal(name: str, size: RecordingSize, *, bin_size_s: float, most: int) -> MachineError | None:
+def memory_refusal(
+    name: str, size: RecordingSize, *, bin_size_s: float, most: int, memory_bytes: int = MEMORY_BYTES
+) -> MachineError | None:
     """Return the refusal of a recording that does not fit the memory; None if it does.
 
     Parameters
@@ -172,20 +193,22 @@ def memory_refusal(name: str, size: RecordingSize, *, bin_size_s: float, most: i
         Width of a bin, s.
     most
         Memory it may use, bytes.
+    memory_bytes
+        What the ingest was told to take.
 
     Examples
     --------
     >>> from nwb_latents.pipeline.nwb.recording_size import RecordingSize
     >>> large = RecordingSize(n_units=1000, n_spikes=14_400_000, duration_s=7200.0)
-    >>> print(memory_refusal("a.nwb", large, bin_size_s=0.005, most=8 * GIB))
-    a.nwb: estimated to need 14.9 GB of memory; 8.6 GB may be used here (1000 units, 14,400,000 spikes,
-    120 minutes, bins of 5 ms). Use wider bins (--set bin_size_s=0.02 needs 4.4 GB), a larger machine
+    >>> print(memory_refusal("a.nwb", large, bin_size_s=0.001, most=GIB // 2))
+    a.nwb: estimated to need 1.0 GB of memory; 0.5 GB may be used here (1000 units, 14,400,000 spikes,
+    120 minutes, bins of 1 ms). Use wider bins (--set bin_size_s=0.02 needs 0.7 GB), a larger machine
     (--cluster), leave this session out (--exclude), or --force to try all the same.
     """
-    needed = estimate_memory(size, bin_size_s=bin_size_s)
+    needed = estimate_memory(size, bin_size_s=bin_size_s, memory_bytes=memory_bytes)
     if needed <= most:
         return None
-    wider = estimate_memory(size, bin_size_s=MEASURED_BIN_S)
+    wider = estimate_memory(size, bin_size_s=MEASURED_BIN_S, memory_bytes=memory_bytes)
     remedy = (
         f"Use wider bins (--set bin_size_s={MEASURED_BIN_S:g} needs {wider / 1e9:,.1f} GB), a"
         if bin_size_s < MEASURED_BIN_S

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
+from nwb_latents.pipeline.cluster.estimate import MEMORY_BYTES
 from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME, AttemptLog
 from nwb_latents.pipeline.cluster.runner import run_tasks
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Work
@@ -20,7 +21,7 @@ from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure,
 from nwb_latents.pipeline.nwb.recognition import require_layouts
 from nwb_latents.pipeline.stages.catalog_batch import CatalogBatch
 from nwb_latents.pipeline.stages.ingest_drops import summed_drops
-from nwb_latents.pipeline.stages.ingest_memory import MEMORY_BYTES, memory_asked, require_plan_fits
+from nwb_latents.pipeline.stages.ingest_memory import memory_asked, require_plan_fits
 from nwb_latents.pipeline.stages.ingest_plan import (
     Selection,
     estimate_asset,
@@ -143,7 +144,7 @@ def ingest(
     ledger = AttemptLog(ledger_path(catalog_path, recipe), recipe.recipe_id, report)
     assets = plan_assets(source, selection, only=ledger.failed if retry_failed else None)
     sizes = stated_sizes(source, [one for one in assets if one.path not in _known(catalog, recipe)])
-    costs = [estimate_asset(asset, recipe, sizes.get(asset.path)) for asset in assets]
+    costs = [estimate_asset(asset, recipe, sizes.get(asset.path), memory_bytes=memory) for asset in assets]
     taken: VersionTaken | None = getattr(source, "taken", None)
     report(_plan_event(assets, costs, recipe, place.in_catalog(catalog_path), taken=taken))
     for note in (*getattr(source, "notes", ()), *_version_notes(source, taken, catalog, recipe)):
@@ -161,7 +162,7 @@ def ingest(
     if not force and parse_cluster(cluster).name in {"serial", "local"}:
         known = _known(catalog, recipe)
         new = [(a, c) for a, c in zip(assets, costs, strict=True) if a.path not in known]
-        require_plan_fits(new, sizes, recipe)
+        require_plan_fits(new, sizes, recipe, memory_bytes=memory)
     job = IngestJob(
         source, recipe, selection, catalog_path.absolute(), place, mode, force, session_id, memory
     )

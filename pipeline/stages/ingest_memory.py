@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.cluster.estimate import memory_refusal, memory_share
+from nwb_latents.pipeline.cluster.estimate import MEMORY_BYTES, memory_refusal, memory_share
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.sources.asset import Asset
     from nwb_latents.pipeline.stages.ingest_session import IngestJob
     from nwb_latents.schemas.recipe import IngestRecipe
-
-MEMORY_BYTES = 1_000_000_000
-"""Memory a session may take, unless a person says otherwise; what is larger lies on the disk."""
 
 LEAST_MEMORY_GB = 0.3
 """The program and its libraries take as much."""
@@ -72,13 +69,23 @@ def require_memory(job: IngestJob, asset: Asset, size: RecordingSize | None) -> 
     """
     if size is None or job.force:
         return
-    refusal = memory_refusal(asset.path, size, bin_size_s=job.recipe.bin_size_s, most=memory_share())
+    refusal = memory_refusal(
+        asset.path,
+        size,
+        bin_size_s=job.recipe.bin_size_s,
+        most=memory_share(),
+        memory_bytes=job.memory_bytes,
+    )
     if refusal is not None:
         raise refusal
 
 
 def require_plan_fits(
-    planned: Sequence[tuple[Asset, Estimate]], sizes: Mapping[str, RecordingSize], recipe: IngestRecipe
+    planned: Sequence[tuple[Asset, Estimate]],
+    sizes: Mapping[str, RecordingSize],
+    recipe: IngestRecipe,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> None:
     """Refuse a plan with sessions that are larger than this machine, before hours are spent on it.
 
@@ -90,6 +97,8 @@ def require_plan_fits(
         Path → what the file holds, where that is known.
     recipe
         The recipe.
+    memory_bytes
+        What a session may take.
 
     Raises
     ------
@@ -103,7 +112,13 @@ def require_plan_fits(
     asset, cost = max(large, key=lambda pair: pair[1].memory_bytes)
     more = f" ({len(large)} of {len(planned)} sessions need more than there is.)" if len(planned) > 1 else ""
     if asset.path in sizes:
-        refusal = memory_refusal(asset.path, sizes[asset.path], bin_size_s=recipe.bin_size_s, most=most)
+        refusal = memory_refusal(
+            asset.path,
+            sizes[asset.path],
+            bin_size_s=recipe.bin_size_s,
+            most=most,
+            memory_bytes=memory_bytes,
+        )
         if refusal is not None:
             raise MachineError(f"{refusal}{more}")
     raise MachineError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.cluster.estimate import Estimate, estimate_session
+from nwb_latents.pipeline.cluster.estimate import MEMORY_BYTES, Estimate, estimate_session
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError, PipelineError
 from nwb_latents.pipeline.nwb.session_ids import label, session_id
@@ -161,10 +161,20 @@ def stated_sizes(source: Source, assets: Sequence[Asset]) -> dict[str, Recording
     return found
 
 
-def estimate_asset(asset: Asset, recipe: IngestRecipe, size: RecordingSize | None = None) -> Estimate:
+def estimate_asset(
+    asset: Asset,
+    recipe: IngestRecipe,
+    size: RecordingSize | None = None,
+    *,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Estimate:
     """Return what ingesting one file costs, as far as what it holds, or its size alone, tells."""
     return estimate_session(
-        asset.size, bin_size_s=recipe.bin_size_s, is_remote=asset.dandiset is not None, recording=size
+        asset.size,
+        bin_size_s=recipe.bin_size_s,
+        is_remote=asset.dandiset is not None,
+        recording=size,
+        memory_bytes=memory_bytes,
     )
 
 

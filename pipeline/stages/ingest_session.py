@@ -10,8 +10,9 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
+from nwb_latents.pipeline.cluster.estimate import MEMORY_BYTES
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
-from nwb_latents.pipeline.stages.ingest_memory import MEMORY_BYTES, require_memory
+from nwb_latents.pipeline.stages.ingest_memory import require_memory
 from nwb_latents.pipeline.stages.ingest_plan import Selection, session_of_path, stem_of_path
 from nwb_latents.pipeline.stages.provenance import provenance_of
 from nwb_latents.pipeline.stages.recording_identity import (

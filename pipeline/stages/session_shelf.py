@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nwb_latents.pipeline.cluster.estimate import memory_share
+from nwb_latents.pipeline.cluster.estimate import BYTES_PER_CELL, OF_ONE_ARRAY, memory_share
 from nwb_latents.pipeline.scratch import Scratch
 from nwb_latents.pipeline.signals.rows import BLOCK_CELLS, MemoryShelf
 from nwb_latents.pipeline.stores.location import path_name
@@ -27,16 +27,10 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.shards import Shard
     from nwb_latents.schemas.recipe import IngestRecipe
 
-_OF_ONE_ARRAY = 8
-"""One array takes this share of the memory at most; larger ones lie on the disk."""
-
 _BYTES_PER_BLOCK_CELL = 256
 """Memory for each bin and unit of a block, far more than a block takes, so that blocks are a small part."""
 
 _FEWEST_CELLS = 1 << 12
-
-_BYTES_PER_CELL = 5
-"""Counts of one byte, and rates of four."""
 
 
 def scratch_of(job: IngestJob) -> Scratch:
@@ -45,7 +39,7 @@ def scratch_of(job: IngestJob) -> Scratch:
     if not job.stores.is_remote:
         folder = job.stores.path
         folder.mkdir(parents=True, exist_ok=True)
-    return Scratch(_memory_bytes(job) // _OF_ONE_ARRAY, folder)
+    return Scratch(_memory_bytes(job) // OF_ONE_ARRAY, folder)
 
 
 @contextmanager
@@ -97,7 +91,7 @@ def binned_bytes(recording: Recording, recipe: IngestRecipe) -> int:
     seconds = float(np.ptp(observed)) if observed.size else 0.0
     n_windows = 0 if recording.trials is None else len(recording.trials)
     n_bins = max(seconds / recipe.bin_size_s, n_windows * recipe.n_bins)
-    return int(_BYTES_PER_CELL * n_bins * len(recording.spike_index))
+    return int(BYTES_PER_CELL * n_bins * len(recording.spike_index))
 
 
 def _memory_bytes(job: IngestJob) -> int:

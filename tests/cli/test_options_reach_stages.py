@@ -74,7 +74,7 @@ COMMANDS = {
     "run train": (
         "train",
         (f"{SELECTION} --model mdssm --run-name r --seed 7 --max-steps 33 --device cpu --devices 2 "
-         "--precision 64-true --force"),
+         "--precision 64-true --seeds 1 --force"),
         {**SELECTED, "run_name": "r", "force": True, "resume": None},
         {"model.name": "mdssm", "seed": 7, "max_steps": 33, "device": "cpu", "devices": 2,
          "precision": "64-true"},
@@ -82,8 +82,8 @@ COMMANDS = {
     "run sweep": (
         "sweep",
         (f"{SELECTION} --model lfads --strategy random --run-name r --population 7 --generations 3 "
-         "--generation-steps 11 --workers 2 --seed 9 --device cpu --force"),
-        {**SELECTED, "run_name": "r", "force": True},
+         "--generation-steps 11 --workers 2 --seed 9 --device cpu --ray-address 10.0.0.1:6379 --force"),
+        {**SELECTED, "run_name": "r", "force": True, "ray_address": "10.0.0.1:6379"},
         {"train.model.name": "lfads", "strategy": "random", "population": 7, "generations": 3,
          "generation_steps": 11, "workers": 2, "train.seed": 9, "train.device": "cpu"},
     ),
@@ -121,9 +121,9 @@ COMMANDS = {
     "run align": (
         "align",
         ("--run m --session a* --session b --trials 1,8 --seeds 3 --from-scratch --no-score --seed 5 "
-         "--device cpu --force"),
+         f"--device cpu {PLACE} --force"),
         {"run": "m", "sessions": ("a*", "b"), "trials": [1, 8], "seeds": 3, "from_scratch": True,
-         "force": True},
+         "force": True, **AT},
         {"seed": 5, "device": "cpu"},
     ),
     "run stream": (
@@ -157,8 +157,8 @@ COMMANDS = {
     ),
     "export nlb": (
         "export",
-        f"{SELECTION} --out E --force",
-        {**SELECTED, "name": "nlb", "out": Path("E"), "force": True},
+        f"{SELECTION} --out E {PLACE} --force",
+        {**SELECTED, "name": "nlb", "out": Path("E"), "force": True, **AT},
         {},
     ),
 }  # fmt: skip
@@ -169,8 +169,9 @@ NOT_OF_THE_STAGE = {
     "run embed": {"cluster_config"},
     "run forecast": {"cluster_config"},
     "run evaluate": {"cluster_config"},
-    "run train": {"resume"},
-    "run align": {"ensemble"},
+    "run train": {"resume", "cluster", "cluster_config", "shard", "retry_failed"},
+    "run align": {"ensemble", "cluster_config"},
+    "export nlb": {"cluster_config"},
     "run stream": {"source"},
     "run ingest": {
         "dandiset", "instance", "token_env", "download_dir", "stream", "download", "verify", "recipe",
@@ -202,6 +203,19 @@ def test_no_option_of_a_command_is_left_out_here(command):
         if option.param_type_name == "option" and not words & {*option.opts, *option.secondary_opts}
     }
     assert missing - SPEAKING - {"catalog", "help"} == NOT_OF_THE_STAGE.get(command, set())
+
+
+@pytest.mark.parametrize("also", ["--seeds 3", PLACE, "--shard 0/2"])
+def test_many_trainings_are_what_is_asked_for(monkeypatch, also):
+    words = ["run", "train", *SELECTION.split(), *["--model", "ndt", "--seed", "7", "--force"], *also.split()]
+    given = reached(monkeypatch, f"{STAGES}.train_runs", "train_seeds", words)
+    chosen = given.pop("settings")
+    assert (chosen.model.name, chosen.seed) == ("ndt", 7)
+    shard = {"where": Where("serial", ClusterSettings(), Shard(0, 2))}
+    where = {"--seeds 3": {"where": Where(settings=ClusterSettings())}, PLACE: AT}.get(also, shard)
+    seeds = 3 if "--seeds" in also else 1
+    expected = {**SELECTED, "seeds": seeds, "force": True, "run_name": None, "resume": None, **where}
+    assert given == expected
 
 
 def test_ingest_selects_by_the_options_named_so(monkeypatch):

@@ -15,6 +15,7 @@ from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.decode import decode
 from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.forecast import forecast
+from nwb_latents.pipeline.stages.study_plan import require_settings
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.session import session_in_memory
@@ -28,6 +29,7 @@ from nwb_latents.schemas.evaluation import EvaluateSettings
 from nwb_latents.schemas.forecasting import ForecastSettings
 from nwb_latents.schemas.registry import MODELS
 from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.study import StudySettings
 from nwb_latents.schemas.sweep import SweepSettings
 from nwb_latents.schemas.training import TrainSettings
 
@@ -125,6 +127,12 @@ def test_the_examples_that_are_shown_train_as_they_stand(
     """Every file in docs/examples is read whole, and its model, of full size, takes two steps."""
     if path.stem == "demo_simulation":
         assert settings_from(SimulateSettings, file=FOLDER / path).n_sessions == 2
+        return
+    if path.stem == "motor_study":
+        study = settings_from(StudySettings, file=FOLDER / path)
+        require_settings(study)
+        assert study.align.trials == (8, 16)
+        assert set(study.groups) == {"last_subject", "new_subject", "new_days", "pretrained"}
         return
     is_sweep = "strategy" in yaml.safe_load((FOLDER / path).read_text(encoding="utf-8"))
     settings = settings_from(SweepSettings if is_sweep else TrainSettings, file=FOLDER / path)
