@@ -53,6 +53,7 @@ COPIED = (
     "models",
     "schemas",
     "tests",
+    "benchmarks",
     "pyproject.toml",
     "catalog.yaml",
     "docs",
@@ -103,15 +104,20 @@ def tests_of(fault: Fault) -> list[str]:
     fitting = [begin for begin in known if fault.path.startswith(begin)]
     covering = known[max(fitting, key=len)] if fitting else ()
     module = f"src/nwb_latents/{fault.path}"
-    namesakes = sorted((ROOT / "tests").rglob(f"test_{Path(fault.path).stem}.py"))
-    named = [str(each.relative_to(ROOT)) for each in namesakes]
-    found = dict.fromkeys([*fault.also, *named, module, *covering])
+    path = Path(fault.path)
+    names = (f"test_{path.stem}.py", f"test_{path.parent.name}_{path.stem}.py")
+    named = [str(each.relative_to(ROOT)) for name in names for each in sorted((ROOT / "tests").rglob(name))]
+    found = dict.fromkeys([module, *fault.also, *named, *covering])
     return [each for each in found if (ROOT / each).exists()]
 
 
 def in_turn(tests: list[str]) -> list[list[str]]:
-    """Return which tests share a process: the likeliest to tell, then all others; each ends at a failure."""
-    return [each for each in (tests[:3], tests[3:]) if each]
+    """Return which tests share a process: the likeliest to tell, then all others; each ends at a failure.
+
+    A folder of tests is none of the likeliest: all its files would be read first.
+    """
+    likeliest = [each for each in tests[:3] if each.endswith(".py")]
+    return [each for each in (likeliest, [test for test in tests if test not in likeliest]) if each]
 
 
 def scratch_copy(where: Path) -> Path:
@@ -131,7 +137,7 @@ def became_of(
     """Put a fault in, run the tests, take it out; return what became of it, and the time it took.
 
     A test that fails is run without the fault before it is believed: `trusted` are those that passed then,
-    `idle` those that failed and so notice nothing.
+    `idle` those that failed, or files that cannot be read without it either, and so notice nothing.
     """
     path = place / fault.path
     before = path.read_text(encoding="utf-8")
@@ -142,7 +148,7 @@ def became_of(
             while True:
                 _write(path, broken, stamp=2 * number)
                 left = max(limit_s - (time.monotonic() - begin), 0.0)
-                words = [*tests, *(f"--deselect={test}" for test in idle)]
+                words = [*tests, *(f"--{'deselect' if '::' in test else 'ignore'}={test}" for test in idle)]
                 code, said = tested(words, place, limit_s=left, stops_at_first=True)
                 if code in {None, 3, 4}:
                     what = "nothing" if code is None else "pytest itself failed"

@@ -15,11 +15,11 @@ SWEEP = "pipeline/cli/sweep.py"
 
 FAULTS = (
     (MAIN, "signal.signal(signal.SIGTERM, _interrupt)", "pass", "SIGTERM is not heeded: what SLURM sends",
-     ("tests/cli/test_no_traceback.py", "tests/stages/test_kill.py", "tests/cli/test_run_all.py")),
+     ("tests/cli/test_signals.py",)),
     (MAIN, "return error.exit_code", "return 1", "errors have no exit code of their own"),
     (MAIN, "USAGE = 2", "USAGE = 1", "a mistyped command has another exit code"),
     (MAIN, "INTERRUPTED = 130", "INTERRUPTED = 1", "an interrupt has another exit code",
-     ("tests/cli/test_no_traceback.py", "tests/stages/test_kill.py", "tests/cli/test_run_all.py")),
+     ("tests/cli/test_signals.py",)),
     (CONSOLE, "self._lines, self._aside = sys.stdout, redirect_stdout(sys.stderr)", "self._lines, self._aside = sys.stdout, redirect_stdout(sys.stdout)",
      "what parts print is among the JSON lines", ("tests/cli/test_events.py", "tests/plugins", "tests/stages/test_parts_that_fail.py")),
     (CONSOLE, "if event.is_printed:", "if True:", "progress is among the JSON lines"),
@@ -64,7 +64,7 @@ FAULTS = (
     (FORECAST, "_r2(means[source][i]) for source in sources)] for i, step", "_r2(means[source][i - 1]) for source in sources)] for i, step",
      "steps of the table are those before", ("tests/cli/test_forecast_and_embed_tables.py",)),
     (EMBED, "{variance**0.5:.3f}", "{variance:.3f}",
-     "the table shows variances for standard deviations", ("tests/stages/test_embed_stage.py",)),
+     "the table shows variances for standard deviations", ("tests/cli/test_forecast_and_embed_tables.py",)),
     (EMBED, "towards=to,", "towards=None,",
      "--to is not heeded", ("tests/stages/test_embed_stage.py",)),
     (ALIGN, "                seeds=seeds,\n", "",

@@ -35,6 +35,7 @@ TESTS: dict[str, tuple[str, ...]] = {
                           "tests/training/test_spike_rates.py", "tests/training/test_train_stage.py",
                           "tests/training/test_whole_runs.py"),
     "pipeline/evaluation/decoding": ("tests/evaluation/decoding",),
+    "pipeline/evaluation/decoding/parts": ("tests/evaluation/metrics/test_r2_parts.py",),
     "pipeline/evaluation/early_days": ("tests/stages/test_held_out_days.py",),
     "pipeline/evaluation/metrics/held_out_days": ("tests/stages/test_held_out_days.py",),
     "pipeline/evaluation/nlb": ("tests/evaluation/nlb",),
@@ -98,6 +99,6 @@ TESTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Beginning of a module's path → test files that cover it; the longest beginning that fits decides.
 
-Test files that cover one fault in particular are named with it and come first; the doctests of the module
-itself come second.
+The doctests of the module itself come first, then test files that are named with a fault because they cover
+it in particular.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nwb.odd_files import SERIES, SESSION, attribute, both, of_series
+from nwb.odd_files import RATE_HZ, SERIES, SESSION, attribute, both, of_series
 from nwb.test_odd_files import changed, read
 from nwb.test_odd_kinematics import of
 from scipy.ndimage import gaussian_filter1d, uniform_filter1d
@@ -64,3 +64,43 @@ def test_a_person_can_choose_between_a_position_and_a_velocity_that_disagree(tmp
     assert not any("opposite" in text for text in derived.warnings)
     named, _ = read(path, f"velocity_series={VELOCITY}")
     assert named.position is None
+
+
+def named(unit, factor):
+    """Return the change of the velocity into values times a factor, of a unit that says something else."""
+    return both(
+        of(VELOCITY, lambda v: v * factor),
+        lambda h5: h5[f"{VELOCITY}/data"].attrs.__setitem__("unit", unit),
+    )
+
+
+MENDED = {
+    "m/s stated as cm/s": named("cm/s", 0.01),
+    "cm/s stated as m/s": named("m/s", 1.0),
+    "cm/s stated as mm/s": named("mm/s", 1.0),
+    "mm/s stated as cm/s": named("cm/s", 10.0),
+    "m/s stated as mm/s": named("mm/s", 0.01),
+    "mm/s stated as m/s": named("m/s", 10.0),
+    "cm per sample": named("cm/s", 1 / RATE_HZ),
+    "m per sample stated as cm/s": named("cm/s", 0.01 / RATE_HZ),
+}
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_a_velocity_of_another_unit_is_said_and_comes_out_in_cm_per_second(name, tmp_path):
+    recording = read_recording(changed(tmp_path, MENDED[name]), IngestRecipe())
+    (said,) = recording.warnings
+    assert name in said
+    assert "values are taken times" in said
+    np.testing.assert_allclose(recording.velocity.values, SESSION.velocity, rtol=1e-9, atol=1e-9)
+
+
+def test_a_velocity_beside_a_position_in_pixels_stays_as_it_is_stored(tmp_path):
+    change = both(
+        of(POSITION, lambda v: 20 * v),
+        lambda h5: h5[f"{POSITION}/data"].attrs.__setitem__("unit", "pixels"),
+        lambda h5: h5[f"{VELOCITY}/data"].attrs.__setitem__("unit", "pixels/s"),
+    )
+    recording = read_recording(changed(tmp_path, change), IngestRecipe())
+    assert any("values are taken as they are" in text for text in recording.warnings)
+    np.testing.assert_allclose(recording.velocity.values, SESSION.velocity, rtol=1e-9)

@@ -189,3 +189,14 @@ def test_a_recording_in_zarr_form_is_ingested_like_a_file(tmp_path):
     again, events = run(folder, tmp_path, recipe=recipe)
     assert [e.status for e in events] == ["skipped"]
     assert again == entries
+
+
+def test_sessions_are_in_the_order_of_their_names_whatever_their_files_are_called(
+    tmp_path, make_nwb, make_reaches
+):
+    for number, (file, subject) in enumerate([("1.nwb", "B"), ("2.nwb", "A")]):
+        make_nwb(tmp_path / "nwb" / file, make_reaches(seed=number), subject=subject, session="1")
+    entries, events = run(tmp_path / "nwb", tmp_path)
+    assert [entry.session for entry in entries] == ["sub-A_ses-1", "sub-B_ses-1"]
+    # They are told of as they are done.
+    assert [event.session for event in events] == ["sub-B_ses-1", "sub-A_ses-1"]

@@ -13,6 +13,7 @@ from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.inference import load_run
 from nwb_latents.pipeline.training.online_decoding import StreamingDecoder, fit_streaming_decoder
+from nwb_latents.schemas.online_decoding import StreamSettings
 from nwb_latents.schemas.training import TrainSettings
 
 SESSION = "sub-A_ses-CO-1"
@@ -62,6 +63,40 @@ def test_the_decoder_is_that_of_the_training_trials_alone(store) -> None:
         for each in (session, session.select(session.rows("train", purpose="a test")))
     )
     assert np.array_equal(whole, alone)
+
+
+def test_a_decoder_of_several_bins_reads_those_of_the_trial_in_their_order(store) -> None:
+    path, session = store
+    run = trained(path, "history")
+    settings = StreamSettings(decoder="wiener", decoder_settings={"wiener": {"history_bins": 3}})
+    decoder = fit_streaming_decoder(run, session, settings)
+    whole = run.reconstruct(session)
+    for trial in (0, 7):
+        decoder.reset()
+        made = [decoder.step(counts) for counts in session.trials["counts"].values[trial]]
+        # Of bins of the trial before nothing is decoded.
+        assert [each.velocity is None for each in made[:3]] == [True, True, False]
+        read = np.concatenate([whole[trial, :-2], whole[trial, 1:-1], whole[trial, 2:]], axis=1)
+        expected = decoder.velocity.predict(read)
+        np.testing.assert_allclose([each.velocity for each in made[2:]], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("lag_ms", "lag_bins"), [(0, 0), (60, 3), (-40, -2)])
+def test_the_velocity_is_that_of_the_lag_after_the_bin(store, lag_ms, lag_bins) -> None:
+    """Rates that are the velocity some bins later, so that this velocity alone can be told of them."""
+    path, session = store
+    start = session.trials["start_bin"].values[:, None]
+    later = session.continuous["velocity"].values[start + np.arange(session.n_bins) + lag_bins]
+    told = np.tile(later, 3).astype(np.float32) + np.float32(100)
+    run = replace(trained(path, "lagged"), name="told")
+    rows = dict(zip(session.trials["trial"].values.tolist(), told, strict=True))
+    reconstruct = lambda shown: np.stack([rows[n] for n in shown.trials["trial"].values.tolist()])  # noqa: E731
+    object.__setattr__(run, "reconstruct", reconstruct)
+    decoder = fit_streaming_decoder(run, session, StreamSettings(lag_ms=lag_ms))
+    assert decoder.lag_s == pytest.approx(lag_ms / 1000)
+    decoded = decoder.velocity.predict(told.reshape(-1, 6))
+    off = np.abs(decoded - later.reshape(-1, 2)).max()
+    assert off < 0.02 * np.abs(later).max()
 
 
 def test_what_cannot_be_streamed_is_refused(store) -> None:

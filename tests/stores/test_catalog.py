@@ -80,6 +80,14 @@ def test_selection_by_pattern_and_by_the_recipe_ingested_last(tmp_path):
     assert [e.session for e in select_sessions(catalog, ["sub-B*"])] == ["sub-B_ses-1"]
     add_session(path, entry("sub-B_ses-1"))
     assert {e.recipe_id for e in select_sessions(read_catalog(path))} == {"50ms-b"}
+    # What is ingested anew is the latest again, and stands there once.
+    add_session(path, entry("sub-A_ses-1").model_copy(update={"n_trials": 11}))
+    assert {e.recipe_id for e in select_sessions(read_catalog(path))} == {"20ms-a"}
+    assert list(read_catalog(path).sessions) == [
+        "sub-B_ses-1@20ms-a",
+        "sub-A_ses-1@50ms-b",
+        "sub-A_ses-1@20ms-a",
+    ]
 
 
 def test_selections_that_find_nothing_say_what_there_is(tmp_path):

@@ -54,6 +54,21 @@ def test_writer_that_does_not_end_is_told(where):
         pass
 
 
+@pytest.mark.parametrize("is_there", [False, True], ids=["first", "again"])
+def test_writer_on_a_disk_that_may_no_longer_write_leaves_what_was_there(tmp_path, make_groups, is_there):
+    def confirm():
+        raise MachineError("lost")
+
+    where = tmp_path / "s.zarr"
+    if is_there:
+        write_store(where, *make_groups(key="old"))
+    with pytest.raises(MachineError, match="lost"):
+        write_store(where, *make_groups(key="new"), confirm=confirm)
+    found = read_attributes(where)
+    assert (found and found.store_key) == ("old" if is_there else None)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"] * is_there
+
+
 def test_lease_leaves_nothing_behind(remote, make_groups):
     with one_writer(remote) as confirm:
         write_store(remote, *make_groups(), confirm=confirm)

@@ -74,6 +74,19 @@ def test_reconstructions_are_rates_in_hertz(trained: TrainedRun, datasets: dict[
         assert _r2(test["rates"].values, got) > 0.8
 
 
+def test_samples_are_drawn_from_the_seed_and_anew_for_each_batch(
+    trained: TrainedRun, datasets: dict[str, xr.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_embedding, "CHUNK_TRIALS", 10)
+    twice = session_in_memory(datasets[A].isel(trial=np.r_[:10, :10]))
+    one, again, other = (trained.reconstruct(twice, n_samples=2, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one[:10], one[10:])
+    mean = [trained.reconstruct(twice, n_samples=0, seed=seed) for seed in (1, 2)]
+    assert np.array_equal(*mean)
+
+
 def test_forecasts_do_not_see_what_they_forecast(
     trained: TrainedRun, datasets: dict[str, xr.Dataset]
 ) -> None:

@@ -97,6 +97,27 @@ def test_no_model_reads_ahead_though_it_is_handed_whole_trials(datasets, name, s
     assert not torch.equal(first, ahead(redrawn(datasets[A], slice(SEEN - 1, SEEN))))
 
 
+@pytest.mark.parametrize("embedding_from", ["training", "trial"])
+def test_a_model_that_reads_all_it_is_handed_is_handed_the_bins_seen_alone(
+    datasets, monkeypatch, embedding_from
+):
+    """A model of someone else, which takes less care than those of the program."""
+    run = replace(a_run(datasets, "mdssm", "counts"), embedding_from=embedding_from)
+    careful = run.model.forecast
+
+    def careless(batch, *words, **named):
+        made = careful(batch, *words, **named)
+        return replace(made, mean=made.mean + batch.y.sum())
+
+    monkeypatch.setattr(run.model, "forecast", careless)
+    first, later, before = (
+        run.forecast(session_in_memory(of), seen_bins=SEEN, n_bins=AHEAD)
+        for of in (datasets[A], *(redrawn(datasets[A], bins) for bins in (slice(SEEN, None), slice(SEEN))))
+    )
+    assert np.array_equal(first, later)
+    assert not np.array_equal(first, before)
+
+
 @pytest.mark.parametrize("name", list(MODELS))
 def test_a_model_of_rates_is_shown_no_recorded_rate(datasets, name):
     run, other = a_run(datasets, name, "rates"), datasets[A].copy(deep=True)

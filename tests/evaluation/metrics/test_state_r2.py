@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.metrics.state_r2 import FLOOR, affine_map, state_r2
+from nwb_latents.pipeline.evaluation.metrics.metric import CannotBeHadError
+from nwb_latents.pipeline.evaluation.metrics.state_r2 import FLOOR, METRIC, affine_map, state_r2
+from nwb_latents.pipeline.evaluation.source_output import SourceOutput
 
 
 @pytest.fixture
@@ -66,3 +69,23 @@ def test_states_that_do_not_fit_are_refused(true):
         state_r2(true, true, fitted_on=(true[..., :2], true[..., :2]))
     with pytest.raises(DataError, match="not finite"):
         state_r2(true, np.where(true > 1, np.nan, true))
+
+
+def test_the_metric_fits_its_map_on_training_trials_and_scores_the_others(true):
+    """Scored with a map of its own, noise would seem to hold some of the truth."""
+    noise = np.random.default_rng(3).normal(size=true.shape)
+    session = SimpleNamespace(true_states=(true[:5], true[5:]))
+    found = METRIC.compute["latents"](session, SourceOutput(states=(noise[:5], noise[5:])))
+    expected = state_r2(true[5:], noise[5:], fitted_on=(true[:5], noise[:5]))
+    (value,) = found.value(np.ones((1, 3)))
+    assert value == pytest.approx(expected, abs=1e-9)
+    assert value < state_r2(true[5:], noise[5:])
+
+
+def test_the_metric_says_what_is_not_there(true):
+    unknown = SimpleNamespace(true_states=None)
+    with pytest.raises(CannotBeHadError, match="the true states are not known"):
+        METRIC.compute["latents"](unknown, SourceOutput(states=(true, true)))
+    known = SimpleNamespace(true_states=(true, true))
+    with pytest.raises(CannotBeHadError, match="it has no states"):
+        METRIC.compute["latents"](known, SourceOutput())

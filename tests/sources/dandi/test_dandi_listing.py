@@ -1,6 +1,7 @@
 """Which version of a dandiset is read, and which files of it."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from archive import ZARR, LoopbackArchive, body, drop, reset, status
@@ -216,3 +217,19 @@ def test_name_that_is_no_dandiset_is_refused(name):
 def test_source_asks_nothing_before_it_is_used(archive: LoopbackArchive, open_source):
     open_source(archive)
     assert archive.requests == []
+
+
+def test_a_file_known_by_its_path_alone_is_that_of_exactly_this_path(open_archive, open_source):
+    files = {"SUB-A/a.nwb": b"upper case", "sub-A/a.nwb.nwb": b"longer", "sub-A/a.nwb": NWB}
+    source = open_source(open_archive({DANDISET: {VERSION: files}}))
+    (asset,) = [each for each in source.assets() if each.path == "sub-A/a.nwb"]
+    assert source.fetch(replace(asset, asset_id=None)).read_bytes() == NWB
+
+
+def test_a_file_known_by_its_path_alone_that_is_gone_is_not_another_of_like_name(open_archive, open_source):
+    archive = open_archive({DANDISET: {"draft": {"sub-A/a.nwb": NWB, "sub-A/a.nwb.nwb": b"longer"}}})
+    source = open_source(archive, f"{DANDISET}@draft")
+    asset = replace(source.assets()[0], asset_id=None)
+    del archive.dandisets[DANDISET].versions["draft"][0]
+    with pytest.raises(DataError, match="not found in the archive"):
+        source.fetch(asset)
