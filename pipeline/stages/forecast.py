@@ -182,6 +182,7 @@ class _LaidReady:
     others: dict[str, SourceForecast]
     given: Given | None = None
     made: dict[str, list[SourceForecast]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -280,6 +281,8 @@ def _measured(
     if run not in laid.made:
         laid.made[run] = _of_run(work, laid.session, laid.task, run=knowing[run])
     for name in (each.run for each in members.runs if each.run in knowing):
+        if name in laid.failed:
+            continue
         try:
             if laid.given is not None:
                 require_no_more(laid.given.trials, knowing[name], session=laid.session.name, beside=run)
@@ -288,6 +291,7 @@ def _measured(
         except MachineError:
             raise
         except FAILURES as error:
+            laid.failed.add(name)
             event = RunEvent(run=name, session=laid.session.name, status="failed")
             work.failures.add(error, event=event, name=f"{name} on {laid.session.name}")
     others = {**laid.others, **{name: found[0] for name, found in laid.made.items()}}

@@ -10,6 +10,7 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
 from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
+from nwb_latents.pipeline.stages import forecast as forecast_stage
 from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -165,3 +166,22 @@ def test_bands_of_too_few_validation_trials_are_said(catalog):
     assert one.details["level"] == pytest.approx(n_val / (n_val + 1), abs=1e-6)
     assert 0 <= one.details["coverage_90 there"] <= 1
     assert any("takes 9" in getattr(event, "text", "") for event in events)
+
+
+def test_a_run_that_cannot_forecast_a_session_is_tried_once_for_all_it_is_averaged_with(catalog, monkeypatch):
+    for seed in (1, 2):
+        train(catalog, TrainSettings.model_validate({**TINY, "seed": seed}), run_name=f"other{seed}")
+    tried = []
+    foresight = forecast_stage.foresight
+
+    def broken(run, session, task, **asked):
+        tried.append(run.name)
+        if run.name == "other2":
+            raise DataError("it is broken")
+        return foresight(run, session, task, **asked)
+
+    monkeypatch.setattr(forecast_stage, "foresight", broken)
+    asked = SETTINGS.model_copy(update={"ensemble": ("other2",)})
+    with pytest.raises(PartialFailure, match="it is broken"):
+        forecast(catalog, asked, runs=["tiny", "other1"], sessions=[A], device="cpu")
+    assert sorted(tried) == ["other1", "other2", "tiny"]
