@@ -22,6 +22,7 @@ from nwb_latents.schemas.events import (
     SourceEvent,
     StreamEvent,
     StreamTimingEvent,
+    StudyPlanEvent,
 )
 
 PLAN = {
@@ -48,6 +49,18 @@ TEXTS = {
         PlannedEvent(session="s", source="s.nwb", bytes=1_500_000, memory_bytes=700_000_000, seconds=7300,
                      in_catalog=True),
         "  s  1.5 MB, 2.0 h, 0.7 GB of memory, in the catalog  s.nwb",
+    ),
+    "a plan of a study": (
+        StudyPlanEvent(study="m", groups={"all": 9, "new": 2}, n_runs=6, n_runs_there=1, n_alignments=4,
+                       n_from_scratch=3, seconds=90.0, memory_bytes=700_000_000, gpu_hours=0.025),
+        ("study m: 6 trainings, 1 of them complete; 4 alignments; 3 trainings from scratch; at most 1.5 min "
+         "one after the other, by a few steps of each on this machine; up to 0.7 GB of memory each; 0.03 GPU "
+         "hours. Sessions: all 9, new 2"),
+    ),
+    "a plan of a study that costs nothing it knows of": (
+        StudyPlanEvent(study="m", groups={"all": 9}, n_runs=6, n_runs_there=6, n_alignments=0,
+                       n_from_scratch=0),
+        "study m: 6 trainings, 6 of them complete. Sessions: all 9",
     ),
     "a session": (
         SessionEvent(session="s", status="done", n_trials=7, n_units=5, seconds=1.26),
