@@ -127,10 +127,10 @@ def test_if_all_fail_for_bad_data_the_exit_code_says_so(folder, tmp_path):
 def test_an_unforeseen_fault_of_one_file_is_reported_as_such(folder, tmp_path, monkeypatch):
     from nwb_latents.pipeline.nwb import read
 
-    def fault(content, recipe, *, name):
+    def fault(content, recipe, *, name, **asked):
         if "sub-A_ses-RT-1" in name:
             raise ZeroDivisionError("a fault of ours")
-        return reads(content, recipe, name=name)
+        return reads(content, recipe, name=name, **asked)
 
     reads = read.read_recording
     monkeypatch.setattr(read, "read_recording", fault)
