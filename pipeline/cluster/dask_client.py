@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.cluster.task_batch import Needs, Report
     from nwb_latents.schemas.cluster import ClusterSettings
 
+_log = logging.getLogger(__name__)
+
 CONNECT_SECONDS = 30.0
 MOST_JOBS = 10
 
@@ -114,7 +116,15 @@ def open_client(
             # A scheduler that is gone cannot be told goodbye: do not wait for it.
             client.close(timeout=2)
             if cluster is not None:
-                cluster.close(timeout=10)
+                _end(cluster)
+
+
+def _end(cluster: Any) -> None:
+    """End a cluster; what goes wrong in that, as with workers that never were, hides nothing before it."""
+    try:
+        cluster.close(timeout=10)
+    except Exception:
+        _log.debug("the cluster did not end as it should", exc_info=True)
 
 
 def _start(
@@ -152,7 +162,7 @@ def _connect(
         ) from error
     except (OSError, TimeoutError) as error:
         if cluster is not None:
-            cluster.close()
+            _end(cluster)
         raise MachineError(
             f"--cluster {kind.word}: the cluster cannot be reached: {error}. Start it, check the address, or "
             "use --cluster serial."

@@ -100,6 +100,14 @@ class DaskProcesses:
         return process
 
 
+@pytest.fixture(autouse=True)
+def own_interrupt():
+    """Keep what Ctrl-C does: dask_jobqueue changes it when it is imported."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def dask_processes(tmp_path):
     """Return a running scheduler, to which workers can be added."""

@@ -1,6 +1,7 @@
 """Batch systems: the job script of each, and a whole run through a stand-in for SLURM."""
 
 import re
+import signal
 import sys
 
 import pytest
@@ -119,6 +120,58 @@ def test_a_machine_that_cannot_submit_jobs_is_told(recordings, tmp_path):
     pytest.importorskip("dask_jobqueue")
     with pytest.raises(MachineError, match="sbatch is not on this machine"):
         ingest(tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm")
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_ctrl_c_is_ours_while_a_batch_system_is_waited_for(recordings, tmp_path, fake_slurm, monkeypatch):
+    pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr(dask_tasks, "TROUBLE_SECONDS", 1.0)
+    monkeypatch.setattr(dask_tasks, "WORKERS_SECONDS", 0.5)
+    (fake_slurm / "bin" / "sbatch").write_text("#!/bin/sh\necho sbatch: error: closed >&2\nexit 1\n")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "dask_jobqueue"]:
+        monkeypatch.delitem(sys.modules, name)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    seen = []
+
+    def report(event):
+        if "waiting for a worker" in getattr(event, "text", ""):
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    with pytest.raises(MachineError, match="sbatch: error: closed"):
+        ingest(
+            tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm", report=report,
+            cluster_settings=ClusterSettings(n_jobs=1, interface="lo"),
+        )  # fmt: skip
+    assert "dask_jobqueue.runner" in sys.modules
+    assert [getattr(handler, "__module__", "") for handler in seen] != ["dask_jobqueue.runner"]
+    assert seen
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+def test_a_cluster_that_does_not_end_as_it_should_hides_no_reason(
+    recordings, tmp_path, fake_slurm, monkeypatch
+):
+    dask_jobqueue = pytest.importorskip("dask_jobqueue")
+    monkeypatch.setattr(dask_tasks, "TROUBLE_SECONDS", 1.0)
+    monkeypatch.setattr(dask_tasks, "WORKERS_SECONDS", 0.5)
+    (fake_slurm / "bin" / "sbatch").write_text("#!/bin/sh\necho sbatch: error: closed >&2\nexit 1\n")
+    closes, ended = dask_jobqueue.SLURMCluster.close, []
+
+    def close(cluster, timeout=None):
+        ended.append(cluster)
+        closes(cluster, timeout=timeout)
+        raise AssertionError("Status.created")
+
+    monkeypatch.setattr(dask_jobqueue.SLURMCluster, "close", close)
+    with pytest.raises(MachineError, match="sbatch: error: closed"):
+        ingest(
+            tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="slurm",
+            cluster_settings=ClusterSettings(n_jobs=1, interface="lo"),
+        )  # fmt: skip
+    assert ended
 
 
 def test_a_setting_dask_jobqueue_does_not_know_is_named(recordings, tmp_path, fake_slurm):

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-sys.path[:0] = [str(Path(__file__).parent)]
+sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from conftest import _dataset  # noqa: E402
+from training.conftest import _dataset  # noqa: E402
 
 from nwb_latents.models.registry import build_model  # noqa: E402
 from nwb_latents.pipeline.stores.session import session_in_memory  # noqa: E402
