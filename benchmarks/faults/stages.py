@@ -145,7 +145,7 @@ FAULTS = (
     (WORDS, "({event.decoder})\" if event.lag_ms", "({event.run})\" if event.lag_ms",
      "the run is told as the decoder of a stream", ("tests/stages/test_event_text.py",)),
     (PROVENANCE, "sex=facts.sex,\n        age=facts.age", "sex=facts.age,\n        age=facts.sex",
-     "sex and age of a subject are exchanged", ("tests/stages/test_ingest_stage.py", "tests/stages/test_ingest_says.py",)),
+     "sex and age of a subject are exchanged", ("tests/stages/test_export_stage.py", "tests/stages/test_ingest_says.py",)),
     (INGEST, "subject=attributes.subject,\n        task=attributes.task", "subject=attributes.task,\n        task=attributes.subject",
      "subject and task of an entry are exchanged"),
     (MEMORY, "needed = at_once * (",
