@@ -125,6 +125,11 @@ READ = {
     ),
     "a go cue as (n, 1, 1)": (column("go_cue_time", lambda v: v[:, None, None]), N_TRIALS, ""),
     "ids that are NaN": (column("id", lambda v: v * np.nan), N_TRIALS, "40 of 40 ids are NaN"),
+    "ids that are ragged": (
+        index_of(f"{TRIALS}/id", np.arange(1, N_TRIALS + 1)),
+        N_TRIALS,
+        "the ids are no numbers or words; trials are known by their rows",
+    ),
     "ids that repeat": (column("id", lambda v: v // 2), N_TRIALS, "20 of 40 ids repeat"),
     # Times.
     "a go cue that is the start": (

@@ -175,6 +175,9 @@ def _say_of_ids(table: Table) -> None:
     if table.file.shape(path) is None:
         return
     ids = table.file.array(path).ravel()
+    if ids.dtype.kind not in "iufSUT" and not all(isinstance(each, str | bytes) for each in ids.tolist()):
+        table.file.say(f"/{path}: the ids are no numbers or words; trials are known by their rows")
+        return
     missing = int(np.isnan(ids).sum()) if ids.dtype.kind == "f" else 0
     known = ids[~np.isnan(ids)] if missing else ids
     repeated = len(known) - len(set(known.tolist()))
