@@ -66,7 +66,7 @@ def study(
     Examples
     --------
     >>> import nwb_latents as nl
-    >>> nl.study("catalog.yaml", {"name": "one", "titel": "", "train": {"models": {"ndt": {}}}})
+    >>> nl.study("catalog.yaml", {"name": "one", "titlle": "", "train": {"models": {"ndt": {}}}})
     Traceback (most recent call last):
         ...
     nwb_latents.pipeline.errors.SettingsError: ... did you mean title?
