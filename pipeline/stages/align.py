@@ -24,7 +24,6 @@ from nwb_latents.pipeline.stages.seen_stores import require_seen
 from nwb_latents.pipeline.stages.session_tasks import Where
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit, session_bytes
 from nwb_latents.pipeline.stages.train import run_key
-from nwb_latents.pipeline.stages.trained_runs import Failures
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.training.run_stores import source_of
@@ -229,12 +228,11 @@ def make_alignments(
     """
     if not tasks:
         return []
-    failures = Failures(report)
     named = [
         Named(task.begun.run, task, session_bytes(catalog_path, task.entry, [task.shared.parent]))
-        for task in {task.begun.run: task for task in tasks}.values()
+        for task in tasks
     ]
-    made = do_runs(
+    return do_runs(
         catalog_path,
         ALIGNMENT,
         None,
@@ -242,13 +240,8 @@ def make_alignments(
         where,
         recipe_id=tasks[0].begun.recipe_id,
         device=tasks[0].shared.settings.device,
-        failures=failures,
         report=report,
     )
-    if failures.found:
-        summary = f"{len(failures.found)} of {len(named)} alignments failed, the others are in the catalog."
-        raise failures.error(summary, made)
-    return made
 
 
 def _training_sessions(work: Work, parent: Parent, most: int, *, force: bool) -> dict[str, Session]:
@@ -345,4 +338,4 @@ def _about(task: Aligning) -> Mapping[str, object]:
     return {"session": task.entry.session, "model": task.begun.settings.model.name, **told}
 
 
-ALIGNMENT = RunStage("align", _make, _about)
+ALIGNMENT = RunStage("align", "alignments", _make, _about)

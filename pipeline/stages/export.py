@@ -5,14 +5,13 @@ A file that was made from the same store with the same settings is left alone.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
-from nwb_latents.pipeline.stages.run_tasks import SIGHT_TRIES, SIGHT_WAIT_S
+from nwb_latents.pipeline.stages.seen_stores import comes_into_sight
 from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
@@ -180,11 +179,7 @@ def _keep(
 ) -> dict[str, object]:
     """Look whether the file is seen from here, and report what was said of it."""
     exported, notes = made
-    for _ in range(SIGHT_TRIES):
-        if exported.path.exists():
-            break
-        time.sleep(SIGHT_WAIT_S)
-    else:
+    if not comes_into_sight(exported.path.exists):
         raise MachineError(
             f"{entry.session}: a worker says that it wrote {exported.path}, which is not to be seen here. "
             "Workers have to see the folder of the files under the same path; take one all see (--out)."

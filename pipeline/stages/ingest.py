@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +38,7 @@ from nwb_latents.pipeline.stages.ingest_session import (
 from nwb_latents.pipeline.stages.ingest_versions import gone_sessions, other_version, require_known_version
 from nwb_latents.pipeline.stages.recording_identity import require_pattern
 from nwb_latents.pipeline.stages.report import Report, ignore
+from nwb_latents.pipeline.stages.seen_stores import comes_into_sight
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import StoreLocation, store_path
@@ -57,9 +57,6 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.store import DropCounts, StoreAttributes
 
 __all__ = ["Selection", "ingest", "ledger_path"]
-
-SIGHT_TRIES, SIGHT_WAIT_S = 20, 0.5
-"""How often, and how long apart, a store is looked for that another machine has made."""
 
 
 def ingest(
@@ -261,11 +258,8 @@ def _looked_at(
     if entry is None or attempted.pid == os.getpid():
         return attempted
     store = store_path(catalog_path, entry.store)
-    # Network file systems show another machine's files late.
-    for _ in range(SIGHT_TRIES):
-        if store.exists():
-            return attempted
-        time.sleep(SIGHT_WAIT_S)
+    if comes_into_sight(store.exists):
+        return attempted
     reason = (
         f"{attempted.host} says that it made {store}, which is not to be seen here. Workers have to see the "
         "folder of the stores under the same path; or put the stores where all see them (--stores)."

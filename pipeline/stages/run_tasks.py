@@ -19,6 +19,7 @@ from nwb_latents.pipeline.cluster.task_batch import Attempted, Needs, Work
 from nwb_latents.pipeline.cluster.this_worker import this_worker
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stages.run_entries import run_event
+from nwb_latents.pipeline.stages.seen_stores import comes_into_sight
 from nwb_latents.pipeline.stages.session_tasks import ledger_of
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures, words_of
 from nwb_latents.pipeline.stores.catalog import add_run
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 Shared = TypeVar("Shared")
 Task = TypeVar("Task")
 
-SIGHT_TRIES, SIGHT_WAIT_S = 20, 0.5
-"""How often a run that a worker made is looked for: network file systems show files late."""
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ class RunStage(Generic[Shared, Task]):
 
     Attributes
     ----------
-    name
-        Name of the stage.
+    name, noun
+        Name of the stage, and what several of its runs are called.
     make
         Make a run, and say whether it was there already; raises what it cannot do. It writes the folder of
         the run, not the catalog. Importable by name.
@@ -75,6 +76,7 @@ class RunStage(Generic[Shared, Task]):
     """
 
     name: str
+    noun: str
     make: Callable[[Shared, Task, Report], tuple[RunEntry, bool]]
     about: Callable[[Task], Mapping[str, object]]
 
@@ -106,7 +108,6 @@ def do_runs(
     *,
     recipe_id: str,
     device: Device,
-    failures: Failures,
     report: Report,
 ) -> list[RunEntry]:
     """Make runs, each a task of its own; one that fails does not stop the others.
@@ -118,7 +119,7 @@ def do_runs(
     stage, shared
         How they are made, and what they have in common.
     tasks
-        The runs.
+        The runs; of those of one name, one is made.
     where
         Where they are made. On a cluster each takes a worker with all its threads, and a GPU where `device`
         asks for one.
@@ -126,8 +127,6 @@ def do_runs(
         Recipe of the stores.
     device
         Where the models are trained; auto: on GPUs where this machine, or a job, has some.
-    failures
-        Takes those that failed.
     report
         Told of progress and every run.
 
@@ -142,9 +141,12 @@ def do_runs(
         If GPUs are asked for in jobs that have none.
     MachineError
         If the cluster cannot be reached or is lost.
+    PartialFailure
+        If some runs failed; it carries the entries of the others.
     """
+    failures = Failures(report)
     log = AttemptLog(ledger_of(catalog_path, stage.name, recipe_id), recipe_id, report)
-    tasks = _of_this_part(tasks, where, log, stage.name, report)
+    tasks = _of_this_part(list({task.name: task for task in tasks}.values()), where, log, stage.name, report)
     made: dict[str, RunEntry] = {}
     done = 0
     for attempted in _attempts(stage, shared, tasks, where, device, report=report):
@@ -182,7 +184,12 @@ def do_runs(
             report(run_event(outcome.entry, "skipped" if outcome.was_there else "done", **about))
         if len(tasks) > 1:
             report(ProgressEvent(stage=f"{stage.name} runs", step=done, total=len(tasks)))
-    return [made[task.name] for task in tasks if task.name in made]
+    entries = [made[task.name] for task in tasks if task.name in made]
+    if failures.found:
+        n = len(failures.found)
+        summary = f"{n} of {len(tasks)} {stage.noun} failed, the others are in the catalog."
+        raise failures.error(summary, entries)
+    return entries
 
 
 def _of_this_part(
@@ -264,8 +271,7 @@ def _own_threads(*, gpus: int) -> Iterator[None]:
         yield
         return
     if gpus and str(worker.name).isdigit():
-        # Workers of this machine are numbered; torch looks once, when it first needs a GPU.
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", str(int(worker.name)))
+        os.environ[_VISIBLE] = gpu_of(int(worker.name), os.environ.get(_VISIBLE))
     import torch  # noqa: PLC0415
 
     before = torch.get_num_threads()
@@ -276,6 +282,25 @@ def _own_threads(*, gpus: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def gpu_of(worker: int, visible: str | None) -> str:
+    """Return the GPU of a worker of this machine, as torch is told it before it first needs one.
+
+    Parameters
+    ----------
+    worker
+        Its number.
+    visible
+        GPUs this process may use, separated by commas; None: all.
+
+    Examples
+    --------
+    >>> gpu_of(1, None), gpu_of(1, "2,5"), gpu_of(1, "5")
+    ('1', '5', '5')
+    """
+    names = visible.split(",") if visible else []
+    return names[worker % len(names)] if names else str(worker)
+
+
 def _entered(catalog_path: Path, attempted: Attempted[Named[Any], MadeRun]) -> MadeRun:
     """Enter a run in the catalog; one that is not seen from here, or cannot be entered, has failed."""
     from nwb_latents.pipeline.training.run_files import read_entry  # noqa: PLC0415
@@ -283,21 +308,23 @@ def _entered(catalog_path: Path, attempted: Attempted[Named[Any], MadeRun]) -> M
     outcome = attempted.result
     if outcome.entry is None:
         return outcome
-    folder = catalog_path.parent / outcome.entry.path
+    folder, key = catalog_path.parent / outcome.entry.path, outcome.entry.run_key
+
+    def is_there() -> bool:
+        found = read_entry(folder)
+        return found is not None and found.run_key == key
+
     try:
-        for _ in range(1 if attempted.pid == os.getpid() else SIGHT_TRIES):
-            found = read_entry(folder)
-            if found is not None and found.run_key == outcome.entry.run_key:
-                add_run(catalog_path, outcome.entry)
-                return outcome
-            time.sleep(SIGHT_WAIT_S)
-        raise MachineError(
-            f"{attempted.host} says that it trained {folder}, which is not to be seen here. Workers have to "
-            "see the folder of the catalog under the same path."
-        )
+        if not comes_into_sight(is_there):
+            raise MachineError(
+                f"{attempted.host} says that it trained {folder}, which is not to be seen here. Workers have "
+                "to see the folder of the catalog under the same path."
+            )
+        add_run(catalog_path, outcome.entry)
     except FAILURES as error:
         reason, exit_code = words_of(error, outcome.entry.run)
         return replace(outcome, entry=None, reason=reason, exit_code=exit_code)
+    return outcome
 
 
 def _lost(task: Named[Any], reason: str) -> MadeRun:

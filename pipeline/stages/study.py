@@ -69,10 +69,14 @@ class Study:
         """Recipe of its sessions."""
         return self.runs[0].training.begun.recipe_id
 
-    def is_there(self, run: PlannedRun) -> bool:
-        """Whether a run is complete in the catalog, as the study has it."""
-        entry = read_catalog(self.catalog_path).runs.get(run.name)
-        return entry is not None and entry.run_key == run.training.begun.run_key
+    def there(self) -> list[PlannedRun]:
+        """Return the trainings that are complete in the catalog, as the study has them."""
+        entries = read_catalog(self.catalog_path).runs
+        return [
+            run
+            for run in self.runs
+            if run.name in entries and entries[run.name].run_key == run.training.begun.run_key
+        ]
 
 
 def run_study(
@@ -169,7 +173,8 @@ def run_study(
 def _plan(study: Study, *, estimate: bool) -> StudyPlanEvent:
     from nwb_latents.pipeline.stages.study_costs import cost_of  # noqa: PLC0415
 
-    missing = [run for run in study.runs if not study.is_there(run)]
+    there = {run.name for run in study.there()}
+    missing = [run for run in study.runs if run.name not in there]
     asked = study.settings.align
     each = [len(list(_targets(study, run))) for run in study.runs if _is_aligned(run, asked)]
     n_alignments = sum(each) * len(asked.trials if asked else ())
@@ -207,14 +212,14 @@ def _is_aligned(run: PlannedRun, asked: StudyAlignment | None) -> bool:
     return asked is not None and (asked.models is None or run.model in asked.models)
 
 
-def _targets(study: Study, run: PlannedRun) -> Iterator[tuple[str, SessionEntry]]:
-    """Yield the sessions a run is aligned to, each with the first group that asks for it."""
+def _targets(study: Study, run: PlannedRun) -> Iterator[SessionEntry]:
+    """Yield the sessions a run is aligned to, each once."""
     asked, seen = study.settings.align, set(run.sessions)
     for name in asked.to if asked else ():
         for entry in study.groups[name]:
             if entry.session not in seen:
                 seen.add(entry.session)
-                yield name, entry
+                yield entry
 
 
 def _align(study: Study, where: Where, report: Report) -> None:
@@ -223,10 +228,9 @@ def _align(study: Study, where: Where, report: Report) -> None:
     if asked is None:
         return
     waiting: list[Aligning] = []
-    for run in study.runs:
-        sessions = [entry.session for _, entry in _targets(study, run)]
-        is_mine = where.shard.holds(run.name) and _is_aligned(run, asked) and sessions
-        if not is_mine or not study.is_there(run):
+    for run in study.there():
+        sessions = [entry.session for entry in _targets(study, run)]
+        if not (where.shard.holds(run.name) and _is_aligned(run, asked) and sessions):
             continue
         seed = asked.settings.seed + run.seed - study.settings.train.first_seed
         try:
@@ -264,7 +268,7 @@ def _make_alignments(study: Study, tasks: list[Aligning], where: Where, report: 
 
 
 def _measure(study: Study, where: Where, report: Report) -> None:
-    names = [run.name for run in study.runs if study.is_there(run)]
+    names = [run.name for run in study.there()]
     names += [entry.run for entry in study.aligned]
     if not names:
         return

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations, measurement_table
+from nwb_latents.pipeline.evaluation.escaped_text import for_csv, for_markdown
 from nwb_latents.pipeline.evaluation.factor_tables import SETTING, FactorTable, factor_tables
+from nwb_latents.pipeline.evaluation.leaderboard_files import NONE, number, spread
 from nwb_latents.pipeline.stages.study_plan import TRAINED_ON
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.schemas.events import FactorEvent
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 
 TRIALS, PRETRAINED = "trials", "pre-trained"
 """Factors of alignments."""
-
-_CELL = "{:.3f}"
 
 
 def study_tables(study: Study) -> list[FactorTable]:
@@ -152,13 +152,13 @@ def as_rows(table: FactorTable) -> tuple[list[str], list[list[str]]]:
     rows = []
     for level in table.levels:
         cells = [table.cells.get((level, *column)) for column in table.columns]
-        texts = ["-" if cell is None else _CELL.format(cell.value) + _spread(cell.seed_sd) for cell in cells]
+        texts = [NONE if cell is None else number(cell.value) + _spread(cell.seed_sd) for cell in cells]
         rows.append([level, *texts])
     return head, rows
 
 
 def _spread(seed_sd: float) -> str:
-    return "" if math.isnan(seed_sd) else f" ± {_CELL.format(seed_sd)}"
+    return "" if math.isnan(seed_sd) else f" {spread(seed_sd)}"
 
 
 def legend(table: FactorTable) -> list[str]:
@@ -169,8 +169,8 @@ def legend(table: FactorTable) -> list[str]:
     if seeds[-1] > 1:
         words += f", ± standard deviation over {_range(seeds)} seeds"
     lines = [f"{words}; each level over the combinations that all have"]
-    for (setting, metric), number in table.left_out.items():
-        lines.append(f"{setting}, {metric}: {number} combinations that not all levels have are left out")
+    for (setting, metric), n_out in table.left_out.items():
+        lines.append(f"{setting}, {metric}: {n_out} combinations that not all levels have are left out")
     return lines
 
 
@@ -195,21 +195,34 @@ def write_study(study: Study, tables: Sequence[FactorTable], board: str) -> list
     MachineError
         If the disk refuses.
     """
-    parts = [f"# {study.settings.title or study.settings.name}", ""]
+    parts = [f"# {for_markdown(study.settings.title or study.settings.name)}", ""]
     for table in tables:
         head, rows = as_rows(table)
         head = [cell.replace("\n", ": ") for cell in head]
-        parts += [f"## {table.factor}", "", _line(head), _line(["---"] * len(head)), *map(_line, rows), ""]
-        parts += [*legend(table), ""]
+        parts += [
+            f"## {for_markdown(table.factor)}",
+            "",
+            _line(head),
+            "|---" * len(head) + "|",
+            *map(_line, rows),
+            "",
+        ]
+        parts += [*map(for_markdown, legend(table)), ""]
     parts += ["## All runs", "", board]
     if study.failures:
-        parts += ["", "## Failed", "", *(f"- {name}: {reason}" for name, reason in study.failures)]
+        parts += [
+            "",
+            "## Failed",
+            "",
+            *(f"- {for_markdown(f'{name}: {reason}')}" for name, reason in study.failures),
+        ]
     files = [study.folder / "tables.md", study.folder / "numbers.csv"]
     study.folder.mkdir(parents=True, exist_ok=True)
     write_text(files[0], "\n".join(parts) + "\n")
-    write_text(files[1], study_numbers(study).to_csv(index=False))
+    safe = study_numbers(study).map(lambda value: for_csv(value) if isinstance(value, str) else value)
+    write_text(files[1], safe.to_csv(index=False, lineterminator="\n"))
     return files
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(for_markdown, cells)) + " |"

@@ -10,7 +10,6 @@ from nwb_latents.pipeline.stages.run_tasks import Named, RunStage, do_runs
 from nwb_latents.pipeline.stages.seen_stores import require_seen
 from nwb_latents.pipeline.stages.stage_memory import training_bytes
 from nwb_latents.pipeline.stages.train import Training, make_training, plan_training
-from nwb_latents.pipeline.stages.trained_runs import Failures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,13 +61,11 @@ def train_runs(
     """
     if not trainings:
         return []
-    report = report or ignore
-    failures = Failures(report)
     tasks = [
         Named(one.name, one, training_bytes(catalog_path, one.entries, one.begun.settings))
-        for one in {one.name: one for one in trainings}.values()
+        for one in trainings
     ]
-    entries = do_runs(
+    return do_runs(
         catalog_path,
         TRAINING,
         catalog_path.absolute(),
@@ -76,13 +73,8 @@ def train_runs(
         where,
         recipe_id=trainings[0].begun.recipe_id,
         device=trainings[0].begun.settings.device,
-        failures=failures,
-        report=report,
+        report=report or ignore,
     )
-    if failures.found:
-        summary = f"{len(failures.found)} of {len(tasks)} trainings failed, the others are in the catalog."
-        raise failures.error(summary, entries)
-    return entries
 
 
 def train_seeds(
@@ -156,4 +148,4 @@ def _about(training: Training) -> Mapping[str, object]:
     return {"model": training.begun.settings.model.name}
 
 
-TRAINING = RunStage("train", _make, _about)
+TRAINING = RunStage("train", "trainings", _make, _about)

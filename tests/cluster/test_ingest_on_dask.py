@@ -12,6 +12,7 @@ from nwb_latents.pipeline.cluster.task_batch import Attempted
 from nwb_latents.pipeline.errors import MachineError, PartialFailure
 from nwb_latents.pipeline.sources.folder import FolderSource
 from nwb_latents.pipeline.stages import ingest as ingest_module
+from nwb_latents.pipeline.stages import seen_stores
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.report import ignore
 from nwb_latents.pipeline.stores.catalog import read_catalog
@@ -61,8 +62,8 @@ def test_workers_make_the_same_stores_as_a_plain_run(
 
 def test_a_store_that_is_not_to_be_seen_here_is_no_store(recordings, tmp_path, monkeypatch):
     """As where a worker of another machine has a folder of the same name of its own."""
-    monkeypatch.setattr(ingest_module, "SIGHT_TRIES", 2)
-    monkeypatch.setattr(ingest_module, "SIGHT_WAIT_S", 0.01)
+    monkeypatch.setattr(seen_stores, "SIGHT_TRIES", 2)
+    monkeypatch.setattr(seen_stores, "SIGHT_WAIT_S", 0.01)
 
     def elsewhere(work, tasks, **_):
         for asset in tasks:

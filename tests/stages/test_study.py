@@ -13,9 +13,16 @@ from typer.testing import CliRunner
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
+from nwb_latents.pipeline.stages import study as study_stage
 from nwb_latents.pipeline.stages.session_tasks import Where
 from nwb_latents.pipeline.stages.study import run_study
-from nwb_latents.pipeline.stages.study_tables import PRETRAINED, TRIALS, study_numbers, study_tables
+from nwb_latents.pipeline.stages.study_tables import (
+    PRETRAINED,
+    TRIALS,
+    study_numbers,
+    study_tables,
+    write_study,
+)
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.study import StudySettings
@@ -277,3 +284,29 @@ def test_the_command_simulates_ingests_and_writes_its_tables(tmp_path):
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 0
     assert (folder / "tables.md").read_text() == tables
+
+
+def test_names_are_no_formulas_and_no_layout_in_the_tables(catalog):
+    odd = {"=1+1|x": {"model": NDT}, "*b*": {"model": NDT, "optimiser": {"lr": 5e-4}}}
+    asked = study(train={**STUDY["train"], "models": odd, "grid": {}, "seeds": 1}, align=None)
+    done = run_study(catalog, asked, base=catalog.parent)
+    tables, numbers = write_study(done, study_tables(done), board="")
+    lines = tables.read_text(encoding="utf-8").splitlines()
+    (row,) = [line for line in lines if "1+1" in line]
+    assert "=1+1|x" not in row
+    assert "*b*" not in "".join(lines).replace("\\*", "")
+    models = {str(value) for value in pd.read_csv(numbers)["model"]}
+    assert models == {"'=1+1|x", "*b*"}
+
+
+def test_a_catalog_is_read_once_for_all_runs_of_a_study(catalog, monkeypatch):
+    done = run_study(catalog, without("align"), base=catalog.parent)
+    reads = []
+
+    def counted(path):
+        reads.append(path)
+        return read_catalog(path)
+
+    monkeypatch.setattr(study_stage, "read_catalog", counted)
+    assert [run.name for run in done.there()] == [run.name for run in done.runs]
+    assert len(reads) == 1
