@@ -91,11 +91,16 @@ TESTS: dict[str, tuple[str, ...]] = {
     "pipeline/cli/session_tables": ("tests/cli/test_session_tables.py", "tests/cli/test_decode_tables.py"),
     "pipeline/cli/decode": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_decode_tables.py",
                             *EVENTS),
+    "pipeline/cli/ingest": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_cli.py", *EVENTS,
+                            "tests/cli/test_events.py", "tests/cli/test_session_tables.py"),
+    "pipeline/cli/sweep": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_sweep_command.py"),
+    "pipeline/nwb/spike_repeats": ("tests/nwb/test_odd_units.py", *STORE),
     "pipeline/cli/train": ("tests/cli/test_options_reach_stages.py", *EVENTS),
     "pipeline/cli/console": ("tests/cli/test_who_reads_what.py", "tests/cli/test_events.py"),
     "pipeline/cli/embed": ("tests/cli/test_options_reach_stages.py", "tests/stages/test_embed_stage.py"),
     "pipeline/cli/evaluate": ("tests/cli/test_options_reach_stages.py", *EVENTS),
-    "pipeline/cli/forecast": ("tests/cli/test_options_reach_stages.py", "tests/cli/test_cli.py"),
+    "pipeline/cli/forecast": ("tests/cli/test_options_reach_stages.py",
+                              "tests/cli/test_forecast_and_embed_tables.py", "tests/cli/test_cli.py"),
 }  # fmt: skip
 """Beginning of a module's path → test files that cover it; the longest beginning that fits decides.
 

@@ -40,11 +40,14 @@ ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-"""Ray prints, sends and catches nothing by itself; it reads some of this when it is imported."""
+"""Ray prints, sends and catches nothing by itself, and trials get the share of the processor that other
+programs get: at Ray's own niceness of 15 they stand still beside busy ones. It reads some of this when it is
+imported."""
 OBJECT_STORE_BYTES = 100 << 20
 """Tasks and results are small; Ray would set aside a third of the memory."""
 

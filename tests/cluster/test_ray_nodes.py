@@ -16,6 +16,7 @@ from stages.conftest import store_recording
 
 ray = pytest.importorskip("ray")
 
+from nwb_latents.pipeline.cluster.ray_tune import ENVIRONMENT  # noqa: E402
 from nwb_latents.pipeline.stages.sweep import sweep  # noqa: E402
 from nwb_latents.schemas.sweep import SweepSettings  # noqa: E402
 
@@ -41,6 +42,8 @@ def nodes(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
     small = {"num_cpus": 1, "object_store_memory": 80 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
     second = cluster.add_node(**small)

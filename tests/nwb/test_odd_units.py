@@ -281,6 +281,17 @@ def test_spikes_written_twice_can_be_dropped_or_counted(tmp_path, plain):
     assert int(kept.trials["counts"].sum()) == 2 * plain
 
 
+def test_of_a_spike_and_one_just_after_it_the_first_stays(tmp_path):
+    alone = []
+
+    def echoed(trains):
+        alone.extend(each[np.r_[True, np.diff(each) > 1e-3]] for each in trains)
+        return [np.sort(np.r_[each, each + 5e-5]) for each in alone]
+
+    recording, _ = read(changed(tmp_path, spikes(echoed)), "on_repeated_spikes=drop")
+    assert recording.spike_times.tolist() == np.concatenate(alone).tolist()
+
+
 def test_large_ids_that_fit_are_kept_to_the_last_digit(tmp_path):
     recording, _ = read(changed(tmp_path, ids(np.arange(N_UNITS, dtype="i8") + 2**62)))
     assert recording.units.ids.tolist() == [2**62 + unit for unit in range(N_UNITS)]

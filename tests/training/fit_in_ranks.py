@@ -1,10 +1,14 @@
 """Train small models in one process of several: ``python fit_in_ranks.py JOB``, a file of JSON.
 
 `fit_together` starts them. What is drawn and how it is split hangs on the job alone.
+
+Adam divides a gradient by its own size: where it is zero but for rounding, one process and several would go
+ways of their own. `SMALL_GRADIENT` is large beside rounding, so that all weights can be compared.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -12,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -25,6 +30,9 @@ from nwb_latents.pipeline.training.feed import feed_sessions  # noqa: E402
 from nwb_latents.pipeline.training.loop import fit  # noqa: E402
 from nwb_latents.pipeline.training.ranks import Rank  # noqa: E402
 from nwb_latents.schemas.training import TrainSettings  # noqa: E402
+
+SMALL_GRADIENT = 1e-4
+"""Added to the size Adam divides by; its own is 1e-8."""
 
 
 def fit_together(folder: Path, trainings: dict[str, dict[str, Any]], *, n: int) -> None:
@@ -55,7 +63,9 @@ def fit_one(folder: Path, training: dict[str, Any], rank: Any) -> None:
     stores = stores[: training.get("n_sessions", 5)]
     feeds = feed_sessions(map(session_in_memory, stores), settings)
     model = build_model(settings.model, {name: one.train.n_units for name, one in feeds.items()}, seed=0)
-    fit(model, feeds, settings, folder, rank=rank, resume=True, stop_at=training.get("stop_at"))
+    steady = functools.partial(torch.optim.AdamW, eps=SMALL_GRADIENT)
+    with mock.patch.object(torch.optim, "AdamW", steady):
+        fit(model, feeds, settings, folder, rank=rank, resume=True, stop_at=training.get("stop_at"))
 
 
 if __name__ == "__main__":

@@ -32,8 +32,8 @@ UNEVEN = {"trials_per_session": 6, "sessions_per_step": 3, "sessions_per_block":
 CUT = {"trials_per_session": 7, "sessions_per_step": 1, "trials_per_block": 3}
 
 
-SINGLE = 1e-4
-"""How far weights of single precision may lie apart."""
+SINGLE, DOUBLE = 1e-4, 1e-12
+"""How far weights of single and of double precision may lie apart."""
 
 
 def of(name: str, **more: Any) -> dict[str, Any]:
@@ -63,18 +63,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def require_close(found: Path, wanted: Path, *, within: float) -> None:
     mine, theirs = load_file(found), load_file(wanted)
     assert mine.keys() == theirs.keys()
-    apart = [(value - theirs[name]).abs().double().flatten() for name, value in mine.items()]
     for name, value in mine.items():
         torch.testing.assert_close(value, theirs[name], rtol=within, atol=within)
-    if within < SINGLE:
-        # Adam divides by what is rounding alone in a few weights, whose gradient is zero.
-        assert (torch.cat(apart) > 1e-9).double().mean() < 0.01
 
 
 @pytest.mark.parametrize("name", list(TRAININGS))
 def test_two_processes_end_in_the_weights_and_the_log_of_one(trained: tuple[Path, Path], name: str) -> None:
     two, one = (folder / name for folder in trained)
-    within = SINGLE if name == "single-precision" else 1e-6
+    within = SINGLE if name == "single-precision" else DOUBLE
     for file in (LAST, BEST):
         require_close(two / file, one / file, within=within)
     logs = [[json.loads(row) for row in (each / METRICS).read_text().splitlines()] for each in (two, one)]
@@ -91,7 +87,7 @@ def test_a_training_goes_on_with_another_number_of_devices(
     fit_together(tmp_path, {"run": {"settings": settings, "stop_at": 4}}, n=2)
     fit_one(tmp_path / "run", {"settings": settings}, ALONE)
     # A step more was validated where a part ended, which may make another one the best.
-    require_close(tmp_path / "run" / LAST, trained[1] / "mdssm" / LAST, within=1e-6)
+    require_close(tmp_path / "run" / LAST, trained[1] / "mdssm" / LAST, within=DOUBLE)
 
 
 def asked(n: int, model: str, n_sessions: int, **batch: int) -> list[str]:
