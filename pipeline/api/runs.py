@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.api.named_arguments import named_arguments
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.align import AlignSettings
     from nwb_latents.schemas.catalog import RunEntry
+    from nwb_latents.schemas.cluster import ClusterSettings
     from nwb_latents.schemas.events import Event
     from nwb_latents.schemas.models import ModelSettings
     from nwb_latents.schemas.training import Device, TrainSettings
@@ -30,6 +31,8 @@ def train(
     recipe_id: str | None = None,
     run_name: str | None = None,
     resume: str | None = None,
+    cluster: str = "serial",
+    cluster_settings: ClusterSettings | Mapping[str, object] | Place | None = None,
     force: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
@@ -59,6 +62,11 @@ def train(
     resume
         Name of a run to go on with, up to `max_steps`, with its own settings; those that are given and
         differ are refused, but for the few that may change.
+    cluster
+        ``"serial"``: in this process; else on a worker of ``"local:1"``, ``"tcp://HOST:PORT"`` or a batch
+        system. A script that uses processes of this machine needs ``if __name__ == "__main__":``.
+    cluster_settings
+        `ClusterSettings`, a mapping or a YAML file.
     force
         Throw away what there is of the run and train anew, though it is estimated not to fit the memory.
     report
@@ -78,7 +86,10 @@ def train(
     DataError
         If no session matches, or the loss is no longer finite.
     MachineError
-        If the device or disk does not do its part, or another process trains this run.
+        If the device or disk does not do its part, another process trains this run, or the cluster cannot be
+        reached or is lost.
+    PartialFailure
+        If the run failed on a worker of a cluster.
 
     Examples
     --------
@@ -89,10 +100,11 @@ def train(
     nwb_latents.pipeline.errors.SettingsError: train(max_stepz=200): unknown key, found 200; did you mean
     max_steps?
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of, where_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.resumed_run import settings_to_resume  # noqa: PLC0415
     from nwb_latents.pipeline.stages.train import train as stage  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.train_runs import train_seeds  # noqa: PLC0415
     from nwb_latents.schemas.training import TrainSettings  # noqa: PLC0415
 
     named = {
@@ -102,16 +114,15 @@ def train(
     given = {key: value for key, value in named.items() if value is not None}
     own = settings_to_resume(path_of(catalog), resume) if resume is not None else None
     chosen = settings_of(TrainSettings, settings, {**given, **values}, function=train, base=own)
-    return stage(
-        path_of(catalog),
-        chosen,
-        sessions=names_of(sessions),
-        recipe_id=recipe_id,
-        run_name=run_name,
-        resume=resume,
-        force=force,
-        report=reported_to(report),
-    )
+    where = where_of(cluster, cluster_settings, train)
+    words: dict[str, Any] = {
+        "sessions": names_of(sessions), "recipe_id": recipe_id, "run_name": run_name, "resume": resume,
+        "force": force, "report": reported_to(report),
+    }  # fmt: skip
+    if where.is_here:
+        return stage(path_of(catalog), chosen, **words)
+    (entry,) = train_seeds(path_of(catalog), chosen, where, **words)
+    return entry
 
 
 def align(
@@ -123,6 +134,8 @@ def align(
     settings: AlignSettings | Mapping[str, object] | Place | None = None,
     seeds: int = 1,
     from_scratch: bool = False,
+    cluster: str = "serial",
+    cluster_settings: ClusterSettings | Mapping[str, object] | Place | None = None,
     force: bool = False,
     report: Callable[[Event], object] | None = None,
     **values: object,
@@ -145,6 +158,11 @@ def align(
         Number of seeds; each makes runs of its own.
     from_scratch
         Also train each baseline: the run's settings and the same trials, nothing of what it learnt.
+    cluster
+        ``"serial"``, ``"local:8"``, ``"tcp://HOST:PORT"`` or a batch system; one run is one task. A script
+        that uses processes of this machine needs ``if __name__ == "__main__":``.
+    cluster_settings
+        `ClusterSettings`, a mapping or a YAML file.
     force
         Make runs again that are complete, and begin though it is estimated not to fit the memory.
     report
@@ -163,6 +181,8 @@ def align(
         If a setting is unknown or does not fit, or models of the run's kind cannot be aligned.
     DataError
         If there is no such run, no new session of its recipe matches, or a session has fewer training trials.
+    MachineError
+        If the cluster cannot be reached or is lost.
     PartialFailure
         If some runs failed; the entries of the others are its ``results``.
 
@@ -174,7 +194,7 @@ def align(
         ...
     nwb_latents.pipeline.errors.DataError: No run is called mine. Complete runs in the catalog: none; ...
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of, where_of  # noqa: PLC0415
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.align import align as stage  # noqa: PLC0415
     from nwb_latents.schemas.align import AlignSettings  # noqa: PLC0415
@@ -188,6 +208,7 @@ def align(
         seeds=seeds,
         from_scratch=from_scratch,
         force=force,
+        where=where_of(cluster, cluster_settings, align),
         report=reported_to(report),
     )
 

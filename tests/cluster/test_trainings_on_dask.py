@@ -12,11 +12,11 @@ from cluster.conftest import wait_for
 from stages.conftest import store_recording
 from typer.testing import CliRunner
 
+import nwb_latents as nl
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.ledger import read_ledger
 from nwb_latents.pipeline.cluster.task_batch import Needs
 from nwb_latents.pipeline.errors import DataError, MachineError, PartialFailure, SettingsError, UsageError
-from nwb_latents.pipeline.stages.align import align
 from nwb_latents.pipeline.stages.session_tasks import Where, ledger_of
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stages.train_runs import train_seeds
@@ -85,11 +85,17 @@ def test_alignments_made_on_workers_have_the_weights_of_one_process(catalog, das
     dask_processes.start_worker()
     settings = AlignSettings(max_steps=3, start_steps=2, device="cpu")
     made = {}
-    for name, where in (("here", Where()), ("there", Where(dask_processes.address))):
+    for name, cluster in (("here", "serial"), ("there", dask_processes.address)):
         path = catalog(name)
-        run = train(path, SHORT, sessions=["sub-A*"])
-        done = align(
-            path, settings, run=run.run, sessions=["sub-B*"], trials=[4, 8], from_scratch=True, where=where
+        run = nl.train(path, SHORT, sessions="sub-A*", cluster=cluster)
+        done = nl.align(
+            path,
+            run.run,
+            sessions="sub-B*",
+            trials=[4, 8],
+            settings=settings,
+            from_scratch=True,
+            cluster=cluster,
         )
         made[name] = ([entry.run for entry in done], weights(path))
         assert {entry.run for entry in done} < set(read_catalog(path).runs)
