@@ -61,7 +61,7 @@ FAULTS = (
      "\"--seen-bins\": (\"bins\", seen_bins),\n            \"--bins\": (\"seen_bins\", bins)",
      "--seen-bins and --bins are exchanged", ("tests/cli/test_cli.py",)),
     (FORECAST, "each.run in {run, None} and each.session in sessions]", "each.run in {run, None}]",
-     "a run is shown with sessions it does not know", ("tests/cli/test_cli.py",)),
+     "a run is shown with sessions it does not know", ("tests/cli/test_forecast_and_embed_tables.py",)),
     (FORECAST, "_r2(means[source][i]) for source in sources)] for i, step", "_r2(means[source][i - 1]) for source in sources)] for i, step",
      "steps of the table are those before", ("tests/cli/test_forecast_and_embed_tables.py",)),
     (EMBED, "{variance**0.5:.3f}", "{variance:.3f}",
