@@ -20,8 +20,12 @@ ALL = "all"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
-SEED = "seed"
-"""Key of the seed, which is not for a grid."""
+ELSEWHERE = {
+    "seed": "train.seeds and train.first_seed",
+    "model": "train.models",
+    "model.name": "train.models",
+}
+"""Settings of a training that a study asks for in a place of their own."""
 
 
 class StudyRecordings(Frozen):
@@ -96,14 +100,22 @@ class StudyTraining(Frozen):
     @classmethod
     def _has_values(cls, grid: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
         for key, values in grid.items():
-            if key == SEED:
-                raise ValueError("seed has a setting of its own: train.seeds")
+            if key in ELSEWHERE:
+                raise ValueError(f"{key} is no setting of a grid: it is chosen by {ELSEWHERE[key]}")
             if not values:
                 raise ValueError(f"{key} has no values")
             repeated = [value for number, value in enumerate(values) if value in values[:number]]
             if repeated:
                 raise ValueError(f"{key} has {repeated[0]} twice")
         return grid
+
+    @model_validator(mode="after")
+    def _has_no_other_seed(self) -> Self:
+        places = {"settings": self.settings} | {f"models.{name}": own for name, own in self.models.items()}
+        for place, given in places.items():
+            if "seed" in given:
+                raise ValueError(f"train.{place}: the seeds of a study are chosen by {ELSEWHERE['seed']}")
+        return self
 
 
 class StudyAlignment(Frozen):

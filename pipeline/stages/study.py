@@ -16,7 +16,12 @@ from nwb_latents.pipeline.stages.align import Aligning, make_alignments, plan_al
 from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import Where
-from nwb_latents.pipeline.stages.study_plan import PlannedRun, planned_runs, require_settings
+from nwb_latents.pipeline.stages.study_plan import (
+    TRAINED_ON,
+    PlannedRun,
+    planned_runs,
+    require_settings,
+)
 from nwb_latents.pipeline.stages.study_recordings import study_entries
 from nwb_latents.pipeline.stages.study_sessions import grouped, placed
 from nwb_latents.pipeline.stages.train_runs import train_runs
@@ -24,7 +29,7 @@ from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.events import NoteEvent, RunEvent, StudyPlanEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
@@ -146,6 +151,8 @@ def run_study(
     groups = grouped(settings.groups, placed(catalog_path, entries), say=say)
     runs = planned_runs(catalog_path, settings, groups, recipe_id=entries[0].recipe_id, report=report)
     study = Study(catalog_path, settings, folder, groups, runs, failures=failures)
+    for text in _not_aligned(study):
+        say(text)
     report(_plan(study, estimate=dry_run))
     if dry_run:
         return study
@@ -220,6 +227,38 @@ def _targets(study: Study, run: PlannedRun) -> Iterator[SessionEntry]:
             if entry.session not in seen:
                 seen.add(entry.session)
                 yield entry
+
+
+def _not_aligned(study: Study) -> Iterator[str]:
+    """Yield what is said of sessions that were asked for, and that no alignment has, or has once."""
+    asked = study.settings.align
+    if asked is None:
+        return
+    groups: dict[str, list[str]] = {}
+    for name in asked.to:
+        for entry in study.groups[name]:
+            groups.setdefault(entry.session, []).append(name)
+    for (first, *others), many in itertools.groupby(
+        sorted(groups, key=groups.__getitem__), groups.__getitem__
+    ):
+        if others:
+            yield f"align.to: {_and(many)}: in {first} and {_and(others)}; tables have them under {first}"
+    places: dict[tuple[str, ...], list[str]] = {}
+    for run in study.runs:
+        known = tuple(session for session in groups if session in run.sessions)
+        if known and _is_aligned(run, asked):
+            places.setdefault(known, []).append(run.levels[TRAINED_ON])
+    for known, trained_on in places.items():
+        yield (
+            f"align.to: {_and(known)}: among those that runs of {_and(dict.fromkeys(trained_on))} are "
+            "trained on; these runs are not aligned to them"
+        )
+
+
+def _and(names: Iterable[str]) -> str:
+    """Return names for a message, a few of many."""
+    few = list(names)
+    return ", ".join(few[:4]) + (f" and {len(few) - 4} more" if len(few) > 4 else "")
 
 
 def _align(study: Study, where: Where, report: Report) -> None:

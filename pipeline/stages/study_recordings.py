@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure
@@ -12,6 +12,7 @@ from nwb_latents.pipeline.stages.ingest_words import archive_source, folder_sour
 from nwb_latents.pipeline.stages.report import noted
 from nwb_latents.pipeline.stages.simulate import simulate
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
+from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +62,8 @@ def study_entries(
     if wanted is None:
         catalog = read_catalog(catalog_path)
         return select_sessions(catalog, ("*",), settings.recipe_id, say=noted(report)), []
-    recipe_id = wanted.recipe.recipe_id
     if dry_run:
-        return _there(catalog_path, wanted, recipe_id), []
+        return _there(catalog_path, wanted, folder, base=base, report=report), []
     entries: dict[str, SessionEntry] = {}
     failures: list[tuple[str, str]] = []
     for source in _sources(wanted, catalog_path, folder, base=base, report=report):
@@ -88,18 +88,31 @@ def study_entries(
     return list(entries.values()), failures
 
 
-def _there(catalog_path: Path, wanted: StudyRecordings, recipe_id: str) -> list[SessionEntry]:
-    """Return the sessions that were ingested before; a plan reads no recording."""
-    catalog = read_catalog(catalog_path)
+def _there(
+    catalog_path: Path, wanted: StudyRecordings, folder: Path, *, base: Path, report: Report
+) -> list[SessionEntry]:
+    """Return the sessions that were ingested before; a plan reads no recording, and asks no archive."""
+    catalog, recipe_id = read_catalog(catalog_path), wanted.recipe.recipe_id
     chosen = Selection(sessions=wanted.sessions, exclude=wanted.exclude)
     names = {name.partition("@")[0] for name in wanted.dandisets}
-    found = [
-        entry
+    # Where a file lies within a folder depends on the folder that is named.
+    ingested = [
+        (PurePosixPath(entry.source).name, entry)
         for entry in catalog.sessions.values()
         if entry.recipe_id == recipe_id
-        and chosen.takes(entry.session)
-        and (not names or (entry.dandiset or "").partition("@")[0] in names)
     ]
+    files = set() if names else _names_of_files(wanted, folder, base)
+    found = [
+        entry
+        for name, entry in ingested
+        if chosen.takes(entry.session)
+        and wanted.task in {None, entry.task}
+        and ((entry.dandiset or "").partition("@")[0] in names if names else name in files)
+    ]
+    n_others = len(files - {name for name, _ in ingested})
+    if found and n_others:
+        text = f"{n_others} of {len(files)} recordings are not ingested by this recipe; they are left out"
+        report(NoteEvent(stage="study", text=f"{text} of this plan"))
     if not found:
         raise DataError(
             f"None of the study's recordings is in the catalog by its recipe {recipe_id}: what it costs is "
@@ -107,6 +120,15 @@ def _there(catalog_path: Path, wanted: StudyRecordings, recipe_id: str) -> list[
             "--dry-run begins with that), or `pipeline run ingest --dry-run` for what that costs."
         )
     return found
+
+
+def _names_of_files(wanted: StudyRecordings, folder: Path, base: Path) -> set[str]:
+    places = [base / Path(path).expanduser() for path in wanted.paths]
+    if wanted.simulate is not None:
+        places = [folder / RECORDINGS]
+        if not places[0].exists():
+            return set()
+    return {PurePosixPath(asset.path).name for asset in folder_source(places).assets()}
 
 
 def _sources(

@@ -169,6 +169,9 @@ def legend(table: FactorTable) -> list[str]:
     if seeds[-1] > 1:
         words += f", ± standard deviation over {_range(seeds)} seeds"
     lines = [f"{words}; each level over the combinations that all have"]
+    for (level, setting, metric), cell in table.cells.items():
+        if cell.n_seeds < seeds[-1]:
+            lines.append(f"{level}, {setting}, {metric}: {cell.n_seeds} of {seeds[-1]} seeds")
     for (setting, metric), n_out in table.left_out.items():
         lines.append(f"{setting}, {metric}: {n_out} combinations that not all levels have are left out")
     return lines

@@ -14,7 +14,10 @@ from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
 from nwb_latents.pipeline.stages import study as study_stage
+from nwb_latents.pipeline.stages.ingest import ingest
+from nwb_latents.pipeline.stages.ingest_words import folder_source
 from nwb_latents.pipeline.stages.session_tasks import Where
+from nwb_latents.pipeline.stages.simulate import simulate
 from nwb_latents.pipeline.stages.study import run_study
 from nwb_latents.pipeline.stages.study_tables import (
     PRETRAINED,
@@ -25,6 +28,8 @@ from nwb_latents.pipeline.stages.study_tables import (
 )
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.simulation import SimulateSettings
 from nwb_latents.schemas.study import StudySettings
 from nwb_latents.schemas.training import TrainSettings
 
@@ -180,6 +185,42 @@ def test_dry_run_changes_nothing_and_tells_the_cost(catalog):
     assert not kinds(events, "run")
 
 
+def test_dry_run_is_of_the_recordings_that_are_asked_for(tmp_path):
+    folder, path = tmp_path / "nwb", tmp_path / "catalog.yaml"
+    simulated = {"n_subjects": 2, "n_sessions": 1, "n_units": [6, 8], "n_trials": 30, "waveforms": False}
+    simulate(folder, SimulateSettings.model_validate(simulated))
+    (first, _), recipe = sorted(folder.rglob("*.nwb")), IngestRecipe()
+    ingest(path, folder_source([folder]), recipe)
+    task = next(iter(read_catalog(path).sessions.values())).task
+
+    def planned(**recordings):
+        events = []
+        asked = study(
+            recordings=recordings, groups={}, train={**STUDY["train"], "groups": ["all"]}, align=None
+        )
+        done = run_study(path, asked, base=tmp_path, dry_run=True, report=events.append)
+        return len(done.groups["all"]), [note.text for note in kinds(events, "note")]
+
+    assert planned(paths=["nwb"], task=task)[0] == 2
+    assert planned(paths=[str(first)])[0] == 1
+    with pytest.raises(DataError, match="None of the study's recordings"):
+        planned(paths=["nwb"], task="another")
+    simulate(folder, SimulateSettings.model_validate({**simulated, "n_subjects": 3}))
+    found, notes = planned(paths=["nwb"])
+    assert found == 2
+    assert any("1 of 3 recordings are not ingested by this recipe" in text for text in notes), notes
+
+
+def test_sessions_that_are_not_aligned_as_asked_are_told(catalog):
+    asked = {**STUDY["align"], "to": ["newcomer", "all"]}
+    events = []
+    run_study(catalog, study(align=asked), base=catalog.parent, dry_run=True, report=events.append)
+    told = [note.text for note in kinds(events, "note") if note.text.startswith("align.to")]
+    twice, known = told
+    assert twice == "align.to: sub-C_ses-CO-1: in newcomer and all; tables have them under newcomer"
+    assert known.startswith("align.to: sub-A_ses-CO-1, sub-B_ses-CO-1: among those that runs of known are")
+
+
 def test_groups_are_chosen_by_days_subjects_and_each_other(catalog):
     settings = study(groups={"newcomer": {"subjects": ["C"]}, "known": {"sessions": ["sub-A*"]}}, align=None)
     done = run_study(catalog, settings, base=catalog.parent, dry_run=True)
@@ -204,6 +245,12 @@ def test_groups_are_chosen_by_days_subjects_and_each_other(catalog):
         ),
         ({"groups": {**STUDY["groups"], "all": {}}}, "name of all sessions"),
         ({"train": {**STUDY["train"], "grid": {"seed": [1]}}}, "train.seeds"),
+        ({"train": {**STUDY["train"], "grid": {"model": ["ndt"]}}}, "train.models"),
+        (
+            {"train": {**STUDY["train"], "settings": {**SHORT, "seed": 3}}},
+            "train.settings: .*train.first_seed",
+        ),
+        ({"train": {**STUDY["train"], "models": {"a": {"seed": 3}}}}, "train.models.a: .*train.first_seed"),
         ({"train": {**STUDY["train"], "grid": {"optimiser.lr": []}}}, "no values"),
         ({"train": {**STUDY["train"], "grid": {"optimiser.lr": [1, 1]}}}, "twice"),
         ({"align": {**STUDY["align"], "models": ["lfads"]}}, "no model 'lfads'"),
