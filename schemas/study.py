@@ -41,6 +41,11 @@ class StudyRecordings(Frozen):
     exclude: tuple[str, ...] = Field((), description="Shell patterns for session ids to leave out.")
     task: str | None = Field(None, description="Only this task, as the recordings name it; none: all.")
     recipe: IngestRecipe = Field(default_factory=IngestRecipe, description="Recipe of the trial stores.")
+    on_failed: Literal["stop", "leave_out"] = Field(
+        "stop",
+        description="What becomes of the study where a recording cannot be ingested: 'stop' trains nothing, "
+        "for models of fewer sessions are other models; 'leave_out' goes on without it.",
+    )
 
     @model_validator(mode="after")
     def _are_of_one_kind(self) -> Self:
@@ -107,6 +112,9 @@ class StudyTraining(Frozen):
             repeated = [value for number, value in enumerate(values) if value in values[:number]]
             if repeated:
                 raise ValueError(f"{key} has {repeated[0]} twice")
+            for other in grid:
+                if key.startswith(f"{other}."):
+                    raise ValueError(f"{other} holds {key}, and either would set it: leave one out")
         return grid
 
     @model_validator(mode="after")
@@ -186,6 +194,10 @@ class StudySettings(Frozen):
                     raise ValueError(
                         f"{place}: there is no group {name!r}; groups: {', '.join(sorted(known))}"
                     )
+        if self.recordings is not None and self.recipe_id is not None:
+            raise ValueError(
+                "recipe_id: sessions that are ingested have recordings.recipe; leave recipe_id out"
+            )
         if ALL in self.groups:
             raise ValueError(f"groups: {ALL!r} is the name of all sessions; choose another")
         for name in self.align.models or () if self.align else ():

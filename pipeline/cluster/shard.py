@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nwb_latents.pipeline.errors import UsageError
 
@@ -24,6 +24,8 @@ class Shard:
         Which part, 0 … count − 1.
     count
         Number of parts.
+    typed
+        What it was called by who asked for it.
 
     Examples
     --------
@@ -35,6 +37,10 @@ class Shard:
 
     index: int = 0
     count: int = 1
+    typed: str = field(default="", compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.typed or f"{self.index}/{self.count}"
 
     def holds(self, path: str) -> bool:
         """Whether an asset's path belongs to this shard."""
@@ -54,10 +60,10 @@ def parse_shard(word: str) -> Shard:
     --------
     >>> parse_shard("2/8")
     Shard(index=2, count=8)
-    >>> parse_shard("8/8") == parse_shard("0/8")
-    True
+    >>> parse_shard("8/8") == parse_shard("0/8"), str(parse_shard("8/8"))
+    (True, '8/8')
     """
     found = _WORD.fullmatch(word.strip())
     if found is None or int(found[2]) < 1 or int(found[1]) > int(found[2]):
         raise UsageError(f"--shard {word}: expected i/n with i from 1 to n (or from 0 to n − 1), e.g. 3/16.")
-    return Shard(int(found[1]) % int(found[2]), int(found[2]))
+    return Shard(int(found[1]) % int(found[2]), int(found[2]), typed=found[0])

@@ -2,7 +2,7 @@
 
 Runs are compared within what was done with them, e.g. trained on some sessions, or aligned to others with
 some trials: numbers of different tasks are not averaged. Within that, the levels of a factor are compared
-over the combinations all of them have.
+over the combinations, and the seeds of each, that all of them have.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class FactorTable:
     cells
         (level, setting, metric) → number; without those that are not there.
     left_out
-        Setting and metric → combinations that not all levels have, and that are left out for it.
+        Setting and metric → combinations of everything else, session and seed included, that not all levels
+        have, and that are left out for it.
     """
 
     factor: str
@@ -113,7 +114,7 @@ def factor_tables(
             here = [level for level in present if level in set(some[factor])]
             if len(here) < 2:
                 continue
-            shared, n_out = _shared_by_all(some, factor, len(here), [*others, "session"])
+            shared, n_out = _shared_by_all(some, factor, len(here), [*others, "session", "seed"])
             if n_out:
                 left_out[setting, metric] = n_out
             cells |= {

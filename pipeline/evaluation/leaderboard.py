@@ -310,7 +310,9 @@ def _with_protocol(column: Column, said: pd.DataFrame) -> Column:
 
 def _rows(mine: pd.DataFrame, columns: Sequence[Column]) -> tuple[list[Row], np.ndarray]:
     """Return a row for each group of runs and each baseline, as they come; and the row of each record."""
-    group_of = mine.groupby(["is_baseline", "group"], observed=True, sort=False).ngroup().to_numpy()
+    group_of = _of_other_sessions(
+        mine, mine.groupby(["is_baseline", "group"], observed=True, sort=False).ngroup().to_numpy()
+    )
     first = mine[~pd.Series(group_of).duplicated().to_numpy()]
     owners, sessions = (_distinct(group_of, mine[name]) for name in ("owner", "session"))
     cells = _cells(mine, group_of, columns)
@@ -332,6 +334,29 @@ def _rows(mine: pd.DataFrame, columns: Sequence[Column]) -> tuple[list[Row], np.
         for number, (label, is_baseline) in enumerate(zip(labels, first["is_baseline"], strict=True))
     ]
     return rows, group_of
+
+
+def _of_other_sessions(mine: pd.DataFrame, group_of: np.ndarray) -> np.ndarray:
+    """Take runs of a group apart that know other sessions, where they share some of the same seed.
+
+    Runs of one session each are a row together; runs of some sessions and of more of them are no seeds of
+    each other.
+    """
+    each = pd.DataFrame({
+        "group": group_of, "owner": mine["owner"].astype(str), "session": mine["session"].astype(str),
+        "seed": mine["seed"].astype(np.float64),
+    })[~mine["is_baseline"].to_numpy()].drop_duplicates()  # fmt: skip
+    is_twice = each.duplicated(["group", "session", "seed"], keep=False)
+    if not is_twice.any():
+        return group_of
+    mixed = each[each["group"].isin(each.loc[is_twice, "group"])]
+    known = mixed.groupby(["group", "owner"])["session"].agg(lambda names: tuple(sorted(set(names))))
+    codes = pd.Series(pd.factorize(known)[0], index=known.index)
+    pairs = pd.MultiIndex.from_arrays([group_of, mine["owner"].astype(str)])
+    apart = codes.reindex(pairs, fill_value=-1).to_numpy()
+    both = pd.DataFrame({"group": group_of, "sessions": apart})
+    numbers: np.ndarray = both.groupby(["group", "sessions"], sort=False).ngroup().to_numpy()
+    return numbers
 
 
 def _told(mine: pd.DataFrame, group_of: np.ndarray) -> dict[int, tuple[str, ...]]:

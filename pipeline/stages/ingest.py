@@ -312,7 +312,7 @@ def _known(catalog: Catalog, recipe: IngestRecipe) -> set[str]:
 
 
 def _nothing_left(selection: Selection, *, retry_failed: bool) -> str:
-    of = f" in shard {selection.shard.index}/{selection.shard.count}" if selection.shard.count > 1 else ""
+    of = f" in shard {selection.shard}" if selection.shard.count > 1 else ""
     return f"no session has failed{of}" if retry_failed else f"no file{of}"
 
 

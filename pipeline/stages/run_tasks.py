@@ -200,7 +200,7 @@ def _of_this_part(
         mine = [task for task in mine if task.name in log.failed]
     if tasks and not mine:
         text = "no run has failed" if where.retry_failed else "no run"
-        of = f" in shard {where.shard.index}/{where.shard.count}" if where.shard.count > 1 else ""
+        of = f" in shard {where.shard}" if where.shard.count > 1 else ""
         report(NoteEvent(stage=stage, text=f"{text}{of}"))
     return mine
 

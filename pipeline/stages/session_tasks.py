@@ -78,7 +78,7 @@ class Where:
     ) -> list[SessionEntry]:
         """Return the sessions of this part; that there are none is said."""
         mine = [entry for entry in entries if self.shard.holds(entry.session)]
-        of = f" in shard {self.shard.index}/{self.shard.count}" if self.shard.count > 1 else ""
+        of = f" in shard {self.shard}" if self.shard.count > 1 else ""
         if self.retry_failed and mine:
             ledger = AttemptLog(ledger_of(catalog_path, stage, mine[0].recipe_id), mine[0].recipe_id, report)
             mine = [entry for entry in mine if entry.store in ledger.failed]

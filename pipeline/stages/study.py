@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.cluster.shard import Shard
-from nwb_latents.pipeline.errors import PartialFailure, PipelineError
+from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError
+from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
 from nwb_latents.pipeline.stages.align import Aligning, make_alignments, plan_alignments
 from nwb_latents.pipeline.stages.evaluate import evaluate
 from nwb_latents.pipeline.stages.report import Report, ignore
@@ -24,8 +25,12 @@ from nwb_latents.pipeline.stages.study_plan import (
 )
 from nwb_latents.pipeline.stages.study_recordings import study_entries
 from nwb_latents.pipeline.stages.study_sessions import grouped, placed
+from nwb_latents.pipeline.stages.study_tables import require_tables
 from nwb_latents.pipeline.stages.train_runs import train_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.training.run_files import read_config, weights_fault
 from nwb_latents.schemas.events import NoteEvent, RunEvent, StudyPlanEvent
 
 if TYPE_CHECKING:
@@ -80,8 +85,13 @@ class Study:
         return [
             run
             for run in self.runs
-            if run.name in entries and entries[run.name].run_key == run.training.begun.run_key
+            if run.name in entries and self._is_whole(entries[run.name], run.training.begun.run_key)
         ]
+
+    def _is_whole(self, entry: RunEntry, run_key: str) -> bool:
+        """Whether a run is the one that is meant and its weights are there; `train` looks at them closely."""
+        folder = self.catalog_path.parent / entry.path
+        return entry.run_key == run_key and folder.is_dir() and not weights_fault(folder, sizes_only=True)
 
 
 def run_study(
@@ -140,6 +150,8 @@ def run_study(
     """
     report, where = report or ignore, where or Where()
     require_settings(settings)
+    known_baselines(settings.evaluate.baselines)
+    unmeasured = require_tables(settings)
     folder = catalog_path.parent / STUDIES / settings.name
     entries, failures = study_entries(
         catalog_path, settings, folder, base=base, where=where, dry_run=dry_run, report=report
@@ -148,11 +160,14 @@ def run_study(
     def say(text: str) -> None:
         report(NoteEvent(stage="study", text=text))
 
+    if dry_run and where.is_part:
+        say(f"the plan is of the whole study, not of shard {where.shard} alone")
     groups = grouped(settings.groups, placed(catalog_path, entries), say=say)
     runs = planned_runs(catalog_path, settings, groups, recipe_id=entries[0].recipe_id, report=report)
     study = Study(catalog_path, settings, folder, groups, runs, failures=failures)
-    for text in _not_aligned(study):
+    for text in (*unmeasured, *_not_aligned(study), *_made_anew(study)):
         say(text)
+    _require_trials(study)
     report(_plan(study, estimate=dry_run))
     if dry_run:
         return study
@@ -160,13 +175,13 @@ def run_study(
     _align(study, where, report)
     if where.shard.count > 1:
         say(
-            f"shard {where.shard.index}/{where.shard.count} of the trainings is done. When all are, run the "
+            f"shard {where.shard} of the trainings is done. When all are, run the "
             "same command without --shard: it measures and compares."
         )
     else:
         _measure(study, where, report)
     if study.failures:
-        shown = "; ".join(f"{name}: {reason}" for name, reason in study.failures[:5])
+        shown = "; ".join(f"{name}: {reason}".rstrip(".") for name, reason in study.failures[:5])
         more = f"; and {len(study.failures) - 5} more" if len(study.failures) > 5 else ""
         raise PartialFailure(
             f"{len(study.failures)} failed, the rest of the study is done. Failed: {shown}{more}. The same "
@@ -230,7 +245,13 @@ def _targets(study: Study, run: PlannedRun) -> Iterator[SessionEntry]:
 
 
 def _not_aligned(study: Study) -> Iterator[str]:
-    """Yield what is said of sessions that were asked for, and that no alignment has, or has once."""
+    """Yield what is said of sessions that were asked for, and that no alignment has, or has once.
+
+    Raises
+    ------
+    DataError
+        If no run can be aligned to any of them.
+    """
     asked = study.settings.align
     if asked is None:
         return
@@ -243,6 +264,11 @@ def _not_aligned(study: Study) -> Iterator[str]:
     ):
         if others:
             yield f"align.to: {_and(many)}: in {first} and {_and(others)}; tables have them under {first}"
+    if not any(any(_targets(study, run)) for run in study.runs if _is_aligned(run, asked)):
+        raise DataError(
+            f"align.to: every session of {_and(asked.to)} is among those the models are trained on, so that "
+            "there is nothing to align. Train on a group without them (train.groups), or leave align out."
+        )
     places: dict[tuple[str, ...], list[str]] = {}
     for run in study.runs:
         known = tuple(session for session in groups if session in run.sessions)
@@ -252,6 +278,54 @@ def _not_aligned(study: Study) -> Iterator[str]:
         yield (
             f"align.to: {_and(known)}: among those that runs of {_and(dict.fromkeys(trained_on))} are "
             "trained on; these runs are not aligned to them"
+        )
+
+
+def _require_trials(study: Study) -> None:
+    """Refuse more few-shot trials than a session has to train on, before anything is trained."""
+    asked = study.settings.align
+    if asked is None:
+        return
+    wanted = {entry.session: entry for run in study.runs for entry in _targets(study, run)}
+    short = []
+    for name, entry in wanted.items():
+        n_train = len(open_session(store_path(study.catalog_path, entry.store)).rows("train"))
+        if n_train < max(asked.trials):
+            short.append(f"{name} has {n_train}")
+    if short:
+        raise DataError(
+            f"align.trials {max(asked.trials)}: more trials than the training split holds: {_and(short)}. "
+            "Ask for fewer, or leave these sessions out of align.to."
+        )
+
+
+def _made_anew(study: Study) -> Iterator[str]:
+    """Yield what is said of trainings that were made before, of other stores of the same sessions."""
+    runs, there = read_catalog(study.catalog_path).runs.values(), {run.name for run in study.there()}
+    changed: dict[str, None] = {}
+    n = 0
+    for planned in study.runs:
+        begun = planned.training.begun
+        for entry in runs if planned.name not in there else ():
+            if entry.model != begun.settings.model.name or set(entry.sessions) != planned.sessions:
+                continue
+            try:
+                made = read_config(study.catalog_path.parent / entry.path)
+            except PipelineError:
+                continue
+            if made is None or made.alignment is not None or made.settings != begun.settings:
+                continue
+            others = [
+                name for name, of in begun.sessions.items() if of.store_key != made.sessions[name].store_key
+            ]
+            if others:
+                n += 1
+                changed |= dict.fromkeys(others)
+                break
+    if n:
+        yield (
+            f"{n} trainings were made before of other stores of {_and(changed)}, which were ingested anew "
+            "since; they are made again, and the former ones stay in the catalog"
         )
 
 

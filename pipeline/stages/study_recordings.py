@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.errors import DataError, PartialFailure
+from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.ingest_plan import Selection
 from nwb_latents.pipeline.stages.ingest_words import archive_source, folder_source
@@ -57,6 +57,8 @@ def study_entries(
     ------
     DataError
         If there are none.
+    PartialFailure
+        If some cannot be ingested, and the study is not to go on without them.
     """
     wanted = settings.recordings
     if wanted is None:
@@ -81,9 +83,19 @@ def study_entries(
             failures += failure.failures
             done = list(failure.results)  # type: ignore[arg-type]
         entries |= {entry.session: entry for entry in done}
+    if any("--session-id" in reason for _, reason in failures):
+        text = "recordings of this study have session ids that others of this catalog have: "
+        report(NoteEvent(stage="study", text=f"{text}give the study a catalog of its own (--catalog)"))
+    reasons = "; ".join(f"{name}: {reason}".rstrip(".") for name, reason in failures[:3])
     if not entries:
-        raise DataError(
-            "recordings: none of them could be ingested. " + "; ".join(r for _, r in failures[:3])
+        raise DataError(f"recordings: none of them could be ingested. {reasons}")
+    if failures and wanted.on_failed == "stop":
+        raise PartialFailure(
+            f"{len(failures)} of {len(failures) + len(entries)} recordings could not be ingested, and "
+            f"nothing was trained on the others alone. {reasons}. Mend the cause and run the same command, or leave "
+            "these out with recordings.exclude, or whatever fails with recordings.on_failed=leave_out.",
+            results=[],
+            failures=failures,
         )
     return list(entries.values()), failures
 
@@ -136,7 +148,13 @@ def _sources(
 ) -> Iterator[Source]:
     if wanted.simulate is not None:
         place = folder / RECORDINGS
-        simulate(place, wanted.simulate, report=report)
+        try:
+            simulate(place, wanted.simulate, report=report)
+        except SettingsError as error:
+            raise SettingsError(
+                f"recordings.simulate: the study was begun with other settings of its simulation. Give it "
+                f"another name, or remove {place}. ({error})"
+            ) from error
         yield folder_source([place])
     if wanted.paths:
         yield folder_source([base / Path(path).expanduser() for path in wanted.paths])

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from nwb_latents.pipeline.errors import SettingsError
 from nwb_latents.pipeline.evaluation.current_evaluations import current_evaluations, measurement_table
 from nwb_latents.pipeline.evaluation.escaped_text import for_csv, for_markdown
 from nwb_latents.pipeline.evaluation.factor_tables import SETTING, FactorTable, factor_tables
 from nwb_latents.pipeline.evaluation.leaderboard_files import NONE, number, spread
+from nwb_latents.pipeline.evaluation.metrics.known import metrics_by_name
 from nwb_latents.pipeline.stages.study_plan import TRAINED_ON
 from nwb_latents.pipeline.stores.atomic import write_text
+from nwb_latents.pipeline.training.alignment import few_shot_settings
 from nwb_latents.schemas.events import FactorEvent
 
 if TYPE_CHECKING:
@@ -22,9 +27,46 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.stages.study import Study
     from nwb_latents.schemas.catalog import RunEntry
+    from nwb_latents.schemas.study import StudySettings
 
 TRIALS, PRETRAINED = "trials", "pre-trained"
 """Factors of alignments."""
+
+
+def require_tables(settings: StudySettings) -> list[str]:
+    """Refuse tables of numbers that will not be measured; say those that stand there by default.
+
+    Parameters
+    ----------
+    settings
+        The study.
+
+    Returns
+    -------
+    notes
+        What is to be said.
+
+    Raises
+    ------
+    SettingsError
+        If a table that was asked for has no such column, or its metric is not measured.
+    """
+    known = {_key(name, part): name for name, metric in metrics_by_name().items() for part in metric.parts}
+    measured = settings.evaluate.metrics
+    missing = []
+    for key in settings.tables:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else "."
+            raise SettingsError(f"tables: no column is called {key!r}{hint} There are {', '.join(known)}.")
+        if measured is not None and known[key] not in measured:
+            missing.append(key)
+    if not missing:
+        return []
+    text = f"tables: {', '.join(missing)} is not among evaluate.metrics ({', '.join(measured or ())})"
+    if "tables" in settings.model_fields_set:
+        raise SettingsError(f"{text}. Name it there, or leave it out of tables.")
+    return [f"{text}: it has no table. Name other columns in tables."]
 
 
 def study_tables(study: Study) -> list[FactorTable]:
@@ -41,13 +83,62 @@ def study_tables(study: Study) -> list[FactorTable]:
     factors = {name: list(dict.fromkeys(numbers[name])) for name in _factors(study)}
     levels = {name: [level for level in found if level] for name, found in factors.items()}
     others = {name: found for name, found in levels.items() if name != PRETRAINED}
-    made = factor_tables(numbers, others, study.settings.tables)
-    # With and without pre-training stand in columns of their own above; here they are levels.
+    # A training from scratch knows nothing of what its parent was trained on, or how fast: no level of that.
+    own, alone = numbers.copy(), numbers[PRETRAINED] == "no"
+    for factor in _without_effect_from_scratch(study):
+        own.loc[alone, factor] = ""
+    made = factor_tables(own, others, study.settings.tables)
+    # With and without pre-training, and what was trained on, stand in columns of their own above; here they
+    # are levels.
     few = numbers[numbers[PRETRAINED] != ""]
     few = few.assign(**{SETTING: [f"few trials of {name.partition(' to ')[2]}" for name in few[SETTING]]})
-    return made + [
-        table for table in factor_tables(few, levels, study.settings.tables) if table.factor == PRETRAINED
-    ]
+    trained = numbers[numbers[PRETRAINED] == ""].assign(**{SETTING: "trained"})
+    for part, factor in ((trained, TRAINED_ON), (few, PRETRAINED)):
+        made += [
+            table for table in factor_tables(part, levels, study.settings.tables) if table.factor == factor
+        ]
+    return _one_of_each(made)
+
+
+def _one_of_each(tables: Sequence[FactorTable]) -> list[FactorTable]:
+    """Put tables of the same factor side by side."""
+    found: dict[str, FactorTable] = {}
+    for table in tables:
+        before = found.get(table.factor)
+        if before is not None:
+            table = replace(  # noqa: PLW2901
+                before,
+                levels=tuple(dict.fromkeys((*before.levels, *table.levels))),
+                columns=(*before.columns, *table.columns),
+                cells={**before.cells, **table.cells},
+                left_out={**before.left_out, **table.left_out},
+            )
+        found[table.factor] = table
+    return list(found.values())
+
+
+def _without_effect_from_scratch(study: Study) -> list[str]:
+    """Return the factors whose levels make no difference to trainings from scratch."""
+    asked = study.settings.align
+    if asked is None:
+        return []
+    few = {
+        run.name: few_shot_settings(
+            run.training.begun.settings, asked.settings, from_scratch=True
+        ).model_dump_json()
+        for run in study.runs
+        if asked.models is None or run.model in asked.models
+    }
+    found = []
+    for factor in dict.fromkeys(factor for run in study.runs for factor in run.levels):
+        alike: dict[tuple[object, ...], set[str]] = {}
+        for run in study.runs:
+            if run.name in few:
+                rest = (*(level for name, level in run.levels.items() if name != factor), run.seed)
+                alike.setdefault(rest, set()).add(few[run.name])
+        if all(len(settings) == 1 for settings in alike.values()):
+            found.append(factor)
+    return found
 
 
 def study_numbers(study: Study) -> pd.DataFrame:
@@ -121,8 +212,6 @@ def _group_of(study: Study) -> dict[str, str]:
 
 def _key(name: str, part: str) -> str:
     """Return the name of a column of the leaderboard."""
-    from nwb_latents.pipeline.evaluation.metrics.known import metrics_by_name  # noqa: PLC0415
-
     metric = metrics_by_name().get(name)
     return name if metric is None or part == next(iter(metric.parts)) else f"{name}:{part}"
 
@@ -165,15 +254,15 @@ def legend(table: FactorTable) -> list[str]:
     """Return what stands below a table: over how much its numbers are, and what was left out."""
     seeds = sorted({cell.n_seeds for cell in table.cells.values()})
     sessions = sorted({cell.n_sessions for cell in table.cells.values()})
-    words = f"mean over runs and {_range(sessions)} sessions"
+    words = f"mean over runs and {_range(sessions)} session{'s' if sessions[-1] > 1 else ''}"
     if seeds[-1] > 1:
         words += f", ± standard deviation over {_range(seeds)} seeds"
     lines = [f"{words}; each level over the combinations that all have"]
-    for (level, setting, metric), cell in table.cells.items():
-        if cell.n_seeds < seeds[-1]:
-            lines.append(f"{level}, {setting}, {metric}: {cell.n_seeds} of {seeds[-1]} seeds")
     for (setting, metric), n_out in table.left_out.items():
-        lines.append(f"{setting}, {metric}: {n_out} combinations that not all levels have are left out")
+        lines.append(
+            f"{setting}, {metric}: {n_out} combinations of settings, session and seed that not all levels "
+            "have are left out"
+        )
     return lines
 
 
@@ -211,6 +300,8 @@ def write_study(study: Study, tables: Sequence[FactorTable], board: str) -> list
             "",
         ]
         parts += [*map(for_markdown, legend(table)), ""]
+    head, *rows = _runs(study)
+    parts += ["## What was trained", "", _line(head), "|---" * len(head) + "|", *map(_line, rows), ""]
     parts += ["## All runs", "", board]
     if study.failures:
         parts += [
@@ -225,6 +316,13 @@ def write_study(study: Study, tables: Sequence[FactorTable], board: str) -> list
     safe = study_numbers(study).map(lambda value: for_csv(value) if isinstance(value, str) else value)
     write_text(files[1], safe.to_csv(index=False, lineterminator="\n"))
     return files
+
+
+def _runs(study: Study) -> list[list[str]]:
+    """Return the rows of a table of the trainings: their names on the board, and their levels."""
+    head = ["run", *study.runs[0].levels, "seed"]
+    rows = [[run.name, *run.levels.values(), str(run.seed)] for run in study.runs]
+    return [head, *rows]
 
 
 def _line(cells: Sequence[str]) -> str:

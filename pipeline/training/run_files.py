@@ -47,7 +47,7 @@ CONFIG, ENTRY, METRICS, BEST, LAST = (
 )
 TENSORBOARD = "tensorboard"
 TRIALS = "trials.json"
-TRAIN_AGAIN = "Train the run again with --force."
+TRAIN_AGAIN = "Train the run again with --force, or remove its folder and run the same command again."
 
 PACKAGES = ("nwb-latents", "torch", "lightning-fabric", "numpy", "safetensors")
 

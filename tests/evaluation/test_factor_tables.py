@@ -50,15 +50,18 @@ def test_a_combination_one_level_lacks_is_left_out_of_all_and_counted():
     model, width = factor_tables(holes, FACTORS, ["r2"])
     one, two = (model.cells[level, "trained", "r2"].value for level in ("m1", "m2"))
     assert two - one == pytest.approx(10), "levels are compared over different things"
-    assert model.left_out == {("trained", "r2"): 1}
-    assert width.left_out == {("trained", "r2"): 1}
+    assert model.left_out == {("trained", "r2"): 3}, "one for each seed"
+    assert width.left_out == {("trained", "r2"): 3}
 
 
-def test_a_combination_without_a_single_seed_still_counts():
+def test_a_seed_one_level_lacks_is_left_out_of_all():
+    """Else one level would be the mean of other widths, or of luckier seeds, than the other."""
     holes = full(model="m2", width="w3", seed=1)
     model, _ = factor_tables(holes, FACTORS, ["r2"])
-    assert model.left_out == {}
-    assert model.cells["m2", "trained", "r2"].n_seeds == 3
+    one, two = (model.cells[level, "trained", "r2"] for level in ("m1", "m2"))
+    assert two.value - one.value == pytest.approx(10)
+    assert two.seed_sd == pytest.approx(one.seed_sd)
+    assert model.left_out == {("trained", "r2"): 2}, "one for each session"
 
 
 def test_numbers_of_different_settings_are_never_averaged():

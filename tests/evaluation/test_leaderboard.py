@@ -77,6 +77,39 @@ def measured() -> Records:
     ]
 
 
+def test_runs_of_more_sessions_are_no_seeds_of_runs_of_fewer():
+    records = [
+        *(
+            row
+            for seed in (0, 1)
+            for row in evaluated(f"one-{seed}", "a", seed=seed, co_bps=0.1 + seed / 100)
+        ),
+        *(
+            row
+            for seed in (0, 1)
+            for session in "ab"
+            for row in evaluated(f"both-{seed}", session, seed=seed, co_bps=0.3 + seed / 100)
+        ),
+        # Runs of one session each are one row.
+        *(
+            row
+            for session in "ab"
+            for seed in (0, 1)
+            for row in evaluated(f"{session}-{seed}", session, seed=seed, group="h", co_bps=0.2)
+        ),
+    ]
+    (board,) = boards(measurement_table(records))
+    found = {
+        row.sources: (row.n_seeds, row.n_sessions, round(row.cells["co_bps"].value, 3)) for row in board.rows
+    }
+    assert found == {
+        ("one-0", "one-1"): (2, 1, 0.105),
+        ("both-0", "both-1"): (2, 2, 0.305),
+        ("a-0", "a-1", "b-0", "b-1"): (2, 2, 0.2),
+    }
+    assert len({row.label for row in board.rows}) == 3
+
+
 def test_cells_are_means_over_sessions_of_means_over_seeds(measured: Records) -> None:
     (board,) = compared(measured, ranked_by="velocity_r2")
     row = board.rows[0]

@@ -23,11 +23,16 @@ if TYPE_CHECKING:
 
 
 def store_recording(
-    catalog: Path, recording: Recording, recipe: IngestRecipe | None = None, *, subject: str = "A"
+    catalog: Path,
+    recording: Recording,
+    recipe: IngestRecipe | None = None,
+    *,
+    subject: str = "A",
+    digest: str | None = None,
 ) -> SessionEntry:
     """Write a recording's store and enter it in the catalog."""
     recipe = recipe or IngestRecipe()
-    session, digest = f"sub-{subject}_ses-CO-1", f"sha256:{subject}"
+    session, digest = f"sub-{subject}_ses-CO-1", digest or f"sha256:{subject}"
     made = make_trials(replace(recording, session=session, subject=subject), recipe)
     key = store_key(digest, recipe)
     attributes = StoreAttributes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -211,6 +212,93 @@ def test_dry_run_is_of_the_recordings_that_are_asked_for(tmp_path):
     assert any("1 of 3 recordings are not ingested by this recipe" in text for text in notes), notes
 
 
+def test_a_recording_that_fails_stops_the_study_unless_it_may_be_left_out(tmp_path):
+    folder, path = tmp_path / "nwb", tmp_path / "catalog.yaml"
+    simulated = {"n_subjects": 2, "n_sessions": 1, "n_units": [6, 8], "n_trials": 30, "waveforms": False}
+    simulate(folder, SimulateSettings.model_validate(simulated))
+    first, second = sorted(folder.rglob("*.nwb"))
+    first.write_bytes(first.read_bytes()[:5000])
+    train = {**STUDY["train"], "models": {"ndt": {"model": NDT}}, "groups": ["all"], "grid": {}, "seeds": 1}
+
+    def asked(**more):
+        return study(recordings={"paths": ["nwb"], **more}, groups={}, train=train, align=None)
+
+    with pytest.raises(PartialFailure, match=r"1 of 2 recordings.*nothing was trained.*on_failed=leave_out"):
+        run_study(path, asked(), base=tmp_path)
+    assert not read_catalog(path).runs
+    with pytest.raises(PartialFailure, match="1 failed, the rest of the study is done") as failure:
+        run_study(path, asked(on_failed="leave_out"), base=tmp_path)
+    (done,) = failure.value.results
+    assert [entry.source for entry in done.groups["all"]] == [second.relative_to(folder).as_posix()]
+    assert len(read_catalog(path).runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "words"),
+    [
+        (
+            {"tables": ["velocity_rr2"]},
+            SettingsError,
+            "no column is called 'velocity_rr2'; did you mean velo",
+        ),
+        ({"tables": ["co_bps"]}, SettingsError, "co_bps is not among evaluate.metrics"),
+        ({"evaluate": {"baselines": ["nope"]}}, SettingsError, "no baseline is called 'nope'"),
+        ({"align": {**STUDY["align"], "to": ["known"]}}, DataError, "nothing to align"),
+        ({"align": {**STUDY["align"], "trials": [8, 99]}}, DataError, "trials 99: .*sub-C_ses-CO-1 has"),
+    ],
+)
+def test_what_cannot_be_measured_or_aligned_is_refused_before_anything_is_trained(
+    catalog, changed, error, words
+):
+    before = sorted(catalog.parent.rglob("*"))
+    with pytest.raises(error, match=words):
+        run_study(catalog, study(**changed), base=catalog.parent)
+    assert sorted(catalog.parent.rglob("*")) == before
+
+
+def test_tables_by_default_that_are_not_measured_are_told(catalog):
+    asked = study(evaluate={"metrics": ["co_bps"]}).model_dump(exclude={"tables"}, exclude_unset=True)
+    events = []
+    run_study(
+        catalog, StudySettings.model_validate(asked), base=catalog.parent, dry_run=True, report=events.append
+    )
+    assert any("not among evaluate.metrics (co_bps)" in note.text for note in kinds(events, "note"))
+
+
+def test_a_run_whose_weights_are_gone_is_not_there_and_one_of_a_former_store_is_told(
+    catalog, make_reaches, as_recording
+):
+    asked = study(train={**STUDY["train"], "models": {"ndt": {"model": NDT}}, "grid": {}}, align=None)
+    done = run_study(catalog, asked, base=catalog.parent)
+    shutil.rmtree(catalog.parent / "runs" / done.runs[0].name)
+    events = []
+    run_study(catalog, asked, base=catalog.parent, dry_run=True, report=events.append)
+    assert kinds(events, "study_plan")[0].n_runs_there == 1
+    again = as_recording(make_reaches(n_trials=40, n_units=8, seed=7))
+    store_recording(catalog, again, subject="A", digest="sha256:another")
+    run_study(catalog, asked, base=catalog.parent, dry_run=True, report=events.append)
+    (told,) = [note.text for note in kinds(events, "note") if "made before" in note.text]
+    assert told.startswith("1 trainings were made before of other stores of sub-A_ses-CO-1")
+
+
+def test_training_from_scratch_has_no_level_of_what_it_does_not_know(catalog):
+    groups = {"newcomer": {"subjects": ["C"]}, "one": {"subjects": ["A"]}, "both": {"subjects": ["A", "B"]}}
+    train = {
+        **STUDY["train"], "models": {"mdssm": {"model": MDSSM}}, "groups": ["one", "both"], "seeds": 1,
+        "grid": {"optimiser.lr": [1e-3, 3e-3]},
+    }  # fmt: skip
+    done = run_study(catalog, study(groups=groups, train=train), base=catalog.parent)
+    found = {table.factor: table for table in study_tables(done)}
+    settings = {factor: {setting for setting, _ in table.columns} for factor, table in found.items()}
+    assert settings["optimiser.lr"] == {"trained on one", "trained on both", "aligned to newcomer"}
+    assert settings["trained on"] == {"aligned to newcomer", "trained"}
+    assert settings["pre-trained"] == {"few trials of newcomer"}
+    cell = found["trained on"].cells["both", "trained", "velocity_r2"]
+    assert cell.n_sessions == 1, "what is compared is the session both know"
+    files = write_study(done, list(found.values()), "")
+    assert "| mdssm | 0.003 | both | 0 |" in files[0].read_text()
+
+
 def test_sessions_that_are_not_aligned_as_asked_are_told(catalog):
     asked = {**STUDY["align"], "to": ["newcomer", "all"]}
     events = []
@@ -253,6 +341,8 @@ def test_groups_are_chosen_by_days_subjects_and_each_other(catalog):
         ({"train": {**STUDY["train"], "models": {"a": {"seed": 3}}}}, "train.models.a: .*train.first_seed"),
         ({"train": {**STUDY["train"], "grid": {"optimiser.lr": []}}}, "no values"),
         ({"train": {**STUDY["train"], "grid": {"optimiser.lr": [1, 1]}}}, "twice"),
+        ({"train": {**STUDY["train"], "grid": {"optimiser": [{}], "optimiser.lr": [1]}}}, "leave one out"),
+        ({"recordings": {"paths": ["a"]}, "recipe_id": "20ms"}, "recordings.recipe"),
         ({"align": {**STUDY["align"], "models": ["lfads"]}}, "no model 'lfads'"),
         ({"align": {**STUDY["align"], "trials": [0]}}, "above 0"),
         ({"name": "../x"}, "letters, digits"),
@@ -339,8 +429,9 @@ def test_names_are_no_formulas_and_no_layout_in_the_tables(catalog):
     done = run_study(catalog, asked, base=catalog.parent)
     tables, numbers = write_study(done, study_tables(done), board="")
     lines = tables.read_text(encoding="utf-8").splitlines()
-    (row,) = [line for line in lines if "1+1" in line]
-    assert "=1+1|x" not in row
+    in_table_and_list = [line for line in lines if "1+1" in line]
+    assert len(in_table_and_list) == 2
+    assert "=1+1|x" not in "".join(in_table_and_list)
     assert "*b*" not in "".join(lines).replace("\\*", "")
     models = {str(value) for value in pd.read_csv(numbers)["model"]}
     assert models == {"'=1+1|x", "*b*"}
