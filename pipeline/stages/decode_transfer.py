@@ -82,12 +82,7 @@ def transfer_run(
         return []
 
     def of(entry: SessionEntry) -> SessionStates:
-        return session_states(
-            opened(entry),
-            settings,
-            subject=entry.subject,
-            states=model.states,
-        )
+        return session_states(opened(entry), settings, states=model.states)
 
     sessions = [of(entry) for entry in entries]
     subjects = {entry.session: entry.subject for entry in entries}

@@ -92,8 +92,8 @@ def study_entries(
     if failures and wanted.on_failed == "stop":
         raise PartialFailure(
             f"{len(failures)} of {len(failures) + len(entries)} recordings could not be ingested, and "
-            f"nothing was trained on the others alone. {reasons}. Mend the cause and run the same command, or leave "
-            "these out with recordings.exclude, or whatever fails with recordings.on_failed=leave_out.",
+            f"nothing was trained on the others alone. {reasons}. Mend the cause and run the same command, "
+            "leave these out with recordings.exclude, or whatever fails with recordings.on_failed=leave_out.",
             results=[],
             failures=failures,
         )

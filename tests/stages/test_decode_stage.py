@@ -396,7 +396,14 @@ def test_every_lag_is_checked_before_anything_is_done(catalog):
     assert not (catalog.parent / "results").exists()
 
 
-def test_decoders_are_carried_between_the_sessions_of_a_run(catalog, models, drawn):
+def test_decoders_are_carried_between_the_sessions_of_a_run(catalog, models, drawn, monkeypatch):
+    pictured = []
+
+    def draw(path, found, subjects):
+        drawn.add(path.name)
+        pictured.append(subjects)
+
+    monkeypatch.setattr("nwb_latents.pipeline.evaluation.figures.decoding.draw_transfer", draw)
     add_store(catalog, "sub-B_ses-1", seed=3, subject="B")
     known = ("sub-A_ses-1", "sub-A_ses-2", "sub-B_ses-1")
     enter_run(catalog, "echo", known)
@@ -410,6 +417,7 @@ def test_decoders_are_carried_between_the_sessions_of_a_run(catalog, models, dra
     assert [asked[1:] for asked in models["echo"].asked] == [("states", {"train"}), ("states", {"test"})] * 3
     assert kept(catalog) == by_key(scores)
     assert "echo_transfer.png" in drawn
+    assert pictured == [{"sub-A_ses-1": "A", "sub-A_ses-2": "A", "sub-B_ses-1": "B"}]
 
 
 def test_sessions_of_other_axes_fail_their_run_only(catalog, models):

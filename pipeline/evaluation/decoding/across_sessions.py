@@ -44,8 +44,8 @@ class SessionStates:
 
     Attributes
     ----------
-    session, subject
-        Whose they are.
+    session
+        Id of the session.
     facts
         What measurements say of the session.
     axes
@@ -57,7 +57,6 @@ class SessionStates:
     """
 
     session: str
-    subject: str
     facts: Mapping[str, object]
     axes: tuple[str, ...]
     train_states: FloatArray
@@ -70,7 +69,6 @@ def session_states(
     session: Session,
     settings: DecodeSettings,
     *,
-    subject: str,
     states: Callable[[Session], ArrayLike],
 ) -> SessionStates:
     """Pair the states of a session with the hand velocity at the lag.
@@ -81,8 +79,6 @@ def session_states(
         The session.
     settings
         Lag.
-    subject
-        Subject of the session.
     states
         Function from a session to the states of its trials, shape ``(trial, time, D)``. It is asked for
         training and test trials apart: what a model infers of a session from all trials it is shown sees no
@@ -100,7 +96,6 @@ def session_states(
     of_train, of_test = (np.asarray(states(session.select(rows)), dtype=np.float64) for rows in (train, test))
     return SessionStates(
         session=session.name,
-        subject=subject,
         facts=facts_of_decoding(session, settings),
         axes=tuple(f"{axis} ({session.velocity_unit})" for axis in session.axes),
         train_states=of_train,

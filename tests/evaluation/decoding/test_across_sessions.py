@@ -27,16 +27,14 @@ TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 def sessions(make_session):
     """Sessions a and b have one code of velocity; that of c is turned by a quarter."""
     found = []
-    for seed, (name, subject) in enumerate(SUBJECTS.items()):
+    for seed, name in enumerate(SUBJECTS):
         trials, continuous = make_session(session=name, seed=seed)
         velocity = session_in_memory(trials, continuous).velocity(100.0).velocity
         noise = np.random.default_rng(seed).normal(scale=0.5, size=velocity.shape)
         code = (velocity + noise) @ (TURN if name == "c" else np.eye(2))
         whole = trials.assign(code=(("trial", "time", "state"), code))
         states = lambda part: part.trials["code"].values  # noqa: E731
-        found.append(
-            session_states(session_in_memory(whole, continuous), SETTINGS, subject=subject, states=states)
-        )
+        found.append(session_states(session_in_memory(whole, continuous), SETTINGS, states=states))
     return found
 
 
@@ -89,7 +87,7 @@ def test_states_of_training_and_test_trials_are_asked_for_apart(make_session):
         asked.append(set(part.split.tolist()))
         return part.trials["rates"].values
 
-    session_states(session_in_memory(trials, continuous), SETTINGS, subject="A", states=states)
+    session_states(session_in_memory(trials, continuous), SETTINGS, states=states)
     assert asked == [{"train"}, {"test"}]
 
 
@@ -134,7 +132,6 @@ def test_axes_that_mean_something_else_are_refused(sessions, make_session):
     other = session_states(
         session_in_memory(trials, continuous),
         SETTINGS,
-        subject="A",
         states=lambda part: part.trials["rates"].values,
     )
     assert other.axes == ("x (m/s)", "y (m/s)")

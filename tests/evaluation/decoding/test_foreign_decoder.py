@@ -169,7 +169,7 @@ def test_its_comparison_of_lags_is_its_own(make_session):
 def test_what_it_carries_between_sessions_is_its_own(make_session):
     sessions = [
         session_states(
-            session_in_memory(*make_session(session=name, seed=0)), CHOSEN, subject="A",
+            session_in_memory(*make_session(session=name, seed=0)), CHOSEN,
             states=lambda part: part.trials["rates"].values,
         )
         for name in "ab"
