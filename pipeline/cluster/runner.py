@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.cluster.cluster_option import parse_cluster
 from nwb_latents.pipeline.cluster.task_batch import Attempted, Needs, Report, Result, Shared, Task, Work
 from nwb_latents.schemas.cluster import ClusterSettings
+from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
 PATIENCE_S = 300.0
 """Without a worker for so long, a run gives up; jobs that wait in a queue are waited for without limit."""
+
+
+HEEDED: Mapping[str, Set[str]] = {
+    "serial": set(), "local": {"local_directory", "worker_patience_s"}, "address": {"worker_patience_s"},
+}  # fmt: skip
+"""Settings that count where there is no batch system, by the kind of cluster."""
 
 
 def run_tasks(
@@ -65,6 +72,10 @@ def run_tasks(
     settings = settings or ClusterSettings()
     if not tasks:
         return
+    unheeded = sorted(settings.model_fields_set - HEEDED.get(kind.name, settings.model_fields_set))
+    if unheeded:
+        text = f"--cluster {cluster} does not heed {', '.join(unheeded)} of the settings of a cluster"
+        report(NoteEvent(text=f"{text}; they are for batch systems such as --cluster slurm"))
     if kind.name == "serial":
         host, pid = platform.node(), os.getpid()
         for task in tasks:

@@ -187,7 +187,8 @@ def do_runs(
     entries = [made[task.name] for task in tasks if task.name in made]
     if failures.found:
         n = len(failures.found)
-        summary = f"{n} of {len(tasks)} {stage.noun} failed, the others are in the catalog."
+        others = ", the others are in the catalog" if n < len(tasks) else ""
+        summary = f"{n} of {len(tasks)} {stage.noun} failed{others}."
         raise failures.error(summary, entries)
     return entries
 
