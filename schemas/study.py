@@ -18,7 +18,7 @@ from nwb_latents.schemas.simulation import SimulateSettings
 ALL = "all"
 """The group of all sessions of a study."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 ELSEWHERE = {
     "seed": "train.seeds and train.first_seed",
@@ -82,7 +82,8 @@ class StudyTraining(Frozen):
 
     models: dict[str, dict[str, Any]] = Field(
         min_length=1,
-        description="Name in tables → settings of the training (pipeline run train) that are this model's.",
+        description="Name in tables → settings of the training (pipeline run train) that are this model's; "
+        "where none names a model, the name in tables is that of one: lfads: {}.",
     )
     settings: dict[str, Any] = Field(
         default_factory=dict,
@@ -119,6 +120,8 @@ class StudyTraining(Frozen):
 
     @model_validator(mode="after")
     def _has_no_other_seed(self) -> Self:
+        if not all(name.strip() for name in self.models):
+            raise ValueError("train.models: a name is empty, and tables would not show it")
         places = {"settings": self.settings} | {f"models.{name}": own for name, own in self.models.items()}
         for place, given in places.items():
             if "seed" in given:
@@ -180,7 +183,9 @@ class StudySettings(Frozen):
     @classmethod
     def _is_a_folder(cls, name: str) -> str:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r}: use letters, digits, '.', '_' and '-', the first a letter or digit")
+            raise ValueError(
+                f"{name!r}: use letters, digits, '.', '_' and '-', 100 at most, the first a letter or digit"
+            )
         return name
 
     @model_validator(mode="after")

@@ -15,13 +15,14 @@ from nwb_latents.schemas.cluster import ClusterSettings
 from nwb_latents.schemas.events import NoteEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence, Set
+    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 PATIENCE_S = 300.0
 """Without a worker for so long, a run gives up; jobs that wait in a queue are waited for without limit."""
 
 
-HEEDED: Mapping[str, Set[str]] = {
+HEEDED: Mapping[str, AbstractSet[str]] = {
     "serial": set(), "local": {"local_directory", "worker_patience_s"}, "address": {"worker_patience_s"},
 }  # fmt: skip
 """Settings that count where there is no batch system, by the kind of cluster."""

@@ -14,6 +14,7 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.train import Training, plan_training
 from nwb_latents.pipeline.stores.settings import laid_over, settings_from
+from nwb_latents.schemas.registry import MODELS
 from nwb_latents.schemas.training import TrainSettings
 
 if TYPE_CHECKING:
@@ -151,12 +152,29 @@ def _settings(train: StudyTraining, model: str, point: Mapping[str, Any], *, see
     try:
         return settings_from(
             TrainSettings,
-            base=laid_over(train.settings, train.models[model]),
+            base=_of_model(train, model),
             values={**point, "seed": seed},
             origin={key: f"train.grid {key}={_text(value)}" for key, value in point.items()},
         )
     except SettingsError as error:
         raise SettingsError(f"train.models.{model}: {error}") from error
+
+
+def _of_model(train: StudyTraining, model: str) -> dict[str, Any]:
+    """Return the settings of a model of the study; where they name none, it is the one of its name."""
+    given = laid_over(train.settings, train.models[model])
+    part = given.get("model", {})
+    named = part if isinstance(part, str) else part.get("name") if isinstance(part, dict) else None
+    if named is None and model not in MODELS:
+        raise SettingsError(
+            f"no model is named, and {model} is none. Say which it is: "
+            f"{{{model}: {{model: {{name: {next(iter(MODELS))}}}}}}}; there are {', '.join(MODELS)}."
+        )
+    if named is not None and model in MODELS and named != model:
+        raise SettingsError(f"trains {named} under the name of another model. Call it something else.")
+    if named is None and isinstance(part, dict):
+        return laid_over(given, {"model": {"name": model, **part}})
+    return given
 
 
 def _text(value: object) -> str:

@@ -346,6 +346,8 @@ def test_groups_are_chosen_by_days_subjects_and_each_other(catalog):
         ({"align": {**STUDY["align"], "models": ["lfads"]}}, "no model 'lfads'"),
         ({"align": {**STUDY["align"], "trials": [0]}}, "above 0"),
         ({"name": "../x"}, "letters, digits"),
+        ({"name": "x" * 300}, "100 at most"),
+        ({"train": {**STUDY["train"], "models": {" ": {}}}}, "a name is empty"),
         ({"recordings": {}}, "one of simulate, paths and dandisets"),
         ({"recordings": {"paths": ["a"], "dandisets": ["000688"]}}, "paths and dandisets"),
     ],
@@ -363,6 +365,8 @@ def test_a_study_that_makes_no_sense_is_refused_by_its_words(changed, words):
             "train.models.ndt: .*lairs",
         ),
         ({"grid": {"optimiser.lrr": [1]}}, "train.models.ndt: train.grid optimiser.lrr=1"),
+        ({"models": {"small": {}}}, "train.models.small: no model is named"),
+        ({"models": {"ndt": {"model": {"name": "lfads"}}}}, "train.models.ndt: trains lfads"),
     ],
 )
 def test_settings_of_a_model_are_refused_before_anything_is_done(catalog, train_settings, words):
@@ -370,6 +374,15 @@ def test_settings_of_a_model_are_refused_before_anything_is_done(catalog, train_
     with pytest.raises(SettingsError, match=words):
         run_study(catalog, study(train={**STUDY["train"], **train_settings}, align=None), base=catalog.parent)
     assert sorted(catalog.parent.rglob("*")) == before
+
+
+def test_a_model_is_the_one_of_its_name_in_tables_where_no_other_is_named(catalog):
+    models = {"ndt": {"model": {key: value for key, value in NDT.items() if key != "name"}}, "lfads": {}}
+    asked = study(train={**STUDY["train"], "models": models, "grid": {}, "seeds": 1}, align=None)
+    done = run_study(catalog, asked, base=catalog.parent, dry_run=True)
+    trained = {run.model: run.training.begun.settings.model for run in done.runs}
+    assert {name: model.name for name, model in trained.items()} == {"ndt": "ndt", "lfads": "lfads"}
+    assert trained["ndt"].hidden == 8
 
 
 def test_two_models_that_are_the_same_are_refused(catalog):
