@@ -76,6 +76,12 @@ class SessionGroup(Frozen):
         None, ge=1, le=MOST_ITEMS, description="Each subject's last sessions, by their start; none: all."
     )
 
+    @model_validator(mode="after")
+    def _have_an_order(self) -> Self:
+        if self.since is not None and self.until is not None and self.since > self.until:
+            raise ValueError(f"since {self.since} is later than until {self.until}")
+        return self
+
 
 class StudyTraining(Frozen):
     """What is trained: every model with every setting of the grid and every seed, on every group."""

@@ -292,7 +292,7 @@ def _local(
             processes=True,
             # Sessions differ in size: together they fit, and equal shares would end the largest of them.
             memory_limit=machine.memory_bytes(),
-            dashboard_address="127.0.0.1:0" if importlib.util.find_spec("bokeh") else None,
+            dashboard_address=_ANY_PORT,
             local_directory=settings.local_directory,
             silence_logs=logging.CRITICAL,
             preload=[_IGNORE_INTERRUPTS],
@@ -303,6 +303,10 @@ def _local(
             text = f"--cluster {kind.word}: a process ended as it started ({error}): once more"
             report(NoteEvent(text=text))
             return start()
+
+
+_ANY_PORT = "127.0.0.1:0"
+"""Where a scheduler shows its dashboard, or its numbers: dask says which port is in use otherwise."""
 
 
 def _batch(
@@ -330,7 +334,9 @@ def _batch(
     n_jobs = _n_jobs(settings, memory_bytes)
     try:
         queue = getattr(dask_jobqueue, JOB_QUEUES[kind.word])
-        cluster = queue(**{"job_cls": watch.watched(queue.job_cls), **words})
+        scheduler = {"dashboard_address": _ANY_PORT, **(words.get("scheduler_options") or {})}
+        own = {"job_cls": watch.watched(queue.job_cls), **words, "scheduler_options": scheduler}
+        cluster = queue(**own)
     except (TypeError, ValueError) as error:
         raise SettingsError(
             f"--cluster-config: dask-jobqueue does not take these settings for {kind.word}: {error}. Mend "

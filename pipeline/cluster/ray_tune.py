@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from contextlib import contextmanager, redirect_stdout
@@ -50,6 +51,10 @@ programs get: at Ray's own niceness of 15 they stand still beside busy ones. It 
 imported."""
 OBJECT_STORE_BYTES = 100 << 20
 """Tasks and results are small; Ray would set aside a third of the memory."""
+
+
+ANSWER_SECONDS = 20.0
+"""A machine that does not answer for so long is not there."""
 
 
 def require_ray() -> None:
@@ -199,6 +204,8 @@ def ray_workers(
     if address == "local":
         options = {"num_cpus": workers, "include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
         options |= {} if gpus else {"num_gpus": 0}
+    else:
+        _require_answer(address)
     with _own_signals():
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
@@ -223,6 +230,21 @@ def ray_workers(
             # It prints what it held back of such messages.
             with redirect_stdout(io.StringIO()):
                 ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuse an address where nobody listens; Ray waits there for minutes, and says so in its own words."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()) or "/" in host:
+        return  # "auto", or a form of Ray's own
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS):
+            return
+    except (OSError, OverflowError) as error:
+        raise MachineError(
+            f"Nothing answers at {address} ({error}). Check the address (--ray-address, RAY_ADDRESS), and "
+            "that Ray runs there: `ray start --head` on one machine, `ray start --address` on the others."
+        ) from error
 
 
 @contextmanager

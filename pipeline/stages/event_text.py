@@ -84,7 +84,8 @@ def _plan(event: PlanEvent) -> str:
 @event_text.register
 def _study_plan(event: StudyPlanEvent) -> str:
     groups = ", ".join(f"{name} {number}" for name, number in event.groups.items())
-    words = [f"{event.n_runs} trainings, {event.n_runs_there} of them complete"]
+    runs = "1 training" if event.n_runs == 1 else f"{event.n_runs} trainings"
+    words = [f"{runs}, {event.n_runs_there} of them complete"]
     if event.n_alignments:
         words.append(f"{event.n_alignments} alignments")
     if event.n_from_scratch:

@@ -7,6 +7,7 @@ command goes on where it was stopped, and a study that grows trains only what is
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from nwb_latents.pipeline.stages.study_recordings import study_entries
 from nwb_latents.pipeline.stages.study_sessions import grouped, placed
 from nwb_latents.pipeline.stages.study_tables import require_tables
 from nwb_latents.pipeline.stages.train_runs import train_runs
+from nwb_latents.pipeline.stores.atomic import machine_error, write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
@@ -171,6 +173,8 @@ def run_study(
     report(_plan(study, estimate=dry_run))
     if dry_run:
         return study
+    for text in _written_down(study):
+        say(text)
     _train(study, where, report)
     _align(study, where, report)
     if where.shard.count > 1:
@@ -190,6 +194,29 @@ def run_study(
             failures=study.failures,
         )
     return study
+
+
+def _written_down(study: Study) -> Iterator[str]:
+    """Write down what the study is, and yield what is said where it was another one before.
+
+    Raises
+    ------
+    MachineError
+        If the folder of the study cannot be written to.
+    """
+    file = study.folder / "study.json"
+    now = study.settings.model_dump(mode="json")
+    try:
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else now
+        study.folder.mkdir(parents=True, exist_ok=True)
+    except ValueError:
+        before = {}
+    except OSError as error:
+        raise machine_error(error, study.folder, doing="write the study's files") from error
+    differ = [key for key in now if not isinstance(before, dict) or before.get(key) != now[key]]
+    if differ:
+        yield f"{study.folder}: its {_and(differ)} were others before; the tables of before are replaced"
+    write_text(file, json.dumps(now, indent=1) + "\n")
 
 
 def _plan(study: Study, *, estimate: bool) -> StudyPlanEvent:
@@ -324,8 +351,8 @@ def _made_anew(study: Study) -> Iterator[str]:
                 break
     if n:
         yield (
-            f"{n} trainings were made before of other stores of {_and(changed)}, which were ingested anew "
-            "since; they are made again, and the former ones stay in the catalog"
+            f"{n} of the trainings stand in the catalog for other stores of {_and(changed)}, ingested anew "
+            "since: they are made again, and the former ones stay"
         )
 
 

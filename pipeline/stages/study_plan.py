@@ -150,12 +150,14 @@ def _places(
 
 def _settings(train: StudyTraining, model: str, point: Mapping[str, Any], *, seed: int) -> TrainSettings:
     try:
+        own = _of_model(train, model)
+        settings_from(TrainSettings, base=own)  # whose faults are none of the grid
         return settings_from(
             TrainSettings,
-            base=_of_model(train, model),
-            values={**point, "seed": seed},
+            base=own,
+            values=dict(point),
             origin={key: f"train.grid {key}={_text(value)}" for key, value in point.items()},
-        )
+        ).model_copy(update={"seed": seed})
     except SettingsError as error:
         raise SettingsError(f"train.models.{model}: {error}") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -145,3 +146,14 @@ def test_a_node_without_this_program_is_named_with_what_to_do(
 
 def test_nodes_that_have_this_program_are_in_order(workers: RayWorkers) -> None:
     assert remedy_for_strange_nodes("head:6379") == ""
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (
+        pytest.raises(MachineError, match=rf"Nothing answers at 127.0.0.1:{port} .*ray start --head"),
+        ray_workers(1, gpus=False, address=f"127.0.0.1:{port}", report=lambda event: None),
+    ):
+        pass

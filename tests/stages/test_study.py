@@ -256,6 +256,19 @@ def test_what_cannot_be_measured_or_aligned_is_refused_before_anything_is_traine
     assert sorted(catalog.parent.rglob("*")) == before
 
 
+def test_a_study_that_was_another_one_before_is_told(catalog):
+    train = {**STUDY["train"], "models": {"ndt": {"model": NDT}}, "grid": {}, "seeds": 1}
+    told = []
+    for title in ("one", "one", "other"):
+        events = []
+        asked = study(train=train, align=None, title=title)
+        run_study(catalog, asked, base=catalog.parent, report=events.append)
+        told.append([note.text for note in kinds(events, "note") if "others before" in note.text])
+    assert told[:2] == [[], []]
+    assert len(told[2]) == 1
+    assert "its title were others before" in told[2][0]
+
+
 def test_tables_by_default_that_are_not_measured_are_told(catalog):
     asked = study(evaluate={"metrics": ["co_bps"]}).model_dump(exclude={"tables"}, exclude_unset=True)
     events = []
@@ -277,8 +290,8 @@ def test_a_run_whose_weights_are_gone_is_not_there_and_one_of_a_former_store_is_
     again = as_recording(make_reaches(n_trials=40, n_units=8, seed=7))
     store_recording(catalog, again, subject="A", digest="sha256:another")
     run_study(catalog, asked, base=catalog.parent, dry_run=True, report=events.append)
-    (told,) = [note.text for note in kinds(events, "note") if "made before" in note.text]
-    assert told.startswith("1 trainings were made before of other stores of sub-A_ses-CO-1")
+    (told,) = [note.text for note in kinds(events, "note") if "anew" in note.text]
+    assert told.startswith("1 of the trainings stand in the catalog for other stores of sub-A_ses-CO-1")
 
 
 def test_training_from_scratch_has_no_level_of_what_it_does_not_know(catalog):
@@ -345,6 +358,7 @@ def test_groups_are_chosen_by_days_subjects_and_each_other(catalog):
         ({"recordings": {"paths": ["a"]}, "recipe_id": "20ms"}, "recordings.recipe"),
         ({"align": {**STUDY["align"], "models": ["lfads"]}}, "no model 'lfads'"),
         ({"align": {**STUDY["align"], "trials": [0]}}, "above 0"),
+        ({"groups": {"newcomer": {"since": "2020-02-01", "until": "2020-01-01"}}}, "later than until"),
         ({"name": "../x"}, "letters, digits"),
         ({"name": "x" * 300}, "100 at most"),
         ({"train": {**STUDY["train"], "models": {" ": {}}}}, "a name is empty"),
