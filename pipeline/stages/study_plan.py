@@ -149,17 +149,17 @@ def _places(
 
 
 def _settings(train: StudyTraining, model: str, point: Mapping[str, Any], *, seed: int) -> TrainSettings:
+    origin = {key: f"train.grid {key}={_text(value)}" for key, value in point.items()}
     try:
         own = _of_model(train, model)
-        settings_from(TrainSettings, base=own)  # whose faults are none of the grid
-        return settings_from(
-            TrainSettings,
-            base=own,
-            values=dict(point),
-            origin={key: f"train.grid {key}={_text(value)}" for key, value in point.items()},
-        ).model_copy(update={"seed": seed})
+        try:
+            found = settings_from(TrainSettings, base=own, values=dict(point), origin=origin)
+        except SettingsError:
+            settings_from(TrainSettings, base=own)  # a fault of these is none of the grid
+            raise
     except SettingsError as error:
         raise SettingsError(f"train.models.{model}: {error}") from error
+    return found.model_copy(update={"seed": seed})
 
 
 def _of_model(train: StudyTraining, model: str) -> dict[str, Any]:
