@@ -156,7 +156,7 @@ FAULTS = (
     (LEADERBOARD, "-sign * cell.value if cell else 0.0)", "sign * cell.value if cell else 0.0)",
      "the board is ordered from the worst"),
     (SCORED, "rates[..., back] / self.task.bin_size_s", "rates / self.task.bin_size_s",
-     "rates in Hz are of other units", ("tests/evaluation",)),
+     "rates in Hz are of other units", ("tests/evaluation/test_rates_in_hz.py",)),
     (SCORED, "rows, decoder = self.session.rows(\"train\"), self", "rows, decoder = self.session.rows((\"train\", \"val\", \"test\")), self",
      "the decoder of an evaluation is fitted on test trials", ("tests/evaluation",)),
     (SCORED, "            level=chosen.level,\n", "            level=0.5,\n",
