@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 import warnings
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ from nwb_latents.pipeline.stores.atomic import machine_error, machine_name
 from nwb_latents.schemas.measurement import MEASUREMENT_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from nwb_latents.schemas.measurement import Measurement
@@ -39,6 +40,9 @@ BLOCK = 5_000
 
 STREAK_S = 6 * 3600.0
 """A process that writes for longer than this goes on in another file, so that files stay of a size."""
+
+_CHECK = b',"crc32":"'
+"""What comes before the checksum of a line, which is its end; earlier versions wrote none."""
 
 _writers: dict[tuple[int, str], Writer] = {}
 _turn = threading.Lock()
@@ -56,8 +60,19 @@ def measurement_folder(catalog_path: Path) -> Path:
     return catalog_path.with_name(f"{catalog_path.stem}.measurements")
 
 
+def as_record(measurement: Measurement) -> dict[str, object]:
+    """Return a measurement as it is written; fields at their default are left out, but for the version."""
+    return {
+        "schema_version": MEASUREMENT_VERSION,
+        **measurement.model_dump(mode="json", exclude_defaults=True),
+    }
+
+
 def as_line(measurement: Measurement) -> bytes:
-    """Return a measurement as one line; fields at their default are left out, but for the version.
+    """Return a measurement as one line.
+
+    Its end is the CRC-32 of what stands before it: a bit that a disk has turned is not read as another
+    number.
 
     Examples
     --------
@@ -66,11 +81,13 @@ def as_line(measurement: Measurement) -> bytes:
     ...                     source="reconstruction"))[:45]
     b'{"schema_version":1,"name":"co_bps","value":0'
     """
-    said = {
-        "schema_version": MEASUREMENT_VERSION,
-        **measurement.model_dump(mode="json", exclude_defaults=True),
-    }
-    return json.dumps(said, separators=(",", ":")).encode() + b"\n"
+    content = _content(as_record(measurement))
+    return content + _CHECK + b'%08x"}\n' % zlib.crc32(content)
+
+
+def _content(record: Mapping[str, object]) -> bytes:
+    """Return what the checksum of a record is of."""
+    return json.dumps(record, separators=(",", ":")).encode().removesuffix(b"}")
 
 
 def check_appendable(folder: Path) -> None:
@@ -215,9 +232,10 @@ class Lines:
 def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = BLOCK) -> Iterator[Lines]:
     """Read the records of one file, block by block.
 
-    What is no record is passed over: a line that a disk has spoilt (`Lines.spoilt`), or the last one, torn
-    when its writer was killed, which is said (`CatalogWarning`). A last line that lacks its end alone counts,
-    for a record whose brackets close is whole. Empty lines are nothing.
+    What is no record, or does not fit its checksum, is passed over: a line that a disk has spoilt or somebody
+    has changed (`Lines.spoilt`), or the last one, torn when its writer was killed, which is said
+    (`CatalogWarning`). A last line that lacks its end alone counts, for a record whose brackets close is
+    whole. Empty lines are nothing.
 
     Parameters
     ----------
@@ -265,22 +283,34 @@ def say_spoilt(path: Path, spoilt: Sequence[int]) -> None:
         return
     named = ", ".join(map(str, spoilt[:5])) + (" …" if len(spoilt) > 5 else "")
     what = (
-        "one of its lines is no measurement and was"
+        "one of its lines is no measurement, or not as it was written, and was"
         if len(spoilt) == 1
-        else (f"{len(spoilt)} of its lines are no measurements and were")
+        else (f"{len(spoilt)} of its lines are no measurements, or not as they were written, and were")
     )
-    _say(f"{path}: {what} passed over: {named}. Mend or delete {'it' if len(spoilt) == 1 else 'them'}.")
+    it = "it" if len(spoilt) == 1 else "them"
+    _say(
+        f"{path}: {what} passed over: {named}. Measure again, and delete {it}; of a line that was changed on "
+        "purpose, take the crc32 out."
+    )
 
 
 def _record(line: bytes) -> dict[str, object] | None:
-    """Return the record of a line, None where it is none."""
+    """Return the record of a line, None where it is none, or is not as it was written."""
+    line = line.removeprefix(BOM)
+    content, is_checked, end = line.rpartition(_CHECK)
+    if is_checked and end.rstrip() != b'%08x"}' % zlib.crc32(content):
+        return None
     try:
         # Several times quicker than `json`, which makes every text anew.
-        found = from_json(line.removeprefix(BOM), cache_strings="all")
+        found = from_json(content + b"}" if is_checked else line, cache_strings="all")
     except ValueError:
         return None
     if not isinstance(found, dict):
         return None
+    if "crc32" in found:  # written anew by another program, with spaces or in another order
+        check = found.pop("crc32")
+        if check != f"{zlib.crc32(_content(found)):08x}":
+            return None
     is_record = isinstance(found.get("name"), str) and isinstance(found.get("session"), str)
     return found if is_record else None
 

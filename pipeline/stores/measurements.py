@@ -8,7 +8,6 @@ of the same measurement (`Measurement.key`) the later counts; the earlier stays 
 from __future__ import annotations
 
 import difflib
-import json
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -17,7 +16,12 @@ from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
 from nwb_latents.pipeline.stores.current_keys import CurrentKeys, why_former
 from nwb_latents.pipeline.stores.measurement_clock import time_of_now
-from nwb_latents.pipeline.stores.measurement_lines import append_lines, as_line, measurement_folder
+from nwb_latents.pipeline.stores.measurement_lines import (
+    append_lines,
+    as_line,
+    as_record,
+    measurement_folder,
+)
 from nwb_latents.schemas.measurement import IDENTITY, Measurement
 
 if TYPE_CHECKING:
@@ -286,9 +290,7 @@ def _numbers_of_first_version(catalog_path: Path) -> pa.Table | None:
     except MachineError:
         # The folder may not be written to: the numbers are read where they are.
         if not (measurement_folder(catalog_path) / name).exists():
-            return make_table(
-                [json.loads(as_line(each)) for each in found], file=name, lines=range(len(found))
-            )
+            return make_table([as_record(each) for each in found], file=name, lines=range(len(found)))
     return None
 
 

@@ -196,19 +196,44 @@ def test_a_torn_line_is_passed_over_and_said(catalog):
 def test_spoilt_lines_are_passed_over_and_named(catalog):
     line = measurement_lines.as_line(measured(0.4))
     write_by_another(catalog, b"\0" * 30 + b"\n", line, b'["no record"]\n', b'{"value": 3}\n')
-    with pytest.warns(CatalogWarning, match="3 of its lines are no measurements .*: 1, 3, 4"):
+    with pytest.warns(CatalogWarning, match="3 of its lines are no measurements, .*: 1, 3, 4"):
         assert read_measurements(catalog)["value"].tolist() == [0.4]
+
+
+def test_no_bit_of_a_line_turns_without_a_word(catalog):
+    record = measurement_lines.as_record(measured(0.4))
+    line = measurement_lines.as_line(measured(0.4))
+    assert measurement_lines._record(line) == record
+    for place in range(len(line) - 1):
+        for bit in range(8):
+            turned = bytearray(line)
+            turned[place] ^= 1 << bit
+            found = measurement_lines._record(bytes(turned))
+            # In the name of the checksum itself, nothing that was measured turns.
+            assert found is None or {name: found.get(name) for name in record} == record, bytes(turned)
+    write_by_another(catalog, line.replace(b"0.4", b"0.7"), line)
+    with pytest.warns(CatalogWarning, match="not as it was written, .*: 1. Measure again"):
+        assert read_measurements(catalog)["value"].tolist() == [0.4]
+
+
+def test_lines_without_a_checksum_count_and_those_another_program_wrote_anew(catalog):
+    line = json.dumps({**measurement_lines.as_record(measured(0.4)), "value": 0.7}).encode() + b"\n"
+    whole = json.loads(measurement_lines.as_line(measured(0.5, "sub-B")))
+    changed = {**json.loads(measurement_lines.as_line(measured(0.6, "sub-C"))), "value": 0.9}
+    write_by_another(catalog, line, *(json.dumps(each).encode() + b"\n" for each in (whole, changed)))
+    with pytest.warns(CatalogWarning, match="not as it was written, .*: 3"):
+        assert read_measurements(catalog)["value"].tolist() == [0.7, 0.5]
 
 
 def test_spoilt_lines_are_named_each_time_they_are_read(catalog, monkeypatch):
     monkeypatch.setattr(measurement_index, "LEAST_BYTES", 0)
     path = write_by_another(catalog, b"no record\n", measurement_lines.as_line(measured(0.4)))
     for _ in range(2):
-        with pytest.warns(CatalogWarning, match="one of its lines is no measurement .*: 1"):
+        with pytest.warns(CatalogWarning, match="one of its lines is no measurement, .*: 1"):
             assert read_measurements(catalog)["value"].tolist() == [0.4]
     with path.open("ab") as file:
         file.write(b"nor this\n")
-    with pytest.warns(CatalogWarning, match="2 of its lines are no measurements .*: 1, 3"):
+    with pytest.warns(CatalogWarning, match="2 of its lines are no measurements, .*: 1, 3"):
         assert read_measurements(catalog)["value"].tolist() == [0.4]
 
 
@@ -247,7 +272,7 @@ def test_empty_lines_are_nothing(catalog):
 
 @pytest.mark.parametrize("version", [1, 7])
 def test_a_word_that_is_not_known_locks_nobody_out_of_the_records(catalog, version):
-    said = json.loads(measurement_lines.as_line(measured(0.4)))
+    said = measurement_lines.as_record(measured(0.4))
     write_by_another(catalog, json.dumps({**said, "schema_version": version, "area": "M1"}).encode() + b"\n")
     add_measurements(catalog, [measured(0.1, "sub-B")])
     with pytest.warns(CatalogWarning, match="the key area of velocity_r2 of sub-A is not known here") as told:
@@ -267,7 +292,7 @@ def test_a_word_that_is_not_known_locks_nobody_out_of_the_records(catalog, versi
     ],
 )
 def test_a_record_that_is_none_is_passed_over_and_said(catalog, wrong, says):
-    said = json.loads(measurement_lines.as_line(measured(0.4)))
+    said = measurement_lines.as_record(measured(0.4))
     write_by_another(catalog, json.dumps({**said, "run": "r", **wrong}).encode() + b"\n")
     add_measurements(catalog, [measured(0.1, "sub-B")])
     with pytest.warns(CatalogWarning, match=f"velocity_r2 of sub-A, .* passed over: {says}"):
