@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from nwb_latents.schemas.measurement import Measurement
 from robustness import bits, edits
 from robustness.verdict import Mutation, Verdict
 from robustness.work import attempt_on_folder, weighted
