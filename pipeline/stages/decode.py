@@ -174,8 +174,9 @@ def _plan(
             check_bins(decoder, settings.forecast.bins, where=f"a forecast of {settings.forecast.bins} bins")
     entries, chosen = choose(read_catalog(catalog_path), runs, sessions, recipe_id, report=report)
     for entry in entries:
-        for lag_ms in (settings.lag_ms, *settings.lag_scan_ms):
-            whole_bins(lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
+        whole_bins(settings.lag_ms, bin_size_s=entry.bin_size_s, name="lag_ms")
+        for lag_ms in settings.lag_scan_ms:
+            whole_bins(lag_ms, bin_size_s=entry.bin_size_s, name="lag_scan_ms")
         for decoder in decoders:
             check_bins(decoder, entry.n_bins, where=entry.session)
     say_negative((settings.lag_ms, *settings.lag_scan_ms), report)
