@@ -168,5 +168,5 @@ FAULTS = (
     ("pipeline/stages/seen_stores.py", "if not store.exists():", "if False:",
      "a worker that sees no stores finds sessions damaged", ON_DASK),
     (TASKS, "return outcome.made is None and outcome.exit_code == MachineError.exit_code", "return False",
-     "a session that another machine could do is not given to it", ON_DASK),
+     "a session that another machine could do is not given to it", ("tests/stages/test_session_tasks.py",)),
 )  # fmt: skip

@@ -215,6 +215,9 @@ class NwbFile:
         if value is None:
             return None
         try:
+            # Yes and no, and whatever else Python takes for a number, are none.
+            if isinstance(value, bool | np.bool_) or np.asarray(value).dtype.kind == "b":
+                raise TypeError
             return float(value)
         except (TypeError, ValueError):
             self.say(

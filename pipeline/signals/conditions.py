@@ -93,6 +93,32 @@ def condition_names(degrees: IntArray, *, prefix: str = "dir") -> NDArray[np.obj
     return np.array([f"{prefix}{d:03d}" if d >= 0 else "unknown" for d in degrees], dtype=object)
 
 
+FEWEST_TO_GROUP = 20
+"""Of fewer trials it is not said that their conditions group nothing."""
+
+
+def groups_of_nothing(names: NDArray[np.object_]) -> list[str]:
+    """Say that conditions do not repeat: a column of another thing may have been taken for theirs.
+
+    Parameters
+    ----------
+    names
+        Conditions of the trials. Shape ``(n_trials,)``, object.
+
+    Examples
+    --------
+    >>> groups_of_nothing(np.array([f"{0.01 * k:g}" for k in range(30)], dtype=object))
+    ['30 conditions among 30 trials (0, 0.01, 0.02 …): they group nothing; name another column with --set ...
+    >>> groups_of_nothing(np.array(["left", "right"] * 15, dtype=object))
+    []
+    """
+    there = list(dict.fromkeys(str(name) for name in names))
+    if len(names) < FEWEST_TO_GROUP or len(there) <= len(names) / 2:
+        return []
+    shown = f"{len(there)} conditions among {len(names)} trials ({', '.join(there[:3])} …)"
+    return [f"{shown}: they group nothing; name another column with --set columns.condition=NAME if one does"]
+
+
 def labels_of_nothing(names: NDArray[np.object_], labels: Mapping[str, str]) -> list[str]:
     """Say which labels seem to be meant for conditions of other names: a condition may lack in a session.
 

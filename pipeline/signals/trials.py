@@ -17,7 +17,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.binned import IN_MEMORY, BinnedSession, bin_session
 from nwb_latents.pipeline.signals.candidates import selection_reasons, to_arrays, touches, window_reasons
 from nwb_latents.pipeline.signals.chop import bin_hints, chop
-from nwb_latents.pipeline.signals.conditions import labels_of_nothing
+from nwb_latents.pipeline.signals.conditions import groups_of_nothing, labels_of_nothing
 from nwb_latents.pipeline.signals.quality import measure_quality
 from nwb_latents.pipeline.signals.remedies import remedies
 from nwb_latents.pipeline.signals.rows import Windows, blocks, put
@@ -157,6 +157,7 @@ def cut_trials(session: BinnedSession, recipe: IngestRecipe, *, shelf: Shelf = I
         (
             *session.notes,
             *_missing(trials),
+            *groups_of_nothing(session.candidates.condition[session.candidates.condition != ""]),
             *labels_of_nothing(session.candidates.condition, recipe.columns.labels),
         ),
     )

@@ -215,6 +215,7 @@ ALL = {
 ENUM = h5py.enum_dtype({"REWARD": 0, "ABORT": 1}, basetype="i1")
 ALL |= {
     "an offset that is no number": (attribute("offset", "x"), AS_PLAIN, "'x', which is no number"),
+    "an offset that is yes": (attribute("offset", np.True_), AS_PLAIN, "which is no number"),
     "a unit in two words": (
         attribute("unit", np.array(["cm", "mm"], dtype=object)),
         AS_PLAIN,

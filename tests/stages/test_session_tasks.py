@@ -8,7 +8,13 @@ from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.cluster.task_batch import Attempted
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stages import session_tasks
-from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
+from nwb_latents.pipeline.stages.session_tasks import (
+    Outcome,
+    SessionStage,
+    Where,
+    do_sessions,
+    is_transient,
+)
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.schemas.catalog import SessionEntry
 from nwb_latents.schemas.evaluation import EvaluateSettings
@@ -110,3 +116,10 @@ def test_shards_are_all_sessions_each_in_one_and_an_empty_one_says_so(tmp_path):
     assert [event.text for event in said] == [f"no session in shard {index}/8" for index in empty]
     assert empty
     assert Where().part_of(entries(), tmp_path / "catalog.yaml", "evaluate", said.append) == entries()
+
+
+def test_another_machine_is_asked_where_the_machine_failed_and_only_there():
+    of_machine, of_data = (error.exit_code for error in (MachineError, DataError))
+    assert is_transient(Outcome(reason="no space left", exit_code=of_machine))
+    assert not is_transient(Outcome(reason="no test trials", exit_code=of_data))
+    assert not is_transient(Outcome(made="numbers", failures=(("run", "no space left", of_machine),)))
