@@ -297,13 +297,17 @@ def _local(
             silence_logs=logging.CRITICAL,
             preload=[_IGNORE_INTERRUPTS],
         )
-        try:
-            return start()
-        except RuntimeError as error:
-            text = f"--cluster {kind.word}: a process ended as it started ({error}): once more"
-            report(NoteEvent(text=text))
-            return start()
+        for _ in range(_STARTS - 1):
+            try:
+                return start()
+            except RuntimeError as error:
+                text = f"--cluster {kind.word}: a process ended as it started ({error}): once more"
+                report(NoteEvent(text=text))
+        return start()
 
+
+_STARTS = 3
+"""Times the processes of this machine are started before that is given up."""
 
 _ANY_PORT = "127.0.0.1:0"
 """Where a scheduler shows its dashboard, or its numbers: dask says which port is in use otherwise."""
