@@ -17,7 +17,7 @@ from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, require_entered
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, SessionEvent
@@ -150,6 +150,7 @@ def submit(
     path, targets = folder / f"{stem}.h5", folder / f"{stem}_targets.h5"
     done = Submitted(path, targets, run, tuple(entry.session for entry in work.sessions), "done")
     trained = None
+    require_entered(catalog_path.parent / work.run.path, work.run.run_key)
     if unseen_trials:
         # Which trials these are belongs to the identity of the files.
         _require_fits(work, force=force)

@@ -62,3 +62,19 @@ def test_a_loaded_run_refuses_it_too(changed):
 def test_trained_again_it_is_scored(changed):
     nl.train(changed, **SMALL, force=True)
     assert len(nl.decode(changed, runs="small")) > 0
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "load_run"])
+def test_a_run_whose_files_are_of_another_one_than_the_catalog_says_is_refused(
+    tmp_path, make_nwb, make_reaches, stage
+):
+    path, catalog = tmp_path / "sub-T_ses-CO-1.nwb", tmp_path / "catalog.yaml"
+    make_nwb(path, make_reaches(seed=1))
+    nl.ingest(catalog, path)
+    entry = nl.train(catalog, **SMALL)
+    catalog.write_text(catalog.read_text().replace(entry.run_key, "e" * len(entry.run_key)))
+    uses = {**STAGES, "load_run": lambda catalog: nl.load_run(catalog, "small")}
+    with pytest.raises(PipelineError, match=r"its files are of the run .* enters what is there"):
+        uses[stage](catalog)
+    assert nl.train(catalog, **SMALL).run_key == entry.run_key
+    assert nl.load_run(catalog, "small").name == "small"
