@@ -219,8 +219,8 @@ def require_entered(run_dir: Path, run_key: str) -> None:
     config = read_config(run_dir)
     if config is not None and config.run_key != run_key:
         raise DataError(
-            f"{run_dir}: its files are of the run {config.run_key[:12]}, the catalog has "
-            f"{run_key[:12]} under this name. Run the command that trained it again: it enters what is there."
+            f"{run_dir}: its files are of the run {config.run_key}, the catalog has {run_key} under this "
+            "name. Run the command that trained it again: it enters what is there."
         )
 
 
