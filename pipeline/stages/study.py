@@ -313,7 +313,8 @@ def _require_trials(study: Study) -> None:
     asked = study.settings.align
     if asked is None:
         return
-    wanted = {entry.session: entry for run in study.runs for entry in _targets(study, run)}
+    aligned = [run for run in study.runs if _is_aligned(run, asked)]
+    wanted = {entry.session: entry for run in aligned for entry in _targets(study, run)}
     short = []
     for name, entry in wanted.items():
         n_train = len(open_session(store_path(study.catalog_path, entry.store)).rows("train"))
