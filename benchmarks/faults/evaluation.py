@@ -231,4 +231,8 @@ FAULTS = (
     (PIT, "LEVELS).mean(axis=1)",
      "LEVELS).max(axis=1)",
      "the worst level stands for the mean"),
+    ("pipeline/evaluation/factor_tables.py", "[*others, \"session\", \"seed\"]", "[*others, \"session\"]",
+     "levels are compared over other seeds", ("tests/evaluation/test_factor_tables.py",)),
+    ("pipeline/evaluation/leaderboard.py", "if not is_twice.any():", "if True:",
+     "runs of more sessions are seeds of runs of fewer", ("tests/evaluation/test_leaderboard.py",)),
 )  # fmt: skip

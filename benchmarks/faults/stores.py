@@ -124,4 +124,8 @@ FAULTS = (
     (HASHED, "self._digests[key] = self._pool.submit(_digest, value)",
      "self._digests.setdefault(key, self._pool.submit(_digest, value))",
      "a file that is written twice keeps its first digest", ("tests/stores/test_hashed_folder.py",)),
+    ("pipeline/stores/measurement_lines.py", "if is_checked and end.rstrip()", "if False and end.rstrip()",
+     "the checksum of a line of measurements is not looked at", ("tests/stores/test_measurements.py",)),
+    ("pipeline/stores/measurement_lines.py", "zlib.crc32(_content(found))", "int(check, 16)",
+     "a line that another program changed counts", ("tests/stores/test_measurements.py",)),
 )  # fmt: skip
