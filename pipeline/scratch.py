@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,6 +54,16 @@ class Scratch:
     def is_large(self, n_bytes: int) -> bool:
         """Whether an array of that size lies on the disk."""
         return self.most_bytes is not None and n_bytes > self.most_bytes
+
+    def disk_bytes(self) -> int:
+        """Return the size of the disk, with what lies on it.
+
+        Examples
+        --------
+        >>> Scratch().disk_bytes() > 0
+        True
+        """
+        return shutil.disk_usage(self.folder or tempfile.gettempdir()).total
 
     def empty(self, shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array whose values are not set.

@@ -6,6 +6,7 @@ a minute and a gigabyte, the flat arrays a hundredth of a second.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -169,10 +170,16 @@ class NwbFile:
 
     def _read(self, path: str) -> NDArray[Any]:
         shape = self.tree.shape(path) or ()
-        is_large = self.scratch.is_large(8 * int(np.prod(shape)))
+        n_bytes = 8 * math.prod(shape)
+        is_large = self.scratch.is_large(n_bytes)
         dtype = self.tree.dtype(path) if is_large and shape else None
         if dtype is None:
             return self.tree.read(path)
+        if n_bytes > self.scratch.disk_bytes():
+            raise DataError(
+                f"{self.name}: /{path} says that it holds {math.prod(shape):.3g} values, more than the whole "
+                "disk would: its description is damaged. Fetch the file again, or leave the session out."
+            )
         values = self.scratch.empty(shape, dtype)
         self.tree.read_into(path, values)
         return values

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 
+import h5py
 import numpy as np
 import pytest
 from nwb import test_odd_kinematics, test_odd_units
 from nwb.odd_files import SESSION, changed, put, spikes, write_plain
 
-from nwb_latents.pipeline.errors import MachineError, PipelineError
+from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.nwb.read import read_recording
 from nwb_latents.pipeline.scratch import Scratch, give_back, is_on_disk, pieces, trains
 from nwb_latents.schemas.recipe import IngestRecipe
@@ -102,3 +103,12 @@ def test_pieces_and_trains_are_all_of_an_array(n):
 
 def test_the_plain_file_is_read_at_all(tmp_path):
     assert isinstance(outcome(write_plain(tmp_path / "plain.nwb"), IngestRecipe(), EVERYTHING), dict)
+
+
+def test_an_array_larger_than_the_disk_is_a_fault_of_the_file(tmp_path):
+    path = write_plain(tmp_path / "plain.nwb")
+    with h5py.File(path, "r+") as h5:
+        del h5["units/spike_times"]
+        h5["units"].create_dataset("spike_times", (10**14,), "f8", chunks=(1 << 16,))
+    with pytest.raises(DataError, match=r"plain.nwb: /units/spike_times says that it holds 1e\+14 values"):
+        read_recording(path, IngestRecipe(), scratch=EVERYTHING)

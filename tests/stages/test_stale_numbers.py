@@ -149,7 +149,8 @@ def test_numbers_without_keys_are_said_to_be_unknown(evaluated, tmp_path):
     catalog = folder / "catalog.yaml"
     for path in (folder / "catalog.measurements").rglob("*.jsonl"):
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        path.write_text("".join(json.dumps({**line, "store_key": ""}) + "\n" for line in lines))
+        earlier = [{key: value for key, value in line.items() if key != "crc32"} for line in lines]
+        path.write_text("".join(json.dumps({**line, "store_key": ""}) + "\n" for line in earlier))
     shown = _cli("catalog", "scores", "--catalog", catalog).stdout
     assert "not known" in shown
     done = _cli("leaderboard", "--catalog", catalog)
