@@ -19,7 +19,7 @@ from nwb_latents.pipeline.stages.forecast import forecast
 from nwb_latents.pipeline.stages.ingest import ingest
 from nwb_latents.pipeline.stages.leaderboard import compare, leaderboard
 from nwb_latents.pipeline.stages.train import train
-from nwb_latents.pipeline.stores.catalog import add_run, read_catalog
+from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
 from nwb_latents.schemas.decoding import DecodeSettings
 from nwb_latents.schemas.evaluation import EvaluateSettings
@@ -233,8 +233,9 @@ def test_a_further_metric_is_measured_alone(catalog):
 
 def test_a_run_trained_anew_is_measured_anew_and_its_old_numbers_do_not_count(catalog):
     evaluate(catalog, settings(metrics=["psth_r2", "velocity_r2"]), runs=["plain"], sessions=[SESSION])
-    run = read_catalog(catalog).runs["plain"]
-    add_run(catalog, run.model_copy(update={"run_key": "trained anew"}))
+    before = read_catalog(catalog).runs["plain"]
+    after = train(catalog, training(seed=7), run_name="plain", force=True)
+    assert after.run_key != before.run_key
     events = []
     asked = settings(metrics=["psth_r2"])
     evaluate(catalog, asked, runs=["plain"], sessions=[SESSION], report=events.append)
