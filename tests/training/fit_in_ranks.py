@@ -28,7 +28,7 @@ from nwb_latents.models.registry import build_model  # noqa: E402
 from nwb_latents.pipeline.stores.session import session_in_memory  # noqa: E402
 from nwb_latents.pipeline.training.feed import feed_sessions  # noqa: E402
 from nwb_latents.pipeline.training.loop import fit  # noqa: E402
-from nwb_latents.pipeline.training.ranks import Rank  # noqa: E402
+from nwb_latents.pipeline.training.ranks import ALONE, Rank  # noqa: E402
 from nwb_latents.schemas.training import TrainSettings  # noqa: E402
 
 SMALL_GRADIENT = 1e-4
@@ -36,7 +36,10 @@ SMALL_GRADIENT = 1e-4
 
 
 def fit_together(folder: Path, trainings: dict[str, dict[str, Any]], *, n: int) -> None:
-    """Train in `n` processes, one training after the other: folder → settings and words of `fit`."""
+    """Train in `n` fresh processes, one training after the other: folder → settings and words of `fit`.
+
+    One alone is a fresh process too: what other tests have left in this one is in none of them.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -44,7 +47,8 @@ def fit_together(folder: Path, trainings: dict[str, dict[str, Any]], *, n: int) 
     for number in range(n):
         path = folder / f"job-{number}.json"
         rank = {"number": number, "of": n, "local": number, "on_node": n, "port": port}
-        path.write_text(json.dumps({"folder": str(folder), "trainings": trainings, "rank": rank}))
+        job = {"folder": str(folder), "trainings": trainings, "rank": rank if n > 1 else None}
+        path.write_text(json.dumps(job))
         started.append(
             subprocess.Popen(
                 [sys.executable, str(Path(__file__)), str(path)],
@@ -72,4 +76,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     job = json.loads(Path(sys.argv[1]).read_text())
     for name, each in job["trainings"].items():
-        fit_one(Path(job["folder"]) / name, each, Rank(**job["rank"]))
+        fit_one(Path(job["folder"]) / name, each, Rank(**job["rank"]) if job["rank"] else ALONE)
