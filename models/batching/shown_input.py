@@ -78,7 +78,10 @@ def _weights(smoothing: ShownSmoothing, n_bins: int, device: torch.device, dtype
     with torch.inference_mode(mode=False):
         reach = math.ceil(smoothing.truncate * smoothing.sigma_bins - 1e-9)
         apart = torch.arange(n_bins)[:, None] - torch.arange(n_bins)
-        weight = torch.exp(-0.5 * (apart / smoothing.sigma_bins).double().square()) * (apart.abs() <= reach)
+        # Of whole numbers torch takes the default type, which trainings of double precision change: what is
+        # kept would hang on who asked first.
+        by = apart.to(dtype if dtype == torch.float64 else torch.float32) / smoothing.sigma_bins
+        weight = torch.exp(-0.5 * by.double().square()) * (apart.abs() <= reach)
         if smoothing.is_causal:
             weight = weight.tril()
         return (weight / weight.sum(1, keepdim=True)).to(device, dtype)

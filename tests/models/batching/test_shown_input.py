@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nwb_latents.models.batching.drawn_masks import training_masker
-from nwb_latents.models.batching.shown_input import ShownSmoothing
+from nwb_latents.models.batching.shown_input import ShownSmoothing, _weights
 from nwb_latents.models.batching.tensors import TrialTensors, pack
 from nwb_latents.models.batching.views import encoder_input, hold_out, observe
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
@@ -132,3 +132,21 @@ def test_samples_that_were_not_recorded_weigh_nothing_in_a_batch():
     batch = batch_of(y)
     for x in (encoder_input(batch), encoder_input(batch, 6), observe(batch).x, observe(batch).shown(6)):
         torch.testing.assert_close(x, torch.ones_like(x))
+
+
+def test_weights_in_double_precision_do_not_hang_on_who_asked_first():
+    smoothing, counts = ShownSmoothing(1.3), torch.ones(1, 1, 9, 1, dtype=torch.float64).cumsum(2)
+    made = []
+    for default in (torch.float32, torch.float64):
+        _weights.cache_clear()
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(default)
+        try:
+            made.append(smoothing(counts))
+        finally:
+            torch.set_default_dtype(before)
+    assert torch.equal(*made)
+    at = torch.arange(9, dtype=torch.float64)
+    weight = torch.exp(-0.5 * ((at[:, None] - at) / 1.3) ** 2) * ((at[:, None] - at).abs() <= 6)
+    exact = (weight / weight.sum(1, keepdim=True)) @ counts
+    torch.testing.assert_close(made[0], exact, rtol=1e-14, atol=0)
