@@ -342,9 +342,10 @@ def _of_other_sessions(mine: pd.DataFrame, group_of: np.ndarray) -> np.ndarray:
     Runs of one session each are a row together; runs of some sessions and of more of them are no seeds of
     each other.
     """
+    owner = mine["owner"].to_numpy()
     each = pd.DataFrame({
-        "group": group_of, "owner": mine["owner"].astype(str), "session": mine["session"].astype(str),
-        "seed": mine["seed"].astype(np.float64),
+        "group": group_of, "owner": owner, "session": mine["session"].to_numpy(),
+        "seed": mine["seed"].to_numpy(np.float64, na_value=np.nan),
     })[~mine["is_baseline"].to_numpy()].drop_duplicates()  # fmt: skip
     is_twice = each.duplicated(["group", "session", "seed"], keep=False)
     if not is_twice.any():
@@ -352,7 +353,7 @@ def _of_other_sessions(mine: pd.DataFrame, group_of: np.ndarray) -> np.ndarray:
     mixed = each[each["group"].isin(each.loc[is_twice, "group"])]
     known = mixed.groupby(["group", "owner"])["session"].agg(lambda names: tuple(sorted(set(names))))
     codes = pd.Series(pd.factorize(known)[0], index=known.index)
-    pairs = pd.MultiIndex.from_arrays([group_of, mine["owner"].astype(str)])
+    pairs = pd.MultiIndex.from_arrays([group_of, owner])
     apart = codes.reindex(pairs, fill_value=-1).to_numpy()
     both = pd.DataFrame({"group": group_of, "sessions": apart})
     numbers: np.ndarray = both.groupby(["group", "sessions"], sort=False).ngroup().to_numpy()

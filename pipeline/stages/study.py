@@ -138,7 +138,8 @@ def run_study(
     MachineError
         If the cluster cannot be reached or is lost, or the disk refuses.
     PartialFailure
-        If something failed; the rest was done first, and its ``results`` are the study alone.
+        If something failed; the rest was done first, and its ``results`` are the study alone. If a recording
+        could not be ingested and may not be left out, nothing was trained, and there are no ``results``.
 
     Examples
     --------
