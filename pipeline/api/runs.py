@@ -242,12 +242,11 @@ def load_run(catalog: Place, run: str, *, device: Device = "auto") -> TrainedRun
     nwb_latents.pipeline.errors.DataError: No run is called mine. Complete runs in the catalog: none; ...
     """
     from nwb_latents.pipeline.api.arguments import path_of  # noqa: PLC0415
-    from nwb_latents.pipeline.stages.trained_runs import named_runs, require_entered  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.trained_runs import named_runs  # noqa: PLC0415
     from nwb_latents.pipeline.stores.catalog import read_catalog  # noqa: PLC0415
 
     path = path_of(catalog)
     (entry,) = named_runs(read_catalog(path), [run])
     from nwb_latents.pipeline.training.inference import load_run as load  # noqa: PLC0415
 
-    require_entered(path.parent / entry.path, entry.run_key)
-    return load(path.parent / entry.path, device=device)
+    return load(path.parent / entry.path, run_key=entry.run_key, device=device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import shlex
-import signal
 import sys
 import traceback
 import warnings
@@ -25,6 +24,7 @@ from nwb_latents.pipeline.cli.doctor import doctor
 from nwb_latents.pipeline.cli.error_report import unexpected
 from nwb_latents.pipeline.cli.evaluate import leaderboard
 from nwb_latents.pipeline.cli.inspect_recordings import inspect
+from nwb_latents.pipeline.cli.interruption import hear_interruptions
 from nwb_latents.pipeline.cli.models import models
 from nwb_latents.pipeline.cli.once import OnceCommand
 from nwb_latents.pipeline.cli.options import as_typed
@@ -79,8 +79,7 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
-    # A batch system ends a job with SIGTERM: stop as cleanly as for Ctrl-C.
-    signal.signal(signal.SIGTERM, _interrupt)
+    hear_interruptions()
     warnings.showwarning = _say_warning
     for stream in (sys.stdout, sys.stderr):
         # What a terminal or a log cannot show, such as a file's name in no known encoding, ends nothing.
@@ -161,10 +160,6 @@ def _usage_text(error: TyperException) -> str:
     if not error.format_message() or "NoArgsIsHelp" in type(error).__name__:
         return f"{context.get_help()}\n"
     return f"{context.get_usage()}\nerror: {error.format_message()} See `{context.command_path} --help`.\n"
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.cli.interruption import hear_interruptions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -15,7 +17,7 @@ ENVIRONMENT = 5
 
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    hear_interruptions()
     try:
         run = _command()
         run()
@@ -45,7 +47,3 @@ def _command() -> Callable[[], None]:
         sys.stderr.write(f"error: {said}\n")
         sys.exit(ENVIRONMENT)
     return run
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

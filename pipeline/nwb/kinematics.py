@@ -15,7 +15,7 @@ from nwb_latents.pipeline.nwb.series_reasons import nothing_found
 from nwb_latents.pipeline.nwb.series_samples import read_samples
 from nwb_latents.pipeline.nwb.series_search import find_series
 from nwb_latents.pipeline.nwb.series_times import read_times
-from nwb_latents.pipeline.nwb.velocity_agreement import agreeing
+from nwb_latents.pipeline.nwb.velocity_agreement import agreeing, say_contradictions
 from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray, Series
 
 if TYPE_CHECKING:
@@ -168,6 +168,8 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
         )
     if velocity:
         velocity = without_impossible(file, velocity_paths[0], velocity, unit=unit, is_velocity=True)
+    if position and velocity and not layout.has_clock_resets:
+        say_contradictions(file, position, velocity, paths=(position_paths[0], velocity_paths[0]), unit=unit)
     if position and velocity and position.values.shape[1] != velocity.values.shape[1]:
         n = min(position.values.shape[1], velocity.values.shape[1])
         notes.append(f"position and velocity have different numbers of axes; the first {n} are used")

@@ -34,6 +34,13 @@ LONGEST_GLITCH_S = 0.05
 LEAST_MOVED_CM = 1e-3
 """A series of a smaller extent is of no movement."""
 
+LEAST_FROZEN_S = 0.1
+LEAST_FROZEN = 10
+"""Time, and samples, in which a measured movement never stays the same to the last digit."""
+
+MOST_FROZEN = 20
+"""More such stretches are the manner of a recording: holds, written as one value."""
+
 _BLOCK = 1 << 14
 """Samples looked at together."""
 
@@ -102,6 +109,46 @@ def say_still_axes(file: NwbFile, path: str, series: Series) -> None:
         file.say(f"/{path}: {which} and stay{'s' * (len(still) == 1)} an axis without movement")
 
 
+def say_frozen(file: NwbFile, path: str, series: Series) -> None:
+    """Say which stretches of a series stay at one value to the last digit, where its samples never do that.
+
+    So look samples that were lost and filled in, and bytes of a file that were zeroed. Of a series that
+    repeats its values anyway (whole numbers, holds written as zeros) nothing is said.
+    """
+    found = [_frozen(column, interval_s=series.interval_s) for column in series.values.T]
+    together = all(each == found[0] for each in found)
+    for k, stretches in enumerate(found[: 1 if together else None]):
+        if not stretches:
+            continue
+        at, longest = stretches[0][0], max(length for _, length in stretches)
+        held = ", ".join(f"{v:g}" for v in (series.values[at] if together else series.values[at, [k]]))
+        where = "" if together else f" of column {k + 1}"
+        which = (
+            f"the {longest} samples{where} from {series.time[at]:.6g} s on are"
+            if len(stretches) == 1
+            else f"{len(stretches)} stretches{where} of up to {longest} samples are each one value, the "
+            f"first, at {series.time[at]:.6g} s,"
+        )
+        file.say(
+            f"/{path}: {which} {held} to the last digit, and elsewhere hardly two neighbours are the same: "
+            "samples were lost and filled in, or the file is damaged; they are kept"
+        )
+
+
+def _frozen(values: FloatArray, *, interval_s: float) -> list[tuple[int, int]]:
+    """Return first sample and length of the stretches of one value, where they are not a series' manner."""
+    same = np.zeros(len(values) + 1, dtype=bool)
+    np.equal(values[1:], values[:-1], out=same[1:-1])
+    edges = np.flatnonzero(same[1:] != same[:-1])
+    first, lengths = edges[::2], edges[1::2] - edges[::2] + 1
+    is_long = (lengths * interval_s >= LEAST_FROZEN_S) & (lengths >= LEAST_FROZEN)
+    others = int((lengths - 1)[~is_long].sum())
+    # One that never changes is told of elsewhere.
+    if others > MOST_MOVING * len(values) or lengths.sum() >= len(values) or is_long.sum() > MOST_FROZEN:
+        return []
+    return list(zip(first[is_long].tolist(), lengths[is_long].tolist(), strict=True))
+
+
 def require_unwrapped(file: NwbFile, path: str, stored: NDArray[Any]) -> None:
     """Refuse whole numbers that ran over the range of their type.
 
@@ -160,6 +207,7 @@ def without_impossible(file: NwbFile, path: str, series: Series, *, unit: str, i
     DataError
         If more than `MOST_IMPOSSIBLE` of the samples cannot be.
     """
+    say_frozen(file, path, series)
     values = series.values
     bad: BoolArray = np.zeros(len(values), dtype=bool)
     most = FASTEST_CM_S if is_velocity else FARTHEST_CM

@@ -8,6 +8,7 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.agreement import AGREES, UNLIKE, Agreement, compare
+from nwb_latents.pipeline.signals.contradictions import contradictions
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -88,6 +89,23 @@ def agreeing(
             "derivative, as after a filter that delays; decoding with a lag counts on its times"
         )
     return velocity if has_unit else _scaled(file, velocity, found, path=paths[1], unit=unit)
+
+
+def say_contradictions(
+    file: NwbFile, position: Series, velocity: Series, *, paths: tuple[str, str], unit: str
+) -> None:
+    """Say when a velocity and a position contradict each other that agree elsewhere."""
+    found = contradictions(position, velocity)
+    if not found:
+        return
+    worst = max(found, key=lambda one: abs(one.position - one.velocity))
+    n, lasting = len(found), sum(one.stop_s - one.start_s for one in found)
+    file.say(
+        f"/{paths[1]} beside /{paths[0]}: the two contradict each other {n} time{'s' * (n != 1)}, for "
+        f"{lasting:.3g} s in all, from {found[0].start_s:.6g} s on (most at {worst.start_s:.6g} s: within "
+        f"{worst.window_s:.2g} s the position moves {worst.position:.3g} {unit}, and {worst.velocity:.3g} by "
+        "the velocity): samples of one of them are lost or damaged; both are kept"
+    )
 
 
 def _against(found: Agreement) -> str:

@@ -115,7 +115,7 @@ class Beside:
         member = next((made[name] for name in known if name in made), None)
         if member is None:
             return []
-        run = load_run(self.catalog_path.parent / entry.path, device=device)
+        run = load_run(self.catalog_path.parent / entry.path, run_key=entry.run_key, device=device)
         own = task.of_run(foresight(run, given.session, task), run=entry.run)
         about = f"{entry.alignment.n_trials} trials, chosen by seed {entry.alignment.seed}"
         return self._scores(key, [task.ensemble([own, member])], about)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.align_training import Parent
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
-from nwb_latents.pipeline.stages.trained_runs import require_entered
 from nwb_latents.pipeline.stores.catalog import some_of
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
@@ -68,8 +67,7 @@ def parent_of(
     entry = catalog.runs[name]
     run_dir = catalog_path.parent / entry.path
     require_stores_fit(catalog_path, [], runs=[entry], force=force)
-    require_entered(run_dir, entry.run_key)
-    trained = load_run(run_dir, device="cpu")
+    trained = load_run(run_dir, run_key=entry.run_key, device="cpu")
     config = read_config(run_dir)
     if config is None or (config.alignment is not None and config.alignment.from_scratch):
         raise DataError(

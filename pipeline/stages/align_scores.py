@@ -178,7 +178,9 @@ def _rates_score(catalog_path: Path, entry: RunEntry, device: Device) -> Measure
     if len(rows):
         test = session.select(rows).loaded()
         rates = test.trials["rates"].values.astype(np.float64)
-        rebuilt = load_run(catalog_path.parent / entry.path, device=device).reconstruct(test)
+        rebuilt = load_run(
+            catalog_path.parent / entry.path, run_key=entry.run_key, device=device
+        ).reconstruct(test)
         value = r2(rates, rebuilt, definition="r2_pooled", mask=np.isfinite(rates))
     return Measurement(
         name=RATES_METRIC,

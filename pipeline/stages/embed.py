@@ -18,7 +18,6 @@ from nwb_latents.pipeline.stages.trained_runs import (
     FAILURES,
     matching_runs,
     named_runs,
-    require_entered,
 )
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
@@ -139,8 +138,7 @@ def embed(
     require_stores_fit(
         catalog_path, _entries_of_all(work), runs=[work.run], together=True, recordings=False, force=force
     )
-    require_entered(catalog_path.parent / work.run.path, work.run.run_key)
-    trained = load_run(catalog_path.parent / work.run.path, device=device)
+    trained = load_run(catalog_path.parent / work.run.path, run_key=work.run.run_key, device=device)
     needs_embedding(trained)
     work.trained[run], work.unseen_trials = trained, unseen_trials
     table = embedding_table(trained, _sessions_of_all(work, towards))

@@ -17,7 +17,7 @@ from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stage_work import StageWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose, require_entered
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, choose
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, SessionEvent
@@ -137,6 +137,7 @@ def submit(
     from nwb_latents.pipeline.evaluation.nlb.submission import check_submission  # noqa: PLC0415
     from nwb_latents.pipeline.stores.exporters.hdf5 import is_up_to_date, write_groups  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
 
     if unseen_trials and settings.phase != "test":
         raise UsageError(
@@ -150,19 +151,21 @@ def submit(
     path, targets = folder / f"{stem}.h5", folder / f"{stem}_targets.h5"
     done = Submitted(path, targets, run, tuple(entry.session for entry in work.sessions), "done")
     trained = None
-    require_entered(catalog_path.parent / work.run.path, work.run.run_key)
+    run_dir, run_key = catalog_path.parent / work.run.path, work.run.run_key
+    # Files that are up to date are so for the run the catalog has.
+    read_config(run_dir, run_key=run_key)
     if unseen_trials:
         # Which trials these are belongs to the identity of the files.
         _require_fits(work, force=force)
         work.unseen_trials = True
-        trained = work.trained[run] = load_run(catalog_path.parent / work.run.path, device=device)
+        trained = work.trained[run] = load_run(run_dir, run_key=run_key, device=device)
         for entry in work.sessions:
             work.session(entry)
     attributes = _attributes(work)
     if not force and all(is_up_to_date(file, attributes["export_key"]) for file in (path, targets)):
         return Submitted(path, targets, run, done.sessions, "skipped")
     _require_fits(work, force=force)
-    trained = trained or load_run(catalog_path.parent / work.run.path, device=device)
+    trained = trained or load_run(run_dir, run_key=run_key, device=device)
     identity: dict[str, dict[str, str]] = {}
     write_groups(targets, _target_groups(work, trained, identity), attributes=attributes)
     write_submission(path, _rate_groups(work, trained, identity), attributes=attributes)

@@ -23,7 +23,7 @@ from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.stages.seen_stores import require_seen
 from nwb_latents.pipeline.stages.stage_memory import session_bytes
 from nwb_latents.pipeline.stages.stage_work import Result, Settings, StageWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, load_runs, require_entered, words_of
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, load_runs, words_of
 from nwb_latents.pipeline.stores.location import path_name
 from nwb_latents.schemas.events import NoteEvent, ProgressEvent, RetryEvent, RunEvent, SessionEvent
 
@@ -363,8 +363,7 @@ def _loaded(path: Path, run_key: str, device: Device) -> TrainedRun:
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     # Weights that were trained again are loaded again.
-    require_entered(path, run_key)
-    return load_run(path, device=device)
+    return load_run(path, run_key=run_key, device=device)
 
 
 def _outcome(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import PipelineError
 from nwb_latents.pipeline.stores.current_keys import CurrentKeys
-from nwb_latents.pipeline.training.run_files import CONFIG, read_config
+from nwb_latents.pipeline.training.run_files import CONFIG, MissingModelError, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ def why_runs_are_stale(catalog_path: Path, catalog: Catalog) -> dict[str, str | 
     -------
     why
         Run → words. Empty: its stores are as they were. None: which they were is not known, as of a run
-        whose settings cannot be read (`pipeline catalog verify` says why).
+        whose model is not installed.
 
     Examples
     --------
@@ -48,8 +48,10 @@ def why_runs_are_stale(catalog_path: Path, catalog: Catalog) -> dict[str, str | 
 def _why(run_dir: Path, run: RunEntry, keys: CurrentKeys) -> str | None:
     try:
         config = read_config(run_dir)
-    except (PipelineError, OSError):
+    except MissingModelError:
         return None
+    except (PipelineError, OSError):
+        return f"its {CONFIG} cannot be read"
     if config is None:
         return f"its {CONFIG} is gone" if run_dir.is_dir() else "its files are gone"
     if config.run_key != run.run_key:

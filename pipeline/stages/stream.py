@@ -17,7 +17,7 @@ from nwb_latents.pipeline.stages.lag_words import say_negative
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stages.stream_counts import parse_counts
-from nwb_latents.pipeline.stages.trained_runs import choose, require_entered
+from nwb_latents.pipeline.stages.trained_runs import choose
 from nwb_latents.pipeline.stages.unseen import known_by
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
@@ -246,8 +246,7 @@ def _begin(
         more = "" if len(entries) <= _NAMED_IN_MESSAGE else f" and {len(entries) - _NAMED_IN_MESSAGE} more"
         raise UsageError(f"--session {session} matches {names}{more}; a stream is of one session.")
     require_stores_fit(catalog_path, entries, runs=[chosen], recordings=False, force=force)
-    require_entered(catalog_path.parent / chosen.path, chosen.run_key)
-    trained = load_run(catalog_path.parent / chosen.path, device="cpu")
+    trained = load_run(catalog_path.parent / chosen.path, run_key=chosen.run_key, device="cpu")
     opened = open_session(store_path(catalog_path, entries[0].store)).loaded()
     view = known_by([trained], opened, said={}, report=report) if unseen_trials else None
     if view is not None:

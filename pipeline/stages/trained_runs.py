@@ -199,31 +199,6 @@ def choose(
     return entries, matching_runs(catalog, named, entries)
 
 
-def require_entered(run_dir: Path, run_key: str) -> None:
-    """Refuse a run whose files are of another one than the catalog says.
-
-    Parameters
-    ----------
-    run_dir
-        Its folder.
-    run_key
-        Its key in the catalog.
-
-    Raises
-    ------
-    DataError
-        If they are, or the description of the run cannot be read.
-    """
-    from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
-
-    config = read_config(run_dir)
-    if config is not None and config.run_key != run_key:
-        raise DataError(
-            f"{run_dir}: its files are of the run {config.run_key}, the catalog has {run_key} under this "
-            "name. Run the command that trained it again: it enters what is there."
-        )
-
-
 def load_runs(
     catalog_path: Path, runs: Sequence[RunEntry], *, device: Device, failures: Failures
 ) -> dict[str, TrainedRun]:
@@ -242,8 +217,8 @@ def load_runs(
     trained = {}
     for run in runs:
         try:
-            require_entered(catalog_path.parent / run.path, run.run_key)
-            trained[run.run] = load_run(catalog_path.parent / run.path, device=device)
+            path = catalog_path.parent / run.path
+            trained[run.run] = load_run(path, run_key=run.run_key, device=device)
         except FAILURES as error:
             failures.add(error, event=RunEvent(run=run.run, model=run.model, status="failed"), name=run.run)
     return trained

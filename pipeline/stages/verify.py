@@ -15,7 +15,7 @@ from nwb_latents.pipeline.cluster.task_batch import Work
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import Where
-from nwb_latents.pipeline.stores.catalog import read_catalog, session_key
+from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation, store_path
 from nwb_latents.pipeline.stores.manifest import MANIFEST
 from nwb_latents.pipeline.stores.store_checks import Fault
@@ -207,11 +207,7 @@ def _look(asked: _Asked, entry: _Entry, report: Report) -> _Looked:
             "folder of the catalog under the same path."
         )
     try:
-        return (
-            _session(asked, entry.name, entry.of)
-            if isinstance(entry.of, SessionEntry)
-            else _run(asked, entry.name, entry.of)
-        )
+        return _session(asked, entry.of) if isinstance(entry.of, SessionEntry) else _run(asked, entry.of)
     except MachineError as error:
         return _Looked(unreachable=str(error))
 
@@ -224,12 +220,11 @@ def _is_unreachable(found: _Looked) -> bool:
     return bool(found.unreachable)
 
 
-def _session(asked: _Asked, key: str, entry: SessionEntry) -> _Looked:
+def _session(asked: _Asked, entry: SessionEntry) -> _Looked:
     from nwb_latents.pipeline.stores.store_checks import store_faults  # noqa: PLC0415 - imports xarray
 
     store = store_path(asked.catalog_path, entry.store)
-    faults = [] if key == session_key(entry.session, entry.recipe_id) else [_misnamed(key)]
-    faults += _all(
+    faults = _all(
         lambda: store_faults(store, entry, expected_key=_key_of_store, quick=asked.quick),
         is_remote=store.is_remote,
     )
@@ -237,12 +232,11 @@ def _session(asked: _Asked, key: str, entry: SessionEntry) -> _Looked:
     return _Looked(tuple(faults), sum(sizes.values()), bool(sizes) and MANIFEST not in sizes)
 
 
-def _run(asked: _Asked, name: str, entry: RunEntry) -> _Looked:
+def _run(asked: _Asked, entry: RunEntry) -> _Looked:
     from nwb_latents.pipeline.training.run_checks import missing_model, run_faults  # noqa: PLC0415 - imports torch
 
     run_dir = asked.catalog_path.parent / entry.path
-    faults = [] if name == entry.run else [_misnamed(name)]
-    faults += _all(lambda: run_faults(run_dir, entry, expected_key=_key_of_run, quick=asked.quick))
+    faults = _all(lambda: run_faults(run_dir, entry, expected_key=_key_of_run, quick=asked.quick))
     sizes = StoreLocation.parse(run_dir).sizes()
     missing = missing_model(run_dir)
     return _Looked(
@@ -317,10 +311,6 @@ def _not_entered(work: _Work, content: Catalog) -> int:
         text = f"{path} is not in the catalog and was not looked at."
         work.report(NoteEvent(text=text, stage="verify", status="not entered"))
     return len(stores) + len(others)
-
-
-def _misnamed(key: str) -> Fault:
-    return Fault("catalog", key, f"the entry {key} is of something else than its name says")
 
 
 def _fault(

@@ -64,6 +64,13 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
             f"{path}: cannot {doing}: it is a link that leads back to itself. Put the file it stands "
             "for in its place, or remove it."
         )
+    if number in {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}:
+        # Of a file that was to take another's name, the second is the one in the way.
+        there = error.filename2 or error.filename or path
+        return DataError(
+            f"{path}: cannot {doing}: {there} is a folder, and a file belongs there. Move it away, and run "
+            "the same command again."
+        )
     remedy = remedies.get(number, "Check the disk and run the same command again.")
     return MachineError(f"{path}: cannot {doing}: {said}. {remedy}")
 
@@ -145,9 +152,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
         flush_folder(path.parent)
     except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
+    finally:
+        # An interruption leaves nothing either.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise machine_error(error, path, doing="write this file") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -53,6 +53,12 @@ SECTIONS: dict[str, type[Record]] = {
 }
 """Sections of the file, and what their entries are."""
 
+NAMES: dict[str, Callable[[Any], str]] = {
+    "sessions": lambda entry: session_key(entry.session, entry.recipe_id),
+    "runs": lambda entry: entry.run,
+}
+"""Sections whose entries hold what they are called."""
+
 
 def read_catalog(path: Path) -> Catalog:
     """Read a catalog; a file that does not exist is an empty catalog.
@@ -232,7 +238,10 @@ def _catalog_of(content: Mapping[str, Any], *, where: str) -> Catalog:
                 f"{type(written).__name__}. Mend it, or make a new catalog."
             )
         entries, left = read_entries(
-            schema, {str(name): entry for name, entry in written.items()}, where=f"{where}: {section}"
+            schema,
+            {str(name): entry for name, entry in written.items()},
+            where=f"{where}: {section}",
+            called=NAMES.get(section),
         )
         parts[section] = entries
         if left:

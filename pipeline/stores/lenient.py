@@ -19,7 +19,7 @@ from nwb_latents.pipeline.stores.settings import describe_fault
 from nwb_latents.schemas.base import NewerRecordError, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 Entry = TypeVar("Entry", bound=Record)
@@ -29,7 +29,11 @@ _named: defaultdict[type[Record], frozenset[str]] = defaultdict(frozenset)
 
 
 def read_entries(
-    kind: type[Entry], content: Mapping[str, Any], *, where: str
+    kind: type[Entry],
+    content: Mapping[str, Any],
+    *,
+    where: str,
+    called: Callable[[Entry], str] | None = None,
 ) -> tuple[dict[str, Entry], dict[str, Any]]:
     """Read records by their names, each for itself.
 
@@ -41,6 +45,9 @@ def read_entries(
         Name → what was written.
     where
         File and section, for what is said.
+    called
+        Gives the name an entry has by what stands in it; one that stands under another name is not read:
+        nobody can know which of the two is meant.
 
     Returns
     -------
@@ -59,13 +66,18 @@ def read_entries(
     unread: dict[str, Any] = {}
     for name, written in content.items():
         try:
-            entries[name] = kind.read(written if isinstance(written, dict) else {})
+            entry = kind.read(written if isinstance(written, dict) else {})
+            why = f"inside it is called {called(entry)}" if called and called(entry) != name else ""
         except (ValidationError, NewerRecordError) as error:
+            why = reason(error)
+        if why:
             unread[name] = written
             say(
-                f"{where}: {name} cannot be read and is left as it is: {reason(error)}. Mend the entry, or "
-                "make it again."
+                f"{where}: {name} cannot be read and is left as it is: {why}. Mend the entry, or make it "
+                "again."
             )
+        else:
+            entries[name] = entry
     say_unknown(entries, where=where)
     return entries, unread
 

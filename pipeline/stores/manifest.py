@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -124,6 +125,11 @@ def read_manifest(where: StoreLocation | Path | str, *, remedy: str) -> Manifest
     location = StoreLocation.parse(where)
     content = location.read(MANIFEST)
     if content is None:
+        if not location.is_remote and os.path.lexists(location.path / MANIFEST):
+            raise DataError(
+                f"{location}: {MANIFEST} cannot be read: it is a folder, a link that leads nowhere, or "
+                f"closed to this user. {remedy}"
+            )
         return None
     try:
         written = json.loads(content)

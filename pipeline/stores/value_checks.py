@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 
 from nwb_latents.pipeline.signals.binning import mean_rates
+from nwb_latents.pipeline.signals.candidates import from_arrays, selection_reasons
+from nwb_latents.pipeline.signals.outliers import count_outliers
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
 from nwb_latents.pipeline.signals.split import stratified_split
 from nwb_latents.pipeline.stores.group_checks import ArrayFault
@@ -76,6 +78,7 @@ def disagreements(stored: StoredArrays) -> Iterator[ArrayFault]:
     yield from _slices(stored)
     yield from _rates(stored)
     yield from _trial_table(stored)
+    yield from _outliers(stored)
     yield from _kinematics(stored)
 
 
@@ -201,7 +204,54 @@ def _trial_table(stored: StoredArrays) -> Iterator[ArrayFault]:
         same = np.allclose(mine, table, atol=_TIME_S, equal_nan=True) if is_number else (mine == table).all()
         if not same:
             yield ArrayFault(f"trials/{name}", f"trials/{name} is another one than events/{name}")
+    yield from _selection(stored, stored.events, kept)
     yield from _splits(stored, kept)
+
+
+def _selection(
+    stored: StoredArrays, events: Mapping[str, NDArray[Any]], kept: NDArray[np.intp]
+) -> Iterator[ArrayFault]:
+    """Choose trials from the table of events again, and look whether they move within their trials."""
+    is_reach = events["is_reach"]
+    if is_reach.any() and not is_reach.all():
+        yield ArrayFault("events/is_reach", "events/is_reach: reaches and rows of a table stand in one table")
+    if stored.attributes.transform_version == TRANSFORM_VERSION:
+        reason, said = (
+            selection_reasons(from_arrays(events), stored.attributes.recipe),
+            events["reason"].astype(str),
+        )
+        # Windows are looked at afterwards: what only they leave out has no reason yet.
+        other = (reason != said) & ((said == "") | (reason != ""))
+        if other.any():
+            yield ArrayFault(
+                "events/reason",
+                f"events/reason is another one than the recipe finds in {int(other.sum())} of {len(said)} "
+                "rows",
+            )
+    quality = events["onset_quality"][kept].astype(str)
+    found = kept[~is_reach[kept] & ~np.isin(quality, ["column", "no_column_value"])]
+    start, peak, stop = (events[name][found] for name in ("trial_start", "peak_time", "trial_stop"))
+    outside = int(((peak < start) | (peak > stop)).sum())
+    if outside > len(found) / 2:
+        yield ArrayFault(
+            "events/trial_start",
+            f"events: {outside} of {len(found)} movements do not lie between the start and the stop of their "
+            "trial, where they were looked for",
+        )
+
+
+def _outliers(stored: StoredArrays) -> Iterator[ArrayFault]:
+    """Compare the share of outlying bins with what was measured when they were marked."""
+    said, continuous = stored.attributes, stored.continuous
+    if said.quality is None or said.transform_version != TRANSFORM_VERSION or "outlier" not in continuous:
+        return
+    share = count_outliers(continuous["outlier"], continuous["observed"], np.zeros(2)).share
+    if share != said.quality.outliers.share:
+        yield ArrayFault(
+            "continuous/outlier",
+            f"continuous/outlier marks {share:.2%} of the session, its record says "
+            f"{said.quality.outliers.share:.2%}",
+        )
 
 
 def _splits(stored: StoredArrays, kept: NDArray[np.intp]) -> Iterator[ArrayFault]:

@@ -346,20 +346,22 @@ class TrainedRun(RunDynamics):
         return embedding, run_inputs.batches_of(tensors, alone=alone, n_bins=n_bins, device=self.device)
 
 
-def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
+def load_run(run_dir: Path, *, run_key: str | None = None, device: Device = "auto") -> TrainedRun:
     """Load a complete run with its best weights.
 
     Parameters
     ----------
     run_dir
         Run directory.
+    run_key
+        Its key in the catalog that names it; None takes whatever run is there.
     device
         One of ``"auto"``, ``"cpu"``, ``"cuda"``.
 
     Raises
     ------
     DataError
-        If the run is missing, incomplete or damaged.
+        If the run is missing, incomplete, damaged, or another than the catalog's.
     MachineError
         If the device is not there.
 
@@ -371,7 +373,7 @@ def load_run(run_dir: Path, *, device: Device = "auto") -> TrainedRun:
         ...
     nwb_latents.pipeline.errors.DataError: nowhere/mdssm-0: no run here (config.yaml is missing). ...
     """
-    config = read_config(run_dir)
+    config = read_config(run_dir, run_key=run_key)
     if config is None:
         raise DataError(f"{run_dir}: no run here ({CONFIG} is missing). Train it with `pipeline run train`.")
     if read_entry(run_dir) is None:

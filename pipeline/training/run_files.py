@@ -83,13 +83,20 @@ class MissingModelError(MachineError):
     """The model of a run is not installed; nothing is wrong with the run."""
 
 
-def read_config(run_dir: Path) -> RunConfig | None:
+def read_config(run_dir: Path, *, run_key: str | None = None) -> RunConfig | None:
     """Return the configuration of a run, or None if no run was begun here.
+
+    Parameters
+    ----------
+    run_dir
+        Run directory.
+    run_key
+        Its key in the catalog that names it; None takes whatever run is there.
 
     Raises
     ------
     DataError
-        If the file does not fit.
+        If the file does not fit, or is of another run than the catalog's.
     MissingModelError
         If the model of the run is not installed; the message names the distribution it came from.
     """
@@ -98,7 +105,13 @@ def read_config(run_dir: Path) -> RunConfig | None:
         return None
     content = read_yaml(path)
     _require_model(content, path)
-    return record_of(RunConfig, content, where=str(path), remedy=TRAIN_AGAIN)
+    config = record_of(RunConfig, content, where=str(path), remedy=TRAIN_AGAIN)
+    if run_key is not None and config.run_key != run_key:
+        raise DataError(
+            f"{run_dir}: its files are of the run {config.run_key}, the catalog has {run_key} under this "
+            "name. Run the command that trained it again: it enters what is there."
+        )
+    return config
 
 
 def _require_model(content: Mapping[str, Any], path: Path) -> None:

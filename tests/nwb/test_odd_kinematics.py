@@ -86,6 +86,10 @@ def wrapped(kind, factor=1.0):
     return of_series(lambda v: (factor * v).astype(np.int64).astype(kind))
 
 
+def held(start, n, values):
+    return lambda v: np.r_[v[:start], np.full((n, v.shape[1]), values), v[start + n :]]
+
+
 STILL = "stands still: every sample is 0, 0"
 SAID = {
     "a position that stands still": (of(POSITION, lambda v: 0 * v), f"{STILL}, while the velocity moves"),
@@ -96,6 +100,14 @@ SAID = {
     "a position that stands still but for a glitch": (
         of(POSITION, lambda v: jump(0 * v, 7)),
         "stands still: 99.99% of its samples",
+    ),
+    "a stretch of zeros in the position": (
+        of(POSITION, held(540, 250, 0.0)),
+        "hand_vel beside /.*hand_pos: the two contradict each other 2 times, for .* s in all, from 5",
+    ),
+    "stretches of one value in the velocity": (
+        of(VELOCITY, lambda v: held(5000, 100, 0.0)(held(540, 100, 0.0)(v))),
+        "the two contradict each other 2 times, for .* the position moves [^0].* cm, and 0 by the velocity",
     ),
     "a velocity that stands still": (
         of(VELOCITY, lambda v: 0 * v),
@@ -336,6 +348,50 @@ def test_a_glitch_is_masked_and_nothing_else(tmp_path):
     missing = np.flatnonzero(np.isnan(recording.position.values).any(axis=1))
     assert missing.tolist() == [500, 501, 9000]
     assert trials.trials["counts"].shape[::2] == AS_PLAIN
+
+
+def measured(change=lambda v: v):
+    """Change a position that no two neighbours of are the same, as of a tracker, without a velocity."""
+
+    def changed_position(v):
+        return change(v + np.random.default_rng(0).normal(0, 1e-3, v.shape))
+
+    return both(of(POSITION, changed_position), lambda h5: h5.__delitem__(VELOCITY))
+
+
+def told_of_filled(path):
+    return [text for text in read(path)[0].warnings if "to the last digit" in text]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (held(300, 250, 0.0), "the 250 samples from .* s on are 0, 0 to the last digit"),
+        (
+            lambda v: held(900, 15, 2.5)(held(300, 40, -1.0)(v)),
+            "2 stretches of up to 40 samples are each one value, the first, at .* s, -1, -1",
+        ),
+        (
+            lambda v: np.c_[v[:, 0], held(400, 30, 1.5)(v[:, 1:])],
+            "the 30 samples of column 2 from .* s on are 1.5 to the last digit",
+        ),
+    ],
+)
+def test_samples_that_were_filled_in_are_said(tmp_path, change, said):
+    (found,) = told_of_filled(changed(tmp_path, measured(change)))
+    assert re.search(f"hand_pos: {said}", found)
+
+
+def held_often(v):
+    out = v.copy()
+    for start in range(100, len(v) - 100, len(v) // 40):
+        out[start : start + 20] = out[start]
+    return out
+
+
+@pytest.mark.parametrize("change", [lambda v: v, held_often, lambda v: np.round(v, 1)])
+def test_series_that_repeat_their_values_anyway_are_not_held_to_be_filled_in(tmp_path, change):
+    assert told_of_filled(changed(tmp_path, measured(change))) == []
 
 
 def test_data_put_together_from_a_file_that_is_there_are_read(tmp_path):

@@ -170,6 +170,8 @@ def exchange(path: Path, rng: np.random.Generator) -> Mutation:
         h5.move(other, at)
         h5.move(f"{_group(at)}/robust_tmp", other)
         why = "a subject may have any name" if _group(at) == "general/subject" else ""
+        if _group(at) == "general" and {"general/session_id", "general/identifier"} & {at, other}:
+            why = "a session may have any name"
         if {at.rpartition("/")[2], other.rpartition("/")[2]} <= LABELS:
             why = "labels of trials may be any"
         text = f"/{at} and /{other} exchanged"

@@ -235,8 +235,15 @@ def rule(command: str, mutation: Mutation) -> Mutation:
     # What something else put beside them is told where zarr would read it.
     is_nothing = mutation.text.endswith(("nothing", "nothing, and the manifest with it", "was not there"))
     is_nothing = is_nothing or mutation.text == "manifest.json is gone"
-    # The areas of units stand nowhere else.
-    is_nothing = is_nothing or (mutation.text.startswith("trials/area: ") and "manifest" in mutation.text)
+    # What the file says of units and when its trials end stands nowhere else.
+    alone = (
+        "trials/area: ",
+        "trials/heldout: ",
+        "events/trial_stop: ",
+        "events/trial_start: more",
+        "events/is_reach: ",
+    )
+    is_nothing = is_nothing or (mutation.text.startswith(alone) and "manifest" in mutation.text)
     if command == "ingest" and mutation.text.endswith(AS_LONG):
         return replace(mutation, harmless="what has nothing to do looks at sizes, verify at contents")
     return replace(mutation, refused=command == "verify" and not is_nothing)

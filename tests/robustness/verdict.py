@@ -90,7 +90,7 @@ def plain_faults(ended: Ended, allowed: Collection[int]) -> dict[str, str]:
     found: dict[str, str] = {}
     said = f"{ended.err}\n{ended.out}"
     if "Traceback (most recent call last)" in said:
-        found[TRACEBACK] = _around(said, said.rindex("Traceback (most recent"), after=4000)[-900:]
+        found[TRACEBACK] = _around(said, said.rindex("Traceback (most recent"), after=900)
     elif unforeseen := _UNFORESEEN.search(said):
         found[TRACEBACK] = _around(said, unforeseen.start())
     elif of_python := _OF_PYTHON.search(said):

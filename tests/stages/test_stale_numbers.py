@@ -172,6 +172,14 @@ def _settings_are_damaged(content, folder):
     (folder / "runs/small/config.yaml").write_text("[")
 
 
+def _model_is_gone(content, folder):
+    del content
+    path = folder / "runs/small/config.yaml"
+    written = yaml.safe_load(path.read_text())
+    written["settings"]["model"]["name"] = "theirs"
+    path.write_text(yaml.safe_dump(written))
+
+
 @pytest.mark.parametrize(
     ("change", "current", "why"),
     [
@@ -181,7 +189,8 @@ def _settings_are_damaged(content, folder):
         (lambda c, _: _other_run(c), False, "its files are of another run"),
         (_run_is_gone, False, "its files are gone"),
         (_settings_are_gone, False, "its config.yaml is gone"),
-        (_settings_are_damaged, None, ""),
+        (_settings_are_damaged, False, "its config.yaml cannot be read"),
+        (_model_is_gone, None, ""),
     ],
 )
 def test_a_run_says_what_became_of_its_stores_wherever_runs_are_listed(

@@ -13,7 +13,7 @@ import yaml
 import zarr
 from safetensors.numpy import load_file, save_file
 
-from nwb_latents.pipeline.errors import DataError, PartialFailure
+from nwb_latents.pipeline.errors import CatalogWarning, DataError, PartialFailure
 from nwb_latents.pipeline.stages import verify as verify_module
 from nwb_latents.pipeline.stages.recut import recut
 from nwb_latents.pipeline.stages.train import train
@@ -229,6 +229,16 @@ VALUES: dict[str, tuple[dict[str, Callable[[Any], Any]], str]] = {
     "stops of other trials": ({"events__trial_stop": rolled}, "events/trial_stop"),
     "trials of other splits": ({"trials__split": rolled}, "trials/split"),
     "unknown split": ({"trials__split": lambda v: np.full_like(v, "trian")}, "trials/split"),
+    "other outliers": ({"continuous__outlier": lambda v: ~v}, "continuous/outlier"),
+    "rows and reaches": ({"events__is_reach": lambda v: np.arange(len(v)) % 2 == 0}, "events/is_reach"),
+    "trials that end early": (
+        {"events__trial_stop": lambda v: v * 0 + 1e-3 * np.arange(len(v))},
+        "events/reason",
+    ),
+    "trials at other times": (
+        {"events__trial_start": lambda v: v - 50, "events__trial_stop": lambda v: v - 50},
+        "events/trial_start",
+    ),
     "nothing observed": (
         {"continuous__observed": lambda v: v & (np.arange(len(v)) > len(v) // 2)},
         "continuous/counts",
@@ -315,6 +325,22 @@ def test_a_group_of_another_store_is_told(catalog: Path) -> None:
     assert any("of another one" in fault.text for fault in faults(catalog))
 
 
+@pytest.mark.parametrize("folder", ["runs/r", "stores"])
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_a_manifest_that_cannot_be_read_is_not_one_that_was_never_written(
+    catalog: Path, folder: str, kind: str
+) -> None:
+    path = (store_of(catalog) if folder == "stores" else catalog.parent / folder) / MANIFEST
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path.name)
+    (fault,) = [each for each in faults(catalog) if each.where == MANIFEST]
+    assert fault.kind == "manifest"
+    assert "cannot be read: it is a folder, a link that leads nowhere" in fault.text
+
+
 def test_weights_that_are_not_finite_are_told(catalog: Path) -> None:
     path = catalog.parent / "runs/r/best.safetensors"
     (path.parent / MANIFEST).unlink()
@@ -376,8 +402,9 @@ def test_an_entry_under_the_name_of_another_is_told(catalog: Path, section: str)
     name, entry = content[section].popitem()
     content[section][f"other-{name}"] = entry
     catalog.write_text(yaml.safe_dump(content, sort_keys=False))
-    (fault,) = faults(catalog)
-    assert (fault.kind, fault.where) == ("catalog", f"other-{name}")
+    with pytest.warns(CatalogWarning, match=f"other-{name} cannot be read .*: inside it is called {name}"):
+        fault = next(each for each in faults(catalog) if each.kind == "catalog")
+    assert fault.where == f"{section}: other-{name}"
     assert fault.remedy == "Mend the entry, or make it again."
 
 

@@ -87,6 +87,19 @@ def test_an_entry_that_cannot_be_read_does_not_keep_the_others_out(path, broken,
     assert read_again(path)["sessions"]["sub-B@r"] == broken
 
 
+@pytest.mark.parametrize(
+    ("section", "name", "inside"),
+    [("sessions", "sub-B@r", "sub-A@r"), ("sessions", "sub-A@other", "sub-A@r"), ("runs", "second", "first")],
+)
+def test_an_entry_under_another_name_than_its_own_is_not_read(path, section, name, inside):
+    entry = {"sessions": SESSION, "runs": RUN}[section]
+    write(path, **{section: {name: entry}})
+    with pytest.warns(CatalogWarning, match=f"{name} cannot be read .*: inside it is called {inside}"):
+        catalog = read_catalog(path)
+    assert not getattr(catalog, section)
+    assert catalog.unread == {section: {name: entry}}
+
+
 def test_an_entry_that_could_not_be_read_is_replaced_when_it_is_made_again(path):
     write(path, sessions={"sub-A@r": {"session": "sub-A"}})
     entry = SessionEntry.model_validate(SESSION)

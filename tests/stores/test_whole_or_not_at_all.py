@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stores import atomic, disk_names
 
 # Every call that changes names or flushes counts down; at zero the process is gone, as from kill -9.
@@ -213,3 +213,24 @@ def test_a_full_disk_under_hdf5_is_told_in_one_sentence(tmp_path):
             "a.h5: cannot write this file: No space left on device. Free some space and run the same command "
             "again."
         )
+
+
+def test_a_folder_in_the_way_of_a_file_is_a_fault_of_the_data_and_named(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    (tmp_path / "a.csv" / "mine").touch()
+    said = "a.csv: cannot write this file: .*a.csv is a folder, and a file belongs there. Move it away"
+    with pytest.raises(DataError, match=said):
+        atomic.write_text(tmp_path / "a.csv", "1, 2")
+    with pytest.raises(DataError, match=said), atomic.whole_file(tmp_path / "a.csv") as temporary:
+        temporary.write_text("1, 2")
+    assert [path.name for path in tmp_path.rglob("*")] == ["a.csv", "mine"]
+
+
+def test_an_interrupted_writer_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        atomic.write_text(tmp_path / "a.csv", "1, 2")
+    assert list(tmp_path.iterdir()) == []

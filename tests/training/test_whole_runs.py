@@ -103,6 +103,16 @@ def test_damaged_weights_are_not_loaded(run: Path, damage: str, with_manifest: b
         load_run(run)
 
 
+@pytest.mark.parametrize("name", ["best.safetensors", "run.json", "manifest.json"])
+def test_a_folder_in_place_of_a_file_of_a_run_is_refused_with_what_to_do(
+    catalog: Path, run: Path, make_settings: Make, name: str
+) -> None:
+    (run / name).unlink()
+    (run / name).mkdir()
+    with pytest.raises(DataError, match=rf"(?i){name}.*\bis a (folder|directory)"):
+        train(catalog, make_settings(max_steps=4), run_name="r")
+
+
 def test_whole_weights_of_another_run_are_not_those_of_this_one(
     catalog: Path, run: Path, make_settings: Make
 ) -> None:
