@@ -63,6 +63,7 @@ def run_faults(
     try:
         manifest = read_manifest(run_dir, remedy="")
     except DataError as error:
+        told.add(MANIFEST)
         yield Fault("manifest", MANIFEST, _clause(error, run_dir))
     if manifest is not None:
         for fault in file_faults(run_dir, manifest, sizes_only=quick):
@@ -72,7 +73,7 @@ def run_faults(
         for name in sorted(there - manifest.files.keys()):
             told.add(name)
             yield Fault("manifest", MANIFEST, f"{MANIFEST} does not list {name}: it may be any file")
-    if BEST not in told and (fault_of_best := weights_fault(run_dir, sizes_only=True)):
+    if told.isdisjoint({BEST, MANIFEST}) and (fault_of_best := weights_fault(run_dir, sizes_only=True)):
         told.add(BEST)
         yield Fault("missing" if "not there" in fault_of_best else "unreadable", BEST, fault_of_best)
     for record in _record_faults(run_dir, entry, expected_key, told):
