@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.reproduce.embeddings --out FOLDER [--kinds cycles hopf reaching]`` simulates, ingests
 and trains with the program as it comes, MDSSM and the baseline that shares all dynamics, with each seed. What
-is there is kept. One line a run:
+is there is kept. ``--model KEY=VALUE`` sets a setting of the model, ``--simulate KEY=VALUE`` one of the
+simulation. One line a run:
 
 apart
     Deviation of the sessions' embeddings over the root mean variance of their posteriors, by dimension.
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import yaml
 from scipy.stats import spearmanr
 
 import nwb_latents as nl
@@ -86,19 +88,26 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--conditioners", nargs="+", default=["low_rank", "shared"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--model", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--simulate", nargs="+", default=[], metavar="KEY=VALUE")
     options = parser.parse_args()
+    model, changed = (
+        {key: yaml.safe_load(value) for key, value in (each.split("=", 1) for each in pairs)}
+        for pairs in (options.model, options.simulate)
+    )
     for name in options.kinds:
         kind, folder = KINDS[name], options.out / name
         for number, simulation in enumerate(kind.simulations):
-            nl.simulate(folder / "nwb" / str(number), simulation)
+            nl.simulate(folder / "nwb" / str(number), {**simulation, **changed})
         nl.ingest(folder / "catalog.yaml", folder / "nwb", recipe=kind.recipe)
         for conditioner, seed in itertools.product(options.conditioners, options.seeds):
-            print(f"{name} {conditioner} {seed}: {line(folder, kind, conditioner, seed)}", flush=True)
+            told = line(folder, kind, {**model, "conditioner": conditioner}, seed)
+            print(f"{name} {conditioner} {seed}: {told}", flush=True)
 
 
-def line(folder: Path, kind: Kind, conditioner: str, seed: int) -> str:
+def line(folder: Path, kind: Kind, model: dict[str, Any], seed: int) -> str:
     """Train a run where it is missing, and return its numbers."""
-    settings = {"device": "cpu", **kind.train, "model": {"conditioner": conditioner}}
+    settings = {"device": "cpu", **kind.train, "model": model}
     entry = nl.train(folder / "catalog.yaml", settings, seed=seed)
     catalog = nl.open_catalog(folder / "catalog.yaml")
     run = catalog.load_run(entry.run, device="cpu")
