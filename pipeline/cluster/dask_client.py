@@ -306,7 +306,7 @@ def _local(
         return start()
 
 
-_STARTS = 3
+_STARTS = 5
 """Times the processes of this machine are started before that is given up."""
 
 _ANY_PORT = "127.0.0.1:0"

@@ -135,7 +135,7 @@ def test_a_scheduler_that_is_not_there_is_named(recordings, tmp_path, monkeypatc
         ingest(tmp_path / "catalog.yaml", FolderSource([recordings]), cluster="tcp://127.0.0.1:9")
 
 
-@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("times", [1, 4, 5])
 def test_a_process_that_ends_while_it_starts_is_started_once_more(recordings, tmp_path, monkeypatch, times):
     import distributed
 
@@ -153,13 +153,13 @@ def test_a_process_that_ends_while_it_starts_is_started_once_more(recordings, tm
         source = FolderSource([recordings])
         return ingest(tmp_path / "catalog.yaml", source, cluster="local:1", report=events.append)
 
-    if times < 3:
+    if times < 5:
         assert len(run()) == N
     else:
         with pytest.raises(MachineError, match=r"the processes do not start \(Nanny failed to start"):
             run()
     told = [e.text for e in events if e.event == "note" and "as it started" in e.text]
-    assert len(told) == min(times, 2)
+    assert len(told) == min(times, 4)
     assert all("once more" in text for text in told)
 
 
