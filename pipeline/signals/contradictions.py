@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _BLOCK_S = 1200.0
 """So much is compared at a time, whatever the length of the recording."""
 
+_FINEST_S = 0.005
+"""Of series that are sampled more finely samples so far apart are enough."""
+
 _AROUND = 17
 """Windows, a quarter of one apart, in which the other may move instead: filters delay, clocks differ."""
 
@@ -95,7 +98,8 @@ def _first_from(series: Series, time: float) -> float:
 
 def _between(series: Series, start: float, stop: float) -> Series:
     a, b = np.searchsorted(series.time, [start, stop]).tolist()
-    return Series(series.time[a:b], series.values[a:b])
+    every = max(1, int(_FINEST_S / series.interval_s)) if series.interval_s > 0 else 1
+    return Series(series.time[a:b:every], series.values[a:b:every])
 
 
 def _of_block(moved: Displacements, *, start_s: float) -> Iterator[Contradiction]:
