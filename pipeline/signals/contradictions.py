@@ -23,7 +23,7 @@ _BLOCK_S = 1200.0
 _FINEST_S = 0.005
 """Of series that are sampled more finely samples so far apart are enough."""
 
-_AROUND = 17
+_AROUND = 9
 """Windows, a quarter of one apart, in which the other may move instead: filters delay, clocks differ."""
 
 _TIMES = 2.0
