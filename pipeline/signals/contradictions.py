@@ -31,6 +31,9 @@ _FLOOR = 0.15
 """One contradicts the other where it moves so many times as far as that does nearby, and by this share of a
 fast movement besides."""
 
+_NOISE = 6.0
+"""And by this many times the median of all differences."""
+
 
 @dataclass(frozen=True)
 class Contradiction:
@@ -114,6 +117,8 @@ def _of_block(moved: Displacements, *, start_s: float) -> Iterator[Contradiction
     integral *= dot / np.square(integral).sum()
     far = [np.sqrt(np.square(each).sum(axis=1)) for each in (way, integral)]
     floor = _FLOOR * float(np.quantile(np.concatenate(far)[np.tile(both, 2)], 0.99))
+    # By as much as this the two differ all the time.
+    floor += _NOISE * float(np.median(np.sqrt(np.square(way - integral).sum(axis=1))[both]))
     nearby = [maximum_filter1d(each, _AROUND) for each in far]
     wrong = both & ((far[0] > _TIMES * nearby[1] + floor) | (far[1] > _TIMES * nearby[0] + floor))
     window_s = 4 * moved.step_s
