@@ -181,8 +181,8 @@ def test_nothing_to_draw_is_refused(tmp_path, decoded):
         draw_velocity(tmp_path / "v.png", Decoded(decoder=decoded.decoder, signals=()))
 
 
-def test_disk_that_refuses_is_an_error_of_the_machine_and_leaves_nothing(tmp_path, decoded):
+def test_a_folder_in_place_of_a_picture_is_named_and_nothing_is_left(tmp_path, decoded):
     (tmp_path / "v.png").mkdir()
-    with pytest.raises(MachineError, match=r"v\.png"):
+    with pytest.raises(DataError, match=r"v\.png is a folder"):
         draw_velocity(tmp_path / "v.png", decoded)
     assert [p.name for p in tmp_path.iterdir()] == ["v.png"]
