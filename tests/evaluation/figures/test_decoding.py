@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, decode_session
 from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary, draw_trajectories, draw_velocity
 from nwb_latents.pipeline.stores.session import session_in_memory
