@@ -31,6 +31,9 @@ _FLOOR = 0.15
 """One contradicts the other where it moves so many times as far as that does nearby, and by this share of a
 fast movement besides."""
 
+_AGREEING = 0.9
+"""Share of the time in which the two are held to agree, if they do at all."""
+
 _NOISE = 6.0
 """And by this many times the median of all differences."""
 
@@ -110,11 +113,14 @@ def _of_block(moved: Displacements, *, start_s: float) -> Iterator[Contradiction
     axes = min(moved.position.shape[1], moved.velocity.shape[1])
     way = np.where(both[:, None], moved.position[:, :axes], 0.0)
     integral = np.where(both[:, None], moved.velocity[:, :axes], 0.0)
-    squared = np.square(way).sum() * np.square(integral).sum()
-    dot = float((way * integral).sum())
-    if not squared > 0 or dot < RECOGNISED * np.sqrt(squared):
+    # What contradicts, for a tenth of the time at most, must not decide whether the rest agrees.
+    apart = np.sqrt(np.square(way - integral).sum(axis=1))
+    agrees = both & (apart <= np.quantile(apart[both], _AGREEING))
+    squares = [float(np.square(each[agrees]).sum()) for each in (way, integral)]
+    dot = float((way * integral)[agrees].sum())
+    if not min(squares) > 0 or dot < RECOGNISED * np.sqrt(squares[0] * squares[1]):
         return
-    integral *= dot / np.square(integral).sum()
+    integral *= dot / squares[1]
     far = [np.sqrt(np.square(each).sum(axis=1)) for each in (way, integral)]
     floor = _FLOOR * float(np.quantile(np.concatenate(far)[np.tile(both, 2)], 0.99))
     # By as much as this the two differ all the time.
