@@ -13,7 +13,7 @@ from nwb_latents.pipeline.evaluation.report.number_table import NOT_KNOWN, finit
 if TYPE_CHECKING:
     import pandas as pd
 
-_ALIKE = ["stage", "name", "part", "decoder", "lag_ms", "seen_bins", "bins", "split", "recipe_id", "units",
+_ALIKE = ["stage", "name", "part", "read_by", "lag_ms", "seen_bins", "bins", "split", "recipe_id", "units",
           "definition", "settings_digest"]  # fmt: skip
 
 MOST_MAPS, MOST_OWNERS = 40, 40
@@ -112,8 +112,10 @@ def heat_maps(table: pd.DataFrame, why: pd.Series) -> tuple[list[HeatMap], str]:
         ["forecast, read by the decoder of recorded rates", "forecast", "latents"],
         "whole trials",
     )
+    # A forecast is read out in its own way, and a baseline's not at all: cells say how.
+    mine["read_by"] = mine["decoder"].where(mine["part"] != "forecast", "")
     groups = list(mine.groupby(_ALIKE, dropna=False, sort=True, observed=True))
-    groups.sort(key=lambda group: group[0][0] != "evaluate")
+    groups.sort(key=lambda group: (group[0][0] != "evaluate", group[0][1] != "velocity_r2"))
     left_out = ""
     if len(groups) > MOST_MAPS:
         left_out = (
@@ -148,14 +150,15 @@ def _map(rows: pd.DataFrame) -> HeatMap:
 
 
 def _cell(row: object, low: float, high: float) -> HeatCell:
-    said = {name: getattr(row, name) for name in ("value", "low", "high", "stale", "reason", "fitted_on")}
+    said = {name: getattr(row, name) for name in ("value", "low", "high", "stale", "reason", "fitted_on", "decoder")}
     value, ends = finite(said["value"]), [finite(said["low"]), finite(said["high"])]
     stale = str(said["stale"])
     is_stale = stale not in {"", NOT_KNOWN}
     if is_stale:
         return HeatCell("stale", None, 0.0, f"{stale}; measure again", is_stale=True)
     words = [] if None in ends else [f"interval {number(ends[0] or 0.0)} to {number(ends[1] or 0.0)}"]
-    words += [f"fitted on {said['fitted_on']}"] if said["fitted_on"] else []
+    words += [f"decoder {said['decoder']}"] if isinstance(said["decoder"], str) and said["decoder"] else []
+    words += [f"fitted on {said['fitted_on']}"] if isinstance(said["fitted_on"], str) and said["fitted_on"] else []
     words += [f"may be stale: {stale}"] if stale else []
     if value is None:
         return HeatCell("–", None, 0.0, "; ".join([str(said["reason"]) or "not defined", *words]))
@@ -166,8 +169,8 @@ def _cell(row: object, low: float, high: float) -> HeatCell:
 
 def _protocol(first: pd.Series) -> str:
     words = [f"{first['stage']}, {first['split']} trials, recipe {first['recipe_id']}"]
-    if isinstance(first["decoder"], str) and first["decoder"]:
-        words.append(f"decoder {first['decoder']}")
+    if isinstance(first["read_by"], str) and first["read_by"]:
+        words.append(f"decoder {first['read_by']}")
     if finite(first["lag_ms"]) is not None:
         words.append(f"{first['lag_ms']:g} ms after the activity")
     if finite(first["seen_bins"]) is not None:

@@ -49,6 +49,9 @@ function numberRow(row) {
 }
 
 function numbersInto(place, rows, what) {
+  // What has a current value first, then what is stale, then what could not be measured.
+  const rank = (row) => (field("value", row) === "" ? 2 : field("stale", row) ? 1 : 0);
+  rows.sort((a, b) => rank(a) - rank(b));
   const shown = rows.slice(0, MOST_ROWS);
   const parts = [];
   const words = [`${rows.length} numbers${what}.`];
@@ -64,7 +67,7 @@ function numbersInto(place, rows, what) {
       element("tbody", {}, shown.map(numberRow)),
     ]);
     startSorting(table);
-    parts.push(element("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Numbers" }, [table]));
+    parts.push(element("div", { class: "wide long", tabindex: "0", role: "region", "aria-label": "Numbers" }, [table]));
   } else {
     parts.push(element("p", { text: "Nothing was measured of it yet: pipeline run decode, pipeline run evaluate." }));
   }

@@ -38,10 +38,12 @@ function themed(layout, place) {
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: text, size: narrow ? 10 : 11, family: "system-ui, sans-serif" },
     hoverlabel: { namelength: 40 },
-    legend: narrow ? { orientation: "h", y: -0.25 } : {},
+    legend: narrow ? { orientation: "h", y: -0.28 } : {},
     autosize: true,
     ...layout,
   };
+  // On a narrow page the words below an axis take a larger share of the height.
+  if (narrow && made.legend.y < 0) made.legend = { ...made.legend, y: 1.6 * made.legend.y };
   for (const name of Object.keys(made)) if (/^[xy]axis\d*$/.test(name)) made[name] = { ...axis, ...made[name] };
   made.xaxis ??= axis;
   made.yaxis ??= axis;
@@ -76,8 +78,10 @@ function noPlot(id, words) {
 
 const msOf = (seconds) => seconds.map((s) => (s === null ? null : 1e3 * s));
 
-function marksAt(marks, dark) {
-  const places = Object.entries(marks);
+// Events within the time that is drawn; the others are told in words.
+function marksAt(marks, dark, data) {
+  const [first, last] = [data.time[0], data.time.at(-1) + data.bin_ms / 1e3];
+  const places = Object.entries(marks).filter(([, at]) => at >= first && at <= last);
   return {
     shapes: places.map(([, at]) => ({
       type: "line", xref: "x", yref: "paper", x0: 1e3 * at, x1: 1e3 * at, y0: 0, y1: 1,
@@ -85,7 +89,7 @@ function marksAt(marks, dark) {
     })),
     annotations: places.map(([words, at], i) => ({
       x: 1e3 * at, y: 1 - 0.09 * (i % 3), xref: "x", yref: "paper", text: escaped(words), showarrow: false,
-      xanchor: "left", font: { size: 10, color: dark ? "#f2c46d" : "#9c1c1c" },
+      xanchor: at > first + 0.7 * (last - first) ? "right" : "left", font: { size: 10, color: dark ? "#f2c46d" : "#9c1c1c" },
     })),
   };
 }

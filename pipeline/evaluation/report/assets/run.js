@@ -56,14 +56,13 @@ function drawEmbedding(data) {
   const of = (values, i) => values.map((each) => each[i] ?? 0);
   draw(
     "plot-embedding",
-    [{
-      type: "scatter", mode: embedding.sessions.length > 12 ? "markers" : "markers+text", x: of(embedding.mean, 0),
-      y: of(embedding.mean, 1), text: embedding.sessions.map(nameOf), textposition: "top center", textfont: { size: 9 },
-      hovertemplate: "%{text}<extra></extra>", marker: { size: 9, color: LINES[0] },
-      error_x: { type: "data", array: of(embedding.sd, 0), thickness: 1, width: 0 },
-      error_y: { type: "data", array: of(embedding.sd, 1), thickness: 1, width: 0, visible: !flat },
-    }],
-    { xaxis: { title: { text: "first axis" } }, yaxis: { title: { text: flat ? "" : "second axis" } }, showlegend: false },
+    () => embedding.sessions.map((session, i) => ({
+      type: "scatter", mode: "markers", x: [of(embedding.mean, 0)[i]], y: [of(embedding.mean, 1)[i]], name: nameOf(session),
+      hovertemplate: `${nameOf(session)}<extra></extra>`, marker: { size: 9, color: conditionColours(embedding.sessions.length)[i] },
+      error_x: { type: "data", array: [of(embedding.sd, 0)[i]], thickness: 1, width: 0 },
+      error_y: { type: "data", array: [of(embedding.sd, 1)[i]], thickness: 1, width: 0, visible: !flat },
+    })),
+    { xaxis: { title: { text: "first axis" } }, yaxis: { title: { text: flat ? "" : "second axis" } }, showlegend: embedding.sessions.length <= 12, legend: { orientation: "h", y: -0.3 } },
     `Embedding of ${embedding.sessions.length} sessions.`,
   );
 }
@@ -87,7 +86,7 @@ function showSessionOfRun() {
 
 function camera() {
   const [turn, tilt] = ["turn", "tilt"].map((id) => (Number($(id).value) * Math.PI) / 180);
-  const far = 1.9;
+  const far = 2.1;
   return { eye: { x: far * Math.cos(tilt) * Math.cos(turn), y: far * Math.cos(tilt) * Math.sin(turn), z: far * Math.sin(tilt) } };
 }
 
@@ -173,16 +172,16 @@ function drawParts(parts) {
     return;
   }
   const time = parts.time.map((t) => 1e3 * t);
-  const named = (signal) => nameOf(`${signal.label}, ${signal.decoder}`);
+  const named = (signal) => nameOf([signal.label, signal.decoder.replaceAll("_", " ")].filter(Boolean).join(", "));
   const clipped = { title: { text: "R²" }, range: [-0.5, 1.02] };
   draw("plot-r2-time", parts.signals.map((signal, k) => ({
     type: "scatter", mode: "lines+markers", x: time, y: signal.over_time, name: named(signal), marker: { size: 4 },
     line: { color: LINES[k % 6], width: 2 },
-  })), { xaxis: { title: { text: "time of the bin (ms)" } }, yaxis: clipped, showlegend: true, legend: { orientation: "h", y: -0.25 } },
+  })), { xaxis: { title: { text: "time of the bin (ms)" } }, yaxis: clipped, showlegend: true, legend: { orientation: "h", y: -0.22 } },
     `R² over ${time.length} bins of ${parts.signals.length} signals; values below −0.5 are off the plot.`);
   draw("plot-r2-conditions", parts.signals.map((signal, k) => ({
     type: "bar", x: parts.conditions.map((name) => nameOf(name)), y: signal.of_conditions, name: named(signal), marker: { color: LINES[k % 6] },
-  })), { xaxis: { type: "category" }, yaxis: clipped, showlegend: true, legend: { orientation: "h", y: -0.3 } },
+  })), { xaxis: { type: "category" }, yaxis: clipped, showlegend: true, legend: { orientation: "h", y: -0.15 } },
     `R² of ${parts.conditions.length} conditions of ${parts.signals.length} signals; values below −0.5 are off the plot.`);
 }
 

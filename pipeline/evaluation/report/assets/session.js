@@ -41,13 +41,19 @@ function showTrial() {
     return;
   }
   const condition = data.conditions[trial.condition];
-  const words = `trial ${trial.trial} (${number + 1} of ${data.trials.length} drawn), ${condition ? `condition ${condition}, ` : ""}${trial.split}, onset: ${trial.onset.replaceAll("_", " ")}`;
+  const words = `trial ${trial.trial} (${number + 1} of ${data.trials.length} drawn), ${condition ? `condition ${condition}, ` : ""}${trial.split}, onset: ${trial.onset.replaceAll("_", " ")}${outside(data, trial)}`;
   $("trial-words").textContent = words;
   $("trial").setAttribute("aria-valuetext", words);
   drawCounts("plot-raster", data, trial, trial.counts, "spikes", "Spikes");
   drawCounts("plot-rates", data, trial, trial.rates, "Hz", "Rates");
   drawPaths(data, number);
   drawVelocity(data, trial);
+}
+
+function outside(data, trial) {
+  const [first, last] = [data.time[0], data.time.at(-1) + data.bin_ms / 1e3];
+  const lost = Object.entries(trial.marks).filter(([, at]) => at < first || at > last);
+  return lost.length ? `; outside the window: ${lost.map(([words, at]) => `${words} ${Math.round(1e3 * at)} ms`).join(", ").replaceAll("-", "−")}` : "";
 }
 
 function drawCounts(id, data, trial, values, unit, what) {
@@ -63,7 +69,7 @@ function drawCounts(id, data, trial, values, unit, what) {
     }],
     () => ({
       xaxis: { title: { text: "time (ms)" } }, yaxis: { title: { text: "unit" }, showgrid: false },
-      ...marksAt(trial.marks, isDark()),
+      ...marksAt(trial.marks, isDark(), data),
     }),
     `${what} of ${data.units.length} units in trial ${trial.trial}, from ${Math.round(1e3 * data.time[0])} ms on.`,
   );
@@ -79,7 +85,7 @@ function drawPaths(data, number) {
       seen.add(trial.condition);
       return {
         type: "scatter", mode: "lines", x: trial.position[0], y: trial.position[1],
-        name: nameOf(data.conditions[trial.condition]), legendgroup: String(trial.condition), showlegend: isFirst,
+        name: nameOf(data.conditions[trial.condition]), legendgroup: String(trial.condition), showlegend: isFirst, legendrank: 1000 + trial.condition,
         line: { color: colours[trial.condition], width: 1 }, opacity: 0.55,
         hovertemplate: `trial ${nameOf(trial.trial)}<extra></extra>`,
       };
@@ -106,7 +112,7 @@ function drawVelocity(data, trial) {
     })),
     () => ({
       xaxis: { title: { text: "time (ms)" } }, yaxis: { title: { text: escaped(`velocity (${data.velocity_unit})`) } },
-      showlegend: true, ...marksAt(trial.marks, isDark()),
+      showlegend: true, ...marksAt(trial.marks, isDark(), data),
     }),
     `Velocity of trial ${trial.trial}. Events: ${Object.entries(trial.marks).map(([w, t]) => `${w} ${Math.round(1e3 * t)} ms`).join(", ") || "none"}.`,
   );
