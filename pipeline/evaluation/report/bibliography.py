@@ -23,7 +23,7 @@ _SPECIAL = {
 
 
 def bibtex(models: Mapping[str, str], dandisets: Mapping[str, DandisetEntry | None]) -> str:
-    """Return the entries to cite.
+    r"""Return the entries to cite.
 
     Parameters
     ----------
@@ -34,8 +34,13 @@ def bibtex(models: Mapping[str, str], dandisets: Mapping[str, DandisetEntry | No
 
     Examples
     --------
-    >>> print(bibtex({}, {"000688@0.1": None}).splitlines()[-6])
+    >>> print(bibtex({}, {"000688@0.1": None}).split("\n\n")[1])
     @misc{dandi_000688,
+      title = {Dandiset 000688},
+      version = {0.1},
+      howpublished = {DANDI Archive},
+    }
+    <BLANKLINE>
     """
     cited = _cited()
     entries = [_entry("nwb_latents", cited)]

@@ -55,7 +55,7 @@ def numbers(values: ArrayLike, digits: int = 2) -> list[object]:
     ([[1.23, None]], [3])
     """
     array = np.round(np.asarray(values, dtype=np.float64), digits)
-    flat = [None if not math.isfinite(one) else int(one) if digits == 0 else one for one in array.ravel()]
+    flat = [None if not math.isfinite(one) else int(one) if digits == 0 else one for one in array.ravel().tolist()]
     return _nested(flat, array.shape)
 
 
