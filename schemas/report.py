@@ -15,8 +15,8 @@ class ReportSettings(Frozen):
         10.0,
         ge=3,
         le=500,
-        description="Size of the page, MB: sessions and runs are drawn, in the order of the catalog, until it "
-        "is reached. Tables, and the library that draws, always go in.",
+        description="Size of the page, MB: sessions and runs are drawn, in the order of the catalog, until "
+        "it is reached. Tables, and the library that draws, always go in.",
     )
     trials: int = Field(
         24, ge=1, le=MOST_ITEMS, description="Trials of a session, and test trials of a run, to choose from."

@@ -49,9 +49,10 @@ def report(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Write one page of HTML of what the catalog holds: checks, sessions, runs, leaderboard, failures, methods.
+    """Write one page of HTML of what the catalog holds: checks, sessions, runs, leaderboard, failures.
 
-    The page needs no network and no other file. What cannot be shown is said on it, with what to do.
+    It says what was made from what, and how to make it again; it needs no network and no other file. What
+    cannot be shown is said on the page, with what to do.
     """
     from nwb_latents.pipeline.stages.report_page import report_page as stage
     from nwb_latents.pipeline.stores.settings import settings_from

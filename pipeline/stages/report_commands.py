@@ -56,8 +56,8 @@ def packages_of(work: ReportWork) -> tuple[tuple[str, str], ...]:
 def commands_of(work: ReportWork) -> tuple[Command, ...]:
     """Return the commands that make the stores, the runs and the numbers again.
 
-    Every word that comes from data is quoted for a shell. Paths of recordings are not kept: ``FOLDER`` stands for
-    where they lie.
+    Every word that comes from data is quoted for a shell. Paths of recordings are not kept: ``FOLDER`` stands
+    for where they lie.
     """
     return (*_ingests(work), *_trainings(work), *_measurings(work))
 
@@ -92,7 +92,11 @@ def _trainings(work: ReportWork) -> list[Command]:
         file = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
         name = f"{path_name(run.run)}.yaml"
         if run.imported:
-            made.append(Command(f"Run {run.run}: imported", f"pipeline import lfads-checkpoint --help  # {_comment(run)}"))
+            made.append(
+                Command(
+                    f"Run {run.run}: imported", f"pipeline import lfads-checkpoint --help  # {_comment(run)}"
+                )
+            )
             continue
         if run.alignment:
             words = ["pipeline", "run", "align", "--run", run.alignment.parent]
@@ -100,7 +104,17 @@ def _trainings(work: ReportWork) -> list[Command]:
             words += ["--from-scratch"] if run.alignment.from_scratch else []
             made.append(Command(f"Run {run.run}: aligned", _line([*words, *_sessions(run.sessions)])))
             continue
-        words = ["pipeline", "run", "train", "--model", run.model, "--run-name", run.run, "--recipe-id", run.recipe_id]
+        words = [
+            "pipeline",
+            "run",
+            "train",
+            "--model",
+            run.model,
+            "--run-name",
+            run.run,
+            "--recipe-id",
+            run.recipe_id,
+        ]
         words += ["--config", name] if file else []
         what = f"Run {run.run}: {run.model}, {len(run.sessions)} sessions"
         if config.sweep:

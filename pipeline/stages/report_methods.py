@@ -50,7 +50,9 @@ def methods_of(work: ReportWork) -> tuple[str, ...]:
             )
         )
     trained = [
-        run_sentences(Trained(run.run, run.model, work.configs[run.run].settings, len(run.sessions), run.steps))
+        run_sentences(
+            Trained(run.run, run.model, work.configs[run.run].settings, len(run.sessions), run.steps)
+        )
         for run in work.runs
         if run.run in work.configs
     ]
@@ -58,13 +60,15 @@ def methods_of(work: ReportWork) -> tuple[str, ...]:
         trained = [*trained[:MOST_RUNS], f"{len(trained) - MOST_RUNS} further runs are not described."]
     if trained:
         paragraphs.append(" ".join(trained))
-    return tuple([*paragraphs, *_decoding(work)])
+    return (*paragraphs, *_decoding(work))
 
 
 def papers_of(work: ReportWork) -> dict[str, str]:
     """Return the models of the runs, and where each was published."""
     return {
-        run.model: type(work.configs[run.run].settings.model).paper for run in work.runs if run.run in work.configs
+        run.model: type(work.configs[run.run].settings.model).paper
+        for run in work.runs
+        if run.run in work.configs
     }
 
 
@@ -75,7 +79,12 @@ def _decoding(work: ReportWork) -> list[str]:
     fields = ["decoder", "lag_ms", "seen_bins", "bins", "fitted_on"]
     rows = mine[fields].drop_duplicates().sort_values(fields, na_position="first", kind="stable")
     protocols = [
-        (str(decoder), finite(lag), *(None if finite(n) is None else int(n) for n in (seen, bins)), str(on or ""))
+        (str(decoder), finite(lag), _whole(seen), _whole(bins), str(on or ""))
         for decoder, lag, seen, bins, on in rows.itertuples(index=False)
     ]
     return [decoding_sentences(protocols)] if protocols else []
+
+
+def _whole(number: object) -> int | None:
+    known = finite(number)
+    return None if known is None else int(known)

@@ -97,7 +97,8 @@ def model_arrays(work: ReportWork, run: RunEntry) -> tuple[Json, Json | None, li
 def _embedding(trained: TrainedRun) -> Json | None:
     found = {}
     for session, posterior in trained.embeddings.items():
-        mean, var = (each[0].detach().cpu().numpy().astype(np.float64) for each in (posterior.mean, posterior.var))
+        both = (posterior.mean, posterior.var)
+        mean, var = (each[0].detach().cpu().numpy().astype(np.float64) for each in both)
         if mean.size:
             found[session] = (mean, var)
     return embedding_arrays(found)
@@ -128,7 +129,7 @@ def _of_session(work: ReportWork, run: RunEntry, trained: TrainedRun, entry: Ses
 
 
 def _measured(work: ReportWork, run: RunEntry, entry: SessionEntry) -> pd.DataFrame:
-    """Return the R² of velocity that decode measured of a run and session, current ones alone, oldest first."""
+    """Return the R² of velocity that decode measured of a run and session: current ones, oldest first."""
     table = work.table
     mine = (
         (table["stage"] == "decode")
@@ -147,7 +148,10 @@ def _protocol(measured: pd.DataFrame, entry: SessionEntry) -> tuple[DecodeSettin
     chosen: dict[str, object] = {"n_permutations": 0, "beside": ()}
     of_run = measured[measured["run"].notna()]
     if of_run.empty:
-        said.append(f"Velocity of this run and session was not measured yet, and is drawn as decode does by default: {_DECODE_AGAIN}.")
+        said.append(
+            "Velocity of this run and session was not measured yet, and is drawn as decode does by default: "
+            f"{_DECODE_AGAIN}."
+        )
     else:
         last = of_run.iloc[-1]
         chosen["lag_ms"] = float(last["lag_ms"])
@@ -209,7 +213,9 @@ def _parts(
         with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy") as table:
             found = part_arrays(table.load())
     except FAILURES as error:
-        return None, [f"R² of bins and conditions cannot be read ({words_of(error, stem)[0]}): {_DECODE_AGAIN}."]
+        return None, [
+            f"R² of bins and conditions cannot be read ({words_of(error, stem)[0]}): {_DECODE_AGAIN}."
+        ]
     known = [value for value in measured["value"] if value is not None and math.isfinite(value)]
     signals = found["signals"]
     values = [each["r2"] for each in signals if isinstance(each, dict)] if isinstance(signals, list) else []

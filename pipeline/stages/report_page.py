@@ -1,7 +1,7 @@
 """``pipeline run report``: one page of HTML of what a catalog holds, to be looked at, sent and printed.
 
-Catalog, stores, runs, measurements and ledgers → page. Nothing that is damaged or missing ends it: what cannot be
-shown is said on the page, with what to do.
+Catalog, stores, runs, measurements and ledgers → page. Nothing that is damaged or missing ends it: what
+cannot be shown is said on the page, with what to do.
 """
 
 from __future__ import annotations
@@ -114,27 +114,28 @@ def report_page(
     say = report or ignore
     if not catalog_path.is_file():
         raise DataError(
-            f"{catalog_path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog FILE."
+            f"{catalog_path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog "
+            "FILE."
         )
     where = out or catalog_path.parent / PAGE
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         work = _work(catalog_path, settings, sessions, runs, device=device, report=say)
         page = _page(work, sessions)
-    told = tuple(dict.fromkeys(str(each.message) for each in warned if issubclass(each.category, UserWarning)))
+    told = tuple(
+        dict.fromkeys(str(each.message) for each in warned if issubclass(each.category, UserWarning))
+    )
     page = _with_warnings(page, told)
     written = page_html(page, max_mb=settings.max_mb)
     write_text(where, written.html)
     for lost in page.missing:
         say(NoteEvent(text=f"{lost.what}: {lost.why}", stage="report", status="missing"))
     if written.n_bytes > settings.max_mb * 1e6:
-        say(
-            NoteEvent(
-                text=f"the page is {written.n_bytes / 1e6:.1f} MB, more than the {settings.max_mb:g} MB asked for: its "
-                "tables alone are as large. Choose sessions with --session, or fewer --set numbers=…",
-                stage="report",
-            )
+        too_large = (
+            f"the page is {written.n_bytes / 1e6:.1f} MB, more than the {settings.max_mb:g} MB asked for"
         )
+        mend = "its tables alone are as large. Choose sessions with --session, or fewer --set numbers=…"
+        say(NoteEvent(text=f"{too_large}: {mend}", stage="report"))
     say(
         PageEvent(
             path=str(where),
@@ -181,7 +182,9 @@ def _work(
     for kind, unread in catalog.unread.items():
         for name in unread:
             what = f"The entry {name} of {kind} in the catalog"
-            work.missing.append(Missing(what, "this version cannot read it", "Mend the entry, or make it again"))
+            work.missing.append(
+                Missing(what, "this version cannot read it", "Mend the entry, or make it again")
+            )
     return work
 
 
@@ -204,7 +207,9 @@ def _chosen_runs(
     if not patterns:
         is_all = len(entries) == len(catalog.sessions)
         of_them = (
-            run for run in catalog.runs.values() if any((session, run.recipe_id) in known for session in run.sessions)
+            run
+            for run in catalog.runs.values()
+            if any((session, run.recipe_id) in known for session in run.sessions)
         )
         return list(catalog.runs.values() if is_all else of_them)
     found = [
@@ -220,7 +225,7 @@ def _chosen_runs(
 
 
 def _faults(catalog_path: Path) -> tuple[dict[str, list[FaultEvent]], list[Missing]]:
-    """Return what is wrong with files, by the path of their store or run; sizes and keys alone are looked at."""
+    """Return what is wrong with files, by the path of their store or run: sizes and keys are looked at."""
     from nwb_latents.pipeline.evaluation.report.content import Missing  # noqa: PLC0415
 
     found: dict[str, list[FaultEvent]] = {}

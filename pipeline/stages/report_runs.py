@@ -44,7 +44,12 @@ def _part(work: ReportWork, run: RunEntry, stale: str | None) -> RunPart:
     if fault:
         missing.append(Missing(f"The files of {run.run} are damaged", fault.rstrip("."), remedy))
     settings: dict[str, str] = {}
-    arrays: Json = {"losses": {"curves": {}, "left_out": []}, "sessions": {}, "embedding": None, "left_out": []}
+    arrays: Json = {
+        "losses": {"curves": {}, "left_out": []},
+        "sessions": {},
+        "embedding": None,
+        "left_out": [],
+    }
     try:
         arrays["losses"] = loss_curves(read_metrics(where / METRICS))
         config = read_config(where, run_key=run.run_key)
@@ -54,19 +59,21 @@ def _part(work: ReportWork, run: RunEntry, stale: str | None) -> RunPart:
             work.configs[run.run] = config
             settings = flat_settings(config.settings)
     except FAILURES as error:
-        missing.append(Missing(f"The settings of {run.run}, and what its model makes", words_of(error, run.run)[0]))
+        missing.append(
+            Missing(f"The settings of {run.run}, and what its model makes", words_of(error, run.run)[0])
+        )
     if run.run in work.configs and work.settings.run_sessions:
         sessions, embedding, lost = model_arrays(work, run)
         arrays["sessions"], arrays["embedding"] = sessions, embedding
         missing += lost
         drawn = len(sessions)
         if drawn < len(run.sessions):
-            arrays["left_out"] = [
-                f"Latents, velocity and forecasts are drawn of {drawn} of its {len(run.sessions)} sessions "
-                "(run_sessions; --session chooses which)."
-            ]
+            of = f"{drawn} of its {len(run.sessions)} sessions (run_sessions; --session chooses which)"
+            arrays["left_out"] = [f"Latents, velocity and forecasts are drawn of {of}."]
     elif not work.settings.run_sessions:
-        arrays["left_out"] = ["No model was loaded (run_sessions is 0): there are no latents and no velocity."]
+        arrays["left_out"] = [
+            "No model was loaded (run_sessions is 0): there are no latents and no velocity."
+        ]
     work.missing += missing
     return RunPart(
         run=run.run,
@@ -94,7 +101,9 @@ def _facts(run: RunEntry) -> dict[str, str]:
     }
     if run.alignment:
         how = "from scratch beside" if run.alignment.from_scratch else "aligned from"
-        facts["made"] = f"{how} {run.alignment.parent}, {run.alignment.n_trials} trials, seed {run.alignment.seed}"
+        facts["made"] = (
+            f"{how} {run.alignment.parent}, {run.alignment.n_trials} trials, seed {run.alignment.seed}"
+        )
     if run.imported:
         facts["made"] = f"imported from {run.imported.program}: {run.imported.source}"
     return {name: value for name, value in facts.items() if value}

@@ -59,7 +59,9 @@ def _part(work: ReportWork, key: str, entry: SessionEntry) -> SessionPart:
         arrays = None
         lost = Missing(f"The store of {entry.session}", fault.rstrip("."), remedy or INGEST_AGAIN)
         work.missing.append(lost)
-    mine = ((work.table["session"] == entry.session) & (work.table["recipe_id"] == entry.recipe_id)).to_numpy()
+    mine = (
+        (work.table["session"] == entry.session) & (work.table["recipe_id"] == entry.recipe_id)
+    ).to_numpy()
     stale = [each for each in work.why[mine] if isinstance(each, str) and each]
     lights = lights_of(
         attributes,

@@ -30,15 +30,22 @@ def pages(tmp_path_factory):
 def browser():
     if CHROMIUM is None or DRIVER is None:
         missing = "Chromium" if CHROMIUM is None else "chromedriver"
-        text = f"NOT TESTED IN A BROWSER: {missing} is not installed (apt-get install chromium chromium-driver)"
+        text = (
+            f"NOT TESTED IN A BROWSER: {missing} is not installed (apt-get install chromium chromium-driver)"
+        )
         warnings.warn(text, stacklevel=1)
         pytest.skip(text)
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--enable-unsafe-swiftshader",
-                 "--window-size=1200,900"):  # fmt: skip
+    for word in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--enable-unsafe-swiftshader",
+        "--window-size=1200,900",
+    ):
         options.add_argument(word)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     started = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
@@ -84,16 +91,14 @@ def click(browser, selector):
 
 
 def texts(browser, selector):
-    script = (
-        "return [...document.querySelectorAll(arguments[0])].filter(e => e.offsetParent).map(e => e.textContent.trim())"
-    )
+    found = "return [...document.querySelectorAll(arguments[0])].filter(e => e.offsetParent)"
+    script = f"{found}.map(e => e.textContent.trim())"
     return browser.execute_script(script, selector)
 
 
 def slide(browser, id_, value):
-    script = (
-        "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('input'))"
-    )
+    script = "const e = document.getElementById(arguments[0]); e.value = arguments[1]; "
+    script += "e.dispatchEvent(new Event('input'))"
     browser.execute_script(script, id_, value)
 
 
@@ -102,7 +107,10 @@ def test_a_click_on_a_head_sorts_by_the_number_behind_a_cell(opened):
     head = "#board .board thead th:nth-child(3) .sort"
     click(browser, head)
     assert texts(browser, "#board .board tbody th") == ["mdssm-0", "mdssm-1"]
-    assert browser.execute_script("return document.querySelector('#board .board th[aria-sort]').ariaSort") == "ascending"
+    assert (
+        browser.execute_script("return document.querySelector('#board .board th[aria-sort]').ariaSort")
+        == "ascending"
+    )
     click(browser, head)
     assert texts(browser, "#board .board tbody th") == ["mdssm-1", "mdssm-0"]
 
@@ -111,7 +119,9 @@ def test_a_click_on_a_session_shows_it_alone_and_back(opened):
     browser = opened()
     click(browser, "#lights tbody tr:nth-child(2) .pick")
     assert texts(browser, "#lights tbody .pick") == ["sub-A_ses-01"]
-    assert texts(browser, "#filtered span") == ["Showing sub-A_ses-01 alone."]
+    assert texts(browser, "#filtered span") == [
+        "Showing sub-A_ses-01 alone; leaderboards are of all sessions."
+    ]
     until(browser, "return document.getElementById('session-choice').value.startsWith('sub-A_ses-01')")
     kept = "return document.querySelector('.funnel[data-what=trials] tbody tr:nth-child(2) b').textContent"
     assert browser.execute_script(kept) == "101"
@@ -136,16 +146,16 @@ def test_the_slider_chooses_the_trial(opened):
     said = "trial 35 (6 of 24 drawn)"
     until(browser, "return document.getElementById('trial-words').textContent.startsWith(arguments[0])", said)
     until(browser, "return document.getElementById('plot-raster').ariaLabel.includes('trial 35')")
-    script = "return JSON.stringify(document.getElementById('plot-raster').data[0].z) != JSON.stringify(arguments[0])"
-    until(browser, script, before)
+    z = "document.getElementById('plot-raster').data[0].z"
+    until(browser, f"return JSON.stringify({z}) != JSON.stringify(arguments[0])", before)
 
 
 def test_latents_turn_by_sliders_which_keys_move_too(opened):
     browser = opened()
     until(browser, "return document.getElementById('plot-latents').layout?.scene")
     slide(browser, "turn", 90)
-    eye = "const e = document.getElementById('plot-latents').layout.scene.camera.eye; return Math.abs(e.x) < 0.01 && e.y > 1"
-    until(browser, eye)
+    eye = "document.getElementById('plot-latents').layout.scene.camera.eye"
+    until(browser, f"const e = {eye}; return Math.abs(e.x) < 0.01 && e.y > 1")
 
 
 def test_two_ticked_runs_show_the_settings_in_which_they_differ(opened):
@@ -160,8 +170,9 @@ def test_two_ticked_runs_show_the_settings_in_which_they_differ(opened):
 
 def test_numbers_are_as_they_were_measured_and_stale_ones_marked(opened):
     browser = opened()
-    cells = "return [...document.querySelectorAll('#all-numbers td.value')].map(e => [Number(e.dataset.value), e.textContent])"
-    found = dict(browser.execute_script(cells))
+    cells = "return [...document.querySelectorAll('#all-numbers td.value')]"
+    values = f"{cells}.map(e => [Number(e.dataset.value), e.textContent])"
+    found = dict(browser.execute_script(values))
     numbers = make_page(arrays=False).numbers
     assert set(found) == set(numbers["value"])
     assert found[numbers["value"][0]] == f"{numbers['value'][0]:.3f}"
@@ -169,10 +180,7 @@ def test_numbers_are_as_they_were_measured_and_stale_ones_marked(opened):
     assert stale == ["stale: its store was made anew"] * 2
     click(browser, "#with-stale")
     assert texts(browser, "#all-numbers tr.stale td:last-child") == []
-    search = (
-        "const e = document.getElementById('search'); e.value = 'ses-00 mdssm-1'; e.dispatchEvent(new Event('input'))"
-    )
-    browser.execute_script(search)
+    slide(browser, "search", "ses-00 mdssm-1")
     until(browser, "return document.querySelectorAll('#all-numbers tbody tr').length == 1")
 
 
@@ -185,7 +193,9 @@ def test_it_is_dark_where_the_reader_is_and_at_a_click(opened, dark):
     click(browser, "#theme")
     assert browser.execute_script(back) == (light_back if dark else dark_back)
     colour = "#1d2025" if dark else "#e6e9ed"
-    until(browser, "return document.getElementById('plot-velocity').layout.font.color == arguments[0]", colour)
+    until(
+        browser, "return document.getElementById('plot-velocity').layout.font.color == arguments[0]", colour
+    )
 
 
 @pytest.mark.parametrize("name", ["plain", "hostile"])
@@ -208,27 +218,37 @@ def test_hostile_names_are_text_everywhere(opened):
     click(browser, "#lights button.light")
     time.sleep(1)
     assert browser.execute_script("return window.hacked === undefined")
-    assert browser.execute_script("return document.querySelectorAll('img[onerror], [onload], a[href^=javascript]').length") == 0
+    assert (
+        browser.execute_script(
+            "return document.querySelectorAll('img[onerror], [onload], a[href^=javascript]').length"
+        )
+        == 0
+    )
 
 
 def test_nothing_is_asked_of_a_network(opened):
     browser = opened()
-    asked = [each["message"] for each in browser.get_log("performance") if '"Network.requestWillBeSent"' in each["message"]]
+    asked = [
+        each["message"]
+        for each in browser.get_log("performance")
+        if '"Network.requestWillBeSent"' in each["message"]
+    ]
     assert not [each for each in asked if '"url":"http' in each]
 
 
 def test_it_can_be_used_and_read_without_a_mouse_and_without_eyes(opened):
     browser = opened()
     script = """
-    const nameless = [...document.querySelectorAll('button, select, input, summary, a')].filter(e => e.offsetParent)
+    const seen = (words) => [...document.querySelectorAll(words)].filter(e => e.offsetParent);
+    const nameless = seen('button, select, input, summary, a')
       .filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.placeholder));
     const headless = [...document.querySelectorAll('table')].filter(e => !e.querySelector('th[scope]'));
-    const silent = [...document.querySelectorAll('.js-plotly-plot')].filter(e => e.offsetParent && !e.ariaLabel);
-    return [nameless.length, headless.length, silent.length, document.documentElement.lang];
+    const silent = seen('.js-plotly-plot').filter(e => !e.ariaLabel);
+    const unreachable = seen('button, input, select, a').filter(e => e.tabIndex < 0);
+    return [nameless, headless, silent, unreachable].map(e => e.length);
     """
-    assert browser.execute_script(script) == [0, 0, 0, "en"]
-    unreachable = "return [...document.querySelectorAll('button, input, select, a')].filter(e => e.offsetParent && e.tabIndex < 0).length"
-    assert browser.execute_script(unreachable) == 0
+    assert browser.execute_script(script) == [0, 0, 0, 0]
+    assert browser.execute_script("return document.documentElement.lang") == "en"
 
 
 def test_it_prints(opened):

@@ -1,4 +1,4 @@
-"""`pipeline run report`: every number is the measurement, and nothing that is broken ends it or is kept quiet."""
+"""`pipeline run report`: every number is the measurement; nothing that is broken ends it or is kept quiet."""
 
 from __future__ import annotations
 
@@ -49,11 +49,18 @@ def made(tmp_path_factory, make_nwb, make_reaches):
     catalog = folder / "catalog.yaml"
     for number, name in enumerate((SESSION, OTHER), start=1):
         reaches, session = make_reaches(n_trials=30, seed=number), name.partition("_ses-")[2]
-        make_nwb(folder / "nwb" / f"{name}.nwb", reaches, session=session, start=f"2015-03-0{number}T10:00:00+00:00")
+        make_nwb(
+            folder / "nwb" / f"{name}.nwb",
+            reaches,
+            session=session,
+            start=f"2015-03-0{number}T10:00:00+00:00",
+        )
     nl.ingest(catalog, folder / "nwb")
     nl.train(catalog, sessions=SESSION, model="ndt", max_steps=2, run_name="small", device="cpu")
     nl.decode(catalog, runs="small", sessions=SESSION, device="cpu", lag_ms=60.0)
-    nl.evaluate(catalog, runs="small", sessions=SESSION, baselines=("null",), metrics=("velocity_r2",), device="cpu")
+    nl.evaluate(
+        catalog, runs="small", sessions=SESSION, baselines=("null",), metrics=("velocity_r2",), device="cpu"
+    )
     path = nl.report(catalog, device="cpu")
     assert path == folder / "report.html"
     return folder, path.read_text(encoding="utf-8")
@@ -82,7 +89,7 @@ def test_numbers_on_the_page_are_the_measurements(made):
     said = numbers_of(page)
     assert said["rows"] == len(table) > 9
     for name in ("value", "low", "high", "lag_ms"):
-        known = [None if value != value else value for value in table[name].astype(float)]  # noqa: PLR0124
+        known = [None if value != value else value for value in table[name].astype(float)]
         assert said[name] == known, name
     assert said["fitted_on"] == ["" if value is None else value for value in table["fitted_on"]]
     assert set(said["stale"]) == {""}
@@ -122,7 +129,9 @@ def test_a_run_is_drawn_with_the_protocol_it_was_measured_with(made):
     mine = drawn["sessions"][SESSION]
     assert mine["decoded"]["lag_ms"] == 60.0
     assert [each["source"] for each in mine["decoded"]["signals"]][:2] == ["rates", "reconstruction"]
-    scores = nl.scores(folder / "catalog.yaml", stages="decode", names="velocity_r2", sources="reconstruction")
+    scores = nl.scores(
+        folder / "catalog.yaml", stages="decode", names="velocity_r2", sources="reconstruction"
+    )
     said = f"R² {scores['value'].iloc[-1]:.3f} over all test trials.".replace("-", "−")
     assert any(said in line and "reconstruction" in line for line in mine["said"])
     assert not any("drawing that was other" in line for line in mine["said"])
@@ -151,7 +160,9 @@ def test_the_command_tells_path_and_size(again):
 def test_a_damaged_store_is_said_with_its_remedy(again):
     folder, page = again
     store = next((folder / "stores").glob(f"*/{OTHER}.zarr"))
-    victim = max((p for p in store.rglob("*") if p.is_file() and "trials" in p.parts), key=lambda p: p.stat().st_size)
+    victim = max(
+        (p for p in store.rglob("*") if p.is_file() and "trials" in p.parts), key=lambda p: p.stat().st_size
+    )
     victim.unlink()
     made = page()
     text = text_of(made)
@@ -206,8 +217,15 @@ def test_stale_numbers_are_marked_and_on_no_leaderboard(again):
 def test_failures_are_shown_with_their_remedies(again):
     folder, page = again
     ledger = next((folder / "stores").glob("*")) / LEDGER_NAME
-    lost = Attempt(time="2026-01-01T10:00:00", session="sub-X", source="x.nwb", recipe_id="r", status="failed",
-                   exit_code=5, reason="x.nwb: the disk is full. Free some space.")  # fmt: skip
+    lost = Attempt(
+        time="2026-01-01T10:00:00",
+        session="sub-X",
+        source="x.nwb",
+        recipe_id="r",
+        status="failed",
+        exit_code=5,
+        reason="x.nwb: the disk is full. Free some space.",
+    )
     with ledger.open("a") as file:
         file.write(lost.model_dump_json() + "\n")
     text = text_of(page())

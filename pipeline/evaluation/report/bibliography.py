@@ -17,9 +17,17 @@ if TYPE_CHECKING:
 CITATION = "citation.cff"
 _KINDS = {"conference-paper": "inproceedings", "article": "article", "software": "software"}
 _SPECIAL = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
 
 
 def bibtex(models: Mapping[str, str], dandisets: Mapping[str, DandisetEntry | None]) -> str:
@@ -88,8 +96,15 @@ def _dandiset(name: str, entry: DandisetEntry | None) -> str:
 
 def _entry(key: str, said: Mapping[str, object]) -> str:
     fields = {"title": str(said.get("title", "")), "author": _authors(said)}
-    for name, written in (("year", "year"), ("journal", "journal"), ("collection-title", "booktitle"),
-                          ("doi", "doi"), ("url", "url"), ("version", "version"), ("license", "note")):  # fmt: skip
+    for name, written in (
+        ("year", "year"),
+        ("journal", "journal"),
+        ("collection-title", "booktitle"),
+        ("doi", "doi"),
+        ("url", "url"),
+        ("version", "version"),
+        ("license", "note"),
+    ):
         if name in said:
             fields[written] = f"{said[name]} licence" if name == "license" else str(said[name])
     return _text(_KINDS.get(str(said.get("type")), "misc"), key, fields)
@@ -98,7 +113,9 @@ def _entry(key: str, said: Mapping[str, object]) -> str:
 def _text(kind: str, key: str, fields: Mapping[str, str]) -> str:
     plain = {"doi", "url"}
     lines = [
-        f"  {name} = {{{_plain(value) if name in plain else escaped(value)}}}," for name, value in fields.items() if value
+        f"  {name} = {{{_plain(value) if name in plain else escaped(value)}}},"
+        for name, value in fields.items()
+        if value
     ]
     return "\n".join([f"@{kind}{{{key},", *lines, "}"])
 

@@ -46,7 +46,9 @@ def unlike_default(settings: Frozen) -> dict[str, object]:
 
 def _defaults(settings: Frozen) -> dict[str, object]:
     required = {
-        name: getattr(settings, name) for name, field in type(settings).model_fields.items() if field.is_required()
+        name: getattr(settings, name)
+        for name, field in type(settings).model_fields.items()
+        if field.is_required()
     }
     kind = getattr(settings, "model", None)
     # Defaults of a training are those of its own model.

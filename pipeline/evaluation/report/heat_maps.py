@@ -119,8 +119,8 @@ def heat_maps(table: pd.DataFrame, why: pd.Series) -> tuple[list[HeatMap], str]:
     left_out = ""
     if len(groups) > MOST_MAPS:
         left_out = (
-            f"{MOST_MAPS} of {len(groups)} metrics and ways of measuring are drawn; the table of all numbers has the "
-            "others."
+            f"{MOST_MAPS} of {len(groups)} metrics and ways of measuring are drawn; the table of all numbers "
+            "has the others."
         )
     return [_map(rows) for _, rows in groups[:MOST_MAPS]], left_out
 
@@ -132,7 +132,9 @@ def _map(rows: pd.DataFrame) -> HeatMap:
     if len(owners) > MOST_OWNERS:
         left_out = f"{MOST_OWNERS} of {len(owners)} runs and baselines are drawn, runs first."
         owners = owners[:MOST_OWNERS]
-    values = [finite(v) for v, stale in zip(rows["value"], rows["stale"], strict=True) if stale in {"", NOT_KNOWN}]
+    values = [
+        finite(v) for v, stale in zip(rows["value"], rows["stale"], strict=True) if stale in {"", NOT_KNOWN}
+    ]
     known = [value for value in values if value is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     cells = {(row.session, row.owner): _cell(row, low, high) for row in rows.itertuples(index=False)}
@@ -150,7 +152,10 @@ def _map(rows: pd.DataFrame) -> HeatMap:
 
 
 def _cell(row: object, low: float, high: float) -> HeatCell:
-    said = {name: getattr(row, name) for name in ("value", "low", "high", "stale", "reason", "fitted_on", "decoder")}
+    said = {
+        name: getattr(row, name)
+        for name in ("value", "low", "high", "stale", "reason", "fitted_on", "decoder")
+    }
     value, ends = finite(said["value"]), [finite(said["low"]), finite(said["high"])]
     stale = str(said["stale"])
     is_stale = stale not in {"", NOT_KNOWN}
@@ -158,7 +163,9 @@ def _cell(row: object, low: float, high: float) -> HeatCell:
         return HeatCell("stale", None, 0.0, f"{stale}; measure again", is_stale=True)
     words = [] if None in ends else [f"interval {number(ends[0] or 0.0)} to {number(ends[1] or 0.0)}"]
     words += [f"decoder {said['decoder']}"] if isinstance(said["decoder"], str) and said["decoder"] else []
-    words += [f"fitted on {said['fitted_on']}"] if isinstance(said["fitted_on"], str) and said["fitted_on"] else []
+    words += (
+        [f"fitted on {said['fitted_on']}"] if isinstance(said["fitted_on"], str) and said["fitted_on"] else []
+    )
     words += [f"may be stale: {stale}"] if stale else []
     if value is None:
         return HeatCell("–", None, 0.0, "; ".join([str(said["reason"]) or "not defined", *words]))

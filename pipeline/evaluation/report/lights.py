@@ -81,20 +81,30 @@ def lights_of(
 
     Examples
     --------
-    >>> [light.state for light in lights_of(None, fault="its files are gone", n_numbers=0, stale={}, unknown=0)][:3]
+    >>> lights = lights_of(None, fault="its files are gone", n_numbers=0, stale={}, unknown=0)
+    >>> [light.state for light in lights][:3]
     ['bad', 'unknown', 'unknown']
     """
     store = (
-        Light("store", "bad", "damaged", fault) if fault else Light("store", "ok", "whole", "sizes and keys match")
+        Light("store", "bad", "damaged", fault)
+        if fault
+        else Light("store", "ok", "whole", "sizes and keys match")
     )
     told = [store, _numbers(n_numbers, stale, unknown)]
     quality = None if attributes is None else attributes.quality
     if attributes is None or quality is None:
-        why = "the store cannot be read" if attributes is None else "quality was not measured; ingest it again"
+        why = (
+            "the store cannot be read" if attributes is None else "quality was not measured; ingest it again"
+        )
         rest = [name for name in CHECKS if name not in {"store", "numbers"}]
         found = [*told, *(Light(name, "unknown", "not known", why) for name in rest)]
     else:
-        found = [*told, *_of_quality(quality, attributes.recipe.quality), _reader(attributes), _bytes(attributes)]
+        found = [
+            *told,
+            *_of_quality(quality, attributes.recipe.quality),
+            _reader(attributes),
+            _bytes(attributes),
+        ]
     place = list(CHECKS)
     return tuple(sorted(found, key=lambda light: place.index(light.check)))
 
@@ -105,7 +115,9 @@ def _numbers(n_numbers: int, stale: Mapping[str, int], unknown: int) -> Light:
         why = "; ".join(f"{number}: {reason}" for reason, number in stale.items())
         return Light("numbers", "bad", f"{n_stale} of {n_numbers} stale", f"{why}. Measure again")
     if unknown:
-        return Light("numbers", "look", f"{unknown} may be stale", "they do not say of which store and run they are")
+        return Light(
+            "numbers", "look", f"{unknown} may be stale", "they do not say of which store and run they are"
+        )
     if not n_numbers:
         return Light("numbers", "unknown", "none", "nothing was measured of it yet")
     return Light("numbers", "ok", f"{n_numbers} current", "all are of this store and of runs as they are")

@@ -72,11 +72,13 @@ def session_sentences(said: Described) -> str:
     recipe = said.recipe
     origin = _origin(said.dandisets)
     n = len(said.dandisets)
+    who = f"{_count(n, 'session')} of {_count(len(set(said.subjects)), 'subject')}"
+    kernel = f"{recipe.smooth_kernel} kernel of {1e3 * recipe.smooth_sigma_s:g} ms standard deviation"
     words = [
-        f"We analysed {_count(n, 'session')} of {_count(len(set(said.subjects)), 'subject')} ({origin}; recipe "
-        f"{said.recipe_id}), with {said.n_units} units and {said.n_trials} trials in all.",
-        f"Spikes were counted in bins of {1e3 * recipe.bin_size_s:g} ms; firing rates are these counts smoothed with a "
-        f"{recipe.smooth_kernel} kernel of {1e3 * recipe.smooth_sigma_s:g} ms standard deviation.",
+        f"We analysed {who} ({origin}; recipe {said.recipe_id}),",
+        f"with {said.n_units} units and {said.n_trials} trials in all.",
+        f"Spikes were counted in bins of {1e3 * recipe.bin_size_s:g} ms;",
+        f"firing rates are these counts smoothed with a {kernel}.",
         f"Units that fired less than {recipe.min_rate_hz:g} Hz were left out.",
     ]
     if recipe.chop.enabled:
@@ -86,10 +88,10 @@ def session_sentences(said: Described) -> str:
         )
     else:
         start, stop = recipe.window_s
+        event = _EVENTS.get(recipe.align_to, recipe.align_to.replace("_", " "))
         words.append(
-            f"Trials were cut from {_ms(start)} to {_ms(stop)} ms around "
-            f"{_EVENTS.get(recipe.align_to, recipe.align_to.replace('_', ' '))}; {said.dropped_trials} candidates were "
-            "left out by the rules of the recipe."
+            f"Trials were cut from {_ms(start)} to {_ms(stop)} ms around {event}; {said.dropped_trials} "
+            "candidates were left out by the rules of the recipe."
         )
     split = recipe.split
     words.append(
@@ -108,7 +110,9 @@ def run_sentences(said: Trained) -> str:
         The run.
     """
     settings = said.settings
-    main = ", ".join(f"{name} {getattr(settings.model, name, '')}" for name in type(settings.model).main_settings)
+    main = ", ".join(
+        f"{name} {getattr(settings.model, name, '')}" for name in type(settings.model).main_settings
+    )
     paper = type(settings.model).paper
     words = f"Run {said.run}: {said.model.upper() if len(said.model) <= 5 else said.model}"
     words += f" ({paper})" if paper != "unpublished" else ""
@@ -123,21 +127,26 @@ def decoding_sentences(protocols: Sequence[tuple[str, float | None, int | None, 
     Parameters
     ----------
     protocols
-        Decoder, lag in ms, bins seen, bins forecast and the signal it was fitted on, of each way it was measured.
+        Decoder, lag in ms, bins seen, bins forecast and the signal it was fitted on, of each way.
 
     Examples
     --------
     >>> decoding_sentences([("ridge", 100.0, None, None, "recorded rates")])
-    'Hand velocity 100 ms after the activity was decoded with ridge (fitted on recorded rates of training trials).'
+    'Hand velocity 100 ms after the activity was decoded with ridge (fitted on recorded rates of training
+    trials).'
     """
     said = []
     for lag in dict.fromkeys(lag for _, lag, *_ in protocols):
         mine = [each for each in protocols if each[1] == lag]
-        fits = dict.fromkeys(f"{name} (fitted on {on} of training trials)" for name, _, _, _, on in mine if on)
+        fits = dict.fromkeys(
+            f"{name} (fitted on {on} of training trials)" for name, _, _, _, on in mine if on
+        )
         when = "" if lag is None else f" {lag:g} ms after the activity"
         said.append(f"Hand velocity{when} was decoded with {'; '.join(fits) or mine[0][0]}.")
         windows = dict.fromkeys((seen, ahead) for _, _, seen, ahead, _ in mine if seen is not None)
-        said += [f"Forecasts were shown {seen} bins of a trial and go {ahead} bins on." for seen, ahead in windows]
+        said += [
+            f"Forecasts were shown {seen} bins of a trial and go {ahead} bins on." for seen, ahead in windows
+        ]
     return " ".join(said)
 
 

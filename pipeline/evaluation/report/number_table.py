@@ -10,8 +10,23 @@ import pandas as pd
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.report.content import Json
 
-TEXTS = ("session", "recipe_id", "run", "model", "source", "stage", "name", "unit", "split", "units", "decoder",
-         "fitted_on", "reason", "time", "definition")  # fmt: skip
+TEXTS = (
+    "session",
+    "recipe_id",
+    "run",
+    "model",
+    "source",
+    "stage",
+    "name",
+    "unit",
+    "split",
+    "units",
+    "decoder",
+    "fitted_on",
+    "reason",
+    "time",
+    "definition",
+)
 NUMBERS = ("value", "low", "high", "level", "p_value", "lag_ms", "seen_bins", "bins", "step", "n_trials")
 
 NOT_KNOWN = "not known of which store and run it is (an earlier version)"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
     from nwb_latents.pipeline.evaluation.report.content import Json
@@ -55,12 +57,14 @@ def numbers(values: ArrayLike, digits: int = 2) -> list[object]:
     ([[1.23, None]], [3])
     """
     array = np.round(np.asarray(values, dtype=np.float64), digits)
-    flat = [None if not math.isfinite(one) else int(one) if digits == 0 else one for one in array.ravel().tolist()]
+    flat = [
+        None if not math.isfinite(one) else int(one) if digits == 0 else one for one in array.ravel().tolist()
+    ]
     return _nested(flat, array.shape)
 
 
-def _nested(flat: list[object], shape: tuple[int, ...]) -> list[object]:
+def _nested(flat: Sequence[object], shape: tuple[int, ...]) -> list[object]:
     if len(shape) <= 1:
-        return flat
+        return list(flat)
     size = math.prod(shape[1:])
     return [_nested(flat[i * size : (i + 1) * size], shape[1:]) for i in range(shape[0])]

@@ -13,7 +13,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from nwb_latents.pipeline.evaluation.report.content import Missing
+from nwb_latents.pipeline.evaluation.report.content import Missing, RunPart
 from nwb_latents.pipeline.evaluation.report.funnel import funnel
 from nwb_latents.pipeline.evaluation.report.lights import CHECKS, SYMBOLS
 from nwb_latents.pipeline.evaluation.report.packing import pack, pack_text
@@ -21,7 +21,7 @@ from nwb_latents.pipeline.evaluation.report.packing import pack, pack_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nwb_latents.pipeline.evaluation.report.content import Page, RunPart, SessionPart
+    from nwb_latents.pipeline.evaluation.report.content import Page, SessionPart
 
 ASSETS = "nwb_latents.pipeline.evaluation.report.assets"
 TEMPLATES = ("page", "session", "run", "board")
@@ -61,8 +61,8 @@ def page_html(page: Page, *, max_mb: float) -> Written:
     page
         What it shows.
     max_mb
-        Size the page is not to exceed, MB. Drawings that do not fit are left out, in the order of the catalog,
-        and the page says so; its tables are never left out, so that a page without drawings may still exceed it.
+        Size the page is not to exceed, MB. Drawings that do not fit are left out, in the order of the
+        catalog, and the page says so; its tables are never left out, so that they alone may exceed it.
     """
     bare = _rendered(page, {}, {})
     room = max_mb * MB - len(bare.encode()) - _MARGIN
@@ -71,7 +71,9 @@ def page_html(page: Page, *, max_mb: float) -> Written:
     not_drawn += [part.run for part in page.runs if part.arrays is not None and part.run not in runs]
     said = list(page.missing)
     if not_drawn:
-        named = ", ".join(not_drawn[:12]) + (f" and {len(not_drawn) - 12} more" if len(not_drawn) > 12 else "")
+        named = ", ".join(not_drawn[:12]) + (
+            f" and {len(not_drawn) - 12} more" if len(not_drawn) > 12 else ""
+        )
         said.append(
             Missing(
                 f"Drawings of {named}",
@@ -98,28 +100,30 @@ def asset(name: str) -> str:
 
 
 def _fitting(page: Page, room: float) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what is drawn, packed, by key: a run after every few sessions, so that neither crowds out the other."""
+    """Return what is drawn, packed, by key; runs in between sessions: neither crowds out the other."""
     sessions: dict[str, str] = {}
     runs: dict[str, str] = {}
-    waiting = _in_turn([part for part in page.sessions if part.arrays], [part for part in page.runs if part.arrays])
+    waiting = _in_turn(
+        [part for part in page.sessions if part.arrays], [part for part in page.runs if part.arrays]
+    )
     for part in waiting:
         packed = pack(part.arrays or {})
         size = len(packed) + 200
         if size > room:
             continue
         room -= size
-        if hasattr(part, "key"):
-            sessions[part.key] = packed
-        else:
+        if isinstance(part, RunPart):
             runs[part.run] = packed
+        else:
+            sessions[part.key] = packed
     return sessions, runs
 
 
 def _in_turn(sessions: Sequence[SessionPart], runs: Sequence[RunPart]) -> list[SessionPart | RunPart]:
-    found: list[tuple[float, int, SessionPart | RunPart]] = []
-    for kind, parts in enumerate((sessions, runs)):
-        found += [((i + 0.5) / len(parts), kind, part) for i, part in enumerate(parts)]
-    return [part for _, _, part in sorted(found, key=lambda each: each[:2])]
+    found: list[tuple[float, SessionPart | RunPart]] = []
+    found += [((i + 0.5) / len(sessions), part) for i, part in enumerate(sessions)]
+    found += [((i + 0.5) / len(runs), part) for i, part in enumerate(runs)]
+    return [part for _, part in sorted(found, key=lambda each: each[0])]
 
 
 def _rendered(page: Page, sessions: dict[str, str], runs: dict[str, str]) -> str:

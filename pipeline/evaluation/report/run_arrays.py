@@ -49,14 +49,16 @@ def loss_curves(rows: Sequence[Mapping[str, float]]) -> Json:
     {'loss': [[1, 2.0]], 'val_loss': [[2, 1.5]]}
     """
     names = [name for name in ("loss", "val_loss") if any(name in row for row in rows)]
-    names += sorted(
-        {name for row in rows for name in row if name.endswith("nll") and name not in names}
-    )
+    names += sorted({name for row in rows for name in row if name.endswith("nll") and name not in names})
     curves, is_thinned = {}, False
     for name in names:
-        points = [(int(row["step"]), float(row[name])) for row in rows if name in row and math.isfinite(row[name])]
+        points = [
+            (int(row["step"]), float(row[name])) for row in rows if name in row and math.isfinite(row[name])
+        ]
         is_thinned |= len(points) > MOST_STEPS
-        curves[name] = [[points[i][0], float(f"{points[i][1]:.6g}")] for i in thinned(len(points), MOST_STEPS)]
+        curves[name] = [
+            [points[i][0], float(f"{points[i][1]:.6g}")] for i in thinned(len(points), MOST_STEPS)
+        ]
     left_out = [f"{MOST_STEPS} points of each curve are drawn, evenly spread."] if is_thinned else []
     return {"curves": curves, "left_out": left_out}
 
@@ -90,7 +92,10 @@ def principal_axes(samples: FloatArray, *, most: int = 3) -> tuple[FloatArray, F
 
 
 def latent_arrays(
-    states: NDArray[np.float32], condition: NDArray[np.object_], target_dir: FloatArray, settings: ReportSettings
+    states: NDArray[np.float32],
+    condition: NDArray[np.object_],
+    target_dir: FloatArray,
+    settings: ReportSettings,
 ) -> Json:
     """Return latent trajectories of test trials in three dimensions, with the mean of each condition.
 
@@ -110,10 +115,8 @@ def latent_arrays(
     names, total = ordered_conditions(condition, target_dir, most=settings.conditions)
     rows = chosen_trials(condition, names, settings.trials)
     means = [projected[condition == name].mean(axis=0) for name in names]
-    said = [
-        f"{n_dims} latent dimensions are shown along {len(axes)} principal axes of the test trials, which hold "
-        f"{share.sum():.0%} of their variance."
-    ]
+    where = f"along {len(axes)} principal axes of the test trials"
+    said = [f"{n_dims} latent dimensions are shown {where}, which hold {share.sum():.0%} of their variance."]
     if len(rows) < n_trials:
         said.append(f"Thin lines: {len(rows)} of {n_trials} test trials; means are over all of them.")
     if len(names) < total:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.schemas.report import ReportSettings
 
-MARKS = {"target_on": "target on", "go_cue": "go cue", "move_onset": "movement onset", "peak_time": "peak speed"}
+MARKS = {
+    "target_on": "target on",
+    "go_cue": "go cue",
+    "move_onset": "movement onset",
+    "peak_time": "peak speed",
+}
 """Events of a trial that are marked → their words."""
 
 
@@ -54,7 +59,9 @@ def session_arrays(session: Session, settings: ReportSettings) -> Json:
     rates = np.asarray(trials["mean_rate"].values, dtype=np.float64)
     order = np.argsort(-rates, kind="stable")
     units = np.sort(order[thinned(session.n_units, settings.units)])
-    names, total = ordered_conditions(session.condition, trials["target_dir"].values, most=settings.conditions)
+    names, total = ordered_conditions(
+        session.condition, trials["target_dir"].values, most=settings.conditions
+    )
     rows = chosen_trials(session.condition, names, settings.trials)
     return {
         "session": session.name,
@@ -85,7 +92,7 @@ def thinned(number: int, most: int) -> NDArray[np.int64]:
 def ordered_conditions(
     condition: NDArray[np.object_], target_dir: NDArray[np.float64], *, most: int
 ) -> tuple[tuple[str, ...], int]:
-    """Return the conditions of most trials, in order of direction where they have one, and how many there are.
+    """Return the conditions of most trials, by direction where they have one, and how many there are.
 
     Parameters
     ----------
@@ -103,7 +110,9 @@ def ordered_conditions(
     """
     names, number = np.unique(condition.astype(str), return_counts=True)
     kept = [str(name) for name in names[np.argsort(-number, kind="stable")][:most]]
-    angles = {name: mean_direction(np.asarray(target_dir, dtype=np.float64)[condition == name]) for name in kept}
+    angles = {
+        name: mean_direction(np.asarray(target_dir, dtype=np.float64)[condition == name]) for name in kept
+    }
     if all(math.isfinite(angle) for angle in angles.values()):
         kept.sort(key=lambda name: (round(angles[name], 6) % round(2 * math.pi, 6), name))
     else:
@@ -167,13 +176,17 @@ def _trial(session: Session, row: int, names: Sequence[str], units: NDArray[np.i
 def _left_out(session: Session, n_trials: int, n_units: int, n_conditions: int, total: int) -> list[str]:
     said = []
     if n_trials < session.n_trials:
-        said.append(f"{n_trials} of {session.n_trials} trials can be chosen, as evenly from each condition as can be.")
+        said.append(
+            f"{n_trials} of {session.n_trials} trials can be chosen, as evenly from each condition as can be."
+        )
     if n_units < session.n_units:
         said.append(
-            f"{n_units} of {session.n_units} units are drawn, evenly spread over their mean rates; unit rates show "
-            "all."
+            f"{n_units} of {session.n_units} units are drawn, evenly spread over mean rates; "
+            "unit rates show all."
         )
     if n_conditions < total:
         said.append(f"{n_conditions} of {total} conditions are drawn, those of most trials.")
-    said.append("Spikes are counts per bin: a store keeps no spike times. Rates of single trials are rounded to 1 Hz.")
+    said.append(
+        "Spikes are counts per bin: a store keeps no spike times. Rates of trials are rounded to 1 Hz."
+    )
     return said

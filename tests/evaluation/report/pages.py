@@ -20,12 +20,12 @@ from nwb_latents.pipeline.evaluation.report.lights import CHECKS, Light
 from nwb_latents.pipeline.evaluation.report.packing import numbers
 
 HOSTILE = (
-    "</script><img src=x onerror=\"window.hacked=1\">",
+    '</script><img src=x onerror="window.hacked=1">',
     "<b>bold</b>&amp;",
     "[red]rich[/red]",
     "$x_{$",
     "\"'><svg onload=window.hacked=1>",
-    "<a href=\"javascript:window.hacked=1\">x</a>",
+    '<a href="javascript:window.hacked=1">x</a>',
     "{{ 7 * 7 }}",
     "`$(touch hacked)`; rm -rf 'x",
 )
@@ -77,10 +77,12 @@ def run_data(sessions, *, n_trials=24, n_bins=36, name="run", seed=0):
     def signal(label, first):
         size = (n_trials, 2, n_bins - first)
         return {
-            "source": label, "label": f"{label} {name}", "first_bin": first,
+            "source": label,
+            "label": f"{label} {name}",
+            "first_bin": first,
             "velocity": numbers(rng.normal(size=size) * 9, digits=1),
             "half_width": numbers(np.ones((2, n_bins - first)), digits=1) if first else None,
-        }  # fmt: skip
+        }
 
     of_each = {
         session: {
@@ -93,24 +95,34 @@ def run_data(sessions, *, n_trials=24, n_bins=36, name="run", seed=0):
                 "left_out": [name],
             },
             "decoded": {
-                "time": time, "lag_ms": 100.0, "axes": ["x", "y"], "velocity_unit": "cm/s", "conditions": conditions,
-                "trials": [str(3 * i) for i in range(n_trials)], "trial_conditions": [i % 4 for i in range(n_trials)],
+                "time": time,
+                "lag_ms": 100.0,
+                "axes": ["x", "y"],
+                "velocity_unit": "cm/s",
+                "conditions": conditions,
+                "trials": [str(3 * i) for i in range(n_trials)],
+                "trial_conditions": [i % 4 for i in range(n_trials)],
                 "recorded": numbers(rng.normal(size=(n_trials, 2, n_bins)) * 9, digits=1),
-                "signals": [signal("rates", 0), signal("forecast", 13)], "left_out": [],
+                "signals": [signal("rates", 0), signal("forecast", 13)],
+                "left_out": [],
             },
             "parts": None,
             "said": [f"Velocity decoded from recorded rates: R² 0.800 ({name})."],
         }
         for session in sessions
-    }  # fmt: skip
+    }
     curve = [[10 * i, float(f"{3000 / (i + 1):.5g}")] for i in range(1, 300)]
     return {
         "losses": {"curves": {"loss": curve, "val_loss": curve[::10]}, "left_out": []},
         "sessions": of_each,
-        "embedding": {"sessions": list(sessions), "mean": numbers(rng.normal(size=(len(sessions), 2))),
-                      "sd": numbers(np.ones((len(sessions), 2))), "left_out": [name]},
+        "embedding": {
+            "sessions": list(sessions),
+            "mean": numbers(rng.normal(size=(len(sessions), 2))),
+            "sd": numbers(np.ones((len(sessions), 2))),
+            "left_out": [name],
+        },
         "left_out": [],
-    }  # fmt: skip
+    }
 
 
 def number_data(sessions, runs, *, name="velocity_r2", value=0.8123456789, stale=()):
@@ -118,14 +130,35 @@ def number_data(sessions, runs, *, name="velocity_r2", value=0.8123456789, stale
     n = len(rows)
     values = [value + 0.001 * i for i in range(n)]
     return {
-        "rows": n, "of": n, "session": [s for s, _ in rows], "run": [r for _, r in rows], "recipe_id": ["20ms-0"] * n,
-        "name": [name] * n, "source": ["reconstruction"] * n, "stage": ["evaluate"] * n, "split": ["test"] * n,
-        "unit": ["1"] * n, "units": ["all"] * n, "decoder": ["ridge"] * n, "fitted_on": ["recorded rates"] * n,
-        "reason": [""] * n, "time": ["2026-01-01"] * n, "definition": ["r2_uniform"] * n, "model": ["mdssm"] * n,
-        "value": values, "low": [v - 0.1 for v in values], "high": [v + 0.1 for v in values], "level": [0.95] * n,
-        "p_value": [None] * n, "lag_ms": [100.0] * n, "seen_bins": [None] * n, "bins": [None] * n, "step": [None] * n,
-        "n_trials": [29] * n, "stale": ["its store was made anew" if s in stale else "" for s, _ in rows],
-    }  # fmt: skip
+        "rows": n,
+        "of": n,
+        "session": [s for s, _ in rows],
+        "run": [r for _, r in rows],
+        "recipe_id": ["20ms-0"] * n,
+        "name": [name] * n,
+        "source": ["reconstruction"] * n,
+        "stage": ["evaluate"] * n,
+        "split": ["test"] * n,
+        "unit": ["1"] * n,
+        "units": ["all"] * n,
+        "decoder": ["ridge"] * n,
+        "fitted_on": ["recorded rates"] * n,
+        "reason": [""] * n,
+        "time": ["2026-01-01"] * n,
+        "definition": ["r2_uniform"] * n,
+        "model": ["mdssm"] * n,
+        "value": values,
+        "low": [v - 0.1 for v in values],
+        "high": [v + 0.1 for v in values],
+        "level": [0.95] * n,
+        "p_value": [None] * n,
+        "lag_ms": [100.0] * n,
+        "seen_bins": [None] * n,
+        "bins": [None] * n,
+        "step": [None] * n,
+        "n_trials": [29] * n,
+        "stale": ["its store was made anew" if s in stale else "" for s, _ in rows],
+    }
 
 
 def make_page(n_sessions=3, n_runs=2, *, hostile=False, arrays=True, n_trials=24, run_sessions=1):
@@ -160,7 +193,12 @@ def make_page(n_sessions=3, n_runs=2, *, hostile=False, arrays=True, n_trials=24
             n_units=50 + i,
             facts={"subject": text(i, "A"), word: text(i, "value")},
             lights=tuple(
-                Light(check, "look" if check == "onsets" and i == 1 else "ok", text(i, "fine"), text(i, "as expected"))
+                Light(
+                    check,
+                    "look" if check == "onsets" and i == 1 else "ok",
+                    text(i, "fine"),
+                    text(i, "as expected"),
+                )
                 for check in CHECKS
             ),
             dropped_units={text(2, "low_rate"): i},
@@ -188,28 +226,59 @@ def make_page(n_sessions=3, n_runs=2, *, hostile=False, arrays=True, n_trials=24
         for i, run in enumerate(runs)
     )
     rows = tuple(
-        (BoardCellText(run), BoardCellText("1", 1.0), BoardCellText(f"0.{5 + i}00 [0.4, 0.9]", 0.5 + 0.1 * i, i == 1))
+        (
+            BoardCellText(run),
+            BoardCellText("1", 1.0),
+            BoardCellText(f"0.{5 + i}00 [0.4, 0.9]", 0.5 + 0.1 * i, i == 1),
+        )
         for i, run in enumerate(runs)
     )
-    cells = tuple((n, tuple(HeatCell(f"0.{i}{k}", i / 10 + k / 100, 0.5, word) for k in range(n_runs))) for i, n in
-                  enumerate(names))  # fmt: skip
+    cells = tuple(
+        (n, tuple(HeatCell(f"0.{i}{k}", i / 10 + k / 100, 0.5, word) for k in range(n_runs)))
+        for i, n in enumerate(names)
+    )
     return Page(
         catalog=text(0, "catalog.yaml"),
         made="2026-01-01 00:00:00",
         program="0.1.0",
         sessions=sessions,
         runs=parts,
-        dandisets=((text(1, "000688@0.1"), text(2, "Reaching"), text(3, "CC-BY-4.0"), n_sessions, text(4, "a DOI")),),
+        dandisets=(
+            (text(1, "000688@0.1"), text(2, "Reaching"), text(3, "CC-BY-4.0"), n_sessions, text(4, "a DOI")),
+        ),
         packages=(("numpy", text(0, "2.0")),),
-        commands=(Command(text(0, "Stores"), text(7, "pipeline run ingest"), text(6, "recipe.yaml"), text(5, "a: 1")),),
-        boards=(BoardPart(text(0, "files"), (text(1, "ridge"),), ("model", "seeds", text(2, "velocity")), rows,
-                          (text(3, "more is better"),)),),
-        heat_maps=(HeatMap(text(1, "velocity_r2"), text(2, "evaluate"), tuple(runs), cells, 0.0, 1.0, text(3, "")),),
+        commands=(
+            Command(
+                text(0, "Stores"), text(7, "pipeline run ingest"), text(6, "recipe.yaml"), text(5, "a: 1")
+            ),
+        ),
+        boards=(
+            BoardPart(
+                text(0, "files"),
+                (text(1, "ridge"),),
+                ("model", "seeds", text(2, "velocity")),
+                rows,
+                (text(3, "more is better"),),
+            ),
+        ),
+        heat_maps=(
+            HeatMap(text(1, "velocity_r2"), text(2, "evaluate"), tuple(runs), cells, 0.0, 1.0, text(3, "")),
+        ),
         stale=text(1, "2 of 9 measurements are stale"),
         numbers=number_data(names, runs, name=text(0, "velocity_r2"), stale=names[-1:]),
-        failures=(FailurePart("ingest", [*names, "lost"][0], text(1, "a.nwb"), "2026-01-01T00:00:00", 2, "data", text(2, "odd"),
-                              text(3, "Mend it.")),),
+        failures=(
+            FailurePart(
+                "ingest",
+                [*names, "lost"][0],
+                text(1, "a.nwb"),
+                "2026-01-01T00:00:00",
+                2,
+                "data",
+                text(2, "odd"),
+                text(3, "Mend it."),
+            ),
+        ),
         methods=(text(0, "We analysed."),),
         bibtex=text(1, "@misc{a}"),
         missing=(Missing(text(0, "A store"), text(1, "is gone"), text(2, "ingest again")),),
-    )  # fmt: skip
+    )

@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from evaluation.report.pages import HOSTILE, make_page
 
-from nwb_latents.pipeline.evaluation.report.page import MB, SCRIPTS, STYLES, asset, page_html, plotly_js
 from nwb_latents.pipeline.evaluation.report.packing import pack, unpack
+from nwb_latents.pipeline.evaluation.report.page import MB, SCRIPTS, STYLES, asset, page_html, plotly_js
 
 
 class Elements(HTMLParser):

@@ -30,16 +30,35 @@ ROOT = Path(__file__).parents[3]
 
 def attributes(*, flags=(), onsets=None, decodability=0.8, warnings=(), verification="digest", n_trials=100):
     quality = SessionQuality(
-        n_trials=n_trials, n_units=40, dropped_trials={"no_onset": 25}, reaction_time_s=Percentiles(n=0),
-        peak_speed_cm_s=Percentiles(n=0), onset_quality=onsets or {"ok": n_trials}, rates=RateStability(drift=-0.1, cv=0.2),
-        outliers=KinematicOutliers(share=0.01), decodability=decodability, flags=flags,
-    )  # fmt: skip
+        n_trials=n_trials,
+        n_units=40,
+        dropped_trials={"no_onset": 25},
+        reaction_time_s=Percentiles(n=0),
+        peak_speed_cm_s=Percentiles(n=0),
+        onset_quality=onsets or {"ok": n_trials},
+        rates=RateStability(drift=-0.1, cv=0.2),
+        outliers=KinematicOutliers(share=0.01),
+        decodability=decodability,
+        flags=flags,
+    )
     return StoreAttributes(
-        store_key="k", session="s", subject="A", task="CO", bin_size_s=0.02, n_event_bins=13, recipe=IngestRecipe(),
-        provenance=Provenance(source="a.nwb", asset_digest="sha256:0", layout="generic", warnings=warnings,
-                              verification=verification),
-        dropped={"units": {}, "trials": {"no_onset": 25}}, quality=quality,
-    )  # fmt: skip
+        store_key="k",
+        session="s",
+        subject="A",
+        task="CO",
+        bin_size_s=0.02,
+        n_event_bins=13,
+        recipe=IngestRecipe(),
+        provenance=Provenance(
+            source="a.nwb",
+            asset_digest="sha256:0",
+            layout="generic",
+            warnings=warnings,
+            verification=verification,
+        ),
+        dropped={"units": {}, "trials": {"no_onset": 25}},
+        quality=quality,
+    )
 
 
 def lights(made=None, *, fault="", n_numbers=0, stale=None, unknown=0):
@@ -51,7 +70,9 @@ def test_every_check_has_a_light_with_a_word_and_a_sign():
     for made in (attributes(), None):
         found = lights(made)
         assert list(found) == list(CHECKS)
-        assert all(light.shown and light.why and light.symbol == SYMBOLS[light.state] for light in found.values())
+        assert all(
+            light.shown and light.why and light.symbol == SYMBOLS[light.state] for light in found.values()
+        )
     assert len(set(SYMBOLS.values())) == len(SYMBOLS)
 
 
@@ -103,19 +124,30 @@ def test_the_funnel_adds_up():
 
 
 def measured(**changed):
-    shared = {"name": "velocity_r2", "session": "a", "recipe_id": "r", "split": "test", "n_trials": 9, "stage": "evaluate",
-              "source": "reconstruction", "run": "m", "unit": "1"}  # fmt: skip
+    shared = {
+        "name": "velocity_r2",
+        "session": "a",
+        "recipe_id": "r",
+        "split": "test",
+        "n_trials": 9,
+        "stage": "evaluate",
+        "source": "reconstruction",
+        "run": "m",
+        "unit": "1",
+    }
     return Measurement(**{**shared, **changed})
 
 
 def test_a_map_has_the_numbers_as_they_were_measured():
-    table = measurements_as_table([
-        measured(value=0.123456, low=0.1, high=0.2, fitted_on="recorded rates"),
-        measured(session="b", value=0.5),
-        measured(session="b", run="n", value=0.9),
-        measured(run=None, source="condition_mean", is_baseline=True, value=0.3),
-        measured(name="k", step=3, value=0.1),
-    ])  # fmt: skip
+    table = measurements_as_table(
+        [
+            measured(value=0.123456, low=0.1, high=0.2, fitted_on="recorded rates"),
+            measured(session="b", value=0.5),
+            measured(session="b", run="n", value=0.9),
+            measured(run=None, source="condition_mean", is_baseline=True, value=0.3),
+            measured(name="k", step=3, value=0.1),
+        ]
+    )
     (found,), left_out = heat_maps(table, pd.Series([""] * 5))
     assert left_out == ""
     assert found.owners == ("m", "n", "condition mean")
@@ -139,13 +171,17 @@ def test_a_map_shows_no_value_of_what_is_stale():
 
 
 def test_what_was_measured_in_another_way_is_on_another_map():
-    table = measurements_as_table([measured(value=0.9), measured(value=0.8, lag_ms=60.0), measured(value=0.7, bins=20)])
+    table = measurements_as_table(
+        [measured(value=0.9), measured(value=0.8, lag_ms=60.0), measured(value=0.7, bins=20)]
+    )
     found, _ = heat_maps(table, pd.Series(["", "", ""]))
     assert len(found) == 3
 
 
 def test_the_table_of_numbers_keeps_every_digit_and_the_latest():
-    table = measurements_as_table([measured(value=1 / 3), measured(session="b", value=None, reason="too few")])
+    table = measurements_as_table(
+        [measured(value=1 / 3), measured(session="b", value=None, reason="too few")]
+    )
     made = number_table(table, pd.Series(["", "its run is gone"]), most=9)
     assert made["value"] == [1 / 3, None]
     assert made["stale"] == ["", "its run is gone"]
@@ -164,8 +200,15 @@ def test_settings_again_are_the_settings():
 def test_methods_say_the_recipe():
     recipe = IngestRecipe(bin_size_s=0.01, smooth_sigma_s=0.05, window_s=(-0.2, 0.4))
     said = session_sentences(Described(recipe, "10ms-0", ("000688@0.1", None), ("C", "M"), 100, 50, 20))
-    for words in ("2 sessions of 2 subjects", "dandiset 000688, version 0.1", "bins of 10 ms", "50 ms standard deviation",
-                  "−200 to 400 ms around movement onset", "20 candidates", "70%, 10%, 20%"):  # fmt: skip
+    for words in (
+        "2 sessions of 2 subjects",
+        "dandiset 000688, version 0.1",
+        "bins of 10 ms",
+        "50 ms standard deviation",
+        "−200 to 400 ms around movement onset",
+        "20 candidates",
+        "70%, 10%, 20%",
+    ):
         assert words in said, words
 
 
@@ -177,11 +220,21 @@ def test_the_program_is_cited_as_its_citation_file_says():
 
 
 def test_models_and_dandisets_are_cited():
-    entry = DandisetEntry(title="Reaching", version="0.1", layout="000688", tasks=("CO",),
-                          citation="https://doi.org/10.48324/dandi.000688/0.1")  # fmt: skip
+    entry = DandisetEntry(
+        title="Reaching",
+        version="0.1",
+        layout="000688",
+        tasks=("CO",),
+        citation="https://doi.org/10.48324/dandi.000688/0.1",
+    )
     text = bibtex({"mdssm": "x", "lfads": "y", "own": "A lab 2026"}, {"000688@0.1": entry, "1@2": None})
-    for words in ("Vermani, Ayesha and", "Pandarinath, Chethan", "The model own: A lab 2026",
-                  "doi = {10.48324/dandi.000688/0.1}", "@misc{dandi_000688,"):  # fmt: skip
+    for words in (
+        "Vermani, Ayesha and",
+        "Pandarinath, Chethan",
+        "The model own: A lab 2026",
+        "doi = {10.48324/dandi.000688/0.1}",
+        "@misc{dandi_000688,",
+    ):
         assert words in text, words
     assert text.count("{") == text.count("}")
 

@@ -72,7 +72,7 @@ function startFilters() {
   for (const button of all("button.pick")) {
     button.addEventListener("click", () => {
       const session = button.dataset.session;
-      filterBy(new Set([session]), `Showing ${session} alone.`);
+      filterBy(new Set([session]), `Showing ${session} alone; leaderboards are of all sessions.`);
       chooseSession(button.closest("tr").dataset.key);
     });
   }
@@ -86,7 +86,7 @@ function startFilters() {
       $("why").hidden = false;
       $("why").textContent = `${session}, ${head}: ${button.title}.`;
       const n = sessions.size === 1 ? "1 session" : `${sessions.size} sessions`;
-      filterBy(sessions, `Showing ${n} with the same light in ${head}.`);
+      filterBy(sessions, `Showing ${n} with the same light in ${head}; leaderboards are of all sessions.`);
     });
   }
   $("show-all").addEventListener("click", () => {
