@@ -33,5 +33,5 @@ class ReportSettings(Frozen):
         "is loaded.",
     )
     numbers: int = Field(
-        20_000, ge=0, le=MOST_ITEMS, description="Numbers in the table of all numbers, the latest of them."
+        50_000, ge=0, le=MOST_ITEMS, description="Numbers in the table of all numbers, the latest of them."
     )

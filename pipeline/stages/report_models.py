@@ -176,6 +176,10 @@ def _protocol(measured: pd.DataFrame, entry: SessionEntry) -> tuple[DecodeSettin
 def _against_measured(signals: Sequence[DecodedSignal], measured: pd.DataFrame) -> list[str]:
     """Return the measured R² of what is drawn, in words."""
     said = []
+    mixed = measured[measured["source"] == "ensemble"]
+    if not mixed.empty and mixed.iloc[-1]["value"] is not None:
+        value = mixed.iloc[-1]["value"]
+        said.append(f"Its forecast averaged with others is not drawn: R² {value:.3f}.".replace("-", "−"))
     for signal in signals:
         score = signal.score
         alike = measured[

@@ -84,7 +84,7 @@ def _part(work: ReportWork, key: str, entry: SessionEntry) -> SessionPart:
         flags=attributes.quality.flags if attributes and attributes.quality else (),
         warnings=known.warnings if known else (),
         choices=tuple((each.what, each.value, each.why) for each in known.choices) if known else (),
-        links=_links(known) if known else (),
+        links=archive_links(known) if known else (),
         fault=lost,
         arrays=arrays,
     )
@@ -116,8 +116,26 @@ def _facts(entry: SessionEntry, attributes: StoreAttributes | None) -> dict[str,
     return facts | {name: value for name, value in said.items() if value}
 
 
-def _links(known: Provenance) -> tuple[Link, ...]:
-    """Return where the archive has the file; only addresses of the web are linked to."""
+def archive_links(known: Provenance) -> tuple[Link, ...]:
+    """Return where the archive has the file of a store; only addresses of the web are linked to.
+
+    Parameters
+    ----------
+    known
+        What the store says of its origin.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.store import Provenance
+    >>> said = Provenance(source="sub-C/a.nwb", asset_digest="", layout="", dandiset="000688",
+    ...                   dandiset_version="0.1", asset_id="1-2")
+    >>> for link in archive_links(said):
+    ...     print(link.url)
+    https://dandiarchive.org/dandiset/000688/0.1/files?location=sub-C
+    https://api.dandiarchive.org/api/dandisets/000688/versions/0.1/assets/1-2/
+    >>> archive_links(said.model_copy(update={"archive": "javascript:alert(1)//"}))
+    ()
+    """
     archive = (known.archive or MAIN_ARCHIVE_URL).rstrip("/")
     if not known.dandiset or not known.dandiset_version or not archive.startswith(("https://", "http://")):
         return ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import warnings
+from dataclasses import replace
 
 import pytest
 from evaluation.report.pages import make_page
@@ -21,7 +22,14 @@ WAIT_S = 90.0
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    for name, page in {"plain": make_page(), "hostile": make_page(9, 9, hostile=True, n_trials=3)}.items():
+    plain = make_page()
+    steps = {
+        name: values * 3 if isinstance(values, list) else 3 * values for name, values in plain.numbers.items()
+    }
+    steps["step"] = sorted([1, 2, 3] * len(plain.numbers["step"]))
+    made = {"plain": plain, "hostile": make_page(9, 9, hostile=True, n_trials=3)}
+    made["steps"] = replace(plain, numbers=steps)
+    for name, page in made.items():
         (folder / f"{name}.html").write_text(page_html(page, max_mb=10).html, encoding="utf-8")
     return folder
 
@@ -166,6 +174,16 @@ def test_two_ticked_runs_show_the_settings_in_which_they_differ(opened):
     assert texts(browser, "#difference table tbody th") == ["seed"]
     assert texts(browser, "#difference table tbody td") == ["0", "1"]
     until(browser, "return document.getElementById('plot-loss').data?.length == 2")
+
+
+def test_forecasts_are_drawn_step_by_step_as_they_were_measured(opened):
+    browser = opened("steps")
+    until(browser, "return document.getElementById('plot-steps').data?.length")
+    drawn = browser.execute_script(
+        "return document.getElementById('plot-steps').data.map(e => [e.name, e.x, e.y])"
+    )
+    value = make_page(arrays=False).numbers["value"][0]
+    assert drawn == [["mdssm-0, reconstruction", [1, 2, 3], [value] * 3]]
 
 
 def test_numbers_are_as_they_were_measured_and_stale_ones_marked(opened):

@@ -78,7 +78,7 @@ def session_sentences(said: Described) -> str:
         f"We analysed {who} ({origin}; recipe {said.recipe_id}),",
         f"with {said.n_units} units and {said.n_trials} trials in all.",
         f"Spikes were counted in bins of {1e3 * recipe.bin_size_s:g} ms;",
-        f"firing rates are these counts smoothed with a {kernel}.",
+        f"firing rates are these counts smoothed with a {kernel}.".replace("gaussian", "Gaussian"),
         f"Units that fired less than {recipe.min_rate_hz:g} Hz were left out.",
     ]
     if recipe.chop.enabled:
@@ -138,9 +138,7 @@ def decoding_sentences(protocols: Sequence[tuple[str, float | None, int | None, 
     said = []
     for lag in dict.fromkeys(lag for _, lag, *_ in protocols):
         mine = [each for each in protocols if each[1] == lag]
-        fits = dict.fromkeys(
-            f"{name} (fitted on {on} of training trials)" for name, _, _, _, on in mine if on
-        )
+        fits = dict.fromkeys(f"{name} (fitted on {_on_training(on)})" for name, _, _, _, on in mine if on)
         when = "" if lag is None else f" {lag:g} ms after the activity"
         said.append(f"Hand velocity{when} was decoded with {'; '.join(fits) or mine[0][0]}.")
         windows = dict.fromkeys((seen, ahead) for _, _, seen, ahead, _ in mine if seen is not None)
@@ -148,6 +146,10 @@ def decoding_sentences(protocols: Sequence[tuple[str, float | None, int | None, 
             f"Forecasts were shown {seen} bins of a trial and go {ahead} bins on." for seen, ahead in windows
         ]
     return " ".join(said)
+
+
+def _on_training(signal: str) -> str:
+    return signal if "train" in signal else f"{signal} of training trials"
 
 
 def _origin(dandisets: Sequence[str | None]) -> str:

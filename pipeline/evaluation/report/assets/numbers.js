@@ -1,5 +1,6 @@
 // The measurements: all of them, those of a session, those of a run. Stale ones are marked, never as current.
 const MOST_ROWS = 200;
+const ON_PAPER = 40; // as in the style of a printed page
 let measured = { rows: 0, of: 0 };
 
 const HEADS = [
@@ -68,6 +69,7 @@ function numbersInto(place, rows, what) {
     ]);
     startSorting(table);
     parts.push(element("div", { class: "wide long", tabindex: "0", role: "region", "aria-label": "Numbers" }, [table]));
+    if (shown.length > ON_PAPER) parts.push(element("p", { class: "quiet on-paper", text: `On paper, the first ${ON_PAPER} are shown.` }));
   } else {
     parts.push(element("p", { text: "Nothing was measured of it yet: pipeline run decode, pipeline run evaluate." }));
   }

@@ -82,6 +82,7 @@ function showSessionOfRun() {
   slider.value = 0;
   showDecoded();
   drawParts(mine.parts);
+  listSteps();
 }
 
 function camera() {
@@ -185,6 +186,42 @@ function drawParts(parts) {
     `R² of ${parts.conditions.length} conditions of ${parts.signals.length} signals; values below −0.5 are off the plot.`);
 }
 
+// Numbers of single steps ahead, straight from the measurements; stale ones are not drawn.
+function stepRows() {
+  const session = $("run-session").value;
+  return rowsWhere((row) => field("step", row) !== "" && field("session", row) === session && !field("stale", row)
+    && ["", state.run].includes(field("run", row)));
+}
+
+function listSteps() {
+  const names = [...new Set(stepRows().map((row) => field("name", row)))].sort((a, b) => (b === "velocity_r2") - (a === "velocity_r2"));
+  $("figure-steps").hidden = !names.length;
+  if (!names.length) return drawn.delete("plot-steps");
+  $("step-name").replaceChildren(...names.map((name) => element("option", { value: name, text: name })));
+  drawSteps();
+}
+
+function drawSteps() {
+  const name = $("step-name").value;
+  const curves = new Map();
+  for (const row of stepRows()) {
+    if (field("name", row) !== name || field("value", row) === "") continue;
+    const of = field("run", row) ? `${field("run", row)}, ${field("source", row).replaceAll("_", " ")}` : field("source", row).replaceAll("_", " ");
+    if (!curves.has(of)) curves.set(of, { isRun: Boolean(field("run", row)), points: new Map() });
+    const points = curves.get(of).points;
+    if (!points.has(field("step", row))) points.set(field("step", row), field("value", row));
+  }
+  const sorted = [...curves].sort((a, b) => b[1].isRun - a[1].isRun);
+  draw("plot-steps", sorted.map(([of, { isRun, points }], k) => {
+    const steps = [...points].sort((a, b) => a[0] - b[0]);
+    return {
+      type: "scatter", mode: "lines", x: steps.map(([x]) => x), y: steps.map(([, y]) => y), name: nameOf(of),
+      line: { color: LINES[k % 6], width: isRun ? 3 : 1.5, dash: isRun ? "solid" : "dot" },
+    };
+  }), { xaxis: { title: { text: "bins ahead" } }, yaxis: { title: { text: escaped(name) } }, showlegend: true, legend: { orientation: "h", y: -0.22 } },
+    `${name} by bins ahead, of ${sorted.map(([of]) => of).join(", ")}.`);
+}
+
 function settingsOf(name) {
   const part = all(".of-run").find((each) => each.dataset.key === name);
   return new Map(all(".settings tbody tr", part).map((row) => [row.cells[0].textContent, row.cells[1].textContent]));
@@ -220,6 +257,7 @@ function startRun() {
   $("loss").addEventListener("change", drawLosses);
   $("run-session").addEventListener("change", showSessionOfRun);
   $("run-trial").addEventListener("input", showDecoded);
+  $("step-name").addEventListener("change", drawSteps);
   for (const id of ["turn", "tilt"]) {
     $(id).addEventListener("input", () => {
       if (window.Plotly && $("plot-latents").layout?.scene) window.Plotly.relayout($("plot-latents"), { "scene.camera": camera() });
