@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html.parser import HTMLParser
+
 import numpy as np
 
 from nwb_latents.pipeline.evaluation.report.content import (
@@ -29,6 +31,22 @@ HOSTILE = (
     "{{ 7 * 7 }}",
     "`$(touch hacked)`; rm -rf 'x",
 )
+
+
+class Elements(HTMLParser):
+    """Elements, attributes and text of a page, as a browser sees them."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.attributes = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attributes]
+
+    def handle_data(self, data):
+        self.text.append(data)
 
 
 def session_data(name, *, n_trials=24, n_units=60, n_bins=36, n_conditions=8, seed=0):

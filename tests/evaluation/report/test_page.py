@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 
 import pytest
-from evaluation.report.pages import HOSTILE, make_page
+from evaluation.report.pages import HOSTILE, Elements, make_page
 
 from nwb_latents.pipeline.evaluation.report.packing import pack, unpack
 from nwb_latents.pipeline.evaluation.report.page import MB, SCRIPTS, STYLES, asset, page_html, plotly_js
-
-
-class Elements(HTMLParser):
-    """Elements, attributes and text of a page, as a browser sees them."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.text, self.attributes = [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attributes]
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def data_of(html, kind, key=None):
