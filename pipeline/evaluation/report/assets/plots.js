@@ -26,7 +26,8 @@ function loadLibrary() {
   return library;
 }
 
-const nameOf = (text) => escaped(text === "" ? "none" : text);
+const MOST_LETTERS = 44;
+const nameOf = (text) => escaped(text === "" ? "none" : text.length > MOST_LETTERS ? `${text.slice(0, MOST_LETTERS)}…` : text);
 
 function themed(layout, place) {
   const [text, line] = [coloured("--text"), coloured("--line")];

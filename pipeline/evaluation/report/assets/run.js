@@ -181,7 +181,7 @@ function drawParts(parts) {
   })), { xaxis: { title: { text: "time of the bin (ms)" } }, yaxis: clipped, showlegend: true, legend: { orientation: "h", y: -0.22 } },
     `R² over ${time.length} bins of ${parts.signals.length} signals; values below −0.5 are off the plot.`);
   draw("plot-r2-conditions", parts.signals.map((signal, k) => ({
-    type: "bar", x: parts.conditions.map((name) => nameOf(name)), y: signal.of_conditions, name: named(signal), marker: { color: LINES[k % 6] },
+    type: "bar", x: parts.conditions.map((name) => escaped(name || "none")), y: signal.of_conditions, name: named(signal), marker: { color: LINES[k % 6] },
   })), { xaxis: { type: "category" }, yaxis: clipped, showlegend: true, legend: { orientation: "h", y: -0.15 } },
     `R² of ${parts.conditions.length} conditions of ${parts.signals.length} signals; values below −0.5 are off the plot.`);
 }

@@ -2,8 +2,8 @@
 // What is chosen on the page, and who is told when it changes. Text from data is only ever set as text.
 const $ = (id) => document.getElementById(id);
 const all = (selector, inside = document) => [...inside.querySelectorAll(selector)];
-const escaped = (text) =>
-  String(text).replace(/[&<>"']/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" })[c]);
+// For the text of plots alone, in which the library knows a few tags and these three entities.
+const escaped = (text) => String(text).replace(/[&<>]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[c]);
 
 const state = { sessions: null, words: "", session: "", run: "" };
 const listeners = { filter: [], session: [], run: [], theme: [] };
