@@ -17,6 +17,7 @@ from nwb_latents.pipeline.errors import DataError, PipelineError
 from nwb_latents.pipeline.stages.leaderboard import leaderboard
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.report_asked import ReportWork
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, words_of
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog, some_of
@@ -258,6 +259,7 @@ def _page(work: ReportWork, sessions: Sequence[str]) -> Page:
     runs = run_parts(work)
     boards, stale = _boards(work, sessions)
     dandisets = dandisets_of(work)
+    failures = _failures(work)
     maps, left_out = heat_maps(work.table, work.why)
     if left_out:
         work.missing.append(Missing("Some maps of sessions and runs", left_out.rstrip(".")))
@@ -278,7 +280,7 @@ def _page(work: ReportWork, sessions: Sequence[str]) -> Page:
         heat_maps=tuple(maps),
         stale=stale,
         numbers=number_table(work.table, work.why, most=work.settings.numbers),
-        failures=_failures(work),
+        failures=failures,
         methods=methods_of(work),
         bibtex=bibtex(papers_of(work), {name: entry for name, (entry, _) in dandisets.items()}),
         missing=tuple(work.missing),
@@ -288,6 +290,7 @@ def _page(work: ReportWork, sessions: Sequence[str]) -> Page:
 def _boards(work: ReportWork, sessions: Sequence[str]) -> tuple[tuple[BoardPart, ...], str]:
     """Return the leaderboards, of current numbers alone, and what is said of stale ones."""
     from nwb_latents.pipeline.evaluation.report.board_tables import board_part  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.report.content import Missing  # noqa: PLC0415
 
     said: list[str] = []
 
@@ -300,27 +303,43 @@ def _boards(work: ReportWork, sessions: Sequence[str]) -> tuple[tuple[BoardPart,
     except DataError as error:
         stale = str(error) if "stale" in str(error) else ""
         return (), stale.rstrip(".")
+    except FAILURES as error:
+        work.missing.append(Missing("The leaderboard", words_of(error, "leaderboard")[0].rstrip(".")))
+        return (), ""
     return tuple(board_part(board) for board in made), "; ".join(said)
 
 
 def _failures(work: ReportWork) -> tuple[FailurePart, ...]:
-    from nwb_latents.pipeline.cluster.ledger import ledgers_beside, read_ledger, stage_of, standing_failures  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.report.content import FailurePart  # noqa: PLC0415
-
-    return tuple(
-        FailurePart(
-            stage=stage_of(path),
-            session=failure.last.session,
-            source=failure.last.source,
-            time=failure.last.time,
-            attempts=failure.n_attempts,
-            kind=failure.kind,
-            message=failure.message,
-            remedy=failure.remedy,
-        )
-        for path in ledgers_beside(work.catalog_path)
-        for failure in standing_failures(read_ledger(path))
+    """Return the sessions whose last attempt failed; a ledger that cannot be read is said to be so."""
+    from nwb_latents.pipeline.cluster.ledger import (  # noqa: PLC0415
+        ledgers_beside,
+        read_ledger,
+        stage_of,
+        standing_failures,
     )
+    from nwb_latents.pipeline.evaluation.report.content import FailurePart, Missing  # noqa: PLC0415
+
+    found = []
+    for path in ledgers_beside(work.catalog_path):
+        try:
+            standing = standing_failures(read_ledger(path))
+        except PipelineError as error:
+            work.missing.append(Missing(f"Failures of {stage_of(path)}", str(error).rstrip(".")))
+            continue
+        found += [
+            FailurePart(
+                stage=stage_of(path),
+                session=failure.last.session,
+                source=failure.last.source,
+                time=failure.last.time,
+                attempts=failure.n_attempts,
+                kind=failure.kind,
+                message=failure.message,
+                remedy=failure.remedy,
+            )
+            for failure in standing
+        ]
+    return tuple(found)
 
 
 def _with_warnings(page: Page, told: Sequence[str]) -> Page:

@@ -233,6 +233,14 @@ def test_failures_are_shown_with_their_remedies(again):
     assert "Failures (1)" in text
 
 
+def test_a_ledger_that_cannot_be_read_ends_nothing(again):
+    folder, page = again
+    ledger = next((folder / "stores").glob("*")) / LEDGER_NAME
+    ledger.unlink()
+    ledger.mkdir()
+    assert "Failures of ingest" in text_of(page(run_sessions=0))
+
+
 def test_sessions_and_runs_are_chosen(again):
     folder, page = again
     made = page(sessions=OTHER)
