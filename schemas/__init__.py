@@ -34,6 +34,7 @@ SCHEMAS: dict[str, str] = {
     "run_trials": "nwb_latents.schemas.trial_record:RunTrials",
     "manifest": "nwb_latents.schemas.manifest:Manifest",
     "measurement": "nwb_latents.schemas.measurement:Measurement",
+    "report": "nwb_latents.schemas.report:ReportSettings",
     "study": "nwb_latents.schemas.study:StudySettings",
     "stream": "nwb_latents.schemas.online_decoding:StreamSettings",
     "simulate": "nwb_latents.schemas.simulation:SimulateSettings",

@@ -28,6 +28,7 @@ from nwb_latents.pipeline.cli.options import (
     VerboseOption,
 )
 from nwb_latents.pipeline.cli.recut import recut, takes
+from nwb_latents.pipeline.cli.report import report
 from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.stream import stream
 from nwb_latents.pipeline.cli.sweep import sweep
@@ -64,6 +65,7 @@ STAGES: dict[str, Callable[..., None]] = {
     "forecast": forecast,
     "evaluate": evaluate,
     "embed": embed,
+    "report": report,
     "sweep": sweep,
     "stream": stream,
 }

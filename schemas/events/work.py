@@ -272,6 +272,20 @@ class SubmissionEvent(Event):
     sessions: tuple[str, ...] = Field(description="Sessions in it.")
 
 
+class PageEvent(Event):
+    """A report that was written."""
+
+    event: Literal["report"] = "report"
+    path: str = Field(description="The page.")
+    bytes: int = Field(ge=0, description="Its size, bytes.")
+    n_sessions: int = Field(ge=0, description="Stores on it.")
+    n_runs: int = Field(ge=0, description="Runs on it.")
+    not_drawn: tuple[str, ...] = Field(
+        description="Stores and runs without drawings, since the page would be too large."
+    )
+    n_missing: int = Field(ge=0, description="What it says is missing or damaged.")
+
+
 class ProblemEvent(Event):
     """One fault of a submission."""
 

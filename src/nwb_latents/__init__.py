@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.api.numbers import leaderboard, scores
     from nwb_latents.pipeline.api.opened_catalog import open_catalog, open_session
     from nwb_latents.pipeline.api.recordings import ingest, inspect, simulate
+    from nwb_latents.pipeline.api.reporting import report
     from nwb_latents.pipeline.api.runs import align, load_run, train
     from nwb_latents.pipeline.api.studies import study
 
@@ -41,6 +42,7 @@ __all__ = [
     "load_run",
     "open_catalog",
     "open_session",
+    "report",
     "scores",
     "simulate",
     "study",
@@ -52,6 +54,7 @@ _HOMES = {
     "numbers": ("leaderboard", "scores"),
     "opened_catalog": ("open_catalog", "open_session"),
     "recordings": ("ingest", "inspect", "simulate"),
+    "reporting": ("report",),
     "runs": ("align", "load_run", "train"),
     "studies": ("study",),
 }

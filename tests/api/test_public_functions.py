@@ -24,7 +24,7 @@ from nwb_latents.schemas.training import TrainSettings
 HEAVY = {"torch", "zarr", "xarray", "numpy", "pandas", "scipy", "pydantic", "yaml", "distributed"}
 FUNCTIONS = {
     "align", "decode", "evaluate", "forecast", "ingest", "inspect", "leaderboard", "load_run", "open_catalog",
-    "open_session", "scores", "simulate", "study", "train",
+    "open_session", "report", "scores", "simulate", "study", "train",
 }  # fmt: skip
 
 

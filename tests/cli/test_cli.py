@@ -93,6 +93,7 @@ def test_help_imports_nothing_heavy(words):
             ["seen_bins [13]", "--bins", "Bins forecast and scored after those seen; default: 20."],
         ),
         (["run", "embed"], ["grid_size [3]", "--to", "--colour-by"]),
+        (["run", "report"], ["max_mb [10.0]", "--out", "report.html beside the catalog"]),
         (["simulate"], ["kinematics_rate_hz [100.0]", "Hz"]),
     ],
 )

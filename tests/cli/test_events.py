@@ -40,6 +40,7 @@ CHAIN = (
     ("run", "evaluate", "--run", NAME, "--metric", "velocity_r2", "--baseline", "null", "--device", "cpu"),
     ("run", "forecast", "--run", NAME, "--device", "cpu"),
     ("leaderboard",),
+    ("run", "report", "--set", "run_sessions=0"),
     ("export", "lfads"),
     ("catalog", "list"),
     ("catalog", "show", NAME),

@@ -149,6 +149,12 @@ COMMANDS = {
         {**SELECTED, "changes": ["align_to=go_cue"], "force": True},
         {},
     ),
+    "run report": (
+        "report_page",
+        "--session a* --session b --run m --run n --out r.html --device cpu",
+        {"sessions": ("a*", "b"), "runs": ("m", "n"), "out": Path("r.html"), "device": "cpu"},
+        {},
+    ),
     "leaderboard": (
         "leaderboard",
         f"{SELECTION} --by velocity_r2:forecast --phase val --output b.md",
