@@ -23,6 +23,7 @@ from nwb_latents.pipeline.stages.decode_runs import (
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members, runs_that_know
 from nwb_latents.pipeline.stages.lag_words import say_negative
+from nwb_latents.pipeline.stages.picture_folder import note_settings, settings_folder
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
     from nwb_latents.schemas.measurement import Measurement
+    from nwb_latents.schemas.pictures import PictureSettings
     from nwb_latents.schemas.training import Device
 
 
@@ -57,12 +59,14 @@ def decode(
     unseen_trials: bool = False,
     force: bool = False,
     where: Where | None = None,
+    pictures: PictureSettings | None = None,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
 
     Measurements are added to those of the catalog session by session; pictures, and the R² of every time bin
-    and condition, go into ``results/decode/<recipe>/`` beside it.
+    and condition, go into ``results/decode/<recipe>/lag<ms>ms-<digest>/`` beside it, a folder for each choice
+    of settings, which are kept there in ``settings.yaml``.
 
     Parameters
     ----------
@@ -89,6 +93,8 @@ def decode(
     where
         Which part of the sessions, and where they are decoded; default: all, in this process. On a cluster
         one session is one task; transfer is measured here.
+    pictures
+        Formats and resolution of the pictures; default: PNG of 300 dots per inch.
     report
         Called with one event per session, measurement and failure.
 
@@ -132,6 +138,9 @@ def decode(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    unseen = {"unseen_trials": unseen_trials}
+    work.pictures = pictures or work.pictures
+    work.pictures_folder = pictures_folder(settings, unseen_trials=unseen_trials)
     plan = _forecast_plan(work)
     work.sessions = where.part_of(work.sessions, catalog_path, DECODING.name, work.report)
     if not work.sessions:
@@ -141,6 +150,7 @@ def decode(
         require_stores_fit(catalog_path, work.sessions, runs=every, recordings=False, force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
+    note_settings(work.folder("decode"), settings, **unseen)
     do_sessions(work, DECODING, plan, where, device=device)
     draw_scores(work)
     if settings.transfer:
@@ -154,6 +164,18 @@ def decode(
         )
         raise work.failures.error(summary, work.results)
     return work.results
+
+
+def pictures_folder(settings: DecodeSettings, *, unseen_trials: bool = False) -> str:
+    """Return the name of the folder of the pictures made with some settings, within that of the recipe.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
+    >>> pictures_folder(DecodeSettings(lag_ms=60)).rpartition("-")[0]
+    'lag60ms'
+    """
+    return settings_folder(f"lag{settings.lag_ms:g}ms", settings, unseen_trials=unseen_trials)
 
 
 def _plan(
@@ -333,7 +355,9 @@ def _transfer(work: Work, run: RunEntry) -> None:
             work.trained[run.run],
             [entry for entry in work.sessions if entry.session in run.sessions],
             work.settings,
+            known=run.sessions,
             folder=work.folder("decode"),
+            pictures=work.pictures,
         )
         work.keep(found)
     except FAILURES as error:

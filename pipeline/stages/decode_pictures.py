@@ -52,16 +52,17 @@ def draw_session(
     for one in decoded:
         suffix = one.decoder.decoder.suffix
         name = f"{stem}{path_name(suffix)}" if suffix else stem
-        draw_velocity(folder / f"{name}_velocity.png", one)
-        draw_trajectories(folder / f"{name}_trajectories.png", one)
+        draw_velocity(folder / f"{name}_velocity.png", one, pictures=work.pictures)
+        draw_trajectories(folder / f"{name}_trajectories.png", one, pictures=work.pictures)
     table = parts_table(decoded)
     write_bytes(folder / f"{stem}_parts.nc", bytes(table.to_netcdf(engine="scipy")))
-    draw_parts(folder / f"{stem}_parts.png", table)
+    draw_parts(folder / f"{stem}_parts.png", table, pictures=work.pictures)
     forecasts = [signal for signal in decoded[0].signals if signal.score.source in FORECASTS]
     if forecasts:
         # The mean with others first, where there is one.
         forecasts.sort(key=lambda signal: FORECASTS.index(signal.score.source))
-        draw_reaches(folder / f"{stem}_forecast.png", decoded[0].decoder, [*forecasts, *beside])
+        path = folder / f"{stem}_forecast.png"
+        draw_reaches(path, decoded[0].decoder, [*forecasts, *beside], pictures=work.pictures)
 
 
 def draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> None:
@@ -72,7 +73,8 @@ def draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> No
     for scan in scans:
         best, name = max(scan.cv_r2), scan.decoder.name
         work.report(LagEvent(session=session, decoder=name, lag_ms=scan.best_lag_ms, value=best))
-    draw_lag_scan(work.folder("decode") / f"{path_name(session)}_lags.png", scans, scores)
+    path = work.folder("decode") / f"{path_name(session)}_lags.png"
+    draw_lag_scan(path, scans, scores, pictures=work.pictures)
 
 
 def draw_scores(work: Work) -> None:
@@ -89,4 +91,4 @@ def draw_scores(work: Work) -> None:
     current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
     scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
     if scores:
-        draw_summary(work.folder("decode") / "r2_summary.png", scores)
+        draw_summary(work.folder("decode") / "r2_summary.png", scores, pictures=work.pictures)
