@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
-from nwb_latents.schemas.bounds import MOST_ITEMS
 
 PictureFormat = Literal["png", "pdf", "svg"]
 
@@ -46,13 +46,7 @@ class PlotSettings(Frozen):
         description="Units of a raster or PSTH, where none are named: those of the highest rates.",
     )
     split: Literal["train", "val", "test", "all"] = Field("all", description="Trials that are drawn.")
-    lag_ms: float = Field(100.0, description="Decoded velocity comes this long after the activity, ms.")
+    lag_ms: task.LagMs = task.LAG_MS
     decoder: str = Field(
         "ridge", description="Decoder of velocity pictures: ridge, or another that is installed."
-    )
-    seen_bins: int | None = Field(
-        None,
-        ge=1,
-        le=MOST_ITEMS,
-        description="Bins seen by forecasts; none: those of the forecasts measured last.",
     )

@@ -267,8 +267,47 @@ def _runs(work: Work, plan: ForecastPlan) -> list[RunEntry]:
     return runs_that_know(work.sessions, work.runs, plan.members)
 
 
+def decoded_session(
+    catalog_path: Path,
+    settings: DecodeSettings,
+    *,
+    session: str,
+    run: str | None = None,
+    recipe_id: str | None = None,
+    device: Device = "auto",
+    report: Report | None = None,
+) -> DecodedSession:
+    """Return what `decode` decodes of a session, to be drawn; nothing is kept.
+
+    Parameters
+    ----------
+    catalog_path, settings, recipe_id, device, report
+        As in `decode`.
+    session
+        Session id.
+    run
+        Run whose signals are decoded too; None: recorded rates alone.
+
+    Raises
+    ------
+    PartialFailure
+        If the session, or the run in it, cannot be decoded.
+    """
+    if run is None:
+        settings = settings.model_copy(update={"sources": ("rates",)})
+    names = [] if run is None else [run]
+    told = report or ignore
+    work = _plan(catalog_path, settings, names, sessions=[session], recipe_id=recipe_id, report=told)
+    plan = _forecast_plan(work)
+    work.trained = load_runs(catalog_path, _runs(work, plan), device=device, failures=work.failures)
+    made = _decode_session(work, plan, work.sessions[0])
+    if work.failures.found:
+        raise work.failures.error(f"{session} could not be decoded.", ())
+    return made
+
+
 @dataclass(frozen=True)
-class _Made:
+class DecodedSession:
     """What is decoded of a session.
 
     Attributes
@@ -290,7 +329,7 @@ class _Made:
     scanned: list[Measurement]
 
 
-def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> _Made:
+def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> DecodedSession:
     """Return what is decoded of a session; writes nothing."""
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded  # noqa: PLC0415
 
@@ -323,10 +362,10 @@ def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> _Mad
     drawn = of_runs or {
         "": [Decoded(*pair) for pair in zip(whole.decoders, ((one,) for one in whole.rates), strict=True)]
     }
-    return _Made([*fresh, *scanned], drawn, whole.beside, whole.scans, scanned)
+    return DecodedSession([*fresh, *scanned], drawn, whole.beside, whole.scans, scanned)
 
 
-def _keep(work: Work, plan: ForecastPlan, entry: SessionEntry, made: _Made) -> dict[str, object]:
+def _keep(work: Work, plan: ForecastPlan, entry: SessionEntry, made: DecodedSession) -> dict[str, object]:
     """Keep the scores of a session, and draw it."""
     del plan
     work.keep(made.scores)

@@ -272,6 +272,17 @@ class SubmissionEvent(Event):
     sessions: tuple[str, ...] = Field(description="Sessions in it.")
 
 
+class PictureEvent(Event):
+    """A picture that was written, or could not be drawn."""
+
+    event: Literal["picture"] = "picture"
+    kind: str = Field(description="What it shows: raster, psth, latents …")
+    name: str = Field(description="Of what: session, run, or both.")
+    status: Literal["done", "failed"] = Field("done", description="Whether it was drawn.")
+    paths: tuple[str, ...] = Field((), description="The files, one for each format.")
+    reason: str = Field("", description="Why it was not drawn.")
+
+
 class ProblemEvent(Event):
     """One fault of a submission."""
 

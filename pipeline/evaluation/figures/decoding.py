@@ -216,7 +216,10 @@ def _parts_title(table: xr.Dataset) -> tuple[str, ...]:
             f"R² of {numbers.max()} test trials, r2_pooled, velocity {table.attrs['lag_ms']:g} ms after the "
             "activity"
         ),
-        f"{shaded if 'r2_over_time_low' in table else ''}arrows: below {plain(LEAST_R2_SHOWN, 1)}, where intervals end too",
+        (
+            f"{shaded if 'r2_over_time_low' in table else ''}arrows: below {plain(LEAST_R2_SHOWN, 1)}, where "
+            "intervals end too"
+        ),
     )
 
 

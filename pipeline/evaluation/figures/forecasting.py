@@ -54,7 +54,7 @@ _COLOURS = tuple(
     for colour in COLOURS
     if colour not in {"#000000", *(SOURCE_COLOURS[name] for name in ("forecast", "ensemble", *_KNOWN))}
 )
-"""Of other baselines, in the order of tables; after the last, the first again with another dash and marker."""
+"""Of other baselines, in the order of tables; after the last, the first again, dashed and marked otherwise."""
 
 TITLES: dict[ForecastQuantity, str] = {"velocity": "hand velocity", "rates": "firing rates"}
 LEAST_R2_SHOWN = -0.6
@@ -233,8 +233,8 @@ def _title(measurements: Sequence[Measurement], sessions: Sequence[str]) -> list
         head = "; trained with a velocity head" if decoded.details.get("behaviour_head") else ""
         lines.append(f"model: {decoded.decoder} fitted on {decoded.fitted_on}{head}")
     shaded = (
-        "thin: the model in each session; shaded: 95 % interval of the mean over sessions, where it is narrower "
-        f"than {WIDEST_SHOWN:g}; "
+        "thin: the model in each session; shaded: 95 % interval of the mean over sessions, where it is "
+        f"narrower than {WIDEST_SHOWN:g}; "
     )
     lines.append(f"{shaded if several else ''}arrows: below {plain(LEAST_R2_SHOWN, 1)}")
     return lines
