@@ -55,7 +55,8 @@ def forecast(catalog: Place, run: str, *, sessions: Names = ()) -> Figure:
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path = existing(catalog)
-    return plot_figures.forecast(path, one_run(path, run), names_of(sessions))
+    figure: Figure = plot_figures.forecast(path, one_run(path, run), names_of(sessions))
+    return figure
 
 
 @named_arguments
@@ -94,7 +95,8 @@ def training(catalog: Place, runs: Names = ()) -> Figure:
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path = existing(catalog)
-    return plot_figures.training(path, plot_figures.runs_of(path, names_of(runs)))
+    figure: Figure = plot_figures.training(path, plot_figures.runs_of(path, names_of(runs)))
+    return figure
 
 
 @named_arguments
@@ -138,7 +140,8 @@ def few_shot(catalog: Place, run: str, *, sessions: Names = (), lag_ms: float = 
 
     path = existing(catalog)
     settings = plot_settings("few_shot", lag_ms=lag_ms)
-    return plot_figures.few_shot(path, one_run(path, run), names_of(sessions), settings)
+    figure: Figure = plot_figures.few_shot(path, one_run(path, run), names_of(sessions), settings)
+    return figure
 
 
 @named_arguments
@@ -178,4 +181,5 @@ def scores(catalog: Place, *, lag_ms: float = 100.0, recipe_id: str | None = Non
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path, entry = any_session(catalog, recipe_id)
-    return plot_figures.scores(path, plot_settings("scores", lag_ms=lag_ms), entry.recipe_id)
+    figure: Figure = plot_figures.scores(path, plot_settings("scores", lag_ms=lag_ms), entry.recipe_id)
+    return figure

@@ -63,9 +63,10 @@ def latents(
     path = existing(catalog)
     entry_of_run = one_run(path, run)
     _, entry = one_session(catalog, session, entry_of_run.recipe_id)
-    return plot_figures.latents(
+    figure: Figure = plot_figures.latents(
         path, entry, entry_of_run, plot_settings("latents", split=split), device=device
     )
+    return figure
 
 
 @named_arguments
@@ -127,7 +128,8 @@ def velocity(
     )
     settings = plot_settings("velocity", lag_ms=lag_ms, decoder=decoder)
     decoded = plot_figures.decoded_for(path, entry, run, settings, device=device)
-    return plot_figures.velocity(decoded, run)
+    figure: Figure = plot_figures.velocity(decoded, run)
+    return figure
 
 
 @named_arguments
@@ -190,4 +192,5 @@ def paths(
     )
     settings = plot_settings("paths", lag_ms=lag_ms, decoder=decoder)
     decoded = plot_figures.decoded_for(path, entry, run, settings, device=device)
-    return plot_figures.paths(decoded, run)
+    figure: Figure = plot_figures.paths(decoded, run)
+    return figure

@@ -70,9 +70,10 @@ def raster(
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path, entry = one_session(catalog, session, recipe_id)
-    return plot_figures.raster(
+    figure: Figure = plot_figures.raster(
         path, entry, plot_settings("raster", units=units, n_units=n_units, split=split)
     )
+    return figure
 
 
 @named_arguments
@@ -127,7 +128,10 @@ def psth(
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path, entry = one_session(catalog, session, recipe_id)
-    return plot_figures.psth(path, entry, plot_settings("psth", units=units, n_units=n_units, split=split))
+    figure: Figure = plot_figures.psth(
+        path, entry, plot_settings("psth", units=units, n_units=n_units, split=split)
+    )
+    return figure
 
 
 @named_arguments
@@ -167,7 +171,8 @@ def onsets(catalog: Place, session: str, *, recipe_id: str | None = None) -> Fig
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path, entry = one_session(catalog, session, recipe_id)
-    return plot_figures.onsets(path, entry)
+    figure: Figure = plot_figures.onsets(path, entry)
+    return figure
 
 
 @named_arguments
@@ -207,4 +212,5 @@ def session_quality(catalog: Place, session: str, *, recipe_id: str | None = Non
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path, entry = one_session(catalog, session, recipe_id)
-    return plot_figures.session_quality(path, entry)
+    figure: Figure = plot_figures.session_quality(path, entry)
+    return figure

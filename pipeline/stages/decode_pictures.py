@@ -79,6 +79,7 @@ def draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> No
 
 def draw_scores(work: Work) -> None:
     """Draw all scores of the recipe at this lag, those of earlier decodings included."""
+    from nwb_latents.pipeline.evaluation.figures.summary import without_alignments  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary  # noqa: PLC0415
 
     known = read_measurements(
@@ -91,4 +92,7 @@ def draw_scores(work: Work) -> None:
     current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
     scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
     if scores:
-        draw_summary(work.folder("decode") / "r2_summary.png", scores, pictures=work.pictures)
+        runs = read_catalog(work.catalog_path).runs.values()
+        shown, left_out = without_alignments(scores, {run.run for run in runs if run.alignment is not None})
+        path = work.folder("decode") / "r2_summary.png"
+        draw_summary(path, shown, left_out=left_out, pictures=work.pictures)

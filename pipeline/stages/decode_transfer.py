@@ -98,7 +98,7 @@ def transfer_run(
     for decoder in settings.decoders:
         found = transfer_scores(sessions, settings, run=model.name, decoder=decoder)
         name = path_name(f"{model.name}{described(decoder).suffix}")
-        of = of_sessions("transfer", subjects, known=known)
-        draw_transfer(folder / f"{name}_{of}.png", found, subjects, pictures=pictures)
+        which = of_sessions("transfer", subjects, known=known)
+        draw_transfer(folder / f"{name}_{which}.png", found, subjects, pictures=pictures)
         scores += found
     return scores

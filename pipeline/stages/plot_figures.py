@@ -33,7 +33,7 @@ def raster(catalog_path: Path, entry: SessionEntry, settings: PlotSettings) -> A
     """Draw the spikes of some units in every trial."""
     from nwb_latents.pipeline.evaluation.figures.raster import raster_figure  # noqa: PLC0415
 
-    chosen = {"units": settings.units, "n_units": settings.n_units, "split": settings.split}
+    chosen: Any = {"units": settings.units, "n_units": settings.n_units, "split": settings.split}
     return raster_figure(_opened(catalog_path, entry), **chosen)
 
 
@@ -41,7 +41,7 @@ def psth(catalog_path: Path, entry: SessionEntry, settings: PlotSettings) -> Any
     """Draw the mean rates of some units in each condition."""
     from nwb_latents.pipeline.evaluation.figures.psth import psth_figure  # noqa: PLC0415
 
-    chosen = {"units": settings.units, "n_units": settings.n_units, "split": settings.split}
+    chosen: Any = {"units": settings.units, "n_units": settings.n_units, "split": settings.split}
     return psth_figure(_opened(catalog_path, entry), **chosen)
 
 
@@ -201,7 +201,7 @@ def few_shot(catalog_path: Path, parent: RunEntry, sessions: Sequence[str], sett
 
 def scores(catalog_path: Path, settings: PlotSettings, recipe_id: str) -> Any:
     """Draw all R² of velocity that `pipeline run decode` measured at a lag, session by session."""
-    from nwb_latents.pipeline.evaluation.figures.summary import summary_figure  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.summary import summary_figure, without_alignments  # noqa: PLC0415
 
     found = _current(catalog_path, names=("velocity_r2",), stages=("decode",), recipe_id=recipe_id)
     at_lag = [one for one in found if one.lag_ms == settings.lag_ms and one.split == "test"]
@@ -215,7 +215,10 @@ def scores(catalog_path: Path, settings: PlotSettings, recipe_id: str) -> Any:
     ahead = [one for one in at_lag if one.bins is not None]
     last = max(ahead, key=lambda one: one.time) if ahead else None
     window = (None, None) if last is None else (last.seen_bins, last.bins)
-    return summary_figure([one for one in at_lag if one.bins is None or (one.seen_bins, one.bins) == window])
+    mine = [one for one in at_lag if one.bins is None or (one.seen_bins, one.bins) == window]
+    runs = read_catalog(catalog_path).runs.values()
+    shown, left_out = without_alignments(mine, {run.run for run in runs if run.alignment is not None})
+    return summary_figure(shown, left_out=left_out)
 
 
 def runs_of(catalog_path: Path, names: Sequence[str]) -> list[RunEntry]:

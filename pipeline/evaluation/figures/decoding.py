@@ -96,7 +96,7 @@ def parts_figure(table: xr.Dataset) -> Any:
         for number, one in enumerate(signals):
             decoder, colour = described(str(one["decoder"].item())), colour_of(one["source"].item())
             label = signal_label(str(one["source"].item()), one["run"].item() or None, decoder)
-            look = {"color": colour, "linestyle": decoder.dash}
+            look: dict[str, Any] = {"color": colour, "linestyle": decoder.dash}
             _draw_over_time(over_time, seconds, one, look)
             is_open = not decoder.is_filled
             _draw_bars(bars, one, position=number, of=len(signals), colour=colour, is_open=is_open)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+LEAST = 3
+"""Of fewer sessions or seeds there is no interval worth drawing."""
+
 QUANTITIES = ("rates, reconstructed", "velocity, reconstructed", "velocity, forecast")
 """Panels, in order."""
 
@@ -108,9 +111,11 @@ def few_shot_figure(points: Sequence[FewShotPoint], *, ceiling: float | None = N
             panel.set_xticks(ticks, [str(n) for n in ticks], minor=False)
             panel.minorticks_off()
             panel.set_xlim(ticks[0] / 1.3, ticks[-1] * 1.3)
-            for method, look in looks.items():
+            for number, (method, look) in enumerate(looks.items()):
                 mine = [p for p in points if p.quantity == quantity and p.method == method]
-                _draw_method(panel, mine, look)
+                # Side by side, so that no interval hides another.
+                shift = 1.03 ** (number - (len(looks) - 1) / 2)
+                _draw_method(panel, mine, look, shift=shift)
             if ceiling is not None and quantity.startswith("velocity"):
                 panel.axhline(ceiling, color="black", linewidth=0.8, linestyle="--", zorder=0)
             panel.axhline(0.0, color="0.6", linewidth=0.6, zorder=0)
@@ -142,19 +147,16 @@ def _looks(points: Sequence[FewShotPoint]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _draw_method(panel: Any, mine: Sequence[FewShotPoint], look: dict[str, Any]) -> None:
+def _draw_method(panel: Any, mine: Sequence[FewShotPoint], look: dict[str, Any], *, shift: float) -> None:
     edge = panel.get_ylim()[0]
     numbers = sorted({point.n_trials for point in mine})
-    means, halves = [], []
-    for n_trials in numbers:
-        mean, half = _mean([point for point in mine if point.n_trials == n_trials])
-        means.append(mean)
-        halves.append(half)
-    y, half = np.array(means, dtype=np.float64), np.array(halves, dtype=np.float64)
+    found = [_mean([point for point in mine if point.n_trials == n_trials]) for n_trials in numbers]
+    y, half = np.array(found, dtype=np.float64).reshape(-1, 2).T
     x = np.array(numbers, dtype=np.float64)
     inside = y >= edge
-    panel.plot(x, np.where(inside, y, np.nan), **look)
     known = inside & np.isfinite(half)
+    x = x * shift
+    panel.plot(x, np.where(inside, y, np.nan), **look)
     low, high = np.maximum(y - half, edge), np.minimum(y + half, 1.03)
     panel.vlines(x[known], low[known], high[known], color=look["color"], linewidth=0.8)
     mark_beyond(panel, x, y, color=look["color"])
@@ -174,9 +176,9 @@ def _mean(points: Sequence[FewShotPoint]) -> tuple[float, float]:
 
     values = np.array([point.value for point in points], dtype=np.float64)
     n, error = len(values), None
-    if n > 1:
+    if n >= LEAST:
         error = float(values.std(ddof=1) / np.sqrt(n))
-    elif points[0].error is not None:
+    elif n == 1 and points[0].error is not None and points[0].n_seeds >= LEAST:
         n, error = points[0].n_seeds, points[0].error
     half = np.nan if error is None else float(student.ppf(0.975, n - 1)) * error
     return float(values.mean()), half
@@ -188,9 +190,9 @@ def _words(points: Sequence[FewShotPoint], sessions: Sequence[str]) -> tuple[str
     several = len(sessions) > 1
     of = f"{len(sessions)} sessions" if several else sessions[0]
     lines = (
-        "Thick: mean over sessions, with its 95 % interval (Student's t); thin: each session"
+        "Thick: mean over sessions, of three or more with its 95 % interval (Student's t); thin: each session"
         if several
-        else "Lines: 95 % interval of the mean over seeds (Student's t), none of a single seed"
+        else "Lines: 95 % interval of the mean over seeds (Student's t), none of fewer than 3 seeds"
     )
     return (
         f"Few-shot alignment to {of}, n = {n_seeds} seeds for each number of trials",

@@ -54,7 +54,7 @@ _COLOURS = tuple(
     for colour in COLOURS
     if colour not in {"#000000", *(SOURCE_COLOURS[name] for name in ("forecast", "ensemble", *_KNOWN))}
 )
-"""Of other baselines, in the order of tables; after the last, the first again, dashed and marked otherwise."""
+"""Of other baselines, in the order of tables; after the last, the first again, with other dashes."""
 
 TITLES: dict[ForecastQuantity, str] = {"velocity": "hand velocity", "rates": "firing rates"}
 LEAST_R2_SHOWN = -0.6

@@ -51,6 +51,7 @@ def draw_histogram(panel: Any, values: ArrayLike, *, name: str, unit: str, n_bin
     panel.plot([quartiles[1]], [top], "o", color=COLOURS[0], markersize=3)
     panel.set_xlim(low - 0.02 * (high - low), high + 0.02 * (high - low))
     panel.set_ylim(0, top * 1.1)
+    panel.yaxis.get_major_locator().set_params(integer=True)
     n_beyond = mark_beyond(panel, known, np.zeros(len(known)), axis="x", color="0.4")
     beyond = f", {n_beyond} beyond (arrows)" if n_beyond else ""
     panel.set_title(f"{title}{beyond}; median {quartiles[1]:.3g}", loc="left")
@@ -62,7 +63,8 @@ def draw_counts(panel: Any, counts: Mapping[str, int], *, label: str, colour: st
     rows = np.arange(len(names))
     panel.barh(rows, [counts[name] for name in names], color=colour, height=0.7)
     panel.set_yticks(rows, [name.replace("_", " ") for name in names])
-    panel.set_ylim(max(len(names), 1) - 0.4, -0.6)
+    # A single bar is no wider than one of four.
+    panel.set_ylim(max(len(names), 4) - 0.4, -0.6)
     most = max(counts.values(), default=1)
     panel.set_xlim(0, 1.25 * max(most, 1))
     for row, name in zip(rows, names, strict=True):
@@ -70,4 +72,5 @@ def draw_counts(panel: Any, counts: Mapping[str, int], *, label: str, colour: st
             f"{counts[name]}", (counts[name], row), xytext=(2, 0), textcoords="offset points", va="center",
             fontsize=6,
         )  # fmt: skip
+    panel.xaxis.get_major_locator().set_params(integer=True)
     panel.set_xlabel(label)

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 
+LEAST_SHARE = 0.01
+"""A third component with less of the variance is not drawn."""
+
+
 def latents_figure(session: Session, states: ArrayLike, *, run: str, split: str = "all") -> Any:
     """Draw the latent states of all trials of a split in the principal components of their condition means.
 
@@ -57,7 +61,7 @@ def latents_figure(session: Session, states: ArrayLike, *, run: str, split: str 
     scores, shares = _components(np.asarray(states, dtype=np.float64)[rows], condition)
     n = scores.shape[-1]
     planes = [(0, 1), (0, 2), (1, 2)][: {1: 0, 2: 1}.get(n, 3)]
-    names = [f"PC {i + 1} ({share:.0%})" for i, share in enumerate(shares)]
+    names = [f"PC {i + 1} ({100 * share:.0f} %)" for i, share in enumerate(shares)]
     time_s = session.time_s + 0.5 * session.bin_size_s
     zero = int(np.argmin(np.abs(time_s)))
     with mpl.rc_context(STYLE):
@@ -94,7 +98,7 @@ def latents_figure(session: Session, states: ArrayLike, *, run: str, split: str 
             panel.set_ylim(limits[:, 0].min(), limits[:, 1].max())
         handles = condition_handles(palette, condition)
         legend_below(figure, handles, title="condition" if len(handles) > 1 else "")
-        bands = "; bands: 95 % interval of the mean over trials" if has_bands else ""
+        bands = "; bands: 95 % interval of the mean over trials, none of fewer than 3" if has_bands else ""
         caption(
             figure,
             f"{session.name}, run {run}: latent states of {trial_words(session, rows, split)}",
@@ -115,7 +119,8 @@ def _components(states: FloatArray, condition: NDArray[np.str_]) -> tuple[FloatA
     scores = (states - centre) @ (basis * signs[:, None]).T
     total = np.square(states - centre).sum()
     shares = np.square(scores).sum(axis=(0, 1)) / total if total else np.zeros(len(basis))
-    return scores, shares
+    n = max(min(2, len(shares)), int((shares >= LEAST_SHARE).sum()))
+    return scores[..., :n], shares[:n]
 
 
 def _same_scale(panels: Any) -> None:

@@ -29,7 +29,7 @@ GAP_MM = 2.0
 Width = Literal["one", "two"]
 
 
-class StyledFigure(Figure):  # type: ignore[misc]
+class StyledFigure(Figure):
     """A figure that has the style of this project wherever it is drawn, and shows itself in a notebook."""
 
     def draw(self, renderer: Any) -> None:
@@ -124,12 +124,13 @@ def legend_below(figure: Any, handles: Sequence[Any], *, title: str = "") -> Non
         handle.set_label("\n".join(wrapped(figure, handle.get_label(), size=size, share=0.9)))
     em = size * figure.dpi / 72
     widest = max(_width(figure, line, font) for h in handles for line in h.get_label().split("\n"))
-    columns = int(0.98 * figure.bbox.width / (widest + 4.2 * em))
+    most = max(1, int(0.98 * figure.bbox.width / (widest + 4.2 * em)))
+    rows = -(-len(handles) // most)
     named: dict[str, Any] = {"title": "\n".join(wrapped(figure, title, size=size))} if title else {}
     figure.legend(
         handles=handles,
         loc="outside lower left",
-        ncols=max(1, min(columns, len(handles))),
+        ncols=-(-len(handles) // rows),
         handlelength=1.8,
         columnspacing=1.4,
         alignment="left",

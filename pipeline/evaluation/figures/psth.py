@@ -83,7 +83,6 @@ def psth_figure(session: Session, *, units: Sequence[int] = (), n_units: int = 6
             panel.axvline(0.0, color="0.5", linewidth=0.7, linestyle=":", zorder=0)
             panel.set_title(fitting(panel, unit_title(session, int(columns[number]))), loc="left")
             panel.margins(x=0.0)
-            panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
             if number + n_columns >= len(columns):
                 panel.set_xlabel(fitting(panel, f"time from {event_words(session)} (s)"))
                 panel.tick_params(labelbottom=True)
@@ -91,6 +90,7 @@ def psth_figure(session: Session, *, units: Sequence[int] = (), n_units: int = 6
             panel.set_visible(False)
         for row in grid:
             row[0].set_ylabel("firing rate (Hz)")
+            row[0].set_ylim(bottom=min(0.0, row[0].get_ylim()[0]))
         handles = condition_handles(palette, condition)
         if has_bands:
             for handle in handles:
@@ -99,7 +99,7 @@ def psth_figure(session: Session, *, units: Sequence[int] = (), n_units: int = 6
         legend_below(figure, handles, title="condition (n: trials)" if len(handles) > 1 else "")
         recipe = session.recipe
         sigma = f"smoothed ({recipe.smooth_kernel} kernel of {1e3 * recipe.smooth_sigma_s:g} ms)"
-        bands = "bands: 95 % interval of the mean over trials, none of a single trial" if has_bands else (
+        bands = "bands: 95 % interval of the mean over trials, none of fewer than 3" if has_bands else (
             f"no bands: {len(palette)} conditions of {from_to(list(n_of.values()))} trials"
         )  # fmt: skip
         caption(
@@ -121,13 +121,13 @@ def mean_and_half_width(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     Returns
     -------
     mean, half
-        Without the first dimension; `half` is NaN where fewer than two trials are known.
+        Without the first dimension; `half` is NaN where fewer than three trials are known.
 
     Examples
     --------
-    >>> mean, half = mean_and_half_width(np.array([[1.0], [3.0]]))
+    >>> mean, half = mean_and_half_width(np.array([[1.0], [2.0], [3.0]]))
     >>> mean.tolist(), round(float(half[0]), 2)
-    ([2.0], 12.71)
+    ([2.0], 2.48)
     """
     from scipy.stats import t as student  # noqa: PLC0415
 
@@ -137,5 +137,5 @@ def mean_and_half_width(values: FloatArray) -> tuple[FloatArray, FloatArray]:
     squares = np.nansum(np.square(values - mean), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.sqrt(squares / np.maximum(n - 1, 1) / known)
-        half = np.where(n > 1, student.ppf(0.975, np.maximum(n - 1, 1)) * error, np.nan)
+        half = np.where(n > 2, student.ppf(0.975, np.maximum(n - 1, 1)) * error, np.nan)
     return mean, half

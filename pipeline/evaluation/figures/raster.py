@@ -103,7 +103,7 @@ def raster_figure(
             panel.set_visible(False)
         for row in grid:
             row[0].set_ylabel("trial, by condition")
-        legend_below(figure, _handles(palette, condition, cues, edges), title="condition (bar at the left)")
+        legend_below(figure, _handles(palette, condition, cues), title="condition (bar at the right)")
         cue = f"; {n_beyond} go cues lie outside the window (◂)" if n_beyond else ""
         caption(
             figure,
@@ -120,19 +120,20 @@ def _order(condition: NDArray[np.str_], names: list[str], reaction_s: FloatArray
 
 
 def _strip(panel: Any, colours: Sequence[Any]) -> None:
-    """Put the colour of each trial's condition at the left edge."""
+    """Put the colour of each trial's condition beside the panel."""
     transform = panel.get_yaxis_transform()
     first = 0
     for last in range(1, len(colours) + 1):
         if last == len(colours) or colours[last] != colours[first]:
             ends = [first - 0.5, last - 0.5]
             panel.plot(
-                [0.012, 0.012],
+                [1.02, 1.02],
                 ends,
                 transform=transform,
                 color=colours[first],
                 linewidth=2.6,
                 solid_capstyle="butt",
+                clip_on=False,
                 zorder=4,
             )
             first = last
@@ -142,24 +143,21 @@ def _cues(panel: Any, cues: FloatArray, edges: tuple[float, float]) -> int:
     """Mark the go cue of each trial; return how many lie outside the window, which get an arrow there."""
     trial = np.arange(len(cues))
     inside = (cues >= edges[0]) & (cues <= edges[1])
-    panel.plot(cues[inside], trial[inside], ".", color=GO_CUE, markersize=1.6, zorder=3)
-    before = cues < edges[0]
-    at = np.full(int(before.sum()), edges[0])
-    panel.plot(at, trial[before], "<", color=GO_CUE, markersize=1.6, gid=BEYOND, clip_on=False, zorder=5)
-    after = cues > edges[1]
-    at = np.full(int(after.sum()), edges[1])
-    panel.plot(at, trial[after], ">", color=GO_CUE, markersize=1.6, gid=BEYOND, clip_on=False, zorder=5)
+    panel.plot(cues[inside], trial[inside], ".", color=GO_CUE, markersize=2.0, zorder=3)
     panel.set_xlim(*edges)
+    # A line without points has its place in the corner of the figure.
+    look = {"color": GO_CUE, "markersize": 1.6, "gid": BEYOND, "clip_on": False, "zorder": 5}
+    before, after = cues < edges[0], cues > edges[1]
+    for beyond, edge, marker in ((before, edges[0], "<"), (after, edges[1], ">")):
+        if beyond.any():
+            panel.plot(np.full(int(beyond.sum()), edge), trial[beyond], marker, **look)
     return int(before.sum() + after.sum())
 
 
-def _handles(
-    palette: dict[str, Any], condition: NDArray[np.str_], cues: FloatArray, edges: tuple[float, float]
-) -> list[Any]:
+def _handles(palette: dict[str, Any], condition: NDArray[np.str_], cues: FloatArray) -> list[Any]:
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
     handles = condition_handles(palette, condition)
     if np.isfinite(cues).any():
         handles.append(Line2D([], [], color=GO_CUE, marker=".", linestyle="none", label="go cue"))
-    del edges
     return handles

@@ -18,7 +18,7 @@ from nwb_latents.pipeline.evaluation.figures.source_looks import (
 from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,18 +30,22 @@ if TYPE_CHECKING:
 
 MOST_SESSIONS_NAMED = 40
 
+MOST_SERIES = 16
 
-def summary_figure(scores: Sequence[Measurement]) -> Any:
+
+def summary_figure(scores: Sequence[Measurement], *, left_out: int = 0) -> Any:
     """Draw the R² of every session, source, run and decoder; markers of the decoders are filled or open.
 
-    Of several sessions, the top row has the mean over them and its 95 % interval (Student's t). Intervals
-    over trials are drawn where the scores have them.
+    Of several sessions, the top row has the mean over them and, of three or more, its 95 % interval
+    (Student's t). Intervals over trials are drawn where the scores have them.
 
     Parameters
     ----------
     scores
         Scores of one metric, definition, split and lag. A score below −0.5 is an arrow at the left edge with
         its value beside it; one that is not defined is left out, and counted.
+    left_out
+        Scores of few-shot alignments that are not drawn (`without_alignments`); the picture says so.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def summary_figure(scores: Sequence[Measurement]) -> Any:
     from nwb_latents.pipeline.evaluation.figures.page import caption, legend_below, page, settled  # noqa: PLC0415
 
     if not scores:
-        raise DataError("No scores to draw; decode at least one session first.")
+        raise DataError("There are no scores to draw; decode at least one session first.")
     sessions = sorted({score.session for score in scores})
     row_of = {session: row for row, session in enumerate(reversed(sessions))}
     series = sorted({_series(score) for score in scores}, key=_series_order)
@@ -72,7 +76,11 @@ def summary_figure(scores: Sequence[Measurement]) -> Any:
             mine = [s for s in scores if _series(s) == (run, source, decoder) and s.value is not None]
             marker = MARKERS[(runs.index(run) + 1) % len(MARKERS)] if run else MARKERS[0]
             filled, colour = described(decoder).is_filled, colour_of(source)
-            look = {"color": colour, "marker": marker, "markerfacecolor": colour if filled else "white"}
+            look: dict[str, Any] = {
+                "color": colour,
+                "marker": marker,
+                "markerfacecolor": colour if filled else "white",
+            }
             rows = np.array([row_of[s.session] + offset for s in mine])
             _draw_scores(panel, mine, rows, look)
             if has_mean:
@@ -88,8 +96,32 @@ def summary_figure(scores: Sequence[Measurement]) -> Any:
         one = scores[0]
         panel.set_xlabel(f"R² of hand velocity ({one.definition}), {one.lag_ms:g} ms after the activity")
         legend_below(figure, handles)
-        caption(figure, *_title(scores))
+        also = f"Not drawn: {left_out} scores of few-shot alignments (pipeline plot few-shot)"
+        caption(figure, *_title(scores), also if left_out else "")
         return settled(figure)
+
+
+def without_alignments(
+    scores: Sequence[Measurement], aligned: Collection[str]
+) -> tuple[list[Measurement], int]:
+    """Leave out scores of few-shot alignments where there are too many sources to tell apart.
+
+    Parameters
+    ----------
+    scores
+        As in `summary_figure`.
+    aligned
+        Names of runs that alignment made of others.
+
+    Returns
+    -------
+    scores, left_out
+        Those that are drawn, and how many are not.
+    """
+    others = [score for score in scores if score.run not in aligned]
+    if len({_series(score) for score in scores}) <= MOST_SERIES or not others:
+        return list(scores), 0
+    return others, len(scores) - len(others)
 
 
 def _name_sessions(panel: Any, row_of: dict[str, int], *, has_mean: bool) -> None:
@@ -143,7 +175,7 @@ def _draw_mean(panel: Any, scores: Sequence[Measurement], row: float, look: dict
     if not len(values):
         return
     edge, mean = panel.get_xlim()[0], float(values.mean())
-    if len(values) > 1:
+    if len(values) > 2:
         half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         low, high = mean - half, mean + half
         if high > edge:
@@ -164,7 +196,10 @@ def _title(scores: Sequence[Measurement]) -> tuple[str, ...]:
     if undefined:
         lines[0] += f"; {undefined} scores undefined and left out"
     if n_sessions > 1:
-        lines.append("Lines: 95 % interval of the mean over sessions (Student's t); arrows: beyond the edge")
+        lines.append(
+            "Lines: 95 % interval of the mean over sessions (Student's t), of three or more; arrows: "
+            "beyond the edge"
+        )
     elif any(score.low is not None for score in scores):
         lines.append("Lines: intervals over trials")
     return tuple(lines)

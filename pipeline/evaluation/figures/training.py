@@ -145,11 +145,10 @@ def _draw_term(panel: Any, logs: Sequence[TrainingLog], name: str) -> int:
         n_beyond += mark_beyond(panel, x, y, color=look["color"], markersize=2.5)
     for number, log in enumerate(logs):
         x, y = _curve(log, f"val_{name}")
-        at = np.flatnonzero(x == log.best_step) if log.best_step is not None else []
-        for each in at:
+        for each in np.flatnonzero(x == log.best_step):
             if low <= y[each] <= high:
                 panel.plot(x[each], y[each], "o", color=_look(number)["color"], markersize=3.5, zorder=4)
-    panel.set_xlim(0, last)
+    panel.set_xlim(0, 1.02 * last)
     return n_beyond
 
 

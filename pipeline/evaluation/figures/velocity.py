@@ -44,12 +44,16 @@ def draw_trajectories(path: Path, decoded: Decoded, *, pictures: PictureSettings
 
 
 def draw_summary(
-    path: Path, scores: Sequence[Measurement], *, pictures: PictureSettings | None = None
+    path: Path,
+    scores: Sequence[Measurement],
+    *,
+    left_out: int = 0,
+    pictures: PictureSettings | None = None,
 ) -> None:
     """Write the picture of `summary.summary_figure`, as `saving.save_figure` does."""
     from nwb_latents.pipeline.evaluation.figures.summary import summary_figure  # noqa: PLC0415
 
-    save_figure(summary_figure(scores), path, pictures)
+    save_figure(summary_figure(scores, left_out=left_out), path, pictures)
 
 
 def velocity_figure(decoded: Decoded, *, n_trials: int = 6) -> Any:
