@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.figures.page import caption, page, settled
 from nwb_latents.pipeline.evaluation.figures.saving import save_figure
 from nwb_latents.schemas.pictures import PictureSettings
@@ -14,13 +14,17 @@ from nwb_latents.schemas.pictures import PictureSettings
 MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}
 
 
-@pytest.fixture
-def figure():
+def drawn():
     made, grid = page(width="one", rows=1, columns=1, row_mm=30.0)
     grid[0, 0].plot([0, 1], [0, 1], marker="o")
     grid[0, 0].imshow([[0, 1], [1, 0]], aspect="auto")
     caption(made, "Zoë's session: n = 3 trials, −0.5 µV")
     return settled(made)
+
+
+@pytest.fixture
+def figure():
+    return drawn()
 
 
 def test_every_format_is_written_and_is_what_its_name_says(tmp_path, figure):
@@ -52,9 +56,9 @@ def test_pages_of_vector_files_have_the_width_of_a_column(tmp_path, figure):
 
 
 @pytest.mark.parametrize("form", MAGIC)
-def test_equal_pictures_are_equal_files_without_a_date(tmp_path, figure, form):
+def test_equal_pictures_are_equal_files_without_a_date(tmp_path, form):
     first, second = (
-        save_figure(figure, tmp_path / f"{name}.png", PictureSettings(formats=(form,)))[0].read_bytes()
+        save_figure(drawn(), tmp_path / f"{name}.png", PictureSettings(formats=(form,)))[0].read_bytes()
         for name in "ab"
     )
     assert first == second
@@ -74,9 +78,9 @@ def test_a_figure_that_a_person_saves_or_shows_has_the_same_style(tmp_path, figu
     assert figure._repr_png_().startswith(MAGIC["png"])
 
 
-def test_a_disk_that_refuses_one_file_is_an_error_with_its_name(tmp_path, figure):
+def test_a_folder_in_the_place_of_a_file_is_an_error_with_its_name(tmp_path, figure):
     (tmp_path / "a.svg").mkdir()
-    with pytest.raises(MachineError, match=r"a\.svg"):
+    with pytest.raises(DataError, match=r"a\.svg"):
         save_figure(figure, tmp_path / "a.png", PictureSettings(formats=("svg",)))
 
 
