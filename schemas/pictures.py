@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from nwb_latents.schemas import task
 from nwb_latents.schemas.base import Frozen
+from nwb_latents.schemas.decoding import DEFAULT_DECODER, DecoderName
 
 PictureFormat = Literal["png", "pdf", "svg"]
 
@@ -47,6 +48,6 @@ class PlotSettings(Frozen):
     )
     split: Literal["train", "val", "test", "all"] = Field("all", description="Trials that are drawn.")
     lag_ms: task.LagMs = task.LAG_MS
-    decoder: str = Field(
-        "ridge", description="Decoder of velocity pictures: ridge, or another that is installed."
+    decoder: DecoderName = Field(
+        DEFAULT_DECODER, description="Decoder of velocity pictures: ridge, or another that is installed."
     )

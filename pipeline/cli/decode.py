@@ -107,7 +107,7 @@ def decode(
     time bin and condition to results/decode/ beside the catalog, in a folder for each choice of settings.
     """
     from nwb_latents.pipeline.stages.decode import decode as stage
-    from nwb_latents.pipeline.stages.decode import pictures_folder
+    from nwb_latents.pipeline.stages.decode_pictures import pictures_folder
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.decoding import DecodeSettings
 

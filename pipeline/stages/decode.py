@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
 from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan
-from nwb_latents.pipeline.stages.decode_pictures import draw_scan, draw_scores, draw_session
+from nwb_latents.pipeline.stages.decode_pictures import (
+    draw_scan,
+    draw_scores,
+    draw_session,
+    pictures_folder,
+)
 from nwb_latents.pipeline.stages.decode_runs import (
     LaidReady,
     Work,
@@ -23,7 +28,7 @@ from nwb_latents.pipeline.stages.decode_runs import (
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members, runs_that_know
 from nwb_latents.pipeline.stages.lag_words import say_negative
-from nwb_latents.pipeline.stages.picture_folder import note_settings, settings_folder
+from nwb_latents.pipeline.stages.picture_folder import note_settings
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -164,18 +169,6 @@ def decode(
         )
         raise work.failures.error(summary, work.results)
     return work.results
-
-
-def pictures_folder(settings: DecodeSettings, *, unseen_trials: bool = False) -> str:
-    """Return the name of the folder of the pictures made with some settings, within that of the recipe.
-
-    Examples
-    --------
-    >>> from nwb_latents.schemas.decoding import DecodeSettings
-    >>> pictures_folder(DecodeSettings(lag_ms=60)).rpartition("-")[0]
-    'lag60ms'
-    """
-    return settings_folder(f"lag{settings.lag_ms:g}ms", settings, unseen_trials=unseen_trials)
 
 
 def _plan(

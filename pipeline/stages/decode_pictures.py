@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.stages.picture_folder import settings_folder
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
 
 FORECASTS = ("ensemble", "forecast")
 """Forecasts of runs that are drawn, the first of them with its traces."""
+
+
+def pictures_folder(settings: DecodeSettings, *, unseen_trials: bool = False) -> str:
+    """Return the name of the folder of the pictures made with some settings, within that of the recipe.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
+    >>> pictures_folder(DecodeSettings(lag_ms=60)).rpartition("-")[0]
+    'lag60ms'
+    """
+    return settings_folder(f"lag{settings.lag_ms:g}ms", settings, unseen_trials=unseen_trials)
 
 
 def draw_session(

@@ -382,8 +382,10 @@ def _keep_flow(work: Work, made: _Made, stem: Path) -> None:
     if rollouts.sizes["latent"] > 2:
         title += (
             " in the plane of the first two principal components of the rollouts "
-            f"({made.share:.0%} of their variance)"
+            f"({100 * made.share:.0f} % of their variance)"
         )
+    n_trials = rollouts["n_trials"].values
+    title += f"; from the mean states of {n_trials.min()} to {n_trials.max()} trials each"
     path = stem.with_name(f"{stem.name}_flow.png")
     figure = flow_figure(fields, conditions=conditions, title=title)
     _write(path.with_suffix(".nc"), xr.concat(fields, "point", join="override", combine_attrs="override"))

@@ -63,7 +63,7 @@ def models(monkeypatch):
     """Run name → model that `load_run` hands out; an exception is raised instead."""
     known = {}
 
-    def load_run(path, *, device="auto"):
+    def load_run(path, *, run_key=None, device="auto"):
         found = known[path.name]
         if isinstance(found, Exception):
             raise found

@@ -10,7 +10,8 @@ from evaluation.figures.figure_rules import caption_of, check
 
 import nwb_latents as nl
 from nwb_latents.pipeline.errors import DataError, PartialFailure, SettingsError, UsageError
-from nwb_latents.pipeline.stages.decode import decode, pictures_folder
+from nwb_latents.pipeline.stages.decode import decode
+from nwb_latents.pipeline.stages.decode_pictures import pictures_folder
 from nwb_latents.pipeline.stages.picture_folder import of_sessions, picture_settings, settings_folder
 from nwb_latents.pipeline.stages.plot import KINDS, plot
 from nwb_latents.pipeline.stages.train import train

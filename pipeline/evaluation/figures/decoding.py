@@ -146,7 +146,7 @@ def transfer_figure(scores: Sequence[Measurement], subjects: Mapping[str, str]) 
         width: Width = "one" if len(sessions) <= 4 else "two"
         labels_mm = 1.35 * max(len(session) for session in sessions) + 6.0
         side_mm = WIDTHS_MM[width] - labels_mm - 22.0
-        height = side_mm * (1 + has_others / len(sessions)) + labels_mm + 6.0
+        height = side_mm * (1 + has_others / len(sessions)) + labels_mm + 10.0
         figure, grid = page(width=width, rows=1, columns=1, row_mm=height)
         panel = grid[0, 0]
         image = panel.imshow(values, vmin=0.0, vmax=1.0, cmap="viridis", aspect="equal")

@@ -98,7 +98,7 @@ def reaches_figure(decoder: SessionDecoder, forecasts: Sequence[DecodedSignal]) 
     has_plane = n_axes > 1
     rows = -(-(1 + len(forecasts)) // MOST_COLUMNS)
     columns = -(-(1 + len(forecasts)) // rows)
-    plane_mm, traces_mm = rows * (178.0 / max(columns, 3) + 6.0), 24.0 * n_axes + 6.0
+    plane_mm, traces_mm = rows * (0.9 * 178.0 / max(columns, 3) + 20.0), 24.0 * n_axes + 6.0
     with mpl.rc_context(STYLE):
         height = (plane_mm if has_plane else 0.0) + traces_mm
         figure = styled_figure((WIDTHS_MM["two"] / MM_PER_INCH, height / MM_PER_INCH))
