@@ -76,7 +76,7 @@ def of_sessions(name: str, sessions: Iterable[str], *, known: Iterable[str]) -> 
     >>> of_sessions("summary", ["a", "b"], known=["b", "a"])
     'summary'
     >>> of_sessions("summary", ["a"], known=["b", "a"])
-    'summary_1-of-2-sessions-ac8d83'
+    'summary_1-of-2-sessions-0eb5b8'
     """
     drawn, there = sorted(set(sessions)), set(known)
     if set(drawn) >= there:
