@@ -77,7 +77,7 @@ def _draw_column(panel: Any, board: Board, column: Column) -> None:
     panel.set_axisbelow(True)
     panel.tick_params(axis="y", length=0)
     panel.set_title(column.title, loc="left")
-    words = textwrap.wrap(column.protocol, 32)
+    words = textwrap.wrap(column.protocol, 30)
     panel.set_xlabel("\n".join([column.metric.shown_unit, *words]))
     if column.metric.better == "less":
         panel.invert_xaxis()
