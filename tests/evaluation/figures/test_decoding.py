@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nwb_latents.pipeline.errors import DataError, MachineError
+from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded, decode_session
 from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary, draw_trajectories, draw_velocity
 from nwb_latents.pipeline.stores.session import session_in_memory
@@ -181,8 +181,8 @@ def test_nothing_to_draw_is_refused(tmp_path, decoded):
         draw_velocity(tmp_path / "v.png", Decoded(decoder=decoded.decoder, signals=()))
 
 
-def test_disk_that_refuses_is_an_error_of_the_machine_and_leaves_nothing(tmp_path, decoded):
+def test_a_folder_in_the_place_of_a_picture_is_said_and_nothing_is_left_beside_it(tmp_path, decoded):
     (tmp_path / "v.png").mkdir()
-    with pytest.raises(MachineError, match=r"v\.png"):
+    with pytest.raises(DataError, match=r"v\.png is a folder"):
         draw_velocity(tmp_path / "v.png", decoded)
     assert [p.name for p in tmp_path.iterdir()] == ["v.png"]
