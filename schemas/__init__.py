@@ -28,6 +28,7 @@ SCHEMAS: dict[str, str] = {
     "evaluate": "nwb_latents.schemas.evaluation:EvaluateSettings",
     "export_origin": "nwb_latents.schemas.export:ExportOrigin",
     "embed": "nwb_latents.schemas.embedding:EmbedSettings",
+    "plot": "nwb_latents.schemas.pictures:PlotSettings",
     "import_lfads_h5": "nwb_latents.schemas.imports:LfadsH5Import",
     "import_lfads_checkpoint": "nwb_latents.schemas.imports:LfadsCheckpointImport",
     "quality": "nwb_latents.schemas.quality:SessionQuality",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stages.session_tasks import Where
     from nwb_latents.schemas.cluster import ClusterSettings
+    from nwb_latents.schemas.pictures import PictureSettings
 
 Place = str | os.PathLike[str]
 """A file or folder, as text or `Path`; ``~`` is the home of the user."""
@@ -243,3 +244,23 @@ def where_of(
     from nwb_latents.schemas.cluster import ClusterSettings  # noqa: PLC0415
 
     return Where(cluster, settings_of(ClusterSettings, settings, {}, function=function))
+
+
+def pictures_of(formats: Names, dpi: int, *, function: Callable[..., object]) -> PictureSettings:
+    """Return in which formats a function writes its pictures, from its arguments.
+
+    Raises
+    ------
+    SettingsError
+        If a format or resolution cannot be had.
+
+    Examples
+    --------
+    >>> pictures_of(["pdf", "svg"], 300, function=pictures_of).formats
+    ('pdf', 'svg')
+    """
+    from nwb_latents.pipeline.stages.picture_folder import picture_settings  # noqa: PLC0415
+
+    name = function.__name__
+    said = (f"{name}(formats={{!r}})", f"{name}(dpi={{!r}})")
+    return picture_settings(names_of(formats), dpi, said=said)

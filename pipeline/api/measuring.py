@@ -30,12 +30,15 @@ def decode(
     cluster: str = "serial",
     cluster_settings: ClusterSettings | Mapping[str, object] | Place | None = None,
     force: bool = False,
+    formats: Names = "png",
+    dpi: int = 300,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
 
-    Pictures, and the R² of every time bin and condition, go into ``results/decode/`` beside the catalog.
+    Pictures, and the R² of every time bin and condition, go into ``results/decode/`` beside the catalog,
+    into a folder for each choice of settings.
 
     Parameters
     ----------
@@ -63,6 +66,9 @@ def decode(
         `ClusterSettings`, a mapping or a YAML file.
     force
         Begin though it is estimated not to fit the memory.
+    formats, dpi
+        Formats of the pictures, ``"png"``, ``"pdf"`` or ``"svg"``, one or several, and resolution, dots per
+        inch.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -93,7 +99,13 @@ def decode(
     nwb_latents.pipeline.errors.SettingsError: decode(source=['rates']): unknown key, found ['rates']; did
     you mean sources?
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of, where_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import (  # noqa: PLC0415
+        names_of,
+        path_of,
+        pictures_of,
+        settings_of,
+        where_of,
+    )
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.decode import decode as stage  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
@@ -109,6 +121,7 @@ def decode(
         unseen_trials=unseen_trials,
         where=where_of(cluster, cluster_settings, decode),
         force=force,
+        pictures=pictures_of(formats, dpi, function=decode),
         report=reported_to(report),
     )
     return measurements_as_table(made)
@@ -226,12 +239,15 @@ def forecast(
     cluster: str = "serial",
     cluster_settings: ClusterSettings | Mapping[str, object] | Place | None = None,
     force: bool = False,
+    formats: Names = "png",
+    dpi: int = 300,
     report: Callable[[Event], object] | None = None,
     **values: object,
 ) -> pd.DataFrame:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
 
-    Each run's folder gets the pictures ``forecast/SESSION.png`` and ``forecast/summary.png``.
+    Each run's folder gets the pictures ``SESSION.png`` and ``summary.png``, in ``forecast/``, in a folder
+    for each choice of settings.
 
     Parameters
     ----------
@@ -259,6 +275,9 @@ def forecast(
         `ClusterSettings`, a mapping or a YAML file.
     force
         Begin though it is estimated not to fit the memory.
+    formats, dpi
+        Formats of the pictures, ``"png"``, ``"pdf"`` or ``"svg"``, one or several, and resolution, dots per
+        inch.
     report
         Called with every event; None: they are logged (`logging.getLogger("nwb_latents")`).
     **values
@@ -288,7 +307,13 @@ def forecast(
         ...
     nwb_latents.pipeline.errors.SettingsError: forecast(lag=100): unknown key, found 100; did you mean lag_ms?
     """
-    from nwb_latents.pipeline.api.arguments import names_of, path_of, settings_of, where_of  # noqa: PLC0415
+    from nwb_latents.pipeline.api.arguments import (  # noqa: PLC0415
+        names_of,
+        path_of,
+        pictures_of,
+        settings_of,
+        where_of,
+    )
     from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
     from nwb_latents.pipeline.stages.forecast import forecast as stage  # noqa: PLC0415
     from nwb_latents.pipeline.stores.measurements import measurements_as_table  # noqa: PLC0415
@@ -304,6 +329,7 @@ def forecast(
         unseen_trials=unseen_trials,
         where=where_of(cluster, cluster_settings, forecast),
         force=force,
+        pictures=pictures_of(formats, dpi, function=forecast),
         report=reported_to(report),
     )
     return measurements_as_table(made)

@@ -25,6 +25,7 @@ from nwb_latents.pipeline.cli.options import (
     given,
     where_of,
 )
+from nwb_latents.pipeline.cli.picture_options import DpiOption, FormatOption, pictures_of
 from nwb_latents.pipeline.errors import PartialFailure, UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.stages.align_scores import Spread
     from nwb_latents.schemas.align import AlignSettings
+    from nwb_latents.schemas.pictures import PictureSettings
 
 
 def align(
@@ -86,6 +88,8 @@ def align(
     cluster_config: ClusterConfigOption = None,
     shard: ShardOption = None,
     retry_failed: RetryFailedOption = False,
+    picture_format: FormatOption = None,
+    dpi: DpiOption = None,
     force: ForceOption = False,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
@@ -103,6 +107,7 @@ def align(
 
     options = given({"--seed": ("seed", seed), "--device": ("device", device)})
     chosen = settings_from(AlignSettings, file=config, **options, words=settings or ())
+    pictures = pictures_of(picture_format, dpi)
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
             entries: Any = stage(
@@ -119,10 +124,10 @@ def align(
             )
         except PartialFailure as failure:
             if score:
-                _score(out, failure.results, chosen, catalog, ensemble=ensemble)
+                _score(out, failure.results, chosen, catalog, ensemble=ensemble, pictures=pictures)
             raise
         if score:
-            _score(out, entries, chosen, catalog, ensemble=ensemble)
+            _score(out, entries, chosen, catalog, ensemble=ensemble, pictures=pictures)
 
 
 def _numbers(text: str) -> list[int]:
@@ -133,14 +138,26 @@ def _numbers(text: str) -> list[int]:
 
 
 def _score(
-    out: Output, entries: Sequence[Any], settings: AlignSettings, catalog: Path, *, ensemble: bool
+    out: Output,
+    entries: Sequence[Any],
+    settings: AlignSettings,
+    catalog: Path,
+    *,
+    ensemble: bool,
+    pictures: PictureSettings,
 ) -> None:
     from nwb_latents.pipeline.stages.align_scores import few_shot_table, score_alignments
     from nwb_latents.schemas.decoding import DecodeSettings
 
     try:
         scores: Any = score_alignments(
-            catalog, entries, DecodeSettings(), ensemble=ensemble, device=settings.device, report=out
+            catalog,
+            entries,
+            DecodeSettings(),
+            ensemble=ensemble,
+            device=settings.device,
+            pictures=pictures,
+            report=out,
         )
     except PartialFailure as failure:
         _table(out, few_shot_table(entries, failure.results))  # type: ignore[arg-type]

@@ -34,6 +34,7 @@ from nwb_latents.pipeline.cli.options import (
     listed,
     where_of,
 )
+from nwb_latents.pipeline.cli.picture_options import DpiOption, FormatOption, pictures_of
 from nwb_latents.pipeline.errors import PartialFailure, SettingsError
 from nwb_latents.schemas.bounds import MOST_LAGS
 from nwb_latents.schemas.task_words import ENSEMBLE
@@ -90,6 +91,8 @@ def decode(
     cluster_config: ClusterConfigOption = None,
     shard: ShardOption = None,
     retry_failed: RetryFailedOption = False,
+    picture_format: FormatOption = None,
+    dpi: DpiOption = None,
     force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -101,9 +104,10 @@ def decode(
     """Decode hand velocity from smoothed rates, a model's reconstruction and its forecast.
 
     Fit on training trials, scored on test trials. Scores go to the measurements, pictures and the R² of every
-    time bin and condition to results/decode/ beside the catalog.
+    time bin and condition to results/decode/ beside the catalog, in a folder for each choice of settings.
     """
     from nwb_latents.pipeline.stages.decode import decode as stage
+    from nwb_latents.pipeline.stages.decode_pictures import pictures_folder
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.decoding import DecodeSettings
 
@@ -119,6 +123,7 @@ def decode(
         typed={"--lag-scan": lag_scan or ""},
     )
     chosen = settings_from(DecodeSettings, file=config, **options, words=settings or ())
+    folder = pictures_folder(chosen, unseen_trials=unseen_trials)
     with Output(json_lines=json_lines, quiet=quiet, verbose=verbose) as out:
         try:
             scores = stage(
@@ -131,12 +136,13 @@ def decode(
                 unseen_trials=unseen_trials,
                 where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
                 force=force,
+                pictures=pictures_of(picture_format, dpi),
                 report=out,
             )
         except PartialFailure as failure:
-            show_decoded(out, failure.results, catalog)  # type: ignore[arg-type]
+            show_decoded(out, failure.results, catalog, folder=folder)  # type: ignore[arg-type]
             raise
-        show_decoded(out, scores, catalog)
+        show_decoded(out, scores, catalog, folder=folder)
 
 
 def lags_of(text: str) -> list[float]:
@@ -172,8 +178,8 @@ def lags_of(text: str) -> list[float]:
     return [round(first + step * index, 9) for index in range(number + 1)]
 
 
-def show_decoded(out: Output, scores: Sequence[Measurement], catalog: Path) -> None:
-    """Show what one decoding measured: velocity, the comparison of lags, the transfer."""
+def show_decoded(out: Output, scores: Sequence[Measurement], catalog: Path, *, folder: str) -> None:
+    """Show what one decoding measured: velocity, lags, transfer; and where it was drawn."""
     from nwb_latents.pipeline.evaluation.decoding.across_sessions import METRIC
     from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC, TRAINING_METRIC
     from nwb_latents.pipeline.stores.measurement_lines import measurement_folder
@@ -185,8 +191,8 @@ def show_decoded(out: Output, scores: Sequence[Measurement], catalog: Path) -> N
     _lags_table(out, by_name.get(TRAINING_METRIC, []), by_name.get(TEST_METRIC, []))
     _transfer_table(out, by_name.get(METRIC, []), catalog)
     if any(score.run is None for score in scores):
-        folder = catalog.parent / "results" / "decode" / scores[0].recipe_id
-        out.result(f"Measurements: {measurement_folder(catalog)}   Pictures: {folder}")
+        where = catalog.parent / "results" / "decode" / scores[0].recipe_id / folder
+        out.result(f"Measurements: {measurement_folder(catalog)}   Pictures: {where}")
 
 
 def _scores_table(out: Output, scores: Sequence[Measurement]) -> None:

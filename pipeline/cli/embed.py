@@ -29,6 +29,7 @@ from nwb_latents.pipeline.cli.options import (
     listed,
     where_of,
 )
+from nwb_latents.pipeline.cli.picture_options import DpiOption, FormatOption, pictures_of
 
 
 def embed(
@@ -58,6 +59,8 @@ def embed(
     cluster_config: ClusterConfigOption = None,
     shard: ShardOption = None,
     retry_failed: RetryFailedOption = False,
+    picture_format: FormatOption = None,
+    dpi: DpiOption = None,
     force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -68,7 +71,8 @@ def embed(
 ) -> None:
     """Show where sessions lie in a run's embedding, reaches decoded between them, and flow fields.
 
-    Tables (NetCDF) and pictures go to embedding/ in the folder of the run.
+    Tables (NetCDF) and pictures go to embedding/ in the folder of the run, in a folder for each choice of
+    settings.
     """
     from nwb_latents.pipeline.stages.embed import embed as stage
     from nwb_latents.pipeline.stores.settings import settings_from
@@ -87,6 +91,7 @@ def embed(
             unseen_trials=unseen_trials,
             where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
             force=force,
+            pictures=pictures_of(picture_format, dpi),
             report=out,
         )
         table = made.table

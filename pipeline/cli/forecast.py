@@ -31,6 +31,7 @@ from nwb_latents.pipeline.cli.options import (
     given,
     where_of,
 )
+from nwb_latents.pipeline.cli.picture_options import DpiOption, FormatOption, pictures_of
 from nwb_latents.pipeline.errors import PartialFailure
 from nwb_latents.schemas.task_words import BINS, ENSEMBLE, SEEN_BINS
 
@@ -74,6 +75,8 @@ def forecast(
     cluster_config: ClusterConfigOption = None,
     shard: ShardOption = None,
     retry_failed: RetryFailedOption = False,
+    picture_format: FormatOption = None,
+    dpi: DpiOption = None,
     force: WhateverSizeOption = False,
     config: ConfigOption = None,
     settings: SetOption = None,
@@ -87,7 +90,8 @@ def forecast(
     Velocity is read out of a run's states by a regression fitted on forecasts of training trials. Beside it
     stand baselines such as the mean of the condition and linear regression from the bins seen, fitted on
     training trials too. Bands come from validation trials; test trials are scored. Numbers go into the
-    catalog's measurements, pictures to forecast/ in the folder of the run.
+    catalog's measurements, pictures to forecast/ in the folder of the run, in a
+    folder for each choice of settings.
     """
     from nwb_latents.pipeline.stages.forecast import forecast as stage
     from nwb_latents.pipeline.stores.settings import settings_from
@@ -115,6 +119,7 @@ def forecast(
                 unseen_trials=unseen_trials,
                 where=where_of(cluster, cluster_config, shard, retry_failed=retry_failed),
                 force=force,
+                pictures=pictures_of(picture_format, dpi),
                 report=out,
             )
         except PartialFailure as failure:

@@ -28,6 +28,7 @@ from nwb_latents.pipeline.cli.interruption import hear_interruptions
 from nwb_latents.pipeline.cli.models import models
 from nwb_latents.pipeline.cli.once import OnceCommand
 from nwb_latents.pipeline.cli.options import as_typed
+from nwb_latents.pipeline.cli.plot import kinds_text, plot
 from nwb_latents.pipeline.cli.schema import schema
 from nwb_latents.pipeline.cli.settings_help import settings_command
 from nwb_latents.pipeline.cli.simulate import simulate
@@ -70,6 +71,7 @@ app.add_typer(export.app, name="export")
 app.add_typer(imports.app, name="import")
 app.command(cls=settings_command("recipe"))(inspect)
 app.command(cls=settings_command("simulate"))(simulate)
+app.command(cls=settings_command("plot", also=kinds_text))(plot)
 for command in (dandisets, models, schema, doctor):
     app.command(cls=OnceCommand)(command)
 

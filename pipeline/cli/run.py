@@ -27,6 +27,7 @@ from nwb_latents.pipeline.cli.options import (
     QuietOption,
     VerboseOption,
 )
+from nwb_latents.pipeline.cli.picture_options import DpiOption, FormatOption, pictures_of
 from nwb_latents.pipeline.cli.recut import recut, takes
 from nwb_latents.pipeline.cli.report import report
 from nwb_latents.pipeline.cli.settings_help import settings_command
@@ -93,6 +94,8 @@ def everything(
             "--set", help="A setting of a stage, e.g. train.max_steps=500; repeatable.", metavar="KEY=VALUE"
         ),
     ] = None,
+    picture_format: FormatOption = None,
+    dpi: DpiOption = None,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
     quiet: QuietOption = False,
@@ -106,6 +109,7 @@ def everything(
         return
     say: dict[str, Any] = {"catalog": catalog, "json_lines": json_lines, "quiet": quiet, "verbose": verbose}
     by_stage = _by_stage(settings or [])
+    pictures_of(picture_format, dpi)
     if path or dandiset:
         origin: dict[str, Any] = {
             "path": path,
@@ -115,7 +119,7 @@ def everything(
         }
         ingest(**origin, settings=by_stage["ingest"], **say)
     train(model=model, settings=by_stage["train"], **say)
-    decode(settings=by_stage["decode"], **say)
+    decode(settings=by_stage["decode"], picture_format=picture_format, dpi=dpi, **say)
     evaluate(settings=by_stage["evaluate"], **say)
 
 

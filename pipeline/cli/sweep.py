@@ -21,6 +21,7 @@ from nwb_latents.pipeline.cli.options import (
     VerboseOption,
     given,
 )
+from nwb_latents.pipeline.cli.picture_options import DpiOption, FormatOption, pictures_of
 
 
 def sweep(
@@ -82,6 +83,8 @@ def sweep(
     ] = None,
     config: ConfigOption = None,
     settings: SetOption = None,
+    picture_format: FormatOption = None,
+    dpi: DpiOption = None,
     force: ForceOption = False,
     catalog: CatalogOption = CATALOG,
     json_lines: JsonOption = False,
@@ -120,6 +123,7 @@ def sweep(
             run_name=run_name,
             force=force,
             ray_address=ray_address,
+            pictures=pictures_of(picture_format, dpi),
             report=out,
         )
         out.result(f"Run {entry.run}: {catalog.parent / entry.path}, the schedule found in sweep.png")

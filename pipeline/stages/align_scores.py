@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from nwb_latents.schemas.catalog import RunEntry
     from nwb_latents.schemas.decoding import DecodeSettings
+    from nwb_latents.schemas.pictures import PictureSettings
     from nwb_latents.schemas.training import Device
 
 RATES_METRIC = "rates_r2"
@@ -91,6 +92,7 @@ def score_alignments(
     *,
     ensemble: bool = False,
     device: Device = "auto",
+    pictures: PictureSettings | None = None,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Score aligned runs on the test trials of their sessions; the numbers go into the catalog.
@@ -108,6 +110,8 @@ def score_alignments(
         Also score the mean of each run's forecast with that of factors.
     device
         Where the models run.
+    pictures
+        Formats and resolution of the pictures; default: PNG of 300 dots per inch.
     report
         Called with one event per measurement.
 
@@ -138,7 +142,15 @@ def score_alignments(
     sessions = sorted({name for entry in decoded for name in entry.sessions})
     runs = [entry.run for entry in decoded]
     try:
-        scores += decode(catalog_path, settings, runs=runs, sessions=sessions, device=device, report=report)
+        scores += decode(
+            catalog_path,
+            settings,
+            runs=runs,
+            sessions=sessions,
+            device=device,
+            pictures=pictures,
+            report=report,
+        )
     except PartialFailure as failure:
         failure.results = (*scores, *failure.results)
         raise

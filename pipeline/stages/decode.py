@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, SettingsError, UsageError
 from nwb_latents.pipeline.stages.decode_forecasts import ForecastPlan
-from nwb_latents.pipeline.stages.decode_pictures import draw_scan, draw_scores, draw_session
+from nwb_latents.pipeline.stages.decode_pictures import (
+    draw_scan,
+    draw_scores,
+    draw_session,
+    pictures_folder,
+)
 from nwb_latents.pipeline.stages.decode_runs import (
     LaidReady,
     Work,
@@ -23,6 +28,7 @@ from nwb_latents.pipeline.stages.decode_runs import (
 from nwb_latents.pipeline.stages.decode_transfer import needs_two_sessions, transfer_run
 from nwb_latents.pipeline.stages.forecast_sources import ensemble_members, runs_that_know
 from nwb_latents.pipeline.stages.lag_words import say_negative
+from nwb_latents.pipeline.stages.picture_folder import note_settings
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings, DecodeSource
     from nwb_latents.schemas.measurement import Measurement
+    from nwb_latents.schemas.pictures import PictureSettings
     from nwb_latents.schemas.training import Device
 
 
@@ -57,12 +64,14 @@ def decode(
     unseen_trials: bool = False,
     force: bool = False,
     where: Where | None = None,
+    pictures: PictureSettings | None = None,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Decode hand velocity in every session, from the data and from every run, and score it on test trials.
 
     Measurements are added to those of the catalog session by session; pictures, and the R² of every time bin
-    and condition, go into ``results/decode/<recipe>/`` beside it.
+    and condition, go into ``results/decode/<recipe>/lag<ms>ms-<digest>/`` beside it, a folder for each choice
+    of settings, which are kept there in ``settings.yaml``.
 
     Parameters
     ----------
@@ -89,6 +98,8 @@ def decode(
     where
         Which part of the sessions, and where they are decoded; default: all, in this process. On a cluster
         one session is one task; transfer is measured here.
+    pictures
+        Formats and resolution of the pictures; default: PNG of 300 dots per inch.
     report
         Called with one event per session, measurement and failure.
 
@@ -132,6 +143,9 @@ def decode(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    unseen = {"unseen_trials": unseen_trials}
+    work.pictures = pictures or work.pictures
+    work.pictures_folder = pictures_folder(settings, unseen_trials=unseen_trials)
     plan = _forecast_plan(work)
     work.sessions = where.part_of(work.sessions, catalog_path, DECODING.name, work.report)
     if not work.sessions:
@@ -141,6 +155,7 @@ def decode(
         require_stores_fit(catalog_path, work.sessions, runs=every, recordings=False, force=force)
     work.check_keeping()
     work.unseen_trials = unseen_trials
+    note_settings(work.folder("decode"), settings, **unseen)
     do_sessions(work, DECODING, plan, where, device=device)
     draw_scores(work)
     if settings.transfer:
@@ -245,8 +260,47 @@ def _runs(work: Work, plan: ForecastPlan) -> list[RunEntry]:
     return runs_that_know(work.sessions, work.runs, plan.members)
 
 
+def decoded_session(
+    catalog_path: Path,
+    settings: DecodeSettings,
+    *,
+    session: str,
+    run: str | None = None,
+    recipe_id: str | None = None,
+    device: Device = "auto",
+    report: Report | None = None,
+) -> DecodedSession:
+    """Return what `decode` decodes of a session, to be drawn; nothing is kept.
+
+    Parameters
+    ----------
+    catalog_path, settings, recipe_id, device, report
+        As in `decode`.
+    session
+        Session id.
+    run
+        Run whose signals are decoded too; None: recorded rates alone.
+
+    Raises
+    ------
+    PartialFailure
+        If the session, or the run in it, cannot be decoded.
+    """
+    if run is None:
+        settings = settings.model_copy(update={"sources": ("rates",)})
+    names = [] if run is None else [run]
+    told = report or ignore
+    work = _plan(catalog_path, settings, names, sessions=[session], recipe_id=recipe_id, report=told)
+    plan = _forecast_plan(work)
+    work.trained = load_runs(catalog_path, _runs(work, plan), device=device, failures=work.failures)
+    made = _decode_session(work, plan, work.sessions[0])
+    if work.failures.found:
+        raise work.failures.error(f"{session} could not be decoded.", ())
+    return made
+
+
 @dataclass(frozen=True)
-class _Made:
+class DecodedSession:
     """What is decoded of a session.
 
     Attributes
@@ -268,7 +322,7 @@ class _Made:
     scanned: list[Measurement]
 
 
-def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> _Made:
+def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> DecodedSession:
     """Return what is decoded of a session; writes nothing."""
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import Decoded  # noqa: PLC0415
 
@@ -301,10 +355,10 @@ def _decode_session(work: Work, plan: ForecastPlan, entry: SessionEntry) -> _Mad
     drawn = of_runs or {
         "": [Decoded(*pair) for pair in zip(whole.decoders, ((one,) for one in whole.rates), strict=True)]
     }
-    return _Made([*fresh, *scanned], drawn, whole.beside, whole.scans, scanned)
+    return DecodedSession([*fresh, *scanned], drawn, whole.beside, whole.scans, scanned)
 
 
-def _keep(work: Work, plan: ForecastPlan, entry: SessionEntry, made: _Made) -> dict[str, object]:
+def _keep(work: Work, plan: ForecastPlan, entry: SessionEntry, made: DecodedSession) -> dict[str, object]:
     """Keep the scores of a session, and draw it."""
     del plan
     work.keep(made.scores)
@@ -333,7 +387,9 @@ def _transfer(work: Work, run: RunEntry) -> None:
             work.trained[run.run],
             [entry for entry in work.sessions if entry.session in run.sessions],
             work.settings,
+            known=run.sessions,
             folder=work.folder("decode"),
+            pictures=work.pictures,
         )
         work.keep(found)
     except FAILURES as error:

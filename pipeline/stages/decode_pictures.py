@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.stages.picture_folder import settings_folder
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
 
 FORECASTS = ("ensemble", "forecast")
 """Forecasts of runs that are drawn, the first of them with its traces."""
+
+
+def pictures_folder(settings: DecodeSettings, *, unseen_trials: bool = False) -> str:
+    """Return the name of the folder of the pictures made with some settings, within that of the recipe.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.decoding import DecodeSettings
+    >>> pictures_folder(DecodeSettings(lag_ms=60)).rpartition("-")[0]
+    'lag60ms'
+    """
+    return settings_folder(f"lag{settings.lag_ms:g}ms", settings, unseen_trials=unseen_trials)
 
 
 def draw_session(
@@ -52,16 +65,17 @@ def draw_session(
     for one in decoded:
         suffix = one.decoder.decoder.suffix
         name = f"{stem}{path_name(suffix)}" if suffix else stem
-        draw_velocity(folder / f"{name}_velocity.png", one)
-        draw_trajectories(folder / f"{name}_trajectories.png", one)
+        draw_velocity(folder / f"{name}_velocity.png", one, pictures=work.pictures)
+        draw_trajectories(folder / f"{name}_trajectories.png", one, pictures=work.pictures)
     table = parts_table(decoded)
     write_bytes(folder / f"{stem}_parts.nc", bytes(table.to_netcdf(engine="scipy")))
-    draw_parts(folder / f"{stem}_parts.png", table)
+    draw_parts(folder / f"{stem}_parts.png", table, pictures=work.pictures)
     forecasts = [signal for signal in decoded[0].signals if signal.score.source in FORECASTS]
     if forecasts:
         # The mean with others first, where there is one.
         forecasts.sort(key=lambda signal: FORECASTS.index(signal.score.source))
-        draw_reaches(folder / f"{stem}_forecast.png", decoded[0].decoder, [*forecasts, *beside])
+        path = folder / f"{stem}_forecast.png"
+        draw_reaches(path, decoded[0].decoder, [*forecasts, *beside], pictures=work.pictures)
 
 
 def draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> None:
@@ -72,11 +86,13 @@ def draw_scan(work: Work, scans: list[LagScan], scores: list[Measurement]) -> No
     for scan in scans:
         best, name = max(scan.cv_r2), scan.decoder.name
         work.report(LagEvent(session=session, decoder=name, lag_ms=scan.best_lag_ms, value=best))
-    draw_lag_scan(work.folder("decode") / f"{path_name(session)}_lags.png", scans, scores)
+    path = work.folder("decode") / f"{path_name(session)}_lags.png"
+    draw_lag_scan(path, scans, scores, pictures=work.pictures)
 
 
 def draw_scores(work: Work) -> None:
     """Draw all scores of the recipe at this lag, those of earlier decodings included."""
+    from nwb_latents.pipeline.evaluation.figures.summary import without_alignments  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.figures.velocity import draw_summary  # noqa: PLC0415
 
     known = read_measurements(
@@ -89,4 +105,7 @@ def draw_scores(work: Work) -> None:
     current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
     scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
     if scores:
-        draw_summary(work.folder("decode") / "r2_summary.png", scores)
+        runs = read_catalog(work.catalog_path).runs.values()
+        shown, left_out = without_alignments(scores, {run.run for run in runs if run.alignment is not None})
+        path = work.folder("decode") / "r2_summary.png"
+        draw_summary(path, shown, left_out=left_out, pictures=work.pictures)

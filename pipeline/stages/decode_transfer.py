@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.stages.picture_folder import of_sessions
 from nwb_latents.pipeline.stores.location import path_name
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.decoding import DecodeSettings
     from nwb_latents.schemas.measurement import Measurement
+    from nwb_latents.schemas.pictures import PictureSettings
 
 
 def needs_two_sessions(entries: Sequence[SessionEntry], runs: Sequence[RunEntry]) -> None:
@@ -43,7 +45,9 @@ def transfer_run(
     entries: Sequence[SessionEntry],
     settings: DecodeSettings,
     *,
+    known: Sequence[str],
     folder: Path,
+    pictures: PictureSettings | None = None,
 ) -> list[Measurement]:
     """Score and draw the transfer of decoders between sessions of one run.
 
@@ -57,8 +61,12 @@ def transfer_run(
         Sessions it was trained on; with fewer than two, nothing is done.
     settings
         Decoders, lag, penalties, folds, seed, permutations.
+    known
+        All sessions of the run.
     folder
-        Where the pictures go.
+        Where the pictures go; of some of the run's sessions they say how many in their names.
+    pictures
+        Formats and resolution.
 
     Returns
     -------
@@ -90,6 +98,7 @@ def transfer_run(
     for decoder in settings.decoders:
         found = transfer_scores(sessions, settings, run=model.name, decoder=decoder)
         name = path_name(f"{model.name}{described(decoder).suffix}")
-        draw_transfer(folder / f"{name}_transfer.png", found, subjects)
+        which = of_sessions("transfer", subjects, known=known)
+        draw_transfer(folder / f"{name}_{which}.png", found, subjects, pictures=pictures)
         scores += found
     return scores

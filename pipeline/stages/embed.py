@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError, MachineError, SettingsError
 from nwb_latents.pipeline.stages.lag_words import say_negative
+from nwb_latents.pipeline.stages.picture_folder import note_settings, settings_folder
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
     from nwb_latents.schemas.embedding import EmbedSettings
+    from nwb_latents.schemas.pictures import PictureSettings
     from nwb_latents.schemas.training import Device
 
 TABLE, SCATTER = "embedding.nc", "embedding.png"
@@ -70,11 +72,13 @@ def embed(
     unseen_trials: bool = False,
     force: bool = False,
     where: Where | None = None,
+    pictures: PictureSettings | None = None,
     report: Report | None = None,
 ) -> Embeddings:
     """Write the embeddings of a run's sessions, rollouts around them, and flow fields, with pictures.
 
-    Everything goes to ``embedding/`` in the run's folder: ``embedding.nc`` and ``.png``, and for every
+    Everything goes to ``embedding/<split>-<digest>/`` in the run's folder, one for each choice of settings,
+    which are kept there in ``settings.yaml``: ``embedding.nc`` and ``.png``, and for every
     session ``SESSION_grid`` (or ``SESSION_to_OTHER``) and the same with ``_flow``.
 
     Parameters
@@ -100,6 +104,8 @@ def embed(
     where
         Which part of the sessions is gone around, and where; default: all, in this process. The table has all
         sessions of the run, and is made here. On a cluster one session is one task.
+    pictures
+        Formats and resolution of the pictures; default: PNG of 300 dots per inch.
     report
         Called with one event per embedding, session and failure.
 
@@ -130,11 +136,15 @@ def embed(
     nwb_latents.pipeline.errors.DataError: No run is called mdssm-0. Complete runs in the catalog: none; ...
     """
     from nwb_latents.pipeline.evaluation.embedding import embedding_table, needs_embedding  # noqa: PLC0415
-    from nwb_latents.pipeline.evaluation.figures.embedding import draw_embedding  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.embedding import embedding_figure  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.saving import save_figure  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     where = where or Where()
     work = _plan(catalog_path, settings, run, sessions=sessions, towards=towards, report=report or ignore)
+    work.pictures = pictures or work.pictures
+    unseen = {"unseen_trials": unseen_trials}
+    work.pictures_folder = settings_folder(settings.split, settings, **unseen)
     require_stores_fit(
         catalog_path, _entries_of_all(work), runs=[work.run], together=True, recordings=False, force=force
     )
@@ -144,9 +154,10 @@ def embed(
     table = embedding_table(trained, _sessions_of_all(work, towards))
     _report_table(work, table)
     folder = work.run_folder(work.run, "embedding")
-    draw_embedding(folder / SCATTER, table, colour_by=settings.colour_by)
+    figure = embedding_figure(table, colour_by=settings.colour_by)
     _write(folder / TABLE, table)
-    work.results += [folder / TABLE, folder / SCATTER]
+    note_settings(folder, settings, **unseen)
+    work.results += [folder / TABLE, *save_figure(figure, folder / SCATTER, work.pictures)]
     work.sessions = where.part_of(work.sessions, catalog_path, EMBEDDING.name, work.report)
     if work.sessions:
         do_sessions(work, EMBEDDING, _Plan(table, towards), where, device=device)
@@ -300,15 +311,16 @@ def _session(work: Work, plan: _Plan, entry: SessionEntry) -> _Made:
 
 def _keep(work: Work, plan: _Plan, entry: SessionEntry, made: _Made) -> dict[str, object]:
     """Write what a session becomes, and draw it."""
-    from nwb_latents.pipeline.evaluation.figures.embedding import draw_interpolation  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.embedding import interpolation_figure  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.saving import save_figure  # noqa: PLC0415
 
     del plan
     stem = work.run_folder(work.run, "embedding") / f"{path_name(entry.session)}_{made.name}"
     _write(stem.with_name(f"{stem.name}.nc"), made.rollouts)
     work.results.append(stem.with_name(f"{stem.name}.nc"))
     if "position" in made.rollouts:
-        draw_interpolation(stem.with_name(f"{stem.name}.png"), made.rollouts)
-        work.results.append(stem.with_name(f"{stem.name}.png"))
+        path = stem.with_name(f"{stem.name}.png")
+        work.results += save_figure(interpolation_figure(made.rollouts), path, work.pictures)
     if made.fields:
         _keep_flow(work, made, stem)
     return {}
@@ -361,7 +373,8 @@ def _with_flow(work: Work, trained: TrainedRun, made: _Made) -> _Made:
 def _keep_flow(work: Work, made: _Made, stem: Path) -> None:
     import xarray as xr  # noqa: PLC0415
 
-    from nwb_latents.pipeline.evaluation.figures.embedding import draw_flow  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.flow_fields import flow_figure  # noqa: PLC0415
+    from nwb_latents.pipeline.evaluation.figures.saving import save_figure  # noqa: PLC0415
 
     rollouts, fields = made.rollouts, list(made.fields)
     conditions = [str(name) for name in rollouts["condition"].values]
@@ -369,12 +382,14 @@ def _keep_flow(work: Work, made: _Made, stem: Path) -> None:
     if rollouts.sizes["latent"] > 2:
         title += (
             " in the plane of the first two principal components of the rollouts "
-            f"({made.share:.0%} of their variance)"
+            f"({100 * made.share:.0f} % of their variance)"
         )
+    n_trials = rollouts["n_trials"].values
+    title += f"; from the mean states of {n_trials.min()} to {n_trials.max()} trials each"
     path = stem.with_name(f"{stem.name}_flow.png")
-    draw_flow(path, fields, conditions=conditions, title=title)
+    figure = flow_figure(fields, conditions=conditions, title=title)
     _write(path.with_suffix(".nc"), xr.concat(fields, "point", join="override", combine_attrs="override"))
-    work.results += [path.with_suffix(".nc"), path]
+    work.results += [path.with_suffix(".nc"), *save_figure(figure, path, work.pictures)]
 
 
 def _write(path: Path, dataset: xr.Dataset) -> None:

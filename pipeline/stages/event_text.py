@@ -12,6 +12,7 @@ from nwb_latents.schemas.events import (
     MetricEvent,
     NoteEvent,
     PhaseEvent,
+    PictureEvent,
     PlanEvent,
     PlannedEvent,
     RetryEvent,
@@ -198,6 +199,12 @@ def _stream(event: StreamEvent) -> str:
     velocity = f"velocity {event.lag_ms:g} ms later ({event.decoder})" if event.lag_ms is not None else ""
     words = [f"{len(event.units)} units", f"bins of {event.bin_ms:g} ms", velocity]
     return f"{event.session} through {event.run}: " + ", ".join(word for word in words if word)
+
+
+@event_text.register
+def _picture(event: PictureEvent) -> str:
+    reason = f" ({event.reason})" if event.reason else ""
+    return f"{event.kind} of {event.name}: {event.status}{reason}"
 
 
 @event_text.register

@@ -18,6 +18,7 @@ from nwb_latents.pipeline.stages.forecast_sources import (
 )
 from nwb_latents.pipeline.stages.given_trials import Given, given_to, require_no_more
 from nwb_latents.pipeline.stages.lag_words import say_negative
+from nwb_latents.pipeline.stages.picture_folder import note_settings, of_sessions, settings_folder
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import SessionStage, Where, do_sessions
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.pictures import PictureSettings
     from nwb_latents.schemas.training import Device
 
 Work = StageWork[ForecastSettings, Measurement]
@@ -56,12 +58,14 @@ def forecast(
     unseen_trials: bool = False,
     force: bool = False,
     where: Where | None = None,
+    pictures: PictureSettings | None = None,
     report: Report | None = None,
 ) -> list[Measurement]:
     """Score the forecasts of runs on the test trials of their sessions, step by step.
 
     The numbers go into the catalog's measurements; each run's folder gets the pictures
-    ``forecast/SESSION.png`` and ``forecast/summary.png``.
+    ``SESSION.png`` and ``summary.png`` in ``forecast/<window>-<digest>/``, a folder for each choice of
+    settings, which are kept there in ``settings.yaml``.
 
     Parameters
     ----------
@@ -87,6 +91,8 @@ def forecast(
     where
         Which part of the sessions, and where they are forecast; default: all, in this process. On a cluster
         one session is one task; of a part no summary is drawn.
+    pictures
+        Formats and resolution of the pictures; default: PNG of 300 dots per inch.
     report
         Called with one event per measurement, session and failure.
 
@@ -121,6 +127,9 @@ def forecast(
     work = _plan(
         catalog_path, settings, runs, sessions=sessions, recipe_id=recipe_id, report=report or ignore
     )
+    work.pictures = pictures or work.pictures
+    said = f"seen{settings.seen_bins}-ahead{settings.bins}-lag{settings.lag_ms:g}ms"
+    work.pictures_folder = settings_folder(said, settings, unseen_trials=unseen_trials)
     members = ensemble_members(settings.ensemble, read_catalog(catalog_path), work.sessions)
     work.sessions = where.part_of(work.sessions, catalog_path, FORECASTS.name, work.report)
     if not work.sessions:
@@ -329,11 +338,14 @@ def _draw(work: Work, run: RunEntry, measurements: Sequence[Measurement], *, nam
     from nwb_latents.pipeline.evaluation.figures.forecasting import draw_forecast  # noqa: PLC0415
 
     path = work.run_folder(run, "forecast") / f"{path_name(name)}.png"
-    draw_forecast(path, measurements, bin_size_s=work.sessions[0].bin_size_s)
+    bin_size_s = work.sessions[0].bin_size_s
+    draw_forecast(path, measurements, bin_size_s=bin_size_s, pictures=work.pictures)
+    note_settings(path.parent, work.settings, unseen_trials=work.unseen_trials)
 
 
 def _summarise(work: Work) -> None:
     for run in work.runs:
         mine = [each for each in work.results if each.run in {run.run, None}]
-        if len({each.session for each in mine if each.run == run.run}) > 1:
-            _draw(work, run, mine, name="summary")
+        sessions = {each.session for each in mine if each.run == run.run}
+        if len(sessions) > 1:
+            _draw(work, run, mine, name=of_sessions("summary", sessions, known=run.sessions))

@@ -15,6 +15,7 @@ from nwb_latents.pipeline.stores.measurements import add_measurements
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.events import MeasurementEvent
+from nwb_latents.schemas.pictures import PictureSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -59,6 +60,10 @@ class StageWork(Generic[Settings, Result]):
     unseen_trials
         Whether sessions whose stores are others than the runs were trained on are given all the same, split
         as the runs know their trials.
+    pictures
+        Formats and resolution of what is drawn.
+    pictures_folder
+        Folder of the pictures, within that of the recipe or run (`picture_folder.settings_folder`).
     unseen
         Session → split that numbers of such a session say (`pipeline.training.unseen_trials`).
     """
@@ -72,6 +77,8 @@ class StageWork(Generic[Settings, Result]):
     results: list[Result] = field(default_factory=list)
     failures: Failures = field(init=False)
     unseen_trials: bool = False
+    pictures: PictureSettings = field(default_factory=PictureSettings)
+    pictures_folder: str = ""
     unseen: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -109,8 +116,9 @@ class StageWork(Generic[Settings, Result]):
         return opened if view is None else view.session
 
     def folder(self, stage: str) -> Path:
-        """Return where a stage puts what belongs to no single run."""
-        return self.catalog_path.parent / "results" / stage / path_name(self.recipe_id)
+        """Return where a stage puts what belongs to no single run, made with these settings."""
+        of_recipe = self.catalog_path.parent / "results" / stage / path_name(self.recipe_id)
+        return of_recipe / self.pictures_folder
 
     def check_keeping(self) -> None:
         """Raise `MachineError`, before anything is computed, where measurements could not be kept."""
@@ -122,8 +130,8 @@ class StageWork(Generic[Settings, Result]):
         self.results += keep_measurements(self.catalog_path, labelled, facts=self.facts, report=self.report)
 
     def run_folder(self, run: RunEntry, name: str) -> Path:
-        """Return where a stage puts what belongs to a run."""
-        return self.catalog_path.parent / run.path / name
+        """Return where a stage puts what belongs to a run, made with these settings."""
+        return self.catalog_path.parent / run.path / name / self.pictures_folder
 
 
 def keep_measurements(

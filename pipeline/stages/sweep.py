@@ -21,7 +21,14 @@ from nwb_latents.pipeline.stages.resumed_run import check_run_name
 from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.run_entries import now, run_event
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
-from nwb_latents.pipeline.stages.sweep_run import MEMBERS, STATE, Work, member_folder, register_best
+from nwb_latents.pipeline.stages.sweep_run import (
+    MEMBERS,
+    STATE,
+    Work,
+    draw_missing,
+    member_folder,
+    register_best,
+)
 from nwb_latents.pipeline.stages.train import (
     bin_size_of,
     good_enough,
@@ -32,6 +39,7 @@ from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.events import GenerationEvent, ProgressEvent
+from nwb_latents.schemas.pictures import PictureSettings
 from nwb_latents.schemas.sweep import MemberRecord, SweepState
 from nwb_latents.schemas.training import RunConfig
 
@@ -55,6 +63,7 @@ def sweep(
     run_name: str | None = None,
     force: bool = False,
     ray_address: str | None = None,
+    pictures: PictureSettings | None = None,
     report: Report | None = None,
 ) -> RunEntry:
     """Search over settings of a training; the best member becomes a run like any other.
@@ -81,6 +90,8 @@ def sweep(
     ray_address
         ``HOST:PORT`` of a running cluster of Ray, whose nodes see the catalog's folder under the same path;
         default: what the variable ``RAY_ADDRESS`` says, else this machine.
+    pictures
+        Formats and resolution of the picture; default: PNG of 300 dots per inch.
     report
         Called with progress, every generation and, at the end, the run.
 
@@ -140,7 +151,7 @@ def sweep(
             sweep=settings.strategy,
         )
         done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
-        work = Work(catalog_path, settings, list(entries), [], report)
+        work = Work(catalog_path, settings, list(entries), [], report, pictures=pictures or PictureSettings())
         if done is None and not force:
             _require_fits(work)
         entry = done or register_best(
@@ -148,6 +159,8 @@ def sweep(
             _search(work, _state(work, run_dir, key), run_dir, force=force, ray_address=ray_address),
             run_dir,
         )
+        if done is not None:
+            draw_missing(work, _state(work, run_dir, key), run_dir)
         shutil.rmtree(run_dir / MEMBERS, ignore_errors=True)
         add_run(catalog_path, entry)
     report(run_event(entry, "skipped" if done else "done", strategy=settings.strategy))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from nwb_latents.schemas.pictures import PictureSettings
     from nwb_latents.schemas.sweep import MemberRecord, SweepState
 
 STATE, TABLE, PICTURE, MEMBERS = "sweep.json", "sweep.csv", "sweep.png", "members"
@@ -32,7 +33,6 @@ def member_folder(run_dir: Path, generation: int, member: int) -> Path:
 
 def register_best(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
     """Make the best member the run, the history of the search beside it; ``run.json`` comes last."""
-    from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule  # noqa: PLC0415
     from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
         BEST,
         LAST,
@@ -63,14 +63,7 @@ def register_best(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
     write_trials(run_dir, [work.session(entry) for entry in work.sessions])
     line = lineage(state.history, best)
     write_text(run_dir / TABLE, _table(state, line))
-    draw_schedule(
-        run_dir / PICTURE,
-        state.history,
-        line,
-        space=state.space,
-        metric=state.metric,
-        title=f"{state.run}: lineage of the best of {work.settings.population} members (grey: all)",
-    )
+    draw_sweep(state, run_dir, pictures=work.pictures)
     found = member_settings(work.settings, best.values, device=train.device)
     kept = {name: getattr(train, name) for name in ("patience", "validate_every", "checkpoint_every")}
     write_config(run_dir, begun.model_copy(update={"settings": found.model_copy(update=kept)}))
@@ -87,6 +80,31 @@ def register_best(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
     )
     write_entry(run_dir, entry, also=(STATE, TABLE))
     return entry
+
+
+def draw_sweep(state: SweepState, run_dir: Path, *, pictures: PictureSettings) -> None:
+    """Draw the schedule a search found into the folder of its run."""
+    from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule  # noqa: PLC0415
+    from nwb_latents.pipeline.training.search_rules import best_record, lineage  # noqa: PLC0415
+
+    draw_schedule(
+        run_dir / PICTURE,
+        state.history,
+        lineage(state.history, best_record(state.history)),
+        space=state.space,
+        metric=state.metric,
+        title=f"{state.run}: lineage of the best of {len({r.member for r in state.history})} members",
+        pictures=pictures,
+    )
+
+
+def draw_missing(work: Work, state: SweepState, run_dir: Path) -> None:
+    """Draw the schedule of a complete search in the formats in which it is not there yet."""
+    missing = [
+        form for form in work.pictures.formats if not (run_dir / PICTURE).with_suffix(f".{form}").exists()
+    ]
+    if missing and state.history:
+        draw_sweep(state, run_dir, pictures=work.pictures.model_copy(update={"formats": tuple(missing)}))
 
 
 def _table(state: SweepState, line: Sequence[MemberRecord]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stages.report import Report
     from nwb_latents.pipeline.training.inference import TrainedRun
     from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
-    from nwb_latents.schemas.events import DecoderEvent, MetricEvent, SourceEvent
+    from nwb_latents.schemas.events import DecoderEvent, MetricEvent, PictureEvent, SourceEvent
     from nwb_latents.schemas.training import Device
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Failures:
         self,
         error: Exception,
         *,
-        event: SessionEvent | RunEvent | SourceEvent | MetricEvent | DecoderEvent,
+        event: SessionEvent | RunEvent | SourceEvent | MetricEvent | DecoderEvent | PictureEvent,
         name: str,
     ) -> None:
         """Remember a failure, and report `event` as failed with its reason."""

@@ -286,6 +286,17 @@ class PageEvent(Event):
     n_missing: int = Field(ge=0, description="What it says is missing or damaged.")
 
 
+class PictureEvent(Event):
+    """A picture that was written, or could not be drawn."""
+
+    event: Literal["picture"] = "picture"
+    kind: str = Field(description="What it shows: raster, psth, latents …")
+    name: str = Field(description="Of what: session, run, or both.")
+    status: Literal["done", "failed"] = Field("done", description="Whether it was drawn.")
+    paths: tuple[str, ...] = Field((), description="The files, one for each format.")
+    reason: str = Field("", description="Why it was not drawn.")
+
+
 class ProblemEvent(Event):
     """One fault of a submission."""
 

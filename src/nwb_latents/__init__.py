@@ -20,6 +20,7 @@ if os.path.isfile(os.path.join(__path__[0], "pipeline")):  # noqa: PTH113, PTH11
     )
 
 if TYPE_CHECKING:
+    from nwb_latents.pipeline.api import plot
     from nwb_latents.pipeline.api.measuring import decode, evaluate, forecast
     from nwb_latents.pipeline.api.numbers import leaderboard, scores
     from nwb_latents.pipeline.api.opened_catalog import open_catalog, open_session
@@ -43,6 +44,7 @@ __all__ = [
     "open_catalog",
     "open_session",
     "report",
+    "plot",
     "scores",
     "simulate",
     "study",
@@ -65,6 +67,9 @@ def __getattr__(name: str) -> object:
     import sys  # noqa: PLC0415
     from importlib import import_module  # noqa: PLC0415
 
+    if name == "plot":  # a room of its own: nl.plot.raster, nl.plot.psth …
+        globals()[name] = module = import_module("nwb_latents.pipeline.api.plot")
+        return module
     for home, functions in _HOMES.items():
         if name in functions:
             found: object = getattr(import_module(f"nwb_latents.pipeline.api.{home}"), name)

@@ -21,7 +21,18 @@ from nwb_latents.schemas.lfads import LFADSSettings
 from nwb_latents.schemas.measurement import Measurement
 from nwb_latents.schemas.training import TrainSettings
 
-HEAVY = {"torch", "zarr", "xarray", "numpy", "pandas", "scipy", "pydantic", "yaml", "distributed"}
+HEAVY = {
+    "matplotlib",
+    "torch",
+    "zarr",
+    "xarray",
+    "numpy",
+    "pandas",
+    "scipy",
+    "pydantic",
+    "yaml",
+    "distributed",
+}
 FUNCTIONS = {
     "align", "decode", "evaluate", "forecast", "ingest", "inspect", "leaderboard", "load_run", "open_catalog",
     "open_session", "report", "scores", "simulate", "study", "train",
@@ -35,20 +46,31 @@ def made_by(*, function=nl.train, given=None, **values):
 def test_importing_and_naming_the_functions_loads_nothing_heavy():
     code = (
         "import sys, nwb_latents as nl; before = set(sys.modules); "
-        f"[getattr(nl, name) for name in {sorted(FUNCTIONS)}]; print(*sys.modules)"
+        f"[getattr(nl, name) for name in {sorted(FUNCTIONS)}]; "
+        "[getattr(nl.plot, name) for name in nl.plot.__all__]; print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not HEAVY & {name.partition(".")[0] for name in done.stdout.split()}
 
 
 def test_the_public_names_are_the_documented_functions():
-    assert set(dir(nl)) == {*FUNCTIONS, "__version__"}
+    assert set(dir(nl)) == {*FUNCTIONS, "plot", "__version__"}
     for name in FUNCTIONS:
         function = getattr(nl, name)
         assert function.__name__ == name
         assert "Examples\n" in inspect.getdoc(function)
         for parameter, what in inspect.signature(function).parameters.items():
             assert what.annotation is not what.empty, f"{name}({parameter})"
+
+
+def test_every_figure_is_documented_with_shapes_units_and_what_becomes_of_nan():
+    for name in nl.plot.__all__:
+        function = getattr(nl.plot, name)
+        told = inspect.getdoc(function)
+        for word in ("Parameters\n", "Returns\n", "Raises\n", "Examples\n"):
+            assert word in told, f"{name}: {word}"
+        annotations = inspect.signature(function).parameters.values()
+        assert all(one.annotation is not one.empty for one in annotations), name
 
 
 def test_a_misspelt_function_is_answered_with_what_was_meant():

@@ -39,7 +39,7 @@ def catalog(tmp_path):
 
 def printed(scores, catalog, capsys):
     """Return the lines printed, each cut into its cells."""
-    show_decoded(Output(), scores, catalog)
+    show_decoded(Output(), scores, catalog, folder="lag100ms-0")
     lines = capsys.readouterr().out.splitlines()
     return lines, [[cell.strip() for cell in line.strip("│┃ ").split("│")] for line in lines if "│" in line]
 

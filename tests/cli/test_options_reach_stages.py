@@ -15,6 +15,7 @@ from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.shard import Shard
 from nwb_latents.pipeline.stages.session_tasks import Where
 from nwb_latents.schemas.cluster import ClusterSettings
+from nwb_latents.schemas.pictures import PictureSettings
 
 STAGES = "nwb_latents.pipeline.stages"
 CATALOG = "some/where.yaml"
@@ -67,6 +68,8 @@ PLACE = "--cluster local:2 --shard 1/4 --retry-failed"
 AT = {"where": Where("local:2", ClusterSettings(), Shard(1, 4), retry_failed=True)}
 SELECTION = "--session a* --session b --recipe-id 20ms-x"
 SELECTED = {"sessions": ("a*", "b"), "recipe_id": "20ms-x"}
+PICTURES = "--format png,svg --format pdf --dpi 600"
+DRAWN = {"pictures": PictureSettings(formats=("png", "svg", "pdf"), dpi=600)}
 RUNS = f"{SELECTION} --run m --run n --device cpu --unseen-trials"
 OF_RUNS = {**SELECTED, "runs": ("m", "n"), "device": "cpu", "unseen_trials": True}
 
@@ -82,24 +85,25 @@ COMMANDS = {
     "run sweep": (
         "sweep",
         (f"{SELECTION} --model lfads --strategy random --run-name r --population 7 --generations 3 "
-         "--generation-steps 11 --workers 2 --seed 9 --device cpu --ray-address 10.0.0.1:6379 --force"),
-        {**SELECTED, "run_name": "r", "force": True, "ray_address": "10.0.0.1:6379"},
+         "--generation-steps 11 --workers 2 --seed 9 --device cpu --ray-address 10.0.0.1:6379 --force "
+         f"{PICTURES}"),
+        {**SELECTED, **DRAWN, "run_name": "r", "force": True, "ray_address": "10.0.0.1:6379"},
         {"train.model.name": "lfads", "strategy": "random", "population": 7, "generations": 3,
          "generation_steps": 11, "workers": 2, "train.seed": 9, "train.device": "cpu"},
     ),
     "run decode": (
         "decode",
         (f"{RUNS} {PLACE} --lag-ms 60 --source rates,forecast --decoder wiener,ridge --lag-scan 0:60:20 "
-         "--transfer --ensemble --force"),
-        {**OF_RUNS, **AT, "force": True},
+         f"--transfer --ensemble --force {PICTURES}"),
+        {**OF_RUNS, **AT, **DRAWN, "force": True},
         {"lag_ms": 60.0, "sources": ("rates", "forecast"), "decoders": ("wiener", "ridge"),
          "lag_scan_ms": (0.0, 20.0, 40.0, 60.0), "transfer": True,
          "forecast.ensemble": ("trial_factors",)},
     ),
     "run forecast": (
         "forecast",
-        f"{RUNS} {PLACE} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky --force",
-        {**OF_RUNS, **AT, "force": True},
+        f"{RUNS} {PLACE} --seen-bins 17 --bins 4 --lag-ms 60 --ensemble --leaky --force {PICTURES}",
+        {**OF_RUNS, **AT, **DRAWN, "force": True},
         {"seen_bins": 17, "bins": 4, "lag_ms": 60.0, "ensemble": ("trial_factors",), "leaky": True},
     ),
     "run evaluate": (
@@ -113,9 +117,9 @@ COMMANDS = {
     "run embed": (
         "embed",
         (f"--run m --session a* --session b --to c --colour-by task --device cpu --unseen-trials {PLACE} "
-         "--force"),
+         f"--force {PICTURES}"),
         {"run": "m", "sessions": ("a*", "b"), "towards": "c", "device": "cpu", "unseen_trials": True,
-         "force": True, **AT},
+         "force": True, **AT, **DRAWN},
         {"colour_by": ("task",)},
     ),
     "run align": (
@@ -161,6 +165,13 @@ COMMANDS = {
         {**SELECTED, "ranked_by": "velocity_r2:forecast", "phase": "val", "output": Path("b.md")},
         {},
     ),
+    "plot": (
+        "plot",
+        (f"raster {SELECTION} --run m --run n --unit 3 --unit 5 --split test --lag-ms 60 --device cpu "
+         f"{PICTURES}"),
+        {**SELECTED, **DRAWN, "kind": "raster", "runs": ("m", "n"), "device": "cpu"},
+        {"units": (3, 5), "split": "test", "lag_ms": 60.0},
+    ),
     "export nlb": (
         "export",
         f"{SELECTION} --out E {PLACE} --force",
@@ -176,7 +187,7 @@ NOT_OF_THE_STAGE = {
     "run forecast": {"cluster_config"},
     "run evaluate": {"cluster_config"},
     "run train": {"resume", "cluster", "cluster_config", "shard", "retry_failed"},
-    "run align": {"ensemble", "cluster_config"},
+    "run align": {"ensemble", "cluster_config", "picture_format", "dpi"},
     "export nlb": {"cluster_config"},
     "run stream": {"source"},
     "run ingest": {

@@ -8,7 +8,8 @@ import pytest
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.escaped_text import for_csv, for_markdown
-from nwb_latents.pipeline.evaluation.figures.style import STYLE, new_figure, save_figure
+from nwb_latents.pipeline.evaluation.figures.saving import save_figure
+from nwb_latents.pipeline.evaluation.figures.style import STYLE, new_figure
 from nwb_latents.pipeline.evaluation.nlb.files import RATES, read_submission
 from nwb_latents.pipeline.evaluation.nlb.scores import read_targets
 from nwb_latents.pipeline.evaluation.nlb.submission import check_submission

@@ -58,10 +58,11 @@ def catalog(trained_folder, tmp_path) -> Path:
 def test_tables_and_pictures_are_written(catalog):
     events = []
     made = embed(catalog, SETTINGS, run="tiny", device="cpu", report=events.append)
-    folder = catalog.parent / "runs" / "tiny" / "embedding"
+    (folder,) = (catalog.parent / "runs" / "tiny" / "embedding").iterdir()
     stems = ["embedding", *(f"{s}_grid{rest}" for s in (A, B) for rest in ("", "_flow"))]
     expected = {f"{stem}.{kind}" for stem in stems for kind in ("nc", "png")}
-    assert {path.name for path in folder.iterdir()} == {path.name for path in made.files} == expected
+    assert {path.name for path in made.files} == expected
+    assert {path.name for path in folder.iterdir()} == {*expected, "settings.yaml"}
     with xr.open_dataset(folder / "embedding.nc") as table:
         assert table["session"].values.tolist() == [A, B]
         assert table["subject"].values.tolist() == ["A", "B"]
@@ -79,7 +80,8 @@ def test_tables_and_pictures_are_written(catalog):
 
 def test_the_middle_of_the_grid_is_the_sessions_own_rollout(catalog):
     embed(catalog, SETTINGS, run="tiny", sessions=(A,), device="cpu")
-    with xr.open_dataset(catalog.parent / "runs" / "tiny" / "embedding" / f"{A}_grid.nc") as dataset:
+    (folder,) = (catalog.parent / "runs" / "tiny" / "embedding").iterdir()
+    with xr.open_dataset(folder / f"{A}_grid.nc") as dataset:
         made = dataset.load()
     entry = next(e for e in read_catalog(catalog).sessions.values() if e.session == A)
     trials = read_trials(catalog.parent / entry.store).load()

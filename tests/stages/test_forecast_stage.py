@@ -59,8 +59,11 @@ def test_curves_are_written_reported_and_drawn(catalog):
     assert list(dict.fromkeys((one.session, one.run) for one in done)) == [
         (A, None), (A, "tiny"), (B, None), (B, "tiny")
     ]  # fmt: skip
-    folder = catalog.parent / "runs" / "tiny" / "forecast"
-    assert {path.name for path in folder.iterdir()} == {f"{A}.png", f"{B}.png", "summary.png"}
+    (folder,) = (catalog.parent / "runs" / "tiny" / "forecast").iterdir()
+    assert folder.name.startswith("seen13-ahead20-lag100ms-")
+    assert {path.name for path in folder.iterdir()} == {
+        f"{A}.png", f"{B}.png", "summary.png", "settings.yaml"
+    }  # fmt: skip
     baselines = {each.name for each in known_baselines()[0] if each.forecast}
     sizes = ("velocity_slope", "coverage_90", "band_width_90")
     of_velocity = {"forecast", "forecast_decoded", *baselines}

@@ -8,6 +8,10 @@ import numpy as np
 import xarray as xr
 
 from nwb_latents.pipeline.errors import DataError
+from nwb_latents.pipeline.evaluation.decoding.part_intervals import (
+    intervals_of_conditions,
+    intervals_over_time,
+)
 from nwb_latents.pipeline.evaluation.metrics.r2_parts import r2_of_conditions, r2_over_time
 
 if TYPE_CHECKING:
@@ -41,7 +45,8 @@ def parts_table(decoded: Sequence[Decoded]) -> xr.Dataset:
     -------
     table
         ``r2_over_time`` (signal, time) and ``r2_of_conditions`` (signal, condition), the axes pooled, and
-        the same with ``_per_axis`` for each axis; NaN where undefined. ``n_trials_over_time`` (signal, time)
+        the same with ``_per_axis`` for each axis; NaN where undefined. The same with ``_low`` and ``_high``:
+        ends of the 95 % interval over trials (`part_intervals`). ``n_trials_over_time`` (signal, time)
         and ``n_trials_of_conditions`` (signal, condition): trials scored. ``time`` is the left edge of the
         neural bin from the event, s; the velocity is that ``lag_ms`` later. Each signal has its ``source``,
         ``decoder``, ``run`` (empty: none) and ``r2``, that of all samples (``r2_uniform``).
@@ -81,10 +86,18 @@ def _signal_table(decoder: SessionDecoder, signal: DecodedSignal) -> xr.Dataset:
     used = decoder.condition[counts.any(axis=1)].astype(str)
     scored = np.array([np.count_nonzero(used == name) for name in names], dtype=np.int32)
     value = signal.score.value
+    low_high = np.full((2, n_bins), np.nan)
+    low_high[:, window] = intervals_over_time(true, signal.velocity, counts=counts)
+    named = [str(name) for name in names]
+    ends = intervals_of_conditions(true, signal.velocity, decoder.condition, named, counts=counts)
     return xr.Dataset(
         {
             "r2_over_time": (("signal", "time"), over_time[None, :, 0]),
             "r2_over_time_per_axis": (("signal", "time", "axis"), over_time[None, :, 1:]),
+            "r2_over_time_low": (("signal", "time"), low_high[:1]),
+            "r2_over_time_high": (("signal", "time"), low_high[1:]),
+            "r2_of_conditions_low": (("signal", "condition"), ends[:1]),
+            "r2_of_conditions_high": (("signal", "condition"), ends[1:]),
             "n_trials_over_time": (("signal", "time"), trials[None]),
             "r2_of_conditions": (("signal", "condition"), of_conditions.pooled[None]),
             "r2_of_conditions_per_axis": (("signal", "condition", "axis"), of_conditions.per_output[None]),

@@ -7,33 +7,45 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from nwb_latents.pipeline.evaluation.figures.style import MOST_NAMED
 
-    from nwb_latents.pipeline.evaluation.decoding.session_decoder import SessionDecoder
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import ArrayLike, NDArray
 
     FloatArray = NDArray[np.float64]
 
-WHEEL = ("#332288", "#88ccee", "#44aa99", "#117733", "#999933", "#ddcc77", "#cc6677", "#aa4499")
-"""Told apart by colour-blind readers too (Tol 2021, "muted"); neighbours are alike, as directions are."""
+WHEEL = ("#332288", "#88ccee", "#5bbfb0", "#117733", "#999933", "#ddcc77", "#cc6677", "#aa4499")
+"""Told apart by colour-blind readers too (Tol 2021, "muted", its teal lighter: to protanopes it is the red);
+neighbours are alike, as directions are."""
 
-MOST_CONDITIONS_NAMED = 12
+MOST_CONDITIONS_NAMED = MOST_NAMED
 
 
-def condition_colours(decoder: SessionDecoder) -> tuple[dict[str, Any], list[Any]]:
-    """Return condition → colour, and the colour of each test trial.
+def condition_colours(condition: ArrayLike, target_dir: ArrayLike) -> tuple[dict[str, Any], list[Any]]:
+    """Return condition → colour, and the colour of each trial.
 
     A few conditions have distinct colours, in order of direction. Of many, directions go round a wheel of
     even lightness, and conditions without a direction are spread over a sequence.
+
+    Parameters
+    ----------
+    condition
+        Name of each trial's condition; empty: none. Shape ``(trial,)``.
+    target_dir
+        Direction of each trial, rad; NaN where there is none. Shape ``(trial,)``.
     """
     from matplotlib import colormaps  # noqa: PLC0415
 
-    conditions = [str(name) for name in decoder.condition]
-    names = sorted(set(conditions))
-    angles = {name: mean_direction(decoder.target_dir[[c == name for c in conditions]]) for name in names}
+    conditions = [str(name) for name in np.asarray(condition)]
+    directions = np.asarray(target_dir, dtype=np.float64)
+    names = sorted(set(conditions), key=in_order)
+    angles = {name: mean_direction(directions[[c == name for c in conditions]]) for name in names}
     has_directions = all(math.isfinite(angle) for angle in angles.values())
     if has_directions:
-        names.sort(key=lambda name: angles[name])
+        # A direction of 359.9° is one of 0° in all but the noise.
+        names.sort(key=lambda name: (round(math.degrees(angles[name])) % 360, name))
     palette: dict[str, Any]
     if len(names) <= len(WHEEL):
         step = len(WHEEL) // max(len(names), 1)
@@ -47,18 +59,29 @@ def condition_colours(decoder: SessionDecoder) -> tuple[dict[str, Any], list[Any
     return palette, [palette[name] for name in conditions]
 
 
-def condition_legend(figure: Any, names: dict[str, Any]) -> None:
-    """Name the conditions beside the panels; of many, only how many there are."""
+def condition_handles(palette: dict[str, Any], drawn: Iterable[str], *, many: str = "") -> list[Any]:
+    """Return what a legend shows of the conditions that are drawn, and of no others.
+
+    Parameters
+    ----------
+    palette
+        Condition → colour, in order.
+    drawn
+        Condition of each trial, or of each line, that is drawn.
+    many
+        What is said of how their colours go, where there are too many to name; default: by name or
+        direction.
+    """
     from matplotlib.lines import Line2D  # noqa: PLC0415
 
-    if set(names) == {""}:
-        return
+    shown = {str(name) for name in drawn}
+    names = [name for name in palette if name in shown]
+    if not names or names == [""]:
+        return []
     if len(names) > MOST_CONDITIONS_NAMED:
-        nameless = Line2D([], [], color="none", label=f"{len(names)} conditions")
-        figure.legend(handles=[nameless], handlelength=0, loc="outside right upper")
-        return
-    handles = [Line2D([], [], color=colour, label=name or "none") for name, colour in names.items()]
-    figure.legend(handles=handles, loc="outside right upper", title="condition")
+        label = f"{len(names)} conditions, coloured {many or 'in order of direction, or else of name'}"
+        return [Line2D([], [], color="none", label=label)]
+    return [Line2D([], [], color=palette[name], label=name or "no condition") for name in names]
 
 
 def mean_direction(angles: FloatArray) -> float:
@@ -70,3 +93,18 @@ def mean_direction(angles: FloatArray) -> float:
     0.0
     """
     return float(np.angle(np.exp(1j * angles).sum())) % (2 * math.pi)
+
+
+def in_order(name: str) -> tuple[float, str]:
+    """Order conditions by the number they begin with, where they do.
+
+    Examples
+    --------
+    >>> sorted(["180 deg", "45 deg", "a"], key=in_order)
+    ['45 deg', '180 deg', 'a']
+    """
+    word = name.partition(" ")[0]
+    try:
+        return float(word), name
+    except ValueError:
+        return math.inf, name

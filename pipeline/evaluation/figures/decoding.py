@@ -1,7 +1,7 @@
-"""Pictures of what a decoding depends on: the lag, the time in the trial, the condition, the session.
+"""Pictures of what a decoding depends on: the time in the trial, the condition, the session.
 
-PNGs like those of `pipeline.evaluation.figures.velocity`: colours are those of the sources, dashes and
-hatches those of the decoders, every title says which trials and which R².
+Colours are those of the sources, dashes and hatches those of the decoders, every picture says which trials
+and which R². R² against lag: `pipeline.evaluation.figures.lags`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.across_sessions import mean_by_relation
 from nwb_latents.pipeline.evaluation.decoding.decoder import described
-from nwb_latents.pipeline.evaluation.decoding.lag_scan import TEST_METRIC
-from nwb_latents.pipeline.evaluation.figures.condition_colours import MOST_CONDITIONS_NAMED
-from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
-from nwb_latents.pipeline.evaluation.figures.velocity import (
-    LEAST_R2_SHOWN,
-    colour_of,
-    signal_label,
-)
+from nwb_latents.pipeline.evaluation.figures.condition_colours import in_order
+from nwb_latents.pipeline.evaluation.figures.marks import band, from_to, mark_beyond, plain
+from nwb_latents.pipeline.evaluation.figures.saving import save_figure
+from nwb_latents.pipeline.evaluation.figures.source_looks import LEAST_R2_SHOWN, colour_of, signal_label
+from nwb_latents.pipeline.evaluation.figures.style import STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,122 +28,97 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.decoding.lag_scan import LagScan
+    from nwb_latents.pipeline.evaluation.figures.page import Width
     from nwb_latents.schemas.measurement import Measurement
+    from nwb_latents.schemas.pictures import PictureSettings
 
     FloatArray = NDArray[np.float64]
 
-MOST_NUMBERS = 20
+MOST_NUMBERS = 14
 """A heat map of more rows than this has no room for numbers."""
 
-
-def draw_lag_scan(path: Path, scans: Sequence[LagScan], scores: Sequence[Measurement]) -> None:
-    """Draw R² against lag: cross-validated on the training trials, and of every signal of the test trials.
-
-    Parameters
-    ----------
-    path
-        PNG to write.
-    scans
-        Of one session, one for each decoder. The lag chosen on the training trials is marked.
-    scores
-        What `LagScan.decode` gave for the test trials of that session.
-
-    Raises
-    ------
-    DataError
-        If there is no scan.
-    MachineError
-        If the file cannot be written.
-    """
-    import matplotlib as mpl  # noqa: PLC0415
-
-    if not scans:
-        raise DataError(f"{path}: no lags were compared, so there is nothing to draw; set lag_scan_ms")
-    mine = [s for s in scores if s.name == TEST_METRIC and s.session == scans[0].session]
-    runs = sorted({score.run for score in mine if score.run})
-    with mpl.rc_context(STYLE):
-        n_lines = len(scans) + len({(s.run, s.source, s.decoder) for s in mine})
-        figure, grid = new_figure(rows=1, columns=1, size=(6.4, 3.4 + 0.09 * n_lines))
-        panel = grid[0, 0]
-        for scan in scans:
-            label = f"rates, cross-validated on training trials{scan.decoder.tag}"
-            dash = scan.decoder.dash
-            panel.plot(scan.lags_ms, scan.cv_r2, color="black", linestyle=dash, marker=".", label=label)
-            panel.axvline(scan.best_lag_ms, color="0.6", linewidth=0.7, linestyle=dash, zorder=0)
-        for run, source, decoder in dict.fromkeys((s.run, s.source, s.decoder) for s in mine):
-            line = [s for s in mine if (s.run, s.source, s.decoder) == (run, source, decoder)]
-            panel.plot(
-                [s.lag_ms for s in line],
-                [_shown(s.value) for s in line],
-                color=colour_of(source),
-                linestyle=described(decoder or "").dash,
-                marker=MARKERS[(runs.index(run) + 1) % len(MARKERS)] if run else MARKERS[0],
-                markersize=3,
-                label=signal_label(source, run, described(decoder or "")),
-            )
-        if len(scans[0].lags_ms) <= MOST_NUMBERS:
-            panel.set_xticks(scans[0].lags_ms)
-        panel.set_xlabel("velocity after the activity (ms)")
-        panel.set_ylabel("R² of hand velocity")
-        panel.set_ylim(max(panel.get_ylim()[0], LEAST_R2_SHOWN - 0.02), None)
-        figure.legend(loc="outside lower left", ncols=2)
-        figure.suptitle(_scan_title(scans, mine), x=0.01, ha="left", fontsize=8)
-        save_figure(figure, path)
+MOST_TICKED = 24
+"""Of more conditions, only how many there are is said."""
 
 
-def draw_parts(path: Path, table: xr.Dataset) -> None:
-    """Draw the R² over time from the event, and of every condition.
+def draw_lag_scan(
+    path: Path,
+    scans: Sequence[LagScan],
+    scores: Sequence[Measurement],
+    *,
+    pictures: PictureSettings | None = None,
+) -> None:
+    """Write the picture of `lags.lag_figure`, as `saving.save_figure` does."""
+    from nwb_latents.pipeline.evaluation.figures.lags import lag_figure  # noqa: PLC0415
 
-    The axes are pooled. An R² below −0.5 is drawn there; one that is not defined is left out.
+    save_figure(lag_figure(scans, scores), path, pictures)
+
+
+def draw_parts(path: Path, table: xr.Dataset, *, pictures: PictureSettings | None = None) -> None:
+    """Write the picture of `parts_figure`, as `saving.save_figure` does."""
+    save_figure(parts_figure(table), path, pictures)
+
+
+def draw_transfer(
+    path: Path,
+    scores: Sequence[Measurement],
+    subjects: Mapping[str, str],
+    *,
+    pictures: PictureSettings | None = None,
+) -> None:
+    """Write the picture of `transfer_figure`, as `saving.save_figure` does."""
+    save_figure(transfer_figure(scores, subjects), path, pictures)
+
+
+def parts_figure(table: xr.Dataset) -> Any:
+    """Draw the R² over time from the event, and of every condition, with 95 % intervals over trials.
+
+    The axes are pooled. An R² below −0.5 is an arrow there; one that is not defined is left out.
 
     Parameters
     ----------
-    path
-        PNG to write.
     table
         As `pipeline.evaluation.decoding.parts.parts_table` makes it.
-
-    Raises
-    ------
-    MachineError
-        If the file cannot be written.
     """
     import matplotlib as mpl  # noqa: PLC0415
 
+    from nwb_latents.pipeline.evaluation.figures.page import caption, legend_below, page, settled  # noqa: PLC0415
+
+    order = sorted(range(table.sizes["condition"]), key=lambda i: in_order(str(table["condition"].values[i])))
+    table = table.isel(condition=order)
     signals = [table.isel(signal=number) for number in range(table.sizes["signal"])]
+    handles = []
     with mpl.rc_context(STYLE):
-        figure, grid = new_figure(rows=2, columns=1, size=(6.4, 5.0))
+        figure, grid = page(width="two", rows=2, columns=1, row_mm=44.0, sharey=True)
         over_time, bars = grid[:, 0]
         seconds = table["time"].values + table.attrs["lag_ms"] * 1e-3
+        over_time.set_ylim(_least(signals) - 0.03, 1.03)
         for number, one in enumerate(signals):
             decoder, colour = described(str(one["decoder"].item())), colour_of(one["source"].item())
             label = signal_label(str(one["source"].item()), one["run"].item() or None, decoder)
-            over_time.plot(
-                seconds, _cut_off(one["r2_over_time"]), color=colour, linestyle=decoder.dash, label=label
-            )
+            look: dict[str, Any] = {"color": colour, "linestyle": decoder.dash}
+            _draw_over_time(over_time, seconds, one, look)
             is_open = not decoder.is_filled
             _draw_bars(bars, one, position=number, of=len(signals), colour=colour, is_open=is_open)
+            handles.append(mpl.lines.Line2D([], [], label=label, **look))
         for panel in (over_time, bars):
             panel.axhline(0.0, color="0.6", linewidth=0.6, zorder=0)
-            panel.set_ylim(max(panel.get_ylim()[0], LEAST_R2_SHOWN - 0.02), 1.02)
             panel.set_ylabel("R² of hand velocity")
         over_time.axvline(0.0, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
         over_time.set_xlabel("time of the velocity from the event (s)")
         over_time.set_title("each time bin: deviation from its mean over trials", loc="left")
         bars.set_title("each condition: deviation from its mean over trials and bins", loc="left")
-        _name_conditions(bars, [str(name) for name in table["condition"].values])
-        figure.legend(*over_time.get_legend_handles_labels(), loc="outside lower left", ncols=2)
-        figure.suptitle(_parts_title(table), x=0.01, ha="left", fontsize=8)
-        save_figure(figure, path)
+        _name_conditions(bars, table)
+        legend_below(figure, handles)
+        caption(figure, *_parts_title(table))
+        return settled(figure)
 
 
-def draw_transfer(path: Path, scores: Sequence[Measurement], subjects: Mapping[str, str]) -> None:
+def transfer_figure(scores: Sequence[Measurement], subjects: Mapping[str, str]) -> Any:
     """Draw the R² of every session, decoded with the decoder of every other, as a heat map with numbers.
 
     Parameters
     ----------
-    path
-        PNG to write.
     scores
         What `pipeline.evaluation.decoding.across_sessions.transfer_scores` gave for one run and decoder.
     subjects
@@ -156,13 +128,13 @@ def draw_transfer(path: Path, scores: Sequence[Measurement], subjects: Mapping[s
     ------
     DataError
         If there is no score.
-    MachineError
-        If the file cannot be written.
     """
     import matplotlib as mpl  # noqa: PLC0415
 
+    from nwb_latents.pipeline.evaluation.figures.page import WIDTHS_MM, caption, page, settled  # noqa: PLC0415
+
     if not scores:
-        raise DataError(f"{path}: no decoder was carried to another session, so there is nothing to draw")
+        raise DataError("No decoder was carried to another session, so there is nothing to draw.")
     sessions = sorted({s.session for s in scores}, key=lambda session: (subjects[session], session))
     column = {session: number for number, session in enumerate(sessions)}
     has_others = any(len(s.fitted_sessions) > 1 for s in scores)
@@ -171,8 +143,11 @@ def draw_transfer(path: Path, scores: Sequence[Measurement], subjects: Mapping[s
         row = len(sessions) if len(score.fitted_sessions) > 1 else column[score.fitted_sessions[0]]
         values[row, column[score.session]] = math.nan if score.value is None else score.value
     with mpl.rc_context(STYLE):
-        side = min(2.6 + 0.55 * len(sessions), 11.0)
-        figure, grid = new_figure(rows=1, columns=1, size=(max(side + 0.8, 5.4), side + 0.4 * has_others))
+        width: Width = "one" if len(sessions) <= 4 else "two"
+        labels_mm = 1.35 * max(len(session) for session in sessions) + 6.0
+        side_mm = WIDTHS_MM[width] - labels_mm - 22.0
+        height = side_mm * (1 + has_others / len(sessions)) + labels_mm + 10.0
+        figure, grid = page(width=width, rows=1, columns=1, row_mm=height)
         panel = grid[0, 0]
         image = panel.imshow(values, vmin=0.0, vmax=1.0, cmap="viridis", aspect="equal")
         _write_numbers(panel, values)
@@ -182,53 +157,69 @@ def draw_transfer(path: Path, scores: Sequence[Measurement], subjects: Mapping[s
         panel.set_xlabel("decoded (test trials)")
         panel.set_ylabel("decoder of (training trials)")
         panel.spines[:].set_visible(False)
-        figure.colorbar(image, ax=panel, shrink=0.7, label="R² of hand velocity", extend="min")
-        figure.suptitle(_transfer_title(scores, subjects), x=0.01, ha="left", fontsize=8)
-        save_figure(figure, path)
+        figure.colorbar(image, ax=panel, shrink=0.6, label="R² of hand velocity", extend="min")
+        caption(figure, *_transfer_title(scores, subjects))
+        return settled(figure)
 
 
-def _shown(value: float | None) -> float:
-    return math.nan if value is None else max(value, LEAST_R2_SHOWN)
+def _least(signals: Sequence[xr.Dataset]) -> float:
+    names = ("r2_over_time", "r2_of_conditions", "r2_over_time_low", "r2_of_conditions_low")
+    found = [one[name].values for one in signals for name in names if name in one]
+    values = np.concatenate([each.ravel() for each in found])
+    values = values[np.isfinite(values)]
+    return max(min(float(values.min(initial=0.0)), 0.0), LEAST_R2_SHOWN)
 
 
-def _scan_title(scans: Sequence[LagScan], scores: Sequence[Measurement]) -> str:
-    best = "; ".join(f"{scan.best_lag_ms:g} ms{scan.decoder.tag}" for scan in scans)
-    numbers = sorted({score.n_trials for score in scores})
-    tested = (
-        f"{' to '.join(str(n) for n in (numbers[0], numbers[-1])[: len(numbers)])} test" if numbers else ""
-    )
-    trials = " and ".join(word for word in (f"{scans[0].n_trials} training", tested) if word)
-    return f"{scans[0].session}\nbest lag on training trials: {best}\n{trials} trials, r2_uniform"
-
-
-def _cut_off(values: xr.DataArray) -> FloatArray:
-    shown: FloatArray = np.maximum(values.values, LEAST_R2_SHOWN)
-    return shown
+def _draw_over_time(panel: Any, seconds: FloatArray, one: xr.Dataset, look: dict[str, Any]) -> None:
+    values = one["r2_over_time"].values
+    edge = panel.get_ylim()[0]
+    panel.plot(seconds, np.where(values >= edge, values, np.nan), **look)
+    if "r2_over_time_low" in one:
+        low, high = one["r2_over_time_low"].values, one["r2_over_time_high"].values
+        band(panel, seconds, np.maximum(low, edge), np.maximum(high, edge), color=look["color"], alpha=0.15)
+    mark_beyond(panel, seconds, values, color=look["color"])
 
 
 def _draw_bars(panel: Any, one: xr.Dataset, *, position: int, of: int, colour: str, is_open: bool) -> None:
-    height = _cut_off(one["r2_of_conditions"])
+    values = one["r2_of_conditions"].values
+    edge = panel.get_ylim()[0]
     width = 0.8 / of
-    where = np.arange(len(height)) + (position - (of - 1) / 2) * width
+    where = np.arange(len(values)) + (position - (of - 1) / 2) * width
     fill = {"color": "white", "edgecolor": colour, "hatch": "////"} if is_open else {"color": colour}
-    panel.bar(where, height, width=width, linewidth=0.6, **fill)
+    panel.bar(where, np.maximum(values, edge), width=width, linewidth=0.6, **fill)
+    if "r2_of_conditions_low" in one and len(values) <= MOST_TICKED:
+        low = np.maximum(one["r2_of_conditions_low"].values, edge)
+        high = np.maximum(one["r2_of_conditions_high"].values, edge)
+        panel.vlines(where, low, high, color="0.25", linewidth=0.6, zorder=3)
+    mark_beyond(panel, where, values, color=colour)
 
 
-def _name_conditions(panel: Any, names: list[str]) -> None:
-    if len(names) <= MOST_CONDITIONS_NAMED:
-        panel.set_xticks(range(len(names)), [name or "none" for name in names])
-        panel.set_xlabel("condition")
+def _name_conditions(panel: Any, table: xr.Dataset) -> None:
+    names = [str(name) for name in table["condition"].values]
+    n_trials = table["n_trials_of_conditions"].values.max(axis=0) if names else []
+    if len(names) <= MOST_TICKED // 2:
+        words = [f"{name or 'none'}\nn = {n}" for name, n in zip(names, n_trials, strict=True)]
+        panel.set_xticks(range(len(names)), words)
+        panel.set_xlabel("condition (n: test trials)")
     else:
         panel.set_xticks([])
-        panel.set_xlabel(f"{len(names)} conditions, by name")
+        panel.set_xlabel(f"{len(names)} conditions, by name, of {from_to(n_trials)} test trials each")
 
 
-def _parts_title(table: xr.Dataset) -> str:
+def _parts_title(table: xr.Dataset) -> tuple[str, ...]:
     runs = [run for run in table["run"].values.tolist() if run]
     numbers = table["n_trials_over_time"].values
+    shaded = "Shaded, lines: 95 % intervals over trials (resampled; none of fewer than 3 trials); "
     return (
-        f"{table.attrs['session']}{f', run {runs[0]}' if runs else ''}\n{numbers.max()} test trials, "
-        f"r2_pooled (−0.5 and below as −0.5), velocity {table.attrs['lag_ms']:g} ms after the activity"
+        f"{table.attrs['session']}{f', run {runs[0]}' if runs else ''}",
+        (
+            f"R² of {numbers.max()} test trials, r2_pooled, velocity {table.attrs['lag_ms']:g} ms after the "
+            "activity"
+        ),
+        (
+            f"{shaded if 'r2_over_time_low' in table else ''}arrows: below {plain(LEAST_R2_SHOWN, 1)}, where "
+            "intervals end too"
+        ),
     )
 
 
@@ -239,15 +230,7 @@ def _write_numbers(panel: Any, values: FloatArray) -> None:
         value = values[row, column]
         if np.isfinite(value):
             colour = "black" if value > 0.6 else "white"
-            panel.text(
-                column,
-                row,
-                f"{value:.2f}".replace("-", "−"),
-                ha="center",
-                va="center",
-                color=colour,
-                fontsize=7,
-            )
+            panel.text(column, row, plain(float(value)), ha="center", va="center", color=colour, fontsize=6)
 
 
 def _frame_subjects(panel: Any, subjects: list[str]) -> None:
@@ -259,12 +242,16 @@ def _frame_subjects(panel: Any, subjects: list[str]) -> None:
         panel.add_patch(frame)
 
 
-def _transfer_title(scores: Sequence[Measurement], subjects: Mapping[str, str]) -> str:
+def _transfer_title(scores: Sequence[Measurement], subjects: Mapping[str, str]) -> tuple[str, ...]:
     one = scores[0]
     means = mean_by_relation(scores, subjects)
-    words = ", ".join(f"{name} {mean:.2f}".replace("-", "−") for name, (mean, _) in means.items())
+    words = ", ".join(f"{name} {plain(mean)} (n\u00a0=\u00a0{n})" for name, (mean, n) in means.items())
     tag = described(one.decoder or "").tag
     return (
-        f"Run {one.run}: velocity from latent states{tag}\n{one.lag_ms:g} ms after the "
-        f"activity, {one.definition}; frames: one subject\n{words}"
+        f"Run {one.run}: velocity from latent states{tag}",
+        (
+            f"{from_to([s.n_trials for s in scores])} test trials of each session, {one.lag_ms:g} ms after "
+            f"the activity, {one.definition}; frames: one subject"
+        ),
+        f"Means (n: pairs): {words}",
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nwb_latents.pipeline.evaluation.figures.style import COLOURS, STYLE, new_figure
+from nwb_latents.pipeline.evaluation.figures.marks import BEYOND
+from nwb_latents.pipeline.evaluation.figures.saving import picture_bytes
+from nwb_latents.pipeline.evaluation.figures.style import COLOURS, STYLE
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.evaluation.leaderboard import Board, Column
@@ -18,8 +19,20 @@ LEAST_SHOWN = -1.0
 others."""
 
 
+MOST_COLUMNS = 4
+
+DPI = 100
+"""A page has no images in its pictures; the resolution decides nothing."""
+
+
 def draw_board(board: Board) -> str:
-    """Return the picture of a board as an SVG element.
+    """Return the picture of a board (`board_figure`) as an SVG element."""
+    text = picture_bytes(board_figure(board), "svg", dpi=DPI).decode()
+    return text[text.index("<svg") :]
+
+
+def board_figure(board: Board) -> Any:
+    """Draw a board: one panel per metric, one line per model, points with their intervals.
 
     Rows are in the order of the board, the best on top; baselines are grey. Better is always further right:
     where less is better, the axis is turned round. Values below −1, where more is better, are shown as an
@@ -27,19 +40,23 @@ def draw_board(board: Board) -> str:
     """
     import matplotlib as mpl  # noqa: PLC0415
 
+    from nwb_latents.pipeline.evaluation.figures.page import page, settled  # noqa: PLC0415
+
     n = max(len(board.columns), 1)
-    # Text as text: it can be searched and read aloud, and the page does not grow with the glyphs.
-    with mpl.rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": "board"}):
-        size = (1.6 + 1.9 * n, 0.9 + 0.24 * len(board.rows))
-        figure, grid = new_figure(rows=1, columns=n, size=size, sharey=True)
-        for panel, column in zip(grid[0], board.columns, strict=False):
+    columns = min(n, MOST_COLUMNS)
+    rows = -(-n // columns)
+    with mpl.rc_context(STYLE):
+        row_mm = 30.0 + 5.0 * len(board.rows)
+        figure, grid = page(width="two", rows=rows, columns=columns, row_mm=row_mm, sharey=True)
+        panels = grid.ravel()
+        for panel, column in zip(panels, board.columns, strict=False):
             _draw_column(panel, board, column)
-        grid[0, 0].set_yticks(range(len(board.rows)), [row.label for row in board.rows])
+        for panel in panels[max(len(board.columns), 1) :]:
+            panel.set_visible(False)
+        for row in grid:
+            row[0].set_yticks(range(len(board.rows)), [each.label for each in board.rows])
         grid[0, 0].set_ylim(len(board.rows) - 0.5, -0.5)
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+        return settled(figure)
 
 
 def _draw_column(panel: Any, board: Board, column: Column) -> None:
@@ -50,7 +67,7 @@ def _draw_column(panel: Any, board: Board, column: Column) -> None:
             continue
         colour = COLOURS[6] if row.is_baseline else COLOURS[0]
         if cell.value < least:
-            panel.plot(least, height, "<", color=colour, markersize=4, clip_on=False)
+            panel.plot(least, height, "<", color=colour, markersize=4, clip_on=False, gid=BEYOND)
             continue
         if cell.has_interval:
             panel.hlines(height, max(cell.low, least), cell.high, color=colour, linewidth=1.2)

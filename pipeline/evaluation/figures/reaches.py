@@ -12,8 +12,14 @@ import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.evaluation.decoding.decoder import described
-from nwb_latents.pipeline.evaluation.figures.condition_colours import condition_colours, condition_legend
-from nwb_latents.pipeline.evaluation.figures.style import STYLE, save_figure
+from nwb_latents.pipeline.evaluation.figures.condition_colours import (
+    condition_colours,
+    condition_handles,
+    in_order,
+)
+from nwb_latents.pipeline.evaluation.figures.paths import square
+from nwb_latents.pipeline.evaluation.figures.saving import save_figure
+from nwb_latents.pipeline.evaluation.figures.style import STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,25 +28,37 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import DecodedSignal, SessionDecoder
+    from nwb_latents.schemas.pictures import PictureSettings
 
     FloatArray = NDArray[np.float64]
 
 N_TRACES = 6
 """Trials whose traces are drawn."""
 
+MOST_COLUMNS = 5
+
 BEFORE = "0.62"
 """Grey of what was recorded before the cut."""
 
 
-def draw_reaches(path: Path, decoder: SessionDecoder, forecasts: Sequence[DecodedSignal]) -> None:
+def draw_reaches(
+    path: Path,
+    decoder: SessionDecoder,
+    forecasts: Sequence[DecodedSignal],
+    *,
+    pictures: PictureSettings | None = None,
+) -> None:
+    """Write the picture of `reaches_figure`, as `saving.save_figure` does."""
+    save_figure(reaches_figure(decoder, forecasts), path, pictures)
+
+
+def reaches_figure(decoder: SessionDecoder, forecasts: Sequence[DecodedSignal]) -> Any:
     """Draw forecast hand paths beside recorded ones, and traces of velocity with their bands.
 
     Trials of the traces are those whose forecast has the median error of their condition.
 
     Parameters
     ----------
-    path
-        PNG to write.
     decoder
         Test trials of the session, with their recorded velocity.
     forecasts
@@ -50,39 +68,51 @@ def draw_reaches(path: Path, decoder: SessionDecoder, forecasts: Sequence[Decode
     ------
     DataError
         If there is no forecast, or no trial is known throughout.
-    MachineError
-        If the file cannot be written.
     """
     import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    from nwb_latents.pipeline.evaluation.figures.page import (  # noqa: PLC0415
+        MM_PER_INCH,
+        WIDTHS_MM,
+        caption,
+        legend_below,
+        settled,
+        styled_figure,
+    )
 
     if not forecasts:
-        raise DataError(f"{path}: no forecast of velocity to draw; forecast with a run first")
+        raise DataError(
+            f"{decoder.session}: no forecast of velocity to draw. Forecast with a run first "
+            "(pipeline run decode --source forecast)."
+        )
     first = forecasts[0]
     last = first.first_bin + first.velocity.shape[1]
     whole = np.flatnonzero(np.isfinite(decoder.velocity[:, :last]).all(axis=(1, 2)))
     if not len(whole):
-        raise DataError(f"{path}: no test trial of {decoder.session} has a known velocity throughout")
-    names, colours = condition_colours(decoder)
-    has_plane = decoder.velocity.shape[2] > 1
-    n_axes, n_traces = decoder.velocity.shape[2], min(N_TRACES, len(whole))
-    with mpl.rc_context({**STYLE, "axes.titlesize": 9}):
-        heights = [2.7, *([1.15] * n_axes)] if has_plane else [1.6] * n_axes
-        figure = Figure(figsize=(10.0, sum(heights) + 1.0), layout="constrained")
-        FigureCanvasAgg(figure)
-        parts: Any = (
-            figure.subfigures(2, 1, height_ratios=[2.7, 1.15 * n_axes + 0.3]) if has_plane else [figure]
+        raise DataError(
+            f"{decoder.session}: no test trial has a known velocity throughout, so there is no path to draw."
         )
+    names, colours = condition_colours(decoder.condition, decoder.target_dir)
+    n_axes, n_traces = decoder.velocity.shape[2], min(N_TRACES, len(whole))
+    shown = _typical(decoder, first, whole, n_traces)
+    has_plane = n_axes > 1
+    rows = -(-(1 + len(forecasts)) // MOST_COLUMNS)
+    columns = -(-(1 + len(forecasts)) // rows)
+    plane_mm, traces_mm = rows * (0.9 * 178.0 / max(columns, 3) + 20.0), 24.0 * n_axes + 6.0
+    with mpl.rc_context(STYLE):
+        height = (plane_mm if has_plane else 0.0) + traces_mm
+        figure = styled_figure((WIDTHS_MM["two"] / MM_PER_INCH, height / MM_PER_INCH))
+        parts: Any = figure.subfigures(2, 1, height_ratios=[plane_mm, traces_mm]) if has_plane else [figure]
         if has_plane:
-            panels = parts[0].subplots(1, 1 + len(forecasts), sharex=True, sharey=True, squeeze=False)[0]
+            panels = parts[0].subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
             _draw_plane(panels, decoder, forecasts, whole, colours=colours)
-            condition_legend(parts[0], names)
-        shown = _typical(decoder, first, whole, n_traces)
         grid = parts[-1].subplots(n_axes, n_traces, sharex=True, sharey=True, squeeze=False)
         _draw_traces(grid, decoder, first, shown, colours=colours)
-        figure.suptitle(_title(decoder, first), x=0.01, ha="left", fontsize=9)
-        save_figure(figure, path)
+        drawn = whole if has_plane else shown
+        handles = condition_handles(names, [str(decoder.condition[trial]) for trial in drawn])
+        legend_below(figure, handles, title="condition" if len(handles) > 1 else "")
+        caption(figure, *_title(decoder, first, n_whole=len(whole), n_traces=n_traces))
+        return settled(figure)
 
 
 def _draw_plane(
@@ -94,10 +124,13 @@ def _draw_plane(
     colours: list[Any],
 ) -> None:
     """Draw the paths of all trials, recorded and by each forecast, from the first bin on."""
+    from nwb_latents.pipeline.evaluation.figures.page import fitting  # noqa: PLC0415
+
     cut = forecasts[0].first_bin
     last = cut + forecasts[0].velocity.shape[1]
     true = decoder.velocity[:, :last, :2]
-    for panel, signal in zip(panels, (None, *forecasts), strict=True):
+    used = panels.ravel()[: 1 + len(forecasts)]
+    for panel, signal in zip(used, (None, *forecasts), strict=True):
         velocity = true.copy()
         if signal is not None:
             velocity[:, cut:] = signal.velocity[..., :2]
@@ -105,19 +138,25 @@ def _draw_plane(
         paths *= decoder.bin_size_s
         for trial in whole:
             line, colour = paths[trial], colours[trial]
-            panel.plot(*line[cut:].T, color=colour, linewidth=1.0, alpha=0.85, zorder=2)
-            panel.plot(*line[: cut + 1].T, color=BEFORE, linewidth=0.7, zorder=3)
-            panel.plot(*line[cut], "o", color="black", markersize=1.3, zorder=4)
+            panel.plot(*line[cut:].T, color=colour, linewidth=0.8, alpha=0.85, zorder=2)
+            panel.plot(*line[: cut + 1].T, color=BEFORE, linewidth=0.6, zorder=3)
+            panel.plot(*line[cut], "o", color="black", markersize=1.0, zorder=4)
         panel.set_aspect("equal", adjustable="box")
-        panel.set_title(_path_title(signal, number=len(whole)), loc="left")
+        panel.set_title(fitting(panel, _path_title(signal, number=len(whole))), loc="left")
         panel.set_xlabel(f"{decoder.axes[0]} ({decoder.position_unit})")
-    panels[0].set_ylabel(f"{decoder.axes[1]} ({decoder.position_unit})")
+    square(used)
+    for panel in panels.ravel()[len(used) :]:
+        panel.set_visible(False)
+    for row in panels:
+        row[0].set_ylabel(f"{decoder.axes[1]} ({decoder.position_unit})")
 
 
 def _draw_traces(
     grid: Any, decoder: SessionDecoder, signal: DecodedSignal, shown: NDArray[np.int64], *, colours: list[Any]
 ) -> None:
     """Draw velocity over time, a column for each trial and a row for each axis."""
+    from nwb_latents.pipeline.evaluation.figures.page import fitting  # noqa: PLC0415
+
     n_bins, cut = signal.velocity.shape[1], signal.first_bin
     # Velocity of a bin is read the lag after it.
     time_ms = 1e3 * (decoder.time_s + 0.5 * decoder.bin_size_s) + decoder.lag_ms
@@ -132,13 +171,14 @@ def _draw_traces(
                 low, high = guess - signal.half_width[:, row], guess + signal.half_width[:, row]
                 panel.fill_between(time_ms[ahead], low, high, color=colour, alpha=0.22, linewidth=0)
             panel.plot(time_ms, true, color="black", linewidth=0.9)
-            panel.plot(time_ms[: cut + 1], true[: cut + 1], color=BEFORE, linewidth=1.6)
-            panel.plot(time_ms[ahead], guess, color=colour, linewidth=1.6)
+            panel.plot(time_ms[: cut + 1], true[: cut + 1], color=BEFORE, linewidth=1.3)
+            panel.plot(time_ms[ahead], guess, color=colour, linewidth=1.3)
             panel.axvline(cut_ms, color="0.35", linewidth=0.8, linestyle="--", zorder=0)
             if column == 0:
                 panel.set_ylabel(f"{axis} ({decoder.velocity_unit})")
         condition = str(decoder.condition[trial])
-        grid[0, column].set_title(f"condition {condition}" if condition else f"trial {trial}", loc="left")
+        title = f"condition {condition}" if condition else f"trial {decoder.test[trial]}"
+        grid[0, column].set_title(fitting(grid[0, column], title), loc="left")
         grid[-1, column].set_xlabel("time (ms)")
 
 
@@ -151,7 +191,7 @@ def _typical(
     error = np.square(true - signal.velocity[whole]).sum(axis=(1, 2))
     condition = np.array([str(name) for name in decoder.condition[whole]])
     chosen = []
-    for name in dict.fromkeys(sorted(condition, key=_in_order)):
+    for name in dict.fromkeys(sorted(condition, key=in_order)):
         mine = np.flatnonzero(condition == name)
         chosen.append(int(whole[mine[np.argsort(error[mine])[(len(mine) - 1) // 2]]]))
     rest = [int(trial) for trial in whole if int(trial) not in chosen]
@@ -159,15 +199,6 @@ def _typical(
     if len(chosen) > number:
         picked = [chosen[round(at)] for at in np.linspace(0, len(chosen) - 1, number)]
     return np.array(picked[:number], dtype=np.int64)
-
-
-def _in_order(name: str) -> tuple[float, str]:
-    """Order conditions by the number they begin with, where they do: 45 deg before 180 deg."""
-    word = name.partition(" ")[0]
-    try:
-        return float(word), name
-    except ValueError:
-        return float("inf"), name
 
 
 def _path_title(signal: DecodedSignal | None, *, number: int) -> str:
@@ -180,7 +211,7 @@ def _path_title(signal: DecodedSignal | None, *, number: int) -> str:
     return f"{what}\nR² {value}{told}"
 
 
-def _title(decoder: SessionDecoder, signal: DecodedSignal) -> str:
+def _title(decoder: SessionDecoder, signal: DecodedSignal, *, n_whole: int, n_traces: int) -> tuple[str, ...]:
     score = signal.score
     seen_ms, ahead_ms = (1e3 * n * decoder.bin_size_s for n in (signal.first_bin, signal.velocity.shape[1]))
     by = described(score.decoder or "").name
@@ -189,8 +220,16 @@ def _title(decoder: SessionDecoder, signal: DecodedSignal) -> str:
     weights = score.details.get("weights", {})
     mean = " + ".join(f"{weight:.2f} {name}" for name, weight in weights.items())
     head = ", trained with a velocity head" if score.details.get("behaviour_head") else ""
+    n_test = len(decoder.velocity)
+    left_out = f" ({n_test - n_whole} left out: a bin is not known)" if n_whole < n_test else ""
     return (
-        f"{decoder.session}, {mean or score.run}{how}{head}\n{seen_ms:g} ms of spikes are seen (up to the "
-        f"dots and dashed lines), {ahead_ms:g} ms are forecast, velocity {decoder.lag_ms:g} ms after the "
-        f"spikes\nblack and grey: recorded{band}"
+        f"{decoder.session}, {mean or score.run}{how}{head}",
+        (
+            f"{seen_ms:g} ms of spikes are seen (up to the dots and dashed lines), {ahead_ms:g} ms are "
+            f"forecast, velocity {decoder.lag_ms:g} ms after the spikes; black and grey: recorded{band}"
+        ),
+        (
+            f"Paths: {n_whole} of {n_test} test trials{left_out}; traces: {n_traces} of them, with the "
+            "median error of their condition"
+        ),
     )

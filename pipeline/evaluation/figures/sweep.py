@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nwb_latents.pipeline.evaluation.figures.style import COLOURS, STYLE, new_figure, save_figure
+import numpy as np
+
+from nwb_latents.pipeline.evaluation.figures.marks import mark_beyond
+from nwb_latents.pipeline.evaluation.figures.saving import save_figure
+from nwb_latents.pipeline.evaluation.figures.style import COLOURS, STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from nwb_latents.schemas.pictures import PictureSettings
     from nwb_latents.schemas.sweep import HyperParameter, MemberRecord
 
 MOST_COLUMNS = 4
@@ -23,15 +28,27 @@ def draw_schedule(
     space: Mapping[str, HyperParameter],
     title: str,
     metric: str,
+    pictures: PictureSettings | None = None,
 ) -> None:
+    """Write the picture of `schedule_figure`, as `saving.save_figure` does."""
+    save_figure(schedule_figure(history, best, space=space, title=title, metric=metric), path, pictures)
+
+
+def schedule_figure(
+    history: Sequence[MemberRecord],
+    best: Sequence[MemberRecord],
+    *,
+    space: Mapping[str, HyperParameter],
+    title: str,
+    metric: str,
+) -> Any:
     """Draw the smoothed loss and every hyper-parameter over training steps.
 
-    A member's line goes from its parent: where it copied, it leaves the line of the one it copied.
+    A member's line goes from its parent: where it copied, it leaves the line of the one it copied. Losses
+    far above those of the best lineage are arrows at the upper edge.
 
     Parameters
     ----------
-    path
-        PNG to write.
     history
         All generations of all members, drawn faintly.
     best
@@ -42,25 +59,21 @@ def draw_schedule(
         Above the panels.
     metric
         Name of the loss that was compared.
-
-    Raises
-    ------
-    MachineError
-        If the file cannot be written.
     """
     import matplotlib as mpl  # noqa: PLC0415
+
+    from nwb_latents.pipeline.evaluation.figures.page import caption, fitting, page, settled  # noqa: PLC0415
 
     names = [None, *space]
     columns = min(MOST_COLUMNS, len(names))
     rows = -(-len(names) // columns)
     with mpl.rc_context(STYLE):
-        figure, grid = new_figure(
-            rows=rows, columns=columns, size=(2.5 * columns, 1.8 * rows + 0.4), sharex=True
-        )
+        figure, grid = page(width="two", rows=rows, columns=columns, row_mm=44.0, sharex=True)
         panels = grid.flatten()
+        beyond = 0
         for number, (panel, name) in enumerate(zip(panels, names, strict=False)):
-            _draw_panel(panel, history, best, name)
-            panel.set_title(name or f"{metric}, smoothed (nats per trial)", loc="left")
+            beyond += _draw_panel(panel, history, best, name)
+            panel.set_title(fitting(panel, name or f"{metric}, smoothed (nats per trial)"), loc="left")
             if name is not None:
                 _show_range(panel, space[name])
             if number + columns >= len(names):
@@ -68,13 +81,18 @@ def draw_schedule(
                 panel.tick_params(labelbottom=True)
         for panel in panels[len(names) :]:
             panel.set_visible(False)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=8)
-        save_figure(figure, path)
+        n_members = len({record.member for record in history})
+        told = (
+            f"n = {n_members} members; grey: all of them, blue: lineage of the best; grey lines across: range"
+        )
+        caption(figure, title, told + ("; arrows: losses beyond the edge" if beyond else ""))
+        return settled(figure)
 
 
 def _draw_panel(
     panel: Any, history: Sequence[MemberRecord], best: Sequence[MemberRecord], name: str | None
-) -> None:
+) -> int:
+    """Draw one panel; return how many losses lie beyond its edge."""
     at = {(r.generation, r.member): r for r in history}
     for record in history:
         line = [] if record.parent is None else [at[record.generation - 1, record.parent]]
@@ -88,6 +106,10 @@ def _draw_panel(
         losses = [record.metric for record in best if record.metric is not None]
         room = 0.08 * (max(losses) - min(losses) or 1.0)
         panel.set_ylim(min(losses) - room, max(losses) + 3 * room)
+        known = [(r.step, r.metric) for r in history if r.metric is not None]
+        steps, values = np.array(known, dtype=np.float64).reshape(-1, 2).T
+        return mark_beyond(panel, steps, values, color="0.6")
+    return 0
 
 
 def _draw_line(panel: Any, line: Sequence[MemberRecord], name: str | None, **look: Any) -> None:

@@ -1,7 +1,7 @@
-"""Pictures of decoded velocity: traces, trajectories, and one summary of all scores.
+"""Pictures of decoded velocity: traces of some test trials, hand paths of all, and one summary of all scores.
 
-Each is a PNG of about 100 kB or less, written whole or not at all. Recorded velocity is black, decoded
-velocity has the colour of its source; every title says how many trials and which R².
+Recorded velocity is black, decoded velocity has the colour of its source; every picture says how many trials
+and which R².
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.evaluation.decoding.decoder import described
-from nwb_latents.pipeline.evaluation.figures.condition_colours import condition_colours, condition_legend
-from nwb_latents.pipeline.evaluation.figures.style import MARKERS, STYLE, new_figure, save_figure
+from nwb_latents.pipeline.evaluation.figures.marks import from_to, plain
+from nwb_latents.pipeline.evaluation.figures.saving import save_figure
+from nwb_latents.pipeline.evaluation.figures.source_looks import colour_of, source_words
+from nwb_latents.pipeline.evaluation.figures.style import STYLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,221 +22,122 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from nwb_latents.pipeline.evaluation.decoding.decoder import DecoderDescription
     from nwb_latents.pipeline.evaluation.decoding.session_decoder import (
         Decoded,
         DecodedSignal,
         SessionDecoder,
     )
     from nwb_latents.schemas.measurement import Measurement
-
-    FloatArray = NDArray[np.float64]
-
-COLOURS: dict[str, str] = {
-    "rates": "#0072b2",
-    "reconstruction": "#d55e00",
-    "forecast": "#009e73",
-    "ensemble": "#000000",
-    "forecast_decoded": "#56b4e9",
-    "linear_forecast": "#e69f00",
-    "condition_mean": "#7f7f7f",
-    "latents": "#cc79a7",
-}
-"""Colour-blind-safe, one for each source."""
-
-_OTHER_COLOUR = "#b2b2b2"
+    from nwb_latents.schemas.pictures import PictureSettings
 
 
-def colour_of(source: str) -> str:
-    """Return the colour of a source.
-
-    Examples
-    --------
-    >>> colour_of("rates"), colour_of("a baseline of another distribution")
-    ('#0072b2', '#b2b2b2')
-    """
-    return COLOURS.get(source, _OTHER_COLOUR)
+def draw_velocity(path: Path, decoded: Decoded, *, pictures: PictureSettings | None = None) -> None:
+    """Write the picture of `velocity_figure`, as `saving.save_figure` does."""
+    save_figure(velocity_figure(decoded), path, pictures)
 
 
-LEAST_R2_SHOWN = -0.5
-MOST_SESSIONS_NAMED = 40
-TALLEST_INCHES = 11.0
+def draw_trajectories(path: Path, decoded: Decoded, *, pictures: PictureSettings | None = None) -> None:
+    """Write the picture of `paths.paths_figure`, as `saving.save_figure` does."""
+    from nwb_latents.pipeline.evaluation.figures.paths import paths_figure  # noqa: PLC0415
+
+    save_figure(paths_figure(decoded), path, pictures)
 
 
-def draw_velocity(path: Path, decoded: Decoded, *, n_trials: int = 6) -> None:
+def draw_summary(
+    path: Path,
+    scores: Sequence[Measurement],
+    *,
+    left_out: int = 0,
+    pictures: PictureSettings | None = None,
+) -> None:
+    """Write the picture of `summary.summary_figure`, as `saving.save_figure` does."""
+    from nwb_latents.pipeline.evaluation.figures.summary import summary_figure  # noqa: PLC0415
+
+    save_figure(summary_figure(scores, left_out=left_out), path, pictures)
+
+
+def velocity_figure(decoded: Decoded, *, n_trials: int = 6) -> Any:
     """Draw decoded on recorded velocity of some test trials: a row for each source, a column for each axis.
 
     Parameters
     ----------
-    path
-        PNG to write.
     decoded
         Signals of one session.
     n_trials
-        Test trials drawn, spread evenly over the test trials.
+        Test trials drawn, spread evenly over the test trials; the picture says how many of how many.
 
     Raises
     ------
     DataError
         If there is no signal.
-    MachineError
-        If the file cannot be written.
     """
     import matplotlib as mpl  # noqa: PLC0415
 
-    decoder, signals = decoded.decoder, _signals(decoded)
+    from nwb_latents.pipeline.evaluation.figures.page import caption, fitting, legend_below, page, settled  # noqa: PLC0415
+
+    decoder, signals = decoded.decoder, signals_of(decoded)
     n_test, n_bins, n_axes = decoder.velocity.shape
     shown = np.unique(np.linspace(0, n_test - 1, min(n_trials, n_test)).round().astype(int))
     with mpl.rc_context(STYLE):
-        figure, grid = new_figure(
-            rows=len(signals),
-            columns=n_axes,
-            size=(max(3.6 * n_axes + 0.4, 5.6), 1.45 * len(signals) + 1.0),
-            sharey=True,
+        figure, grid = page(
+            width="two", rows=len(signals), columns=n_axes, row_mm=30.0, sharey=True, sharex=True
         )
         for row, signal in enumerate(signals):
             for column, axis in enumerate(decoder.axes):
                 panel = grid[row, column]
                 _draw_traces(panel, decoder, signal, shown, column=column)
-                panel.set_title(
-                    f"{signal.score.source}, R² of {axis} {_r2_text(signal.score, column)}", loc="left"
-                )
+                title = f"{source_words(signal.score.source)}, R² of {axis} {r2_text(signal.score, column)}"
+                panel.set_title(fitting(panel, title), loc="left")
                 if column == 0:
                     panel.set_ylabel(f"velocity ({decoder.velocity_unit})")
         span = n_bins * decoder.bin_size_s
         for column in range(n_axes):
-            grid[-1, column].set_xlabel(f"{len(shown)} test trials of {span:g} s side by side; dotted: event")
-        _legend(figure, decoded)
-        figure.suptitle(_title(decoded), x=0.01, ha="left", fontsize=8)
-        save_figure(figure, path)
+            grid[-1, column].set_xlabel(f"trials of {span:g} s side by side")
+        legend_below(figure, _handles(decoded))
+        caption(figure, *title_of(decoded), _which(shown, n_test))
+        return settled(figure)
 
 
-def draw_trajectories(path: Path, decoded: Decoded) -> None:
-    """Draw hand paths of the test trials, recorded and decoded, in the colour of their condition.
-
-    Paths are the running sum of velocity over the bins scored: displacement from the first of them. Trials
-    with a bin that was not recorded or not decoded are left out. With one axis, displacement is drawn
-    against time.
-
-    Parameters
-    ----------
-    path
-        PNG to write.
-    decoded
-        Signals of one session.
+def signals_of(decoded: Decoded) -> tuple[DecodedSignal, ...]:
+    """Return the signals of a session.
 
     Raises
     ------
     DataError
-        If there is no signal.
-    MachineError
-        If the file cannot be written.
+        If there is none.
     """
-    import matplotlib as mpl  # noqa: PLC0415
-
-    decoder, signals = decoded.decoder, _signals(decoded)
-    names, colours = condition_colours(decoder)
-    pairs = [(signal, recorded) for signal in signals for recorded in _panels_of(signals, signal)]
-    with mpl.rc_context(STYLE):
-        figure, grid = new_figure(rows=1, columns=len(pairs), size=(2.2 * len(pairs) + 1.4, 3.2), sharey=True)
-        for panel, (signal, recorded) in zip(grid[0], pairs, strict=True):
-            number = _draw_paths(panel, decoder, signal, recorded=recorded, colours=colours)
-            panel.set_title(_path_title(decoder, signal, recorded=recorded, number=number), loc="left")
-        unit = f"displacement ({decoder.position_unit})"
-        grid[0, 0].set_ylabel(unit if len(decoder.axes) == 1 else f"{decoder.axes[1]} {unit}")
-        for panel in grid[0]:
-            panel.set_xlabel(
-                "time from first bin (s)" if len(decoder.axes) == 1 else f"{decoder.axes[0]} {unit}"
-            )
-        condition_legend(figure, names)
-        figure.suptitle(_title(decoded), x=0.01, ha="left", fontsize=8)
-        save_figure(figure, path)
-
-
-def draw_summary(path: Path, scores: Sequence[Measurement]) -> None:
-    """Draw the R² of every session, source, run and decoder; markers of the decoders are filled or open.
-
-    Parameters
-    ----------
-    path
-        PNG to write.
-    scores
-        Scores of one metric, definition, split and lag. A score below −0.5 is drawn at the lower edge with
-        its value beside it; one that is not defined is left out.
-
-    Raises
-    ------
-    DataError
-        If there is no score.
-    MachineError
-        If the file cannot be written.
-    """
-    import matplotlib as mpl  # noqa: PLC0415
-
-    if not scores:
-        raise DataError(f"{path}: no scores to draw; decode at least one session first")
-    sessions = sorted({score.session for score in scores})
-    row_of = {session: row for row, session in enumerate(reversed(sessions))}
-    series = sorted({_series(score) for score in scores}, key=_series_order)
-    runs = sorted({run for run, _, _ in series if run})
-    offsets = np.linspace(0.25, -0.25, len(series)) if len(series) > 1 else np.zeros(1)
-    with mpl.rc_context(STYLE):
-        height = 1.1 + (0.2 + 0.1 * len(series)) * len(sessions) + 0.17 * len(series)
-        figure, grid = new_figure(rows=1, columns=1, size=(6.0, min(max(height, 2.0), TALLEST_INCHES)))
-        panel = grid[0, 0]
-        for (run, source, decoder), offset in zip(series, offsets, strict=True):
-            mine = [s for s in scores if _series(s) == (run, source, decoder) and s.value is not None]
-            marker = MARKERS[(runs.index(run) + 1) % len(MARKERS)] if run else MARKERS[0]
-            look = described(decoder)
-            label = signal_label(source, run, look)
-            rows = np.array([row_of[s.session] + offset for s in mine])
-            _draw_scores(
-                panel,
-                mine,
-                rows,
-                colour=colour_of(source),
-                marker=marker,
-                label=label,
-                filled=look.is_filled,
-            )
-        panel.set_xlim(min(0.0, _least(scores)) - 0.02, 1.02)
-        panel.axvline(0.0, color="0.6", linewidth=0.6, zorder=0)
-        if len(sessions) <= MOST_SESSIONS_NAMED:
-            panel.set_yticks(list(row_of.values()), list(row_of))
-        else:
-            panel.set_yticks([])
-            panel.set_ylabel(f"{len(sessions)} sessions, by name")
-        panel.set_ylim(-0.6, len(sessions) - 0.4)
-        panel.grid(axis="x", color="0.9", linewidth=0.5)
-        panel.set_axisbelow(True)
-        one = scores[0]
-        panel.set_xlabel(f"R² of hand velocity ({one.definition}), {one.lag_ms:g} ms after the activity")
-        figure.legend(loc="outside lower left")
-        figure.suptitle(_summary_title(scores), x=0.01, ha="left", fontsize=8)
-        save_figure(figure, path)
-
-
-def _signals(decoded: Decoded) -> tuple[DecodedSignal, ...]:
     if not decoded.signals:
-        raise DataError(f"{decoded.decoder.session}: no signal was decoded, so there is nothing to draw")
+        raise DataError(
+            f"{decoded.decoder.session}: no signal was decoded, so there is nothing to draw. Decode at least "
+            "one of the sources."
+        )
     return decoded.signals
 
 
-def _title(decoded: Decoded) -> str:
+def title_of(decoded: Decoded) -> tuple[str, str]:
+    """Return what every picture of decoded signals says: session, run, decoder, trials, R², lag."""
     decoder = decoded.decoder
-    numbers = sorted({signal.score.n_trials for signal in decoded.signals})
-    trials = " to ".join(str(n) for n in (numbers[0], numbers[-1])[: len(numbers)])
+    trials = from_to([signal.score.n_trials for signal in decoded.signals])
     run = next((s.score.run for s in decoded.signals if s.score.run), None)
     bins = f", {decoder.decoder.title}" if decoder.decoder.suffix else ""
     return (
-        f"{decoder.session}{f', run {run}' if run else ''}{bins}\n{trials} test trials, "
-        f"{decoded.signals[0].score.definition}, velocity {decoder.lag_ms:g} ms after the activity"
+        f"{decoder.session}{f', run {run}' if run else ''}{bins}",
+        (
+            f"R² of {trials} test trials ({decoded.signals[0].score.definition}), velocity "
+            f"{decoder.lag_ms:g} ms after the activity"
+        ),
     )
 
 
-def _r2_text(score: Measurement, axis: int | None = None) -> str:
+def r2_text(score: Measurement, axis: int | None = None) -> str:
+    """Return the R² of a signal, of one axis or of all."""
     value = score.value if axis is None else score.per_axis[axis]
-    return "undefined" if value is None else f"{value:.2f}"
+    return "undefined" if value is None else plain(value)
+
+
+def _which(shown: NDArray[np.int64], n_test: int) -> str:
+    chosen = "all" if len(shown) == n_test else f"{len(shown)}, evenly spaced over the session,"
+    return f"Traces: {chosen} of {n_test} test trials; dotted lines: the event the trials are cut at"
 
 
 def _draw_traces(
@@ -252,9 +154,11 @@ def _draw_traces(
             start + np.arange(n_bins), decoder.velocity[trial, :, column], color="black", linewidth=0.8
         )
         bins = start + np.arange(signal.first_bin, last_bin)
-        panel.plot(
-            bins, signal.velocity[trial, :, column], color=colour_of(signal.score.source), linewidth=1.2
-        )
+        colour = colour_of(signal.score.source)
+        if signal.half_width is not None:
+            guess, half = signal.velocity[trial, :, column], signal.half_width[:, column]
+            panel.fill_between(bins, guess - half, guess + half, color=colour, alpha=0.2, linewidth=0)
+        panel.plot(bins, signal.velocity[trial, :, column], color=colour, linewidth=1.2)
         if 0 <= event < n_bins:
             panel.axvline(start + event, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
     panel.set_xticks([])
@@ -262,114 +166,15 @@ def _draw_traces(
     panel.margins(x=0.01)
 
 
-def _legend(figure: Any, decoded: Decoded) -> None:
+def _handles(decoded: Decoded) -> list[Any]:
     from matplotlib.lines import Line2D  # noqa: PLC0415
+    from matplotlib.patches import Patch  # noqa: PLC0415
 
-    sources = [signal.score.source for signal in decoded.signals]
-    handles = [Line2D([], [], color="black", label="recorded")]
-    handles += [Line2D([], [], color=colour_of(source), label=f"decoded from {source}") for source in sources]
-    figure.legend(handles=handles, loc="outside lower left", ncols=len(handles))
-
-
-def _panels_of(signals: Sequence[DecodedSignal], signal: DecodedSignal) -> tuple[bool, ...]:
-    """Return the panels of a signal: recorded paths before the first signal of a window, then decoded."""
-    window = (signal.first_bin, signal.velocity.shape[1])
-    first = next(s for s in signals if (s.first_bin, s.velocity.shape[1]) == window)
-    return (True, False) if first is signal else (False,)
-
-
-def _path_title(decoder: SessionDecoder, signal: DecodedSignal, *, recorded: bool, number: int) -> str:
-    last = signal.first_bin + signal.velocity.shape[1] - 1
-    behaviour_s = decoder.time_s[[signal.first_bin, last]] + decoder.lag_ms * 1e-3
-    window = f"{behaviour_s[0]:.2f} to {behaviour_s[1] + decoder.bin_size_s:.2f} s".replace("-", "−")
-    if recorded:
-        return f"recorded, {number} trials\n{window}"
-    return f"{signal.score.source}, {number} trials\nR² {_r2_text(signal.score)}"
-
-
-def _draw_paths(
-    panel: Any, decoder: SessionDecoder, signal: DecodedSignal, *, recorded: bool, colours: list[Any]
-) -> int:
-    window = slice(signal.first_bin, signal.first_bin + signal.velocity.shape[1])
-    true = decoder.velocity[:, window]
-    whole = np.flatnonzero(np.isfinite(true).all(axis=(1, 2)) & np.isfinite(signal.velocity).all(axis=(1, 2)))
-    velocity = true if recorded else signal.velocity
-    steps = velocity * decoder.bin_size_s
-    paths = np.concatenate([np.zeros_like(steps[:, :1]), np.cumsum(steps, axis=1)], axis=1)
-    for trial in whole:
-        line = paths[trial]
-        across = decoder.bin_size_s * np.arange(len(line)) if line.shape[1] == 1 else line[:, 0]
-        panel.plot(
-            across,
-            line[:, -1] if line.shape[1] == 1 else line[:, 1],
-            color=colours[trial],
-            linewidth=0.7,
-            alpha=0.8,
-        )
-    if decoder.velocity.shape[2] > 1:
-        panel.set_aspect("equal", adjustable="datalim")
-    return len(whole)
-
-
-def signal_label(source: str, run: str | None, decoder: DecoderDescription) -> str:
-    """Return what a legend calls a signal.
-
-    Examples
-    --------
-    >>> signal_label("forecast", "mdssm-1", described("wiener"))
-    'forecast of mdssm-1, wiener'
-    >>> signal_label("rates", None, described("ridge"))
-    'rates'
-    """
-    words = f"{source} of {run}" if run else source
-    return f"{words}{decoder.tag}"
-
-
-def _series(score: Measurement) -> tuple[str, str, str]:
-    return score.run or "", score.source, score.decoder or ""
-
-
-def _series_order(series: tuple[str, str, str]) -> tuple[str, int, str]:
-    names = list(COLOURS)
-    return series[0], names.index(series[1]) if series[1] in names else len(names), series[2]
-
-
-def _least(scores: Sequence[Measurement]) -> float:
-    return max(min((s.value for s in scores if s.value is not None), default=0.0), LEAST_R2_SHOWN)
-
-
-def _draw_scores(
-    panel: Any,
-    scores: Sequence[Measurement],
-    rows: FloatArray,
-    *,
-    colour: str,
-    marker: str,
-    label: str,
-    filled: bool,
-) -> None:
-    values = np.array([s.value for s in scores], dtype=np.float64)
-    drawn = np.maximum(values, LEAST_R2_SHOWN)
-    style = {"marker": marker, "markersize": 4, "markerfacecolor": colour if filled else "white"}
-    panel.plot(drawn, rows, linestyle="none", color=colour, label=label, **style)
-    for value, row in zip(values, rows, strict=True):
-        if value < LEAST_R2_SHOWN:
-            panel.annotate(
-                f"{value:.2f}".replace("-", "−"),
-                (LEAST_R2_SHOWN, row),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=6,
-                color=colour,
-            )
-
-
-def _summary_title(scores: Sequence[Measurement]) -> str:
-    numbers = [score.n_trials for score in scores]
-    trials = f"{min(numbers)}" if min(numbers) == max(numbers) else f"{min(numbers)} to {max(numbers)}"
-    n_sessions = len({score.session for score in scores})
-    undefined = sum(score.value is None for score in scores)
-    note = f"; {undefined} scores undefined and left out" if undefined else ""
-    plural = "session" if n_sessions == 1 else "sessions"
-    return f"{n_sessions} {plural}, {trials} {scores[0].split} trials each, {scores[0].definition}{note}"
+    sources = list(dict.fromkeys(signal.score.source for signal in decoded.signals))
+    handles: list[Any] = [Line2D([], [], color="black", label="recorded velocity")]
+    handles += [
+        Line2D([], [], color=colour_of(source), label=f"from {source_words(source)}") for source in sources
+    ]
+    if any(signal.half_width is not None for signal in decoded.signals):
+        handles.append(Patch(color="0.8", label="band of 90 % from validation trials"))
+    return handles

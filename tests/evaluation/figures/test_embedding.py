@@ -96,7 +96,7 @@ def test_an_unknown_colour_is_refused_with_those_there_are(tmp_path):
 @pytest.mark.parametrize(("shape", "n_axes"), [((3, 3), 2), ((5, 1), 2), ((3, 1), 1), ((1, 1), 3)])
 def test_reaches_of_grids_and_lines_are_drawn(tmp_path, words, shape, n_axes):
     draw_interpolation(tmp_path / "i.png", make_interpolation(shape, n_axes=n_axes))
-    text = " | ".join(words)
+    text = " | ".join(words).replace("\n", " ")
     assert text.count("e = (") == shape[0] * shape[1]
     for word in ("sub-A", "mdssm-1", "displacement (cm)", "100 ms", "4 to 6 trials", "c0", "c2"):
         assert word in text
@@ -104,7 +104,7 @@ def test_reaches_of_grids_and_lines_are_drawn(tmp_path, words, shape, n_axes):
 
 def test_many_conditions_are_counted_instead_of_named(tmp_path, words):
     draw_interpolation(tmp_path / "i.png", make_interpolation((1, 1), n_conditions=30))
-    assert "30 conditions" in words
+    assert "30 conditions, coloured by name" in words
     assert "c29" not in words
 
 
@@ -115,6 +115,14 @@ def test_reaches_without_velocity_are_refused(tmp_path):
 
 def test_flow_fields_name_axes_embedding_and_what_the_shading_is(tmp_path, words):
     draw_flow(tmp_path / "f.png", [make_field(), make_field()], conditions=["a", "b"], title="sub-A")
-    assert {"PC 1", "PC 2", "sub-A", "a", "b", "change of state per bin", "e = (0.00, 0.50)"} <= set(words)
+    assert {
+        "PC 1 (a.u.)",
+        "PC 2 (a.u.)",
+        "sub-A",
+        "a",
+        "b",
+        "change of state per bin (a.u.)",
+        "e = (0.00, 0.50)",
+    } <= set(words)
     with pytest.raises(DataError, match="no flow field"):
         draw_flow(tmp_path / "f.png", [], conditions=[], title="")

@@ -58,7 +58,7 @@ def words(tmp_path, monkeypatch):
         content = (tmp_path / "picture.png").read_bytes()
         assert content.startswith(b"\x89PNG")
         assert content.rstrip().endswith(b"IEND\xaeB`\x82")
-        assert len(content) < 250_000
+        assert len(content) < 1_500_000
         return " | ".join(drawn)
 
     return drawn_words
@@ -89,7 +89,7 @@ def test_parts_name_conditions_and_what_the_deviation_is_from(make_session, word
 
 def test_parts_show_every_signal_and_decoder(decoded, words):
     found = words(lambda path: draw_parts(path, parts_table(decoded)))
-    for text in ("forecast_decoded of m", "forecast_decoded of m, wiener", "rates", "run m"):
+    for text in ("forecast decoded of m", "forecast decoded of m, wiener", "rates", "run m"):
         assert text in found
 
 

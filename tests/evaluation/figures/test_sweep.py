@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 
-import nwb_latents.pipeline.evaluation.figures.sweep as figures
-from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule
+from nwb_latents.pipeline.evaluation.figures.sweep import draw_schedule, schedule_figure
 from nwb_latents.schemas.sweep import HyperParameter, MemberRecord
 
 if TYPE_CHECKING:
@@ -35,26 +33,18 @@ HISTORY = [
 ]
 
 
-@pytest.fixture
-def panels(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def panels_of(best: list[MemberRecord]) -> list[Any]:
     """Return the panels that are drawn."""
-    drawn: list[Any] = []
-    new_figure = figures.new_figure
-
-    def noted(**words: Any) -> Any:
-        figure, grid = new_figure(**words)
-        drawn.extend(grid.flatten())
-        return figure, grid
-
-    monkeypatch.setattr(figures, "new_figure", noted)
-    return drawn
+    drawn = schedule_figure(HISTORY, best, space=SPACE, title="mine", metric="val_nll").axes
+    return [panel for panel in drawn if panel.get_visible()]
 
 
-def test_the_best_lineage_stands_out_in_every_panel(tmp_path: Path, panels: list[Any]) -> None:
+def test_the_best_lineage_stands_out_in_every_panel(tmp_path: Path) -> None:
     best = [HISTORY[0], HISTORY[3]]
     draw_schedule(tmp_path / "sweep.png", HISTORY, best, space=SPACE, title="mine", metric="val_nll")
     assert (tmp_path / "sweep.png").read_bytes().startswith(b"\x89PNG")
-    titles = [panel.get_title(loc="left") for panel in panels if panel.get_visible()]
+    panels = panels_of(best)
+    titles = [panel.get_title(loc="left") for panel in panels]
     assert titles == ["val_nll, smoothed (nats per trial)", *SPACE]
     bold = [max(panel.lines, key=lambda line: line.get_linewidth()) for panel in panels]
     np.testing.assert_array_equal(bold[0].get_xydata(), [[10, 5], [20, 2]])
@@ -66,8 +56,8 @@ def test_the_best_lineage_stands_out_in_every_panel(tmp_path: Path, panels: list
     assert low < 0.0 < 0.6 < high
 
 
-def test_all_members_are_drawn_and_one_that_diverged_has_no_loss(tmp_path: Path, panels: list[Any]) -> None:
-    draw_schedule(tmp_path / "a.png", HISTORY, HISTORY[:1], space=SPACE, title="mine", metric="val_nll")
+def test_all_members_are_drawn_and_one_that_diverged_has_no_loss() -> None:
+    panels = panels_of(HISTORY[:1])
     faint = [[line for line in panel.lines if line.get_linewidth() == 0.5] for panel in panels]
     values = {tuple(line.get_ydata()) for line in faint[1]}
     assert {(1e-3, 1e-3), (2e-3, 2e-3), (1e-3, 1e-3, 4e-3)} <= values
