@@ -12,9 +12,12 @@ STREAM = "pipeline/cli/stream.py"
 SCORES = "pipeline/cli/catalog_scores.py"
 SESSIONTABLES = "pipeline/cli/session_tables.py"
 SWEEP = "pipeline/cli/sweep.py"
+INTERRUPTION = "pipeline/cli/interruption.py"
 
 FAULTS = (
-    (MAIN, "signal.signal(signal.SIGTERM, _interrupt)", "pass", "SIGTERM is not heeded: what SLURM sends",
+    (INTERRUPTION, "signal.signal(signal.SIGTERM, _interrupt)", "pass", "SIGTERM is not heeded: what SLURM sends",
+     ("tests/cli/test_signals.py",)),
+    (INTERRUPTION, "again.start()", "pass", "an interruption that Python drops is lost",
      ("tests/cli/test_signals.py",)),
     (MAIN, "return error.exit_code", "return 1", "errors have no exit code of their own"),
     (MAIN, "USAGE = 2", "USAGE = 1", "a mistyped command has another exit code"),

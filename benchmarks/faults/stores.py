@@ -4,6 +4,7 @@ SESSION = "pipeline/stores/session.py"
 TRIALS = "pipeline/stores/trials.py"
 MANIFEST = "pipeline/stores/manifest.py"
 CATALOG = "pipeline/stores/catalog.py"
+LENIENT = ("tests/stores/test_catalog_lenient.py",)
 VALUES = "pipeline/stores/value_checks.py"
 VERIFY = "pipeline/stages/verify.py"
 EXPORTER = "pipeline/stores/exporters/exporter.py"
@@ -59,10 +60,14 @@ FAULTS = (
      "verify counts places as faults"),
     (VERIFY, "work.n_without += found.without_manifest", "work.n_without += 1",
      "all that was looked at has no manifest"),
-    (VERIFY, "[] if key == session_key(entry.session, entry.recipe_id) else [_misnamed(key)]", "[]",
-     "an entry under the name of another session is ok"),
-    (VERIFY, "[] if name == entry.run else [_misnamed(name)]", "[]",
-     "an entry under the name of another run is ok"),
+    (CATALOG, '"sessions": lambda entry: session_key(entry.session, entry.recipe_id),', "",
+     "an entry under the name of another session is read", LENIENT),
+    (CATALOG, '"runs": lambda entry: entry.run,', "",
+     "an entry under the name of another run is read", LENIENT),
+    ("pipeline/stores/value_checks.py", "share != said.quality.outliers.share", "False",
+     "outlying bins may be any", ("tests/stages/test_verify.py",)),
+    ("pipeline/stores/value_checks.py", "if outside > len(found) / 2:", "if False:",
+     "movements may lie outside their trials", ("tests/stages/test_verify.py",)),
     (VERIFY, "return hashlib.sha256(json.dumps([decisive, stores]).encode()).hexdigest()", "return None",
      "verify does not see a run whose settings were changed"),
     (VERIFY, "expected_key=_key_of_store, quick=asked.quick", "expected_key=_key_of_store, quick=True",
