@@ -6,8 +6,10 @@ numbers beside it are those measurements, and a drawing that would score otherwi
 
 from __future__ import annotations
 
+import glob
 import io
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -207,22 +209,32 @@ def _parts(
     work: ReportWork, run: RunEntry, entry: SessionEntry, measured: pd.DataFrame
 ) -> tuple[Json | None, list[str]]:
     """Return R² of bins and conditions as decode wrote them, if they are of the numbers that are current."""
+    stem = "_".join(path_name(part) for part in (entry.session, run.run))
+    folder = work.catalog_path.parent / "results" / "decode" / path_name(entry.recipe_id)
+    # A folder for each choice of settings; the numbers that are current were made with one of them.
+    there = [folder / f"{stem}_parts.nc", *folder.glob(f"*/{glob.escape(stem)}_parts.nc")]
+    known = [value for value in measured["value"] if value is not None and math.isfinite(value)]
+    said = f"R² of bins and conditions is not there: {_DECODE_AGAIN}."
+    for path in sorted(filter(Path.is_file, there), key=lambda each: -each.stat().st_mtime):
+        found, said = _parts_in(path, known, name=stem)
+        if found is not None:
+            return found, []
+    return None, [said]
+
+
+def _parts_in(path: Path, known: list[float], *, name: str) -> tuple[Json | None, str]:
     import xarray as xr  # noqa: PLC0415
 
-    stem = "_".join(path_name(part) for part in (entry.session, run.run))
-    path = work.catalog_path.parent / "results" / "decode" / path_name(entry.recipe_id) / f"{stem}_parts.nc"
-    if not path.is_file():
-        return None, [f"R² of bins and conditions is not there: {_DECODE_AGAIN}."]
     try:
         with xr.open_dataset(io.BytesIO(path.read_bytes()), engine="scipy") as table:
             found = part_arrays(table.load())
     except FAILURES as error:
-        return None, [
-            f"R² of bins and conditions cannot be read ({words_of(error, stem)[0]}): {_DECODE_AGAIN}."
-        ]
-    known = [value for value in measured["value"] if value is not None and math.isfinite(value)]
+        return (
+            None,
+            f"R² of bins and conditions cannot be read ({words_of(error, name)[0]}): {_DECODE_AGAIN}.",
+        )
     signals = found["signals"]
     values = [each["r2"] for each in signals if isinstance(each, dict)] if isinstance(signals, list) else []
     if any(value is not None and all(abs(value - each) > SAME for each in known) for value in values):
-        return None, [f"R² of bins and conditions is stale, of an earlier decoding: {_DECODE_AGAIN}."]
-    return found, []
+        return None, f"R² of bins and conditions is stale, of an earlier decoding: {_DECODE_AGAIN}."
+    return found, ""

@@ -64,7 +64,7 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
             f"{path}: cannot {doing}: it is a link that leads back to itself. Put the file it stands "
             "for in its place, or remove it."
         )
-    if number in {errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST}:
+    if number == errno.EISDIR:
         # Of a file that was to take another's name, the second is the one in the way.
         there = error.filename2 or error.filename or path
         return DataError(
