@@ -24,6 +24,7 @@ def test_a_wheel_holds_the_program_under_one_name(wheel: Path) -> None:
     assert {str(name) for name in names if name.parts[0] == "nwb_latents" and len(name.parts) == 2} == {
         "nwb_latents/__init__.py",
         "nwb_latents/__main__.py",
+        "nwb_latents/citation.cff",
         "nwb_latents/known_dandisets.yaml",
         "nwb_latents/py.typed",
     }
@@ -97,5 +98,5 @@ def test_a_checkout_keeps_its_links(root: Path) -> None:
     ).stdout
     modes = {line.rpartition("/")[2]: line.split()[0] for line in listed.splitlines()}
     assert {name for name, mode in modes.items() if mode == "120000"} == {
-        "known_dandisets.yaml", "models", "pipeline", "schemas",
+        "citation.cff", "known_dandisets.yaml", "models", "pipeline", "schemas",
     }  # fmt: skip

@@ -9,6 +9,8 @@ from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.schemas.quality import KinematicOutliers, Percentiles, RateStability, SessionQuality
 from nwb_latents.schemas.store import DropCounts, Provenance, StoreAttributes
 
+KEY = "sub-T_ses-1@20ms-0"
+
 
 @pytest.fixture
 def entry(tmp_path):
@@ -17,8 +19,8 @@ def entry(tmp_path):
         "store_key": "k", "source": "a.nwb", "n_trials": 20, "n_units": 7, "n_bins": 36,
         "bin_size_s": 0.02, "created": "2024-01-01T00:00:00+00:00",
     }  # fmt: skip
-    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"sessions": {"a": content}}))
-    return read_catalog(tmp_path / "catalog.yaml").sessions["a"]
+    (tmp_path / "catalog.yaml").write_text(yaml.safe_dump({"sessions": {KEY: content}}))
+    return read_catalog(tmp_path / "catalog.yaml").sessions[KEY]
 
 
 def test_a_store_that_was_written_is_a_row(entry, monkeypatch):
