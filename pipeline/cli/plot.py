@@ -26,7 +26,7 @@ from nwb_latents.pipeline.cli.options import (
     given,
 )
 from nwb_latents.pipeline.cli.picture_options import DpiOption, FormatOption, pictures_of
-from nwb_latents.pipeline.errors import PartialFailure, UsageError
+from nwb_latents.pipeline.errors import PartialFailure
 
 
 def kinds_text() -> str:
@@ -85,17 +85,10 @@ def plot(
 
     Pictures go to results/plot/ beside the catalog, in a folder for each kind and choice of settings.
     """
-    import difflib
-
-    from nwb_latents.pipeline.stages.plot import KINDS
     from nwb_latents.pipeline.stages.plot import plot as stage
     from nwb_latents.pipeline.stores.settings import settings_from
     from nwb_latents.schemas.pictures import PlotSettings
 
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "."
-        raise UsageError(f"plot {kind}: expected one of {', '.join(KINDS)}{hint}")
     options = given(
         {"--unit": ("units", unit or None), "--split": ("split", split), "--lag-ms": ("lag_ms", lag_ms)}
     )

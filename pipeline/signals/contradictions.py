@@ -113,18 +113,22 @@ def _of_block(moved: Displacements, *, start_s: float) -> Iterator[Contradiction
     axes = min(moved.position.shape[1], moved.velocity.shape[1])
     way = np.where(both[:, None], moved.position[:, :axes], 0.0)
     integral = np.where(both[:, None], moved.velocity[:, :axes], 0.0)
-    # What contradicts, for a tenth of the time at most, must not decide whether the rest agrees.
-    apart = np.sqrt(np.square(way - integral).sum(axis=1))
-    agrees = both & (apart <= np.quantile(apart[both], _AGREEING))
-    squares = [float(np.square(each[agrees]).sum()) for each in (way, integral)]
-    dot = float((way * integral)[agrees].sum())
-    if not min(squares) > 0 or dot < RECOGNISED * np.sqrt(squares[0] * squares[1]):
+    agrees, apart = both, np.zeros(len(both))
+    for _ in range(2):
+        squares = [float(np.square(each[agrees]).sum()) for each in (way, integral)]
+        dot = float((way * integral)[agrees].sum())
+        if not min(squares) > 0 or not dot > 0:
+            return
+        integral *= dot / squares[1]
+        # What contradicts, for a tenth of the time at most, must not decide whether the rest agrees.
+        apart = np.sqrt(np.square(way - integral).sum(axis=1))
+        agrees = both & (apart <= np.quantile(apart[both], _AGREEING))
+    if dot < RECOGNISED * np.sqrt(squares[0] * squares[1]):
         return
-    integral *= dot / squares[1]
     far = [np.sqrt(np.square(each).sum(axis=1)) for each in (way, integral)]
     floor = _FLOOR * float(np.quantile(np.concatenate(far)[np.tile(both, 2)], 0.99))
     # By as much as this the two differ all the time.
-    floor += _NOISE * float(np.median(np.sqrt(np.square(way - integral).sum(axis=1))[both]))
+    floor += _NOISE * float(np.median(apart[both]))
     nearby = [maximum_filter1d(each, _AROUND) for each in far]
     wrong = both & ((far[0] > _TIMES * nearby[1] + floor) | (far[1] > _TIMES * nearby[0] + floor))
     window_s = 4 * moved.step_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,9 @@ def plot(
         If some pictures could not be drawn; it carries the files of the others.
     """
     if kind not in KINDS:
-        raise UsageError(f"plot {kind}: expected one of {', '.join(KINDS)}.")
+        near = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise UsageError(f"plot {kind}: expected one of {', '.join(KINDS)}{hint}")
     asked = Asked(catalog_path, kind, settings, sessions, runs, recipe_id, device, report or ignore)
     chosen, failures = pictures or PictureSettings(), Failures(asked.report)
     of_recipe, plans = _plans(asked)

@@ -156,6 +156,7 @@ def test_the_slider_chooses_the_trial(opened):
     until(browser, "return document.getElementById('plot-raster').ariaLabel.includes('trial 35')")
     z = "document.getElementById('plot-raster').data[0].z"
     until(browser, f"return JSON.stringify({z}) != JSON.stringify(arguments[0])", before)
+    assert texts(browser, "#trial-words")[0].startswith(said)
 
 
 def test_latents_turn_by_sliders_which_keys_move_too(opened):
@@ -164,6 +165,9 @@ def test_latents_turn_by_sliders_which_keys_move_too(opened):
     slide(browser, "turn", 90)
     eye = "document.getElementById('plot-latents').layout.scene.camera.eye"
     until(browser, f"const e = {eye}; return Math.abs(e.x) < 0.01 && e.y > 1")
+    browser.find_element("id", "turn").send_keys("\ue014")
+    until(browser, f"return Math.abs({eye}.x) > 0.001")
+    assert browser.execute_script("return document.getElementById('turn').value") != "90"
 
 
 def test_two_ticked_runs_show_the_settings_in_which_they_differ(opened):
