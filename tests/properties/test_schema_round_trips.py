@@ -57,28 +57,32 @@ def recipes(draw):
 def catalogs(draw):
     """Return a catalog with sessions and runs of any names."""
     sessions = draw(
-        st.dictionaries(
-            words,
+        st.lists(
             st.builds(
                 SessionEntry, session=words, subject=words, task=words, recipe_id=words, store=words,
                 store_key=words, dandiset=st.none() | words, source=words, n_trials=st.integers(0, 999),
                 n_units=st.integers(0, 999), n_bins=st.integers(1, 99), bin_size_s=positive, created=words,
             ),
-            max_size=3,
+            max_size=3, unique_by=_name_of,
         )
     )  # fmt: skip
     runs = draw(
-        st.dictionaries(
-            words,
+        st.lists(
             st.builds(
                 RunEntry, run=words, model=words, path=words, run_key=words, recipe_id=words,
                 sessions=st.lists(words, max_size=3).map(tuple), steps=st.integers(0, 9),
                 metrics=st.dictionaries(words, st.floats(allow_nan=False), max_size=2), created=words,
             ),
-            max_size=2,
+            max_size=2, unique_by=lambda entry: entry.run,
         )
     )  # fmt: skip
-    return Catalog(sessions=sessions, runs=runs)
+    return Catalog(
+        sessions={_name_of(entry): entry for entry in sessions}, runs={entry.run: entry for entry in runs}
+    )
+
+
+def _name_of(entry):
+    return f"{entry.session}@{entry.recipe_id}"
 
 
 numbers = st.none() | st.floats(allow_nan=False)

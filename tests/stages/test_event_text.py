@@ -13,6 +13,7 @@ from nwb_latents.schemas.events import (
     MetricEvent,
     NoteEvent,
     PhaseEvent,
+    PictureEvent,
     PlanEvent,
     PlannedEvent,
     ProgressEvent,
@@ -96,6 +97,9 @@ TEXTS = {
     "a decoder": (
         DecoderEvent(decoder="wiener", session="s", status="failed", reason="why"),
         "decoder wiener on s: failed (why)",
+    ),
+    "a picture": (
+        PictureEvent(kind="psth", name="s", status="failed", reason="why"), "psth of s: failed (why)",
     ),
     "a phase": (PhaseEvent(session="s", source="s.nwb", phase="binning"), "s: binning"),
     "a generation": (
