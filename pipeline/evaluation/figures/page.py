@@ -109,8 +109,9 @@ def _broken(figure: Any, text: str, *, size: float, room: float) -> list[str]:
 
 
 def _width(figure: Any, text: str, font: FontProperties) -> float:
-    root = figure.get_figure(root=True)
-    width: float = root.canvas.get_renderer().get_text_width_height_descent(text, font, False)[0]  # noqa: FBT003
+    renderer = figure.get_figure(root=True).canvas.get_renderer()
+    with mpl.rc_context({"text.hinting": STYLE["text.hinting"]}):
+        width: float = renderer.get_text_width_height_descent(text, font, False)[0]  # noqa: FBT003
     return width
 
 

@@ -37,6 +37,8 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.0,
     "legend.frameon": False,
     "hatch.linewidth": 0.6,
+    # Text is as wide at every resolution: what fits where lines are broken fits in the file.
+    "text.hinting": "none",
     # Names are text as they stand: $x_{$ is no formula.
     "text.parse_math": False,
     # Text stays text, which can be searched and edited; the same picture is the same file.

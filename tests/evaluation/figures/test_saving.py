@@ -47,6 +47,18 @@ def test_a_png_has_its_resolution_and_the_width_of_a_column(tmp_path, figure, dp
     assert per_metre == pytest.approx(dpi / 0.0254, abs=1)
 
 
+def test_a_caption_that_fits_fits_at_every_resolution():
+    words = "Rates of each condition, smoothed (gaussian kernel of 25 ms); bands: 95 % interval of the mean"
+    for width in ("one", "two"):
+        made, _ = page(width=width, rows=1, columns=1, row_mm=30.0)
+        caption(made, *(f"{words}, {'none of fewer than 3 trials; ' * more}" for more in range(3)))
+        settled(made)
+        for dpi in (60, 72, 100, 110, 150, 300):
+            made.set_dpi(dpi)
+            made.canvas.draw()
+            assert made._suptitle.get_window_extent().x1 <= made.bbox.width, (width, dpi)
+
+
 def test_pages_of_vector_files_have_the_width_of_a_column(tmp_path, figure):
     pdf, svg = save_figure(figure, tmp_path / "a.png", PictureSettings(formats=("pdf", "svg")))
     box = pdf.read_bytes().partition(b"/MediaBox [")[2].partition(b"]")[0].split()
