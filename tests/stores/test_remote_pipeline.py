@@ -5,6 +5,9 @@ import json
 import pytest
 import yaml
 
+from nwb_latents.pipeline.sources.folder import FolderSource
+from nwb_latents.pipeline.stages import session_shelf
+from nwb_latents.pipeline.stages.ingest import ingest as run_ingest
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.trials import read_attributes
 
@@ -56,3 +59,23 @@ def test_storage_out_of_reach_is_no_damage(ingest, pipeline_command, tmp_path):
         assert "cannot be reached" in shown.stderr
         assert "Traceback" not in shown.stderr
     assert read_attributes(entry["store"]) is not None
+
+
+def test_shards_made_on_the_disk_are_the_objects_of_a_store_made_in_memory(
+    bucket, small_nwb, tmp_path, monkeypatch
+):
+    made, calls = {}, []
+    shelf = session_shelf.shard_shelf
+    monkeypatch.setattr(session_shelf, "shard_shelf", lambda *a, **k: calls.append(a[0]) or shelf(*a, **k))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    for name, memory in (("whole", 1 << 40), ("in blocks", 300_000)):
+        monkeypatch.setattr(session_shelf, "_memory_bytes", lambda job, memory=memory: memory)
+        source = FolderSource([small_nwb])
+        (entry,) = run_ingest(tmp_path / name / "catalog.yaml", source, stores=str(bucket / name.split()[0]))
+        objects = StoreLocation.parse(entry.store).objects
+        made[name] = {key: objects.read(key).content for key in objects.sizes()}
+        assert len(calls) == (name == "in blocks")
+    assert any("/c/" in key for key in made["whole"])
+    assert made["in blocks"] == made["whole"]
+    assert not list((tmp_path / "scratch").iterdir()), "something was left behind"
