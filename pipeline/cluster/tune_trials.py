@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Callback, Trainable
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 RETRIES = 3
 """Times a trial is begun again after its process died."""
+
+WAITS_S = (1.0, 5.0, 15.0)
+"""How long before that: until Ray has noticed that a node is gone it sends trials there, and memory takes a
+while to be free again."""
 
 
 class WorkTrial(Trainable):  # type: ignore[misc] # Ray is not typed for us
@@ -108,7 +113,7 @@ class TuneSearch(Searcher):  # type: ignore[misc] # Ray is not typed for us
 
 
 class Deaths(Callback):  # type: ignore[misc] # Ray is not typed for us
-    """Reports every trial that is begun again.
+    """Reports every trial that is begun again, and waits a little before it is.
 
     Parameters
     ----------
@@ -125,3 +130,4 @@ class Deaths(Callback):  # type: ignore[misc] # Ray is not typed for us
         task, n = trial.config["task"], trial.num_failures
         text = f"{task}: its worker process died, begun again ({n} of {RETRIES}; {reason})"
         self._report(NoteEvent(text=text, status="begun again", reason=reason))
+        sleep(WAITS_S[min(n, len(WAITS_S)) - 1])

@@ -88,7 +88,7 @@ def series_paths(
             is_named = False
         gone = [path for path in each if not file.has(f"{path}/data")]
         if gone and not (layout.needs_kinematics or is_named):
-            # Of a file without any behaviour nothing need be said.
+            # A file without any behaviour is one without kinematics, which is a choice and no fault.
             if file.has("processing/behavior"):
                 lacks = "has no data" if file.has(gone[0]) else "is not there"
                 file.say(f"no {what} is read: /{gone[0]} {lacks}, where the layout has it")
@@ -132,6 +132,7 @@ def read_kinematics(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> Kine
     position_paths, velocity_paths = series_paths(file, layout, recipe)
     if not position_paths and not velocity_paths:
         if not layout.needs_kinematics:
+            file.choose("kinematics", "none", "the file holds none: there is no velocity to decode")
             return Kinematics(None, None)
         raise nothing_found(file)
     if recipe.velocity_from == "position":

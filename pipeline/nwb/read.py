@@ -54,6 +54,11 @@ _UNIT_ARRAYS = (
     "electrodes_index", "heldout",
 )  # fmt: skip
 _ELECTRODE_ARRAYS = ("group_name", "location")
+_GROUPS = (
+    "acquisition", "analysis", "general", "general/extracellular_ephys", "general/subject", "intervals",
+    "processing", "processing/behavior", "processing/ecephys", "scratch", "stimulus", "units", TRIALS,
+    ELECTRODES,
+)  # fmt: skip
 _TABLES = (TRIALS, INVALID, "units", ELECTRODES)
 _TRIAL_ARRAYS_NEVER = {"timeseries", "timeseries_index"}
 
@@ -110,7 +115,7 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     file = replace(file, trials_path=trial_table(file, recipe))
     say_stated(file)
     layout = layout_of(file, recipe.layout)
-    _say_broken_links(file)
+    _say_not_followed(file)
     spike_times, spike_index = read_spikes(file, on_not_finite=recipe.on_not_finite_spikes)
     units = read_unit_table(file, layout)
     is_good = good_units(file, units_table(file), recipe.units)
@@ -197,10 +202,13 @@ def recording_of(file: NwbFile, recipe: IngestRecipe) -> Recording:
     )
 
 
-def _say_broken_links(file: NwbFile) -> None:
-    """Name links inside the tables that lead nowhere: what they stand for is not read."""
+def _say_not_followed(file: NwbFile) -> None:
+    """Name links inside the tables that lead nowhere, and arrays where NWB has groups: nothing is there."""
     for broken in [link for root in _TABLES for link in file.tree.broken_links(root)]:
         file.say(f"{broken}, and there is nothing; it is passed over")
+    for path in _GROUPS:
+        if file.tree.shape(path) is not None:
+            file.say(f"/{path} is an array where NWB has a group: nothing of what belongs there is read")
 
 
 def _trials(file: NwbFile, layout: Layout, recipe: IngestRecipe) -> TrialTable | None:

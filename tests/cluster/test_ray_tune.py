@@ -90,7 +90,14 @@ def test_a_task_whose_process_dies_is_begun_again_and_reported(workers: RayWorke
     assert note.text.startswith("1: its worker process died, begun again (1 of 3")
 
 
-def test_a_task_whose_process_dies_again_and_again_ends_it(workers: RayWorkers, tmp_path: Path) -> None:
+def test_a_task_whose_process_dies_again_and_again_ends_it(
+    workers: RayWorkers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nwb_latents.pipeline.cluster import tune_trials
+
+    waited: list[float] = []
+    monkeypatch.setattr(tune_trials, "sleep", waited.append)
+
     def dies(n: int) -> int:
         import signal
 
@@ -102,6 +109,8 @@ def test_a_task_whose_process_dies_again_and_again_ends_it(workers: RayWorkers, 
     with pytest.raises(MachineError, match=r"7: its worker process died 4 times.* fewer --workers"):
         workers.run(dies, Rounds([7]), folder=tmp_path / "tune")
     assert (tmp_path / "tried").read_text() == "xxxx"
+    # Longer each time, for a node that is gone to be noticed.
+    assert waited == [1.0, 5.0, 15.0]
 
 
 def test_an_error_of_ours_comes_back_as_it_is_and_at_once(workers: RayWorkers, tmp_path: Path) -> None:

@@ -84,6 +84,12 @@ def other(path: Path, rng: np.random.Generator) -> str:
     return f"replaced by {kind}"
 
 
+_UNREAD = (
+    "acquisition", "stimulus", "scratch", "specifications", "processing/behavior/Position/Cursor",
+    "processing/behavior/cursor_pos", "processing/behavior/eye_pos",
+)  # fmt: skip
+"""Nothing of this is read of the files there are: all of them hold the hand's position or velocity too."""
+
 _MARGIN = 0.25
 """Numbers so near to the range of the others, as a share of it, are as likely."""
 
@@ -120,8 +126,7 @@ def _content(h5: h5py.File) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
-        if name.startswith(("acquisition", "stimulus", "scratch", "specifications")):
-            # Nothing there is read.
+        if name.startswith(_UNREAD):
             return
         found[f"{name}@"] = repr(sorted((k, str(v)) for k, v in item.attrs.items()))
         if isinstance(item, h5py.Dataset):
