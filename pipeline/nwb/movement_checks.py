@@ -39,7 +39,12 @@ LEAST_FROZEN = 10
 """Time, and samples, in which a measured movement never stays the same to the last digit."""
 
 MOST_FROZEN = 20
-"""More such stretches are the manner of a recording: holds, written as one value."""
+MOST_JUMPING = 0.1
+"""More such stretches may be the manner of a recording, holds written as one value: these begin and end where
+the movement does. If more than this share of them begins or ends in a jump, samples were lost."""
+
+_JUMP = 2.0
+"""A jump is farther than so many times all but one in a hundred of the other steps."""
 
 _BLOCK = 1 << 14
 """Samples looked at together."""
@@ -144,9 +149,22 @@ def _frozen(values: FloatArray, *, interval_s: float) -> list[tuple[int, int]]:
     is_long = (lengths * interval_s >= LEAST_FROZEN_S) & (lengths >= LEAST_FROZEN)
     others = int((lengths - 1)[~is_long].sum())
     # One that never changes is told of elsewhere.
-    if others > MOST_MOVING * len(values) or lengths.sum() >= len(values) or is_long.sum() > MOST_FROZEN:
+    if others > MOST_MOVING * len(values) or lengths.sum() >= len(values):
         return []
-    return list(zip(first[is_long].tolist(), lengths[is_long].tolist(), strict=True))
+    first, lengths = first[is_long], lengths[is_long]
+    if len(first) > MOST_FROZEN and _jumping(values, first, lengths).mean() <= MOST_JUMPING:
+        return []
+    return list(zip(first.tolist(), lengths.tolist(), strict=True))
+
+
+def _jumping(values: FloatArray, first: NDArray[np.int64], lengths: NDArray[np.int64]) -> BoolArray:
+    """Return which stretches of one value begin or end in a jump."""
+    steps = np.abs(np.diff(values, prepend=values[0], append=values[-1]))
+    at = np.column_stack([first, first + lengths])
+    others = np.delete(steps, at.ravel())
+    others = others[np.isfinite(others) & (others > 0)]
+    usual = float(np.quantile(others, 0.99)) if len(others) else 0.0
+    return np.asarray((np.nan_to_num(steps[at]) > _JUMP * usual).any(axis=1))
 
 
 def require_unwrapped(file: NwbFile, path: str, stored: NDArray[Any]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.signals.agreement import AGREES, UNLIKE, Agreement, compare
 from nwb_latents.pipeline.signals.contradictions import contradictions
+from nwb_latents.pipeline.signals.displacements import SLOWEST_S
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.nwb.file import NwbFile
@@ -67,9 +68,10 @@ def agreeing(
     """
     _say_shared(file, position, velocity, paths=paths)
     found = compare(position, velocity)
-    if found is None:
-        return velocity
     where = f"/{paths[1]} beside /{paths[0]}"
+    if found is None:
+        _say_not_compared(file, position, velocity, where=where)
+        return velocity
     against = _against(found)
     if against:
         if not is_vouched:
@@ -135,6 +137,16 @@ def _say_shared(file: NwbFile, position: Series, velocity: Series, *, paths: tup
             "leave one out: --set velocity_from=position takes the derivative of the position."
         )
     file.say(f"{text}: only where both are there is all of the movement known")
+
+
+def _say_not_compared(file: NwbFile, position: Series, velocity: Series, *, where: str) -> None:
+    slowest = max(position.interval_s, velocity.interval_s)
+    why = (
+        f"a sample every {slowest:.3g} s is too few to tell what happens between them"
+        if slowest > SLOWEST_S
+        else "they have too little time in common"
+    )
+    file.say(f"{where}: whether the velocity is the position's derivative is not known: {why}; both are kept")
 
 
 def _scaled(file: NwbFile, velocity: Series, found: Agreement, *, path: str, unit: str) -> Series:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nwb_latents.pipeline.signals.displacements import Displacements
+    from nwb_latents.pipeline.signals.recording import BoolArray, FloatArray
 
 _BLOCK_S = 1200.0
 """So much is compared at a time, whatever the length of the recording."""
@@ -31,7 +32,10 @@ _FLOOR = 0.15
 """One contradicts the other where it moves so many times as far as that does nearby, and by this share of a
 fast movement besides."""
 
-_AGREEING = 0.9
+_TURNED = 0.7
+"""So do two that move alike far in other directions (by more than some 40°): by this share of the farther."""
+
+_AGREEING = 0.6
 """Share of the time in which the two are held to agree, if they do at all."""
 
 _NOISE = 6.0
@@ -113,24 +117,24 @@ def _of_block(moved: Displacements, *, start_s: float) -> Iterator[Contradiction
     axes = min(moved.position.shape[1], moved.velocity.shape[1])
     way = np.where(both[:, None], moved.position[:, :axes], 0.0)
     integral = np.where(both[:, None], moved.velocity[:, :axes], 0.0)
-    agrees, apart = both, np.zeros(len(both))
-    for _ in range(2):
-        squares = [float(np.square(each[agrees]).sum()) for each in (way, integral)]
-        dot = float((way * integral)[agrees].sum())
-        if not min(squares) > 0 or not dot > 0:
-            return
-        integral *= dot / squares[1]
-        # What contradicts, for a tenth of the time at most, must not decide whether the rest agrees.
-        apart = np.sqrt(np.square(way - integral).sum(axis=1))
-        agrees = both & (apart <= np.quantile(apart[both], _AGREEING))
-    if dot < RECOGNISED * np.sqrt(squares[0] * squares[1]):
+    scale = _scale(way[both], integral[both])
+    if not scale > 0:
         return
-    far = [np.sqrt(np.square(each).sum(axis=1)) for each in (way, integral)]
-    floor = _FLOOR * float(np.quantile(np.concatenate(far)[np.tile(both, 2)], 0.99))
+    integral *= scale
+    # What contradicts, for two fifths of the time at most, must not decide whether the rest agrees.
+    apart = np.sqrt(np.square(way - integral).sum(axis=1))
+    agrees = both & (apart <= np.quantile(apart[both], _AGREEING))
+    squares = [float(np.square(each[agrees]).sum()) for each in (way, integral)]
+    if not (way * integral)[agrees].sum() >= RECOGNISED * np.sqrt(squares[0] * squares[1]):
+        return
+    far = [_length(each) for each in (way, integral)]
+    # Of the time in which they agree: a stretch that is far off makes none of the others near.
+    floor = _FLOOR * float(np.quantile(np.minimum(*far)[both], 0.99))
     # By as much as this the two differ all the time.
     floor += _NOISE * float(np.median(apart[both]))
     nearby = [maximum_filter1d(each, _AROUND) for each in far]
     wrong = both & ((far[0] > _TIMES * nearby[1] + floor) | (far[1] > _TIMES * nearby[0] + floor))
+    wrong |= both & _is_turned(way, integral, floor=floor)
     window_s = 4 * moved.step_s
     edges = np.flatnonzero(np.diff(wrong, prepend=False, append=False))
     for a, b in edges.reshape(-1, 2).tolist():
@@ -142,6 +146,32 @@ def _of_block(moved: Displacements, *, start_s: float) -> Iterator[Contradiction
             float(far[0][worst]),
             float(far[1][worst]),
         )
+
+
+def _length(moved: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(np.square(moved).sum(axis=1)))
+
+
+def _scale(way: FloatArray, integral: FloatArray) -> float:
+    """Return what an integral has to be multiplied with, as most of the windows with movement have it."""
+    far = [_length(each) for each in (way, integral)]
+    moving = np.logical_and(*(each > 0.2 * np.quantile(each, 0.9) for each in far)) if len(way) else []
+    if not np.any(moving):
+        return 0.0
+    dot = (way * integral)[moving].sum(axis=1)
+    return float(np.median(dot / np.square(far[1][moving])))
+
+
+def _is_turned(way: FloatArray, integral: FloatArray, *, floor: float) -> BoolArray:
+    """Return the windows in which the two move elsewhere, whichever window nearby is taken of the other."""
+    reach = _AROUND // 2
+    near = np.pad(integral, ((reach, reach), (0, 0)))
+    is_turned = np.ones(len(way), dtype=bool)
+    for shift in range(_AROUND):
+        other = near[shift : shift + len(way)]
+        most = floor + _TURNED * np.maximum(_length(way), _length(other))
+        is_turned &= _length(way - other) > most
+    return is_turned
 
 
 def _joined(found: list[Contradiction]) -> Iterator[Contradiction]:

@@ -383,10 +383,26 @@ def test_samples_that_were_filled_in_are_said(tmp_path, change, said):
 
 
 def held_often(v):
-    out = v.copy()
-    for start in range(100, len(v) - 100, len(v) // 40):
-        out[start : start + 20] = out[start]
+    """Write every stretch of rest as one value, as some systems do: movement begins and ends there."""
+    out, start = v.copy(), 100
+    while start < len(v) - 100:
+        if np.ptp(v[start : start + 30], axis=0).max() < 0.02:
+            out[start : start + 30] = out[start]
+            start += 30
+        start += 10
     return out
+
+
+@pytest.mark.parametrize("value", [None, 0.0, -3.0])
+def test_samples_filled_in_again_and_again_are_said_too(tmp_path, value):
+    def filled(v):
+        out = v.copy()
+        for start in np.linspace(100, len(v) - 200, 25).astype(int):
+            out[start : start + 100] = out[start] if value is None else value
+        return out
+
+    (found,) = told_of_filled(changed(tmp_path, measured(filled)))
+    assert "25 stretches of up to 100 samples are each one value" in found
 
 
 @pytest.mark.parametrize("change", [lambda v: v, held_often, lambda v: np.round(v, 1)])

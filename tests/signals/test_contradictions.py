@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.signal import butter, filtfilt, lfilter
 
 from nwb_latents.pipeline.signals.contradictions import contradictions
 from nwb_latents.pipeline.signals.recording import Series
@@ -33,18 +34,34 @@ def later(values, seconds):
     return np.roll(values, int(seconds * RATE), axis=0)
 
 
+def turned(degrees):
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, s], [-s, c]])
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda p, v: (p, v),
         lambda p, v: (noisy(p, 0.05), noisy(v, 2.0)),
         lambda p, v: (p, later(v, 0.15)),
+        lambda p, v: (noisy(p, 0.05), noisy(later(v, -0.15), 2.0)),
         lambda p, v: (p, 0.7 * v),
+        lambda p, v: (p, v * [1.0, 0.7]),
+        lambda p, v: (p, filtfilt(*butter(2, 4.0, fs=RATE), v, axis=0)),
+        lambda p, v: (noisy(p, 0.2), noisy(lfilter(*butter(2, 6.0, fs=RATE), v, axis=0), 10.0)),
+        lambda p, v: (np.round(p * 2) / 2, v),
+        lambda p, v: (p + np.linspace(0, 50, len(p))[:, None], v + 1.0),
+        lambda p, v: (p, v @ turned(20)),
         lambda p, v: (p, v[:, :1]),
         lambda p, v: (p * 0 + 3, v),
         lambda p, v: (np.where(np.arange(len(p))[:, None] // 500 % 3 == 1, np.nan, p), v),
     ],
-    ids=["whole", "noise", "a filter that delays", "another unit", "one axis", "standstill", "gaps"],
+    ids=[
+        *("whole", "noise", "a filter that delays", "noise, and too early", "another unit", "two units"),
+        *("smoothed", "smoothed by a filter that delays", "steps of 5 mm", "drift", "turned a little"),
+        *("one axis", "standstill", "gaps"),
+    ],
 )
 def test_nothing_is_said_of_what_agrees_or_cannot_be_compared(change):
     time, position, velocity = reaches()
@@ -62,6 +79,43 @@ def test_a_stretch_that_was_zeroed_is_found_where_it_lies(which):
     assert all(40.0 <= one.start_s < one.stop_s <= 41.8 for one in found)
     # A position that was zeroed jumps, too; a velocity only says less.
     assert which == "position" or all(one.velocity < one.position for one in found)
+
+
+@pytest.mark.parametrize(("share", "size"), [(0.08, 0.0), (0.08, 1.0), (0.2, 1.0), (0.38, 1.0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: -v,
+        lambda v: v * [-1, 1],
+        lambda v: v[:, ::-1],
+        lambda v: v @ turned(90),
+        lambda v: 10 * v,
+        lambda v: v / 10,
+        lambda v: 0 * v,
+        lambda v: np.roll(v, 50, axis=0),
+    ],
+    ids=[
+        "reversed",
+        "mirrored",
+        "exchanged axes",
+        "turned",
+        "tenfold",
+        "a tenth",
+        "none",
+        "half a second late",
+    ],
+)
+def test_what_moves_elsewhere_or_by_other_ways_for_a_while_is_found_there(change, share, size):
+    time, position, velocity = reaches(240.0)
+    changed = slice(int(0.4 * len(time)), int((0.4 + share) * len(time)))
+    velocity[changed] = change(velocity[changed])
+    found = contradictions(
+        Series(time, noisy(position, 0.05 * size)), Series(time, noisy(velocity, 2.0 * size))
+    )
+    # Most of the reaches in it, and none outside.
+    assert len(found) >= 0.4 * share * 240.0 / 2
+    start, stop = time[changed][[0, -1]]
+    assert all(start - 0.5 <= one.start_s < one.stop_s <= stop + 0.5 for one in found)
 
 
 def test_series_of_other_rates_and_clocks_are_compared_on_the_time_they_share():
