@@ -21,7 +21,7 @@ from nwb_latents.pipeline.stages.session_tasks import Where, ledger_of
 from nwb_latents.pipeline.stages.train import train
 from nwb_latents.pipeline.stages.train_runs import train_seeds
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.schemas.align import AlignSettings
+from nwb_latents.schemas.align import AlignSettings, ScratchSettings
 from nwb_latents.schemas.cluster import ClusterSettings
 from nwb_latents.schemas.training import TrainSettings
 
@@ -83,7 +83,9 @@ def test_seeds_trained_on_workers_have_the_weights_of_one_process(catalog, dask_
 
 def test_alignments_made_on_workers_have_the_weights_of_one_process(catalog, dask_processes):
     dask_processes.start_worker()
-    settings = AlignSettings(max_steps=3, start_steps=2, device="cpu")
+    settings = AlignSettings(
+        max_steps=3, start_steps=2, scratch=ScratchSettings(max_steps=3), device="cpu"
+    )  # fmt: skip
     made = {}
     for name, cluster in (("here", "serial"), ("there", dask_processes.address)):
         path = catalog(name)
