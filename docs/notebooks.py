@@ -1,7 +1,7 @@
-"""How the tutorials are executed: each in a fresh folder, with `!pipeline …` answered in the notebook's own process.
+"""How tutorials are executed: each in a fresh folder, with `!pipeline …` answered by the kernel itself.
 
-A reader types the same commands into a terminal or a notebook. Here they start no process of their own, which would
-import everything again for each line; so that all tutorials together take a few seconds of the processor.
+A reader types the same commands into a terminal or a notebook. A process for each line would import everything
+anew each time; in one process, all tutorials together take seconds.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+import tomllib
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -22,7 +23,12 @@ if TYPE_CHECKING:
 STARTUP = "from notebooks import prepare\nprepare(get_ipython())\n"
 EXPECTED = re.compile(r"\s+# exit code (\d+)$")
 PROGRESS = re.compile(r"^[\w.-]+(/[\w.-]+)?: \d+/\d+")
-QUIET = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+QUIET = {
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "NO_COLOR": "1",
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+}
 
 
 def setup(sphinx: Sphinx) -> dict[str, bool]:
@@ -43,11 +49,15 @@ def prepare(shell: Any) -> None:
     elsewhere = shell.system
 
     def system(line: str) -> None:
-        if not line.lstrip().startswith("pipeline "):
+        words = shlex.split(line.partition(" # ")[0])
+        if words[:3] == ["pip", "install", "-e"]:
+            install(Path(words[3]))
+            return
+        if words[:1] != ["pipeline"]:
             elsewhere(line)
             return
         expected = EXPECTED.search(line)
-        code, said = pipeline(shlex.split(line.partition(" # ")[0])[1:])
+        code, said = pipeline(words[1:])
         sys.stdout.write(said)
         if code != int(expected[1] if expected else 0):
             raise SystemError(f"exit code {code}: {line}")
@@ -57,12 +67,30 @@ def prepare(shell: Any) -> None:
         shell.history_manager.enabled = False
 
 
+def install(folder: Path) -> None:
+    """Enter the parts of a package, as `pip install -e` does, without a network and without building it."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    name = f"{project['name'].replace('-', '_')}-{project['version']}"
+    entered = folder / f"{name}.dist-info"
+    entered.mkdir()
+    points = [
+        line
+        for group, parts in project["entry-points"].items()
+        for line in (f"[{group}]", *(f"{part} = {place}" for part, place in parts.items()))
+    ]
+    (entered / "entry_points.txt").write_text("\n".join(points), encoding="utf-8")
+    described = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (entered / "METADATA").write_text(described, encoding="utf-8")
+    sys.path.insert(0, str(folder.resolve()))
+    sys.stdout.write(f"Successfully installed {project['name']}-{project['version']}\n")
+
+
 def pipeline(words: list[str]) -> tuple[int, str]:
     """Run a command; return its exit code and what a person sees of it, without lines of progress."""
     from nwb_latents.pipeline.cli import main  # noqa: PLC0415
 
     seen = StringIO()
     with mock.patch.object(sys, "argv", ["pipeline", *words]), redirect_stdout(seen), redirect_stderr(seen):
-        code = main._run()  # noqa: SLF001
+        code = main._run()
     lines = seen.getvalue().splitlines(keepends=True)
     return code, "".join(line for line in lines if not PROGRESS.match(line))
