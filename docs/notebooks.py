@@ -1,7 +1,7 @@
 """How tutorials are executed: each in a fresh folder, with `!pipeline …` answered by the kernel itself.
 
-A reader types the same commands into a terminal or a notebook. A process for each line would import everything
-anew each time; in one process, all tutorials together take seconds.
+A reader types the same commands into a terminal or a notebook. A process for each line would import
+everything anew each time; in one process, all tutorials together take seconds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Links of the manual, as far as they can be known without a network; Sphinx checks those between its pages.
+"""Links of the manual, as far as they can be known without a network; Sphinx checks those between pages.
 
-External links are not asked for here: they have to be well formed and to lead to a host on the list below, which
-a person has looked at. `make linkcheck` asks them, where there is a network.
+External links are not asked for here: they have to be well formed and to lead to a host on the list below,
+which a person has looked at. `make linkcheck` asks them, where there is a network.
 """
 
 from __future__ import annotations
