@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STARTUP = "from notebooks import prepare\nprepare(get_ipython())\n"
 EXPECTED = re.compile(r"\s+# exit code (\d+)$")
-PROGRESS = re.compile(r"^[\w.-]+(/[\w.-]+)?: \d+/\d+")
+PROGRESS = re.compile(r"^\S+: \d+/\d+")
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",

@@ -30,6 +30,7 @@ from nwb_latents.schemas.catalog import DandisetEntry
 from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.study import StudySettings
 from nwb_latents.schemas.training import BatchSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -158,6 +159,13 @@ def test_tutorials_are_notebooks_that_say_their_goal_their_needs_and_where_to_go
         text = page.read_text(encoding="utf-8")
         assert text.startswith("---\nfile_format: mystnb\n"), page
         assert all(part in text for part in ("**Goal.**", "**You need**", "## Next")), page
+
+
+def test_the_study_a_tutorial_writes_and_does_not_run_is_valid() -> None:
+    page = ROOT / "docs" / "tutorials" / "cluster.md"
+    (cell,) = [cell for cell in CELL.findall(page.read_text(encoding="utf-8")) if "study.yaml" in cell]
+    study = StudySettings.model_validate(yaml.safe_load(cell.partition("\n")[2]))
+    assert len(study.train.models) * study.train.seeds * len(study.train.groups) == 12  # as it says
 
 
 def test_the_readme_shows_python() -> None:
