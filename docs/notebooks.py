@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+import textwrap
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 STARTUP = "from notebooks import prepare\nprepare(get_ipython())\n"
 EXPECTED = re.compile(r"\s+# exit code (\d+)$")
 PROGRESS = re.compile(r"^\S+: \d+/\d+")
+COLUMNS = 110
 QUIET = {
     "OMP_NUM_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "",
@@ -92,5 +94,13 @@ def pipeline(words: list[str]) -> tuple[int, str]:
     seen = StringIO()
     with mock.patch.object(sys, "argv", ["pipeline", *words]), redirect_stdout(seen), redirect_stderr(seen):
         code = main._run()
-    lines = seen.getvalue().splitlines(keepends=True)
-    return code, "".join(line for line in lines if not PROGRESS.match(line))
+    lines = [line.rstrip() for line in seen.getvalue().splitlines() if not PROGRESS.match(line)]
+    return code, "\n".join(map(wrapped, lines)) + "\n"
+
+
+def wrapped(line: str) -> str:
+    """Return a line in as many as a terminal would make of it; tables stay as wide as they are."""
+    if len(line) <= COLUMNS or not set("│┃┏└┡").isdisjoint(line):
+        return line
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    return "\n".join(textwrap.wrap(line, COLUMNS, subsequent_indent=indent, break_on_hyphens=False))
