@@ -92,7 +92,10 @@ def pipeline(words: list[str]) -> tuple[int, str]:
     from nwb_latents.pipeline.cli import main  # noqa: PLC0415
 
     seen = StringIO()
-    with mock.patch.object(sys, "argv", ["pipeline", *words]), redirect_stdout(seen), redirect_stderr(seen):
+    # A terminal has no HTML: tables stand in their place among the lines.
+    as_text = mock.patch("rich.console._is_jupyter", return_value=False)
+    typed = mock.patch.object(sys, "argv", ["pipeline", *words])
+    with as_text, typed, redirect_stdout(seen), redirect_stderr(seen):
         code = main._run()
     lines = [line.rstrip() for line in seen.getvalue().splitlines() if not PROGRESS.match(line)]
     return code, "\n".join(map(wrapped, lines)) + "\n"

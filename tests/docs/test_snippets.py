@@ -67,7 +67,8 @@ def commands(page: Path) -> list[str]:
     """Return the lines of a page's shell blocks, and of the cells of a tutorial, that call the program."""
     text = page.read_text(encoding="utf-8")
     blocks_of_code = [*SHELL_BLOCK.findall(text), *CELL.findall(text)]
-    lines = [line.removeprefix("!") for block in blocks_of_code for line in block.splitlines()]
+    whole = [re.sub(r"\s*\\\n\s*", " ", block) for block in blocks_of_code]
+    lines = [line.removeprefix("!") for block in whole for line in block.splitlines()]
     return [line.partition("  # ")[0] for line in lines if line.startswith("pipeline ")]
 
 
