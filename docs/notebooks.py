@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import sys
+import tempfile
 import textwrap
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,6 +18,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
+
+from forked_kernels import Forge
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -34,7 +37,7 @@ QUIET = {
 
 
 def setup(sphinx: Sphinx) -> dict[str, bool]:
-    """Let the kernels of this build begin with `prepare`."""
+    """Let the kernels of this build begin with `prepare`, and be forked from one process."""
     startup = Path(sphinx.outdir) / ".." / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True, exist_ok=True)
     (startup / "tutorial.py").write_text(STARTUP, encoding="utf-8")
@@ -43,7 +46,15 @@ def setup(sphinx: Sphinx) -> dict[str, bool]:
         [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     os.environ.update(QUIET)
+    sphinx.connect("config-inited", _forge)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _forge(sphinx: Sphinx, config: Any) -> None:
+    if config.nb_execution_mode == "off":
+        return
+    forge = Forge(Path(tempfile.mkdtemp(prefix="tutorials-")))
+    sphinx.connect("build-finished", lambda *_: forge.close())
 
 
 def prepare(shell: Any) -> None:
