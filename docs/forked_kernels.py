@@ -17,15 +17,25 @@ import threading
 from pathlib import Path
 
 IMPORTED = (
+    "distributed",
+    "elephant.gpfa",
     "ipykernel.kernelapp",
+    "lightning_fabric",
     "matplotlib.backends.backend_agg",
     "nwb_latents.pipeline.cli.main",
+    "nwb_latents.pipeline.stages.align",
     "nwb_latents.pipeline.stages.decode",
     "nwb_latents.pipeline.stages.evaluate",
+    "nwb_latents.pipeline.stages.forecast",
     "nwb_latents.pipeline.stages.ingest",
     "nwb_latents.pipeline.stages.simulate",
     "nwb_latents.pipeline.stages.train",
     "pandas",
+    "pyarrow.parquet",
+    "pynwb",
+    "sklearn.decomposition",
+    "sklearn.linear_model",
+    "tensorboard.summary.writer.event_file_writer",
     "torch",
 )
 NAME = "tutorial"
