@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIPELINE := $(BIN)/pipeline
 CATALOG := demo/catalog.yaml
 
-.PHONY: help demo test field-readers lint types docs format clean
+.PHONY: help demo test field-readers lint types docs linkcheck format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make lint    formatting, lint rules, import rules, spelling"
 	@echo "make types   static types"
 	@echo "make docs    the manual, in docs/_build/html"
+	@echo "make linkcheck   ask the hosts of all links in the manual; needs a network"
 	@echo "make format  format the code"
 	@echo "make clean   remove what the targets above have made, the environment included"
 
@@ -50,6 +51,9 @@ types: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-docs
 	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
+
+linkcheck: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -D nb_execution_mode=off -b linkcheck docs docs/_build/linkcheck
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix

@@ -22,7 +22,8 @@ release = version = nwb_latents.__version__
 extensions = [
     "generated_pages",
     "mathml",
-    "myst_parser",
+    "myst_nb",
+    "notebooks",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -31,6 +32,20 @@ exclude_patterns = ["_build", "reference/generated"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+# Tutorials are executed in every build, each in a folder of its own; a cell that fails fails the build.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_merge_streams = True
+nb_kernel_rgx_aliases = {"python3": "tutorial"}  # forked_kernels.py
+
+# `make linkcheck` asks the hosts; tests/docs/test_links.py checks what can be known without a network.
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_anchors = False
+linkcheck_ignore = [r"https?://(127\.0\.0\.1|localhost)", r"https://storage\.example\.org"]
 
 # Single backticks in docstrings name things of the code.
 default_role = "code"

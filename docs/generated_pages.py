@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.evaluation.baselines.known import known_baselines
 from nwb_latents.pipeline.evaluation.metrics.known import known_metrics
+from nwb_latents.pipeline.evaluation.report.bibliography import bibtex
 from nwb_latents.schemas import UNIONS, schema_class, schema_names
 from nwb_latents.schemas.catalog import Catalog, DandisetEntry, RunEntry, SessionEntry
 from nwb_latents.schemas.cluster import Attempt
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.base import Record
 
 FOLDER = Path(__file__).parent / "reference" / "generated"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 KINDS = {
     "u": "unsigned integer",
@@ -127,6 +129,8 @@ def write_pages() -> None:
         "trials.md": "\n".join(_arrays(TRIALS_ARRAYS)),
         "continuous.md": "\n".join(_arrays(CONTINUOUS_ARRAYS)),
         "events.md": "\n".join(_arrays(EVENTS_ARRAYS)),
+        "bibtex.md": f"```bibtex\n{_bibtex()}\n```\n",
+        "benchmarks.md": "\n".join(_benchmarks()),
     }
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, text in pages.items():
@@ -225,6 +229,21 @@ def _baselines() -> Iterator[str]:
         cells = [baseline.meaning, *("yes" if each else "–" for each in makes), baseline.told or "–"]
         yield f"| `{baseline.name}` | " + " | ".join(_cell(cell) for cell in cells) + " |"
     yield ""
+
+
+def _bibtex() -> str:
+    """Return the program and the papers of its models."""
+    return bibtex({name: kind.paper for name, kind in known_models().items()}, {}).strip()
+
+
+def _benchmarks() -> Iterator[str]:
+    """Headings of the two files of results, each with the command it names."""
+    for file in (BENCHMARKS / "RESULTS.md", BENCHMARKS / "reproduce" / "RESULTS.md"):
+        yield f"In `{file.relative_to(BENCHMARKS.parent).as_posix()}`:"
+        yield ""
+        for heading in re.findall(r"^## (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE):
+            yield f"- {heading}"
+        yield ""
 
 
 def _summary(model: type[BaseModel]) -> str:

@@ -20,7 +20,7 @@ Flag = Literal[
     "doubtful_onsets",
     "many_dropped",
 ]
-"""What may be wrong with a session (`docs/quality.md`)."""
+"""What may be wrong with a session (`docs/how-to/quality.md`)."""
 
 
 class QualitySettings(Frozen):

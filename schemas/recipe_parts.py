@@ -27,7 +27,7 @@ OnsetMethod = Literal["auto", "column", "profile", "peak_fraction", "accel_half_
 
 
 class OnsetSettings(Frozen):
-    """How the start of a movement is found (`docs/concepts.md`, movement onset)."""
+    """How the start of a movement is found (`docs/explanation/concepts.md`, movement onset)."""
 
     method: OnsetMethod = Field(
         "auto",

@@ -16,7 +16,7 @@ from nwb_latents.pipeline.stores.catalog import read_catalog
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
-MANUAL = Path(__file__).parents[2] / "docs" / "clusters.md"
+MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "clusters.md"
 NDT = {"name": "ndt", "layers": 1, "hidden": 8, "read_in": {"hidden": 8, "width": 8}}
 SHORT = {
     "batch": {"trials_per_session": 8}, "max_steps": 2, "validate_every": 2, "checkpoint_every": 2,

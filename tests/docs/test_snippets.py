@@ -30,6 +30,7 @@ from nwb_latents.schemas.catalog import DandisetEntry
 from nwb_latents.schemas.mdssm import MDSSMSettings, ReadInSettings
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.simulation import SimulateSettings
+from nwb_latents.schemas.study import StudySettings
 from nwb_latents.schemas.training import BatchSettings, TrainSettings
 
 if TYPE_CHECKING:
@@ -39,7 +40,16 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 TOML_BLOCK = re.compile(r"^ *```toml\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 SHELL_BLOCK = re.compile(r"^```shell\n(.*?)^```", re.DOTALL | re.MULTILINE)
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
+CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs").glob("[!_]*/*.md"),
+    ]
+)
+TUTORIALS = [page for page in PAGES if CELL.search(page.read_text(encoding="utf-8"))]
 
 
 def blocks(page: Path) -> list[str]:
@@ -54,10 +64,12 @@ def snippets(page: Path) -> str:
 
 
 def commands(page: Path) -> list[str]:
-    """Return the lines of a page's shell blocks that call the program."""
+    """Return the lines of a page's shell blocks, and of the cells of a tutorial, that call the program."""
     text = page.read_text(encoding="utf-8")
-    lines = [line for block in SHELL_BLOCK.findall(text) for line in block.splitlines()]
-    return [line for line in lines if line.startswith("pipeline ")]
+    blocks_of_code = [*SHELL_BLOCK.findall(text), *CELL.findall(text)]
+    whole = [re.sub(r"\s*\\\n\s*", " ", block) for block in blocks_of_code]
+    lines = [line.removeprefix("!") for block in whole for line in block.splitlines()]
+    return [line.partition("  # ")[0] for line in lines if line.startswith("pipeline ")]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +152,21 @@ def test_the_distribution_contributing_describes_enters_what_it_shows() -> None:
         assert (module.partition(".")[2] or "__init__") + ".py" in tree
         assert any(re.search(rf"^(class )?{name}\b", block, re.MULTILINE) for block in shown), point
     assert described["build-system"]["build-backend"] == "hatchling.build"
+
+
+def test_tutorials_are_notebooks_that_say_their_goal_their_needs_and_where_to_go_next() -> None:
+    assert len(TUTORIALS) >= 7
+    for page in TUTORIALS:
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith("---\nfile_format: mystnb\n"), page
+        assert all(part in text for part in ("**Goal.**", "**You need**", "## Next")), page
+
+
+def test_the_study_a_tutorial_writes_and_does_not_run_is_valid() -> None:
+    page = ROOT / "docs" / "tutorials" / "cluster.md"
+    (cell,) = [cell for cell in CELL.findall(page.read_text(encoding="utf-8")) if "study.yaml" in cell]
+    study = StudySettings.model_validate(yaml.safe_load(cell.partition("\n")[2]))
+    assert len(study.train.models) * study.train.seeds * len(study.train.groups) == 12  # as it says
 
 
 def test_the_readme_shows_python() -> None:

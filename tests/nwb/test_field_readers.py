@@ -1,7 +1,7 @@
 """What the readers of the field make of the same files: their rules in a few lines, held against ours.
 
 brainsets 0.2.2 (``brainsets_pipelines/*/pipeline.py``) and falcon-challenge 1.0.2
-(``falcon_challenge/dataloaders.py``). Where we differ on purpose, `docs/layouts.md` says so.
+(``falcon_challenge/dataloaders.py``). Where we differ on purpose, `docs/reference/layouts.md` says so.
 """
 
 from __future__ import annotations

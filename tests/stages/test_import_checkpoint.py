@@ -434,7 +434,7 @@ def test_what_the_manual_shows_saves_a_file_that_can_be_imported(tmp_path, monke
     reference = Reference()
     place = Place(tmp_path, reference)
     reference.save(tmp_path / "model.ckpt", train_aug_stack=lfads_torch.Stack())
-    page = Path(__file__).resolve().parents[2] / "docs" / "imports.md"
+    page = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "imports.md"
     (shown,) = re.findall(r"^```py\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     exec(compile(shown, str(page), "exec"), {})

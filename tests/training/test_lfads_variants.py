@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FOLDER = Path(__file__).parents[2] / "docs" / "examples" / "lfads"
-PAGE = FOLDER.parents[1] / "lfads.md"
+PAGE = FOLDER.parents[1] / "explanation" / "lfads.md"
 SIZES = {"generator_dim": 8, "ic_dim": 4, "encoder_dim": 6}
 
 
