@@ -20,6 +20,7 @@ from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
 from nwb_latents.pipeline.stores.manifest import require_whole
+from nwb_latents.pipeline.stores.plain_files import open_file
 from nwb_latents.pipeline.training.feed import Scaling, VelocityScaling
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     remedy = "Train again with --force, or put back a copy of the file."
     require_whole(path.parent, [path.name], remedy=remedy)
     try:
+        # The library would wait for a pipe.
+        open_file(path).close()
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

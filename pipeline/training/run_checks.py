@@ -136,7 +136,12 @@ def _record_faults(
 
 
 def _log_faults(run_dir: Path, told: set[str]) -> Iterator[Fault]:
-    n_damaged, n_lines = damaged_lines(run_dir / METRICS)
+    try:
+        n_damaged, n_lines = damaged_lines(run_dir / METRICS)
+    except PipelineError as error:
+        if METRICS not in told:
+            yield Fault("unreadable", METRICS, f"{METRICS} cannot be read: {_clause(error, run_dir)}")
+        return
     if n_damaged and METRICS not in told:
         yield Fault("unreadable", METRICS, f"{n_damaged} of {n_lines} lines of {METRICS} cannot be read")
 

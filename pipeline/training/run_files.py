@@ -27,6 +27,7 @@ from nwb_latents.pipeline.stores.manifest import (
     read_manifest,
     write_manifest,
 )
+from nwb_latents.pipeline.stores.plain_files import nothing_has_the_name, read_file
 from nwb_latents.pipeline.stores.settings import read_yaml
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.manifest import FileDigest, Manifest
@@ -101,7 +102,7 @@ def read_config(run_dir: Path, *, run_key: str | None = None) -> RunConfig | Non
         If the model of the run is not installed; the message names the distribution it came from.
     """
     path = run_dir / CONFIG
-    if not path.exists():
+    if nothing_has_the_name(path):
         return None
     content = read_yaml(path)
     _require_model(content, path)
@@ -303,7 +304,9 @@ def read_metrics(path: Path, *, keep_aside: bool = False) -> list[dict[str, Any]
         If the disk refuses.
     """
     try:
-        content = path.read_bytes() if path.exists() else b""
+        content = read_file(path)
+    except FileNotFoundError:
+        content = b""
     except OSError as error:
         raise machine_error(error, path, doing="read the metrics") from error
     whole = content[: content.rfind(b"\n") + 1].splitlines()
@@ -320,11 +323,19 @@ def read_metrics(path: Path, *, keep_aside: bool = False) -> list[dict[str, Any]
 
 
 def damaged_lines(path: Path) -> tuple[int, int]:
-    """Return how many lines of a log of metrics cannot be read, and how many there are."""
+    """Return how many lines of a log of metrics cannot be read, and how many there are.
+
+    Raises
+    ------
+    DataError, MachineError
+        If none can.
+    """
     try:
-        whole = path.read_bytes().splitlines()
-    except OSError:
+        whole = read_file(path).splitlines()
+    except FileNotFoundError:
         return 0, 0
+    except OSError as error:
+        raise machine_error(error, path, doing="read the metrics") from error
     return len(whole) - sum(1 for _ in _rows(whole)), len(whole)
 
 
