@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.lenient import record_lines
-from nwb_latents.pipeline.stores.plain_files import read_text, require_file
+from nwb_latents.pipeline.stores.plain_files import behind_links, read_text, require_file
 from nwb_latents.schemas.cluster import Attempt
 from nwb_latents.schemas.events import NoteEvent
 
@@ -156,6 +156,7 @@ def append_attempts(path: Path, attempts: Iterable[Attempt]) -> None:
     if not text:
         return
     try:
+        path = behind_links(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)

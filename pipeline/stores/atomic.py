@@ -1,6 +1,7 @@
 """Writing whole or not at all: temporary name, flush to disk, rename, flush the name.
 
-Whenever a writer is killed or the power fails, what has the name is the old content or the new one.
+Whenever a writer is killed or the power fails, what has the name is the old content or the new one. A link
+stays one: what it stands for is written anew, where that lies. One that leads nowhere is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stores.disk_names import exchange, flush_file, flush_folder, flush_tree, make_folder
-from nwb_latents.pipeline.stores.plain_files import NoPlainFileError, link_to_nowhere, link_words
+from nwb_latents.pipeline.stores.plain_files import (
+    NoPlainFileError,
+    behind_links,
+    link_to_nowhere,
+    link_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -129,6 +135,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     ...     [path.name for path in Path(folder).iterdir()]
     ['a.csv']
     """
+    try:
+        path = behind_links(path)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
     folder = temporary_name(path)
     try:
         make_folder(path.parent)
@@ -154,6 +164,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     MachineError
         If the folder cannot be made or written to; nothing is left behind.
     """
+    try:
+        path = behind_links(path)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
     temporary = temporary_name(path)
     try:
         make_folder(path.parent)
@@ -232,6 +246,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
         If the disk refuses.
     """
     try:
+        path = behind_links(path)
         make_folder(path.parent)
         put_back(path)
         for stale in leftovers(path):

@@ -75,7 +75,7 @@ def read_catalog(path: Path) -> Catalog:
     Raises
     ------
     SettingsError
-        If the file is no YAML, or not made of sections (`pipeline schema catalog`).
+        If the file is no YAML, or not made of sections (`pipeline schema catalog`); if it is a link.
     """
     return _read(path)[2]
 
@@ -99,6 +99,23 @@ def require_catalog(path: Path) -> None:
     if nothing_has_the_name(path):
         raise DataError(
             f"{path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog FILE."
+        )
+
+
+def require_no_link(path: Path) -> None:
+    """Refuse a catalog that is a link to another: paths in it, its measurements and its lock are beside it.
+
+    Raises
+    ------
+    SettingsError
+        If it is a link to a file; the message names that.
+    """
+    if path.is_symlink() and path.exists():
+        raise SettingsError(
+            f"{path}: is a link to {path.readlink()}. The paths in a catalog, its measurements and its lock "
+            "belong to the folder and the name it has itself, and are others beside a link. Name it itself: "
+            f"--catalog {path.resolve()}; or put the file in the place of the link (of git-annex: "
+            f"`datalad unlock {path.name}`)."
         )
 
 
@@ -169,8 +186,9 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
     MachineError
         If the folder cannot be written to, or the lock is held for a minute while nobody writes.
     SettingsError
-        If the file cannot be read, or is of a newer version, whose meaning this one would spoil.
+        If the file cannot be read, is a link, or is of a newer version, whose meaning this one would spoil.
     """
+    require_no_link(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path):
@@ -199,6 +217,7 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
 
 def _read(path: Path) -> tuple[str, dict[str, Any], Catalog]:
     """Return the text of a catalog file, what it holds, and that as a catalog."""
+    require_no_link(path)
     try:
         text = read_text(path)
     except (FileNotFoundError, NotADirectoryError):

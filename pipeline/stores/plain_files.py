@@ -135,6 +135,35 @@ def link_to_nowhere(path: Path) -> Path | None:
     return next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
 
 
+def behind_links(path: Path) -> Path:
+    """Return the file or folder that a link stands for, to be locked and written anew; others as they are.
+
+    Parameters
+    ----------
+    path
+        What is written; nothing need be there.
+
+    Raises
+    ------
+    NoPlainFileError
+        If it is a link that leads nowhere or back to itself.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> print(behind_links(Path("nowhere/catalog.yaml")))
+    nowhere/catalog.yaml
+    """
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        # Where a link leads back to itself, some versions of Python raise the latter.
+        number = errno.ENOENT if isinstance(error, FileNotFoundError) else errno.ELOOP
+        raise NoPlainFileError(number, link_words(path), str(path)) from error
+
+
 def link_words(link: Path) -> str:
     """Say of a link where it leads, and what to do: sentences without the path.
 

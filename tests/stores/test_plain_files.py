@@ -12,10 +12,12 @@ from nwb_latents.pipeline.cluster.ledger import append_attempts, read_ledger
 from nwb_latents.pipeline.errors import CatalogWarning, DataError, MachineError, PipelineError, SettingsError
 from nwb_latents.pipeline.nwb.file_kinds import why_no_file
 from nwb_latents.pipeline.stages.verify import verify
+from nwb_latents.pipeline.stores.atomic import whole_directory, whole_file, write_bytes
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, require_catalog
 from nwb_latents.pipeline.stores.catalog_file import parse_catalog
 from nwb_latents.pipeline.stores.manifest import file_digest, read_manifest
 from nwb_latents.pipeline.stores.measurements import add_measurements, read_measurements
+from nwb_latents.pipeline.stores.one_writer import one_writer
 from nwb_latents.pipeline.stores.plain_files import read_file, read_text
 from nwb_latents.pipeline.stores.settings import read_yaml, settings_from
 from nwb_latents.pipeline.training.checkpoint import read_weights
@@ -233,3 +235,88 @@ def test_a_pipe_is_no_digest(tmp_path):
     with pytest.raises(OSError, match="a pipe"):
         file_digest(tmp_path / "pipe")
     assert "a pipe" in why_no_file(tmp_path / "pipe")
+
+
+def _writers():
+    def by_whole_file(path):
+        with whole_file(path) as temporary:
+            temporary.write_text("new")
+
+    return [by_whole_file, lambda path: write_bytes(path, b"new")]
+
+
+@pytest.mark.parametrize("write", _writers(), ids=["whole_file", "write_bytes"])
+def test_what_a_link_stands_for_is_written_and_the_link_stays(tmp_path, write):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "real.csv").write_text("old")
+    link = tmp_path / "mine.csv"
+    link.symlink_to("between")
+    (tmp_path / "between").symlink_to("shared/real.csv")
+    write(link)
+    assert link.is_symlink()
+    assert (tmp_path / "shared" / "real.csv").read_text() == "new"
+    assert [path.name for path in (tmp_path / "shared").iterdir()] == ["real.csv"]
+
+
+@pytest.mark.parametrize("write", _writers(), ids=["whole_file", "write_bytes"])
+@pytest.mark.parametrize("to", ["unmounted/real.csv", "mine.csv"])
+def test_a_link_that_leads_nowhere_is_not_written_over(tmp_path, write, to):
+    link = tmp_path / "mine.csv"
+    link.symlink_to(to)
+    with pytest.raises(
+        PipelineError, match=r"mine\.csv: cannot write this file: it is a link (to unm|that leads)"
+    ):
+        write(link)
+    assert link.is_symlink()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
+def test_a_folder_behind_a_link_is_replaced_and_the_link_stays(tmp_path):
+    (tmp_path / "large_disk").mkdir()
+    link = tmp_path / "s.zarr"
+    link.symlink_to("large_disk")
+    with one_writer(link), whole_directory(link) as temporary:
+        (temporary / "a").write_text("new")
+    assert link.is_symlink()
+    assert (tmp_path / "large_disk" / "a").read_text() == "new"
+    link.unlink()
+    link.symlink_to("unmounted")
+    with pytest.raises(MachineError, match="it is a link to unmounted, which is not there"), one_writer(link):
+        pass
+    with pytest.raises(MachineError, match="it is a link to unmounted"), whole_directory(link):
+        pass
+
+
+def test_a_catalog_that_is_a_link_is_refused_with_the_one_to_name(tmp_path):
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "mine").mkdir()
+    shared, mine = tmp_path / "shared" / "catalog.yaml", tmp_path / "mine" / "catalog.yaml"
+    add_run(shared, RUN)
+    before = shared.read_bytes()
+    mine.symlink_to("../shared/catalog.yaml")
+    uses = [
+        read_catalog, lambda path: add_run(path, RUN), read_measurements, verify,
+        lambda path: add_measurements(path, [NUMBER]),
+    ]  # fmt: skip
+    for use in uses:
+        with pytest.raises(SettingsError, match=rf"is a link to \.\./shared.*--catalog {shared.resolve()}"):
+            use(mine)
+    assert mine.is_symlink()
+    assert shared.read_bytes() == before
+    assert [path.name for path in mine.parent.iterdir()] == ["catalog.yaml"]
+
+
+def test_a_catalog_in_a_folder_that_is_a_link_is_the_same_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    add_run(tmp_path / "link" / "catalog.yaml", RUN)
+    assert read_catalog(tmp_path / "real" / "catalog.yaml").runs == {"r": RUN}
+
+
+def test_attempts_go_into_the_ledger_behind_a_link(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "ledger.jsonl").touch()
+    (tmp_path / "ledger.jsonl").symlink_to("there/ledger.jsonl")
+    append_attempts(tmp_path / "ledger.jsonl", [ATTEMPT])
+    assert read_ledger(tmp_path / "there" / "ledger.jsonl") == [ATTEMPT]
+    assert (tmp_path / "there" / ".ledger.jsonl.lock").exists()
