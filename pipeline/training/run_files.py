@@ -133,7 +133,7 @@ def _require_model(content: Mapping[str, Any], path: Path) -> None:
 
 
 def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> None:
-    """Mark a run as complete, after its manifest.
+    """Mark a run as complete, after its manifest; its best weights are given its key.
 
     Parameters
     ----------
@@ -153,6 +153,7 @@ def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> 
     try:
         (run_dir / ENTRY).unlink(missing_ok=True)
         names = [n for n in (CONFIG, TRIALS, METRICS, BEST, LAST, *also) if (run_dir / n).is_file()]
+        _mark_weights(run_dir / BEST, entry.run_key)
         for name in names:
             flush_file(run_dir / name)
         listed = manifest_of(run_dir, names).files
@@ -161,6 +162,24 @@ def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> 
     mine = FileDigest(size=len(text), sha256=hashlib.sha256(text).hexdigest())
     write_manifest(run_dir, Manifest(files={**listed, ENTRY: mine}))
     write_bytes(run_dir / ENTRY, text)
+
+
+def _mark_weights(path: Path, run_key: str) -> None:
+    """Write the key of a run into the header of its weights; what is no checkpoint is left as it is."""
+    try:
+        content = read_file(path)
+        n = int.from_bytes(content[:8], "little")
+        head = json.loads(content[8 : 8 + n])
+        told = json.loads(head["__metadata__"]["nwb_latents"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if told.get("run_key") == run_key:
+        return
+    head["__metadata__"]["nwb_latents"] = json.dumps({**told, "run_key": run_key})
+    text = json.dumps(head, separators=(",", ":")).encode()
+    # Numbers begin at a multiple of eight bytes.
+    text += b" " * (-len(text) % 8)
+    write_bytes(path, len(text).to_bytes(8, "little") + text + content[8 + n :])
 
 
 def weights_fault(run_dir: Path, *, sizes_only: bool = False) -> str:
