@@ -227,10 +227,9 @@ def _stale_words(run: CatalogRunEvent) -> str:
 
 
 def _require(catalog: Path) -> None:
-    if not catalog.is_file():
-        raise DataError(
-            f"{catalog}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog FILE."
-        )
+    from nwb_latents.pipeline.stores.catalog import require_catalog
+
+    require_catalog(catalog)
 
 
 def _say_verdict(out: Output, event: SessionEvent | RunEvent, faults: Sequence[FaultEvent]) -> None:

@@ -82,10 +82,11 @@ def _beginning(names: Iterable[str], incomplete: str) -> Iterator[str]:
 def _entries(ctx: typer.Context, section: str) -> list[str]:
     """Return the names of the entries in a section of the catalog the command line speaks of."""
     from nwb_latents.pipeline.stores.catalog_file import parse_catalog
+    from nwb_latents.pipeline.stores.plain_files import read_text
 
     chosen: Any = ctx.params.get("catalog")
     try:
-        content = parse_catalog(Path(chosen or CATALOG).read_text(encoding="utf-8"))
+        content = parse_catalog(read_text(Path(chosen or CATALOG)))
         return [str(name) for name in content.get(section) or ()]
     except Exception:
         return []

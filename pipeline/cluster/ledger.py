@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stores.atomic import machine_error
 from nwb_latents.pipeline.stores.lenient import record_lines
+from nwb_latents.pipeline.stores.plain_files import behind_links, read_text, require_file
 from nwb_latents.schemas.cluster import Attempt
 from nwb_latents.schemas.events import NoteEvent
 
@@ -155,11 +156,14 @@ def append_attempts(path: Path, attempts: Iterable[Attempt]) -> None:
     if not text:
         return
     try:
+        path = behind_links(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS):
             file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
-                size = os.fstat(file).st_size
+                found = os.fstat(file)
+                require_file(found.st_mode, path)
+                size = found.st_size
                 # A line cut off by a full disk must not swallow the next one.
                 torn = size > 0 and os.pread(file, 1, size - 1) != b"\n"
                 os.write(file, ("\n" * torn + text).encode("utf-8", "surrogateescape"))
@@ -185,7 +189,7 @@ def read_ledger(path: Path) -> list[Attempt]:
         If the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = read_text(path, errors="surrogateescape").splitlines()
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

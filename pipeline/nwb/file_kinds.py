@@ -14,6 +14,18 @@ _KINDS = {
 }  # fmt: skip
 
 
+def kind_of_no_file(mode: int) -> str | None:
+    """Return what a mode of the operating system is of, with its article; None: a file or a folder.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> kind_of_no_file(Path("/dev/null").stat().st_mode)
+    'a device'
+    """
+    return _KINDS.get(stat.S_IFMT(mode))
+
+
 def why_no_file(path: Path) -> str | None:
     """Say what is at a path where it is neither a file nor a folder; None where it is, or may not be asked.
 
@@ -34,7 +46,7 @@ def why_no_file(path: Path) -> str | None:
     'a device, and no file. Write the recording to a file and name that.'
     """
     try:
-        kind = _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+        kind = kind_of_no_file(path.stat().st_mode)
     except FileNotFoundError:
         if path.is_symlink():
             return f"a link to {path.readlink()}, a file that is not there. Fetch it first (datalad get)."

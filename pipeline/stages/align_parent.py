@@ -12,6 +12,7 @@ from nwb_latents.pipeline.stages.align_training import Parent
 from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stores.catalog import some_of
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.plain_files import read_file
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.schemas.events import NoteEvent
 
@@ -82,7 +83,7 @@ def parent_of(
         trained.model.alignable_parameters(tuple(config.sessions))
     except ValueError as error:
         raise SettingsError(f"Run {name}: {error}. {able}") from error
-    digest = hashlib.sha256((run_dir / BEST).read_bytes()).hexdigest()
+    digest = hashlib.sha256(read_file(run_dir / BEST)).hexdigest()
     means: dict[str, Tensor] = {}
     if start == "conditions":
         means = _condition_means(catalog_path, catalog, config, trained, force=force, report=report)
@@ -149,7 +150,7 @@ def read_parent(catalog_path: Path, entry: RunEntry, *, digest: str, means: dict
 
     run_dir = catalog_path.parent / entry.path
     weights, config = run_dir / BEST, read_config(run_dir)
-    if config is None or hashlib.sha256(weights.read_bytes()).hexdigest() != digest:
+    if config is None or hashlib.sha256(read_file(weights)).hexdigest() != digest:
         raise MachineError(
             f"{platform.node()} sees other weights of run {entry.run} in {run_dir} than the process "
             "that planned its alignments. Every worker has to see the folder of the catalog under the same "

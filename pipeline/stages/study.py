@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from nwb_latents.pipeline.stages.train_runs import train_runs
 from nwb_latents.pipeline.stores.atomic import machine_error, write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.plain_files import read_text
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training.run_files import read_config, weights_fault
 from nwb_latents.schemas.events import NoteEvent, RunEvent, StudyPlanEvent
@@ -208,7 +210,7 @@ def _written_down(study: Study) -> Iterator[str]:
     file = study.folder / "study.json"
     now = study.settings.model_dump(mode="json")
     try:
-        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else now
+        before = json.loads(read_text(file)) if os.path.lexists(file) else now
         study.folder.mkdir(parents=True, exist_ok=True)
     except ValueError:
         before = {}

@@ -11,6 +11,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stages.run_entries import final_metrics, now
 from nwb_latents.pipeline.stages.stage_work import StageWork
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
+from nwb_latents.pipeline.stores.plain_files import read_file
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.sweep import SweepSettings
 
@@ -55,7 +56,7 @@ def register_best(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
         raise DataError(f"{folder}: the best member of the sweep is gone. Search again with --force.")
     try:
         for name in (BEST, LAST, METRICS):
-            write_bytes(run_dir / name, (folder / name).read_bytes())
+            write_bytes(run_dir / name, read_file(folder / name))
         shutil.rmtree(run_dir / TENSORBOARD, ignore_errors=True)
         shutil.copytree(folder / TENSORBOARD, run_dir / TENSORBOARD)
     except OSError as error:

@@ -15,7 +15,7 @@ from nwb_latents.pipeline.cluster.task_batch import Work
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.session_tasks import Where
-from nwb_latents.pipeline.stores.catalog import read_catalog
+from nwb_latents.pipeline.stores.catalog import read_catalog, require_catalog
 from nwb_latents.pipeline.stores.location import COMPLETE_WHEN, StoreLocation, store_path
 from nwb_latents.pipeline.stores.manifest import MANIFEST
 from nwb_latents.pipeline.stores.store_checks import Fault
@@ -141,11 +141,7 @@ def verify(
         ...
     nwb_latents.pipeline.errors.DataError: nowhere/catalog.yaml: no such catalog. ...
     """
-    if not catalog_path.is_file():
-        raise DataError(
-            f"{catalog_path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog "
-            "FILE."
-        )
+    require_catalog(catalog_path)
     where = where or Where()
     content = read_catalog(catalog_path)
     begin = time.monotonic()

@@ -1,6 +1,7 @@
 """Writing whole or not at all: temporary name, flush to disk, rename, flush the name.
 
-Whenever a writer is killed or the power fails, what has the name is the old content or the new one.
+Whenever a writer is killed or the power fails, what has the name is the old content or the new one. A link
+stays one: what it stands for is written anew, where that lies. One that leads nowhere is refused.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ import shutil
 import time
 import uuid
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError, MachineError, PipelineError
 from nwb_latents.pipeline.stores.disk_names import exchange, flush_file, flush_folder, flush_tree, make_folder
+from nwb_latents.pipeline.stores.plain_files import (
+    NoPlainFileError,
+    behind_links,
+    link_to_nowhere,
+    link_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 ABANDONED_AFTER_S = 86_400.0
 """A temporary file of another machine is taken for abandoned after this long."""
@@ -59,11 +66,13 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
         errno.EROFS: "Choose a folder on a writable disk.",
         errno.ENOTDIR: "A part of this path is a file; choose another folder.",
     }
-    if number == errno.ELOOP:
-        return DataError(
-            f"{path}: cannot {doing}: it is a link that leads back to itself. Put the file it stands "
-            "for in its place, or remove it."
-        )
+    # What a link stands for may lie on a disk that is not mounted; all else is for a person to mend.
+    wrong = MachineError if error.errno in {errno.ENOENT, errno.EEXIST} else DataError
+    if isinstance(error, NoPlainFileError):
+        return wrong(f"{path}: cannot {doing}: {error.strerror}")
+    if number in {errno.ELOOP, errno.ENOENT, errno.EEXIST} and (link := _link_in_the_way(error, path)):
+        said = link_words(link)
+        return wrong(f"{path}: cannot {doing}: {said if link == path else f'{link}: {said}'}")
     if number == errno.EISDIR:
         # Of a file that was to take another's name, the second is the one in the way.
         there = error.filename2 or error.filename or path
@@ -73,6 +82,17 @@ def machine_error(error: OSError, path: Path, *, doing: str) -> PipelineError:
         )
     remedy = remedies.get(number, "Check the disk and run the same command again.")
     return MachineError(f"{path}: cannot {doing}: {said}. {remedy}")
+
+
+def _link_in_the_way(error: OSError, path: Path) -> Path | None:
+    """Return the link that leads nowhere, or was not to be followed, at or above what an error is about."""
+    places = dict.fromkeys(Path(name) for name in (error.filename, error.filename2) if isinstance(name, str))
+    for place in (*places, path):
+        if (link := link_to_nowhere(place)) is not None:
+            return link
+    # A lock is not taken through a link, wherever that leads.
+    refused = (one for one in (*places, path) if one.is_symlink())
+    return next(refused, None) if error.errno == errno.ELOOP else None
 
 
 def _told(error: OSError) -> tuple[int, str]:
@@ -115,6 +135,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     ...     [path.name for path in Path(folder).iterdir()]
     ['a.csv']
     """
+    try:
+        path = behind_links(path)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
     folder = temporary_name(path)
     try:
         make_folder(path.parent)
@@ -140,6 +164,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     MachineError
         If the folder cannot be made or written to; nothing is left behind.
     """
+    try:
+        path = behind_links(path)
+    except OSError as error:
+        raise machine_error(error, path, doing="write this file") from error
     temporary = temporary_name(path)
     try:
         make_folder(path.parent)
@@ -218,6 +246,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
         If the disk refuses.
     """
     try:
+        path = behind_links(path)
         make_folder(path.parent)
         put_back(path)
         for stale in leftovers(path):

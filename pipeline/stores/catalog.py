@@ -26,6 +26,12 @@ from nwb_latents.pipeline.stores.catalog_v1 import (
     lines_name,
 )
 from nwb_latents.pipeline.stores.lenient import read_entries, reason, say, say_unknown, why_unread
+from nwb_latents.pipeline.stores.plain_files import (
+    nothing_has_the_name,
+    open_file,
+    read_text,
+    why_unreadable,
+)
 from nwb_latents.schemas.base import NewerRecordError
 from nwb_latents.schemas.catalog import (
     CATALOG_SCHEMA_VERSION,
@@ -69,9 +75,48 @@ def read_catalog(path: Path) -> Catalog:
     Raises
     ------
     SettingsError
-        If the file is no YAML, or not made of sections (`pipeline schema catalog`).
+        If the file is no YAML, or not made of sections (`pipeline schema catalog`); if it is a link.
     """
     return _read(path)[2]
+
+
+def require_catalog(path: Path) -> None:
+    """Refuse a catalog that is not there; what else may be wrong with it is said where it is read.
+
+    Raises
+    ------
+    DataError
+        If nothing has its name.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> require_catalog(Path("nowhere/catalog.yaml"))
+    Traceback (most recent call last):
+        ...
+    nwb_latents.pipeline.errors.DataError: nowhere/catalog.yaml: no such catalog. ...
+    """
+    if nothing_has_the_name(path):
+        raise DataError(
+            f"{path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog FILE."
+        )
+
+
+def require_no_link(path: Path) -> None:
+    """Refuse a catalog that is a link to another: paths in it, its measurements and its lock are beside it.
+
+    Raises
+    ------
+    SettingsError
+        If it is a link to a file; the message names that.
+    """
+    if path.is_symlink() and path.exists():
+        raise SettingsError(
+            f"{path}: is a link to {path.readlink()}. The paths in a catalog, its measurements and its lock "
+            "belong to the folder and the name it has itself, and are others beside a link. Name it itself: "
+            f"--catalog {path.resolve()}; or put the file in the place of the link (of git-annex: "
+            f"`datalad unlock {path.name}`)."
+        )
 
 
 def numbers_inside(path: Path) -> tuple[str, list[Measurement]]:
@@ -93,7 +138,7 @@ def numbers_inside(path: Path) -> tuple[str, list[Measurement]]:
 def is_of_first_version(path: Path) -> bool:
     """Whether a catalog is of version 1, so that it may hold numbers; only its beginning is read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             said = _VERSION.search(file.read(_HEAD_BYTES))
     except OSError:
         return False
@@ -141,8 +186,9 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
     MachineError
         If the folder cannot be written to, or the lock is held for a minute while nobody writes.
     SettingsError
-        If the file cannot be read, or is of a newer version, whose meaning this one would spoil.
+        If the file cannot be read, is a link, or is of a newer version, whose meaning this one would spoil.
     """
+    require_no_link(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _lock(path):
@@ -171,8 +217,9 @@ def update_catalog(path: Path, change: Callable[[Catalog], Catalog]) -> Catalog:
 
 def _read(path: Path) -> tuple[str, dict[str, Any], Catalog]:
     """Return the text of a catalog file, what it holds, and that as a catalog."""
+    require_no_link(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (FileNotFoundError, NotADirectoryError):
         return "", {"schema_version": CATALOG_SCHEMA_VERSION}, Catalog()
     except IsADirectoryError as error:
@@ -180,7 +227,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any], Catalog]:
             f"{path}: is a folder; expected the catalog file, such as {path / 'catalog.yaml'}."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}.") from error
+        raise SettingsError(f"{path}: cannot be read: {why_unreadable(error)}") from error
     try:
         content = parse_catalog(text)
     except yaml.YAMLError as error:

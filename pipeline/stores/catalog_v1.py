@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.stores.measurement_lines import SUFFIX, as_line, flush_folder, measurement_folder
+from nwb_latents.pipeline.stores.plain_files import nothing_has_the_name, read_file, read_text
 from nwb_latents.schemas.base import NewerRecordError
 from nwb_latents.schemas.catalog_v1 import CurveV1, EvaluationV1, ForecastV1, ScoreV1, ValueV1
 from nwb_latents.schemas.measurement import Measurement
@@ -116,7 +117,7 @@ def found_in(path: Path, content: Mapping[str, Any], catalog: Catalog) -> Found:
     for run in catalog.runs.values():
         for file in sorted((path.parent / run.path / "forecast").glob("*.json")):
             try:
-                found.measurements += _of_forecast(ForecastV1.read(json.loads(file.read_text("utf-8"))))
+                found.measurements += _of_forecast(ForecastV1.read(json.loads(read_text(file))))
             except (ValidationError, NewerRecordError, TypeError, ValueError, OSError) as error:
                 found.unread.append(f"{file}: {str(error).splitlines()[0]}")
     return found
@@ -164,10 +165,17 @@ def _free_name(path: Path, text: str) -> Path:
     """Return the name for a copy of the old file: one that is not taken by another."""
     copy = path.with_suffix(f".v1{path.suffix}")
     number = 1
-    while copy.exists() and copy.read_bytes() != text.encode():
+    while not nothing_has_the_name(copy) and not _holds(copy, text):
         number += 1
         copy = path.with_suffix(f".v1-{number}{path.suffix}")
     return copy
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return read_file(path) == text.encode()
+    except OSError:
+        return False
 
 
 def _of_score(score: ScoreV1) -> Iterator[Measurement]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from nwb_latents.pipeline.errors import CatalogWarning, DataError, NewerFileError
+from nwb_latents.pipeline.stores.plain_files import read_text, why_unreadable
 from nwb_latents.pipeline.stores.settings import describe_fault
 from nwb_latents.schemas.base import NewerRecordError, Record
 
@@ -159,10 +160,12 @@ def read_record(
         If it is no JSON or does not fit.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except FileNotFoundError:
         return None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {why_unreadable(error)} {remedy}") from error
+    except ValueError as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}. {remedy}") from error
     return record_of(kind, content, where=str(path), remedy=remedy, bin_size_s=bin_size_s)
 

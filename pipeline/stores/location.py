@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import MachineError, SettingsError
 from nwb_latents.pipeline.stores.atomic import machine_error
+from nwb_latents.pipeline.stores.plain_files import read_file
 
 if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.object_storage import ObjectFolder
@@ -158,9 +159,21 @@ class StoreLocation:
             found = self.objects.read(name)
             return found.content if found else None
         try:
-            return (self.path / name).read_bytes()
+            return read_file(self.path / name)
         except OSError:
             return None
+
+    def lacks(self, name: str) -> bool:
+        """Whether nothing below it has this name: what cannot be read is there all the same.
+
+        Raises
+        ------
+        MachineError
+            If the object storage cannot be reached or refuses.
+        """
+        if self.is_remote:
+            return self.objects.read(name) is None
+        return not os.path.lexists(self.path / name)
 
     def sizes(self) -> dict[str, int]:
         """Return the files or objects below it: name → bytes; none where nothing is there.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +16,7 @@ from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_text
 from nwb_latents.pipeline.stores.lenient import record_of
 from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.plain_files import open_file, read_file, why_unreadable
 from nwb_latents.schemas.manifest import FileDigest, Manifest
 
 if TYPE_CHECKING:
@@ -125,12 +125,14 @@ def read_manifest(where: StoreLocation | Path | str, *, remedy: str) -> Manifest
     location = StoreLocation.parse(where)
     content = location.read(MANIFEST)
     if content is None:
-        if not location.is_remote and os.path.lexists(location.path / MANIFEST):
-            raise DataError(
-                f"{location}: {MANIFEST} cannot be read: it is a folder, a link that leads nowhere, or "
-                f"closed to this user. {remedy}"
-            )
-        return None
+        if not location.is_remote and not location.lacks(MANIFEST):
+            try:
+                content = read_file(location.path / MANIFEST)
+            except OSError as error:
+                why = f"{location}: {MANIFEST} cannot be read: {why_unreadable(error)} {remedy}"
+                raise DataError(why.strip()) from error
+        else:
+            return None
     try:
         written = json.loads(content)
     except ValueError as error:
@@ -148,7 +150,7 @@ def file_digest(path: Path) -> FileDigest:
     OSError
         If it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return FileDigest(
             sha256=hashlib.file_digest(file, "sha256").hexdigest(),
             # What was read is what is counted, whatever happens to the name meanwhile.

@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.stores.measurement_lines import SUFFIX
+from nwb_latents.pipeline.stores.plain_files import open_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +109,7 @@ def _changed_later(folder: Path, now: datetime) -> list[Path]:
 def _last_time(path: Path) -> datetime | None:
     """Return the time of the last whole line of a file."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             file.seek(max(0, path.stat().st_size - _TAIL))
             lines = file.read().splitlines()
     except OSError:

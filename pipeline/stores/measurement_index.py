@@ -11,6 +11,8 @@ import errno
 import hashlib
 import json
 import logging
+import os
+import stat
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from nwb_latents.pipeline.errors import MachineError
+from nwb_latents.pipeline.nwb.file_kinds import kind_of_no_file
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
 from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.stores.measurement_lines import SUFFIX, read_lines, say_spoilt
@@ -34,6 +37,7 @@ from nwb_latents.pipeline.stores.measurement_table import (
     join_tables,
     make_table,
 )
+from nwb_latents.pipeline.stores.plain_files import NoPlainFileError, link_to_nowhere, link_words, open_file
 
 if TYPE_CHECKING:
     from os import stat_result
@@ -120,7 +124,7 @@ def _read(folder: Path, columns: list[str], where: Where) -> pa.Table:
     files = _files(folder)
     index = folder / index_name()
     with ExitStack() as opened:
-        copy = opened.enter_context(index.open("rb")) if index.exists() else None
+        copy = opened.enter_context(open_file(index)) if os.path.lexists(index) else None
         parts = _parts(copy)
         held = {name: _still_holds(folder / name, parts.get(name), there) for name, there in files.items()}
         n_held = sum(part.n_bytes for part in held.values())
@@ -146,6 +150,9 @@ def index_name() -> str:
 
 def _files(folder: Path) -> dict[str, stat_result]:
     if not folder.is_dir():
+        if (link := link_to_nowhere(folder)) is not None:
+            said = link_words(link)
+            raise MachineError(f"{folder}: cannot be read: {said if link == folder else f'{link}: {said}'}")
         if folder.exists():
             raise MachineError(
                 f"{folder}: is a file; expected the folder of the catalog's measurements. Move the file "
@@ -153,14 +160,31 @@ def _files(folder: Path) -> dict[str, stat_result]:
             )
         return {}
     there = sorted(path for path in folder.glob("[!.]*") if SUFFIX in path.name.lower())
-    files = [path for path in there if path.name.endswith(SUFFIX) and not path.is_dir()]
+    found = {path.name: _stat(path) for path in there if path.name.endswith(SUFFIX)}
+    files = {name: one for name, one in found.items() if stat.S_ISREG(one.st_mode)}
     if len(files) < len(there):
-        others = ", ".join(path.name for path in there if path not in files)
+        others = ", ".join(
+            _named(path.name, found.get(path.name)) for path in there if path.name not in files
+        )
         say(
             f"{folder}: {others}: not read. Measurements are in files called *{SUFFIX}, directly in this "
             "folder, not packed."
         )
-    return {path.name: path.stat() for path in files}
+    return files
+
+
+def _stat(path: Path) -> stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        if path.is_symlink():
+            raise NoPlainFileError(error.errno, link_words(path), str(path)) from error
+        raise
+
+
+def _named(name: str, found: stat_result | None) -> str:
+    kind = kind_of_no_file(found.st_mode) if found is not None else None
+    return f"{name} ({kind})" if kind else name
 
 
 def _parts(copy: BinaryIO | None) -> dict[str, Part]:
@@ -186,7 +210,7 @@ def _still_holds(path: Path, part: Part | None, there: stat_result) -> Part:
 
 def _check(path: Path, n_bytes: int) -> int:
     begin = max(0, n_bytes - CHECKED_BYTES)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(begin)
         return zlib.crc32(file.read(n_bytes - begin))
 

@@ -23,6 +23,7 @@ from pydantic_core import from_json
 
 from nwb_latents.pipeline.errors import CatalogWarning
 from nwb_latents.pipeline.stores.atomic import machine_error, machine_name
+from nwb_latents.pipeline.stores.plain_files import open_file
 from nwb_latents.schemas.measurement import MEASUREMENT_VERSION
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def read_lines(path: Path, *, n_bytes: int = 0, n_lines: int = 0, block: int = B
     OSError
         If it cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(max(0, n_bytes - 1))
         if n_bytes and file.read(1) != b"\n" and file.read(1) == b"\n":
             # The line read last then lacked its end, which has come since.

@@ -13,7 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import MachineError, SettingsError
-from nwb_latents.pipeline.stores.catalog import is_of_first_version, numbers_inside, update_catalog
+from nwb_latents.pipeline.stores.catalog import (
+    is_of_first_version,
+    numbers_inside,
+    require_no_link,
+    update_catalog,
+)
 from nwb_latents.pipeline.stores.current_keys import CurrentKeys, why_former
 from nwb_latents.pipeline.stores.measurement_clock import time_of_now
 from nwb_latents.pipeline.stores.measurement_lines import (
@@ -55,6 +60,8 @@ def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) ->
 
     Raises
     ------
+    SettingsError
+        If the catalog is a link to another.
     MachineError
         If the folder cannot be made or written to. Some of them may be there then; adding them again does no
         harm.
@@ -70,6 +77,7 @@ def add_measurements(catalog_path: Path, measurements: Iterable[Measurement]) ->
     ...     read_measurements(Path(folder, "catalog.yaml"))["value"].tolist()
     [0.8]
     """
+    require_no_link(catalog_path)
     folder = measurement_folder(catalog_path)
     now = {"time": time_of_now(folder), "program": _program()}
     added = [
@@ -121,7 +129,7 @@ def read_measurements(
     KeyError
         If a column is no field.
     SettingsError
-        If the catalog is a folder.
+        If the catalog is a folder, or a link to another.
     MachineError
         If the files cannot be read.
 
@@ -159,6 +167,7 @@ def read_measurements(
             f"{catalog_path}: is a folder; expected the catalog file, such as "
             f"{catalog_path / 'catalog.yaml'}."
         )
+    require_no_link(catalog_path)
     patterns = {
         "name": names, "session": sessions, "run": runs, "stage": stages, "split": splits, "source": sources,
         "recipe_id": [f"{recipe_id}*"] if recipe_id else (),

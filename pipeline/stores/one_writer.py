@@ -23,6 +23,7 @@ from nwb_latents.pipeline.errors import MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, put_back
 from nwb_latents.pipeline.stores.disk_names import make_folder
 from nwb_latents.pipeline.stores.location import StoreLocation
+from nwb_latents.pipeline.stores.plain_files import behind_links
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -228,7 +229,10 @@ class Lease:
 
 @contextmanager
 def _file_lock(location: StoreLocation, wait_s: float) -> Iterator[None]:
-    store = location.path
+    try:
+        store = behind_links(location.path)
+    except OSError as error:
+        raise machine_error(error, location.path, doing="write this store") from error
     lock = FileLock(store.with_name(f".{store.stem}.lock"), timeout=wait_s)
     try:
         make_folder(store.parent)

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from nwb_latents.pipeline.errors import SettingsError
+from nwb_latents.pipeline.stores.plain_files import read_text, why_unreadable
 from nwb_latents.pipeline.stores.yaml_text import load_yaml
 from nwb_latents.schemas.models import ModelSettings, known_models
 
@@ -27,8 +28,16 @@ DEEPEST_KEY = 32
 """Parts of a key path; settings of this program have 5 at most."""
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, *, typed: bool = False) -> dict[str, Any]:
     """Read a YAML mapping.
+
+    Parameters
+    ----------
+    path
+        YAML file.
+    typed
+        A person named it: it may be a pipe, such as a shell makes of ``<(…)``. In the place of a file of the
+        program one is refused, for nobody might ever write into it.
 
     Raises
     ------
@@ -36,11 +45,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         If the file is missing, is not YAML, or holds something other than a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8") if typed and path.exists() else read_text(path)
     except FileNotFoundError as error:
         raise SettingsError(f"{path}: no such file. Check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read: {error}.") from error
+        raise SettingsError(f"{path}: cannot be read: {why_unreadable(error)}") from error
     try:
         content = load_yaml(text)
     except yaml.YAMLError as error:
@@ -174,7 +183,7 @@ class _Said:
 
 
 def _of_file(file: Path) -> _Said:
-    return _Said(str(file), (), read_yaml(file))
+    return _Said(str(file), (), read_yaml(file, typed=True))
 
 
 def _of_word(word: str) -> _Said:

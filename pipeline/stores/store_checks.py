@@ -130,7 +130,7 @@ def _content_faults(
     groups: dict[str, xr.Dataset] = {}
     found: list[Fault] = []
     for group in GROUPS:
-        if group == "events" and where.read("events/zarr.json") is None:
+        if group == "events" and where.lacks("events/zarr.json"):
             continue
         try:
             dataset = open_group(where, group, manifest=manifest)

@@ -248,7 +248,7 @@ def read_continuous(where: Path | StoreLocation | str) -> xr.Dataset:
 def read_events(where: Path | StoreLocation | str) -> xr.Dataset | None:
     """Open the table of events of a store, or return None if it was written without one."""
     location = StoreLocation.parse(where)
-    if location.read("events/zarr.json") is None:
+    if location.lacks("events/zarr.json"):
         return None
     return _checked(location, "events")
 

@@ -7,6 +7,7 @@ break one of these, even where no manifest tells.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,9 +16,11 @@ import numpy as np
 from nwb_latents.pipeline.signals.binning import mean_rates
 from nwb_latents.pipeline.signals.candidates import from_arrays, selection_reasons
 from nwb_latents.pipeline.signals.outliers import count_outliers
+from nwb_latents.pipeline.signals.quality import percentiles
 from nwb_latents.pipeline.signals.smoothing import smooth_counts
 from nwb_latents.pipeline.signals.split import stratified_split
 from nwb_latents.pipeline.stores.group_checks import ArrayFault
+from nwb_latents.pipeline.stores.movement_values import movement_faults
 from nwb_latents.schemas.store import NO_SPLIT, TRANSFORM_VERSION, Split
 
 if TYPE_CHECKING:
@@ -35,11 +38,15 @@ _RATE_HZ = 1e-2
 _UNITS_AT_ONCE = 32
 """Units that are smoothed anew together: all of a long session at once take several times its rates."""
 
-_SLOPE_BINS = 200
-"""Bins with position and velocity from which on their agreement says something."""
+_DIGITS = 1e-3
+"""Share by which numbers that were rounded to five digits may differ."""
 
-_SHIFTS = range(-25, 26)
 _OF_BOTH = ("go_cue", "target_on", "move_onset", "peak_time", "peak_speed", "target_dir", "condition")
+_CUT_AT = {
+    "go_cue": "go_cue", "target_on": "target_on", "move_onset": "move_onset", "peak_speed": "peak_time",
+}  # fmt: skip
+"""Event a recipe cuts at → the array of its times."""
+
 _CUT = ("counts", "rates", "position", "velocity", "external", "true_rates", "imported_rates")
 
 
@@ -79,7 +86,8 @@ def disagreements(stored: StoredArrays) -> Iterator[ArrayFault]:
     yield from _rates(stored)
     yield from _trial_table(stored)
     yield from _outliers(stored)
-    yield from _kinematics(stored)
+    yield from _quality(stored)
+    yield from movement_faults(stored)
 
 
 def _bins(stored: StoredArrays) -> Iterator[ArrayFault]:
@@ -128,9 +136,37 @@ def _event_times(stored: StoredArrays) -> Iterator[ArrayFault]:
             "trials/event_time", f"trials/event_time is not where {int(wrong.sum())} of the trials were cut"
         )
     reaction = trials["move_onset"] - trials["go_cue"]
-    both = np.isfinite(reaction) & np.isfinite(trials["reaction_time"])
-    if np.abs((reaction - trials["reaction_time"])[both]).max(initial=0) > _TIME_S:
+    # Trials that were cut elsewhere may come with reaction times and without the events.
+    is_own = _is_cut_at_events(stored)
+    known = (
+        np.ones(len(reaction), bool)
+        if is_own
+        else np.isfinite(reaction) & np.isfinite(trials["reaction_time"])
+    )
+    if not _same_times(reaction[known], trials["reaction_time"][known]):
         yield ArrayFault("trials/reaction_time", "trials/reaction_time is not move_onset minus go_cue")
+    if is_own and said.recipe.align_to in _CUT_AT:
+        name = _CUT_AT[said.recipe.align_to]
+        n_other = int((~_near(trials["event_time"], trials[name])).sum())
+        if n_other:
+            yield ArrayFault(
+                "trials/event_time",
+                f"trials/event_time is another time than trials/{name}, at which the recipe cuts, in "
+                f"{n_other} of {len(reaction)} trials",
+            )
+
+
+def _is_cut_at_events(stored: StoredArrays) -> bool:
+    """Whether trials were cut here at events: neither elsewhere, nor out of continuous time."""
+    return stored.events is not None and not stored.attributes.recipe.chop.enabled
+
+
+def _near(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.isclose(one, other, rtol=0.0, atol=_TIME_S, equal_nan=True)
+
+
+def _same_times(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    return bool(_near(one, other).all())
 
 
 def _slices(stored: StoredArrays) -> Iterator[ArrayFault]:
@@ -254,6 +290,51 @@ def _outliers(stored: StoredArrays) -> Iterator[ArrayFault]:
         )
 
 
+def _quality(stored: StoredArrays) -> Iterator[ArrayFault]:
+    """Measure again what the record of a session's quality says of its trials and of what was left out."""
+    said, trials = stored.attributes, stored.trials
+    if said.quality is None or stored.events is None or said.transform_version != TRANSFORM_VERSION:
+        return
+    quality = said.quality
+    for name, record in (("peak_speed", quality.peak_speed_cm_s), ("reaction_time", quality.reaction_time_s)):
+        found, expected = percentiles(trials[name].astype(np.float64)).model_dump(), record.model_dump()
+        if any(not _same_number(found[key], expected[key]) for key in found):
+            yield ArrayFault(
+                f"trials/{name}",
+                f"trials/{name} is distributed otherwise than the record of the session's quality says "
+                f"(median {_shown(found['p50'])} of {found['n']}, expected {_shown(expected['p50'])} of "
+                f"{expected['n']})",
+            )
+    onsets = dict(Counter(trials["onset_quality"].astype(str).tolist()))
+    written = quality.model_fields_set
+    if "onset_quality" in written and onsets != quality.onset_quality:
+        yield ArrayFault(
+            "trials/onset_quality",
+            f"trials/onset_quality counts {onsets}, the record of the session's quality "
+            f"{quality.onset_quality}",
+        )
+    reasons = stored.events["reason"].astype(str)
+    dropped = dict(Counter(reasons[reasons != ""].tolist())) if _is_cut_at_events(stored) else {}
+    records = {"dropped": said.dropped.trials}
+    if "dropped_trials" in written:
+        records["quality"] = quality.dropped_trials
+    for what, counted in records.items():
+        if counted != dropped:
+            yield ArrayFault(
+                "events/reason", f"events/reason leaves out {dropped}, its record ({what}) says {counted}"
+            )
+
+
+def _same_number(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) <= _DIGITS * max(abs(one), abs(other))
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"
+
+
 def _splits(stored: StoredArrays, kept: NDArray[np.intp]) -> Iterator[ArrayFault]:
     """Compare the splits with those the recipe draws: others mix what is fitted with what is scored."""
     said, trials, events = stored.attributes, stored.trials, stored.events
@@ -275,64 +356,3 @@ def _splits(stored: StoredArrays, kept: NDArray[np.intp]) -> Iterator[ArrayFault
                 f"trials/{name}",
                 f"trials/{name} is another one than the recipe draws in {n_other} of {len(kept)} trials",
             )
-
-
-def _kinematics(stored: StoredArrays) -> Iterator[ArrayFault]:
-    """Look whether the velocity is the slope of the position, where both are known for long enough."""
-    position = stored.continuous["position"].astype(np.float64)
-    velocity = stored.continuous["velocity"].astype(np.float64)
-    if len(position) < 3:
-        return
-    slope = _slope(position)
-    agreement = _correlation(slope, velocity)
-    if not np.isfinite(agreement).all():
-        return
-    if agreement.max() < 0.5 and _correlation(_slope(velocity), position).min(initial=1.0) > 0.9:
-        yield ArrayFault(
-            "continuous/position", "continuous/position and velocity stand in each other's place"
-        )
-        return
-    # A velocity the file holds may lag, or have axes of its own: ingest has spoken of that.
-    if stored.attributes.provenance.velocity_series is not None:
-        return
-    if agreement.max() < -0.9:
-        yield ArrayFault(
-            "continuous/velocity", "continuous/velocity has the opposite sign of the position's slope"
-        )
-    elif agreement.min() < 0.8:
-        yield from _shifts(slope, velocity)
-
-
-def _shifts(slope: NDArray[np.float64], velocity: NDArray[np.float64]) -> Iterator[ArrayFault]:
-    n_axes = slope.shape[1]
-    for turned in range(1, n_axes):
-        if _correlation(slope, np.roll(velocity, turned, axis=1)).min() > 0.9:
-            yield ArrayFault(
-                "continuous/velocity", "continuous/velocity has its axes in another order than position"
-            )
-            return
-    found = {shift: float(_correlation(slope, np.roll(velocity, -shift, axis=0)).min()) for shift in _SHIFTS}
-    best = max(found, key=lambda shift: found[shift])
-    if best and found[best] > 0.9 and found[best] > found[0] + 0.1:
-        yield ArrayFault(
-            "continuous/velocity", f"continuous/velocity comes {best} bins after the position's slope"
-        )
-
-
-def _slope(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    out = np.full_like(values, np.nan)
-    out[1:-1] = values[2:] - values[:-2]
-    return out
-
-
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the correlation of each axis over the bins known of both; NaN where these are few or still."""
-    found = []
-    for mine, theirs in zip(one.T, other.T, strict=True):
-        known = np.isfinite(mine) & np.isfinite(theirs)
-        a, b = mine[known], theirs[known]
-        if known.sum() < _SLOPE_BINS or not a.std() or not b.std():
-            found.append(np.nan)
-        else:
-            found.append(float(np.corrcoef(a, b)[0, 1]))
-    return np.array(found)

@@ -20,6 +20,7 @@ from nwb_latents.models.parts.distributions import DiagGaussian
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes
 from nwb_latents.pipeline.stores.manifest import require_whole
+from nwb_latents.pipeline.stores.plain_files import open_file
 from nwb_latents.pipeline.training.feed import Scaling, VelocityScaling
 
 if TYPE_CHECKING:
@@ -174,6 +175,41 @@ def _velocity_scaling(tensors: Mapping[str, Tensor], session: str) -> VelocitySc
     return None if offset is None or scale is None else VelocityScaling(offset.numpy(), scale.numpy())
 
 
+def require_weights_of(path: Path, run_key: str) -> None:
+    """Refuse the weights of another run; those of earlier versions, which do not say of which, are taken.
+
+    Parameters
+    ----------
+    path
+        A checkpoint that was read; its header alone is looked at.
+    run_key
+        Key of the run it is to be of.
+
+    Raises
+    ------
+    DataError
+        If the header has another key.
+    """
+    with safe_open(path, framework="pt") as file:
+        found = json.loads(file.metadata()["nwb_latents"]).get("run_key", run_key)
+    if found != run_key:
+        raise DataError(
+            f"{path}: holds the weights of the run {found}, its folder is of {run_key}: files of two runs "
+            "were exchanged. Put back a copy of the folder, or train the run again with --force."
+        )
+
+
+def read_state(path: Path) -> TrainState:
+    """Return where training stood when a checkpoint was written.
+
+    Raises
+    ------
+    DataError
+        As `read_weights`.
+    """
+    return TrainState(**_read(path)[1]["state"])
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the state dict of the model in a checkpoint.
 
@@ -207,6 +243,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     remedy = "Train again with --force, or put back a copy of the file."
     require_whole(path.parent, [path.name], remedy=remedy)
     try:
+        # The library would wait for a pipe.
+        open_file(path).close()
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -17,7 +17,7 @@ from nwb_latents.pipeline.stores.lenient import say
 from nwb_latents.pipeline.stores.manifest import require_whole
 from nwb_latents.pipeline.stores.session import open_session
 from nwb_latents.pipeline.training import run_inputs
-from nwb_latents.pipeline.training.checkpoint import load_checkpoint, read_embeddings
+from nwb_latents.pipeline.training.checkpoint import load_checkpoint, read_embeddings, require_weights_of
 from nwb_latents.pipeline.training.device import resolve_device
 from nwb_latents.pipeline.training.model_building import built_model
 from nwb_latents.pipeline.training.run_dynamics import RunDynamics
@@ -385,6 +385,7 @@ def load_run(run_dir: Path, *, run_key: str | None = None, device: Device = "aut
     units = {session: source.n_units for session, source in config.sessions.items()}
     model = built_model(config.settings.model, units, seed=config.settings.seed)
     _, scalings = load_checkpoint(run_dir / BEST, model)
+    require_weights_of(run_dir / BEST, config.run_key)
     target = resolve_device(device)
     model.eval().to(target)
     return TrainedRun(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -136,7 +137,12 @@ def _record_faults(
 
 
 def _log_faults(run_dir: Path, told: set[str]) -> Iterator[Fault]:
-    n_damaged, n_lines = damaged_lines(run_dir / METRICS)
+    try:
+        n_damaged, n_lines = damaged_lines(run_dir / METRICS)
+    except PipelineError as error:
+        if METRICS not in told:
+            yield Fault("unreadable", METRICS, f"{METRICS} cannot be read: {_clause(error, run_dir)}")
+        return
     if n_damaged and METRICS not in told:
         yield Fault("unreadable", METRICS, f"{n_damaged} of {n_lines} lines of {METRICS} cannot be read")
 
@@ -145,7 +151,7 @@ def _weight_faults(run_dir: Path, entry: RunEntry) -> Iterator[Fault]:
     # torch takes longer to load than a whole catalog to look at quickly.
     import torch  # noqa: PLC0415
 
-    from nwb_latents.pipeline.training.checkpoint import read_weights  # noqa: PLC0415
+    from nwb_latents.pipeline.training.checkpoint import read_state, read_weights  # noqa: PLC0415
     from nwb_latents.pipeline.training.inference import load_run  # noqa: PLC0415
 
     try:
@@ -158,6 +164,17 @@ def _weight_faults(run_dir: Path, entry: RunEntry) -> Iterator[Fault]:
     except (PipelineError, *_WRONG) as error:
         yield Fault("unreadable", BEST, f"{BEST} cannot be loaded: {_clause(error, run_dir)}")
         return
+    state = read_state(run_dir / BEST)
+    stood = {"best_val_loss": state.best_loss, "best_step": state.best_step}
+    for name, found in stood.items():
+        said = entry.metrics.get(name)
+        if found is not None and said is not None and not math.isclose(found, said, rel_tol=1e-6):
+            yield Fault(
+                "key",
+                BEST,
+                f"{BEST} was written at a {name} of {found:g}, the catalog says {said:g}: it is of another "
+                "run",
+            )
     if set(trained.sessions) != set(entry.sessions):
         yield Fault("key", BEST, f"{BEST} holds the sessions {', '.join(trained.sessions)}")
     for session, scaling in trained.scalings.items():

@@ -27,6 +27,7 @@ from nwb_latents.pipeline.stores.manifest import (
     read_manifest,
     write_manifest,
 )
+from nwb_latents.pipeline.stores.plain_files import nothing_has_the_name, read_file
 from nwb_latents.pipeline.stores.settings import read_yaml
 from nwb_latents.schemas.catalog import RunEntry
 from nwb_latents.schemas.manifest import FileDigest, Manifest
@@ -101,7 +102,7 @@ def read_config(run_dir: Path, *, run_key: str | None = None) -> RunConfig | Non
         If the model of the run is not installed; the message names the distribution it came from.
     """
     path = run_dir / CONFIG
-    if not path.exists():
+    if nothing_has_the_name(path):
         return None
     content = read_yaml(path)
     _require_model(content, path)
@@ -132,7 +133,7 @@ def _require_model(content: Mapping[str, Any], path: Path) -> None:
 
 
 def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> None:
-    """Mark a run as complete, after its manifest.
+    """Mark a run as complete, after its manifest; its best weights are given its key.
 
     Parameters
     ----------
@@ -152,6 +153,7 @@ def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> 
     try:
         (run_dir / ENTRY).unlink(missing_ok=True)
         names = [n for n in (CONFIG, TRIALS, METRICS, BEST, LAST, *also) if (run_dir / n).is_file()]
+        _mark_weights(run_dir / BEST, entry.run_key)
         for name in names:
             flush_file(run_dir / name)
         listed = manifest_of(run_dir, names).files
@@ -160,6 +162,24 @@ def write_entry(run_dir: Path, entry: RunEntry, *, also: Sequence[str] = ()) -> 
     mine = FileDigest(size=len(text), sha256=hashlib.sha256(text).hexdigest())
     write_manifest(run_dir, Manifest(files={**listed, ENTRY: mine}))
     write_bytes(run_dir / ENTRY, text)
+
+
+def _mark_weights(path: Path, run_key: str) -> None:
+    """Write the key of a run into the header of its weights; what is no checkpoint is left as it is."""
+    try:
+        content = read_file(path)
+        n = int.from_bytes(content[:8], "little")
+        head = json.loads(content[8 : 8 + n])
+        told = json.loads(head["__metadata__"]["nwb_latents"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return
+    if told.get("run_key") == run_key:
+        return
+    head["__metadata__"]["nwb_latents"] = json.dumps({**told, "run_key": run_key})
+    text = json.dumps(head, separators=(",", ":")).encode()
+    # Numbers begin at a multiple of eight bytes.
+    text += b" " * (-len(text) % 8)
+    write_bytes(path, len(text).to_bytes(8, "little") + text + content[8 + n :])
 
 
 def weights_fault(run_dir: Path, *, sizes_only: bool = False) -> str:
@@ -303,7 +323,9 @@ def read_metrics(path: Path, *, keep_aside: bool = False) -> list[dict[str, Any]
         If the disk refuses.
     """
     try:
-        content = path.read_bytes() if path.exists() else b""
+        content = read_file(path)
+    except FileNotFoundError:
+        content = b""
     except OSError as error:
         raise machine_error(error, path, doing="read the metrics") from error
     whole = content[: content.rfind(b"\n") + 1].splitlines()
@@ -320,11 +342,19 @@ def read_metrics(path: Path, *, keep_aside: bool = False) -> list[dict[str, Any]
 
 
 def damaged_lines(path: Path) -> tuple[int, int]:
-    """Return how many lines of a log of metrics cannot be read, and how many there are."""
+    """Return how many lines of a log of metrics cannot be read, and how many there are.
+
+    Raises
+    ------
+    DataError, MachineError
+        If none can.
+    """
     try:
-        whole = path.read_bytes().splitlines()
-    except OSError:
+        whole = read_file(path).splitlines()
+    except FileNotFoundError:
         return 0, 0
+    except OSError as error:
+        raise machine_error(error, path, doing="read the metrics") from error
     return len(whole) - sum(1 for _ in _rows(whole)), len(whole)
 
 

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from nwb_latents.pipeline.errors import DataError, MachineError
 from nwb_latents.pipeline.stores.atomic import machine_error, write_bytes, write_text
 from nwb_latents.pipeline.stores.lenient import read_record
+from nwb_latents.pipeline.stores.plain_files import read_file
 from nwb_latents.pipeline.training.loop import DivergedError, fit
 from nwb_latents.pipeline.training.run_files import LAST, METRICS, TENSORBOARD, read_metrics
 from nwb_latents.pipeline.training.search_rules import smoothed
@@ -198,7 +199,7 @@ def _take_over_logs(parent: Path, folder: Path) -> None:
     shutil.rmtree(folder / TENSORBOARD, ignore_errors=True)
     if (parent / TENSORBOARD).exists():
         shutil.copytree(parent / TENSORBOARD, folder / TENSORBOARD)
-    write_bytes(folder / METRICS, (parent / METRICS).read_bytes())
+    write_bytes(folder / METRICS, read_file(parent / METRICS))
 
 
 def _losses(path: Path, metric: str) -> list[float]:

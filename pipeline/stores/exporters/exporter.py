@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.atomic import whole_file, write_text
+from nwb_latents.pipeline.stores.plain_files import open_file, read_file
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.export import ExportOrigin
 from nwb_latents.schemas.registry import EXPORTERS, BrokenPartError
@@ -243,7 +244,7 @@ def origin_path(path: Path) -> Path:
 def read_origin(path: Path) -> ExportOrigin | None:
     """Return what a file was made of, as noted down beside it; None where there is no such note."""
     try:
-        return ExportOrigin.read(json.loads(origin_path(path).read_bytes()))
+        return ExportOrigin.read(json.loads(read_file(origin_path(path))))
     except (OSError, ValueError):
         return None
 
@@ -281,5 +282,5 @@ def _is_as_written(path: Path, origin: ExportOrigin) -> bool:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
