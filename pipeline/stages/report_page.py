@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, PipelineError
 from nwb_latents.pipeline.stages.leaderboard import leaderboard
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.report_asked import ReportWork
+from nwb_latents.pipeline.stages.report_asked import ReportWork, Section, Wholeness
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, words_of
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog, some_of
 from nwb_latents.pipeline.stores.measurements import read_measurements, why_stale
-from nwb_latents.schemas.events import FaultEvent, NoteEvent, PageEvent
+from nwb_latents.schemas.events import FaultEvent, NoteEvent, PageEvent, RunEvent, SessionEvent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,7 +164,7 @@ def _work(
     catalog = read_catalog(catalog_path)
     entries = _chosen_sessions(catalog, sessions)
     chosen = _chosen_runs(catalog, runs, entries)
-    faults, said = _faults(catalog_path)
+    files, said = _files(catalog_path, catalog)
     names = () if tuple(sessions) == ("*",) else tuple(sessions)
     table = read_measurements(catalog_path, sessions=names)
     work = ReportWork(
@@ -175,7 +175,7 @@ def _work(
         runs=chosen,
         table=table,
         why=why_stale(table, catalog),
-        faults=faults,
+        files=files,
         device=device,
         report=report,
     )
@@ -225,24 +225,50 @@ def _chosen_runs(
     return found
 
 
-def _faults(catalog_path: Path) -> tuple[dict[str, list[FaultEvent]], list[Missing]]:
-    """Return what is wrong with files, by the path of their store or run: sizes and keys are looked at."""
+def _files(catalog_path: Path, catalog: Catalog) -> tuple[Wholeness, list[Missing]]:
+    """Return what is known of the files, by entry, and what is said besides: sizes and keys are looked at."""
     from nwb_latents.pipeline.evaluation.report.content import Missing  # noqa: PLC0415
 
-    found: dict[str, list[FaultEvent]] = {}
+    faults: dict[tuple[Section, str], list[FaultEvent]] = {}
+    looked_at: set[tuple[Section, str]] = set()
     said: list[Missing] = []
 
     def told(event: Event) -> None:
-        if isinstance(event, FaultEvent):
-            found.setdefault(event.path, []).append(event)
+        match event:
+            case FaultEvent() if (owner := _owner(event, catalog)) is not None:
+                faults.setdefault(owner, []).append(event)
+            case FaultEvent() if not _is_unread(event, catalog):
+                said.append(Missing(event.path, event.text.rstrip("."), event.remedy))
+            case SessionEvent():
+                looked_at.update(
+                    ("sessions", name) for name, of in catalog.sessions.items() if of.store == event.store
+                )
+            case RunEvent() if event.run in catalog.runs:
+                looked_at.add(("runs", event.run))
 
+    why_not = "it was not looked at"
     try:
         verify(catalog_path, quick=True, report=told)
-    except DataError:
-        pass  # told already, fault by fault
     except PipelineError as error:
-        said.append(Missing("Whether stores and runs are whole", str(error).rstrip("."), "Try again later"))
-    return found, said
+        why_not = str(error).rstrip(".")
+    n_others = len(catalog.sessions) + len(catalog.runs) - len(looked_at)
+    if n_others:
+        what = f"Whether {n_others} stores and runs are whole"
+        said.append(Missing(what, why_not, "Mend that, and make the report again"))
+    return Wholeness(faults, frozenset(looked_at), why_not), said
+
+
+def _owner(fault: FaultEvent, catalog: Catalog) -> tuple[Section, str] | None:
+    """Return the entry a fault is of; None where the catalog has no such entry."""
+    section: Section = "sessions" if fault.session is not None else "runs"
+    known = catalog.sessions if section == "sessions" else catalog.runs
+    has_owner = fault.entry is not None and (fault.session or fault.run) is not None
+    return (section, fault.entry) if has_owner and fault.entry in known else None
+
+
+def _is_unread(fault: FaultEvent, catalog: Catalog) -> bool:
+    """Whether a fault is that an entry cannot be read, which stands on the page by the entry's name."""
+    return fault.kind == "catalog" and any(fault.entry in map(str, part) for part in catalog.unread.values())
 
 
 def _page(work: ReportWork, sessions: Sequence[str]) -> Page:

@@ -40,7 +40,7 @@ def _part(work: ReportWork, run: RunEntry, stale: str | None) -> RunPart:
 
     where = work.catalog_path.parent / run.path
     missing: list[Missing] = []
-    fault, remedy = work.fault_words(run.path)
+    fault, remedy = work.fault_words("runs", run.run)
     if fault:
         missing.append(Missing(f"The files of {run.run} are damaged", fault.rstrip("."), remedy))
     settings: dict[str, str] = {}

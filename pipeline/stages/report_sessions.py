@@ -41,7 +41,7 @@ def session_parts(work: ReportWork) -> tuple[SessionPart, ...]:
 
 
 def _part(work: ReportWork, key: str, entry: SessionEntry) -> SessionPart:
-    fault, remedy = work.fault_words(entry.store)
+    fault, remedy = work.fault_words("sessions", key)
     attributes, arrays = None, None
     try:
         attributes = read_attributes(store_path(work.catalog_path, entry.store))
@@ -66,6 +66,7 @@ def _part(work: ReportWork, key: str, entry: SessionEntry) -> SessionPart:
     lights = lights_of(
         attributes,
         fault=fault,
+        unlooked=work.why_unlooked("sessions", key),
         n_numbers=int(mine.sum()),
         stale=Counter(stale),
         unknown=int(work.why[mine].isna().sum()),

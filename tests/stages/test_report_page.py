@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 import nwb_latents as nl
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME
-from nwb_latents.pipeline.errors import DataError, UsageError
+from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.evaluation.report.packing import unpack
+from nwb_latents.pipeline.stages import report_page
 from nwb_latents.schemas.cluster import Attempt
+from nwb_latents.schemas.events import FaultEvent
 
 SESSION, OTHER = "sub-T_ses-CO-1", "sub-T_ses-CO-2"
 
@@ -170,6 +172,48 @@ def test_a_damaged_store_is_said_with_its_remedy(again):
     assert "damaged" in text
     assert "pipeline run ingest" in text
     assert [key.partition("@")[0] for key in drawn_in(made, "session")] == [SESSION]
+
+
+@pytest.mark.parametrize("called", ["catalog.yaml", "there/catalog.yaml", "/"])
+def test_files_that_are_cut_short_are_said_however_the_catalog_is_named(again, monkeypatch, called):
+    folder, _ = again
+    monkeypatch.chdir(folder if called == "catalog.yaml" else folder.parent)
+    catalog = folder / "catalog.yaml" if called == "/" else called
+    store = next((folder / "stores").glob(f"*/{OTHER}.zarr"))
+    # What no drawing reads.
+    chunk = max(
+        path for path in (store / "continuous" / "position").rglob("*") if path.parent.name != "position"
+    )
+    for path in (chunk, folder / "runs" / "small" / "best.safetensors"):
+        path.write_bytes(path.read_bytes()[:-5])
+    page = nl.report(catalog, run_sessions=0).read_text(encoding="utf-8")
+    text = text_of(page)
+    assert f"The store of {OTHER}" in text
+    assert "The files of small are damaged" in text
+    assert len(re.findall("sizes and keys match", page)) == 1
+
+
+def test_stores_that_nobody_looked_at_are_not_called_whole(again, monkeypatch):
+    _, page = again
+
+    def lost(*_, **__):
+        raise MachineError("s3://lab: the storage cannot be reached. Try again later.")
+
+    monkeypatch.setattr(report_page, "verify", lost)
+    made = page(run_sessions=0)
+    assert "sizes and keys match" not in made
+    assert "Whether 3 stores and runs are whole" in text_of(made)
+    assert "the storage cannot be reached" in text_of(made)
+
+
+def test_a_fault_of_no_entry_is_said(again, monkeypatch):
+    _, page = again
+
+    def odd(_, *, report, **__):
+        report(FaultEvent(path="elsewhere", where="", kind="key", text="it is another's", remedy="Mend it."))
+
+    monkeypatch.setattr(report_page, "verify", odd)
+    assert "it is another's" in text_of(page(run_sessions=0))
 
 
 def test_a_store_that_is_gone_is_said(again):
