@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +18,7 @@ from nwb_latents.pipeline.errors import DataError, PipelineError
 from nwb_latents.pipeline.stages.leaderboard import leaderboard
 from nwb_latents.pipeline.stages.report import Report, ignore
 from nwb_latents.pipeline.stages.report_asked import ReportWork, Section, Wholeness
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, words_of
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, unread_words, words_of
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog, some_of
@@ -25,7 +26,7 @@ from nwb_latents.pipeline.stores.measurements import read_measurements, why_stal
 from nwb_latents.schemas.events import FaultEvent, NoteEvent, PageEvent, RunEvent, SessionEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nwb_latents.pipeline.evaluation.report.content import BoardPart, FailurePart, Missing, Page
@@ -119,18 +120,15 @@ def report_page(
             "FILE."
         )
     where = out or catalog_path.parent / PAGE
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
+    with _warnings_heard() as told:
         work = _work(catalog_path, settings, sessions, runs, device=device, report=say)
         page = _page(work, sessions)
-    told = tuple(
-        dict.fromkeys(str(each.message) for each in warned if issubclass(each.category, UserWarning))
-    )
     page = _with_warnings(page, told)
     written = page_html(page, max_mb=settings.max_mb)
     write_text(where, written.html)
     for lost in page.missing:
-        say(NoteEvent(text=f"{lost.what}: {lost.why}", stage="report", status="missing"))
+        remedy = f". {lost.remedy.rstrip('.')}." if lost.remedy else ""
+        say(NoteEvent(text=f"{lost.what}: {lost.why}{remedy}", stage="report", status="missing"))
     if written.n_bytes > settings.max_mb * 1e6:
         too_large = (
             f"the page is {written.n_bytes / 1e6:.1f} MB, more than the {settings.max_mb:g} MB asked for"
@@ -148,6 +146,22 @@ def report_page(
         )
     )
     return ReportFile(where, written.n_bytes, written.not_drawn, page.missing)
+
+
+@contextmanager
+def _warnings_heard() -> Iterator[list[str]]:
+    """Give a list that holds at the end what was warned of; where an error ends it, it is warned of again."""
+    told: list[str] = []
+    warned: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            yield told
+    except BaseException:
+        for each in warned:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        raise
+    told += dict.fromkeys(str(each.message) for each in warned if issubclass(each.category, UserWarning))
 
 
 def _work(
@@ -197,7 +211,8 @@ def _chosen_sessions(catalog: Catalog, patterns: Sequence[str]) -> dict[str, Ses
     }
     if not found and tuple(patterns) != ("*",):
         known = some_of(sorted({entry.session for entry in catalog.sessions.values()})) or "none"
-        raise DataError(f"No session matches {', '.join(patterns)}. The catalog holds: {known}.")
+        unread = unread_words(catalog, "sessions", patterns)
+        raise DataError(f"No session matches {', '.join(patterns)}. The catalog holds: {known}.{unread}")
     return found
 
 
@@ -221,7 +236,8 @@ def _chosen_runs(
     lost = [p for p in patterns if not any(run.run == p or fnmatch.fnmatchcase(run.run, p) for run in found)]
     if lost:
         there = some_of(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
-        raise DataError(f"No run is called {', '.join(lost)}. Complete runs in the catalog: {there}.")
+        unread = unread_words(catalog, "runs", lost)
+        raise DataError(f"No run is called {', '.join(lost)}. Complete runs in the catalog: {there}.{unread}")
     return found
 
 
@@ -260,15 +276,18 @@ def _files(catalog_path: Path, catalog: Catalog) -> tuple[Wholeness, list[Missin
 
 def _owner(fault: FaultEvent, catalog: Catalog) -> tuple[Section, str] | None:
     """Return the entry a fault is of; None where the catalog has no such entry."""
-    section: Section = "sessions" if fault.session is not None else "runs"
-    known = catalog.sessions if section == "sessions" else catalog.runs
-    has_owner = fault.entry is not None and (fault.session or fault.run) is not None
-    return (section, fault.entry) if has_owner and fault.entry in known else None
+    if fault.session is not None and fault.entry in catalog.sessions:
+        return ("sessions", fault.entry)
+    if fault.run is not None and fault.entry in catalog.runs:
+        return ("runs", fault.entry)
+    return None
 
 
 def _is_unread(fault: FaultEvent, catalog: Catalog) -> bool:
     """Whether a fault is that an entry cannot be read, which stands on the page by the entry's name."""
-    return fault.kind == "catalog" and any(fault.entry in map(str, part) for part in catalog.unread.values())
+    return fault.kind == "catalog" and any(
+        fault.entry == str(name) for part in catalog.unread.values() for name in part
+    )
 
 
 def _page(work: ReportWork, sessions: Sequence[str]) -> Page:
