@@ -383,11 +383,13 @@ def require_own_store(attributes: StoreAttributes, entry: SessionEntry, *, where
     Raises
     ------
     DataError
-        If session or key differ.
+        If session or key differ, or what the store says of itself is damaged.
     """
     found, expected = (attributes.session, attributes.store_key), (entry.session, entry.store_key)
     if found == expected:
         return
+    # Attributes that were damaged are told as such.
+    read_trials(where)
     keys = f"(key {found[1][:_SHOWN]}; the catalog has {expected[0]}, key {expected[1][:_SHOWN]}, there)"
     raise DataError(
         f"{where}: this is another store than the catalog's, of {found[0]} {keys}. Put its own store back, "

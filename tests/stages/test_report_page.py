@@ -308,6 +308,7 @@ def test_an_error_does_not_swallow_what_the_catalog_warned_of(again):
     catalog.write_text(yaml.safe_dump(content))
     called = "The entry elsewhere@x is called so, but cannot be read. Mend it"
     with (
+        pytest.warns(CatalogWarning, match="aside"),
         pytest.warns(CatalogWarning, match="elsewhere@x"),
         pytest.raises(DataError, match=called),
     ):
