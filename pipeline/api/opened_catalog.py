@@ -192,7 +192,7 @@ def open_session(catalog: Place, session: str, *, recipe_id: str | None = None) 
     if len(found) > 1:
         names = ", ".join(entry.session for entry in found)
         raise DataError(f"{session} matches {len(found)} sessions: {names}. Name one of them.")
-    return open_store(store_path(path, found[0].store))
+    return open_store(store_path(path, found[0].store), entry=found[0])
 
 
 def _table(entries: Sequence[BaseModel], columns: Sequence[str]) -> pd.DataFrame:

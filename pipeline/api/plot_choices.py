@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from nwb_latents.pipeline.api.arguments import Place
@@ -42,6 +43,14 @@ def any_session(catalog: Place, recipe_id: str | None) -> tuple[Path, SessionEnt
 
     path = existing(catalog)
     return path, select_sessions(read_catalog(path), ["*"], recipe_id, say=noted(reported_to(None)))[0]
+
+
+def told() -> Callable[[str], None]:
+    """Return what is told of that which a figure leaves out."""
+    from nwb_latents.pipeline.api.logged_events import reported_to  # noqa: PLC0415
+    from nwb_latents.pipeline.stages.report import noted  # noqa: PLC0415
+
+    return noted(reported_to(None))
 
 
 def one_run(path: Path, run: str) -> RunEntry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.api.named_arguments import named_arguments
-from nwb_latents.pipeline.api.plot_choices import any_session, existing, one_run, plot_settings
+from nwb_latents.pipeline.api.plot_choices import any_session, existing, one_run, plot_settings, told
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -55,7 +55,7 @@ def forecast(catalog: Place, run: str, *, sessions: Names = ()) -> Figure:
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path = existing(catalog)
-    figure: Figure = plot_figures.forecast(path, one_run(path, run), names_of(sessions))
+    figure: Figure = plot_figures.forecast(path, one_run(path, run), names_of(sessions), say=told())
     return figure
 
 
@@ -74,12 +74,14 @@ def training(catalog: Place, runs: Names = ()) -> Figure:
     -------
     figure
         A panel for each term of the loss (nats per trial, or squared error per trial) over training steps,
-        training and validation trials. Steps without a number, or with one that is not finite, are left out.
+        training and validation trials. Steps without a number are left out, numbers that are not finite too,
+        which the figure counts; it names runs of which nothing is drawn.
 
     Raises
     ------
     DataError
-        If there is no such run, or nothing was written down while it was trained.
+        If there is no such run, nothing was written down while it was trained, or losses are in different
+        units.
     SettingsError
         If an argument does not fit.
 
@@ -95,7 +97,7 @@ def training(catalog: Place, runs: Names = ()) -> Figure:
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path = existing(catalog)
-    figure: Figure = plot_figures.training(path, plot_figures.runs_of(path, names_of(runs)))
+    figure: Figure = plot_figures.training(path, plot_figures.runs_of(path, names_of(runs)), say=told())
     return figure
 
 
@@ -140,7 +142,7 @@ def few_shot(catalog: Place, run: str, *, sessions: Names = (), lag_ms: float = 
 
     path = existing(catalog)
     settings = plot_settings("few_shot", lag_ms=lag_ms)
-    figure: Figure = plot_figures.few_shot(path, one_run(path, run), names_of(sessions), settings)
+    figure: Figure = plot_figures.few_shot(path, one_run(path, run), names_of(sessions), settings, say=told())
     return figure
 
 
@@ -181,5 +183,7 @@ def scores(catalog: Place, *, lag_ms: float = 100.0, recipe_id: str | None = Non
     from nwb_latents.pipeline.stages import plot_figures  # noqa: PLC0415
 
     path, entry = any_session(catalog, recipe_id)
-    figure: Figure = plot_figures.scores(path, plot_settings("scores", lag_ms=lag_ms), entry.recipe_id)
+    figure: Figure = plot_figures.scores(
+        path, plot_settings("scores", lag_ms=lag_ms), entry.recipe_id, say=told()
+    )
     return figure

@@ -99,8 +99,9 @@ def show(
     from nwb_latents.pipeline.stores.current_keys import CurrentKeys
     from nwb_latents.pipeline.stores.location import store_path
     from nwb_latents.pipeline.stores.measurements import measurement_records, read_measurements
+    from nwb_latents.pipeline.stores.session import require_own_store
     from nwb_latents.pipeline.stores.trials import read_attributes
-    from nwb_latents.schemas.events import CatalogSessionEvent, KeptMeasurement
+    from nwb_latents.schemas.events import CatalogSessionEvent, KeptMeasurement, NoteEvent
 
     _require(catalog)
     content = read_catalog(catalog)
@@ -119,7 +120,14 @@ def show(
 
     with Output(json_lines=json_lines) as out:
         for entry in entries:
-            attributes = read_attributes(store_path(catalog, entry.store))
+            where = store_path(catalog, entry.store)
+            attributes = read_attributes(where)
+            refused = ""
+            try:
+                if attributes is not None:
+                    require_own_store(attributes, entry, where=where)
+            except DataError as error:
+                attributes, refused = None, str(error)
             found = read_measurements(catalog, sessions=[entry.session], recipe_id=entry.recipe_id)
             scores = kept(found)
             event = CatalogSessionEvent(
@@ -130,6 +138,8 @@ def show(
             )
             out.record(event)
             show_session(out, entry, attributes, scores)
+            if refused:
+                out(NoteEvent(text=refused, session=entry.session))
         if run is not None:
             found = _run_event(run, why_runs_are_stale(catalog, content)[run.run])
             out.record(found)

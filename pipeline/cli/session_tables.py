@@ -63,8 +63,12 @@ def show_session(
             ["kinematics in", f"{attributes.kinematics_unit}, {attributes.kinematics_unit}/s"],
         ]
     out.table(entry.session, ["what", "value"], rows)
-    if attributes is None:
-        return
+    if attributes is not None:
+        _show_attributes(out, attributes)
+    _show_scores(out, scores)
+
+
+def _show_attributes(out: Output, attributes: StoreAttributes) -> None:
     dropped = [
         [kind, reason, str(number)]
         for kind, reasons in (("unit", attributes.dropped.units), ("trial", attributes.dropped.trials))
@@ -81,7 +85,6 @@ def show_session(
         _show_quality(out, attributes.quality)
     for warning in attributes.provenance.warnings:
         out.result(f"warning: {warning}")
-    _show_scores(out, scores)
 
 
 def show_run(out: Output, run: RunEntry, *, stale: str, scores: Sequence[KeptMeasurement]) -> None:

@@ -253,7 +253,7 @@ def _training_sessions(work: Work, parent: Parent, most: int, *, force: bool) ->
     found, short = {}, []
     for entry in work.sessions:
         store = store_path(work.catalog_path, entry.store)
-        session = training_session(store, parent.config.settings.forward_ms)
+        session = training_session(store, parent.config.settings.forward_ms, entry=entry)
         say_what_cannot_be_scored(session, work.report, stage="align")
         n_train = len(session.rows("train"))
         if n_train < most:
@@ -325,7 +325,7 @@ def _make(_: None, task: Aligning, report: Report) -> tuple[RunEntry, bool]:
             require_seen(shared.catalog_path, [task.entry])
             parent = read_parent(shared.catalog_path, shared.parent, digest=shared.digest, means=shared.means)
             store = store_path(shared.catalog_path, task.entry.store)
-            session = training_session(store, parent.config.settings.forward_ms)
+            session = training_session(store, parent.config.settings.forward_ms, entry=task.entry)
         write_trials(run_dir, [session])
         work = Work(shared.catalog_path, shared.settings, [task.entry], [parent.entry], report)
         few = session.select(np.array(task.rows, dtype=np.int64))

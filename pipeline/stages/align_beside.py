@@ -188,7 +188,7 @@ class Beside:
     def _config(self, entry: RunEntry) -> RunConfig | None:
         from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
 
-        return read_config(self.catalog_path.parent / entry.path)
+        return read_config(self.catalog_path.parent / entry.path, run_key=entry.run_key)
 
 
 def _by_shared_factors(
@@ -217,10 +217,10 @@ def stored_session(catalog_path: Path, entry: RunEntry, name: str) -> Session:
         If the catalog has none of this name.
     """
     held = read_catalog(catalog_path).sessions.values()
-    stores = [each.store for each in held if (each.session, each.recipe_id) == (name, entry.recipe_id)]
+    stores = [each for each in held if (each.session, each.recipe_id) == (name, entry.recipe_id)]
     if not stores:
         raise DataError(
             f"{catalog_path}: session {name} of recipe {entry.recipe_id} is not in the catalog any more, and "
             f"run {entry.run} was made with it. Ingest it again."
         )
-    return open_session(store_path(catalog_path, stores[0]))
+    return open_session(store_path(catalog_path, stores[0].store), entry=stores[0])

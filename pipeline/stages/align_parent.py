@@ -69,7 +69,7 @@ def parent_of(
     run_dir = catalog_path.parent / entry.path
     require_stores_fit(catalog_path, [], runs=[entry], force=force)
     trained = load_run(run_dir, run_key=entry.run_key, device="cpu")
-    config = read_config(run_dir)
+    config = read_config(run_dir, run_key=entry.run_key)
     if config is None or (config.alignment is not None and config.alignment.from_scratch):
         raise DataError(
             f"Run {name} is a baseline trained on a few trials of one session. Align the run it was compared "
@@ -122,7 +122,9 @@ def _condition_means(
     if len(same) < len(config.sessions):
         return at_random(f"not all stores run {config.run} was trained on are here as they were")
     require_stores_fit(catalog_path, list(same.values()), together=True, recordings=False, force=force)
-    sessions = [open_session(store_path(catalog_path, entry.store)).loaded() for entry in same.values()]
+    sessions = [
+        open_session(store_path(catalog_path, entry.store), entry=entry).loaded() for entry in same.values()
+    ]
     return condition_means(trained, sessions)
 
 
@@ -149,7 +151,7 @@ def read_parent(catalog_path: Path, entry: RunEntry, *, digest: str, means: dict
     from nwb_latents.pipeline.training.run_files import BEST, read_config  # noqa: PLC0415
 
     run_dir = catalog_path.parent / entry.path
-    weights, config = run_dir / BEST, read_config(run_dir)
+    weights, config = run_dir / BEST, read_config(run_dir, run_key=entry.run_key)
     if config is None or hashlib.sha256(read_file(weights)).hexdigest() != digest:
         raise MachineError(
             f"{platform.node()} sees other weights of run {entry.run} in {run_dir} than the process "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nwb_latents.pipeline.stages.current_numbers import sorted_out
 from nwb_latents.pipeline.stages.picture_folder import settings_folder
 from nwb_latents.pipeline.stores.atomic import write_bytes
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.pipeline.stores.measurements import are_current, measurement_records, read_measurements
+from nwb_latents.pipeline.stores.measurements import read_measurements
 from nwb_latents.schemas.events import LagEvent
 
 if TYPE_CHECKING:
@@ -102,10 +103,10 @@ def draw_scores(work: Work) -> None:
     same_window = (known["seen_bins"] == seen) & (known["bins"] == ahead)
     of_now = known["bins"].isna() | same_window.fillna(value=False)
     # What was measured of a store or run that is no more is past.
-    current = are_current(known, read_catalog(work.catalog_path)).fillna(value=True)
-    scores = measurement_records(known[(known["lag_ms"] == work.settings.lag_ms) & of_now & current])
-    if scores:
-        runs = read_catalog(work.catalog_path).runs.values()
-        shown, left_out = without_alignments(scores, {run.run for run in runs if run.alignment is not None})
+    catalog = read_catalog(work.catalog_path)
+    found = sorted_out(known[(known["lag_ms"] == work.settings.lag_ms) & of_now], catalog)
+    if found.measurements:
+        aligned = {run.run for run in catalog.runs.values() if run.alignment is not None}
+        shown, left_out = without_alignments(found.measurements, aligned)
         path = work.folder("decode") / "r2_summary.png"
-        draw_summary(path, shown, left_out=left_out, pictures=work.pictures)
+        draw_summary(path, shown, left_out=left_out, also=found.said, pictures=work.pictures)

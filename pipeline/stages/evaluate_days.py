@@ -59,7 +59,8 @@ def held_out_days(
     """
     begun: dict[str, str] = {}
     for entry in entries:
-        told = open_session(store_path(catalog_path, entry.store)).attributes.provenance.session_start
+        opened = open_session(store_path(catalog_path, entry.store), entry=entry)
+        told = opened.attributes.provenance.session_start
         if not told:
             raise DataError(
                 f"{entry.session}: the store does not say when it was recorded (session_start_time of "

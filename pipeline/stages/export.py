@@ -165,7 +165,7 @@ def _export_session(work: Work, plan: ExportPlan, entry: SessionEntry) -> tuple[
     """Write the file of a session, unless it is up to date; return what is to be said of it."""
     exporter, settings = _exporter(plan.name, work.settings)
     store = store_path(work.catalog_path, entry.store)
-    session = open_session(store)
+    session = open_session(store, entry=entry)
     path = plan.folder / f"{store.stem}{exporter.suffix}"
     if not plan.force and exporter.is_current(path, exporter.key(settings, session.store_key)):
         return Exported(entry, path, "skipped"), ()

@@ -99,7 +99,7 @@ def import_checkpoint(
     file = read_lfads_torch(path, force=force)
     digest = digest_file(path)
     entries = _entries(catalog_path, sessions, recipe_id)
-    found = [open_session(store_path(catalog_path, e.store)) for e in entries]
+    found = [open_session(store_path(catalog_path, e.store), entry=e) for e in entries]
     units = [_units(session) for session in found]
     described = lfads_settings(file, settings, units)
     _check_bins(file, entries)

@@ -6,21 +6,21 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nwb_latents.pipeline.errors import MachineError, UsageError
+from nwb_latents.pipeline.errors import DataError, MachineError, UsageError
 from nwb_latents.pipeline.stages import plot_figures
 from nwb_latents.pipeline.stages.picture_folder import note_settings, of_sessions, settings_folder
 from nwb_latents.pipeline.stages.report import Report, ignore, noted
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, Failures, choose, named_runs
 from nwb_latents.pipeline.stores.catalog import read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import path_name
-from nwb_latents.schemas.events import PictureEvent
+from nwb_latents.schemas.events import PictureEvent, RunEvent
 from nwb_latents.schemas.pictures import PictureSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from nwb_latents.schemas.catalog import RunEntry, SessionEntry
+    from nwb_latents.schemas.catalog import Catalog, RunEntry, SessionEntry
     from nwb_latents.schemas.pictures import PlotSettings
     from nwb_latents.schemas.training import Device
 
@@ -38,6 +38,36 @@ KINDS: dict[str, str] = {
     "scores": "R² of velocity of every session and source, as measured",
 }
 """What can be drawn, and what it shows."""
+
+_SESSIONS, _RUNS = ("sessions", "recipe_id"), ("sessions", "runs", "recipe_id")
+
+TAKES: dict[str, tuple[str, ...]] = {
+    "raster": (*_SESSIONS, "units", "n_units", "split"),
+    "psth": (*_SESSIONS, "units", "n_units", "split"),
+    "onsets": _SESSIONS,
+    "session-quality": _SESSIONS,
+    "latents": (*_RUNS, "split", "device"),
+    "velocity": (*_RUNS, "lag_ms", "decoder", "device"),
+    "paths": (*_RUNS, "lag_ms", "decoder", "device"),
+    "forecast": _RUNS,
+    "training": ("runs", "recipe_id"),
+    "few-shot": (*_RUNS, "lag_ms"),
+    "scores": (*_RUNS, "lag_ms"),
+}
+"""Kind → what decides its picture; anything else that is given is refused."""
+
+_OPTIONS = {
+    "sessions": "--session",
+    "runs": "--run",
+    "recipe_id": "--recipe-id",
+    "units": "--unit",
+    "n_units": "--set n_units",
+    "split": "--split",
+    "lag_ms": "--lag-ms",
+    "decoder": "--set decoder",
+    "device": "--device",
+}
+"""How a command says each."""
 
 OF_SESSIONS = ("raster", "psth", "onsets", "session-quality")
 OF_BOTH = ("latents", "velocity", "paths")
@@ -63,6 +93,7 @@ class Asked:
     recipe_id: str | None
     device: Device
     report: Report
+    failures: Failures
 
 
 def plot(
@@ -112,20 +143,21 @@ def plot(
     Raises
     ------
     UsageError
-        If there is no such kind.
+        If there is no such kind, or something was asked for that its pictures do not depend on.
     DataError
         If no session or run matches, or there is nothing to draw.
     SettingsError
         If a setting does not fit.
     PartialFailure
-        If some pictures could not be drawn; it carries the files of the others.
+        If some pictures, or runs of one, could not be drawn; it carries the files of the others.
     """
     if kind not in KINDS:
         near = difflib.get_close_matches(kind, KINDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else "."
         raise UsageError(f"plot {kind}: expected one of {', '.join(KINDS)}{hint}")
-    asked = Asked(catalog_path, kind, settings, sessions, runs, recipe_id, device, report or ignore)
-    chosen, failures = pictures or PictureSettings(), Failures(asked.report)
+    chosen, failures = pictures or PictureSettings(), Failures(report or ignore)
+    asked = Asked(catalog_path, kind, settings, sessions, runs, recipe_id, device, report or ignore, failures)
+    _require_used(asked)
     of_recipe, plans = _plans(asked)
     folder = catalog_path.parent / "results" / "plot" / path_name(of_recipe) / settings_folder(kind, settings)
     files: list[Path] = []
@@ -140,10 +172,30 @@ def plot(
     if files:
         note_settings(folder, settings)
     if failures.found:
+        what = "runs or pictures" if kind == "training" else "pictures"
         raise failures.error(
-            f"{len(failures.found)} pictures could not be drawn, {len(files)} files were.", files
+            f"{len(failures.found)} {what} could not be drawn, {len(files)} files were.", files
         )
     return files
+
+
+def _require_used(asked: Asked) -> None:
+    """Refuse what was asked for and would decide nothing."""
+    given = {
+        "sessions": tuple(asked.sessions) != ("*",),
+        "runs": bool(asked.runs),
+        "recipe_id": asked.recipe_id is not None,
+        "device": asked.device != "auto",
+        **dict.fromkeys(asked.settings.model_fields_set, True),
+    }
+    takes = TAKES[asked.kind]
+    unused = [_OPTIONS[name] for name, is_given in given.items() if is_given and name not in takes]
+    if unused:
+        known = ", ".join(_OPTIONS[name] for name in takes)
+        raise UsageError(
+            f"plot {asked.kind}: {', '.join(unused)} decides nothing of this picture. It takes {known}, and "
+            f"--format and --dpi. Leave {'it' if len(unused) == 1 else 'them'} out."
+        )
 
 
 def _written(plan: Plan, folder: Path, pictures: PictureSettings, asked: Asked) -> list[Path]:
@@ -214,10 +266,13 @@ def _of_runs(asked: Asked) -> tuple[str, list[Plan]]:
     """Return the pictures of runs and of kept measurements."""
     path, settings = asked.catalog_path, asked.settings
     catalog = read_catalog(path)
+    say = noted(asked.report)
     if asked.kind == "scores":
-        recipe_id = _entries(asked)[0].recipe_id
-        return recipe_id, [Plan("scores", lambda: plot_figures.scores(path, settings, recipe_id))]
-    wanted = named_runs(catalog, list(asked.runs)) or [
+        return _of_scores(asked, catalog)
+    named = named_runs(catalog, list(asked.runs))
+    for run in named:
+        _require_recipe(asked, run)
+    wanted = named or [
         run
         for run in catalog.runs.values()
         if run.alignment is None and (asked.recipe_id is None or run.recipe_id.startswith(asked.recipe_id))
@@ -227,17 +282,55 @@ def _of_runs(asked: Asked) -> tuple[str, list[Plan]]:
     if asked.kind == "training":
         known = [run.run for run in catalog.runs.values() if run.alignment is None]
         name = of_sessions("runs", [run.run for run in wanted], known=known).replace("sessions", "runs")
-        return wanted[0].recipe_id, [Plan(name, lambda: plot_figures.training(path, wanted))]
-    entries = select_sessions(catalog, asked.sessions, wanted[0].recipe_id, say=noted(asked.report))
+
+        def failed(run: RunEntry, error: Exception) -> None:
+            event = RunEvent(run=run.run, model=run.model, status="failed")
+            asked.failures.add(error, event=event, name=run.run)
+
+        def curves() -> Any:
+            return plot_figures.training(path, wanted, say=say, failed=failed)
+
+        return wanted[0].recipe_id, [Plan(name, curves)]
+    entries = select_sessions(catalog, asked.sessions, wanted[0].recipe_id, say=say)
     chosen = () if tuple(asked.sessions) == ("*",) else tuple(entry.session for entry in entries)
 
     def planned(run: RunEntry) -> Plan:
         name = of_sessions(path_name(run.run), chosen or run.sessions, known=run.sessions)
         if asked.kind == "forecast":
-            return Plan(name, lambda: plot_figures.forecast(path, run, chosen))
-        return Plan(name, lambda: plot_figures.few_shot(path, run, chosen, settings))
+            return Plan(name, lambda: plot_figures.forecast(path, run, chosen, say=say))
+        return Plan(name, lambda: plot_figures.few_shot(path, run, chosen, settings, say=say))
 
     if asked.kind == "few-shot" and not asked.runs:
         parents = {run.alignment.parent for run in catalog.runs.values() if run.alignment is not None}
         wanted = [run for run in wanted if run.run in parents] or wanted
     return wanted[0].recipe_id, [planned(run) for run in wanted]
+
+
+def _of_scores(asked: Asked, catalog: Catalog) -> tuple[str, list[Plan]]:
+    """Return the picture of scores; of some sessions or runs, its name says so."""
+    path, settings, name = asked.catalog_path, asked.settings, asked.kind
+    entries, runs = choose(catalog, asked.runs, asked.sessions, asked.recipe_id, report=asked.report)
+    recipe_id = entries[0].recipe_id
+    sessions: tuple[str, ...] = ()
+    if tuple(asked.sessions) != ("*",):
+        sessions = tuple(entry.session for entry in entries)
+        there = [each.session for each in catalog.sessions.values() if each.recipe_id == recipe_id]
+        name = of_sessions(name, sessions, known=there)
+    chosen = tuple(run.run for run in runs) if asked.runs else ()
+    if chosen:
+        known = [run.run for run in catalog.runs.values() if run.recipe_id == recipe_id]
+        name += of_sessions("", chosen, known=known).replace("sessions", "runs")
+
+    def draw() -> Any:
+        say = noted(asked.report)
+        return plot_figures.scores(path, settings, recipe_id, sessions=sessions, runs=chosen, say=say)
+
+    return recipe_id, [Plan(name, draw)]
+
+
+def _require_recipe(asked: Asked, run: RunEntry) -> None:
+    if asked.recipe_id is not None and not run.recipe_id.startswith(asked.recipe_id):
+        raise DataError(
+            f"Run {run.run} is of recipe {run.recipe_id}, and --recipe-id {asked.recipe_id} was asked for. "
+            "Leave out one of the two."
+        )

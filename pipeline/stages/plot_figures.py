@@ -8,17 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stages.trained_runs import named_runs
+from nwb_latents.pipeline.stages.current_numbers import CurrentNumbers, current_numbers
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, named_runs, words_of
 from nwb_latents.pipeline.stores.catalog import read_catalog
-from nwb_latents.pipeline.stores.location import StoreLocation, store_path
-from nwb_latents.pipeline.stores.measurements import are_current, measurement_records, read_measurements
+from nwb_latents.pipeline.stores.location import store_path
 from nwb_latents.pipeline.stores.session import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from nwb_latents.pipeline.evaluation.figures.few_shot import FewShotPoint
+    from nwb_latents.pipeline.evaluation.figures.training import TrainingLog
     from nwb_latents.pipeline.stages.align_scores import FewShotRow
     from nwb_latents.pipeline.stages.decode import DecodedSession
     from nwb_latents.pipeline.stages.report import Report
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     from nwb_latents.schemas.measurement import Measurement
     from nwb_latents.schemas.pictures import PlotSettings
     from nwb_latents.schemas.training import Device
+
+    Say = Callable[[str], object]
+
+
+def _unsaid(text: str) -> None:
+    """Say nothing besides what stands on the figure."""
+    del text
 
 
 def raster(catalog_path: Path, entry: SessionEntry, settings: PlotSettings) -> Any:
@@ -50,8 +58,8 @@ def onsets(catalog_path: Path, entry: SessionEntry) -> Any:
     from nwb_latents.pipeline.evaluation.figures.onsets import onsets_figure  # noqa: PLC0415
     from nwb_latents.pipeline.stores.trials import read_events  # noqa: PLC0415
 
-    events = read_events(StoreLocation.parse(store_path(catalog_path, entry.store)))
-    return onsets_figure(_opened(catalog_path, entry), events)
+    session = _opened(catalog_path, entry)
+    return onsets_figure(session, read_events(session.where))
 
 
 def session_quality(catalog_path: Path, entry: SessionEntry) -> Any:
@@ -78,26 +86,75 @@ def latents(
     return latents_figure(session, trained.states(session), run=run.run, split=settings.split)
 
 
-def training(catalog_path: Path, runs: Sequence[RunEntry]) -> Any:
-    """Draw the training curves of runs together."""
-    from nwb_latents.pipeline.evaluation.figures.training import TrainingLog, training_figure  # noqa: PLC0415
-    from nwb_latents.pipeline.training.run_files import METRICS, read_config, read_metrics  # noqa: PLC0415
+def training(
+    catalog_path: Path,
+    runs: Sequence[RunEntry],
+    *,
+    say: Say = _unsaid,
+    failed: Callable[[RunEntry, Exception], object] | None = None,
+) -> Any:
+    """Draw the training curves of runs together.
 
-    logs = []
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    runs
+        The runs.
+    say
+        Told of runs that have no curves, and why.
+    failed
+        Told of a run that cannot be drawn, and why; None: `say` is. The others are drawn.
+
+    Raises
+    ------
+    DataError
+        If none can be drawn.
+    """
+    from nwb_latents.pipeline.evaluation.figures.training import training_figure  # noqa: PLC0415
+
+    logs, reasons = [], {}
     for run in runs:
-        folder = catalog_path.parent / run.path
-        config = read_config(folder)
-        likelihood = str(getattr(config.settings.model, "likelihood", "")) if config is not None else ""
-        best = run.metrics.get("best_step")
-        logs.append(
-            TrainingLog(
-                run.run,
-                read_metrics(folder / METRICS),
-                None if best is None else int(best),
-                "squared error per trial" if likelihood == "mse" else "nats per trial",
-            )
+        if run.imported is not None:
+            reasons[run.run] = f"it was trained by {run.imported.program}, whose log is not here"
+            say(f"Run {run.run} is not drawn: {reasons[run.run]}.")
+            continue
+        try:
+            logs.append(_training_log(catalog_path, run))
+        except FAILURES as error:
+            reasons[run.run] = words_of(error, run.run)[0].rstrip(".")
+            if failed is not None:
+                failed(run, error)
+            else:
+                say(f"Run {run.run} is not drawn: {reasons[run.run]}.")
+    if reasons and not logs:
+        said = "; ".join(f"{run}: {reason}" for run, reason in reasons.items())
+        raise DataError(f"Training curves: no run can be drawn. {said}.")
+    return training_figure(logs, not_drawn=list(reasons))
+
+
+def _training_log(catalog_path: Path, run: RunEntry) -> TrainingLog:
+    from nwb_latents.pipeline.evaluation.figures.training import TrainingLog  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import CONFIG, METRICS, read_config, read_metrics  # noqa: PLC0415
+
+    folder = catalog_path.parent / run.path
+    config = read_config(folder, run_key=run.run_key)
+    if config is None:
+        raise DataError(f"{folder}: no run here ({CONFIG} is missing). Train it again.")
+    rows = read_metrics(folder / METRICS)
+    if not rows:
+        raise DataError(
+            f"{folder}: nothing was written down while it was trained ({METRICS}), so there is nothing to "
+            "draw. Train it again."
         )
-    return training_figure(logs)
+    likelihood = str(getattr(config.settings.model, "likelihood", ""))
+    best = run.metrics.get("best_step")
+    return TrainingLog(
+        run.run,
+        rows,
+        None if best is None else int(best),
+        "squared error per trial" if likelihood == "mse" else "nats per trial",
+    )
 
 
 def velocity(decoded: DecodedSession, run: str | None) -> Any:
@@ -134,45 +191,56 @@ def decoded_for(
     return decoded_session(catalog_path, chosen, **about, device=device, report=report)  # type: ignore[arg-type]
 
 
-def forecast(catalog_path: Path, run: RunEntry, sessions: Sequence[str] = ()) -> Any:
+def forecast(catalog_path: Path, run: RunEntry, sessions: Sequence[str] = (), *, say: Say = _unsaid) -> Any:
     """Draw the R² of a run's forecasts over the steps ahead, from what was measured last.
 
     Raises
     ------
     DataError
-        If the forecasts of the run were not measured.
+        If the forecasts of the run were not measured, or what was measured is stale.
     """
     from nwb_latents.pipeline.evaluation.figures.forecasting import forecast_figure  # noqa: PLC0415
     from nwb_latents.pipeline.evaluation.forecasting.curves import NAMES  # noqa: PLC0415
 
-    found = _current(catalog_path, names=tuple(NAMES.values()), stages=("forecast",), recipe_id=run.recipe_id)
-    mine = [one for one in found if one.run == run.run and (not sessions or one.session in sessions)]
-    if not mine:
+    which: Any = {"names": tuple(NAMES.values()), "stages": ("forecast",), "recipe_id": run.recipe_id}
+
+    def of_sessions(one: Measurement) -> bool:
+        return not sessions or one.session in sessions
+
+    mine = current_numbers(catalog_path, lambda one: one.run == run.run and of_sessions(one), **which)
+    if not mine.measurements:
+        found = mine.why_none or f"they were not measured{' in these sessions' if sessions else ''}"
         raise DataError(
-            f"No forecasts of run {run.run} were measured{' in these sessions' if sessions else ''}, so "
-            f"there is nothing to draw. Measure them first: pipeline run forecast --run {run.run}"
+            f"Forecasts of run {run.run}: {found}, so there is nothing to draw. Measure them "
+            f"{'again' if mine.stale else 'first'}: pipeline run forecast --run {run.run}"
         )
-    last = max(mine, key=lambda one: one.time)
-    window, lag_ms = (last.seen_bins, last.bins), _lag(mine)
-    same = [
-        one
-        for one in found
-        if one.run in {run.run, None}
-        and (one.seen_bins, one.bins) == window
-        and one.lag_ms in {None, lag_ms}
-        and (not sessions or one.session in sessions)
-    ]
+    last = max(mine.measurements, key=lambda one: one.time)
+    window, lag_ms = (last.seen_bins, last.bins), _lag(mine.measurements)
+
+    def is_alike(one: Measurement) -> bool:
+        same = (one.seen_bins, one.bins) == window and one.lag_ms in {None, lag_ms}
+        return same and one.run in {run.run, None} and of_sessions(one)
+
+    same = current_numbers(catalog_path, is_alike, **which)
     widths = {entry.session: entry.bin_size_s for entry in _entries(catalog_path, run.recipe_id)}
-    return forecast_figure(same, bin_size_s=widths[last.session])
+    also = _said(same, say, f"Forecasts of run {run.run}")
+    return forecast_figure(same.measurements, bin_size_s=widths[last.session], also=also)
 
 
-def few_shot(catalog_path: Path, parent: RunEntry, sessions: Sequence[str], settings: PlotSettings) -> Any:
+def few_shot(
+    catalog_path: Path,
+    parent: RunEntry,
+    sessions: Sequence[str],
+    settings: PlotSettings,
+    *,
+    say: Say = _unsaid,
+) -> Any:
     """Draw what alignments of a run are worth by the number of trials they were given.
 
     Raises
     ------
     DataError
-        If there is no alignment of the run, or none was scored.
+        If there is no alignment of the run, none was scored, or the scores are stale.
     """
     from nwb_latents.pipeline.evaluation.figures.few_shot import few_shot_figure  # noqa: PLC0415
     from nwb_latents.pipeline.stages.align_scores import few_shot_table  # noqa: PLC0415
@@ -191,34 +259,90 @@ def few_shot(catalog_path: Path, parent: RunEntry, sessions: Sequence[str], sett
             f"Run {parent.run} was aligned to no session; runs that were: {', '.join(known) or 'none'}. "
             f"Align it first: pipeline run align --run {parent.run} --session SESSION --trials 2,8,32"
         )
-    found = _current(catalog_path, names=("rates_r2", "velocity_r2"), recipe_id=parent.recipe_id)
-    scores = [one for one in found if one.split == "test" and one.lag_ms in {None, settings.lag_ms}]
-    rows = few_shot_table(aligned, scores)
+    names, of = {run.run for run in aligned}, {session for run in aligned for session in run.sessions}
+
+    def is_wanted(one: Measurement) -> bool:
+        is_one = one.run in names or (one.run is None and one.session in of)
+        return is_one and one.split == "test" and one.lag_ms in {None, settings.lag_ms}
+
+    which: Any = {"names": ("rates_r2", "velocity_r2"), "recipe_id": parent.recipe_id}
+    found = current_numbers(catalog_path, is_wanted, **which)
+    rows = few_shot_table(aligned, found.measurements)
+    points = [point for row in rows for point in _points(row)]
+    if not points and found.stale:
+        raise DataError(
+            f"Alignments of run {parent.run}: what was measured is stale ({'; '.join(found.stale)}), so "
+            f"there is nothing to draw. Run the `pipeline run align --run {parent.run}` that made them again."
+        )
     ceilings = {row.session: row.ceiling for row in rows if row.ceiling is not None}
     ceiling = sum(ceilings.values()) / len(ceilings) if ceilings else None
-    return few_shot_figure([point for row in rows for point in _points(row)], ceiling=ceiling)
+    also = _said(found, say, f"Alignments of run {parent.run}")
+    return few_shot_figure(points, ceiling=ceiling, also=also)
 
 
-def scores(catalog_path: Path, settings: PlotSettings, recipe_id: str) -> Any:
-    """Draw all R² of velocity that `pipeline run decode` measured at a lag, session by session."""
+def scores(
+    catalog_path: Path,
+    settings: PlotSettings,
+    recipe_id: str,
+    *,
+    sessions: Sequence[str] = (),
+    runs: Sequence[str] = (),
+    say: Say = _unsaid,
+) -> Any:
+    """Draw R² of velocity that `pipeline run decode` measured at a lag, session by session.
+
+    Parameters
+    ----------
+    catalog_path
+        Catalog file.
+    settings
+        The lag.
+    recipe_id
+        Recipe of the stores.
+    sessions
+        Their ids; none: all.
+    runs
+        Names of runs, drawn beside recorded rates and baselines; none: all, and their ensembles.
+    say
+        Told what is left out.
+
+    Raises
+    ------
+    DataError
+        If nothing of these was scored at this lag, or what was is stale.
+    """
     from nwb_latents.pipeline.evaluation.figures.summary import summary_figure, without_alignments  # noqa: PLC0415
 
-    found = _current(catalog_path, names=("velocity_r2",), stages=("decode",), recipe_id=recipe_id)
-    at_lag = [one for one in found if one.lag_ms == settings.lag_ms and one.split == "test"]
-    if not at_lag:
-        lags = sorted({one.lag_ms for one in found if one.lag_ms is not None})
-        known = ", ".join(f"{lag:g}" for lag in lags) or "none"
+    def is_chosen(one: Measurement) -> bool:
+        of_none = one.run is None and one.source != "ensemble"
+        is_of_run = not runs or one.run in runs or of_none
+        return one.split == "test" and is_of_run and (not sessions or one.session in sessions)
+
+    which: Any = {"names": ("velocity_r2",), "stages": ("decode",), "recipe_id": recipe_id}
+    at_lag = current_numbers(
+        catalog_path, lambda one: is_chosen(one) and one.lag_ms == settings.lag_ms, **which
+    )
+    lag = f"lag_ms {settings.lag_ms:g}"
+    decode_again = f"pipeline run decode --lag-ms {settings.lag_ms:g}"
+    if at_lag.why_none:
         raise DataError(
-            f"No velocity was scored at lag_ms {settings.lag_ms:g}; lags that were: {known}. Decode first: "
-            f"pipeline run decode --lag-ms {settings.lag_ms:g}"
+            f"Velocity at {lag}: {at_lag.why_none}, so there is nothing to draw. Decode again: {decode_again}"
         )
-    ahead = [one for one in at_lag if one.bins is not None]
+    if not at_lag.measurements:
+        every = current_numbers(catalog_path, is_chosen, **which)
+        lags = sorted({one.lag_ms for one in every.measurements if one.lag_ms is not None})
+        known = ", ".join(f"{each:g}" for each in lags) or "none"
+        of = " of these sessions and runs" if sessions or runs else ""
+        raise DataError(
+            f"No velocity{of} was scored at {lag}; lags that were: {known}. Decode first: {decode_again}"
+        )
+    ahead = [one for one in at_lag.measurements if one.bins is not None]
     last = max(ahead, key=lambda one: one.time) if ahead else None
     window = (None, None) if last is None else (last.seen_bins, last.bins)
-    mine = [one for one in at_lag if one.bins is None or (one.seen_bins, one.bins) == window]
-    runs = read_catalog(catalog_path).runs.values()
-    shown, left_out = without_alignments(mine, {run.run for run in runs if run.alignment is not None})
-    return summary_figure(shown, left_out=left_out)
+    mine = [one for one in at_lag.measurements if one.bins is None or (one.seen_bins, one.bins) == window]
+    aligned = {run.run for run in read_catalog(catalog_path).runs.values() if run.alignment is not None}
+    shown, left_out = without_alignments(mine, aligned - set(runs))
+    return summary_figure(shown, left_out=left_out, also=_said(at_lag, say, f"Scores at {lag}"))
 
 
 def runs_of(catalog_path: Path, names: Sequence[str]) -> list[RunEntry]:
@@ -228,20 +352,18 @@ def runs_of(catalog_path: Path, names: Sequence[str]) -> list[RunEntry]:
 
 
 def _opened(catalog_path: Path, entry: SessionEntry) -> Session:
-    return open_session(store_path(catalog_path, entry.store)).loaded()
+    return open_session(store_path(catalog_path, entry.store), entry=entry).loaded()
 
 
 def _entries(catalog_path: Path, recipe_id: str) -> list[SessionEntry]:
     return [one for one in read_catalog(catalog_path).sessions.values() if one.recipe_id == recipe_id]
 
 
-def _current(catalog_path: Path, **which: Any) -> list[Measurement]:
-    """Return measurements of the stores and runs as they are now."""
-    table = read_measurements(catalog_path, **which)
-    if not len(table):
-        return []
-    current = are_current(table, read_catalog(catalog_path)).fillna(value=True)
-    return measurement_records(table[current])
+def _said(found: CurrentNumbers, say: Say, what: str) -> tuple[str, ...]:
+    """Say what is left out of a picture of numbers, and return it for the picture itself."""
+    for text in found.said:
+        say(f"{what}: {text}.")
+    return found.said
 
 
 def _lag(mine: Sequence[Measurement]) -> float | None:

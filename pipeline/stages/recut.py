@@ -19,6 +19,7 @@ from nwb_latents.pipeline.stages.stage_memory import require_stores_fit
 from nwb_latents.pipeline.stores.catalog import add_session, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.location import StoreLocation
 from nwb_latents.pipeline.stores.one_writer import one_writer
+from nwb_latents.pipeline.stores.session import require_own_store
 from nwb_latents.pipeline.stores.settings import settings_from
 from nwb_latents.schemas.base import Frozen
 from nwb_latents.schemas.events import SessionEvent
@@ -234,6 +235,7 @@ def _recut(catalog_path: Path, old: SessionEntry, changes: Sequence[str], *, for
 
     source = StoreLocation.parse(old.store, base=catalog_path.parent)
     attributes = _usable(read_attributes(source), source)
+    require_own_store(attributes, old, where=source)
     recipe = changed_recipe(attributes.recipe, changes)
     folder = old.store.rsplit("/", maxsplit=2)[0]
     name = f"{folder}/{recipe.recipe_id}/{source.name}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import shlex
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import yaml
 
@@ -16,11 +16,16 @@ from nwb_latents.pipeline.sources.known_dandisets import known_dandisets, pin_ke
 from nwb_latents.pipeline.stages.explicit_recipe import recipe_yaml
 from nwb_latents.pipeline.stages.trained_runs import FAILURES
 from nwb_latents.pipeline.stores.location import path_name
+from nwb_latents.pipeline.training.unseen_trials import UNSEEN
 from nwb_latents.schemas.catalog import MAIN_ARCHIVE_URL
+from nwb_latents.schemas.decoding import DecodeSource
 from nwb_latents.schemas.recipe import IngestRecipe
+from nwb_latents.schemas.registry import DECODERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import pandas as pd
 
     from nwb_latents.pipeline.stages.report_asked import ReportWork
     from nwb_latents.schemas.catalog import DandisetEntry, RunEntry, SessionEntry
@@ -135,14 +140,39 @@ def _measurings(work: ReportWork) -> list[Command]:
         words = ["pipeline", "run", str(stage), "--recipe-id", str(recipe_id), "--lag-ms", f"{lag:g}"]
         for run in runs:
             words += ["--run", str(run)]
+        words += _protocol(str(stage), rows)
         windows = rows[["seen_bins", "bins"]].dropna().drop_duplicates()
         if len(windows) == 1:
             seen, ahead = (int(value) for value in windows.iloc[0])
             flags = ["--seen-bins", str(seen), "--bins", str(ahead)]
             sets = ["--set", f"forecast.seen_bins={seen}", "--set", f"forecast.bins={ahead}"]
             words += flags if stage == "forecast" else sets
-        made.append(Command(f"Numbers of {stage}, {lag:g} ms after the activity", _line(words)))
+        what = f"Numbers of {stage}, {lag:g} ms after the activity"
+        if len(windows) > 1:
+            what += f", of {len(windows)} windows of forecasts: one command each, with its own window"
+        what += ". Settings that numbers do not say, such as seeds, folds and penalties, are as by default"
+        made.append(Command(what, _line(words)))
     return made
+
+
+def _protocol(stage: str, rows: pd.DataFrame) -> list[str]:
+    """Return the options that numbers were measured with, as far as they say."""
+    words = []
+    sources = set(rows["source"].dropna())
+    if stage == "decode":
+        signals = [each for each in get_args(DecodeSource) if each in sources]
+        decoders = [name for name in dict.fromkeys(rows["decoder"].dropna()) if name in DECODERS]
+        words += ["--source", ",".join(signals)] if signals else []
+        words += ["--decoder", ",".join(decoders)] if decoders else []
+    if stage == "evaluate":
+        baselines = dict.fromkeys(rows["source"][rows["is_baseline"].astype(bool)])
+        for name in baselines or ["none"]:
+            words += ["--baseline", str(name)]
+    if "ensemble" in sources:
+        words.append("--ensemble")
+    if rows["split"].astype(str).str.startswith(UNSEEN).any():
+        words.append("--unseen-trials")
+    return words
 
 
 def _sessions(names: Iterable[str]) -> list[str]:

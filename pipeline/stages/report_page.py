@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,16 +17,16 @@ from typing import TYPE_CHECKING
 from nwb_latents.pipeline.errors import DataError, PipelineError
 from nwb_latents.pipeline.stages.leaderboard import leaderboard
 from nwb_latents.pipeline.stages.report import Report, ignore
-from nwb_latents.pipeline.stages.report_asked import ReportWork
-from nwb_latents.pipeline.stages.trained_runs import FAILURES, words_of
+from nwb_latents.pipeline.stages.report_asked import ReportWork, Section, Wholeness
+from nwb_latents.pipeline.stages.trained_runs import FAILURES, unread_words, words_of
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import read_catalog, some_of
 from nwb_latents.pipeline.stores.measurements import read_measurements, why_stale
-from nwb_latents.schemas.events import FaultEvent, NoteEvent, PageEvent
+from nwb_latents.schemas.events import FaultEvent, NoteEvent, PageEvent, RunEvent, SessionEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nwb_latents.pipeline.evaluation.report.content import BoardPart, FailurePart, Missing, Page
@@ -119,18 +120,15 @@ def report_page(
             "FILE."
         )
     where = out or catalog_path.parent / PAGE
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
+    with _warnings_heard() as told:
         work = _work(catalog_path, settings, sessions, runs, device=device, report=say)
         page = _page(work, sessions)
-    told = tuple(
-        dict.fromkeys(str(each.message) for each in warned if issubclass(each.category, UserWarning))
-    )
     page = _with_warnings(page, told)
     written = page_html(page, max_mb=settings.max_mb)
     write_text(where, written.html)
     for lost in page.missing:
-        say(NoteEvent(text=f"{lost.what}: {lost.why}", stage="report", status="missing"))
+        remedy = f". {lost.remedy.rstrip('.')}." if lost.remedy else ""
+        say(NoteEvent(text=f"{lost.what}: {lost.why}{remedy}", stage="report", status="missing"))
     if written.n_bytes > settings.max_mb * 1e6:
         too_large = (
             f"the page is {written.n_bytes / 1e6:.1f} MB, more than the {settings.max_mb:g} MB asked for"
@@ -150,6 +148,22 @@ def report_page(
     return ReportFile(where, written.n_bytes, written.not_drawn, page.missing)
 
 
+@contextmanager
+def _warnings_heard() -> Iterator[list[str]]:
+    """Give a list that holds at the end what was warned of; where an error ends it, it is warned of again."""
+    told: list[str] = []
+    warned: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            yield told
+    except BaseException:
+        for each in warned:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        raise
+    told += dict.fromkeys(str(each.message) for each in warned if issubclass(each.category, UserWarning))
+
+
 def _work(
     catalog_path: Path,
     settings: ReportSettings,
@@ -164,7 +178,7 @@ def _work(
     catalog = read_catalog(catalog_path)
     entries = _chosen_sessions(catalog, sessions)
     chosen = _chosen_runs(catalog, runs, entries)
-    faults, said = _faults(catalog_path)
+    files, said = _files(catalog_path, catalog)
     names = () if tuple(sessions) == ("*",) else tuple(sessions)
     table = read_measurements(catalog_path, sessions=names)
     work = ReportWork(
@@ -175,7 +189,7 @@ def _work(
         runs=chosen,
         table=table,
         why=why_stale(table, catalog),
-        faults=faults,
+        files=files,
         device=device,
         report=report,
     )
@@ -197,7 +211,8 @@ def _chosen_sessions(catalog: Catalog, patterns: Sequence[str]) -> dict[str, Ses
     }
     if not found and tuple(patterns) != ("*",):
         known = some_of(sorted({entry.session for entry in catalog.sessions.values()})) or "none"
-        raise DataError(f"No session matches {', '.join(patterns)}. The catalog holds: {known}.")
+        unread = unread_words(catalog, "sessions", patterns)
+        raise DataError(f"No session matches {', '.join(patterns)}. The catalog holds: {known}.{unread}")
     return found
 
 
@@ -221,28 +236,58 @@ def _chosen_runs(
     lost = [p for p in patterns if not any(run.run == p or fnmatch.fnmatchcase(run.run, p) for run in found)]
     if lost:
         there = some_of(sorted(catalog.runs)) or "none; train one with `pipeline run train`"
-        raise DataError(f"No run is called {', '.join(lost)}. Complete runs in the catalog: {there}.")
+        unread = unread_words(catalog, "runs", lost)
+        raise DataError(f"No run is called {', '.join(lost)}. Complete runs in the catalog: {there}.{unread}")
     return found
 
 
-def _faults(catalog_path: Path) -> tuple[dict[str, list[FaultEvent]], list[Missing]]:
-    """Return what is wrong with files, by the path of their store or run: sizes and keys are looked at."""
+def _files(catalog_path: Path, catalog: Catalog) -> tuple[Wholeness, list[Missing]]:
+    """Return what is known of the files, by entry, and what is said besides: sizes and keys are looked at."""
     from nwb_latents.pipeline.evaluation.report.content import Missing  # noqa: PLC0415
 
-    found: dict[str, list[FaultEvent]] = {}
+    faults: dict[tuple[Section, str], list[FaultEvent]] = {}
+    looked_at: set[tuple[Section, str]] = set()
     said: list[Missing] = []
 
     def told(event: Event) -> None:
-        if isinstance(event, FaultEvent):
-            found.setdefault(event.path, []).append(event)
+        match event:
+            case FaultEvent() if (owner := _owner(event, catalog)) is not None:
+                faults.setdefault(owner, []).append(event)
+            case FaultEvent() if not _is_unread(event, catalog):
+                said.append(Missing(event.path, event.text.rstrip("."), event.remedy))
+            case SessionEvent():
+                looked_at.update(
+                    ("sessions", name) for name, of in catalog.sessions.items() if of.store == event.store
+                )
+            case RunEvent() if event.run in catalog.runs:
+                looked_at.add(("runs", event.run))
 
+    why_not = "it was not looked at"
     try:
         verify(catalog_path, quick=True, report=told)
-    except DataError:
-        pass  # told already, fault by fault
     except PipelineError as error:
-        said.append(Missing("Whether stores and runs are whole", str(error).rstrip("."), "Try again later"))
-    return found, said
+        why_not = str(error).rstrip(".")
+    n_others = len(catalog.sessions) + len(catalog.runs) - len(looked_at)
+    if n_others:
+        what = f"Whether {n_others} stores and runs are whole"
+        said.append(Missing(what, why_not, "Mend that, and make the report again"))
+    return Wholeness(faults, frozenset(looked_at), why_not), said
+
+
+def _owner(fault: FaultEvent, catalog: Catalog) -> tuple[Section, str] | None:
+    """Return the entry a fault is of; None where the catalog has no such entry."""
+    if fault.session is not None and fault.entry in catalog.sessions:
+        return ("sessions", fault.entry)
+    if fault.run is not None and fault.entry in catalog.runs:
+        return ("runs", fault.entry)
+    return None
+
+
+def _is_unread(fault: FaultEvent, catalog: Catalog) -> bool:
+    """Whether a fault is that an entry cannot be read, which stands on the page by the entry's name."""
+    return fault.kind == "catalog" and any(
+        fault.entry == str(name) for part in catalog.unread.values() for name in part
+    )
 
 
 def _page(work: ReportWork, sessions: Sequence[str]) -> Page:

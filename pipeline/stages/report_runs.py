@@ -36,11 +36,16 @@ def run_parts(work: ReportWork) -> tuple[RunPart, ...]:
 
 
 def _part(work: ReportWork, run: RunEntry, stale: str | None) -> RunPart:
-    from nwb_latents.pipeline.training.run_files import METRICS, read_config, read_metrics  # noqa: PLC0415
+    from nwb_latents.pipeline.training.run_files import (  # noqa: PLC0415
+        METRICS,
+        MissingModelError,
+        read_config,
+        read_metrics,
+    )
 
     where = work.catalog_path.parent / run.path
     missing: list[Missing] = []
-    fault, remedy = work.fault_words(run.path)
+    fault, remedy = work.fault_words("runs", run.run)
     if fault:
         missing.append(Missing(f"The files of {run.run} are damaged", fault.rstrip("."), remedy))
     settings: dict[str, str] = {}
@@ -50,18 +55,28 @@ def _part(work: ReportWork, run: RunEntry, stale: str | None) -> RunPart:
         "embedding": None,
         "left_out": [],
     }
+    # Whose files these are is asked before any of them is shown.
+    is_its_own = False
     try:
-        arrays["losses"] = loss_curves(read_metrics(where / METRICS))
         config = read_config(where, run_key=run.run_key)
         if config is None:
-            missing.append(Missing(f"The settings of {run.run}", "its config.yaml is gone", "Train it again"))
+            what = f"The settings and losses of {run.run}, and what its model makes"
+            missing.append(Missing(what, "its config.yaml is gone", "Train it again"))
         else:
+            is_its_own = True
             work.configs[run.run] = config
             settings = flat_settings(config.settings)
+    except MissingModelError as error:
+        is_its_own = True
+        missing.append(Missing(f"The settings of {run.run}, and what its model makes", str(error)))
     except FAILURES as error:
-        missing.append(
-            Missing(f"The settings of {run.run}, and what its model makes", words_of(error, run.run)[0])
-        )
+        what = f"The settings and losses of {run.run}, and what its model makes"
+        missing.append(Missing(what, words_of(error, run.run)[0]))
+    if is_its_own:
+        try:
+            arrays["losses"] = loss_curves(read_metrics(where / METRICS))
+        except FAILURES as error:
+            missing.append(Missing(f"The losses of {run.run}", words_of(error, run.run)[0]))
     if run.run in work.configs and work.settings.run_sessions:
         sessions, embedding, lost = model_arrays(work, run)
         arrays["sessions"], arrays["embedding"] = sessions, embedding

@@ -11,7 +11,7 @@ from nwb_latents.pipeline.evaluation.report.lights import lights_of
 from nwb_latents.pipeline.evaluation.report.session_arrays import session_arrays
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, words_of
 from nwb_latents.pipeline.stores.location import store_path
-from nwb_latents.pipeline.stores.session import open_session
+from nwb_latents.pipeline.stores.session import open_session, require_own_store
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.schemas.catalog import MAIN_ARCHIVE_URL
 from nwb_latents.schemas.events import ProgressEvent
@@ -41,17 +41,17 @@ def session_parts(work: ReportWork) -> tuple[SessionPart, ...]:
 
 
 def _part(work: ReportWork, key: str, entry: SessionEntry) -> SessionPart:
-    fault, remedy = work.fault_words(entry.store)
+    fault, remedy = work.fault_words("sessions", key)
     attributes, arrays = None, None
+    where = store_path(work.catalog_path, entry.store)
     try:
-        attributes = read_attributes(store_path(work.catalog_path, entry.store))
-        if attributes is None and not fault:
-            fault = "there is no complete store"
-        if attributes is not None:
-            work.attributes[key] = attributes
-            arrays = session_arrays(
-                open_session(store_path(work.catalog_path, entry.store)).loaded(), work.settings
-            )
+        there = read_attributes(where)
+        if there is None:
+            fault = fault or "there is no complete store"
+        else:
+            require_own_store(there, entry, where=where)
+            attributes = work.attributes[key] = there
+            arrays = session_arrays(open_session(where, entry=entry).loaded(), work.settings)
     except FAILURES as error:
         fault = fault or words_of(error, key)[0]
     lost = None
@@ -66,6 +66,7 @@ def _part(work: ReportWork, key: str, entry: SessionEntry) -> SessionPart:
     lights = lights_of(
         attributes,
         fault=fault,
+        unlooked=work.why_unlooked("sessions", key),
         n_numbers=int(mine.sum()),
         stale=Counter(stale),
         unknown=int(work.why[mine].isna().sum()),

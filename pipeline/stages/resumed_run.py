@@ -49,7 +49,7 @@ def begun_run(runs: Path, name: str) -> RunConfig:
     """
     from nwb_latents.pipeline.training.run_files import CONFIG, read_config, read_entry  # noqa: PLC0415
 
-    config = read_config(runs / name)
+    config = read_config(runs / name, run_key=None)
     if config is None:
         known = sorted(path.parent.name for path in runs.glob(f"*/{CONFIG}"))
         close = difflib.get_close_matches(name, known, n=1)

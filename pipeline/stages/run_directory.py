@@ -102,7 +102,7 @@ def prepare_run(
 
     if force and not resume and (run_dir / CONFIG).exists():
         _clear(run_dir)
-    config = read_config(run_dir)
+    config = read_config(run_dir, run_key=None)
     if config is not None:
         _require_same(config, begun, resume=resume, name=run_dir.name)
         done = _done(run_dir, config, begun, resume=resume, report=report)

@@ -50,8 +50,9 @@ def facts_of_runs(catalog_path: Path, runs: Iterable[RunEntry]) -> dict[str, Fac
     """
     folder, found = catalog_path.parent, {}
     for run in runs:
-        parent = _config(folder / "runs" / run.alignment.parent) if run.alignment else None
-        found[run.run] = facts_of_run(run, _config(folder / run.path), parent=parent)
+        made = run.alignment
+        parent = None if made is None else _config(folder / "runs" / made.parent, run_key=made.parent_key)
+        found[run.run] = facts_of_run(run, _config(folder / run.path, run_key=run.run_key), parent=parent)
     return found
 
 
@@ -107,11 +108,11 @@ def facts_of_baseline(name: str) -> Facts:
     return Facts(label=name.replace("_", " "), group=name)
 
 
-def _config(run_dir: Path) -> RunConfig | None:
+def _config(run_dir: Path, *, run_key: str) -> RunConfig | None:
     """Return what a run was made with; None where that cannot be read, and the run not be loaded either."""
     from nwb_latents.pipeline.training.run_files import read_config  # noqa: PLC0415
 
     try:
-        return read_config(run_dir)
+        return read_config(run_dir, run_key=run_key)
     except FAILURES:
         return None

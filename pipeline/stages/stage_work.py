@@ -108,7 +108,7 @@ class StageWork(Generic[Settings, Result]):
         DataError
             If only unseen trials are wanted, and it cannot be proven which these are (`known_by`).
         """
-        opened = open_session(store_path(self.catalog_path, entry.store)).loaded()
+        opened = open_session(store_path(self.catalog_path, entry.store), entry=entry).loaded()
         if not self.unseen_trials:
             return opened
         runs = [self.trained[run.run] for run in self.runs if run.run in self.trained]

@@ -47,7 +47,7 @@ def why_runs_are_stale(catalog_path: Path, catalog: Catalog) -> dict[str, str | 
 
 def _why(run_dir: Path, run: RunEntry, keys: CurrentKeys) -> str | None:
     try:
-        config = read_config(run_dir)
+        config = read_config(run_dir, run_key=None)
     except MissingModelError:
         return None
     except (PipelineError, OSError):

@@ -247,7 +247,7 @@ def _begin(
         raise UsageError(f"--session {session} matches {names}{more}; a stream is of one session.")
     require_stores_fit(catalog_path, entries, runs=[chosen], recordings=False, force=force)
     trained = load_run(catalog_path.parent / chosen.path, run_key=chosen.run_key, device="cpu")
-    opened = open_session(store_path(catalog_path, entries[0].store)).loaded()
+    opened = open_session(store_path(catalog_path, entries[0].store), entry=entries[0]).loaded()
     view = known_by([trained], opened, said={}, report=report) if unseen_trials else None
     if view is not None:
         opened = view.session

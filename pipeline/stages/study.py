@@ -320,7 +320,7 @@ def _require_trials(study: Study) -> None:
     wanted = {entry.session: entry for run in aligned for entry in _targets(study, run)}
     short = []
     for name, entry in wanted.items():
-        n_train = len(open_session(store_path(study.catalog_path, entry.store)).rows("train"))
+        n_train = len(open_session(store_path(study.catalog_path, entry.store), entry=entry).rows("train"))
         if n_train < max(asked.trials):
             short.append(f"{name} has {n_train}")
     if short:
@@ -341,7 +341,7 @@ def _made_anew(study: Study) -> Iterator[str]:
             if entry.model != begun.settings.model.name or set(entry.sessions) != planned.sessions:
                 continue
             try:
-                made = read_config(study.catalog_path.parent / entry.path)
+                made = read_config(study.catalog_path.parent / entry.path, run_key=entry.run_key)
             except PipelineError:
                 continue
             if made is None or made.alignment is not None or made.settings != begun.settings:

@@ -113,9 +113,12 @@ def _pace(catalog_path: Path, entries: Sequence[SessionEntry], settings: TrainSe
     # The first steps are slower, as memory is handed out; the last are those before a validation.
     steps = 3 * LOG_EVERY
     few = settings.model_copy(update={"validate_every": steps, "checkpoint_every": steps, "devices": 1})
-    stores = [store_path(catalog_path, entry.store) for entry in entries]
     few = few.model_copy(update={"max_steps": max(steps, settings.max_steps)})
-    model, feeds = begin([training_session(store, settings.forward_ms) for store in stores], few)
+    opened = [
+        training_session(store_path(catalog_path, entry.store), settings.forward_ms, entry=entry)
+        for entry in entries
+    ]
+    model, feeds = begin(opened, few)
     times: list[float] = []
 
     def note(step: int, total: int, metrics: dict[str, float]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.errors import DataError
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import require_own_store
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.schemas.study import ALL
 
@@ -45,7 +46,10 @@ def placed(catalog_path: Path, entries: Sequence[SessionEntry]) -> list[Placed]:
     """Return the sessions with their days, as their stores have them."""
     found = []
     for entry in entries:
-        attributes = read_attributes(store_path(catalog_path, entry.store))
+        where = store_path(catalog_path, entry.store)
+        attributes = read_attributes(where)
+        if attributes is not None:
+            require_own_store(attributes, entry, where=where)
         found.append(Placed(entry, _day(attributes.provenance.session_start if attributes else "")))
     return found
 

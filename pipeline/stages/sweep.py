@@ -37,6 +37,7 @@ from nwb_latents.pipeline.stores.atomic import write_text
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
 from nwb_latents.pipeline.stores.lenient import read_record
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import require_own_stores
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.events import GenerationEvent, ProgressEvent
 from nwb_latents.schemas.pictures import PictureSettings
@@ -151,6 +152,8 @@ def sweep(
             sweep=settings.strategy,
         )
         done = prepare_run(run_dir, begun, resume=False, force=force, report=report)
+        if done is None:
+            require_own_stores(catalog_path, entries)
         work = Work(catalog_path, settings, list(entries), [], report, pictures=pictures or PictureSettings())
         if done is None and not force:
             _require_fits(work)

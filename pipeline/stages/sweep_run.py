@@ -51,7 +51,7 @@ def register_best(work: Work, state: SweepState, run_dir: Path) -> RunEntry:
     best = best_record(state.history)
     folder = member_folder(run_dir, best.generation, best.member)
     outcome = read_outcome(folder)
-    begun = read_config(run_dir)
+    begun = read_config(run_dir, run_key=state.run_key)
     if outcome is None or begun is None:
         raise DataError(f"{folder}: the best member of the sweep is gone. Search again with --force.")
     try:

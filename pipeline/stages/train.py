@@ -18,7 +18,8 @@ from nwb_latents.pipeline.stages.run_directory import only_trainer, prepare_run
 from nwb_latents.pipeline.stages.run_entries import final_metrics, now, run_event
 from nwb_latents.pipeline.stages.stage_memory import reading_of
 from nwb_latents.pipeline.stores.catalog import add_run, read_catalog, select_sessions
-from nwb_latents.pipeline.stores.location import StoreLocation, store_path
+from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.session import require_own_store, require_own_stores
 from nwb_latents.pipeline.stores.trials import read_attributes
 from nwb_latents.pipeline.training.run_stores import source_of
 from nwb_latents.schemas.catalog import RunEntry
@@ -275,7 +276,10 @@ def good_enough(
         return list(entries)
     kept, left_out = [], []
     for entry in entries:
-        attributes = read_attributes(StoreLocation.parse(entry.store, base=catalog_path.parent))
+        where = store_path(catalog_path, entry.store)
+        attributes = read_attributes(where)
+        if attributes is not None:
+            require_own_store(attributes, entry, where=where)
         found = objections(attributes.quality if attributes else None, asked)
         if not found:
             kept.append(entry)
@@ -309,6 +313,7 @@ def _train(
     reading = reading_of(catalog_path, entries, settings, force=force)
     if reading.text:
         report(NoteEvent(text=reading.text, stage="train", run=run_dir.name))
+    require_own_stores(catalog_path, entries)
     stores = [store_path(catalog_path, entry.store) for entry in entries]
     if settings.devices == 1:
         result = train_model(stores, settings, run_dir, force=force, room=reading.room, report=report)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nwb_latents.pipeline.errors import DataError, PartialFailure, PipelineError, is_interruption
 from nwb_latents.pipeline.stages.report import noted
@@ -108,6 +109,40 @@ def words_of(error: Exception, of: str) -> tuple[str, int]:
     return f"{type(error).__name__}: {error}", DataError.exit_code
 
 
+def unread_words(catalog: Catalog, section: Literal["sessions", "runs"], patterns: Sequence[str]) -> str:
+    """Return what is said of entries that cannot be read and are called as one asks; empty: there is none.
+
+    Parameters
+    ----------
+    catalog
+        The catalog.
+    section
+        Which of its entries.
+    patterns
+        Shell patterns for names, which an entry has outside or inside.
+
+    Examples
+    --------
+    >>> from nwb_latents.schemas.catalog import Catalog
+    >>> unread_words(Catalog(unread={"runs": {"mine": {"run": "yours"}}}), "runs", ["yours"])
+    ' The entry mine is called so, but cannot be read. Mend it, or make it again; `pipeline catalog list`...
+    """
+    field = section.removesuffix("s")
+    found = []
+    for name, entry in catalog.unread.get(section, {}).items():
+        inside = entry.get(field) if isinstance(entry, dict) else None
+        names = (name, name.partition("@")[0], str(inside))
+        if any(fnmatch.fnmatchcase(each, pattern) for each in names for pattern in patterns):
+            found.append(name)
+    if not found:
+        return ""
+    entries = "The entry {} is" if len(found) == 1 else "The entries {} are"
+    return (
+        f" {entries.format(some_of(found))} called so, but cannot be read. Mend it, or make it again; "
+        "`pipeline catalog list` says what is wrong."
+    )
+
+
 def named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
     """Return the runs of these names, each once.
 
@@ -123,6 +158,7 @@ def named_runs(catalog: Catalog, names: Sequence[str]) -> list[RunEntry]:
         hint = f" Did you mean {close[0]}?" if close else ""
         raise DataError(
             f"No run is called {', '.join(unknown)}.{hint} Complete runs in the catalog: {known}."
+            f"{unread_words(catalog, 'runs', unknown)}"
         )
     return [catalog.runs[name] for name in dict.fromkeys(names)]
 

@@ -253,7 +253,7 @@ def _tell(work: _Work, entry: _Entry, found: _Looked) -> None:
         name, remedy = entry.name, _remedy_of_run(of)
         path, about = str(work.catalog_path.parent / of.path), {"run": name}
     for fault in faults:
-        work.report(_fault(fault, path=path, remedy=remedy, **about))
+        work.report(_fault(fault, entry=entry.name, path=path, remedy=remedy, **about))
     work.n_bytes += found.n_bytes
     work.n_faults += len(faults)
     work.n_without += found.without_manifest
@@ -287,7 +287,7 @@ def _entries_unread(work: _Work, content: Catalog) -> None:
     for section, entries in content.unread.items():
         for name in entries:
             fault = Fault("catalog", f"{section}: {name}", f"the entry {name} of {section} cannot be read")
-            work.report(_fault(fault, path=str(work.catalog_path), remedy=_MEND_THE_ENTRY))
+            work.report(_fault(fault, entry=str(name), path=str(work.catalog_path), remedy=_MEND_THE_ENTRY))
             work.n_faults += 1
             work.damaged.append(str(name))
 
@@ -310,11 +310,13 @@ def _not_entered(work: _Work, content: Catalog) -> int:
 
 
 def _fault(
-    fault: Fault, *, path: str, remedy: str, session: str | None = None, run: str | None = None
+    fault: Fault, *, entry: str, path: str, remedy: str, session: str | None = None, run: str | None = None
 ) -> FaultEvent:
     about = {"session": session} if session is not None else {"run": run} if run is not None else {}
     mend = _MEND_THE_ENTRY if fault.kind == "catalog" else remedy
-    return FaultEvent(**about, path=path, where=fault.where, kind=fault.kind, text=fault.text, remedy=mend)
+    return FaultEvent(
+        **about, entry=entry, path=path, where=fault.where, kind=fault.kind, text=fault.text, remedy=mend
+    )
 
 
 def _reason(faults: list[Fault], most: int = 3) -> str:

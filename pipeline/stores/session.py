@@ -16,13 +16,13 @@ from nwb_latents.pipeline.errors import DataError, SettingsError
 from nwb_latents.pipeline.signals import task
 from nwb_latents.pipeline.signals.psth import condition_psths
 from nwb_latents.pipeline.signals.velocity_at_lag import pair_velocity
-from nwb_latents.pipeline.stores.location import StoreLocation
-from nwb_latents.pipeline.stores.trials import attributes_of, read_continuous, read_trials
+from nwb_latents.pipeline.stores.location import StoreLocation, store_path
+from nwb_latents.pipeline.stores.trials import attributes_of, read_attributes, read_continuous, read_trials
 from nwb_latents.schemas.recipe import IngestRecipe
 from nwb_latents.schemas.store import Provenance, Split, StoreAttributes, unit_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import xarray as xr
@@ -30,8 +30,13 @@ if TYPE_CHECKING:
 
     from nwb_latents.pipeline.signals.psth import ConditionPsths
     from nwb_latents.pipeline.signals.velocity_at_lag import PairedVelocity
+    from nwb_latents.schemas.catalog import SessionEntry
 
     IntArray = NDArray[np.int64]
+
+
+_SHOWN = 16
+"""Digits of a key that are told."""
 
 
 @dataclass(frozen=True)
@@ -326,18 +331,20 @@ class Session:
         return self.with_trials(self.trials.assign_coords(split=self.trials[f"split_{name}"]))
 
 
-def open_session(where: Path | StoreLocation | str) -> Session:
+def open_session(where: Path | StoreLocation | str, *, entry: SessionEntry | None = None) -> Session:
     """Open the session of a trial store, on disk or on object storage.
 
     Parameters
     ----------
     where
         The store.
+    entry
+        Its entry in the catalog that names it; None takes whatever store is there.
 
     Raises
     ------
     DataError
-        If there is no complete store of this schema.
+        If there is no complete store of this schema, or it is another than the catalog's.
     MachineError
         If the object storage cannot be reached or refuses.
 
@@ -350,12 +357,59 @@ def open_session(where: Path | StoreLocation | str) -> Session:
     """
     location = StoreLocation.parse(where)
     trials = read_trials(location)
+    attributes = attributes_of(trials.attrs)
+    if entry is not None:
+        require_own_store(attributes, entry, where=location)
     return Session(
         trials,
-        attributes_of(trials.attrs),
+        attributes,
         str(location),
         _open_continuous=cache(lambda: read_continuous(location)),
     )
+
+
+def require_own_store(attributes: StoreAttributes, entry: SessionEntry, *, where: StoreLocation) -> None:
+    """Refuse a store that is another than the catalog has there, such as one of an exchanged folder.
+
+    Parameters
+    ----------
+    attributes
+        What the store says of itself.
+    entry
+        What the catalog says.
+    where
+        The store.
+
+    Raises
+    ------
+    DataError
+        If session or key differ, or what the store says of itself is damaged.
+    """
+    found, expected = (attributes.session, attributes.store_key), (entry.session, entry.store_key)
+    if found == expected:
+        return
+    # Attributes that were damaged are told as such.
+    read_trials(where)
+    keys = f"(key {found[1][:_SHOWN]}; the catalog has {expected[0]}, key {expected[1][:_SHOWN]}, there)"
+    raise DataError(
+        f"{where}: this is another store than the catalog's, of {found[0]} {keys}. Put its own store back, "
+        "or run the `pipeline run ingest`, import or recut that made it again."
+    )
+
+
+def require_own_stores(catalog_path: Path, entries: Iterable[SessionEntry]) -> None:
+    """Refuse stores that are others than the catalog's. What is not there is left to whoever reads it.
+
+    Raises
+    ------
+    DataError
+        If session or key of one differ.
+    """
+    for entry in entries:
+        where = store_path(catalog_path, entry.store)
+        attributes = read_attributes(where)
+        if attributes is not None:
+            require_own_store(attributes, entry, where=where)
 
 
 def session_in_memory(

@@ -90,7 +90,7 @@ def run_faults(
 def missing_model(run_dir: Path) -> str:
     """Return which model of a run is not installed, and where it came from; empty where it is."""
     try:
-        read_config(run_dir)
+        read_config(run_dir, run_key=None)
     except MissingModelError as error:
         return str(error)
     except (PipelineError, *_WRONG):
@@ -110,7 +110,7 @@ def _record_faults(
     except (PipelineError, *_WRONG) as error:
         yield Fault("unreadable", ENTRY, f"{ENTRY} cannot be read: {_clause(error, run_dir)}")
     try:
-        config = read_config(run_dir)
+        config = read_config(run_dir, run_key=None)
     except MissingModelError:
         return
     except (PipelineError, *_WRONG) as error:

@@ -84,7 +84,7 @@ class MissingModelError(MachineError):
     """The model of a run is not installed; nothing is wrong with the run."""
 
 
-def read_config(run_dir: Path, *, run_key: str | None = None) -> RunConfig | None:
+def read_config(run_dir: Path, *, run_key: str | None) -> RunConfig | None:
     """Return the configuration of a run, or None if no run was begun here.
 
     Parameters
@@ -105,14 +105,15 @@ def read_config(run_dir: Path, *, run_key: str | None = None) -> RunConfig | Non
     if nothing_has_the_name(path):
         return None
     content = read_yaml(path)
-    _require_model(content, path)
-    config = record_of(RunConfig, content, where=str(path), remedy=TRAIN_AGAIN)
-    if run_key is not None and config.run_key != run_key:
+    # Whose files these are is told before what else is odd about them.
+    found = content.get("run_key")
+    if run_key is not None and isinstance(found, str) and found != run_key:
         raise DataError(
-            f"{run_dir}: its files are of the run {config.run_key}, the catalog has {run_key} under this "
+            f"{run_dir}: its files are of the run {found}, the catalog has {run_key} under this "
             "name. Run the command that trained it again: it enters what is there."
         )
-    return config
+    _require_model(content, path)
+    return record_of(RunConfig, content, where=str(path), remedy=TRAIN_AGAIN)
 
 
 def _require_model(content: Mapping[str, Any], path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nwb_latents.pipeline.stores.location import StoreLocation
     from nwb_latents.pipeline.stores.session import Session
     from nwb_latents.pipeline.training.feed import SessionFeed
+    from nwb_latents.schemas.catalog import SessionEntry
     from nwb_latents.schemas.training import TrainSettings
 
 
@@ -76,7 +77,9 @@ def begin(
     return model, feeds
 
 
-def training_session(store: StoreLocation, forward_ms: float, *, loaded: bool = True) -> Session:
+def training_session(
+    store: StoreLocation, forward_ms: float, *, loaded: bool = True, entry: SessionEntry | None = None
+) -> Session:
     """Return the session of a store, with so much time after its windows where that is scored too.
 
     Parameters
@@ -87,13 +90,17 @@ def training_session(store: StoreLocation, forward_ms: float, *, loaded: bool = 
         Time after the windows, ms.
     loaded
         Whether all of its trials are read at once, or each array when it is used.
+    entry
+        Its entry in the catalog that names it; None takes whatever store is there.
 
     Raises
     ------
+    DataError
+        If it is another store than the catalog's.
     SettingsError
         If that is not a whole number of bins, or longer than the window.
     """
-    session = open_session(store)
+    session = open_session(store, entry=entry)
     if loaded:
         session = session.loaded()
     if not forward_ms:

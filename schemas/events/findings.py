@@ -128,6 +128,7 @@ class FaultEvent(Event):
     event: Literal["fault"] = "fault"
     session: str | None = Field(None, description="Session whose store it is.")
     run: str | None = Field(None, description="Run it is.")
+    entry: str | None = Field(None, description="Name of its entry in the catalog.")
     path: str = Field(description="The store, the directory of the run, or the catalog.")
     where: str = Field(description="File or array in it; empty: the whole.")
     kind: Literal[

@@ -134,10 +134,10 @@ def test_settings_within_keep_what_a_newer_version_set(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
     lenient._named.clear()
     with pytest.warns(CatalogWarning, match=r"settings\.masks\.shuffle, settings\.model\.gate"):
-        found = read_config(tmp_path)
+        found = read_config(tmp_path, run_key=None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert read_config(tmp_path) == found, "said once"
+        assert read_config(tmp_path, run_key=None) == found, "said once"
     assert found.settings.digest() != config.settings.digest(), "what is not known counts"
     write_config(tmp_path, found)
     assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == content
@@ -193,12 +193,12 @@ def test_runs_and_sweeps_of_version_1_are_those_of_today(old_work):
     catalog = read_catalog(old_work / "catalog.yaml")
     (entry,) = catalog.sessions.values()
     for name in ("ahead", "searched"):
-        config = read_config(old_work / "runs" / name)
+        config = read_config(old_work / "runs" / name, run_key=None)
         assert config.schema_version == RunConfig.current_version()
         assert config.settings.forward_ms == 100.0
         assert config.settings.model_extra is None or not config.settings.model_extra
         assert read_entry(old_work / "runs" / name).run_key == config.run_key
-    ahead = read_config(old_work / "runs/ahead")
+    ahead = read_config(old_work / "runs/ahead", run_key=None)
     assert run_key(ahead.settings, [entry]) == ahead.run_key
     content = json.loads((old_work / "runs/searched/sweep.json").read_text())
     state = SweepState.read(content, bin_size_s=entry.bin_size_s)
@@ -210,7 +210,7 @@ def test_runs_and_sweeps_of_version_1_are_those_of_today(old_work):
 def test_runs_and_sweeps_of_version_1_are_up_to_date(old_work):
     events = []
     catalog = old_work / "catalog.yaml"
-    ahead = read_config(old_work / "runs/ahead").settings
+    ahead = read_config(old_work / "runs/ahead", run_key=None).settings
     content = json.loads((old_work / "runs/searched/sweep.json").read_text())
     searched = SweepState.read(content, bin_size_s=0.02).settings
     train(catalog, ahead, run_name="ahead", report=events.append)

@@ -88,7 +88,7 @@ def test_what_sessions_share_keeps_every_bit_and_what_is_the_sessions_own_is_tra
     for name in set(after) - OWN:
         assert bits(after[name]) == bits(before[name]), name
     untrained, _ = alignment.aligned_model(
-        read_config(catalog.parent / entry.path).settings, {NEW: 9}, before
+        read_config(catalog.parent / entry.path, run_key=None).settings, {NEW: 9}, before
     )
     for name in OWN:
         assert not torch.equal(after[name], untrained.state_dict()[name]), name
@@ -130,7 +130,7 @@ def test_the_run_says_what_it_is_made_of_and_is_found_again(catalog):
     assert (made.parent, made.n_trials, made.seed, made.from_scratch) == ("mine", 4, 5, False)
     assert read_catalog(catalog).runs[entry.run] == entry
     assert entry.sessions == (NEW,)
-    config = read_config(catalog.parent / entry.path)
+    config = read_config(catalog.parent / entry.path, run_key=None)
     assert config.pretrained_on == OLD
     trials = read_trials(catalog.parent / read_catalog(catalog).sessions[f"{NEW}@{entry.recipe_id}"].store)
     split = dict(zip(trials["trial"].values.tolist(), trials["split"].values, strict=True))
@@ -145,7 +145,7 @@ def test_an_aligned_run_reads_no_trial_it_was_not_given(catalog, monkeypatch):
     """Scaling, weights and stopping are those of the few trials: other trials may hold anything."""
     (entry,) = align(catalog, settings(), run="mine", sessions=[NEW], trials=[4])
     first = weights(catalog, entry.run)
-    given = set(read_config(catalog.parent / entry.path).sessions[NEW].trials)
+    given = set(read_config(catalog.parent / entry.path, run_key=None).sessions[NEW].trials)
 
     spoilt_rows = []
 
@@ -182,7 +182,7 @@ def test_the_read_in_starts_at_what_the_conditions_look_like_in_other_sessions(c
     of = {s: open_session(catalog.parent / held[f"{s}@{entry.recipe_id}"].store) for s in (*OLD, NEW)}
     parent = load_run(catalog.parent / "runs" / "mine")
     means = read_in_start.condition_means(parent, [of[s] for s in OLD])
-    given = read_config(catalog.parent / entry.path).sessions[NEW].trials
+    given = read_config(catalog.parent / entry.path, run_key=None).sessions[NEW].trials
     few = of[NEW].select(np.flatnonzero(of[NEW].trials["trial"].isin(given)))
     run = load_run(catalog.parent / entry.path)
     assert run.settings.signal == "rates"
@@ -242,7 +242,9 @@ def test_a_sweep_makes_a_run_of_each_and_more_trials_include_the_fewer(catalog):
     assert made == [(n, seed, scratch) for n in (2, 4) for seed in (0, 1) for scratch in (False, True)]
     assert len({e.run for e in entries}) == 8
     chosen = {
-        (e.alignment.n_trials, e.alignment.seed): read_config(catalog.parent / e.path).sessions[NEW].trials
+        (e.alignment.n_trials, e.alignment.seed): read_config(catalog.parent / e.path, run_key=None)
+        .sessions[NEW]
+        .trials
         for e in entries
     }
     assert set(chosen[2, 0]) < set(chosen[4, 0])
@@ -254,7 +256,7 @@ def test_the_baseline_has_nothing_of_the_parent(catalog):
     before, after = weights(catalog, "mine"), weights(catalog, scratch.run)
     untouched = {name for name in after if name in before and bits(after[name]) == bits(before[name])}
     assert not untouched
-    assert read_config(catalog.parent / scratch.path).pretrained_on == ()
+    assert read_config(catalog.parent / scratch.path, run_key=None).pretrained_on == ()
 
 
 def test_aligned_runs_are_scored_on_test_trials(catalog, monkeypatch):
@@ -426,7 +428,7 @@ def test_a_setting_of_the_optimiser_keeps_the_others(catalog):
     (entry,) = align(
         catalog, settings(optimiser={"weight_decay": 0.1}), run="mine", sessions=[NEW], trials=[2]
     )
-    used = read_config(catalog.parent / entry.path).settings.optimiser
+    used = read_config(catalog.parent / entry.path, run_key=None).settings.optimiser
     assert (used.weight_decay, used.lr) == (0.1, AlignOptimiserSettings().lr)
 
 

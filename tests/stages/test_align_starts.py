@@ -180,7 +180,7 @@ def test_steps_of_starts_and_of_what_follows_are_counted_through(catalog):
 
 def test_a_start_of_the_batch_is_the_model_it_was(catalog):
     """The sessions of the model of all starts are the starts, whatever their order."""
-    config, weights = (read_config(catalog.parent / "runs" / "mine"),
+    config, weights = (read_config(catalog.parent / "runs" / "mine", run_key=None),
                        read_weights(catalog.parent / "runs" / "mine" / "best.safetensors"))  # fmt: skip
     held = next(e for e in read_catalog(catalog).sessions.values() if e.session == NEW)
     session = open_session(catalog.parent / held.store).loaded()
@@ -199,7 +199,7 @@ def test_every_start_sees_what_the_run_is_shown_and_no_more(catalog, monkeypatch
     """What counts as missing or is held back hangs on the session, not on the number of the start."""
     from nwb_latents.schemas.masks import MaskSettings
 
-    config, weights = (read_config(catalog.parent / "runs" / "mine"),
+    config, weights = (read_config(catalog.parent / "runs" / "mine", run_key=None),
                        read_weights(catalog.parent / "runs" / "mine" / "best.safetensors"))  # fmt: skip
     held = next(e for e in read_catalog(catalog).sessions.values() if e.session == NEW)
     session = open_session(catalog.parent / held.store).loaded()

@@ -120,7 +120,7 @@ def no_pictures(monkeypatch):
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_a_trial_the_run_was_not_given_changes_no_bit_of_its_numbers(stage, catalog, monkeypatch):
     run = aligned_run(catalog)
-    given = read_config(catalog.parent / "runs" / run).sessions[NEW].trials
+    given = read_config(catalog.parent / "runs" / run, run_key=None).sessions[NEW].trials
     opened = StageWork.session
 
     def numbers(which):

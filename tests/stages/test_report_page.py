@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import warnings
 
 import pytest
 import yaml
@@ -16,9 +17,11 @@ from typer.testing import CliRunner
 import nwb_latents as nl
 from nwb_latents.pipeline.cli.main import app
 from nwb_latents.pipeline.cluster.ledger import LEDGER_NAME
-from nwb_latents.pipeline.errors import DataError, UsageError
+from nwb_latents.pipeline.errors import CatalogWarning, DataError, MachineError, UsageError
 from nwb_latents.pipeline.evaluation.report.packing import unpack
+from nwb_latents.pipeline.stages import report_page
 from nwb_latents.schemas.cluster import Attempt
+from nwb_latents.schemas.events import FaultEvent
 
 SESSION, OTHER = "sub-T_ses-CO-1", "sub-T_ses-CO-2"
 
@@ -172,6 +175,68 @@ def test_a_damaged_store_is_said_with_its_remedy(again):
     assert [key.partition("@")[0] for key in drawn_in(made, "session")] == [SESSION]
 
 
+@pytest.mark.parametrize("called", ["catalog.yaml", "there/catalog.yaml", "/"])
+def test_files_that_are_cut_short_are_said_however_the_catalog_is_named(again, monkeypatch, called):
+    folder, _ = again
+    monkeypatch.chdir(folder if called == "catalog.yaml" else folder.parent)
+    catalog = folder / "catalog.yaml" if called == "/" else called
+    store = next((folder / "stores").glob(f"*/{OTHER}.zarr"))
+    # What no drawing reads.
+    chunk = max(
+        path for path in (store / "continuous" / "position").rglob("*") if path.parent.name != "position"
+    )
+    for path in (chunk, folder / "runs" / "small" / "best.safetensors"):
+        path.write_bytes(path.read_bytes()[:-5])
+    page = nl.report(catalog, run_sessions=0).read_text(encoding="utf-8")
+    text = text_of(page)
+    assert f"The store of {OTHER}" in text
+    assert "The files of small are damaged" in text
+    assert len(re.findall("sizes and keys match", page)) == 1
+
+
+def test_stores_that_nobody_looked_at_are_not_called_whole(again, monkeypatch):
+    _, page = again
+
+    def lost(*_, **__):
+        raise MachineError("s3://lab: the storage cannot be reached. Try again later.")
+
+    monkeypatch.setattr(report_page, "verify", lost)
+    made = page(run_sessions=0)
+    assert "sizes and keys match" not in made
+    assert "Whether 3 stores and runs are whole" in text_of(made)
+    assert "the storage cannot be reached" in text_of(made)
+
+
+def test_a_fault_of_no_entry_is_said(again, monkeypatch):
+    _, page = again
+
+    def odd(_, *, report, **__):
+        report(FaultEvent(path="elsewhere", where="", kind="key", text="it is another's", remedy="Mend it."))
+
+    monkeypatch.setattr(report_page, "verify", odd)
+    assert "it is another's" in text_of(page(run_sessions=0))
+
+
+def test_files_of_another_run_are_not_shown_under_this_name(again):
+    folder, page = again
+    config = folder / "runs" / "small" / "config.yaml"
+    config.write_text(re.sub("run_key: .*", f"run_key: {'f' * 64}", config.read_text()))
+    made = page(run_sessions=0)
+    assert "its files are of the run ffff" in text_of(made)
+    assert drawn_in(made, "run")["small"]["losses"]["curves"] == {}
+
+
+def test_an_exchanged_store_is_not_shown_under_this_name(again):
+    folder, page = again
+    first, second = (next((folder / "stores").glob(f"*/{name}.zarr")) for name in (SESSION, OTHER))
+    first.rename(folder / "aside")
+    second.rename(first)
+    (folder / "aside").rename(second)
+    made = page(run_sessions=0)
+    assert drawn_in(made, "session") == {}
+    assert len(re.findall("sizes and keys match", made)) == 0
+
+
 def test_a_store_that_is_gone_is_said(again):
     folder, page = again
     shutil.rmtree(next((folder / "stores").glob(f"*/{SESSION}.zarr")))
@@ -233,6 +298,42 @@ def test_failures_are_shown_with_their_remedies(again):
     assert "Failures (1)" in text
 
 
+def test_an_error_does_not_swallow_what_the_catalog_warned_of(again):
+    folder, _ = again
+    catalog = folder / "catalog.yaml"
+    content = yaml.safe_load(catalog.read_text())
+    name = next(key for key in content["sessions"] if key.startswith(SESSION))
+    content["sessions"]["elsewhere@x"] = content["sessions"].pop(name)
+    content["runs"]["aside"] = content["runs"].pop("small")
+    catalog.write_text(yaml.safe_dump(content))
+    called = "The entry elsewhere@x is called so, but cannot be read. Mend it"
+    with (
+        pytest.warns(CatalogWarning, match="aside"),
+        pytest.warns(CatalogWarning, match="elsewhere@x"),
+        pytest.raises(DataError, match=called),
+    ):
+        nl.report(catalog, sessions=SESSION)
+    with warnings.catch_warnings(action="ignore", category=CatalogWarning):
+        with pytest.raises(DataError, match=r"No run is called small.*The entry aside is called so"):
+            nl.report(catalog, runs="small")
+        with pytest.raises(DataError, match=r"No run is called small.*The entry aside is called so"):
+            nl.load_run(catalog, "small")
+
+
+def test_what_is_missing_is_told_with_its_remedy(again):
+    folder, _ = again
+    store = next((folder / "stores").glob(f"*/{OTHER}.zarr"))
+    chunk = max((path for path in store.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    done = _cli("run", "report", "--catalog", folder / "catalog.yaml", "--set", "run_sessions=0", "--json")
+    (said,) = [
+        line["text"]
+        for line in map(json.loads, done.stdout.splitlines())
+        if line["event"] == "note" and line["text"].startswith(f"The store of {OTHER}")
+    ]
+    assert said.endswith("with --force.")
+
+
 def test_a_ledger_that_cannot_be_read_ends_nothing(again):
     folder, page = again
     ledger = next((folder / "stores").glob("*")) / LEDGER_NAME
@@ -287,7 +388,12 @@ def test_commands_are_quoted_for_a_shell_and_settings_come_back(again):
     assert train[train.index("--run-name") + 1] == "small"
     settings = yaml.safe_load(next(each for each in commands if each.startswith("model:")))
     assert settings == {"model": {"name": "ndt"}, "max_steps": 2} | settings
-    assert any(each.startswith("pipeline run decode") and "--lag-ms 60" in each for each in commands)
+    (decode,) = [each for each in commands if each.startswith("pipeline run decode")]
+    for words in ("--lag-ms 60", "--source rates,reconstruction,forecast", "--decoder ridge"):
+        assert words in decode
+    (evaluate,) = [each for each in commands if each.startswith("pipeline run evaluate")]
+    assert "--baseline null" in evaluate
+    assert "Settings that numbers do not say" in text_of(made)
 
 
 def test_methods_and_citations_are_on_the_page(made):

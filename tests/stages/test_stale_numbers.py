@@ -100,7 +100,8 @@ def test_what_is_shown_of_a_session_or_run_says_it(changed):
     content = yaml.safe_load(catalog.read_text())
     for name in (*({SESSION} if content["sessions"] else ()), *content["runs"]):
         assert "stale:" in _cli("catalog", "show", name, "--catalog", catalog).stdout
-    for event in _lines("catalog", "show", SESSION, "--catalog", catalog) if content["sessions"] else ():
+    shown = _lines("catalog", "show", SESSION, "--catalog", catalog) if content["sessions"] else ()
+    for event in (line for line in shown if line["event"] == "session"):
         assert {each["why_stale"] for each in event["measurements"] if each.get("run")} == {of_run}
 
 

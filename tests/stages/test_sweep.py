@@ -113,7 +113,7 @@ def test_the_best_member_is_entered_with_its_weights_and_the_history(catalog: Pa
     best = min(state.history, key=lambda record: record.metric or 0)
     assert (entry.steps, entry.metrics["val_nll"]) == (best.step, best.last)
     run_dir = catalog.parent / entry.path
-    config = read_config(run_dir)
+    config = read_config(run_dir, run_key=None)
     assert config is not None
     assert config.sweep == "pbt"
     assert config.settings.model.model_dump()["dropout"] == best.values["model.dropout"]
@@ -268,7 +268,7 @@ def test_a_random_search_goes_on_without_what_diverged(
     history = state_of(catalog, entry.run).history
     assert [r.member for r in history if r.generation == 2] == [0, 1, 3]
     assert len({tuple(r.values.items()) for r in history}) == 4
-    config = read_config(catalog.parent / entry.path)
+    config = read_config(catalog.parent / entry.path, run_key=None)
     assert config is not None
     assert (config.settings.optimiser.final_lr, config.settings.max_steps) == (0.0, 18)
 
@@ -304,11 +304,11 @@ def test_held_back_samples_decide_where_there_are_some(catalog: Path, use: Any) 
 def test_a_complete_sweep_is_trained_on_like_any_run(catalog: Path, use: Any) -> None:
     del use
     entry = sweep(catalog, tiny(), run_name="mine")
-    config = read_config(catalog.parent / entry.path)
+    config = read_config(catalog.parent / entry.path, run_key=None)
     assert config is not None
     longer = config.settings.model_copy(update={"max_steps": entry.steps + 6})
     assert train(catalog, longer, resume="mine").steps == entry.steps + 6
-    again = read_config(catalog.parent / entry.path)
+    again = read_config(catalog.parent / entry.path, run_key=None)
     assert again is not None
     assert again.sweep == "pbt"
 

@@ -52,7 +52,7 @@ def catalog(tmp_path: Path, datasets: dict[str, xr.Dataset], monkeypatch: pytest
     path = tmp_path / "catalog.yaml"
     for name, dataset in datasets.items():
         _enter(path, name, dataset)
-    monkeypatch.setattr(begin, "open_session", lambda store: session_in_memory(datasets[store.name]))
+    monkeypatch.setattr(begin, "open_session", lambda store, **_: session_in_memory(datasets[store.name]))
     return path
 
 

@@ -57,7 +57,9 @@ class FewShotPoint:
     error: float | None = None
 
 
-def few_shot_figure(points: Sequence[FewShotPoint], *, ceiling: float | None = None) -> Any:
+def few_shot_figure(
+    points: Sequence[FewShotPoint], *, ceiling: float | None = None, also: Sequence[str] = ()
+) -> Any:
     """Draw R² against the number of trials given, a line for each method, a panel for each quantity.
 
     Of several sessions, the mean over them with its 95 % interval (Student's t), and each session as a thin
@@ -70,6 +72,8 @@ def few_shot_figure(points: Sequence[FewShotPoint], *, ceiling: float | None = N
     ceiling
         R² of velocity decoded from the recorded rates by a decoder of all training trials, mean over the
         sessions; None: not known.
+    also
+        What else the picture says, such as which numbers are stale and left out.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def few_shot_figure(points: Sequence[FewShotPoint], *, ceiling: float | None = N
             label = "velocity from recorded rates, decoder of all training trials"
             handles += line_handles([(label, {"color": "black", "linestyle": "--"})])
         legend_below(figure, handles)
-        caption(figure, *_words(points, sessions))
+        caption(figure, *_words(points, sessions), *also)
         return settled(figure)
 
 

@@ -74,7 +74,9 @@ def draw_forecast(
     save_figure(forecast_figure(measurements, bin_size_s=bin_size_s), path, pictures)
 
 
-def forecast_figure(measurements: Sequence[Measurement], *, bin_size_s: float) -> Any:
+def forecast_figure(
+    measurements: Sequence[Measurement], *, bin_size_s: float, also: Sequence[str] = ()
+) -> Any:
     """Draw R² over the steps ahead, velocity and rates side by side.
 
     Of one session, its curves. Of several, the mean over sessions with its 95 % interval (Student's t), and
@@ -86,6 +88,8 @@ def forecast_figure(measurements: Sequence[Measurement], *, bin_size_s: float) -
         Of one run, of baselines and of recorded rates; the same bins everywhere.
     bin_size_s
         Width of a bin, s.
+    also
+        What else the picture says, such as which numbers are stale and left out.
 
     Raises
     ------
@@ -120,7 +124,7 @@ def forecast_figure(measurements: Sequence[Measurement], *, bin_size_s: float) -
         for panel, quantity in zip(grid[0], quantities, strict=True):
             looks |= _draw_curves(panel, mine, quantity, bin_size_s=bin_size_s)
         legend_below(figure, line_handles(looks.items()))
-        caption(figure, *_title(mine, sessions))
+        caption(figure, *_title(mine, sessions), *also)
         return settled(figure)
 
 

@@ -33,7 +33,7 @@ MOST_SESSIONS_NAMED = 40
 MOST_SERIES = 16
 
 
-def summary_figure(scores: Sequence[Measurement], *, left_out: int = 0) -> Any:
+def summary_figure(scores: Sequence[Measurement], *, left_out: int = 0, also: Sequence[str] = ()) -> Any:
     """Draw the R² of every session, source, run and decoder; markers of the decoders are filled or open.
 
     Of several sessions, the top row has the mean over them and, of three or more, its 95 % interval
@@ -46,6 +46,8 @@ def summary_figure(scores: Sequence[Measurement], *, left_out: int = 0) -> Any:
         its value beside it; one that is not defined is left out, and counted.
     left_out
         Scores of few-shot alignments that are not drawn (`without_alignments`); the picture says so.
+    also
+        What else the picture says, such as which numbers are stale and left out.
 
     Raises
     ------
@@ -96,8 +98,8 @@ def summary_figure(scores: Sequence[Measurement], *, left_out: int = 0) -> Any:
         one = scores[0]
         panel.set_xlabel(f"R² of hand velocity ({one.definition}), {one.lag_ms:g} ms after the activity")
         legend_below(figure, handles)
-        also = f"Not drawn: {left_out} scores of few-shot alignments (pipeline plot few-shot)"
-        caption(figure, *_title(scores), also if left_out else "")
+        crowd = f"Not drawn: {left_out} scores of few-shot alignments (pipeline plot few-shot)"
+        caption(figure, *_title(scores), crowd if left_out else "", *also)
         return settled(figure)
 
 

@@ -49,18 +49,21 @@ class TrainingLog:
     unit: str = "nats per trial"
 
 
-def training_figure(logs: Sequence[TrainingLog]) -> Any:
+def training_figure(logs: Sequence[TrainingLog], *, not_drawn: Sequence[str] = ()) -> Any:
     """Draw the loss, and each of its terms that is validated too, on training and validation trials.
 
     Parameters
     ----------
     logs
-        Of one run or several; each has its colour. Values beyond an axis are arrows at its edge.
+        Of one run or several; each has its colour. Values beyond an axis are arrows at its edge; values that
+        are not finite are counted. A run of which nothing is drawn is named, and has no place in the legend.
+    not_drawn
+        Names of further runs that were asked for, which cannot be drawn.
 
     Raises
     ------
     DataError
-        If there is no run, or nothing was written down.
+        If there is no run, nothing was written down, or losses are in different units.
     """
     import matplotlib as mpl  # noqa: PLC0415
 
@@ -74,6 +77,17 @@ def training_figure(logs: Sequence[TrainingLog]) -> Any:
         )
     names = _terms(logs)
     shown = names[:MOST_PANELS]
+    keys = [key for name in shown for key in (name, f"val_{name}")]
+    lost = [log.run for log in logs if not any(len(_curve(log, key)[0]) for key in keys)]
+    logs = [log for log in logs if log.run not in lost]
+    if not logs:
+        raise DataError(
+            f"Training curves of {', '.join(lost)}: no value of {', '.join(shown)} is finite, so there is "
+            "nothing to draw. Train with other settings."
+        )
+    _require_one_unit(logs)
+    not_drawn = [*not_drawn, *lost]
+    n_not_finite = sum(_n_not_finite(log, key) for log in logs for key in keys)
     columns = min(MOST_COLUMNS, len(shown))
     n_rows = -(-len(shown) // columns)
     with mpl.rc_context(STYLE):
@@ -95,6 +109,7 @@ def training_figure(logs: Sequence[TrainingLog]) -> Any:
         legend_below(figure, _handles(logs))
         left_out = f"; not drawn: {', '.join(names[MOST_PANELS:])}" if len(names) > MOST_PANELS else ""
         arrows = f"; arrows: {n_beyond} values beyond the edge" if n_beyond else ""
+        odd = f"{n_not_finite} values that are not finite are left out" if n_not_finite else ""
         caption(
             figure,
             (
@@ -103,6 +118,8 @@ def training_figure(logs: Sequence[TrainingLog]) -> Any:
             ),
             "Thin: training trials (mean since the line before), thick: validation trials; dots: weights "
             f"that were kept{arrows}{left_out}",
+            odd,
+            f"Runs of which nothing is drawn: {', '.join(not_drawn)}" if not_drawn else "",
         )
         return settled(figure)
 
@@ -150,6 +167,24 @@ def _draw_term(panel: Any, logs: Sequence[TrainingLog], name: str) -> int:
                 panel.plot(x[each], y[each], "o", color=_look(number)["color"], markersize=3.5, zorder=4)
     panel.set_xlim(0, 1.02 * last)
     return n_beyond
+
+
+def _require_one_unit(logs: Sequence[TrainingLog]) -> None:
+    """Refuse losses that no axis can be shared by."""
+    units: dict[str, list[str]] = {}
+    for log in logs:
+        units.setdefault(log.unit, []).append(log.run)
+    if len(units) > 1:
+        said = "; ".join(f"{', '.join(runs)} in {unit}" for unit, runs in units.items())
+        raise DataError(
+            f"Training curves: losses are in different units ({said}), which share no axis. Draw the runs of "
+            "each unit by themselves (--run NAME)."
+        )
+
+
+def _n_not_finite(log: TrainingLog, key: str) -> int:
+    values = [row[key] for row in log.rows if row.get(key) is not None]
+    return sum(not math.isfinite(value) for value in values)
 
 
 def _curve(log: TrainingLog, key: str) -> tuple[FloatArray, FloatArray]:

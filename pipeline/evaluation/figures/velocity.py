@@ -48,12 +48,13 @@ def draw_summary(
     scores: Sequence[Measurement],
     *,
     left_out: int = 0,
+    also: Sequence[str] = (),
     pictures: PictureSettings | None = None,
 ) -> None:
     """Write the picture of `summary.summary_figure`, as `saving.save_figure` does."""
     from nwb_latents.pipeline.evaluation.figures.summary import summary_figure  # noqa: PLC0415
 
-    save_figure(summary_figure(scores, left_out=left_out), path, pictures)
+    save_figure(summary_figure(scores, left_out=left_out, also=also), path, pictures)
 
 
 def velocity_figure(decoded: Decoded, *, n_trials: int = 6) -> Any:

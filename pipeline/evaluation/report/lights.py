@@ -62,7 +62,13 @@ class Light:
 
 
 def lights_of(
-    attributes: StoreAttributes | None, *, fault: str, n_numbers: int, stale: Mapping[str, int], unknown: int
+    attributes: StoreAttributes | None,
+    *,
+    fault: str,
+    n_numbers: int,
+    stale: Mapping[str, int],
+    unknown: int,
+    unlooked: str = "",
 ) -> tuple[Light, ...]:
     """Return the lights of a session.
 
@@ -78,6 +84,8 @@ def lights_of(
         Why numbers of it are stale → how many.
     unknown
         Numbers that do not say of which store and run they are.
+    unlooked
+        Why the files of the store were not looked at; empty: they were.
 
     Examples
     --------
@@ -85,12 +93,7 @@ def lights_of(
     >>> [light.state for light in lights][:3]
     ['bad', 'unknown', 'unknown']
     """
-    store = (
-        Light("store", "bad", "damaged", fault)
-        if fault
-        else Light("store", "ok", "whole", "sizes and keys match")
-    )
-    told = [store, _numbers(n_numbers, stale, unknown)]
+    told = [_store(fault, unlooked), _numbers(n_numbers, stale, unknown)]
     quality = None if attributes is None else attributes.quality
     if attributes is None or quality is None:
         why = (
@@ -107,6 +110,14 @@ def lights_of(
         ]
     place = list(CHECKS)
     return tuple(sorted(found, key=lambda light: place.index(light.check)))
+
+
+def _store(fault: str, unlooked: str) -> Light:
+    if fault:
+        return Light("store", "bad", "damaged", fault)
+    if unlooked:
+        return Light("store", "unknown", "not known", unlooked)
+    return Light("store", "ok", "whole", "sizes and keys match")
 
 
 def _numbers(n_numbers: int, stale: Mapping[str, int], unknown: int) -> Light:

@@ -292,6 +292,27 @@ def test_training_curves_have_the_numbers_of_the_log(whole_session):
         training_figure([TrainingLog("m", [])])
 
 
+def test_training_curves_count_what_is_not_finite_and_name_runs_of_which_nothing_is_drawn():
+    gone = TrainingLog("gone", [{"step": 10, "loss": float("nan"), "val_loss": float("inf")}])
+    odd = log_of("odd")
+    rows = [
+        {**row, "loss": float("nan")} if row["step"] == 100 and "loss" in row else row for row in odd.rows
+    ]
+    figure = training_figure([log_of(), TrainingLog("odd", rows), gone], not_drawn=["lost"])
+    said = caption_of(figure)
+    assert "n = 2 runs:" in said
+    assert "1 values that are not finite are left out" in said
+    assert "nothing is drawn: lost, gone" in said
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["m", "odd"]
+    with pytest.raises(DataError, match=r"gone: no value of .* is finite"):
+        training_figure([gone])
+    with pytest.raises(
+        DataError, match=r"different units .*m in nats per trial; n in squared error per trial"
+    ):
+        training_figure([log_of(), TrainingLog("n", log_of().rows, unit="squared error per trial")])
+
+
 def test_few_shot_curves_have_means_over_sessions_and_say_what_they_are_of():
     figure = few_shot_figure(few_shot_points(4), ceiling=0.8)
     assert "4 sessions, n = 3 seeds" in caption_of(figure)

@@ -61,9 +61,16 @@ def attributes(*, flags=(), onsets=None, decodability=0.8, warnings=(), verifica
     )
 
 
-def lights(made=None, *, fault="", n_numbers=0, stale=None, unknown=0):
-    found = lights_of(made, fault=fault, n_numbers=n_numbers, stale=stale or {}, unknown=unknown)
+def lights(made=None, *, fault="", n_numbers=0, stale=None, unknown=0, **also):
+    found = lights_of(made, fault=fault, n_numbers=n_numbers, stale=stale or {}, unknown=unknown, **also)
     return {light.check: light for light in found}
+
+
+def test_files_that_were_not_looked_at_are_not_called_whole():
+    assert lights()["store"].shown == "whole"
+    light = lights(unlooked="the storage cannot be reached")["store"]
+    assert (light.state, light.why) == ("unknown", "the storage cannot be reached")
+    assert lights(unlooked="…", fault="it is cut short")["store"].state == "bad"
 
 
 def test_every_check_has_a_light_with_a_word_and_a_sign():
