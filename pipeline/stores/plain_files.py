@@ -11,7 +11,7 @@ import errno
 import io
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from nwb_latents.pipeline.nwb.file_kinds import kind_of_no_file
 
@@ -70,7 +70,7 @@ def read_text(path: Path, *, errors: str = "strict") -> str:
         return file.read()
 
 
-def open_file(path: Path) -> BinaryIO:
+def open_file(path: Path) -> io.BufferedReader:
     """Open a file that the program wrote, to be read (see `read_file`); nothing is waited for.
 
     Raises

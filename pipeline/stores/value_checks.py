@@ -162,7 +162,7 @@ def _is_cut_at_events(stored: StoredArrays) -> bool:
 
 
 def _near(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
-    return np.isclose(one, other, rtol=0.0, atol=_TIME_S, equal_nan=True)
+    return np.asarray(np.isclose(one, other, rtol=0.0, atol=_TIME_S, equal_nan=True))
 
 
 def _same_times(one: NDArray[Any], other: NDArray[Any]) -> bool:
