@@ -155,8 +155,10 @@ def _length(moved: FloatArray) -> FloatArray:
 def _scale(way: FloatArray, integral: FloatArray) -> float:
     """Return what an integral has to be multiplied with, as most of the windows with movement have it."""
     far = [_length(each) for each in (way, integral)]
-    moving = np.logical_and(*(each > 0.2 * np.quantile(each, 0.9) for each in far)) if len(way) else []
-    if not np.any(moving):
+    if not len(way):
+        return 0.0
+    moving = np.logical_and(*(each > 0.2 * np.quantile(each, 0.9) for each in far))
+    if not moving.any():
         return 0.0
     dot = (way * integral)[moving].sum(axis=1)
     return float(np.median(dot / np.square(far[1][moving])))

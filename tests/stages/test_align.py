@@ -149,8 +149,8 @@ def test_an_aligned_run_reads_no_trial_it_was_not_given(catalog, monkeypatch):
 
     spoilt_rows = []
 
-    def spoilt(store):
-        session = open_session(store).loaded()
+    def spoilt(store, **named):
+        session = open_session(store, **named).loaded()
         assert session.name == NEW
         trials = session.trials
         others = [row for row, trial in enumerate(trials["trial"].values) if int(trial) not in given]

@@ -55,7 +55,7 @@ READERS = {
         read_measurements,
     ],
     "manifest.json": [lambda path: read_manifest(path.parent, remedy="Make it again.")],
-    "config.yaml": [lambda path: read_config(path.parent), read_yaml],
+    "config.yaml": [lambda path: read_config(path.parent, run_key=None), read_yaml],
     "run.json": [lambda path: read_entry(path.parent)],
     "metrics.jsonl": [read_metrics, damaged_lines],
     "ledger.jsonl": [read_ledger, lambda path: append_attempts(path, [ATTEMPT])],
@@ -119,7 +119,7 @@ def test_a_socket_and_a_folder_are_told_as_such(tmp_path, monkeypatch):
             read_catalog(tmp_path / "catalog.yaml")
     (tmp_path / "config.yaml").mkdir()
     with pytest.raises(SettingsError, match="it is a folder, and a file belongs there"):
-        read_config(tmp_path)
+        read_config(tmp_path, run_key=None)
 
 
 def test_a_folder_above_that_is_a_link_to_nowhere_is_no_empty_catalog(tmp_path):
@@ -138,7 +138,7 @@ def require_catalog_and_read(path):
 def test_what_is_not_there_is_not_there(tmp_path):
     path = tmp_path / "none"
     assert read_catalog(path).sessions == {}
-    assert read_config(path) is None
+    assert read_config(path, run_key=None) is None
     assert read_entry(path) is None
     assert read_manifest(path, remedy="") is None
     assert read_metrics(path) == []
