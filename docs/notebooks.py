@@ -59,6 +59,7 @@ def _forge(sphinx: Sphinx, config: Any) -> None:
 
 def prepare(shell: Any) -> None:
     """Answer `!pipeline …` in this process; keep no history."""
+    os.environ.pop("FORCE_COLOR", None)  # a kernel asks for colours; a page wants none
     elsewhere = shell.system
 
     def system(line: str) -> None:
