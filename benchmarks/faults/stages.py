@@ -169,7 +169,7 @@ FAULTS = (
      "a worker that sees no stores finds sessions damaged", ON_DASK),
     (TASKS, "return outcome.made is None and outcome.exit_code == MachineError.exit_code", "return False",
      "a session that another machine could do is not given to it", ("tests/stages/test_session_tasks.py",)),
-    ("pipeline/training/run_files.py", "config.run_key != run_key", "False",
+    ("pipeline/training/run_files.py", "found != run_key", "False",
      "files of another run than the catalog's are used", ("tests/stages/test_run_of_another_store.py",)),
     ("pipeline/stages/study.py", "if n_train < max(asked.trials):", "if False:",
      "a study finds after its trainings that trials are too few", ("tests/stages/test_study.py",)),
