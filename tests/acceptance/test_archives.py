@@ -54,7 +54,7 @@ def test_runs_are_read_and_reconstruct(catalog_path):
     for run in catalog.runs.values():
         folder = catalog_path.parent / run.path
         assert read_entry(folder).model_dump() == run.model_dump()
-        assert read_config(folder).run_key == run.run_key
+        assert read_config(folder, run_key=run.run_key).run_key == run.run_key
         session = run.sessions[0]
         [entry] = [e for e in catalog.sessions.values() if e.session == session]
         opened = open_session(store_path(catalog_path, entry.store))
