@@ -122,7 +122,7 @@ def _of_block(moved: Displacements, *, start_s: float) -> Iterator[Contradiction
         return
     integral *= scale
     # What contradicts, for two fifths of the time at most, must not decide whether the rest agrees.
-    apart = np.sqrt(np.square(way - integral).sum(axis=1))
+    apart = _length(way - integral)
     agrees = both & (apart <= np.quantile(apart[both], _AGREEING))
     squares = [float(np.square(each[agrees]).sum()) for each in (way, integral)]
     if not (way * integral)[agrees].sum() >= RECOGNISED * np.sqrt(squares[0] * squares[1]):
@@ -167,11 +167,11 @@ def _scale(way: FloatArray, integral: FloatArray) -> float:
 def _is_turned(way: FloatArray, integral: FloatArray, *, floor: float) -> BoolArray:
     """Return the windows in which the two move elsewhere, whichever window nearby is taken of the other."""
     reach = _AROUND // 2
-    near = np.pad(integral, ((reach, reach), (0, 0)))
+    near, far = np.pad(integral, ((reach, reach), (0, 0))), _length(way)
     is_turned = np.ones(len(way), dtype=bool)
     for shift in range(_AROUND):
         other = near[shift : shift + len(way)]
-        most = floor + _TURNED * np.maximum(_length(way), _length(other))
+        most = floor + _TURNED * np.maximum(far, _length(other))
         is_turned &= _length(way - other) > most
     return is_turned
 

@@ -21,7 +21,7 @@ from nwb_latents.pipeline.stages.report_asked import ReportWork, Section, Wholen
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, unread_words, words_of
 from nwb_latents.pipeline.stages.verify import verify
 from nwb_latents.pipeline.stores.atomic import write_text
-from nwb_latents.pipeline.stores.catalog import read_catalog, some_of
+from nwb_latents.pipeline.stores.catalog import read_catalog, require_catalog, some_of
 from nwb_latents.pipeline.stores.measurements import read_measurements, why_stale
 from nwb_latents.schemas.events import FaultEvent, NoteEvent, PageEvent, RunEvent, SessionEvent
 
@@ -114,11 +114,7 @@ def report_page(
     from nwb_latents.pipeline.evaluation.report.page import page_html  # noqa: PLC0415
 
     say = report or ignore
-    if not catalog_path.is_file():
-        raise DataError(
-            f"{catalog_path}: no such catalog. Run `pipeline run ingest` first, or name one with --catalog "
-            "FILE."
-        )
+    require_catalog(catalog_path)
     where = out or catalog_path.parent / PAGE
     with _warnings_heard() as told:
         work = _work(catalog_path, settings, sessions, runs, device=device, report=say)

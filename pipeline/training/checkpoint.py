@@ -190,8 +190,7 @@ def require_weights_of(path: Path, run_key: str) -> None:
     DataError
         If the header has another key.
     """
-    with safe_open(path, framework="pt") as file:
-        found = json.loads(file.metadata()["nwb_latents"]).get("run_key", run_key)
+    found = _header(path).get("run_key", run_key)
     if found != run_key:
         raise DataError(
             f"{path}: holds the weights of the run {found}, its folder is of {run_key}: files of two runs "
@@ -200,14 +199,14 @@ def require_weights_of(path: Path, run_key: str) -> None:
 
 
 def read_state(path: Path) -> TrainState:
-    """Return where training stood when a checkpoint was written.
+    """Return where training stood when a checkpoint was written that was read already."""
+    return TrainState(**_header(path)["state"])
 
-    Raises
-    ------
-    DataError
-        As `read_weights`.
-    """
-    return TrainState(**_read(path)[1]["state"])
+
+def _header(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        told: dict[str, Any] = json.loads(file.metadata()["nwb_latents"])
+    return told
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
