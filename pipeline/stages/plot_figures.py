@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nwb_latents.pipeline.errors import DataError
-from nwb_latents.pipeline.stages.current_numbers import CurrentNumbers, current_numbers
+from nwb_latents.pipeline.stages.current_numbers import CurrentNumbers, current_numbers, sorted_out
 from nwb_latents.pipeline.stages.trained_runs import FAILURES, named_runs, words_of
 from nwb_latents.pipeline.stores.catalog import read_catalog
 from nwb_latents.pipeline.stores.location import store_path
+from nwb_latents.pipeline.stores.measurements import read_measurements
 from nwb_latents.pipeline.stores.session import open_session
 
 if TYPE_CHECKING:
@@ -207,7 +208,8 @@ def forecast(catalog_path: Path, run: RunEntry, sessions: Sequence[str] = (), *,
     def of_sessions(one: Measurement) -> bool:
         return not sessions or one.session in sessions
 
-    mine = current_numbers(catalog_path, lambda one: one.run == run.run and of_sessions(one), **which)
+    table, catalog = read_measurements(catalog_path, **which), read_catalog(catalog_path)
+    mine = sorted_out(table, catalog, lambda one: one.run == run.run and of_sessions(one))
     if not mine.measurements:
         found = mine.why_none or f"they were not measured{' in these sessions' if sessions else ''}"
         raise DataError(
@@ -221,8 +223,10 @@ def forecast(catalog_path: Path, run: RunEntry, sessions: Sequence[str] = (), *,
         same = (one.seen_bins, one.bins) == window and one.lag_ms in {None, lag_ms}
         return same and one.run in {run.run, None} and of_sessions(one)
 
-    same = current_numbers(catalog_path, is_alike, **which)
-    widths = {entry.session: entry.bin_size_s for entry in _entries(catalog_path, run.recipe_id)}
+    same = sorted_out(table, catalog, is_alike)
+    widths = {
+        one.session: one.bin_size_s for one in catalog.sessions.values() if one.recipe_id == run.recipe_id
+    }
     also = _said(same, say, f"Forecasts of run {run.run}")
     return forecast_figure(same.measurements, bin_size_s=widths[last.session], also=also)
 
@@ -353,10 +357,6 @@ def runs_of(catalog_path: Path, names: Sequence[str]) -> list[RunEntry]:
 
 def _opened(catalog_path: Path, entry: SessionEntry) -> Session:
     return open_session(store_path(catalog_path, entry.store), entry=entry).loaded()
-
-
-def _entries(catalog_path: Path, recipe_id: str) -> list[SessionEntry]:
-    return [one for one in read_catalog(catalog_path).sessions.values() if one.recipe_id == recipe_id]
 
 
 def _said(found: CurrentNumbers, say: Say, what: str) -> tuple[str, ...]:
