@@ -46,7 +46,7 @@ def catalog(tmp_path: Path, datasets: dict[str, xr.Dataset], monkeypatch: pytest
             n_units=sizes["unit"], n_bins=sizes["time"], bin_size_s=0.02, created="2026-01-01T00:00:00+00:00",
         ),
     )  # fmt: skip
-    monkeypatch.setattr(begin, "open_session", lambda store: session_in_memory(datasets[store.name]))
+    monkeypatch.setattr(begin, "open_session", lambda store, **_: session_in_memory(datasets[store.name]))
     monkeypatch.setattr(lenient, "_said", set())
     return path
 
