@@ -39,7 +39,6 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_merge_streams = True
-nb_kernel_rgx_aliases = {"python3": "tutorial"}  # forked_kernels.py
 
 # `make linkcheck` asks the hosts; tests/docs/test_links.py checks what can be known without a network.
 linkcheck_timeout = 20

@@ -1,7 +1,7 @@
 """How tutorials are executed: each in a fresh folder, with `!pipeline …` answered by the kernel itself.
 
 A reader types the same commands into a terminal or a notebook. A process for each line would import
-everything anew each time; in one process, all tutorials together take seconds.
+everything anew each time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import sys
-import tempfile
 import textwrap
 import tomllib
 from contextlib import redirect_stderr, redirect_stdout
@@ -18,8 +17,6 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
-
-from forked_kernels import Forge
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -37,7 +34,7 @@ QUIET = {
 
 
 def setup(sphinx: Sphinx) -> dict[str, bool]:
-    """Let the kernels of this build begin with `prepare`, and be forked from one process."""
+    """Let the kernels of this build begin with `prepare`."""
     startup = Path(sphinx.outdir) / ".." / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True, exist_ok=True)
     (startup / "tutorial.py").write_text(STARTUP, encoding="utf-8")
@@ -46,15 +43,7 @@ def setup(sphinx: Sphinx) -> dict[str, bool]:
         [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     )
     os.environ.update(QUIET)
-    sphinx.connect("config-inited", _forge)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
-
-
-def _forge(sphinx: Sphinx, config: Any) -> None:
-    if config.nb_execution_mode == "off":
-        return
-    forge = Forge(Path(tempfile.mkdtemp(prefix="tutorials-")))
-    sphinx.connect("build-finished", lambda *_: forge.close())
 
 
 def prepare(shell: Any) -> None:
